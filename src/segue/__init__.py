@@ -1,0 +1,54 @@
+"""Segue: AI workflows that survive anything. One journal is state, trace, ledger and training data at once."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .agent import approve, ask
+    from .config import EngineOptions
+    from .core.recovery import Retry
+    from .errors import *  # noqa: F403  the whole tree is public
+    from .runtime.children import detach
+    from .runtime.effects import Applied, NotApplied
+    from .runtime.engine import Engine
+    from .runtime.fan import as_completed, gather, map
+    from .runtime.flow import Flow, flow
+    from .runtime.run import Run, RunStatus
+    from .runtime.scope import step_scope
+    from .runtime.step import Step, step
+    from .runtime.values import cleanup, now, random, uuid
+    from .runtime.waits import sleep, timeout, wait_for
+
+_HOMES = {
+    "agent": ("approve", "ask"),
+    "config": ("EngineOptions",),
+    "core.recovery": ("Retry",),
+    "errors": ("SegueError",),
+    "runtime.children": ("detach",),
+    "runtime.effects": ("Applied", "NotApplied"),
+    "runtime.engine": ("Engine",),
+    "runtime.fan": ("as_completed", "gather", "map"),
+    "runtime.flow": ("Flow", "flow"),
+    "runtime.run": ("Run", "RunStatus"),
+    "runtime.scope": ("step_scope",),
+    "runtime.step": ("Step", "step"),
+    "runtime.values": ("cleanup", "now", "random", "uuid"),
+    "runtime.waits": ("sleep", "timeout", "wait_for"),
+}
+_HOME = {name: room for room, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Applied", "Engine", "EngineOptions", "Flow", "NotApplied", "Retry", "Run", "RunStatus", "SegueError", "Step",
+    "approve", "as_completed", "ask", "cleanup", "detach", "flow", "gather", "map", "now", "random", "sleep", "step",
+    "step_scope", "timeout", "uuid", "wait_for",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import a room when it is first used."""
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'segue' has no attribute {name!r}")
+    return getattr(import_module(f".{home}", __name__), name)

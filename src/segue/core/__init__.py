@@ -1,0 +1,1 @@
+"""Pure: events, keys, codec, commands, replay, lifecycle, faults, recovery. No I/O, no clock, no randomness."""

@@ -1,0 +1,197 @@
+"""Values to JSON and back, by their declared types.
+
+A `Codec` belongs to one annotation. What it writes is JSON that keeps the order of keys; sets are written sorted, so that
+the same value gives the same text in every process. NaN and infinities are no JSON and are refused. Pydantic is
+imported with the first codec, not with this module: it is most of the cost of importing Segue.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import InputError, UnserialisableResult
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+_ATOMS: frozenset[object] = frozenset({str, int, bool, type(None)})
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_canonical_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True).encode
+
+
+class Codec:
+    """Encodes, decodes and validates the values of one annotation.
+
+    `annotation` may be anything that pydantic's TypeAdapter takes: models, dataclasses, TypedDicts, primitives and
+    containers of them. Without an annotation (`Any`) a value is what JSON makes of it: tuples become lists.
+    """
+
+    __slots__ = ("_adapter", "_unordered", "annotation", "atom")
+
+    def __init__(self, annotation: Any):
+        self.annotation = annotation
+        self.atom: type | None = annotation if annotation in (str, int, bool) else None
+        self._adapter: TypeAdapter[Any] | None = None
+        self._unordered = False
+
+    @property
+    def adapter(self) -> TypeAdapter[Any]:
+        """Pydantic's adapter, made at the first use."""
+        if self._adapter is None:
+            self._adapter = _adapter(self.annotation)
+            self._unordered = _has_unordered(self._adapter.core_schema)
+        return self._adapter
+
+    def validate(self, value: Any) -> Any:
+        """`value` as the declared type. Raises pydantic's ValidationError."""
+        if self.atom is not None and type(value) is self.atom:
+            return value
+        return self.adapter.validate_python(value)
+
+    def encode(self, value: Any) -> bytes:
+        """The JSON of an already valid `value`. Raises TypeError or ValueError when JSON cannot carry it."""
+        if type(value) in _ATOMS:
+            return _dumps(value).encode("utf-8", "strict")
+        adapter = self.adapter
+        if not self._unordered:
+            return adapter.dump_json(value)
+        return _dumps(_plain(adapter.dump_python(value))).encode()
+
+    def decode(self, data: bytes) -> Any:
+        """The value of `data`. Raises pydantic's ValidationError when it does not fit today's type."""
+        if self.atom is not None or self.annotation is Any:
+            value = json.loads(data)
+            if self.atom is None or type(value) is self.atom:
+                return value
+        return self.adapter.validate_json(data)
+
+
+@lru_cache(maxsize=4096)
+def _cached(annotation: Any) -> Codec:
+    return Codec(annotation)
+
+
+def codec(annotation: Any) -> Codec:
+    """The codec of an annotation; one per annotation."""
+    try:
+        return _cached(annotation)
+    except TypeError:  # an unhashable annotation, as in Annotated[int, []]
+        return Codec(annotation)
+
+
+def roundtrip(of: Codec, value: Any) -> tuple[bytes, Any]:
+    """Validate, encode and decode: what is journaled, and what a replay would read from it.
+
+    Raises UnserialisableResult when the value does not fit its type or does not survive the journey.
+    """
+    if type(value) in _ATOMS and (of.atom is type(value) or of.annotation is Any):
+        return _dumps(value).encode(), value
+    try:
+        data = of.encode(of.validate(value))
+        return data, of.decode(data)
+    except (TypeError, ValueError) as error:  # pydantic's errors are ValueErrors
+        raise UnserialisableResult(
+            f"a value of type {type(value).__qualname__} cannot be stored as {describe(of.annotation)}: {error}",
+            remedy="return a pydantic model, a dataclass or plain JSON values, and declare it in the annotation",
+        ) from error
+
+
+def encode_arguments(codecs: Mapping[str, Codec], bound: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    """Arguments by name as one JSON object, and their validated values. Raises InputError naming the parameter."""
+    parts: list[str] = []
+    values: dict[str, Any] = {}
+    for name, value in bound.items():
+        of = codecs[name]
+        try:
+            values[name] = valid = of.validate(value)
+            parts.append(f'"{name}":{of.encode(valid).decode()}')
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"argument {name!r} is no {describe(of.annotation)}: {error}",
+                remedy=f"pass {describe(of.annotation)}, or change the annotation of {name!r}",
+            ) from error
+    return ("{" + ",".join(parts) + "}").encode(), values
+
+
+def decode_arguments(codecs: Mapping[str, Codec], data: bytes) -> dict[str, Any]:
+    """The inverse of `encode_arguments`; parameters that are no longer declared are dropped."""
+    stored = cast("dict[str, Any]", json.loads(data))
+    return {k: codecs[k].decode(_dumps(v).encode()) for k, v in stored.items() if k in codecs}
+
+
+def canonical(data: bytes) -> bytes:
+    """JSON with the keys of nested objects sorted; the outermost object is in the order of the signature."""
+    return _canonical_dumps(json.loads(data)).encode() if b"{" in data[1:] else data
+
+
+def fingerprint(data: bytes) -> str:
+    """Twelve hex digits that stand for a JSON text, whatever the order of its keys (BLAKE2b, RFC 7693)."""
+    return blake2b(canonical(data), digest_size=6).hexdigest()
+
+
+def dumps(value: Mapping[str, Any]) -> bytes:
+    """A record's own JSON object: plain values only."""
+    return _dumps(value).encode()
+
+
+def loads(data: bytes | None) -> dict[str, Any]:
+    """A record's body; an empty one when there is none."""
+    return cast("dict[str, Any]", json.loads(data)) if data else {}
+
+
+def describe(annotation: Any) -> str:
+    """An annotation as a reader writes it."""
+    if annotation is Any:
+        return "a JSON value"
+    return annotation.__qualname__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+
+
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter  # here, because it costs 0.1 s: see the docstring
+
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(ser_json_inf_nan="constants"))
+    except PydanticUserError:  # models, dataclasses and TypedDicts bring a config of their own
+        return TypeAdapter(annotation)
+
+
+def _has_unordered(schema: Any) -> bool:
+    """Whether a core schema has a set or an untyped part, whose order JSON would not keep."""
+    if isinstance(schema, dict):
+        kind = cast("dict[str, Any]", schema).get("type")
+        if kind in ("set", "frozenset", "any", "generator", "float", "is-instance"):
+            return True
+        return any(_has_unordered(v) for v in cast("dict[str, Any]", schema).values())
+    if isinstance(schema, (list, tuple)):
+        return any(_has_unordered(v) for v in cast("list[Any]", schema))
+    return False
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    if isinstance(value, (set, frozenset)):
+        return sorted((_plain(v) for v in cast("set[Any]", value)), key=_canonical_dumps)
+    if isinstance(value, Mapping):
+        return {_plain_key(k): _plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in cast("list[Any]", value)]
+    from pydantic_core import to_jsonable_python
+
+    plain = to_jsonable_python(value)
+    return _plain(plain) if isinstance(plain, (dict, list)) else plain
+
+
+def _plain_key(key: Any) -> str:
+    if isinstance(key, str):
+        return key
+    plain = _plain(key)
+    return plain if isinstance(plain, str) else _dumps(plain)
+
+
+Upcast = Callable[[Any], Any]
+"""Turns a stored JSON value of an older shape into one that today's type reads."""

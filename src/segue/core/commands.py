@@ -1,0 +1,111 @@
+"""What the near side asks of the far side: commands, as data.
+
+The far side carries a command out and journals its outcome as an event, which comes back in `seq` order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+from .codec import Codec
+from .recovery import ONCE, Recovery
+
+Effect = Literal["read", "write", "once"]
+"""What a step does to the world: `read` and `write` may be repeated after a crash, `once` never blindly."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepOptions:
+    """How a step is carried out."""
+
+    name: str
+    retry: Recovery = ONCE
+    attempts: int = 1
+    """The bound of `retry`, 1 where nothing is retried."""
+    timeout_s: float | None = None
+    """Limit of one attempt, in seconds. None: no limit."""
+    effect: Effect = "write"
+    reconcile: Callable[..., Any] | None = None
+    """For `effect="once"`: called with the arguments after an interruption, says whether the effect was applied."""
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the start of an attempt must be durable before the call is made, so that it counts."""
+        return self.attempts > 1 or self.effect == "once"
+
+
+class RunStep(NamedTuple):
+    """Run a step until it has an outcome. `args` is what is journaled, `values` what `call` is given."""
+
+    key: str
+    seen: int
+    options: StepOptions
+    call: Callable[..., Any]
+    result: Codec
+    args: bytes
+    values: Mapping[str, Any]
+    codecs: Mapping[str, Codec]
+
+
+class Wait(NamedTuple):
+    """Wait for a signal called `name`."""
+
+    key: str
+    seen: int
+    name: str
+
+
+class Timer(NamedTuple):
+    """Fire `after_s` seconds after it was first set. `why` is shown while the run waits."""
+
+    key: str
+    seen: int
+    after_s: float
+    why: str
+
+
+class FlowRef(Protocol):
+    """What the far side must know of a flow to start it."""
+
+    @property
+    def name(self) -> str:
+        """`module:qualname`, by which any process finds it."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """The version that new runs start on."""
+        ...
+
+
+class StartChild(NamedTuple):
+    """Start a child run; its end comes back unless it is `detached`."""
+
+    key: str
+    seen: int
+    flow: FlowRef
+    args: bytes
+    id: str | None
+    detached: bool
+
+
+class Record(NamedTuple):
+    """Journal a record: nothing comes back."""
+
+    key: str
+    seen: int
+    type: str
+    body: dict[str, Any]
+    value: bytes | None = None
+
+
+class Cancel(NamedTuple):
+    """The flow no longer wants the outcome of `key`."""
+
+    key: str
+    seen: int
+
+
+Command = RunStep | Wait | Timer | StartChild | Record | Cancel

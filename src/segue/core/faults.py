@@ -1,0 +1,161 @@
+"""Faults are data: every error that an attempt ends in, in a small taxonomy."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import traceback
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from ..errors import SegueError, StepFailed, UnserialisableResult, UsageError
+
+
+_HOUSE = str(Path(__file__).parent.parent)
+
+
+class FaultKind(StrEnum):
+    """What went wrong, by what can be done about it."""
+
+    RATE_LIMITED = "rate limited"
+    OVERLOADED = "overloaded"
+    TIMED_OUT = "timed out"
+    UNREACHABLE = "unreachable"
+    CONTEXT_TOO_LONG = "context too long"
+    CONTENT_REFUSED = "content refused"
+    BAD_OUTPUT = "bad output"
+    BAD_REQUEST = "bad request"
+    UNAUTHORISED = "unauthorised"
+    TOOL_FAILED = "tool failed"
+    BUDGET_EXCEEDED = "budget exceeded"
+    BUG = "bug"
+    INTERRUPTED = "interrupted"
+
+
+PERMANENT = frozenset(
+    {
+        FaultKind.BAD_REQUEST,
+        FaultKind.UNAUTHORISED,
+        FaultKind.CONTENT_REFUSED,
+        FaultKind.BUDGET_EXCEEDED,
+        FaultKind.BUG,
+    }
+)
+"""Kinds that the same attempt would meet again."""
+
+
+class Fault(NamedTuple):
+    """One classified error.
+
+    `error` is the type as `module:qualname`, `args` its arguments as JSON when the error can be built again from them,
+    else None. `retry_after_s` is what the other side asked for, in seconds.
+    """
+
+    kind: FaultKind
+    error: str
+    message: str
+    args: list[Any] | None = None
+    retry_after_s: float | None = None
+    limit: str | None = None
+    trace: str = ""
+
+    def body(self) -> dict[str, Any]:
+        """As the fields of an event's body; empty ones are left out."""
+        return {k: v for k, v in self._asdict().items() if v not in (None, "")}
+
+    @classmethod
+    def read(cls, body: dict[str, Any]) -> Fault:
+        """From an event's body; fields of a newer version are ignored."""
+        known = {k: v for k, v in body.items() if k in cls._fields}
+        return cls(**(known | {"kind": FaultKind(known.get("kind", FaultKind.BUG))}))
+
+
+def classify(error: BaseException) -> Fault:
+    """The fault that an error stands for.
+
+    An error may say it itself: an attribute `fault_kind` (a FaultKind or its value) and `retry_after_s`.
+    """
+    said = getattr(error, "fault_kind", None)
+    kind = FaultKind(said) if said is not None else _kind(error)
+    return Fault(
+        kind,
+        type_name(error),
+        _message(error),
+        _rebuildable_args(error),
+        getattr(error, "retry_after_s", None),
+        getattr(error, "limit", None),
+        "".join(traceback.format_exception(type(error), error, own_frames(error), limit=-12)),
+    )
+
+
+def own_frames(error: BaseException) -> TracebackType | None:
+    """The traceback from the user's first frame on: ours, at its top, say nothing to them."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HOUSE) and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace
+
+
+INTERRUPTED = Fault(
+    FaultKind.INTERRUPTED, "segue.errors:StepFailed", "the process ended while this attempt was running"
+)
+
+
+def rebuild(fault: Fault) -> Exception:
+    """The error of a fault, the same live and on replay: its own type where it can be built, else StepFailed."""
+    if fault.args is not None:
+        kind = _find(fault.error)
+        if kind is not None:
+            return kind(*fault.args)
+    failed = StepFailed(f"{fault.error.rpartition(':')[2]}: {fault.message}")
+    failed.error_type, failed.fault = fault.error, fault.kind.value
+    return failed
+
+
+def type_name(error: BaseException) -> str:
+    """The type of an error as `module:qualname`."""
+    return f"{type(error).__module__}:{type(error).__qualname__}"
+
+
+def _message(error: BaseException) -> str:
+    return error.message if isinstance(error, SegueError) else str(error)
+
+
+def _kind(error: BaseException) -> FaultKind:
+    if isinstance(error, UnserialisableResult):
+        return FaultKind.BUG
+    if isinstance(error, UsageError):
+        return FaultKind.BAD_REQUEST
+    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+        return FaultKind.TIMED_OUT
+    if isinstance(error, ConnectionError):
+        return FaultKind.UNREACHABLE
+    if isinstance(error, PermissionError):
+        return FaultKind.UNAUTHORISED
+    return FaultKind.TOOL_FAILED
+
+
+def _rebuildable_args(error: BaseException) -> list[Any] | None:
+    """The arguments, if type(error)(*args) over JSON gives an error that reads the same."""
+    try:
+        args = json.loads(json.dumps(list(error.args), allow_nan=False))
+        kind = _find(type_name(error))
+        again = kind(*args) if kind is type(error) else None
+        same = again is not None and str(again) == str(error) and list(again.args) == list(error.args)
+    except Exception:  # noqa: BLE001  a user's __init__ or __str__ may raise anything: then it is not rebuildable
+        return None
+    return args if same else None
+
+
+def _find(name: str) -> type[Exception] | None:
+    module, _, qualname = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return None
+    return found if isinstance(found, type) and issubclass(found, Exception) else None

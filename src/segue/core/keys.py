@@ -1,0 +1,56 @@
+"""Identity of a durable call: `scope/name[user key or fingerprint]#k`.
+
+A key says what is called, not where in the code: steps can be added, removed and moved under runs in flight. `k` counts
+equal calls in one scope, in the order in which they are made.
+"""
+
+from __future__ import annotations
+
+
+class Scope:
+    """A naming scope: the run itself, a branch of a `gather`, an ask, an agent.
+
+    `path` is "" for the run, else ends with "/". Tasks that the flow makes itself share the scope of their maker.
+    """
+
+    __slots__ = ("_counts", "path")
+
+    def __init__(self, path: str = ""):
+        self.path = path
+        self._counts: dict[str, int] = {}
+
+    def key(self, name: str, ident: str | None = None) -> str:
+        """The key of the next call of `name` with this identity."""
+        base = f"{self.path}{name}" if ident is None else f"{self.path}{name}[{ident}]"
+        k = self._counts[base] = self._counts.get(base, 0) + 1
+        return f"{base}#{k}"
+
+    def child(self, segment: str) -> Scope:
+        """A scope below this one."""
+        return Scope(f"{self.path}{segment}/")
+
+
+def family(key: str) -> str:
+    """The key without identity and count: `a/fetch[1f…]#2` is of the family `a/fetch`."""
+    if key.endswith("]", 0, key.rfind("#")):
+        return key[: _opening(key)]
+    return key[: key.rfind("#")]
+
+
+def name_of(key: str) -> str:
+    """The name of the call: `a/b#1/fetch[1f…]#2` gives `fetch`."""
+    return family(key).rpartition("/")[2]
+
+
+def _opening(key: str) -> int:
+    """Where the identity opens. User keys may hold brackets and slashes: it is the one after the name."""
+    depth, at = 0, key.rfind("#") - 1
+    while at >= 0:
+        if key[at] == "]":
+            depth += 1
+        elif key[at] == "[":
+            depth -= 1
+            if depth == 0:
+                return at
+        at -= 1
+    return key.rfind("[")

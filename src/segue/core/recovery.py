@@ -1,0 +1,102 @@
+"""The one Recovery protocol: what to do after a failed attempt.
+
+The runtime carries the answer out; steps bring a `Retry`, later rooms bring routing, context and people. There is no
+second attempt pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from ..errors import DefinitionError
+from .faults import PERMANENT, Fault, FaultKind
+
+
+class Attempt(NamedTuple):
+    """One attempt that has ended or was lost. `(epoch, n)` is never reused."""
+
+    epoch: int
+    n: int
+    began: float
+    fault: Fault | None
+
+
+class Again(NamedTuple):
+    """Try again after `after_s` seconds."""
+
+    after_s: float
+
+
+class Use(NamedTuple):
+    """Try another candidate: a model, a tool, an agent."""
+
+    candidate: str
+
+
+class Amend(NamedTuple):
+    """Try again with another request: shrunk, or with the error shown."""
+
+    request: Any
+
+
+class AskPerson(NamedTuple):
+    """Hand it to a person and wait durably."""
+
+    to: str
+
+
+class Fail(NamedTuple):
+    """Give up; the flow sees the error."""
+
+
+Answer = Again | Use | Amend | AskPerson | Fail
+
+
+class Recovery(Protocol):
+    """`(fault, history, luck) -> Answer`, pure: `luck` is a random number in [0, 1)."""
+
+    def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+        """`history` ends with the attempt that has just failed."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retry:
+    """Retry with exponential backoff and full jitter.
+
+    Before attempt n+1 it waits a random time up to `min(backoff_max_s, backoff_s * factor ** (n - 1))` seconds, and never
+    less than the other side asked for. Attempts that a crash cut off count: `attempts=4` is four calls.
+    """
+
+    attempts: int = 3
+    """How often the step is called at most. 1 means no retry."""
+    backoff_s: float = 0.5
+    backoff_max_s: float = 60.0
+    factor: float = 2.0
+    give_up_on: tuple[type[Exception], ...] = ()
+    """Errors that are never retried. Faults that would only repeat (bad request, unauthorised, …) never are."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges when the decorator runs."""
+        if self.attempts < 1:
+            raise DefinitionError(f"Retry(attempts={self.attempts}): at least 1", remedy="1 means: no retry")
+        if self.backoff_s < 0 or self.backoff_max_s < 0 or self.factor < 1:
+            raise DefinitionError("Retry: backoff_s and backoff_max_s are not negative, and factor is at least 1")
+
+    def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+        """Again while attempts are left and the fault may pass."""
+        if len(history) >= self.attempts or fault.kind in PERMANENT or fault.error in self._final():
+            return Fail()
+        if fault.kind is FaultKind.INTERRUPTED:
+            return Again(0.0)
+        ceiling = min(self.backoff_max_s, self.backoff_s * self.factor ** (len(history) - 1))
+        return Again(max(ceiling * luck, fault.retry_after_s or 0.0))
+
+    def _final(self) -> set[str]:
+        return {f"{e.__module__}:{e.__qualname__}" for e in self.give_up_on}
+
+
+ONCE = Retry(attempts=1)
+"""The default: one attempt; an attempt that a crash cut off is made again, since nothing says that it ran."""

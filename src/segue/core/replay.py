@@ -1,0 +1,117 @@
+"""What a journal says to the run that continues from it. Pure.
+
+`Memory.of(events)` reads a run's events once: what to deliver again, which attempts were made, which timers are set, which
+children were started, what was recorded. Replaying is then: deliver `outcomes` in order, draining in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from .codec import loads
+from .events import DELIVERED, Event, EventType
+from .faults import INTERRUPTED, Fault
+from .recovery import Attempt
+
+_RECORDS = frozenset(
+    {
+        EventType.SIGNAL_REJECTED,
+        EventType.DECISION_MADE,
+        EventType.CONTEXT_ASSEMBLED,
+        EventType.APPROVAL_ASKED,
+        EventType.APPROVAL_DECIDED,
+        EventType.ATTEMPT_RECORDED,
+    }
+)
+
+
+@dataclass(slots=True)
+class Memory:
+    """A journal, read for replay."""
+
+    outcomes: list[Event] = field(default_factory=list[Event])
+    attempts: dict[str, list[Attempt]] = field(default_factory=dict[str, list[Attempt]])
+    """Attempts of steps that have no outcome; one that has no end carries the fault `interrupted`."""
+    retry_at: dict[str, float] = field(default_factory=dict[str, float])
+    timers: dict[str, float] = field(default_factory=dict[str, float])
+    children: dict[str, str] = field(default_factory=dict[str, str])
+    recorded: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    paused: bool = False
+    args: bytes = b"{}"
+    seeds: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
+    """From which `seq` on which seed gives the run's random values: a fork keeps its parent's up to its own."""
+    idle_starts: int = 0
+    """Incarnations since the run last made progress."""
+    revisions: set[str] = field(default_factory=set[str])
+    """The code that wrote this journal."""
+    last_seq: int = 0
+    last_at: float = 0.0
+
+    @classmethod
+    def of(cls, events: Iterable[Event], replaced: Mapping[str, bytes] | None = None) -> Memory:
+        """Read a journal. `replaced` gives other results for steps, by key: a fork with results replaced."""
+        memory = cls()
+        for event in events:
+            memory._read(event, replaced or {})
+        return memory
+
+    def _read(self, event: Event, replaced: Mapping[str, bytes]) -> None:
+        self.last_seq, self.last_at = event.seq, event.at
+        kind, key = event.type, event.key or ""
+        if kind in DELIVERED:
+            if key in replaced and kind in (EventType.STEP_COMPLETED, EventType.STEP_FAILED):
+                event = event._replace(type=EventType.STEP_COMPLETED, value=replaced[key], body=None)
+            self.outcomes.append(event)
+            self.idle_starts = 0
+            self.attempts.pop(key, None)
+            self.retry_at.pop(key, None)
+            self.timers.pop(key, None)
+        elif kind in _RECORDS:
+            self.recorded.add((kind, key))
+        else:
+            self._read_own(event, key)
+
+    def _read_own(self, event: Event, key: str) -> None:
+        match event.type:
+            case EventType.ATTEMPT_STARTED:
+                self.idle_starts = 0
+                tries = self.attempts.setdefault(key, [])
+                tries.append(Attempt(event.epoch, event.attempt or 1, event.at, INTERRUPTED))
+            case EventType.ATTEMPT_FAILED:
+                body = loads(event.body)
+                tries = self.attempts.setdefault(key, [])
+                failed = Attempt(event.epoch, event.attempt or 1, event.began or event.at, Fault.read(body["fault"]))
+                if tries and (tries[-1].epoch, tries[-1].n) == (failed.epoch, failed.n):
+                    tries[-1] = failed
+                else:
+                    tries.append(failed)
+                if "retry_at" in body:
+                    self.retry_at[key] = body["retry_at"]
+            case EventType.TIMER_SET:
+                self.timers[key] = loads(event.body)["due_at"]
+            case EventType.CHILD_STARTED:
+                self.children[key] = loads(event.body)["run"]
+            case EventType.RUN_PAUSED:
+                self.paused = True
+            case EventType.RUN_RESUMED:
+                self.paused = False
+            case EventType.RUN_STARTED:
+                self.idle_starts += 1
+                self.revisions.add(loads(event.body).get("revision", ""))
+            case EventType.RUN_ACCEPTED | EventType.RUN_FORKED:
+                self.args = event.args or b"{}"
+                self.seeds.append((event.seq, loads(event.body).get("seed", "")))
+                self.idle_starts = 0
+            case EventType.RUN_PARKED | EventType.RUN_STUCK:
+                self.idle_starts = 0
+            case EventType.OPERATOR_ACTED:
+                self.idle_starts = 0
+                if loads(event.body).get("act") == "retry":
+                    self.attempts.pop(key, None)
+                    self.retry_at.pop(key, None)
+            case EventType.STEP_CANCELLED:
+                self.attempts.pop(key, None)
+                self.timers.pop(key, None)
+            case _:
+                pass

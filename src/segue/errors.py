@@ -1,0 +1,235 @@
+"""The error tree. Errors are sorted by whose turn it is to act.
+
+SegueError
+├── UsageError                    the caller's code or input: change it and call again
+│   ├── DefinitionError           a decorator was given something that it cannot run
+│   ├── InputError                arguments or a payload that do not fit the declared types
+│   ├── UnserialisableResult      a result that JSON cannot carry
+│   ├── NotInAFlow                a wait outside of a flow, or inside of a step
+│   ├── UnjournaledTime           asyncio's own timers in a flow: not durable
+│   ├── UnjournaledWork           I/O or threads in a flow, outside of a step
+│   ├── UnknownFlow               no such flow in this process
+│   ├── UnknownRun                no such run in this database
+│   ├── DuplicateRun              the id is taken by a run with another input
+│   └── RunEnded                  the run has ended: signals and changes no longer reach it
+├── StepFailed                    a step gave up; the error that it raised could not be rebuilt
+├── RunFailed                     the flow raised; `__cause__` is its error
+├── RunCancelled                  the run was cancelled
+├── RunStuck                      the run is set aside, open and resumable
+│   ├── ReplayMismatch            the code no longer makes the calls that the journal holds
+│   ├── UnknownEffect             an `effect="once"` step was interrupted: applied or not?
+│   ├── Undecodable               a stored value does not fit today's type
+│   └── CrashLoop                 the run keeps taking its process down
+├── EngineClosed                  the engine is closed, or never was opened
+├── StoreError                    the database: the file and the next thing to do
+│   ├── StoreFull  StoreLocked  StoreCorrupt  StoreReadOnly  StoreTooNew
+└── InternalError                 a bug in Segue: please report it
+
+`Suspended` is no error: it derives from BaseException, unwinds a parked flow, and never leaves the embedded runtime.
+"""
+
+from __future__ import annotations
+
+
+class SegueError(Exception):
+    """Base of every error that Segue raises.
+
+    `code` is stable over releases. `run` and `key` name the place, `remedy` the next thing to do; the three are part
+    of the message, one a line.
+    """
+
+    code = "segue"
+
+    def __init__(self, message: str, *, run: str | None = None, key: str | None = None, remedy: str | None = None):
+        super().__init__(message)
+        self.message, self.run, self.key, self.remedy = message, run, key, remedy
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        if self.run is not None or self.key is not None:
+            lines.append("  at: " + " ".join(p for p in (self.run and f"run {self.run}", self.key) if p))
+        if self.remedy is not None:
+            lines.append(f"  do: {self.remedy}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.message,), self.__dict__)
+
+
+class UsageError(SegueError):
+    """The caller's code or input must change."""
+
+    code = "usage"
+
+
+class DefinitionError(UsageError):
+    """A decorator was given something that it cannot run."""
+
+    code = "definition"
+
+
+class InputError(UsageError):
+    """Arguments or a payload do not fit the declared types."""
+
+    code = "input"
+
+
+class UnserialisableResult(UsageError):
+    """A value cannot be carried as JSON and read back the same."""
+
+    code = "unserialisable"
+
+
+class NotInAFlow(UsageError):
+    """A durable wait was called outside of a flow, or inside of a step."""
+
+    code = "not-in-a-flow"
+
+
+class UnjournaledTime(UsageError):
+    """asyncio's own timers in a flow would fire at another moment on replay."""
+
+    code = "unjournaled-time"
+
+
+class UnjournaledWork(UsageError):
+    """I/O, threads or subprocesses in a flow, outside of a step."""
+
+    code = "unjournaled-work"
+
+
+class UnknownFlow(UsageError):
+    """No flow of this name can be found in this process."""
+
+    code = "unknown-flow"
+
+
+class UnknownRun(UsageError):
+    """No run of this id is in the database."""
+
+    code = "unknown-run"
+
+
+class DuplicateRun(UsageError):
+    """The id belongs to a run of another flow or with another input, or to one that was collected."""
+
+    code = "duplicate-run"
+
+
+class RunEnded(UsageError):
+    """The run has ended; later work is a fork."""
+
+    code = "run-ended"
+
+
+class StepFailed(SegueError):
+    """A step gave up, and its own error could not be rebuilt from the journal.
+
+    `error_type` is the error's `module:qualname`, `fault` its kind in the taxonomy of `core.faults`.
+    """
+
+    code = "step-failed"
+    error_type: str = ""
+    fault: str = ""
+
+
+class RunFailed(SegueError):
+    """The flow raised. `__cause__` is the error, `error_type` its `module:qualname`."""
+
+    code = "run-failed"
+    error_type: str = ""
+
+
+class RunCancelled(SegueError):
+    """The run was cancelled."""
+
+    code = "run-cancelled"
+
+
+class RunStuck(SegueError):
+    """The run is set aside: open, resumable, nothing lost."""
+
+    code = "stuck"
+
+
+class ReplayMismatch(RunStuck):
+    """The code does not make the calls that the journal holds."""
+
+    code = "mismatch"
+
+
+class UnknownEffect(RunStuck):
+    """An `effect="once"` step was interrupted between intent and outcome."""
+
+    code = "unknown-effect"
+
+
+class Undecodable(RunStuck):
+    """A stored value does not fit today's type."""
+
+    code = "undecodable"
+
+
+class CrashLoop(RunStuck):
+    """The run has ended its process several times without progress in between."""
+
+    code = "crashes"
+
+
+class EngineClosed(SegueError):
+    """The engine is closed, or was never opened with `async with`."""
+
+    code = "engine-closed"
+
+
+class StoreError(SegueError):
+    """The database. `path` names the file."""
+
+    code = "store"
+    path: str = ""
+
+
+class StoreFull(StoreError):
+    """The disk is full."""
+
+    code = "store-full"
+
+
+class StoreLocked(StoreError):
+    """Another program holds the file locked."""
+
+    code = "store-locked"
+
+
+class StoreCorrupt(StoreError):
+    """The file is damaged or no Segue database."""
+
+    code = "store-corrupt"
+
+
+class StoreReadOnly(StoreError):
+    """The file or its folder cannot be written."""
+
+    code = "store-read-only"
+
+
+class StoreTooNew(StoreError):
+    """A newer Segue wrote this database."""
+
+    code = "store-too-new"
+
+
+class StaleOwner(StoreError):
+    """Another process has taken this run over: this one may no longer write to it."""
+
+    code = "stale-owner"
+
+
+class InternalError(SegueError):
+    """A bug in Segue. Please report it with the journal of the run."""
+
+    code = "internal"
+
+
+class Suspended(BaseException):
+    """Unwinds a flow that is being parked. Whatever the flow does with it is discarded."""

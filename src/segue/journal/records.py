@@ -1,0 +1,114 @@
+"""What the journal keeps beside events: runs, inbox items, and the units in which a run writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ..core.events import Event
+
+
+class RunRow(NamedTuple):
+    """Where a run stands. Times are seconds since the epoch, UTC.
+
+    `memo_run` and `memo_seq` name the events of another run that come before its own: a fork.
+    `detail` says for what it waits or why it is stuck.
+    """
+
+    no: int
+    id: str
+    tenant: str
+    flow: str
+    origin: str | None
+    version: int
+    input_hash: str
+    seed: str
+    state: str
+    detail: dict[str, Any]
+    owner: str | None
+    epoch: int
+    wake_at: float | None
+    paused: bool
+    parent: str | None
+    parent_key: str | None
+    memo_run: int | None
+    memo_seq: int
+    replaced: dict[str, Any]
+    created_at: float
+    updated_at: float
+
+
+class NewRun(NamedTuple):
+    """A run to be accepted. `args` is its input as JSON by parameter name."""
+
+    id: str
+    tenant: str
+    flow: str
+    origin: str | None
+    version: int
+    args: bytes
+    at: float
+    seed: str
+    owner: str | None = None
+    revision: str = ""
+    parent: str | None = None
+    parent_key: str | None = None
+    memo_run: int | None = None
+    memo_seq: int = 0
+    replaced: dict[str, Any] | None = None
+    body: dict[str, Any] | None = None
+
+
+class Post(NamedTuple):
+    """Something for a run's inbox, from anybody. Two posts with one `id` to one run are one."""
+
+    run: str
+    kind: str
+    id: str
+    name: str
+    at: float
+    value: bytes | None = None
+    body: bytes | None = None
+
+
+class Item(NamedTuple):
+    """An inbox item that the run's owner has not yet turned into an event."""
+
+    no: int
+    run: str
+    kind: str
+    id: str
+    name: str
+    at: float
+    value: bytes | None
+    body: bytes | None
+
+
+class Change(NamedTuple):
+    """A run's new standing, written with its events. `wake_at` is its earliest timer while it is parked."""
+
+    state: str
+    detail: dict[str, Any]
+    at: float
+    wake_at: float | None = None
+    release: bool = False
+    """Whether the run gives up its owner: another process may go on with it."""
+
+
+@dataclass(slots=True)
+class Write:
+    """One atomic unit of one run: all of it is durable, or none.
+
+    `done(error)` is called on the loop after the commit; with StaleOwner when another process owns the run by now.
+    """
+
+    run: int
+    epoch: int
+    done: Callable[[Exception | None], None] | None = None
+    events: list[Event] = field(default_factory=list[Event])
+    change: Change | None = None
+    paused: bool | None = None
+    posts: list[Post] = field(default_factory=list[Post])
+    children: list[NewRun] = field(default_factory=list[NewRun])
+    consumed: list[int] = field(default_factory=list[int])

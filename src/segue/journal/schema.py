@@ -1,0 +1,65 @@
+"""The database's tables, and the way from each older version to the newest."""
+
+from __future__ import annotations
+
+import sqlite3
+
+APPLICATION_ID = 0x5E60E001
+PAGE_SIZE = 4096
+
+_V1 = """
+create table runs (
+    no integer primary key, id text not null unique, tenant text not null, flow text not null, origin text,
+    version integer not null, input_hash text not null, seed text not null, state text not null,
+    detail text not null default '{}', owner text, epoch integer not null default 0, wake_at real,
+    paused integer not null default 0, parent text, parent_key text, memo_run integer, memo_seq integer not null default 0,
+    replaced text not null default '{}', created_at real not null, updated_at real not null
+);
+create index runs_ready on runs (state, owner) where state in ('queued', 'running');
+create index runs_wake on runs (wake_at) where wake_at is not null;
+create index runs_memo on runs (memo_run) where memo_run is not null;
+create table events (
+    pos integer primary key, run integer not null, seq integer not null, epoch integer not null, at real not null,
+    type text not null, version integer not null, key text, attempt integer, seen integer, began real,
+    body blob, args blob, value blob
+);
+create unique index events_seq on events (run, seq);
+create table inbox (
+    no integer primary key, run text not null, kind text not null, id text not null, name text not null,
+    at real not null, value blob, body blob, consumed integer
+);
+create unique index inbox_id on inbox (run, id);
+create index inbox_open on inbox (run) where consumed is null;
+create table blobs (no integer primary key, hash blob not null unique, size integer not null, data blob, file text);
+create table refs (run integer not null, hash blob not null, primary key (run, hash)) without rowid;
+create table tombstones (id text primary key, state text not null, ended_at real not null) without rowid;
+create table switches (name text primary key, at real not null, by text not null, why text not null) without rowid;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1,)
+"""Entry i takes a database from version i to i+1. Entries are never changed, only added."""
+
+VERSION = len(MIGRATIONS)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The schema version of an open database; 0 for an empty one."""
+    return int(connection.execute("pragma user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables to the newest version, in one transaction."""
+    if version_of(connection) >= VERSION:
+        return
+    connection.execute("begin immediate")
+    try:
+        for step in range(version_of(connection), VERSION):
+            for statement in MIGRATIONS[step].split(";"):
+                if statement.strip():
+                    connection.execute(statement)
+        connection.execute(f"pragma user_version = {VERSION}")
+        connection.execute(f"pragma application_id = {APPLICATION_ID}")
+        connection.execute("commit")
+    except BaseException:
+        connection.execute("rollback")
+        raise

@@ -1,0 +1,199 @@
+"""Reads and writes of single rows: each function is one statement or two, inside of the caller's transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from ..core.codec import canonical, dumps
+from ..core.events import ENDS, Event, EventType
+from ..core.lifecycle import ENDED, RunState
+from ..errors import DuplicateRun, RunEnded, UnknownRun
+from .blobs import externalise, resolve
+from .records import Item, NewRun, Post, RunRow
+
+RUN_COLUMNS = ", ".join(RunRow._fields)
+_EVENT_COLUMNS = ", ".join(Event._fields)
+_ENDED = tuple(s.value for s in ENDED)
+
+
+def run_row(row: tuple[Any, ...]) -> RunRow:
+    """A row of `runs`."""
+    made = RunRow(*row)
+    return made._replace(detail=json.loads(made.detail), replaced=json.loads(made.replaced), paused=bool(made.paused))  # pyright: ignore[reportArgumentType]  JSON columns
+
+
+def find_run(connection: sqlite3.Connection, run: str | int) -> RunRow | None:
+    """A run by id or number."""
+    column = "id" if isinstance(run, str) else "no"
+    row = connection.execute(f"select {RUN_COLUMNS} from runs where {column} = ?", (run,)).fetchone()
+    return None if row is None else run_row(row)
+
+
+def input_hash(args: bytes) -> str:
+    """What tells one input from another; the order of keys does not."""
+    return blake2b(canonical(args), digest_size=16).hexdigest()
+
+
+def accept(connection: sqlite3.Connection, folder: Path | None, new: NewRun) -> tuple[RunRow, bool]:
+    """Record a run, or give the one that has its id. Raises DuplicateRun when that is another one."""
+    row = find_run(connection, new.id)
+    if row is None:
+        gone = connection.execute("select state from tombstones where id = ?", (new.id,)).fetchone()
+        if gone is not None:
+            raise DuplicateRun(
+                f"run {new.id} has ended ({gone[0]}) and was collected", run=new.id, remedy="choose another id"
+            )
+        no = insert_run(connection, new, folder)
+        made = find_run(connection, no)
+        assert made is not None
+        return made, True
+    if row.flow != new.flow or row.input_hash != input_hash(new.args):
+        what = "another flow" if row.flow != new.flow else "another input"
+        raise DuplicateRun(
+            f"the id is taken by a run of {row.flow} with {what}",
+            run=new.id,
+            remedy="choose another id, or start it with the same flow and input to get the same run",
+        )
+    return row, False
+
+
+def insert_run(connection: sqlite3.Connection, new: NewRun, folder: Path | None = None) -> int:
+    """Insert a run and its first event; nothing when its id is taken. Gives its number."""
+    state = RunState.QUEUED if new.owner is None else RunState.RUNNING
+    cursor = connection.execute(
+        "insert or ignore into runs (id, tenant, flow, origin, version, input_hash, seed, state, owner, epoch, parent,"
+        " parent_key, memo_run, memo_seq, replaced, created_at, updated_at)"
+        " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (new.id, new.tenant, new.flow, new.origin, new.version, input_hash(new.args), new.seed, state, new.owner,
+         0 if new.owner is None else 1, new.parent, new.parent_key, new.memo_run, new.memo_seq,
+         dumps(new.replaced or {}).decode(), new.at, new.at),
+    )  # fmt: skip
+    if cursor.rowcount == 0:
+        return int(connection.execute("select no from runs where id = ?", (new.id,)).fetchone()[0])
+    no, seq = int(cursor.lastrowid or 0), new.memo_seq + 1
+    kind = EventType.RUN_ACCEPTED if new.memo_run is None else EventType.RUN_FORKED
+    body = {"flow": new.flow, "version": new.version, "seed": new.seed, "parent": new.parent, **(new.body or {})}
+    body = {k: v for k, v in body.items() if v is not None}
+    first = Event(no, seq, 1, new.at, kind, body=dumps(body), args=new.args)
+    insert_event(connection, folder, first)
+    if new.owner is not None:
+        insert_event(connection, folder, _started(no, seq + 1, 1, new.at, {"owner": new.owner, "revision": new.revision}))
+    return no
+
+
+def claim(
+    connection: sqlite3.Connection,
+    no: int,
+    owner: str,
+    dead: Iterable[str],
+    at: float,
+    revision: str,
+    *,
+    stuck: bool = False,
+) -> tuple[RunRow, int] | None:
+    """Take a run over, unless a living process has it. Gives it and its last `seq`."""
+    states = [RunState.QUEUED, RunState.RUNNING, RunState.PARKED] + ([RunState.STUCK] if stuck else [])
+    free = [owner, *dead]
+    cursor = connection.execute(
+        "update runs set owner = ?, epoch = epoch + 1, state = 'running', wake_at = null, updated_at = ?"
+        f" where no = ? and state in ({_marks(states)}) and (owner is null or owner in ({_marks(free)}))",
+        (owner, at, no, *states, *free),
+    )
+    if cursor.rowcount == 0:
+        return None
+    row = find_run(connection, no)
+    assert row is not None
+    last = connection.execute("select max(seq) from events where run = ?", (no,)).fetchone()[0]
+    insert_event(connection, None, _started(no, last + 1, row.epoch, at, {"owner": owner, "revision": revision}))
+    return row, last + 1
+
+
+def _started(no: int, seq: int, epoch: int, at: float, body: dict[str, Any]) -> Event:
+    return Event(no, seq, epoch, at, EventType.RUN_STARTED, body=dumps(body))
+
+
+def insert_event(connection: sqlite3.Connection, folder: Path | None, event: Event) -> None:
+    """Append one event, its payloads externalised."""
+    marks = ", ".join("?" * len(Event._fields))
+    event = externalise(connection, folder, event)
+    connection.execute(f"insert into events ({_EVENT_COLUMNS}) values ({marks})", event)
+
+
+def insert_post(connection: sqlite3.Connection, post: Post) -> bool:
+    """Put an item into an inbox; False when the run already had one with this id."""
+    cursor = connection.execute(
+        "insert or ignore into inbox (run, kind, id, name, at, value, body) values (?, ?, ?, ?, ?, ?, ?)",
+        (post.run, post.kind, post.id, post.name, post.at, post.value, post.body),
+    )
+    return cursor.rowcount == 1
+
+
+def post(connection: sqlite3.Connection, item: Post) -> bool:
+    """`insert_post` for an open run. Raises UnknownRun, and RunEnded when the run can take nothing any more."""
+    row = connection.execute("select state from runs where id = ?", (item.run,)).fetchone()
+    if row is None:
+        raise UnknownRun(f"no run {item.run!r} in this database", run=item.run, remedy="list the runs: segue runs")
+    if row[0] in _ENDED and item.kind != "feedback":
+        raise RunEnded(
+            f"the run has ended ({row[0]}): it takes no {item.kind}", run=item.run, remedy="fork it to do more work"
+        )
+    return insert_post(connection, item)
+
+
+def events(
+    connection: sqlite3.Connection, folder: Path | None, no: int, after: int = 0, until: int | None = None
+) -> Iterator[Event]:
+    """A run's own events with their payloads, in order."""
+    rows = connection.execute(
+        f"select {_EVENT_COLUMNS} from events where run = ? and seq > ? and seq <= ? order by seq",
+        (no, after, (1 << 62) if until is None else until),
+    )
+    for row in rows:
+        event = Event(*row)
+        for name, data in (("value", event.value), ("args", event.args), ("body", event.body)):
+            if data is not None and data[:1] == b"\x00":
+                event = event._replace(**{name: resolve(connection, folder, data)})
+        yield event
+
+
+def items(connection: sqlite3.Connection, run: int | None = None) -> list[tuple[Item, int, str, str | None]]:
+    """Open inbox items of all runs or of one, with their run's number, state and owner, in the order of their arrival."""
+    rows = connection.execute(
+        "select i.no, i.run, i.kind, i.id, i.name, i.at, i.value, i.body, r.no, r.state, r.owner from inbox i"
+        " join runs r on r.id = i.run where i.consumed is null"
+        + ("" if run is None else " and i.run = (select id from runs where no = ?)") + " order by i.no",
+        () if run is None else (run,),
+    )
+    return [(Item(*row[:8]), row[8], row[9], row[10]) for row in rows]
+
+
+def _marks(values: Iterable[object]) -> str:
+    return ", ".join("?" for _ in values)
+
+
+def append_feedback(connection: sqlite3.Connection, no: int, key: str | None, body: bytes, at: float) -> None:
+    """Feedback on a run that has ended: the only thing that may follow its end."""
+    last, epoch = connection.execute("select max(seq), max(epoch) from events where run = ?", (no,)).fetchone()
+    insert_event(connection, None, Event(no, last + 1, epoch, at, EventType.FEEDBACK_GIVEN, key=key, body=body))
+
+
+def fork_point(connection: sqlite3.Connection, no: int, at: str | int | None, first: int) -> int | None:
+    """The last `seq` that a fork keeps: what the step `at` had seen; None when these events do not hold it."""
+    if at is None:
+        kinds = tuple(sorted(ENDS))
+        row = connection.execute(
+            f"select seq from events where run = ? and type not in ({_marks(kinds)}) order by seq desc limit 1", (no, *kinds)
+        ).fetchone()
+        return None if row is None else row[0]
+    if isinstance(at, int):
+        row = connection.execute("select seq from events where run = ? and seq = ?", (no, at)).fetchone()
+        return None if row is None else row[0]
+    row = connection.execute(
+        "select seen from events where run = ? and key = ? and seen is not null order by seq limit 1", (no, at)
+    ).fetchone()
+    return None if row is None else max(row[0], first)

@@ -1,0 +1,319 @@
+"""Drives one run's coroutine: takes its durable calls as commands, gives it outcomes in journal order.
+
+Pure but for the user's code: no clock, no I/O, no threads. The far side calls `begin`, then `replay` with what the
+journal holds, then `deliver` for each new outcome, and after each of them carries out what `take` returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from ..core.codec import loads
+from ..core.commands import Cancel, Command, Record, RunStep, StartChild, Timer, Wait
+from ..core.events import Event, EventType
+from ..core.faults import Fault, own_frames, rebuild
+from ..core.keys import family
+from ..core.replay import Memory
+from ..errors import InternalError, ReplayMismatch, RunStuck, Suspended, Undecodable, UnjournaledWork
+from .loop import FlowLoop
+from .match import same_call, stray
+from .scope import FlowScope, enter
+
+Future = asyncio.Future[Event]
+
+
+class Drive:
+    """One incarnation of a run in this process.
+
+    `strict` says that the code is the one that wrote the journal: each outcome must find its call. Otherwise outcomes
+    whose call does not come are kept for a later claim and reported as `orphans`.
+    """
+
+    def __init__(self, run: str, seeds: Sequence[tuple[int, str]] = (), *, strict: bool = True):
+        self.run, self.strict = run, strict
+        self._seeds = seeds
+        self.loop = FlowLoop(run, self._time)
+        self.scope = FlowScope(self)
+        self.seen, self.now = 0, 0.0
+        self.stuck: RunStuck | None = None
+        self.cancelling = False
+        self.cleanups: list[Callable[[], Awaitable[Any]]] = []
+        self.waiting: dict[str, tuple[Command, Future]] = {}
+        """Calls without an outcome, by key: what the run waits for."""
+        self.live_errors: dict[str, BaseException] = {}
+        """The errors of this process, by key: only their tracebacks are used, since a replay does not have them."""
+        self._root: asyncio.Task[Any] | None = None
+        self._out: list[Command] = []
+        self._signals: dict[str, deque[Event]] = {}
+        self._waits: dict[str, deque[str]] = {}
+        self._unclaimed: dict[str, Event] = {}
+        self._dropped: set[str] = set()
+        self._recorded: set[tuple[str, str]] = set()
+        self._replaying = False
+        self._unwinding: BaseException | None = None
+
+    # the far side's face
+
+    def begin(self, body: Callable[[], Awaitable[Any]], at: float) -> None:
+        """Make the flow's task. Nothing runs before `replay` or the first `deliver`."""
+        self.now = at
+        context = contextvars.Context()
+        context.run(enter, self.scope)
+        self._root = self.loop.create_task(self._main(body), context=context)
+
+    def replay(self, memory: Memory) -> None:
+        """Run up to the end of the journal, then keep only the commands that are still wanted."""
+        self._recorded, self._replaying = set(memory.recorded), True
+        self.loop.drain()
+        for event in memory.outcomes:
+            self._give(event)
+            if self.stuck is not None or self._root_done():
+                break
+        self._replaying = False
+        if self.stuck is None:
+            self._check_frontier()
+        self._out = [c for c in self._out if isinstance(c, Record) or c.key in self.waiting]
+
+    def deliver(self, event: Event) -> None:
+        """Give the flow one outcome and let it settle."""
+        self._give(event)
+
+    def take(self) -> list[Command]:
+        """The commands made since the last call."""
+        out, self._out = self._out, []
+        return out
+
+    @property
+    def done(self) -> bool:
+        """Whether the flow has returned or raised."""
+        return self._root_done()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for something that no durable call will bring."""
+        return not self.waiting and not self._root_done() and self.stuck is None
+
+    def result(self) -> Any:
+        """What the flow returned. Raises what it raised; CancelledError when it was cancelled."""
+        assert self._root is not None
+        return self._root.result()
+
+    @property
+    def orphans(self) -> list[str]:
+        """Keys of outcomes in the journal that the code no longer asks for."""
+        return sorted(self._unclaimed)
+
+    def suspend(self) -> None:
+        """Unwind the coroutine. Whatever it returns, raises or calls meanwhile is discarded."""
+        self._unwind(Suspended())
+
+    def fail(self, error: Exception) -> None:
+        """Raise an error at the flow's await."""
+        assert self._root is not None
+        for key in list(self.waiting):
+            self._forget(key)
+        self._unwinding = error
+        self._root.cancel()
+        self.loop.drain()
+
+    # the near side's face
+
+    def request(self, command: RunStep | Wait | Timer | StartChild) -> Future:
+        """A durable call: a future of its outcome."""
+        if self._unwinding is not None:
+            raise self._unwinding
+        future: Future = self.loop.create_future()
+        key = command.key
+        if key in self.waiting:
+            raise InternalError("two calls have one key", run=self.run, key=key)
+        if isinstance(command, Wait) and self._buffered(command.name):
+            future.set_result(self._signals[command.name].popleft())
+            return future
+        claimed = self._claim(command)
+        if claimed is not None:
+            future.set_result(claimed)
+            return future
+        self.waiting[key] = (command, future)
+        if isinstance(command, Wait):
+            self._waits.setdefault(command.name, deque()).append(key)
+        self._out.append(command)
+        return future
+
+    async def outcome(self, command: RunStep | Wait | Timer | StartChild) -> Event:
+        """A durable call, awaited; a cancellation gives the call up."""
+        try:
+            return await self.request(command)
+        except asyncio.CancelledError:
+            self.give_up(command.key)
+            raise
+
+    def give_up(self, key: str) -> None:
+        """The flow no longer wants this outcome."""
+        if key in self.waiting:
+            self._forget(key)
+            self._dropped.add(key)
+            self._out.append(Cancel(key, self.seen))
+
+    def record(self, type_: str, key: str, body: dict[str, Any], value: bytes | None = None) -> None:
+        """Journal a fact of the near side, once."""
+        if self._unwinding is None and (type_, key) not in self._recorded:
+            self._recorded.add((type_, key))
+            self._out.append(Record(key, self.seen, type_, body, value))
+
+    def undecodable(self, key: str, error: Exception) -> Suspended:
+        """Set the run aside: a stored value does not fit today's type. Raises out of the flow."""
+        self.stuck = Undecodable(
+            f"the stored value does not fit today's type: {error}",
+            run=self.run,
+            key=key,
+            remedy="restore the type, or write @step(upcast=...), then resume the run",
+        )
+        return Suspended()
+
+    def failure(self, event: Event) -> Exception:
+        """The error of a failed step or child, with a note of where it happened."""
+        error = rebuild(Fault.read(loads(event.body)["fault"]))
+        original = self.live_errors.pop(event.key or "", None)
+        if original is not None:
+            error.with_traceback(own_frames(original))
+        error.add_note(f"at: run {self.run} {event.key}, attempt {event.attempt or 1}")
+        return error
+
+    @property
+    def seed(self) -> str:
+        """The seed of random values at this place of the journal."""
+        return next((seed for seq, seed in reversed(self._seeds) if seq <= max(self.seen, 1)), "")
+
+    # inside
+
+    async def _main(self, body: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            return await body()
+        finally:
+            while self.cleanups and not isinstance(self._unwinding, Suspended):
+                await self.cleanups.pop()()
+
+    def _give(self, event: Event) -> None:
+        self.seen = event.seq
+        self.now = max(self.now, event.at)
+        match event.type:
+            case EventType.SIGNAL_RECEIVED:
+                self._give_signal(event)
+            case EventType.RUN_CANCELLING:
+                self.cancelling = True
+                if self._root is not None:
+                    self._root.cancel()
+            case _:
+                self._give_outcome(event)
+        self.loop.drain()
+        if self._root_done() and self._unwinding is None:
+            self._finish()
+
+    def _give_outcome(self, event: Event) -> None:
+        key = event.key or ""
+        call = self.waiting.pop(key, None)
+        if call is not None:
+            if not call[1].done():
+                call[1].set_result(event)
+        elif key in self._dropped:
+            self._dropped.discard(key)
+        elif self._replaying:
+            self._unexpected(event)
+
+    def _give_signal(self, event: Event) -> None:
+        name = event.key or ""
+        waits = self._waits.get(name)
+        while waits:
+            call = self.waiting.pop(waits.popleft(), None)
+            if call is not None and not call[1].done():
+                call[1].set_result(event)
+                return
+        self._signals.setdefault(name, deque()).append(event)
+
+    def _buffered(self, name: str) -> bool:
+        return bool(self._signals.get(name))
+
+    def _unexpected(self, event: Event) -> None:
+        """An outcome whose call has not been made."""
+        same = next((c for c, _ in self.waiting.values() if same_call(c, event)), None)
+        if same is not None:
+            _, future = self.waiting.pop(same.key)
+            self._dropped.discard(same.key)
+            future.set_result(event)
+        elif self.strict:
+            self.stuck = self._mismatch(event, stray(event, [c for c, _ in self.waiting.values()]))
+        else:
+            self._unclaimed[event.key or ""] = event
+
+    def _claim(self, command: Command) -> Event | None:
+        """An outcome that came before its call: the code was changed, and the call moved."""
+        if not self._unclaimed:
+            return None
+        if command.key in self._unclaimed:
+            return self._unclaimed.pop(command.key)
+        for key, event in self._unclaimed.items():
+            if family(key) == family(command.key) and same_call(command, event):
+                return self._unclaimed.pop(key)
+        return None
+
+    def _check_frontier(self) -> None:
+        """A once-effect that was made under other arguments is never made again, whatever was changed."""
+        for command, _ in self.waiting.values():
+            if isinstance(command, RunStep) and command.options.effect == "once":
+                done = [e for k, e in self._unclaimed.items() if family(k) == family(command.key)]
+                if done:
+                    self.stuck = self._mismatch(done[0], command.key)
+                    return
+
+    def _mismatch(self, event: Event, instead: str | None) -> ReplayMismatch:
+        made = f"the code now asks for {instead}" if instead else "the code no longer asks for it"
+        return ReplayMismatch(
+            f"the journal holds {event.key} (event {event.seq}), but {made}",
+            run=self.run,
+            key=event.key,
+            remedy="a flow must make the same calls from the same outcomes: take what varies (time, random values, "
+            "the order of sets) from segue.now, random and uuid or from a step; or fork the run before this step",
+        )
+
+    def _finish(self) -> None:
+        """The flow has ended: its forgotten tasks end with it."""
+        self._unwind(asyncio.CancelledError())
+
+    def _unwind(self, error: BaseException) -> None:
+        self._unwinding = error
+        for key, (_, future) in list(self.waiting.items()):
+            if not future.done():
+                future.set_exception(Suspended())
+                future.exception()
+            self._forget(key)
+        self.loop.drain()
+        for _ in range(8):
+            if not self.loop.tasks:
+                return
+            for task in list(self.loop.tasks):
+                task.cancel()
+            self.loop.drain()
+
+    def _forget(self, key: str) -> None:
+        command, _ = self.waiting.pop(key)
+        if isinstance(command, Wait) and key in self._waits.get(command.name, ()):
+            self._waits[command.name].remove(key)
+
+    def _root_done(self) -> bool:
+        return self._root is not None and self._root.done()
+
+    def _time(self) -> float:
+        return self.now
+
+
+def deadlock(run: str) -> UnjournaledWork:
+    """The error of a flow that waits for nothing durable."""
+    return UnjournaledWork(
+        "the flow waits for something that no step, timer, signal or child will bring",
+        run=run,
+        remedy="look for an asyncio.Event, Queue or Future that nobody in the flow will ever set",
+    )

@@ -1,0 +1,1 @@
+"""The embedded runtime: one machine, SQLite, as many processes as share the file."""

@@ -1,0 +1,127 @@
+"""The attempt pipeline: carries one step out, attempt after attempt, as its Recovery says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ...core.codec import decode_arguments, dumps, roundtrip
+from ...core.commands import RunStep
+from ...core.events import EventType
+from ...core.faults import Fault, FaultKind, classify
+from ...core.recovery import Again, Attempt
+from ...errors import SegueError
+from ..effects import Applied, NotApplied
+from ..scope import StepScope, enter
+
+if TYPE_CHECKING:
+    from .execution import Execution
+
+
+async def perform(execution: Execution, command: RunStep, history: list[Attempt], retry_at: float | None) -> None:
+    """Make attempts until the step has an outcome, and journal it.
+
+    `history` are the attempts of earlier incarnations. A guarded step's attempt is durable before the call, a failure
+    before its backoff.
+    """
+    options = command.options
+    if history and history[-1].fault is not None and history[-1].fault.kind is FaultKind.INTERRUPTED:
+        if options.effect == "once":
+            if not await _reconcile(execution, command):
+                return
+        elif options.guarded and not await _goes_on(execution, command, history, history[-1].fault):
+            return
+    elif retry_at is not None:
+        await execution.back_off(command.key, retry_at)
+    while True:
+        n = history[-1].n + 1 if history else 1
+        if options.guarded:
+            await execution.durable(EventType.ATTEMPT_STARTED, command, attempt=n)
+        began = execution.host.clock.now()
+        scope = StepScope(execution.row.id, command.key, n)
+        try:
+            value = await _attempt(execution, command, scope, again=bool(history))
+        except Exception as error:  # noqa: BLE001  a step may raise anything: it becomes a fault
+            fault = classify(error)
+            history.append(Attempt(execution.row.epoch, n, began, fault))
+            execution.keep_error(command.key, error)
+            if not await _goes_on(execution, command, history, fault, scope):
+                return
+        else:
+            execution.step_ended(EventType.STEP_COMPLETED, command, n, began, scope, value=value)
+            return
+
+
+async def _goes_on(
+    execution: Execution, command: RunStep, history: list[Attempt], fault: Fault, scope: StepScope | None = None
+) -> bool:
+    """Ask the Recovery; wait the backoff out, or journal the failure. True when there is another attempt."""
+    answer = command.options.retry(fault, history, random.random())
+    last = history[-1]
+    if isinstance(answer, Again) and command.options.effect != "once":
+        retry_at = execution.host.clock.now() + answer.after_s
+        body = {"fault": fault.body(), "retry_at": retry_at}
+        await execution.durable(EventType.ATTEMPT_FAILED, command, attempt=last.n, began=last.began, body=body)
+        await execution.back_off(command.key, retry_at)
+        return True
+    body = dumps({"fault": fault.body()})
+    execution.step_ended(EventType.STEP_FAILED, command, last.n, last.began, scope, body=body)
+    return False
+
+
+async def _attempt(execution: Execution, command: RunStep, scope: StepScope, *, again: bool) -> bytes:
+    """One call of the user's function. The result as JSON, checked to read back."""
+    values = decode_arguments(command.codecs, command.args) if again else command.values
+    limit = command.options.timeout_s
+    try:
+        if limit is None:
+            result = await _call(execution, command.call, values, scope)
+        else:
+            async with asyncio.timeout(limit) as timer:
+                result = await _call(execution, command.call, values, scope)
+    except TimeoutError as error:
+        if limit is not None and timer.expired():  # pyright: ignore[reportPossiblyUnboundVariable]  set with limit
+            raise TimeoutError(f"the attempt took longer than timeout_s={limit:g}") from error
+        raise
+    try:
+        return roundtrip(command.result, result)[0]
+    except SegueError as error:
+        error.run, error.key = execution.row.id, command.key
+        raise
+
+
+async def _call(
+    execution: Execution, function: Callable[..., Any], values: Any, scope: StepScope
+) -> Any:
+    if inspect.iscoroutinefunction(function):
+        enter(scope)
+        return await function(**values)
+    context = contextvars.copy_context()
+    context.run(enter, scope)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(execution.host.threads, lambda: context.run(function, **values))
+
+
+async def _reconcile(execution: Execution, command: RunStep) -> bool:
+    """After an interrupted once-effect: True when it was not applied and is to be made."""
+    ask = command.options.reconcile
+    if ask is None:
+        execution.unknown(command.key, "no reconcile function was given")
+        return False
+    try:
+        values = decode_arguments(command.codecs, command.args)
+        said = await _call(execution, ask, values, StepScope(execution.row.id, command.key, 0))
+        if isinstance(said, NotApplied):
+            return True
+        if isinstance(said, Applied):
+            value = roundtrip(command.result, said.result)[0]
+            execution.step_ended(EventType.STEP_COMPLETED, command, 0, None, None, value=value)
+            return False
+        raise TypeError(f"reconcile returned {said!r}: Applied(result) or NotApplied() was expected")
+    except Exception as error:  # noqa: BLE001  the user's function may raise anything: then nobody knows
+        execution.unknown(command.key, f"reconcile failed: {type(error).__name__}: {error}")
+        return False

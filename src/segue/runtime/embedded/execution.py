@@ -1,0 +1,438 @@
+"""One run in this process: carries its commands out, journals the outcomes, gives them back in order."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ...core.codec import decode_arguments, dumps, loads, roundtrip
+from ...core.commands import Cancel, Command, Record, RunStep, StartChild, Timer, Wait
+from ...core.events import DELIVERED, Event, EventType
+from ...core.faults import classify
+from ...core.lifecycle import RunState, StuckReason
+from ...core.replay import Memory
+from ...errors import CrashLoop, RunStuck, SegueError, Undecodable, UnknownEffect
+from ...journal import Change, Item, NewRun, Post, RunRow, Write
+from ..drive import Drive, deadlock
+from ..flow import Flow
+from ..scope import StepScope
+from . import inbox
+from .attempts import perform
+
+if TYPE_CHECKING:
+    from .host import Host
+
+
+class Execution:
+    """A run that this process owns and has in memory."""
+
+    def __init__(self, host: Host, row: RunRow, seq: int, flow: Flow[..., Any]):
+        self.host, self.row, self.flow = host, row, flow
+        self.seq, self.at = seq, 0.0
+        self.paused = row.paused
+        self.closed = False
+        self.memory = Memory()
+        self.drive = Drive(row.id)
+        self.steps: dict[str, asyncio.Task[None]] = {}
+        self.backoffs: dict[str, float] = {}
+        self.timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
+        self.unknowns: dict[str, str] = {}
+        self.taken: set[int] = set()
+        self.children: dict[str, str] = {}
+        self.overridden: set[str] = set()
+        self.once: set[str] = set()
+        """Once-effects on their way: they are never cancelled, and the run ends after them."""
+        self._unwritten = 0
+        self._replayed = False
+        self._held: list[Command] = []
+
+    # its life
+
+    def begin(self) -> None:
+        """Replay the journal and go on from its end."""
+        events = list(self.host.journal.events(self.row))
+        memory = self.memory = Memory.of(events, {k: v.encode() for k, v in self.row.replaced.items()})
+        self.at, self.paused = memory.last_at, memory.paused
+        strict = memory.revisions <= {self.flow.revision} and not self.row.replaced
+        self.drive = Drive(self.row.id, memory.seeds, strict=strict)
+        if memory.idle_starts > self.host.crash_limit:
+            return self.set_aside(self._crash_loop(memory.idle_starts))
+        try:
+            values = self._input(memory.args)
+        except RunStuck as error:
+            return self.set_aside(error)
+        self.drive.begin(self.flow.body(values), events[0].at)
+        self._guarded(partial(self.drive.replay, memory))
+        self.host.receive_items(self)
+        self._replayed = True
+        self.settle()
+
+    def settle(self) -> None:
+        """After the flow has moved: carry its commands out, or see that it has ended, is stuck or waits."""
+        if self.closed:
+            return
+        if self.drive.stuck is not None:
+            return self.set_aside(self.drive.stuck)
+        commands = self.drive.take()
+        if self.paused:
+            self._held += [c for c in commands if not isinstance(c, Cancel)]
+            commands = [c for c in commands if isinstance(c, Cancel)]
+        for command in commands:
+            self._carry_out(command)
+        if self.drive.done:
+            self._finish()
+        elif self.drive.idle and not self._unwritten:
+            self._guarded(lambda: self.drive.fail(deadlock(self.row.id)))
+            self._finish()
+        elif self.resting:
+            self._rest()
+
+    def leave(self, *, park: bool = True) -> None:
+        """Drop the run from memory; the journal has all of it. What the coroutine does as it unwinds is discarded."""
+        if self.closed:
+            return
+        if park:
+            self._park()
+        self._drop()
+
+    def _drop(self) -> None:
+        self.closed = True
+        for task in self.steps.values():
+            task.cancel()
+        for _, handle in self.timers.values():
+            handle.cancel()
+        self.drive.suspend()
+        self.host.gone(self)
+
+    def lost(self, error: Exception) -> None:
+        """This process can no longer write to the run."""
+        if not self.closed:
+            self._drop()
+            self.host.lost(self, error)
+
+    def set_aside(self, error: RunStuck) -> None:
+        """Open, resumable, nothing lost: until somebody has helped."""
+        if self.closed:
+            return
+        reasons = {
+            "mismatch": StuckReason.MISMATCH, "crashes": StuckReason.CRASHES, "undecodable": StuckReason.UNDECODABLE,
+            "unknown-effect": StuckReason.UNKNOWN_EFFECT,
+        }  # fmt: skip
+        error.run = error.run or self.row.id
+        detail = {"reason": reasons[error.code], "message": error.message, "key": error.key, "remedy": error.remedy}
+        detail = {k: v for k, v in detail.items() if v is not None}
+        change = Change(RunState.STUCK, detail, self._now(), release=True)
+        self._write(EventType.RUN_STUCK, body=dumps(detail), change=change, done=partial(self.host.ended, self.row))
+        self._drop()
+
+    # what the flow asks for
+
+    def _carry_out(self, command: Command) -> None:
+        match command:
+            case RunStep():
+                self._run(command)
+            case Timer():
+                self._set_timer(command)
+            case StartChild():
+                self._start_child(command)
+            case Record():
+                self._write(command.type, key=command.key, seen=command.seen, body=dumps(command.body))
+            case Cancel():
+                self._cancel(command)
+            case Wait():
+                pass
+
+    def _run(self, command: RunStep) -> None:
+        key = command.key
+        if key in self.unknowns or key in self.overridden:
+            return
+        if command.options.effect == "once":
+            self.once.add(key)
+        history = self.memory.attempts.pop(key, [])
+        retry_at = self.memory.retry_at.pop(key, None)
+        task = self.host.loop.create_task(perform(self, command, history, retry_at), context=self.host.context.copy())
+        self.steps[key] = task
+        task.add_done_callback(partial(self._ran, key))
+
+    def _ran(self, key: str, task: asyncio.Task[None]) -> None:
+        if self.steps.get(key) is task:
+            del self.steps[key]
+        self.backoffs.pop(key, None)
+        self.once.discard(key)
+        if not task.cancelled() and task.exception() is not None:
+            self.host.crashed(self, task.exception())
+        if not self._unwritten:
+            self.settle()
+
+    def _set_timer(self, command: Timer) -> None:
+        due = self.memory.timers.pop(command.key, None)
+        if due is None:
+            due = self.host.clock.now() + command.after_s
+            body = dumps({"due_at": due, "why": command.why})
+            self._write(EventType.TIMER_SET, key=command.key, seen=command.seen, body=body)
+        handle = self.host.call_at(due, partial(self._fire, command.key, command.seen))
+        self.timers[command.key] = (due, handle)
+
+    def _fire(self, key: str, seen: int) -> None:
+        if not self.closed and self.timers.pop(key, None) is not None:
+            self._write(EventType.TIMER_FIRED, key=key, seen=seen)
+
+    def _start_child(self, command: StartChild) -> None:
+        run = self.memory.children.get(command.key) or command.id or f"{self.row.id}/{command.key}"
+        if not command.detached:
+            self.children[command.key] = run
+        if command.key in self.memory.children:
+            return
+        flow = command.flow
+        assert isinstance(flow, Flow)
+        new = NewRun(
+            run, self.row.tenant, flow.name, flow.origin, flow.version, command.args, self._now(), self.host.seed(),
+            self.host.journal.owner, flow.revision, self.row.id, None if command.detached else command.key,
+        )  # fmt: skip
+        kind = EventType.CHILD_DETACHED if command.detached else EventType.CHILD_STARTED
+        self._write(
+            kind, key=command.key, seen=command.seen, body=dumps({"run": run, "flow": flow.name}), children=[new],
+            done=partial(self.host.child_started, run),
+        )  # fmt: skip
+
+    def _cancel(self, command: Cancel) -> None:
+        task = self.steps.get(command.key)
+        timer = self.timers.pop(command.key, None)
+        if timer is not None:
+            timer[1].cancel()
+        if task is not None and command.key not in self.once:
+            task.cancel()
+        posts: list[Post] = []
+        child = self.children.pop(command.key, None)
+        if child is not None:
+            asked = dumps({"by": f"run {self.row.id}", "why": "its parent no longer waits for it"})
+            posts.append(Post(child, "cancel", f"parent:{self.row.id}", "", self._now(), None, asked))
+        done = self.host.scan_soon if posts else None
+        self._write(EventType.STEP_CANCELLED, key=command.key, seen=command.seen, posts=posts, done=done)
+
+    # what attempts report
+
+    async def durable(self, type_: str, command: RunStep, *, attempt: int, began: float | None = None, body: Any = None) -> None:
+        """Journal something of an attempt, and wait for the commit."""
+        future: asyncio.Future[None] = self.host.loop.create_future()
+        packed = dumps(body) if body is not None else None
+        self._write(
+            type_, key=command.key, seen=command.seen, attempt=attempt, began=began, body=packed, args=command.args,
+            done=partial(_resolve, future),
+        )  # fmt: skip
+        await future
+
+    def step_ended(
+        self, type_: str, command: RunStep, n: int, began: float | None, scope: StepScope | None,
+        *, value: bytes | None = None, body: bytes | None = None,
+    ) -> None:  # fmt: skip
+        """Journal a step's outcome, and what its attempt recorded."""
+        for kind, record in scope.events if scope is not None else ():
+            self._write(kind, key=command.key, attempt=n, body=dumps(record))
+        self._write(
+            type_, key=command.key, seen=command.seen, attempt=n, began=began, value=value, body=body, args=command.args
+        )
+
+    async def back_off(self, key: str, retry_at: float) -> None:
+        """Wait for the next attempt. The run may park meanwhile."""
+        self.backoffs[key] = retry_at
+        self.settle()
+        try:
+            await asyncio.sleep(max(0.0, retry_at - self.host.clock.now()))
+        finally:
+            self.backoffs.pop(key, None)
+
+    def unknown(self, key: str, why: str) -> None:
+        """An interrupted once-effect that nobody could reconcile: the rest of the run goes on as far as it can."""
+        self.unknowns[key] = why
+
+    def again(self, key: str) -> None:
+        """Make a step anew, as if it had never been tried."""
+        self.memory.attempts.pop(key, None)
+        self.memory.retry_at.pop(key, None)
+        command, _ = self.drive.waiting[key]
+        if isinstance(command, RunStep) and key not in self.steps and self._replayed:
+            self._run(command)
+
+    def keep_error(self, key: str, error: BaseException) -> None:
+        """Keep a live error for its traceback."""
+        self.drive.live_errors[key] = error
+
+    # the inbox
+
+    def receive(self, item: Item) -> None:
+        """Turn an inbox item into an event. Each item is taken once."""
+        if item.no not in self.taken and not self.closed:
+            self.taken.add(item.no)
+            inbox.receive(self, item)
+
+    def resume(self) -> None:
+        """Carry out what was held back."""
+        self.paused = False
+        held, self._held = self._held, []
+        for command in held:
+            if command.key in self.drive.waiting or isinstance(command, Record):
+                self._carry_out(command)
+        self.settle()
+
+    # the journal
+
+    def _write(
+        self, type_: str, *, key: str | None = None, attempt: int | None = None, seen: int | None = None,
+        began: float | None = None, body: bytes | None = None, args: bytes | None = None, value: bytes | None = None,
+        done: Any = None, **unit: Any,
+    ) -> None:  # fmt: skip
+        self.seq += 1
+        epoch = self.row.epoch
+        event = Event(self.row.no, self.seq, epoch, self._now(), type_, 1, key, attempt, seen, began, body, args, value)
+        self._unwritten += 1
+        self.host.journal.write(Write(self.row.no, epoch, partial(self._written, event, done), [event], **unit))
+
+    write = _write
+
+    def _written(self, event: Event, done: Any, error: Exception | None) -> None:
+        self._unwritten -= 1
+        if error is not None:
+            return self.lost(self.host.journal.explain(error))
+        if done is not None:
+            done()
+        if self.closed:
+            return
+        if event.type in DELIVERED:
+            self.children.pop(event.key or "", None)
+            self._guarded(partial(self.drive.deliver, event))
+            self.settle()
+        elif not self._unwritten:
+            self.settle()
+
+    def _now(self) -> float:
+        self.at = max(self.at, self.host.clock.now())
+        return self.at
+
+    # ends and rests
+
+    def end_cancelled(self, item: Item) -> None:
+        """Cancel a run that is set aside: its code cannot run, so nothing is cleaned up."""
+        change = Change(RunState.CANCELLED, {}, self._now())
+        done = partial(self.host.ended, self.row)
+        self._write(EventType.RUN_CANCELLED, body=item.body, change=change, consumed=[item.no], done=done)
+        self._drop()
+
+    def _finish(self) -> None:
+        if self.once:
+            return  # an effect is on its way: the run ends after it
+        type_, state, value, body = self._end()
+        posts: list[Post] = []
+        if self.row.parent is not None and self.row.parent_key is not None:
+            told = dumps({"run": self.row.id, **loads(body)})
+            posts.append(
+                Post(self.row.parent, "child.ended", f"child:{self.row.id}", self.row.parent_key, self._now(), value, told)
+            )
+        change = Change(state, {}, self._now())
+        asked = dumps({"by": f"run {self.row.id}", "why": "its parent has ended"})
+        posts += [Post(c, "cancel", f"parent:{self.row.id}", "", self._now(), None, asked) for c in self.children.values()]
+        done = partial(self.host.ended, self.row)
+        self._write(type_, value=value, body=body, change=change, posts=posts, done=done)
+        self._drop()
+
+    def _end(self) -> tuple[str, str, bytes | None, bytes | None]:
+        """Type and state of the end, its result, or its fault."""
+        orphans = {"orphaned": self.drive.orphans} if self.drive.orphans else {}
+        try:
+            value = roundtrip(self.flow.signature.result, self.drive.result())[0]
+        except asyncio.CancelledError as error:
+            if self.drive.cancelling:
+                return EventType.RUN_CANCELLED, RunState.CANCELLED, None, dumps({**orphans, "fault": classify(error).body()})
+            fault = classify(error)
+        except BaseException as error:  # noqa: BLE001  whatever the flow raised is its end
+            if isinstance(error, SegueError):
+                error.run = error.run or self.row.id
+            self.host.errors[self.row.no] = error
+            fault = classify(error)
+        else:
+            return EventType.RUN_COMPLETED, RunState.COMPLETED, value, dumps(orphans) if orphans else None
+        return EventType.RUN_FAILED, RunState.FAILED, None, dumps({**orphans, "fault": fault.body()})
+
+    @property
+    def resting(self) -> bool:
+        """Whether all that the run waits for is durable."""
+        working = any(not t.done() and k not in self.backoffs for k, t in self.steps.items())
+        return not working and not self._unwritten and not self.closed
+
+    def _rest(self) -> None:
+        if self.unknowns and not self.timers and not self.backoffs:
+            key, why = next(iter(self.unknowns.items()))
+            self.set_aside(
+                UnknownEffect(
+                    f"the effect of {key} was interrupted, and whether it was applied is unknown ({why})",
+                    run=self.row.id,
+                    key=key,
+                    remedy="find out, then: segue override RUN KEY --result JSON (it was), or --retry (it was not)",
+                )
+            )
+        else:
+            self.host.rests(self)
+
+    def waits_on(self) -> list[dict[str, Any]]:
+        """What the run waits for, for people."""
+        waits: list[dict[str, Any]] = []
+        for key, (command, _) in self.drive.waiting.items():
+            match command:
+                case Wait():
+                    waits.append({"signal": command.name, "key": key})
+                case Timer() if key in self.timers:
+                    waits.append({command.why: self.timers[key][0], "key": key})
+                case StartChild():
+                    waits.append({"child": self.children.get(key), "key": key})
+                case RunStep() if key in self.backoffs:
+                    waits.append({"retry": self.backoffs[key], "key": key})
+                case RunStep():
+                    waits.append({"step": key, "key": key})
+                case _:
+                    pass
+        return waits
+
+    def _park(self) -> None:
+        due = [d for d, _ in self.timers.values()] + list(self.backoffs.values())
+        detail: dict[str, Any] = {"waits_on": self.waits_on()[:20]}
+        resting = self.resting
+        state = RunState.PARKED if resting else RunState.QUEUED
+        wake_at = min(due, default=None) if resting and not self.paused else None
+        change = Change(state, detail, self._now(), wake_at, release=True)
+        self._write(EventType.RUN_PARKED, body=dumps(detail), change=change)
+        if wake_at is not None:
+            self.host.wake_at(wake_at)
+
+    def _guarded(self, move: Any) -> None:
+        """Let the flow move; an error of the loop itself fails the flow."""
+        try:
+            move()
+        except SegueError as error:
+            self.drive.fail(error)
+
+    def _input(self, args: bytes) -> dict[str, Any]:
+        if callable(self.flow.migrate) and self.row.version != self.flow.version:
+            args = dumps(self.flow.migrate(loads(args)))
+        try:
+            return decode_arguments(self.flow.signature.codecs, args)
+        except ValueError as error:
+            raise Undecodable(
+                f"the stored input does not fit today's signature: {error}",
+                run=self.row.id,
+                remedy="restore the types, or give @flow(version=..., migrate=function) that turns the old input into the new",
+            ) from error
+
+    def _crash_loop(self, starts: int) -> CrashLoop:
+        return CrashLoop(
+            f"the run has been started {starts} times without progress: it seems to end its process",
+            run=self.row.id,
+            remedy="find out what kills the process (memory? os._exit?), then: segue resume RUN",
+        )
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+

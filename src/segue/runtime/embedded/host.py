@@ -1,0 +1,302 @@
+"""This process's runs: claims what is ready, keeps what runs, lets go of what rests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from ...core.lifecycle import RunState
+from ...journal import Item, Journal, RunRow
+from .. import registry
+from ..clock import Clock
+from .execution import Execution
+
+log = logging.getLogger("segue")
+
+_WAKES_STUCK = frozenset({"resume", "override", "cancel"})
+
+
+class Host:
+    """The embedded runtime of one process.
+
+    `capacity` bounds the runs in memory, `resident` those of them that only wait, `linger_s` for how long they stay.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        *,
+        capacity: int = 1000,
+        resident: int = 256,
+        linger_s: float = 1.0,
+        tick_s: float = 0.25,
+        crash_limit: int = 5,
+        step_threads: int = 32,
+        recover: bool = True,
+    ):
+        self.journal, self.clock = journal, clock
+        self.crash_limit = crash_limit
+        self.loop = asyncio.get_running_loop()
+        self.context = contextvars.copy_context()
+        self.threads = ThreadPoolExecutor(step_threads, thread_name_prefix="segue-step")
+        self.executions: dict[int, Execution] = {}
+        self.errors: dict[int, BaseException] = {}
+        self.recover = recover
+        self._capacity, self._resident, self._linger_s, self._tick_s = capacity, resident, linger_s, tick_s
+        self._resting: OrderedDict[int, asyncio.TimerHandle] = OrderedDict()
+        self._claiming: set[int] = set()
+        self._watchers: dict[int, list[asyncio.Future[None]]] = {}
+        self._waker: tuple[float, asyncio.TimerHandle] | None = None
+        self._scanning = False
+        self._ticker: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def open(self) -> None:
+        """Take up what is ready, and listen."""
+        self.journal.listen(self.scan_soon)
+        due = self.journal.query("select min(wake_at) from runs where wake_at is not null")[0][0]
+        if due is not None:
+            self.wake_at(due)
+        self._tick()
+
+    async def close(self) -> None:
+        """Suspend all runs: effects on their way get a moment to end, everything else goes on at the next start."""
+        self._closed = True
+        for handle in (self._ticker, self._waker[1] if self._waker else None):
+            if handle is not None:
+                handle.cancel()
+        busy = [t for e in self.executions.values() for k, t in e.steps.items() if k in e.once]
+        if busy:
+            await asyncio.wait(busy, timeout=5.0)
+        for execution in list(self.executions.values()):
+            execution.leave()
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        await self.journal.close()
+        for futures in self._watchers.values():
+            for future in futures:
+                if not future.done():
+                    future.set_result(None)
+
+    def waits_on(self, no: int) -> list[dict[str, Any]] | None:
+        """What a run in memory waits for; None when it is not in memory."""
+        execution = self.executions.get(no)
+        return None if execution is None else execution.waits_on()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run here still moves by itself."""
+        return self._scanning or bool(self._claiming) or any(not e.resting for e in self.executions.values())
+
+    # runs come
+
+    def adopt(self, row: RunRow, seq: int) -> None:
+        """Run what this process has just accepted or claimed."""
+        if self._closed or row.no in self.executions:
+            return
+        flow = registry.for_run(row.flow, row.version)
+        assert flow is not None
+        execution = self.executions[row.no] = Execution(self, row, seq, flow)
+        execution.begin()
+
+    @property
+    def room(self) -> int:
+        """How many more runs may be in memory."""
+        return self._capacity - len(self.executions) - len(self._claiming) + len(self._resting)
+
+    def child_started(self, run: str) -> None:
+        """A child was accepted, with this process as its owner."""
+        row = self.journal.find(run)
+        if row is not None and row.owner == self.journal.owner and row.epoch == 1 and row.state == RunState.RUNNING:
+            self.adopt(row, row.memo_seq + 2)
+
+    def scan_soon(self) -> None:
+        """Look for work in the loop's next turn."""
+        if not self._scanning and not self._closed:
+            self._scanning = True
+            self.loop.call_soon(self._scan)
+
+    def _tick(self) -> None:
+        self.scan_soon()
+        if not self.journal.in_memory_only():
+            self._ticker = self.loop.call_later(self._tick_s, self._tick)
+
+    def _scan(self) -> None:
+        self._scanning = False
+        if self._closed:
+            return
+        woken: dict[int, bool] = {}
+        for item, no, state, owner in self.journal.items():
+            execution = self.executions.get(no)
+            if execution is not None:
+                execution.receive(item)
+            elif state != RunState.STUCK or item.kind in _WAKES_STUCK:
+                if not self._elsewhere(owner):
+                    woken[no] = woken.get(no, False) or state == RunState.STUCK
+        for no, stuck in woken.items():
+            self._claim_soon(no, stuck=stuck)
+        if self.recover:
+            self._scan_ready()
+        self._check_watched()
+
+    def _scan_ready(self) -> None:
+        room = self.room
+        if room <= 0:
+            return
+        now = self.clock.now()
+        due = self.journal.query("select no from runs where wake_at <= ? order by wake_at limit ?", (now, room))
+        owners = self.journal.query("select distinct owner from runs where state in ('queued', 'running')")
+        free = [o for (o,) in owners if o is None or not self._elsewhere(o)]
+        for owner in free:
+            due += self.journal.query(
+                "select no from runs where state in ('queued', 'running') and owner is ? and not paused limit ?",
+                (owner, room + len(self.executions)),
+            )
+        for (no,) in due:
+            if no not in self.executions and self.room > 0:
+                self._claim_soon(no)
+
+    def _elsewhere(self, owner: str | None) -> bool:
+        """Whether a living other process has it."""
+        return owner is not None and owner != self.journal.owner and self.journal.alive(owner)
+
+    def _claim_soon(self, no: int, *, stuck: bool = False) -> None:
+        if no in self._claiming or no in self.executions:
+            return
+        row = self.journal.find(no)
+        if row is None or self._elsewhere(row.owner):
+            return
+        flow = registry.for_run(row.flow, row.version)
+        if flow is None:
+            return
+        self._claiming.add(no)
+        dead = [row.owner] if row.owner is not None else []
+        future = self.journal.claim(no, dead, self.clock.now(), flow.revision, stuck=stuck)
+        future.add_done_callback(partial(self._claimed, no, stuck))
+
+    def _claimed(self, no: int, stuck: bool, future: asyncio.Future[tuple[RunRow, int] | None]) -> None:
+        self._claiming.discard(no)
+        if future.cancelled() or self._closed:
+            return
+        if future.exception() is not None:
+            log.error("run %s could not be claimed: %s", no, future.exception())
+            return
+        claim = future.result()
+        if claim is None:
+            return
+        if stuck:
+            cancel = next((i for i in self._items_of(no) if i.kind == "cancel"), None)
+            if cancel is not None:
+                flow = registry.for_run(claim[0].flow, claim[0].version)
+                assert flow is not None
+                Execution(self, *claim, flow).end_cancelled(cancel)
+                return
+        self.adopt(*claim)
+
+    def receive_items(self, execution: Execution) -> None:
+        """Give a run what waits in its inbox."""
+        for item in self._items_of(execution.row.no):
+            execution.receive(item)
+
+    def _items_of(self, no: int) -> list[Item]:
+        return [i for i, n, _, _ in self.journal.items_of(no) if n == no]
+
+    # runs rest and go
+
+    def rests(self, execution: Execution) -> None:
+        """All that the run waits for is durable: it stays for a moment, then only the journal has it."""
+        no = execution.row.no
+        if no in self._resting or self._closed:
+            return
+        self._resting[no] = self.loop.call_later(self._linger_s, self._park, no)
+        while len(self._resting) > self._resident:
+            self._park(next(iter(self._resting)))
+
+    def _park(self, no: int) -> None:
+        handle = self._resting.pop(no, None)
+        if handle is not None:
+            handle.cancel()
+        execution = self.executions.get(no)
+        if execution is not None and execution.resting:
+            execution.leave()
+
+    def gone(self, execution: Execution) -> None:
+        """A run left memory."""
+        if self.executions.get(execution.row.no) is execution:
+            del self.executions[execution.row.no]
+        handle = self._resting.pop(execution.row.no, None)
+        if handle is not None:
+            handle.cancel()
+
+    def lost(self, execution: Execution, error: Exception) -> None:
+        """Another process took it over, or the database cannot be written."""
+        log.warning("run %s left this process: %s", execution.row.id, error)
+        self._notify(execution.row.no)
+
+    def crashed(self, execution: Execution, error: BaseException | None) -> None:
+        """A bug of ours in an attempt: say so, and let go of the run; another start may go on with it."""
+        log.error("internal error in run %s", execution.row.id, exc_info=error)
+        execution.leave()
+
+    def ended(self, row: RunRow) -> None:
+        """A run ended or was set aside, on disk."""
+        self._notify(row.no)
+        if row.parent is not None:
+            self.scan_soon()
+            self.journal.ring_all()
+        elif self.recover:
+            self.scan_soon()
+
+    # time
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call back at a wall-clock time."""
+        return self.loop.call_later(max(0.0, when - self.clock.now()), callback)
+
+    def wake_at(self, when: float) -> None:
+        """Look for parked runs that are due then."""
+        if self._closed or (self._waker is not None and self._waker[0] <= when):
+            return
+        if self._waker is not None:
+            self._waker[1].cancel()
+        self._waker = (when, self.call_at(when, self._wake))
+
+    def _wake(self) -> None:
+        self._waker = None
+        self.scan_soon()
+        due = self.journal.query("select min(wake_at) from runs where wake_at > ?", (self.clock.now(),))[0][0]
+        if due is not None:
+            self.wake_at(due)
+
+    # watching
+
+    def watch(self, no: int) -> asyncio.Future[None]:
+        """A future that is done when the run ends, is set aside or leaves this process."""
+        future: asyncio.Future[None] = self.loop.create_future()
+        self._watchers.setdefault(no, []).append(future)
+        return future
+
+    def _notify(self, no: int) -> None:
+        for future in self._watchers.pop(no, ()):
+            if not future.done():
+                future.set_result(None)
+
+    def _check_watched(self) -> None:
+        """Runs that end in other processes."""
+        for no in [n for n in self._watchers if n not in self.executions]:
+            row = self.journal.find(no)
+            if row is not None and row.state not in (RunState.QUEUED, RunState.RUNNING, RunState.PARKED):
+                self._notify(no)
+
+    def seed(self) -> str:
+        """A seed for a run's random values."""
+        return secrets.token_hex(8)
+
+

@@ -1,0 +1,145 @@
+"""The engine: starts runs, finds them, and carries them out."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from ..config import EngineOptions
+from ..core.codec import Codec
+from ..errors import EngineClosed, InputError, UnknownFlow
+from ..journal import Journal, NewRun
+from . import registry
+from .clock import Clock, SystemClock
+from .embedded.host import Host
+from .flow import Flow
+from .run import Run, RunStatus, status_of
+
+R = TypeVar("R")
+
+
+class Engine:
+    """`async with Engine("segue.db") as engine:` — a path, or `sqlite:///path`.
+
+    Entering it takes up the runs that a crash left behind, of the flows that this process has imported; leaving it
+    suspends what still runs, to go on at the next start. Options are those of EngineOptions.
+    """
+
+    def __init__(self, url: str = "segue.db", *, options: EngineOptions | None = None, clock: Clock | None = None, **given: Any):
+        scheme, found, rest = url.partition("://")
+        if found and scheme != "sqlite":
+            raise InputError(
+                f"Engine({url!r}): no runtime for {scheme}://", remedy="give a path such as segue.db, or sqlite:///path"
+            )
+        self.path = rest[1:] if found else url
+        try:
+            self.options = replace(options or EngineOptions(), **given)
+        except TypeError as error:
+            names = ", ".join(EngineOptions.__dataclass_fields__)
+            raise InputError(f"Engine: {error}", remedy=f"its options are: {names}") from None
+        self.clock: Clock = clock or SystemClock()
+        self._host: Host | None = None
+
+    async def __aenter__(self) -> Engine:
+        """Open the database and take up what is ready. Raises a StoreError that names the file."""
+        self.attach(self.open_journal())
+        return self
+
+    async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        await self.close()
+
+    def open_journal(self) -> Journal:
+        """Open the database."""
+        return Journal.open(
+            self.path, heartbeat_s=self.options.heartbeat_s, lock_timeout_s=self.options.lock_timeout_s
+        )
+
+    def attach(self, journal: Journal) -> None:
+        """Carry out the runs of a journal."""
+        options = self.options
+        self._host = Host(
+            journal, self.clock, capacity=options.capacity, resident=options.resident, linger_s=options.linger_s,
+            tick_s=options.tick_s, crash_limit=options.crash_limit, step_threads=options.step_threads,
+            recover=options.recover,
+        )  # fmt: skip
+        self._host.open()
+
+    async def close(self) -> None:
+        """Suspend what runs and give the file back."""
+        if self._host is not None:
+            host, self._host = self._host, None
+            await host.close()
+
+    @property
+    def host(self) -> Host:
+        """The runtime of this process. Raises EngineClosed."""
+        if self._host is None:
+            raise EngineClosed("the engine is not open", remedy="use it inside of `async with Engine(...) as engine:`")
+        return self._host
+
+    @property
+    def journal(self) -> Journal:
+        """The open journal."""
+        return self.host.journal
+
+    async def start(
+        self, flow: Flow[..., R], *args: Any, id: str | None = None, tenant: str = "default", **kwargs: Any
+    ) -> Run[R]:
+        """Start a run, or get the one of this id. Returns once the run is accepted on disk.
+
+        Raises InputError for arguments that do not fit, DuplicateRun when the id is taken by another flow or input.
+        """
+        if not isinstance(flow, Flow):  # pyright: ignore[reportUnnecessaryIsInstance]  users forget the decorator
+            raise UnknownFlow(
+                f"{getattr(flow, '__qualname__', flow)!r} is no flow", remedy="decorate it with @flow, and pass it uncalled"
+            )
+        run = id if id is not None else uuid4().hex[:12]
+        if not run or len(run) > 512 or run != run.strip() or not run.isprintable():
+            raise InputError(f"run id {run!r}: 1 to 512 printable characters, no space around them")
+        data, _ = flow.signature.bind(args, kwargs, flow.short)
+        new = NewRun(
+            id=run, tenant=tenant, flow=flow.name, origin=flow.origin, version=flow.version, args=data,
+            at=self.clock.now(), seed=self.host.seed(), revision=flow.revision,
+            owner=self.journal.owner if self.host.room > 0 else None,
+        )  # fmt: skip
+        return await self.accept(new, flow.signature.result)
+
+    async def accept(self, new: NewRun, result: Codec | None) -> Run[Any]:
+        """Record a run and carry it out."""
+        host = self.host
+        row, made = await self.journal.accept(new)
+        if made and new.owner is not None:
+            host.adopt(row, row.memo_seq + 2)
+        else:
+            host.scan_soon()
+        return Run(self, row.no, row.id, result)
+
+    async def run(self, flow: Flow[..., R], *args: Any, id: str | None = None, **kwargs: Any) -> R:
+        """Start a run and wait for its result."""
+        return await (await self.start(flow, *args, id=id, **kwargs)).result()
+
+    async def get(self, id: str) -> Run[Any]:
+        """The run of this id. Raises UnknownRun."""
+        row = self.journal.get(id)
+        flow = registry.known(row.flow)
+        return Run(self, row.no, row.id, None if flow is None else flow.signature.result)
+
+    async def runs(self, *, state: str | None = None, flow: str | None = None, limit: int = 100) -> list[RunStatus]:
+        """Runs, newest first."""
+        where, values = ["1"], list[Any]()
+        if state is not None:
+            where, values = [*where, "state = ?"], [*values, state]
+        if flow is not None:
+            where, values = [*where, "(flow = ? or flow like ?)"], [*values, flow, f"%:{flow}"]
+        rows = self.journal.runs(" and ".join(where), values, limit)
+        return [status_of(r, self.host.waits_on(r.no)) for r in rows]
+
+    async def settled(self) -> None:
+        """Wait until no run in this process can go on by itself."""
+        while self.host.busy:
+            await asyncio.sleep(0)
+
+

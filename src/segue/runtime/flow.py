@@ -1,0 +1,124 @@
+"""`@flow`: a function whose runs survive the process that they run in."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import update_wrapper
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from ..core.codec import fingerprint
+from ..core.commands import StartChild
+from ..core.events import EventType
+from ..errors import DefinitionError
+from .registry import module_of, register, revision_of
+from .scope import FlowScope, here
+from .signature import Signature
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Migrate = bool | Callable[[dict[str, Any]], dict[str, Any]]
+"""True, or a function from the stored input (JSON, by parameter name) of an older version to today's."""
+
+
+class Flow(Generic[P, R]):
+    """A durable function. Start it with `engine.start`; called in another flow it is a child run.
+
+    `name` is `module:qualname`; any process that can import the module finds it. `revision` is the hash of the code.
+    """
+
+    def __init__(
+        self,
+        function: Callable[P, Coroutine[Any, Any, R]],
+        *,
+        name: str | None,
+        version: int,
+        migrate: Migrate,
+        revision: str | None,
+        budget_usd: float | None,
+    ):
+        module, self.origin = module_of(function)
+        self.function = function
+        self.short = name or function.__name__
+        self.name = f"{module}:{name or function.__qualname__}"
+        self.version, self.migrate, self.budget_usd = version, migrate, budget_usd
+        self.revision = revision or revision_of(function)
+        self.signature = Signature(function)
+        update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """In a flow: a child run, awaited. Elsewhere the function simply runs, with nothing journaled."""
+        return self._run(args, kwargs)
+
+    async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        scope = here()
+        if not isinstance(scope, FlowScope):
+            return await self.function(*args, **kwargs)
+        command = self.child(scope, args, kwargs, None, detached=False)
+        event = await scope.drive.outcome(command)
+        if event.type == EventType.CHILD_ENDED and event.value is None:
+            raise scope.drive.failure(event)
+        try:
+            return self.signature.result.decode(event.value or b"null")
+        except ValueError as error:
+            raise scope.drive.undecodable(command.key, error) from error
+
+    def child(
+        self, scope: FlowScope, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None, *, detached: bool
+    ) -> StartChild:
+        """The command that starts this flow as a child."""
+        data, _ = self.signature.bind(args, kwargs, self.short)
+        key = scope.key(self.short, id or fingerprint(data))
+        return StartChild(key, scope.drive.seen, self, data, id, detached)
+
+    def body(self, values: dict[str, Any]) -> Callable[[], Awaitable[R]]:
+        """The coroutine function of one run, its input given."""
+        return lambda: self.function(**values)
+
+
+@overload
+def flow(function: Callable[P, Coroutine[Any, Any, R]], /) -> Flow[P, R]: ...
+@overload
+def flow(
+    *,
+    version: int = 1,
+    name: str | None = None,
+    migrate: Migrate = False,
+    revision: str | None = None,
+    budget_usd: float | None = None,
+) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Flow[P, R]]: ...
+
+
+def flow(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    version: int = 1,
+    name: str | None = None,
+    migrate: Migrate = False,
+    revision: str | None = None,
+    budget_usd: float | None = None,
+) -> Any:
+    """Make an `async def` a flow.
+
+    A run stays on the version that it started on; keep the old function under the same `name` and its old `version`, or
+    declare `migrate` on the new one. `revision` names the code (default: the hash of the module's source): while it is
+    the same, a replay must make exactly the recorded calls; when it changed, calls may be added, removed and moved.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Flow[..., Any]:
+        if not inspect.iscoroutinefunction(function):
+            raise DefinitionError(
+                f"@flow goes on an `async def`, and {getattr(function, '__qualname__', function)!r} is none",
+                remedy="write `async def`; a plain function is a @step",
+            )
+        if not isinstance(version, int) or version < 1:
+            raise DefinitionError(f"@flow(version={version!r}): a whole number from 1")
+        made = Flow[..., Any](
+            function, name=name, version=version, migrate=migrate, revision=revision, budget_usd=budget_usd
+        )
+        register(made)
+        return made
+
+    return decorate if function is None else decorate(function)

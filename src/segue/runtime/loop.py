@@ -1,0 +1,144 @@
+"""The event loop that a flow runs on: a ready queue, and nothing else.
+
+It is drained until it is empty each time the flow is given an outcome, so "the flow has settled" is a fact. It has no
+clock and no I/O: what would need them raises an error that names the durable form.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+from asyncio import AbstractEventLoop
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from ..errors import UnjournaledTime, UnjournaledWork, UsageError
+
+MAX_TURNS = 1_000_000
+"""Callbacks in one drain. A flow that needs more spins without waiting for anything."""
+
+
+class Turn:
+    """One callback that is due: what asyncio calls a handle."""
+
+    __slots__ = ("args", "callback", "context", "dropped")
+
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None):
+        self.callback, self.args = callback, args
+        self.context = contextvars.copy_context() if context is None else context
+        self.dropped = False
+
+    def cancel(self) -> None:
+        """Do not call it."""
+        self.dropped = True
+
+    def cancelled(self) -> bool:
+        """Whether it will not be called."""
+        return self.dropped
+
+
+class FlowLoop(AbstractEventLoop):
+    """A deterministic asyncio loop for one run. `where` names the run in errors, `time_of` gives the journal's time."""
+
+    def __init__(self, where: str, time_of: Callable[[], float]):
+        self._where, self._time_of = where, time_of
+        self._ready: deque[Turn] = deque()
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+    def drain(self) -> None:
+        """Run all that is due, and all that becomes due by it."""
+        ready, turns = self._ready, 0
+        outer = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]  documented for loops
+        hooks = sys.get_asyncgen_hooks()
+        asyncio._set_running_loop(self)  # pyright: ignore[reportPrivateUsage]
+        sys.set_asyncgen_hooks(None, None)
+        try:
+            while ready:
+                turn = ready.popleft()
+                if not turn.dropped:
+                    turn.context.run(turn.callback, *turn.args)
+                turns += 1
+                if turns > MAX_TURNS:
+                    ready.clear()
+                    raise UsageError(
+                        "the flow spins: it has run a million callbacks without waiting for a durable call",
+                        run=self._where,
+                        remedy="wait with segue.sleep, wait_for or a step instead of asyncio.sleep(0) in a loop",
+                    )
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+            asyncio._set_running_loop(outer)  # pyright: ignore[reportPrivateUsage]
+
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> Turn:  # pyright: ignore[reportIncompatibleMethodOverride]  a Turn is all of a Handle that callers use
+        """Make a callback due."""
+        turn = Turn(callback, args, context)
+        self._ready.append(turn)
+        return turn
+
+    def create_task(self, coro: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """A task of the flow."""
+        task = asyncio.Task(coro, loop=self, **options)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """A future of the flow."""
+        return asyncio.Future(loop=self)
+
+    def time(self) -> float:
+        """The time of the last event that the flow has seen."""
+        return self._time_of()
+
+    def get_debug(self) -> bool:
+        """Never in debug mode: it would need a clock."""
+        return False
+
+    def is_running(self) -> bool:
+        """It runs whenever somebody can ask."""
+        return True
+
+    def is_closed(self) -> bool:
+        """It is never closed, only dropped."""
+        return False
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Errors that nobody retrieved belong to tasks that the flow dropped; the journal has their steps."""
+
+    def call_later(self, delay: float, *_: Any, **__: Any) -> Any:
+        """Raise: asyncio's timers are not durable."""
+        raise UnjournaledTime(
+            "asyncio.sleep, asyncio.timeout and asyncio.wait_for(..., timeout) are not durable: on replay they would "
+            "fire at another moment",
+            run=self._where,
+            key=self._here(),
+            remedy="use `await segue.sleep(s)` and `async with segue.timeout(s):`, or timeout_s= of the step",
+        )
+
+    call_at = call_later
+
+    def _here(self) -> str | None:
+        from .scope import here  # a cycle: scopes live on loops
+
+        scope = here()
+        return getattr(scope, "path", None) or None
+
+
+def _refuse(name: str) -> Callable[..., Any]:
+    def refused(self: FlowLoop, *_: Any, **__: Any) -> Any:
+        raise UnjournaledWork(
+            f"the flow called {name}: I/O, threads and processes in a flow would run again on each replay",
+            run=self._where,  # pyright: ignore[reportPrivateUsage]
+            remedy="put it into a @step (a plain `def` step runs in a thread of its own)",
+        )
+
+    return refused
+
+
+for _name in dir(AbstractEventLoop):
+    if not _name.startswith("_") and _name not in vars(FlowLoop) and _name not in ("set_debug", "get_task_factory"):
+        setattr(FlowLoop, _name, _refuse(_name))

@@ -1,0 +1,215 @@
+"""A handle on one run: ask it, tell it, fork it. Works from any process that has the database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from uuid import uuid4
+
+from ..core.codec import Codec, codec, dumps, loads, roundtrip
+from ..core.events import ENDS, Event, EventType
+from ..core.faults import Fault, rebuild
+from ..core.lifecycle import ENDED, RunState, StuckReason
+from ..errors import (
+    CrashLoop,
+    InputError,
+    ReplayMismatch,
+    RunCancelled,
+    RunFailed,
+    RunStuck,
+    Undecodable,
+    UnknownEffect,
+)
+from ..journal import NewRun, Post, RunRow
+from ..journal.tables import append_feedback
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+R = TypeVar("R")
+
+_STUCK: dict[str, type[RunStuck]] = {
+    StuckReason.MISMATCH: ReplayMismatch,
+    StuckReason.CRASHES: CrashLoop,
+    StuckReason.UNDECODABLE: Undecodable,
+    StuckReason.UNKNOWN_EFFECT: UnknownEffect,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunStatus:
+    """Where a run stands. Times are seconds since the epoch, UTC."""
+
+    id: str
+    flow: str
+    version: int
+    state: RunState
+    paused: bool
+    parent: str | None
+    created_at: float
+    updated_at: float
+    waits_on: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    reason: str | None = None
+    message: str | None = None
+    key: str | None = None
+    remedy: str | None = None
+
+
+class Run(Generic[R]):
+    """One execution of a flow. Handles are cheap: make as many as you like with `engine.get(id)`."""
+
+    __slots__ = ("_engine", "_no", "_result", "id")
+
+    def __init__(self, engine: Engine, no: int, id: str, result: Codec | None = None):
+        self._engine, self._no, self.id, self._result = engine, no, id, result
+
+    async def result(self) -> R:
+        """Wait for the end and give what the flow returned.
+
+        Raises RunFailed (its cause is the flow's error), RunCancelled, or a RunStuck when the run is set aside.
+        """
+        while True:
+            row = self._row()
+            if row.state in ENDED:
+                return self._ended(row)
+            if row.state == RunState.STUCK and not self._engine.journal.items_of(self._no):
+                raise _stuck(row)
+            await self._engine.host.watch(self._no)
+
+    async def status(self) -> RunStatus:
+        """Where it stands, what it waits for, and what to do when it is stuck."""
+        return status_of(self._row(), self._engine.host.waits_on(self._no))
+
+    async def events(self, after: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:
+        """Its journal, and with `follow` what comes, up to its end."""
+        while True:
+            row = self._row()
+            for event in self._engine.journal.events(row, after):
+                after = event.seq
+                yield event
+            if row.state in ENDED or not follow:
+                return
+            await asyncio.sleep(0.05)
+
+    async def signal(self, name: str, payload: Any = None, *, id: str | None = None, by: str = "") -> bool:
+        """Send a signal, before or after the flow waits for it. The same `id` again is no new signal: gives False.
+
+        Raises RunEnded, and UnserialisableResult for a payload that is no JSON.
+        """
+        value = roundtrip(codec(Any), payload)[0]
+        return await self._post("signal", name, id or str(uuid4()), value, {"by": by})
+
+    async def cancel(self, *, by: str = "", why: str = "") -> None:
+        """Ask it to end. The flow sees asyncio.CancelledError, and may clean up durably."""
+        await self._post("cancel", "", "cancel", None, {"by": by, "why": why})
+
+    async def pause(self, *, by: str = "", why: str = "") -> None:
+        """Start no new work; what runs ends."""
+        await self._post("pause", "", str(uuid4()), None, {"by": by, "why": why})
+
+    async def resume(self, *, by: str = "", why: str = "") -> None:
+        """Go on after a pause, or try again after the run was set aside."""
+        await self._post("resume", "", str(uuid4()), None, {"by": by, "why": why})
+
+    async def override(
+        self, key: str, result: Any = None, *, retry: bool = False, skip: bool = False, by: str = "", why: str = ""
+    ) -> None:
+        """Say what came of an open step: its `result`, `skip` it (the result is None), or `retry` it from the start."""
+        act = "retry" if retry else "skip" if skip else "result"
+        value = None if retry else roundtrip(codec(Any), None if skip else result)[0]
+        await self._post("override", key, str(uuid4()), value, {"act": act, "by": by, "why": why})
+
+    async def feedback(self, score: float, *, key: str | None = None, by: str = "", note: str = "") -> None:
+        """Record how good the result was, from 0 to 1; also after the end. `key` names a step, else the run."""
+        if not 0 <= score <= 1:
+            raise InputError(f"feedback {score} is not between 0 and 1", run=self.id, key=key)
+        body = {"score": score, "by": by, "note": note}
+        at = self._engine.clock.now()
+        if self._row().state in ENDED:
+            await self._engine.journal.ask(lambda c: append_feedback(c, self._no, key, dumps(body), at))
+        else:
+            await self._post("feedback", key or "", str(uuid4()), None, body)
+
+    async def fork(
+        self,
+        at: str | int | None = None,
+        *,
+        results: Mapping[str, Any] | None = None,
+        input: Mapping[str, Any] | None = None,
+        id: str | None = None,
+    ) -> Run[R]:
+        """A new run that goes on from a step of this one.
+
+        `at` is the key of the step to make anew, or the `seq` of the last event to keep; None keeps all but the end. The
+        new run knows the outcomes that the step had seen. `results` replaces results by key, `input` arguments by name.
+        """
+        row, journal = self._row(), self._engine.journal
+        upto = journal.fork_point(row, at)
+        source = next(iter(journal.events(row, until=row.memo_seq + 1 if row.memo_run is None else 1)))
+        args = source.args or b"{}"
+        if input is not None:
+            given = {**loads(args), **{k: json.loads(roundtrip(codec(Any), v)[0]) for k, v in input.items()}}
+            args = dumps(given)
+        replaced = {k: roundtrip(codec(Any), v)[0].decode() for k, v in (results or {}).items()}
+        new = NewRun(
+            id=id or f"{self.id}~{uuid4().hex[:8]}", tenant=row.tenant, flow=row.flow, origin=row.origin,
+            version=row.version, args=args, at=self._engine.clock.now(), seed=self._engine.host.seed(),
+            memo_run=self._no, memo_seq=upto, replaced={**row.replaced, **replaced},
+            body={"fork_of": self.id, "at": at, "edited": input is not None},
+        )  # fmt: skip
+        return await self._engine.accept(new, self._result)
+
+    async def repeats(self) -> list[str]:
+        """For a fork: the once-effects of its parent that came after the fork, and that it would apply again."""
+        row = self._row()
+        rows = self._engine.journal.query(
+            "select distinct key from events where run = ? and seq > ? and type = ? and body like '%\"once\"%'",
+            (row.memo_run, row.memo_seq, EventType.ATTEMPT_STARTED),
+        )
+        return [k for (k,) in rows]
+
+    def _row(self) -> RunRow:
+        return self._engine.journal.get(self._no)
+
+    async def _post(self, kind: str, name: str, id: str, value: bytes | None, body: dict[str, Any]) -> bool:
+        at = self._engine.clock.now()
+        body = {k: v for k, v in body.items() if v != ""}
+        new = await self._engine.journal.post(Post(self.id, kind, id, name, at, value, dumps(body)))
+        self._engine.host.scan_soon()
+        return new
+
+    def _ended(self, row: RunRow) -> R:
+        last = next(e for e in self._engine.journal.last_events(row, 50) if e.type in ENDS)
+        if last.type == EventType.RUN_COMPLETED:
+            return self._decode(last.value or b"null")
+        if last.type == EventType.RUN_CANCELLED:
+            raise RunCancelled("the run was cancelled", run=self.id)
+        fault = Fault.read(loads(last.body)["fault"])
+        failed = RunFailed(
+            f"{fault.error.rpartition(':')[2]}: {fault.message}", run=self.id, remedy=f"look at it: segue show {self.id}"
+        )
+        failed.error_type = fault.error
+        raise failed from (self._engine.host.errors.pop(self._no, None) or rebuild(fault))
+
+    def _decode(self, data: bytes) -> R:
+        return json.loads(data) if self._result is None else self._result.decode(data)
+
+
+def status_of(row: RunRow, waits_on: list[dict[str, Any]] | None = None) -> RunStatus:
+    """A row as a status; `waits_on` of a run that is in memory is newer than the row's."""
+    stuck = row.detail if row.state == RunState.STUCK else {}
+    return RunStatus(
+        id=row.id, flow=row.flow, version=row.version, state=RunState(row.state), paused=row.paused, parent=row.parent,
+        created_at=row.created_at, updated_at=row.updated_at,
+        waits_on=waits_on if waits_on is not None else row.detail.get("waits_on", []),
+        reason=stuck.get("reason"), message=stuck.get("message"), key=stuck.get("key"), remedy=stuck.get("remedy"),
+    )  # fmt: skip
+
+
+def _stuck(row: RunRow) -> RunStuck:
+    kind = _STUCK.get(row.detail.get("reason", ""), RunStuck)
+    detail = row.detail
+    return kind(detail.get("message", "the run is set aside"), run=row.id, key=detail.get("key"), remedy=detail.get("remedy"))

@@ -1,0 +1,73 @@
+"""Where the current code runs: in a flow (and in which scope), in a step, or outside of any run."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from ..core.keys import Scope
+from ..errors import NotInAFlow
+
+if TYPE_CHECKING:
+    from .drive import Drive
+
+
+class FlowScope(Scope):
+    """A naming scope of a run that is being driven."""
+
+    __slots__ = ("drive",)
+
+    def __init__(self, drive: Drive, path: str = ""):
+        super().__init__(path)
+        self.drive = drive
+
+    def child(self, segment: str) -> FlowScope:
+        """A scope below this one, of the same run."""
+        return FlowScope(self.drive, f"{self.path}{segment}/")
+
+
+class StepScope:
+    """Inside of a step's attempt: durable calls run inline, and their records go under the step's key.
+
+    `idempotency_key` names this step to the outside world, the same over all its attempts.
+    """
+
+    __slots__ = ("attempt", "events", "idempotency_key", "key", "run")
+
+    def __init__(self, run: str, key: str, attempt: int):
+        self.run, self.key, self.attempt = run, key, attempt
+        self.idempotency_key = f"{run}/{key}"
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+
+_current: ContextVar[FlowScope | StepScope | None] = ContextVar("segue_scope", default=None)
+
+here = _current.get
+enter = _current.set
+leave = _current.reset
+
+
+def in_flow(what: str) -> FlowScope:
+    """The current flow's scope. Raises NotInAFlow, naming `what` was called."""
+    scope = _current.get()
+    if isinstance(scope, FlowScope):
+        return scope
+    if scope is None:
+        raise NotInAFlow(
+            f"{what} waits durably: it needs a run to wait in",
+            remedy="call it in a @flow that an Engine runs; outside, use asyncio's own",
+        )
+    raise NotInAFlow(
+        f"{what} was called inside of a step: a step cannot wait durably",
+        run=scope.run,
+        key=scope.key,
+        remedy=f"call {what} in the flow, between its steps",
+    )
+
+
+def step_scope() -> StepScope:
+    """The attempt that is running: its run, key, number and idempotency key. Raises NotInAFlow outside of a step."""
+    scope = _current.get()
+    if isinstance(scope, StepScope):
+        return scope
+    raise NotInAFlow("there is no step running here", remedy="call it in the body of a @step that a run has called")

@@ -1,0 +1,66 @@
+"""What a step or a flow takes and returns: its parameters as codecs."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from ..core.codec import Codec, codec, encode_arguments
+from ..errors import DefinitionError, InputError
+
+_PLAIN = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+class Signature:
+    """The typed face of a function. Annotations are read at the first call, so that they may name later classes."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self._function = function
+        parameters = inspect.signature(function).parameters
+        self._names = tuple(parameters)
+        self._positional = tuple(n for n, p in parameters.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY)
+        loose = [n for n, p in parameters.items() if p.kind not in _PLAIN]
+        if loose:
+            raise DefinitionError(
+                f"{function.__qualname__}: *args, **kwargs and positional-only parameters cannot be journaled by name",
+                remedy=f"make {', '.join(loose)} an ordinary parameter with a type, such as a list or a dict",
+            )
+        self._signature = inspect.signature(function)
+
+    @cached_property
+    def _hints(self) -> Mapping[str, Any]:
+        try:
+            return typing.get_type_hints(inspect.unwrap(self._function), include_extras=True)
+        except NameError as error:
+            raise DefinitionError(
+                f"{self._function.__qualname__}: an annotation cannot be read: {error}",
+                remedy="define or import the type at module level, also at run time",
+            ) from error
+
+    @cached_property
+    def codecs(self) -> dict[str, Codec]:
+        """A codec per parameter."""
+        return {name: codec(self._hints.get(name, Any)) for name in self._names}
+
+    @cached_property
+    def result(self) -> Codec:
+        """The codec of the result."""
+        return codec(self._hints.get("return", Any))
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str) -> tuple[bytes, dict[str, Any]]:
+        """The given arguments as JSON by name, and validated. Defaults that are not given are left out."""
+        if not kwargs and len(args) == len(self._names) == len(self._positional):
+            return encode_arguments(self.codecs, dict(zip(self._names, args, strict=True)))
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InputError(
+                f"{name}: {error}", remedy=f"its signature is {name}{self._signature}"
+            ) from error
+        return encode_arguments(self.codecs, bound.arguments)
+
+    def __str__(self) -> str:
+        return str(self._signature)

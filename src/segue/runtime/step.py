@@ -1,0 +1,177 @@
+"""`@step`: a unit of work whose result is journaled before the flow sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import json
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from functools import update_wrapper
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+
+from ..core.codec import Upcast, fingerprint
+from ..core.commands import Effect, RunStep, StepOptions
+from ..core.events import EventType
+from ..core.recovery import ONCE, Recovery, Retry
+from ..errors import DefinitionError
+from .scope import FlowScope, StepScope, here
+from .signature import Signature
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Step(Generic[P, R]):
+    """A function that runs are made of. Calling it gives a coroutine.
+
+    In a flow the call is durable: an outcome that is in the journal is not made again. Outside of a run, and inside of
+    another step, the function simply runs.
+    """
+
+    def __init__(self, function: Callable[P, Any], options: StepOptions, upcast: Upcast | None = None):
+        self.function, self.options, self.name = function, options, options.name
+        self.signature = Signature(function)
+        self.key: str | None = None
+        self._upcast = upcast
+        update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Call the step. In a flow: journaled under `scope/name[key or fingerprint of the arguments]#k`."""
+        return self._run(args, kwargs)
+
+    def using(self, *, key: str | None = None, retry: Recovery | None = None, timeout_s: float | None = None) -> Step[P, R]:
+        """The same step with other options for one call: a `key` of your own instead of the fingerprint."""
+        copy = Step[P, R](self.function, self.options, self._upcast)
+        copy.key = self.key if key is None else key
+        given: dict[str, Any] = {}
+        if retry is not None:
+            given |= {"retry": retry, "attempts": attempts_of(retry)}
+        if timeout_s is not None:
+            given["timeout_s"] = _positive("timeout_s", timeout_s, self.name)
+        copy.options = replace(self.options, **given)
+        return copy
+
+    async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        scope = here()
+        if not isinstance(scope, FlowScope):
+            return await self._inline(scope, args, kwargs)
+        data, values = self.signature.bind(args, kwargs, self.name)
+        key = scope.key(self.name, fingerprint(data) if self.key is None else self.key)
+        drive, result = scope.drive, self.signature.result
+        event = await drive.outcome(
+            RunStep(key, drive.seen, self.options, self.function, result, data, values, self.signature.codecs)
+        )
+        if event.type == EventType.STEP_FAILED:
+            raise drive.failure(event)
+        return self._read(drive, key, event.value or b"null")
+
+    def _read(self, drive: Any, key: str, data: bytes) -> R:
+        try:
+            return self.signature.result.decode(data)
+        except ValueError as error:
+            if self._upcast is not None:
+                return self.signature.result.validate(self._upcast(json.loads(data)))
+            raise drive.undecodable(key, error) from error
+
+    async def _inline(self, scope: StepScope | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        if inspect.iscoroutinefunction(self.function):
+            return await cast("Callable[P, Coroutine[Any, Any, R]]", self.function)(*args, **kwargs)
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            None, lambda: context.run(cast("Callable[P, R]", self.function), *args, **kwargs)
+        )
+
+
+@overload
+def step(function: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R]: ...
+@overload
+def step(function: Callable[P, R], /) -> Step[P, R]: ...
+@overload
+def step(
+    *,
+    name: str | None = None,
+    retry: Recovery | None = None,
+    timeout_s: float | None = None,
+    effect: Effect = "write",
+    reconcile: Callable[..., Any] | None = None,
+    upcast: Upcast | None = None,
+) -> StepDecorator: ...
+
+
+def step(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    retry: Recovery | None = None,
+    timeout_s: float | None = None,
+    effect: Effect = "write",
+    reconcile: Callable[..., Any] | None = None,
+    upcast: Upcast | None = None,
+) -> Any:
+    """Make a function a step. `async def` runs on the engine's loop, plain `def` in a thread.
+
+    `retry` says what to do after a failed attempt (default: fail), `timeout_s` limits one attempt. `effect="once"` is for
+    what must not happen twice: after an interruption it is reconciled, by `reconcile(...)`, which is called with the same
+    arguments and returns `Applied(result)` or `NotApplied()`, or by a person. `upcast` turns a stored result of an
+    older shape into today's.
+    """
+    decorator = StepDecorator(
+        name, retry or ONCE, timeout_s, effect, reconcile, upcast
+    )
+    return decorator if function is None else decorator(function)
+
+
+class StepDecorator:
+    """`@step(...)` with its options, waiting for the function."""
+
+    def __init__(
+        self,
+        name: str | None,
+        retry: Recovery,
+        timeout_s: float | None,
+        effect: Effect,
+        reconcile: Callable[..., Any] | None,
+        upcast: Upcast | None,
+    ):
+        if effect not in ("read", "write", "once"):
+            raise DefinitionError(f"@step(effect={effect!r}): one of 'read', 'write', 'once'")
+        if reconcile is not None and effect != "once":
+            raise DefinitionError("@step(reconcile=...) is for effect='once': other steps are simply made again")
+        self._name, self._retry, self._effect = name, retry, effect
+        self._timeout_s = None if timeout_s is None else _positive("timeout_s", timeout_s, name or "step")
+        self._reconcile, self._upcast = reconcile, upcast
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Step[P, R]: ...
+    def __call__(self, function: Callable[..., Any], /) -> Any:
+        """Make the step."""
+        if not callable(function) or inspect.isclass(function):
+            raise DefinitionError(f"@step goes on a function, not on {function!r}")
+        name = self._name or function.__name__
+        if not name or set(name) & set("/[]#"):
+            raise DefinitionError(f"step name {name!r}: not empty, and without any of / [ ] #")
+        options = StepOptions(
+            name=name,
+            retry=self._retry,
+            attempts=attempts_of(self._retry),
+            timeout_s=self._timeout_s,
+            effect=self._effect,
+            reconcile=self._reconcile,
+        )
+        return Step[..., Any](function, options, self._upcast)
+
+
+def attempts_of(retry: Recovery) -> int:
+    """The bound of a recovery; one that does not say is taken to retry."""
+    return retry.attempts if isinstance(retry, Retry) else 2
+
+
+def _positive(what: str, value: float, where: str) -> float:
+    if not value > 0:
+        raise DefinitionError(f"{where}: {what}={value} must be greater than 0 seconds")
+    return float(value)

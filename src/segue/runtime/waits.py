@@ -1,0 +1,105 @@
+"""Durable waits: `sleep`, `timeout`, `wait_for`."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, TypeVar, cast, overload
+
+from ..core.codec import codec
+from ..core.commands import Timer, Wait
+from ..core.events import Event, EventType
+from ..errors import InputError
+from .scope import FlowScope, in_flow
+
+T = TypeVar("T")
+Seconds = float | timedelta
+
+
+async def sleep(seconds: Seconds) -> None:
+    """Wait durably. The time is counted from the first call, through crashes and restarts."""
+    scope = in_flow("segue.sleep")
+    after = _seconds(seconds, "sleep", scope)
+    await scope.drive.outcome(Timer(scope.key("sleep"), scope.drive.seen, after, "sleep"))
+
+
+class timeout:  # noqa: N801  reads as asyncio.timeout
+    """`async with timeout(30):` cancels its body after that many seconds and raises TimeoutError. Journaled."""
+
+    def __init__(self, seconds: Seconds):
+        self._given = seconds
+        self._fired = self._left = False
+        self._scope: FlowScope | None = None
+        self._key = ""
+
+    async def __aenter__(self) -> timeout:
+        scope = self._scope = in_flow("segue.timeout")
+        self._seconds = _seconds(self._given, "timeout", scope)
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._cancelling = self._task.cancelling()
+        self._key = scope.key("timeout")
+        future = scope.drive.request(Timer(self._key, scope.drive.seen, self._seconds, "timeout"))
+        future.add_done_callback(self._fire)
+        return self
+
+    def _fire(self, future: asyncio.Future[Event]) -> None:
+        if not self._left and not future.cancelled() and future.exception() is None:
+            self._fired = True
+            self._task.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        scope, self._left = self._scope, True
+        assert scope is not None
+        if not self._fired:
+            scope.drive.give_up(self._key)
+        elif self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError(
+                f"{self._seconds:g} s have passed at run {scope.drive.run} {self._key}"
+            ) from error
+
+
+@overload
+async def wait_for(name: str, *, timeout_s: Seconds | None = None) -> Any: ...
+@overload
+async def wait_for(name: str, *, returns: type[T], timeout_s: Seconds | None = None) -> T: ...
+
+
+async def wait_for(name: str, *, returns: Any = Any, timeout_s: Seconds | None = None) -> Any:
+    """Wait durably for a signal, sent before or after. Each wait takes one signal, in the order of their arrival.
+
+    A payload that is no `returns` is recorded as rejected, and the wait goes on. Raises TimeoutError after `timeout_s`.
+    """
+    scope = in_flow("segue.wait_for")
+    if timeout_s is None:
+        return await _signal(scope, name, returns)
+    _seconds(timeout_s, "wait_for", scope)
+    async with timeout(timeout_s):
+        return await _signal(scope, name, returns)
+
+
+async def _signal(scope: FlowScope, name: str, returns: Any) -> Any:
+    drive, of = scope.drive, codec(returns)
+    while True:
+        event = await drive.outcome(Wait(scope.key("wait", name), drive.seen, name))
+        try:
+            return of.decode(event.value or b"null")
+        except ValueError as error:
+            drive.record(
+                EventType.SIGNAL_REJECTED, f"{name}@{event.seq}", {"signal": name, "seq": event.seq, "why": str(error)}
+            )
+
+
+def _seconds(given: Seconds, what: str, scope: FlowScope) -> float:
+    seconds = given.total_seconds() if isinstance(given, timedelta) else float(given)
+    if not 0 <= seconds < math.inf:
+        raise InputError(
+            f"segue.{what}: {seconds:g} s is no time to wait",
+            run=scope.drive.run,
+            key=scope.path + what,
+            remedy="give a number of seconds from 0 up",
+        )
+    return seconds

@@ -1,0 +1,44 @@
+"""What every test has: async tests run, and no test hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+GRACE_S = 5.0
+"""An async test ends this long before the hard limit, so that its own traceback is seen first."""
+
+settings.register_profile("house", deadline=None, max_examples=60, print_blob=True)
+settings.register_profile("ci", settings.get_profile("house"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "house")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Let `async def` tests run, plain and under `@given`; pytest's own call does the rest."""
+    limit_s = float(pyfuncitem.config.getini("faulthandler_timeout") or 0)
+    within_s = limit_s - GRACE_S if limit_s > GRACE_S else None
+    test = pyfuncitem.obj
+    if inspect.iscoroutinefunction(test):
+        pyfuncitem.obj = _run(test, within_s)
+    elif inspect.iscoroutinefunction(getattr(getattr(test, "hypothesis", None), "inner_test", None)):
+        test.hypothesis.inner_test = _run(test.hypothesis.inner_test, within_s)
+
+
+def _run(test: Callable[..., Coroutine[Any, Any, object]], within_s: float | None) -> Callable[..., None]:
+    async def limited(*args: Any, **kwargs: Any) -> None:
+        async with asyncio.timeout(within_s):
+            await test(*args, **kwargs)
+
+    @functools.wraps(test)
+    def call(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(limited(*args, **kwargs))
+
+    return call
