@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from ...core.lifecycle import RunState
+from ...errors import StaleOwner
 from ...journal import Item, Journal, RunRow
 from .. import registry
 from ..clock import Clock
@@ -138,7 +139,7 @@ class Host:
             if execution is not None:
                 execution.receive(item)
             elif state != RunState.STUCK or item.kind in _WAKES_STUCK:
-                if not self._elsewhere(owner):
+                if not self._taken(owner):
                     woken[no] = woken.get(no, False) or state == RunState.STUCK
         for no, stuck in woken.items():
             self._claim_soon(no, stuck=stuck)
@@ -153,7 +154,7 @@ class Host:
         now = self.clock.now()
         due = self.journal.query("select no from runs where wake_at <= ? order by wake_at limit ?", (now, room))
         owners = self.journal.query("select distinct owner from runs where state in ('queued', 'running')")
-        free = [o for (o,) in owners if o is None or not self._elsewhere(o)]
+        free = [o for (o,) in owners if o is None or not self._taken(o)]
         for owner in free:
             due += self.journal.query(
                 "select no from runs where state in ('queued', 'running') and owner is ? and not paused limit ?",
@@ -163,15 +164,15 @@ class Host:
             if no not in self.executions and self.room > 0:
                 self._claim_soon(no)
 
-    def _elsewhere(self, owner: str | None) -> bool:
-        """Whether a living other process has it."""
-        return owner is not None and owner != self.journal.owner and self.journal.alive(owner)
+    def _taken(self, owner: str | None) -> bool:
+        """Whether a living process has it: this one too, since it may be about to adopt what it has just accepted."""
+        return owner is not None and self.journal.alive(owner)
 
-    def _claim_soon(self, no: int, *, stuck: bool = False) -> None:
+    def _claim_soon(self, no: int, *, stuck: bool = False, again: bool = False) -> None:
         if no in self._claiming or no in self.executions:
             return
         row = self.journal.find(no)
-        if row is None or self._elsewhere(row.owner):
+        if row is None or (self._taken(row.owner) and not again):
             return
         flow = registry.for_run(row.flow, row.version)
         if flow is None:
@@ -239,6 +240,14 @@ class Host:
         """Another process took it over, or the database cannot be written."""
         log.warning("run %s left this process: %s", execution.row.id, error)
         self._notify(execution.row.no)
+        if not isinstance(error, StaleOwner):
+            self.loop.call_later(self._tick_s, partial(self._reclaim, execution.row.no))
+
+    def _reclaim(self, no: int) -> None:
+        """Try again with a run that could not be written: from what the journal holds."""
+        row = None if self._closed else self.journal.find(no)
+        if row is not None and row.owner == self.journal.owner and row.state == RunState.RUNNING:
+            self._claim_soon(no, again=True)
 
     def crashed(self, execution: Execution, error: BaseException | None) -> None:
         """A bug of ours in an attempt: say so, and let go of the run; another start may go on with it."""
