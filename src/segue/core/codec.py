@@ -18,7 +18,15 @@ from ..errors import InputError, UnserialisableResult
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-_ATOMS: frozenset[object] = frozenset({str, int, bool, type(None)})
+_QUOTE = json.encoder.encode_basestring
+_ATOMS: dict[type, Callable[[Any], str]] = {
+    str: _QUOTE,
+    int: int.__repr__,
+    bool: lambda value: "true" if value else "false",
+    type(None): lambda value: "null",
+}
+"""JSON of exactly these types, without the general encoder's cost."""
+_scan = json.JSONDecoder().scan_once
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 _canonical_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True).encode
 
@@ -30,11 +38,12 @@ class Codec:
     containers of them. Without an annotation (`Any`) a value is what JSON makes of it: tuples become lists.
     """
 
-    __slots__ = ("_adapter", "_unordered", "annotation", "atom")
+    __slots__ = ("_adapter", "_unordered", "annotation", "any", "atom")
 
     def __init__(self, annotation: Any):
         self.annotation = annotation
         self.atom: type | None = annotation if annotation in (str, int, bool) else None
+        self.any = annotation is Any
         self._adapter: TypeAdapter[Any] | None = None
         self._unordered = False
 
@@ -54,8 +63,9 @@ class Codec:
 
     def encode(self, value: Any) -> bytes:
         """The JSON of an already valid `value`. Raises TypeError or ValueError when JSON cannot carry it."""
-        if type(value) in _ATOMS:
-            return _dumps(value).encode("utf-8", "strict")
+        atom = _ATOMS.get(type(value))
+        if atom is not None:
+            return atom(value).encode()
         adapter = self.adapter
         if not self._unordered:
             return adapter.dump_json(value)
@@ -63,10 +73,12 @@ class Codec:
 
     def decode(self, data: bytes) -> Any:
         """The value of `data`. Raises pydantic's ValidationError when it does not fit today's type."""
-        if self.atom is not None or self.annotation is Any:
-            value = json.loads(data)
-            if self.atom is None or type(value) is self.atom:
-                return value
+        if self.atom is int:
+            return int(data)
+        if self.any:
+            return json.loads(data)
+        if self.atom is str and data[:1] == b'"':
+            return _scan(data.decode(), 0)[0]
         return self.adapter.validate_json(data)
 
 
@@ -88,8 +100,9 @@ def roundtrip(of: Codec, value: Any) -> tuple[bytes, Any]:
 
     Raises UnserialisableResult when the value does not fit its type or does not survive the journey.
     """
-    if type(value) in _ATOMS and (of.atom is type(value) or of.annotation is Any):
-        return _dumps(value).encode(), value
+    kind = type(value)
+    if kind is of.atom or (of.any and kind in _ATOMS):
+        return _ATOMS[kind](value).encode(), value
     try:
         data = of.encode(of.validate(value))
         return data, of.decode(data)
@@ -106,6 +119,10 @@ def encode_arguments(codecs: Mapping[str, Codec], bound: Mapping[str, Any]) -> t
     values: dict[str, Any] = {}
     for name, value in bound.items():
         of = codecs[name]
+        if type(value) is of.atom:
+            values[name] = value
+            parts.append(f'"{name}":{_ATOMS[of.atom](value)}')
+            continue
         try:
             values[name] = valid = of.validate(value)
             parts.append(f'"{name}":{of.encode(valid).decode()}')

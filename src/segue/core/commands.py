@@ -27,6 +27,8 @@ class StepOptions:
     timeout_s: float | None = None
     """Limit of one attempt, in seconds. None: no limit."""
     effect: Effect = "write"
+    threaded: bool = False
+    """Whether it is a plain function, to be called in a thread."""
     reconcile: Callable[..., Any] | None = None
     """For `effect="once"`: called with the arguments after an interruption, says whether the effect was applied."""
 

@@ -46,6 +46,7 @@ class Memory:
     revisions: set[str] = field(default_factory=set[str])
     """The code that wrote this journal."""
     last_seq: int = 0
+    first_at: float = 0.0
     last_at: float = 0.0
 
     @classmethod
@@ -58,6 +59,7 @@ class Memory:
 
     def _read(self, event: Event, replaced: Mapping[str, bytes]) -> None:
         self.last_seq, self.last_at = event.seq, event.at
+        self.first_at = self.first_at or event.at
         kind, key = event.type, event.key or ""
         if kind in DELIVERED:
             if key in replaced and kind in (EventType.STEP_COMPLETED, EventType.STEP_FAILED):

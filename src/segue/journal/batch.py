@@ -78,17 +78,17 @@ class Batcher:
     def _together(self, jobs: Sequence[Job], stale: set[int]) -> list[Answer]:
         """The fast way: the events of all runs in a few statements."""
         writes = [j for j in jobs if isinstance(j, Write) and j.run not in stale]
-        self._insert([e for w in writes for e in w.events])
+        self._insert([w.event for w in writes])
         answers: list[Answer] = []
         for job in jobs:
             if isinstance(job, Call):
-                answers.append(self._alone(job, stale))
+                answers.append((job.done, (None, job.function(self._connection))))
             elif job.run in stale:
                 answers.append(_refused(job))
             else:
-                _apply(self._connection, job)
-                if job.done is not None:
-                    answers.append((job.done, (None,)))
+                if not job.plain:
+                    _apply(self._connection, job)
+                answers.append((job.done, (job, None)))
         return answers
 
     def _alone(self, job: Job, stale: set[int]) -> Answer:
@@ -103,14 +103,14 @@ class Batcher:
                 raise
             self._connection.execute("rollback to job")
             self._connection.execute("release job")
-            return (job.done or _ignore), ((error, None) if isinstance(job, Call) else (error,))
+            return job.done, ((error, None) if isinstance(job, Call) else (job, error))
         self._connection.execute("release job")
-        return (job.done or _ignore), ((None, result) if isinstance(job, Call) else (None,))
+        return job.done, ((None, result) if isinstance(job, Call) else (job, None))
 
     def _perform(self, job: Job) -> Any:
         if isinstance(job, Call):
             return job.function(self._connection)
-        self._insert(job.events)
+        self._insert([job.event])
         return _apply(self._connection, job)
 
     def _insert(self, events: list[Event]) -> None:
@@ -134,11 +134,7 @@ def _refused(write: Write) -> Answer:
         f"run {write.run} was taken over by another process (its epoch is no longer {write.epoch})",
         remedy="nothing: the other process goes on with it",
     )
-    return (write.done or _ignore), (error,)
-
-
-def _ignore(*_: Any) -> None:
-    """Nobody waits for it."""
+    return write.done, (write, error)
 
 
 def _apply(connection: sqlite3.Connection, write: Write) -> None:

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..core.events import Event
+from ..core.events import ENDS, Event
 from ..errors import InputError, StoreReadOnly, UnknownRun
 from . import tables
 from .batch import Batcher, Call
@@ -162,11 +162,13 @@ class Journal:
             yield from self.events(self.get(row.memo_run), after, stop)
         yield from self._guard(lambda: list(tables.events(self._reader, self._folder, row.no, after, until)))
 
-    def last_events(self, row: RunRow, limit: int) -> list[Event]:
-        """A run's own last events, newest first."""
-        top = self.query("select max(seq) from events where run = ?", (row.no,))[0][0] or 0
-        after = max(0, top - limit)
-        return self._guard(lambda: list(tables.events(self._reader, self._folder, row.no, after)))[::-1]
+    def end(self, row: RunRow) -> Event:
+        """The event that ended a run."""
+        kinds = sorted(ENDS)
+        seq = self.query(
+            "select seq from events where run = ? and type in (?, ?, ?) order by seq desc limit 1", (row.no, *kinds)
+        )[0][0]
+        return next(self.events(row, seq - 1, seq))
 
     def fork_point(self, row: RunRow, at: str | int | None) -> int:
         """The last `seq` that a fork at a step or event keeps. Raises InputError when the run has none such."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ..core.events import Event
@@ -96,19 +95,25 @@ class Change(NamedTuple):
     """Whether the run gives up its owner: another process may go on with it."""
 
 
-@dataclass(slots=True)
-class Write:
-    """One atomic unit of one run: all of it is durable, or none.
+class Write(NamedTuple):
+    """One atomic unit of one run: an event and what belongs to it. All of it is durable, or none.
 
-    `done(error)` is called on the loop after the commit; with StaleOwner when another process owns the run by now.
+    `done(write, error)` is called on the loop after the commit; with StaleOwner when another process owns the run by
+    now. `then` is the writer's own, for `done` to call.
     """
 
     run: int
     epoch: int
-    done: Callable[[Exception | None], None] | None = None
-    events: list[Event] = field(default_factory=list[Event])
+    event: Event
+    done: Callable[[Write, Exception | None], None]
+    then: Callable[[], None] | None = None
     change: Change | None = None
     paused: bool | None = None
-    posts: list[Post] = field(default_factory=list[Post])
-    children: list[NewRun] = field(default_factory=list[NewRun])
-    consumed: list[int] = field(default_factory=list[int])
+    posts: Sequence[Post] = ()
+    children: Sequence[NewRun] = ()
+    consumed: Sequence[int] = ()
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is an event and nothing else."""
+        return self.change is None and self.paused is None and not (self.posts or self.children or self.consumed)

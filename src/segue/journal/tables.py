@@ -41,17 +41,15 @@ def input_hash(args: bytes) -> str:
 
 def accept(connection: sqlite3.Connection, folder: Path | None, new: NewRun) -> tuple[RunRow, bool]:
     """Record a run, or give the one that has its id. Raises DuplicateRun when that is another one."""
+    no = insert_run(connection, new, folder)
+    if no is not None:
+        return _fresh(no, new), True
     row = find_run(connection, new.id)
     if row is None:
         gone = connection.execute("select state from tombstones where id = ?", (new.id,)).fetchone()
-        if gone is not None:
-            raise DuplicateRun(
-                f"run {new.id} has ended ({gone[0]}) and was collected", run=new.id, remedy="choose another id"
-            )
-        no = insert_run(connection, new, folder)
-        made = find_run(connection, no)
-        assert made is not None
-        return made, True
+        raise DuplicateRun(
+            f"run {new.id} has ended ({gone[0]}) and was collected", run=new.id, remedy="choose another id"
+        )
     if row.flow != new.flow or row.input_hash != input_hash(new.args):
         what = "another flow" if row.flow != new.flow else "another input"
         raise DuplicateRun(
@@ -62,19 +60,32 @@ def accept(connection: sqlite3.Connection, folder: Path | None, new: NewRun) -> 
     return row, False
 
 
-def insert_run(connection: sqlite3.Connection, new: NewRun, folder: Path | None = None) -> int:
-    """Insert a run and its first event; nothing when its id is taken. Gives its number."""
-    state = RunState.QUEUED if new.owner is None else RunState.RUNNING
+def _fresh(no: int, new: NewRun) -> RunRow:
+    """The row of a run that was just inserted."""
+    return RunRow(
+        no, new.id, new.tenant, new.flow, new.origin, new.version, "", new.seed, _first_state(new), {}, new.owner,
+        0 if new.owner is None else 1, None, False, new.parent, new.parent_key, new.memo_run, new.memo_seq,
+        new.replaced or {}, new.at, new.at,
+    )  # fmt: skip
+
+
+def _first_state(new: NewRun) -> RunState:
+    return RunState.QUEUED if new.owner is None else RunState.RUNNING
+
+
+def insert_run(connection: sqlite3.Connection, new: NewRun, folder: Path | None = None) -> int | None:
+    """Insert a run and its first events. Gives its number; None when its id is or was taken."""
     cursor = connection.execute(
         "insert or ignore into runs (id, tenant, flow, origin, version, input_hash, seed, state, owner, epoch, parent,"
         " parent_key, memo_run, memo_seq, replaced, created_at, updated_at)"
-        " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (new.id, new.tenant, new.flow, new.origin, new.version, input_hash(new.args), new.seed, state, new.owner,
+        " select ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
+        " where not exists (select 1 from tombstones where id = ?)",
+        (new.id, new.tenant, new.flow, new.origin, new.version, input_hash(new.args), new.seed, _first_state(new), new.owner,
          0 if new.owner is None else 1, new.parent, new.parent_key, new.memo_run, new.memo_seq,
-         dumps(new.replaced or {}).decode(), new.at, new.at),
+         dumps(new.replaced or {}).decode(), new.at, new.at, new.id),
     )  # fmt: skip
     if cursor.rowcount == 0:
-        return int(connection.execute("select no from runs where id = ?", (new.id,)).fetchone()[0])
+        return None
     no, seq = int(cursor.lastrowid or 0), new.memo_seq + 1
     kind = EventType.RUN_ACCEPTED if new.memo_run is None else EventType.RUN_FORKED
     body = {"flow": new.flow, "version": new.version, "seed": new.seed, "parent": new.parent, **(new.body or {})}

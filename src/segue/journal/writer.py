@@ -84,7 +84,7 @@ class Writer:
             answers += [(j.done, (error, None)) for j in jobs if isinstance(j, Call)]
             jobs = [j for j in jobs if not isinstance(j, Call)]
             if not waits:
-                return answers + [(j.done, (error,)) for j in jobs if j.done is not None]
+                return answers + [(j.done, (j, error)) for j in jobs]
             self._tell(answers)
             answers = []
             self._closed.wait(_RETRY_S[min(tries, len(_RETRY_S) - 1)])

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core.codec import loads
 from ..core.commands import Cancel, Command, Record, RunStep, StartChild, Timer, Wait
-from ..core.events import Event, EventType
+from ..core.events import DELIVERED, Event, EventType
 from ..core.faults import Fault, own_frames, rebuild
 from ..core.keys import family
 from ..core.replay import Memory
@@ -24,6 +24,7 @@ from .match import same_call, stray
 from .scope import FlowScope, enter
 
 Future = asyncio.Future[Event]
+_OUTCOMES = DELIVERED - {EventType.SIGNAL_RECEIVED, EventType.RUN_CANCELLING}
 
 
 class Drive:
@@ -198,19 +199,19 @@ class Drive:
                 await self.cleanups.pop()()
 
     def _give(self, event: Event) -> None:
-        self.seen = event.seq
-        self.now = max(self.now, event.at)
-        match event.type:
-            case EventType.SIGNAL_RECEIVED:
-                self._give_signal(event)
-            case EventType.RUN_CANCELLING:
-                self.cancelling = True
-                if self._root is not None:
-                    self._root.cancel()
-            case _:
-                self._give_outcome(event)
+        self.seen, kind = event.seq, event.type
+        if event.at > self.now:
+            self.now = event.at
+        if kind in _OUTCOMES:
+            self._give_outcome(event)
+        elif kind == EventType.SIGNAL_RECEIVED:
+            self._give_signal(event)
+        else:
+            self.cancelling = True
+            if self._root is not None:
+                self._root.cancel()
         self.loop.drain()
-        if self._root_done() and self._unwinding is None:
+        if self._unwinding is None and self._root_done():
             self._finish()
 
     def _give_outcome(self, event: Event) -> None:

@@ -112,7 +112,7 @@ class Engine:
         host = self.host
         row, made = await self.journal.accept(new)
         if made and new.owner is not None:
-            host.adopt(row, row.memo_seq + 2)
+            host.adopt(row, row.memo_seq + 2, new.args if new.memo_run is None else None)
         else:
             host.scan_soon()
         return Run(self, row.no, row.id, result)

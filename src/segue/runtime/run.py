@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import uuid4
 
 from ..core.codec import Codec, codec, dumps, loads, roundtrip
-from ..core.events import ENDS, Event, EventType
+from ..core.events import Event, EventType
 from ..core.faults import Fault, rebuild
 from ..core.lifecycle import ENDED, RunState, StuckReason
 from ..errors import (
@@ -72,12 +72,15 @@ class Run(Generic[R]):
         Raises RunFailed (its cause is the flow's error), RunCancelled, or a RunStuck when the run is set aside.
         """
         while True:
-            row = self._row()
-            if row.state in ENDED:
-                return self._ended(row)
-            if row.state == RunState.STUCK and not self._engine.journal.items_of(self._no):
-                raise _stuck(row)
-            await self._engine.host.watch(self._no)
+            if self._no not in self._engine.host.executions:
+                row = self._row()
+                if row.state in ENDED:
+                    return self._ended(self._engine.journal.end(row))
+                if row.state == RunState.STUCK and not self._engine.journal.items_of(self._no):
+                    raise _stuck(row)
+            end = await self._engine.host.watch(self._no)
+            if end is not None:
+                return self._ended(end)
 
     async def status(self) -> RunStatus:
         """Where it stands, what it waits for, and what to do when it is stuck."""
@@ -181,8 +184,7 @@ class Run(Generic[R]):
         self._engine.host.scan_soon()
         return new
 
-    def _ended(self, row: RunRow) -> R:
-        last = next(e for e in self._engine.journal.last_events(row, 50) if e.type in ENDS)
+    def _ended(self, last: Event) -> R:
         if last.type == EventType.RUN_COMPLETED:
             return self._decode(last.value or b"null")
         if last.type == EventType.RUN_CANCELLED:

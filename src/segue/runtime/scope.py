@@ -27,17 +27,18 @@ class FlowScope(Scope):
 
 
 class StepScope:
-    """Inside of a step's attempt: durable calls run inline, and their records go under the step's key.
+    """Inside of a step's attempt: durable calls run inline, and their records go under the step's key."""
 
-    `idempotency_key` names this step to the outside world, the same over all its attempts.
-    """
-
-    __slots__ = ("attempt", "events", "idempotency_key", "key", "run")
+    __slots__ = ("attempt", "events", "key", "run")
 
     def __init__(self, run: str, key: str, attempt: int):
         self.run, self.key, self.attempt = run, key, attempt
-        self.idempotency_key = f"{run}/{key}"
         self.events: list[tuple[str, dict[str, Any]]] = []
+
+    @property
+    def idempotency_key(self) -> str:
+        """Names this step to the outside world, the same over all its attempts."""
+        return f"{self.run}/{self.key}"
 
 
 _current: ContextVar[FlowScope | StepScope | None] = ContextVar("segue_scope", default=None)

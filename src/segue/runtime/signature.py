@@ -22,6 +22,7 @@ class Signature:
         parameters = inspect.signature(function).parameters
         self._names = tuple(parameters)
         self._positional = tuple(n for n, p in parameters.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY)
+        self._simple = len(self._names) if len(self._positional) == len(self._names) else -1
         loose = [n for n, p in parameters.items() if p.kind not in _PLAIN]
         if loose:
             raise DefinitionError(
@@ -52,7 +53,7 @@ class Signature:
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str) -> tuple[bytes, dict[str, Any]]:
         """The given arguments as JSON by name, and validated. Defaults that are not given are left out."""
-        if not kwargs and len(args) == len(self._names) == len(self._positional):
+        if not kwargs and len(args) == self._simple:
             return encode_arguments(self.codecs, dict(zip(self._names, args, strict=True)))
         try:
             bound = self._signature.bind(*args, **kwargs)

@@ -161,6 +161,7 @@ class StepDecorator:
             attempts=attempts_of(self._retry),
             timeout_s=self._timeout_s,
             effect=self._effect,
+            threaded=not inspect.iscoroutinefunction(function),
             reconcile=self._reconcile,
         )
         return Step[..., Any](function, options, self._upcast)

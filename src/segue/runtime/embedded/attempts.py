@@ -29,6 +29,8 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
     before its backoff.
     """
     options = command.options
+    if not history and not options.guarded and options.timeout_s is None and not options.threaded:
+        return await _simple(execution, command)
     if history and history[-1].fault is not None and history[-1].fault.kind is FaultKind.INTERRUPTED:
         if options.effect == "once":
             if not await _reconcile(execution, command):
@@ -56,6 +58,23 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
             return
 
 
+async def _simple(execution: Execution, command: RunStep) -> None:
+    """The common case, in a few lines for speed: one attempt of an async function, with no limit."""
+    began = execution.host.clock.now()
+    scope = StepScope(execution.row.id, command.key, 1)
+    enter(scope)
+    try:
+        value, _ = roundtrip(command.result, await command.call(**command.values))
+    except Exception as error:  # noqa: BLE001  a step may raise anything: it becomes a fault
+        if isinstance(error, SegueError) and error.run is None:
+            error.run, error.key = execution.row.id, command.key
+        fault = classify(error)
+        execution.keep_error(command.key, error)
+        await _goes_on(execution, command, [Attempt(execution.row.epoch, 1, began, fault)], fault, scope)
+    else:
+        execution.step_ended(EventType.STEP_COMPLETED, command, 1, began, scope, value=value)
+
+
 async def _goes_on(
     execution: Execution, command: RunStep, history: list[Attempt], fault: Fault, scope: StepScope | None = None
 ) -> bool:
@@ -76,13 +95,13 @@ async def _goes_on(
 async def _attempt(execution: Execution, command: RunStep, scope: StepScope, *, again: bool) -> bytes:
     """One call of the user's function. The result as JSON, checked to read back."""
     values = decode_arguments(command.codecs, command.args) if again else command.values
-    limit = command.options.timeout_s
+    limit, threaded = command.options.timeout_s, command.options.threaded
     try:
         if limit is None:
-            result = await _call(execution, command.call, values, scope)
+            result = await _call(execution, command.call, values, scope, threaded=threaded)
         else:
             async with asyncio.timeout(limit) as timer:
-                result = await _call(execution, command.call, values, scope)
+                result = await _call(execution, command.call, values, scope, threaded=threaded)
     except TimeoutError as error:
         if limit is not None and timer.expired():  # pyright: ignore[reportPossiblyUnboundVariable]  set with limit
             raise TimeoutError(f"the attempt took longer than timeout_s={limit:g}") from error
@@ -95,9 +114,9 @@ async def _attempt(execution: Execution, command: RunStep, scope: StepScope, *, 
 
 
 async def _call(
-    execution: Execution, function: Callable[..., Any], values: Any, scope: StepScope
+    execution: Execution, function: Callable[..., Any], values: Any, scope: StepScope, *, threaded: bool
 ) -> Any:
-    if inspect.iscoroutinefunction(function):
+    if not threaded:
         enter(scope)
         return await function(**values)
     context = contextvars.copy_context()
@@ -114,7 +133,8 @@ async def _reconcile(execution: Execution, command: RunStep) -> bool:
         return False
     try:
         values = decode_arguments(command.codecs, command.args)
-        said = await _call(execution, ask, values, StepScope(execution.row.id, command.key, 0))
+        threaded = not inspect.iscoroutinefunction(ask)
+        said = await _call(execution, ask, values, StepScope(execution.row.id, command.key, 0), threaded=threaded)
         if isinstance(said, NotApplied):
             return True
         if isinstance(said, Applied):

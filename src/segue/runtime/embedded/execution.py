@@ -11,6 +11,7 @@ from ...core.commands import Cancel, Command, Record, RunStep, StartChild, Timer
 from ...core.events import DELIVERED, Event, EventType
 from ...core.faults import classify
 from ...core.lifecycle import RunState, StuckReason
+from ...core.recovery import Attempt
 from ...core.replay import Memory
 from ...errors import CrashLoop, RunStuck, SegueError, Undecodable, UnknownEffect
 from ...journal import Change, Item, NewRun, Post, RunRow, Write
@@ -49,10 +50,14 @@ class Execution:
 
     # its life
 
-    def begin(self) -> None:
-        """Replay the journal and go on from its end."""
-        events = list(self.host.journal.events(self.row))
-        memory = self.memory = Memory.of(events, {k: v.encode() for k, v in self.row.replaced.items()})
+    def begin(self, args: bytes | None = None) -> None:
+        """Replay the journal and go on from its end. `args` is the input of a run that has no past."""
+        row = self.row
+        if args is not None:
+            memory = Memory(args=args, seeds=[(1, row.seed)], last_seq=self.seq, first_at=row.created_at, last_at=row.created_at)
+        else:
+            memory = Memory.of(self.host.journal.events(row), {k: v.encode() for k, v in row.replaced.items()})
+        self.memory = memory
         self.at, self.paused = memory.last_at, memory.paused
         strict = memory.revisions <= {self.flow.revision} and not self.row.replaced
         self.drive = Drive(self.row.id, memory.seeds, strict=strict)
@@ -62,9 +67,10 @@ class Execution:
             values = self._input(memory.args)
         except RunStuck as error:
             return self.set_aside(error)
-        self.drive.begin(self.flow.body(values), events[0].at)
+        self.drive.begin(self.flow.body(values), memory.first_at)
         self._guarded(partial(self.drive.replay, memory))
-        self.host.receive_items(self)
+        if args is None:
+            self.host.receive_items(self)
         self._replayed = True
         self.settle()
 
@@ -79,7 +85,10 @@ class Execution:
             self._held += [c for c in commands if not isinstance(c, Cancel)]
             commands = [c for c in commands if isinstance(c, Cancel)]
         for command in commands:
-            self._carry_out(command)
+            if isinstance(command, RunStep):
+                self._run(command)
+            else:
+                self._carry_out(command)
         if self.drive.done:
             self._finish()
         elif self.drive.idle and not self._unwritten:
@@ -131,7 +140,7 @@ class Execution:
     def _carry_out(self, command: Command) -> None:
         match command:
             case RunStep():
-                self._run(command)
+                self._run(command)  # held back by a pause
             case Timer():
                 self._set_timer(command)
             case StartChild():
@@ -149,19 +158,25 @@ class Execution:
             return
         if command.options.effect == "once":
             self.once.add(key)
-        history = self.memory.attempts.pop(key, [])
-        retry_at = self.memory.retry_at.pop(key, None)
-        task = self.host.loop.create_task(perform(self, command, history, retry_at), context=self.host.context.copy())
-        self.steps[key] = task
-        task.add_done_callback(partial(self._ran, key))
+        memory = self.memory
+        history = memory.attempts.pop(key, []) if memory.attempts else []
+        retry_at = memory.retry_at.pop(key, None) if memory.retry_at else None
+        self.steps[key] = asyncio.Task(
+            self._perform(command, history, retry_at), loop=self.host.loop, context=self.host.context.copy()
+        )
 
-    def _ran(self, key: str, task: asyncio.Task[None]) -> None:
-        if self.steps.get(key) is task:
-            del self.steps[key]
-        self.backoffs.pop(key, None)
-        self.once.discard(key)
-        if not task.cancelled() and task.exception() is not None:
-            self.host.crashed(self, task.exception())
+    async def _perform(self, command: RunStep, history: list[Attempt], retry_at: float | None) -> None:
+        """A step's task: it takes itself off the list, last."""
+        key = command.key
+        try:
+            await perform(self, command, history, retry_at)
+        except Exception as error:  # noqa: BLE001  not the user's: their errors are faults by now
+            self.host.crashed(self, error)
+        finally:
+            if self.steps.get(key) is asyncio.current_task():
+                del self.steps[key]
+            self.backoffs.pop(key, None)
+            self.once.discard(key)
         if not self._unwritten:
             self.settle()
 
@@ -193,7 +208,7 @@ class Execution:
         kind = EventType.CHILD_DETACHED if command.detached else EventType.CHILD_STARTED
         self._write(
             kind, key=command.key, seen=command.seen, body=dumps({"run": run, "flow": flow.name}), children=[new],
-            done=partial(self.host.child_started, run),
+            done=partial(self.host.child_started, run, command.args),
         )  # fmt: skip
 
     def _cancel(self, command: Cancel) -> None:
@@ -282,26 +297,32 @@ class Execution:
         self, type_: str, *, key: str | None = None, attempt: int | None = None, seen: int | None = None,
         began: float | None = None, body: bytes | None = None, args: bytes | None = None, value: bytes | None = None,
         done: Any = None, **unit: Any,
-    ) -> None:  # fmt: skip
+    ) -> Event:  # fmt: skip
         self.seq += 1
         epoch = self.row.epoch
         event = Event(self.row.no, self.seq, epoch, self._now(), type_, 1, key, attempt, seen, began, body, args, value)
         self._unwritten += 1
-        self.host.journal.write(Write(self.row.no, epoch, partial(self._written, event, done), [event], **unit))
+        self.host.journal.write(Write(self.row.no, epoch, event, self._written, done, **unit))
+        return event
 
     write = _write
 
-    def _written(self, event: Event, done: Any, error: Exception | None) -> None:
+    def _written(self, write: Write, error: Exception | None) -> None:
         self._unwritten -= 1
         if error is not None:
             return self.lost(self.host.journal.explain(error))
-        if done is not None:
-            done()
+        if write.then is not None:
+            write.then()
         if self.closed:
             return
+        event = write.event
         if event.type in DELIVERED:
-            self.children.pop(event.key or "", None)
-            self._guarded(partial(self.drive.deliver, event))
+            if self.children:
+                self.children.pop(event.key or "", None)
+            try:
+                self.drive.deliver(event)
+            except SegueError as failed:
+                self.drive.fail(failed)
             self.settle()
         elif not self._unwritten:
             self.settle()
@@ -332,9 +353,13 @@ class Execution:
         change = Change(state, {}, self._now())
         asked = dumps({"by": f"run {self.row.id}", "why": "its parent has ended"})
         posts += [Post(c, "cancel", f"parent:{self.row.id}", "", self._now(), None, asked) for c in self.children.values()]
-        done = partial(self.host.ended, self.row)
-        self._write(type_, value=value, body=body, change=change, posts=posts, done=done)
+        ended: list[Event] = []
+        done = partial(self._tell_end, ended)
+        ended.append(self._write(type_, value=value, body=body, change=change, posts=posts, done=done))
         self._drop()
+
+    def _tell_end(self, ended: list[Event]) -> None:
+        self.host.ended(self.row, ended[0])
 
     def _end(self) -> tuple[str, str, bytes | None, bytes | None]:
         """Type and state of the end, its result, or its fault."""
@@ -357,8 +382,7 @@ class Execution:
     @property
     def resting(self) -> bool:
         """Whether all that the run waits for is durable."""
-        working = any(not t.done() and k not in self.backoffs for k, t in self.steps.items())
-        return not working and not self._unwritten and not self.closed
+        return not self._unwritten and not self.closed and len(self.steps) == len(self.backoffs)
 
     def _rest(self) -> None:
         if self.unknowns and not self.timers and not self.backoffs:

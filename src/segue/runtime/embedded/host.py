@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from ...core.events import Event
 from ...core.lifecycle import RunState
 from ...errors import StaleOwner
 from ...journal import Item, Journal, RunRow
@@ -54,7 +55,7 @@ class Host:
         self._capacity, self._resident, self._linger_s, self._tick_s = capacity, resident, linger_s, tick_s
         self._resting: OrderedDict[int, asyncio.TimerHandle] = OrderedDict()
         self._claiming: set[int] = set()
-        self._watchers: dict[int, list[asyncio.Future[None]]] = {}
+        self._watchers: dict[int, list[asyncio.Future[Event | None]]] = {}
         self._waker: tuple[float, asyncio.TimerHandle] | None = None
         self._scanning = False
         self._ticker: asyncio.TimerHandle | None = None
@@ -98,25 +99,25 @@ class Host:
 
     # runs come
 
-    def adopt(self, row: RunRow, seq: int) -> None:
-        """Run what this process has just accepted or claimed."""
+    def adopt(self, row: RunRow, seq: int, args: bytes | None = None) -> None:
+        """Run what this process has just accepted or claimed. `args` is the input of a run that has no past."""
         if self._closed or row.no in self.executions:
             return
         flow = registry.for_run(row.flow, row.version)
         assert flow is not None
         execution = self.executions[row.no] = Execution(self, row, seq, flow)
-        execution.begin()
+        execution.begin(args)
 
     @property
     def room(self) -> int:
         """How many more runs may be in memory."""
         return self._capacity - len(self.executions) - len(self._claiming) + len(self._resting)
 
-    def child_started(self, run: str) -> None:
+    def child_started(self, run: str, args: bytes) -> None:
         """A child was accepted, with this process as its owner."""
         row = self.journal.find(run)
         if row is not None and row.owner == self.journal.owner and row.epoch == 1 and row.state == RunState.RUNNING:
-            self.adopt(row, row.memo_seq + 2)
+            self.adopt(row, 2, args)
 
     def scan_soon(self) -> None:
         """Look for work in the loop's next turn."""
@@ -254,9 +255,9 @@ class Host:
         log.error("internal error in run %s", execution.row.id, exc_info=error)
         execution.leave()
 
-    def ended(self, row: RunRow) -> None:
+    def ended(self, row: RunRow, end: Event | None = None) -> None:
         """A run ended or was set aside, on disk."""
-        self._notify(row.no)
+        self._notify(row.no, end)
         if row.parent is not None:
             self.scan_soon()
             self.journal.ring_all()
@@ -286,16 +287,16 @@ class Host:
 
     # watching
 
-    def watch(self, no: int) -> asyncio.Future[None]:
-        """A future that is done when the run ends, is set aside or leaves this process."""
-        future: asyncio.Future[None] = self.loop.create_future()
+    def watch(self, no: int) -> asyncio.Future[Event | None]:
+        """A future that is done when the run ends (with its last event), is set aside or leaves this process."""
+        future: asyncio.Future[Event | None] = self.loop.create_future()
         self._watchers.setdefault(no, []).append(future)
         return future
 
-    def _notify(self, no: int) -> None:
+    def _notify(self, no: int, end: Event | None = None) -> None:
         for future in self._watchers.pop(no, ()):
             if not future.done():
-                future.set_result(None)
+                future.set_result(end)
 
     def _check_watched(self) -> None:
         """Runs that end in other processes."""
