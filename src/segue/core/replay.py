@@ -77,7 +77,8 @@ class Memory:
     def _read_own(self, event: Event, key: str) -> None:
         match event.type:
             case EventType.ATTEMPT_STARTED:
-                self.idle_starts = 0
+                if event.body is None:  # one that was made to count, not one that was announced late
+                    self.idle_starts = 0
                 tries = self.attempts.setdefault(key, [])
                 tries.append(Attempt(event.epoch, event.attempt or 1, event.at, INTERRUPTED))
             case EventType.ATTEMPT_FAILED:

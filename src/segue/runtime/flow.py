@@ -36,13 +36,12 @@ class Flow(Generic[P, R]):
         version: int,
         migrate: Migrate,
         revision: str | None,
-        budget_usd: float | None,
     ):
         module, self.origin = module_of(function)
         self.function = function
         self.short = name or function.__name__
         self.name = f"{module}:{name or function.__qualname__}"
-        self.version, self.migrate, self.budget_usd = version, migrate, budget_usd
+        self.version, self.migrate = version, migrate
         self.revision = revision or revision_of(function)
         self.signature = Signature(function)
         update_wrapper(self, function)
@@ -86,7 +85,6 @@ def flow(
     name: str | None = None,
     migrate: Migrate = False,
     revision: str | None = None,
-    budget_usd: float | None = None,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Flow[P, R]]: ...
 
 
@@ -98,7 +96,6 @@ def flow(
     name: str | None = None,
     migrate: Migrate = False,
     revision: str | None = None,
-    budget_usd: float | None = None,
 ) -> Any:
     """Make an `async def` a flow.
 
@@ -116,7 +113,7 @@ def flow(
         if not isinstance(version, int) or version < 1:
             raise DefinitionError(f"@flow(version={version!r}): a whole number from 1")
         made = Flow[..., Any](
-            function, name=name, version=version, migrate=migrate, revision=revision, budget_usd=budget_usd
+            function, name=name, version=version, migrate=migrate, revision=revision
         )
         register(made)
         return made

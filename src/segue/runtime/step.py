@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import inspect
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ..core.codec import Upcast, fingerprint
 from ..core.commands import Effect, RunStep, StepOptions
 from ..core.events import EventType
 from ..core.recovery import ONCE, Recovery, Retry
 from ..errors import DefinitionError
-from .scope import FlowScope, StepScope, here
+from .inline import inline
+from .scope import FlowScope, here
 from .signature import Signature
 
 P = ParamSpec("P")
@@ -56,7 +55,7 @@ class Step(Generic[P, R]):
     async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         scope = here()
         if not isinstance(scope, FlowScope):
-            return await self._inline(scope, args, kwargs)
+            return await inline(self.function, self.options, scope, args, kwargs)
         data, values = self.signature.bind(args, kwargs, self.name)
         key = scope.key(self.name, fingerprint(data) if self.key is None else self.key)
         drive, result = scope.drive, self.signature.result
@@ -74,14 +73,6 @@ class Step(Generic[P, R]):
             if self._upcast is not None:
                 return self.signature.result.validate(self._upcast(json.loads(data)))
             raise drive.undecodable(key, error) from error
-
-    async def _inline(self, scope: StepScope | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        if inspect.iscoroutinefunction(self.function):
-            return await cast("Callable[P, Coroutine[Any, Any, R]]", self.function)(*args, **kwargs)
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(
-            None, lambda: context.run(cast("Callable[P, R]", self.function), *args, **kwargs)
-        )
 
 
 @overload

@@ -42,8 +42,10 @@ class Execution:
         self.taken: set[int] = set()
         self.children: dict[str, str] = {}
         self.overridden: set[str] = set()
+        self.announced: set[str] = set()
         self.once: set[str] = set()
         """Once-effects on their way: they are never cancelled, and the run ends after them."""
+        self._running: set[str] = set()
         self._unwritten = 0
         self._replayed = False
         self._held: list[Command] = []
@@ -248,6 +250,17 @@ class Execution:
         self._write(
             type_, key=command.key, seen=command.seen, attempt=n, began=began, value=value, body=body, args=command.args
         )
+
+    def announce(self) -> None:
+        """Say which steps take longer than a tick, for those who look on; quick ones are not worth an event."""
+        lasting = self._running & self.steps.keys()
+        self._running = set(self.steps)
+        for key in lasting - self.announced:
+            command = self.drive.waiting[key][0] if key in self.drive.waiting else None
+            if isinstance(command, RunStep) and not command.options.guarded and key not in self.backoffs:
+                self.announced.add(key)
+                body = dumps({"late": True})
+                self._write(EventType.ATTEMPT_STARTED, key=key, seen=command.seen, attempt=1, args=command.args, body=body)
 
     async def back_off(self, key: str, retry_at: float) -> None:
         """Wait for the next attempt. The run may park meanwhile."""

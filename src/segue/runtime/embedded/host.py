@@ -128,6 +128,8 @@ class Host:
     def _tick(self) -> None:
         self.scan_soon()
         if not self.journal.in_memory_only():
+            for execution in self.executions.values():
+                execution.announce()
             self._ticker = self.loop.call_later(self._tick_s, self._tick)
 
     def _scan(self) -> None:

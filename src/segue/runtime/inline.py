@@ -1,0 +1,47 @@
+"""A step that is called outside of a flow: it simply runs, with its retries and its time limit, and nothing is journaled.
+
+Inside of another step's attempt, its failed attempts are recorded under that step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..core.commands import StepOptions
+from ..core.events import EventType
+from ..core.faults import classify
+from ..core.recovery import Again, Attempt
+from .scope import StepScope
+
+
+async def inline(
+    function: Callable[..., Any], options: StepOptions, scope: StepScope | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
+    """Call the function until it succeeds or its Recovery gives up. Raises the function's own error."""
+    history: list[Attempt] = []
+    while True:
+        try:
+            async with asyncio.timeout(options.timeout_s):
+                return await _call(function, options, args, kwargs)
+        except Exception as error:
+            fault = classify(error)
+            history.append(Attempt(0, len(history) + 1, 0.0, fault))
+            answer = options.retry(fault, history, random.random())
+            if scope is not None:
+                scope.events.append(
+                    (EventType.ATTEMPT_RECORDED, {"step": options.name, "n": len(history), "fault": fault.body()})
+                )
+            if not isinstance(answer, Again) or options.effect == "once":
+                raise
+            await asyncio.sleep(answer.after_s)
+
+
+async def _call(function: Callable[..., Any], options: StepOptions, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    if not options.threaded:
+        return await function(*args, **kwargs)
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(None, lambda: context.run(function, *args, **kwargs))
