@@ -11,7 +11,8 @@ SegueError
 │   ├── UnknownFlow               no such flow in this process
 │   ├── UnknownRun                no such run in this database
 │   ├── DuplicateRun              the id is taken by a run with another input
-│   └── RunEnded                  the run has ended: signals and changes no longer reach it
+│   ├── RunEnded                  the run has ended: signals and changes no longer reach it
+│   └── MissingExtra              a feature needs a package that is not installed
 ├── StepFailed                    a step gave up; the error that it raised could not be rebuilt
 ├── RunFailed                     the flow raised; `__cause__` is its error
 ├── RunCancelled                  the run was cancelled
@@ -20,9 +21,15 @@ SegueError
 │   ├── UnknownEffect             an `effect="once"` step was interrupted: applied or not?
 │   ├── Undecodable               a stored value does not fit today's type
 │   └── CrashLoop                 the run keeps taking its process down
+├── BudgetExceeded                a call does not fit into what is left: it was not sent
+├── SecretError                   a sealed value cannot be had
+│   ├── SecretErased              its tenant's key was destroyed
+│   └── SecretUnreadable          another tenant's, a key that is not here, or a damaged envelope
 ├── EngineClosed                  the engine is closed, or never was opened
 ├── StoreError                    the database: the file and the next thing to do
-│   ├── StoreFull  StoreLocked  StoreCorrupt  StoreReadOnly  StoreTooNew
+│   ├── StoreFull  StoreLocked  StoreCorrupt  StoreReadOnly  StoreTooNew  StoreMissing
+│   └── StaleOwner                another process has taken the run over
+├── RecordError                   the body of an event is not what its type says; names the field
 └── InternalError                 a bug in Segue: please report it
 
 `Suspended` is no error: it derives from BaseException, unwinds a parked flow, and never leaves the embedded runtime.
@@ -122,6 +129,18 @@ class RunEnded(UsageError):
     code = "run-ended"
 
 
+class WrongLoop(UsageError):
+    """An engine belongs to the event loop, thread and process that opened it."""
+
+    code = "wrong-loop"
+
+
+class MissingExtra(UsageError):
+    """A feature needs a package that is not installed; the remedy is the command that installs it."""
+
+    code = "missing-extra"
+
+
 class StepFailed(SegueError):
     """A step gave up, and its own error could not be rebuilt from the journal.
 
@@ -176,6 +195,41 @@ class CrashLoop(RunStuck):
     code = "crashes"
 
 
+class BudgetExceeded(SegueError):
+    """The worst case of a call does not fit into what is left of a budget: nothing was sent.
+
+    `scope` is the budget as `kind:name`, the amounts are whole nano-dollars.
+    """
+
+    code = "budget-exceeded"
+    fault_kind = "budget exceeded"
+    scope: str = ""
+    limit_nano: int = 0
+    asked_nano: int = 0
+    left_nano: int = 0
+
+
+class SecretError(SegueError):
+    """A sealed value cannot be had. `tenant` and `key_id` name what it was sealed with."""
+
+    code = "secret"
+    fault_kind = "bad request"
+    tenant: str = ""
+    key_id: str = ""
+
+
+class SecretErased(SecretError):
+    """The key was destroyed: that is erasure, and cannot be undone."""
+
+    code = "secret-erased"
+
+
+class SecretUnreadable(SecretError):
+    """Sealed for another tenant, with a key that is not here, or damaged."""
+
+    code = "secret-unreadable"
+
+
 class EngineClosed(SegueError):
     """The engine is closed, or was never opened with `async with`."""
 
@@ -219,10 +273,24 @@ class StoreTooNew(StoreError):
     code = "store-too-new"
 
 
+class StoreMissing(StoreError):
+    """There is no such file: it was never made, or was moved or deleted."""
+
+    code = "store-missing"
+
+
 class StaleOwner(StoreError):
     """Another process has taken this run over: this one may no longer write to it."""
 
     code = "stale-owner"
+
+
+class RecordError(SegueError):
+    """The body of an event is not what its type says. `type` names the type, `field` the path of the field."""
+
+    code = "record"
+    type: str = ""
+    field: str = ""
 
 
 class InternalError(SegueError):

@@ -101,6 +101,7 @@ class Record(NamedTuple):
     type: str
     body: dict[str, Any]
     value: bytes | None = None
+    version: int = 1
 
 
 class Cancel(NamedTuple):

@@ -56,7 +56,7 @@ class Fault(NamedTuple):
 
     kind: FaultKind
     error: str
-    message: str
+    message: str = ""
     args: list[Any] | None = None
     retry_after_s: float | None = None
     limit: str | None = None

@@ -22,6 +22,9 @@ _RECORDS = frozenset(
         EventType.APPROVAL_ASKED,
         EventType.APPROVAL_DECIDED,
         EventType.ATTEMPT_RECORDED,
+        EventType.USAGE_RESERVED,
+        EventType.USAGE_SETTLED,
+        EventType.STREAM_ENDED,
     }
 )
 

@@ -1,6 +1,7 @@
 """The journal: append, load and query what happened. SQLite first: one file, many processes, one writer thread each."""
 
 from .journal import Journal
-from .records import Change, Item, NewRun, Post, RunRow, Write
+from .reading import Reader
+from .records import Change, Item, More, NewRun, Post, RunRow, Write
 
-__all__ = ["Change", "Item", "Journal", "NewRun", "Post", "RunRow", "Write"]
+__all__ = ["Change", "Item", "Journal", "More", "NewRun", "Post", "Reader", "RunRow", "Write"]

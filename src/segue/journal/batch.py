@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from ..core.codec import dumps
 from ..core.events import Event
 from ..core.lifecycle import ENDED
-from ..errors import SegueError, StaleOwner
-from .blobs import INLINE_MAX, externalise
-from .records import Change, Write
+from ..errors import StaleOwner, StoreError
+from .blobs import INLINE_MAX, Payloads, large
+from .faults import passes
+from .records import Change, More, Write
+from .schema import GAP, STALE
 from .tables import insert_post, insert_run
 
 _COLUMNS = "run, seq, epoch, at, type, version, key, attempt, seen, began, body, args, value"
@@ -22,12 +23,17 @@ _INSERTS = {n: f"insert into events ({_COLUMNS}) values " + ", ".join([_ROW] * n
 
 
 class Call:
-    """A question to the writer: `function(connection)` runs inside of the transaction."""
+    """A question to the writer: `function(connection)` runs inside of the transaction, which will store `payloads`."""
 
-    __slots__ = ("done", "function")
+    __slots__ = ("done", "function", "payloads")
 
-    def __init__(self, function: Callable[[sqlite3.Connection], Any], done: Callable[[Exception | None, Any], None]):
-        self.function, self.done = function, done
+    def __init__(
+        self,
+        function: Callable[[sqlite3.Connection], Any],
+        done: Callable[[Exception | None, Any], None],
+        payloads: tuple[bytes, ...] = (),
+    ):
+        self.function, self.done, self.payloads = function, done, payloads
 
 
 Job = Write | Call
@@ -35,83 +41,79 @@ Answer = tuple[Callable[..., None], tuple[Any, ...]]
 
 
 class Batcher:
-    """Commits jobs. Knows whether another process has written since, which is when ownership must be checked."""
+    """Commits jobs. That only a run's owner writes to it, and without a gap, the database itself sees to (schema)."""
 
-    def __init__(self, connection: sqlite3.Connection, folder: Path | None):
-        self._connection, self._folder = connection, folder
-        self._seen_version: int | None = None
+    def __init__(self, connection: sqlite3.Connection, payloads: Payloads):
+        self._connection, self._payloads = connection, payloads
+
+    def pack(self, jobs: Sequence[Job]) -> None:
+        """Make large payloads ready. Slow, so it comes before the transaction and before this process's turn."""
+        found: list[bytes] = []
+        for job in jobs:
+            if isinstance(job, Call):
+                found += job.payloads
+            else:
+                event = job.event
+                found += large(event.value, event.args, event.body)
+                if job.more is not None:
+                    found += large(*(c.args for c in job.more.children))
+        if found:
+            self._payloads.pack(self._connection, found)
 
     def commit(self, jobs: Sequence[Job]) -> list[Answer]:
         """All jobs in one transaction; one that fails is rolled back alone. Raises when the commit itself fails."""
         connection = self._connection
         connection.execute("begin immediate")
         try:
-            stale = self._stale(jobs)
             try:
-                answers = self._together(jobs, stale)
-            except (sqlite3.Error, SegueError):
+                answers = self._together(jobs)
+            except Exception as error:
+                if passes(error):
+                    raise
                 connection.execute("rollback")
                 connection.execute("begin immediate")
-                answers = [self._alone(job, stale) for job in jobs]
+                answers = [self._alone(job) for job in jobs]
             connection.execute("commit")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("rollback")
             raise
+        self._payloads.forget()
         return answers
 
-    def _stale(self, jobs: Sequence[Job]) -> set[int]:
-        """Runs of this batch that belong to another process by now."""
-        version = self._connection.execute("pragma data_version").fetchone()[0]
-        if version == self._seen_version:
-            return set()
-        epochs = {j.run: j.epoch for j in jobs if isinstance(j, Write)}
-        stale: set[int] = set()
-        for run, epoch in epochs.items():
-            row = self._connection.execute("select epoch from runs where no = ?", (run,)).fetchone()
-            if row is None or row[0] != epoch:
-                stale.add(run)
-        if not stale:
-            self._seen_version = version
-        return stale
-
-    def _together(self, jobs: Sequence[Job], stale: set[int]) -> list[Answer]:
+    def _together(self, jobs: Sequence[Job]) -> list[Answer]:
         """The fast way: the events of all runs in a few statements."""
-        writes = [j for j in jobs if isinstance(j, Write) and j.run not in stale]
-        self._insert([w.event for w in writes])
+        self._insert([j.event for j in jobs if isinstance(j, Write)])
         answers: list[Answer] = []
         for job in jobs:
             if isinstance(job, Call):
                 answers.append((job.done, (None, job.function(self._connection))))
-            elif job.run in stale:
-                answers.append(_refused(job))
             else:
-                if not job.plain:
-                    _apply(self._connection, job)
+                if job.more is not None:
+                    self._apply(job.event, job.more)
                 answers.append((job.done, (job, None)))
         return answers
 
-    def _alone(self, job: Job, stale: set[int]) -> Answer:
+    def _alone(self, job: Job) -> Answer:
         """In a savepoint of its own, so that its failure is nobody else's."""
-        if isinstance(job, Write) and job.run in stale:
-            return _refused(job)
-        self._connection.execute("savepoint job")
+        connection = self._connection
+        connection.execute("savepoint job")
         try:
             result = self._perform(job)
-        except (sqlite3.Error, SegueError) as error:
-            if getattr(error, "sqlite_errorname", "") in ("SQLITE_FULL", "SQLITE_IOERR"):
+        except Exception as error:
+            if passes(error) or not connection.in_transaction:
                 raise
-            self._connection.execute("rollback to job")
-            self._connection.execute("release job")
-            return job.done, ((error, None) if isinstance(job, Call) else (job, error))
-        self._connection.execute("release job")
+            connection.execute("rollback to job")
+            connection.execute("release job")
+            return job.done, ((error, None) if isinstance(job, Call) else (job, _refused(job, error)))
+        connection.execute("release job")
         return job.done, ((None, result) if isinstance(job, Call) else (job, None))
 
     def _perform(self, job: Job) -> Any:
         if isinstance(job, Call):
             return job.function(self._connection)
         self._insert([job.event])
-        return _apply(self._connection, job)
+        return None if job.more is None else self._apply(job.event, job.more)
 
     def _insert(self, events: list[Event]) -> None:
         """Few statements of many rows: each statement gives up the interpreter's lock just once."""
@@ -125,38 +127,46 @@ class Batcher:
     def _fit(self, event: Event) -> Event:
         for data in (event.value, event.args, event.body):
             if data is not None and len(data) > INLINE_MAX:
-                return externalise(self._connection, self._folder, event)
+                return self._payloads.externalise(self._connection, event)
         return event
 
-
-def _refused(write: Write) -> Answer:
-    error = StaleOwner(
-        f"run {write.run} was taken over by another process (its epoch is no longer {write.epoch})",
-        remedy="nothing: the other process goes on with it",
-    )
-    return write.done, (write, error)
-
-
-def _apply(connection: sqlite3.Connection, write: Write) -> None:
-    if write.change is not None:
-        _change(connection, write, write.change)
-    if write.paused is not None:
-        connection.execute("update runs set paused = ? where no = ?", (write.paused, write.run))
-    for no in write.consumed:
-        connection.execute("update inbox set consumed = ? where no = ?", (write.run, no))
-    for new in write.children:
-        insert_run(connection, new)
-    for post in write.posts:
-        insert_post(connection, post)
+    def _apply(self, event: Event, more: More) -> None:
+        connection = self._connection
+        if more.change is not None:
+            _change(connection, event.run, more.change)
+        if more.paused is not None:
+            connection.execute("update runs set paused = ? where no = ?", (more.paused, event.run))
+        for no in more.consumed:  # its payload is in the event now; what stays is the id, against doubles
+            connection.execute("update inbox set consumed = ?, value = null, body = null where no = ?", (event.run, no))
+        for new in more.children:
+            insert_run(connection, new, self._payloads)
+        for post in more.posts:
+            insert_post(connection, post)
 
 
-def _change(connection: sqlite3.Connection, write: Write, change: Change) -> None:
+def _refused(write: Write, error: Exception) -> Exception:
+    """What the trigger of the events table has said."""
+    if isinstance(error, sqlite3.IntegrityError) and STALE in str(error):
+        return StaleOwner(
+            f"run {write.event.run} was taken over by another process (its epoch is no longer {write.event.epoch})",
+            remedy="nothing: the other process goes on with it",
+        )
+    if isinstance(error, sqlite3.IntegrityError) and GAP in str(error):
+        return StoreError(
+            f"event {write.event.seq} of run {write.event.run} was not written: the one before it is missing",
+            remedy="nothing: the run goes on from what the journal holds",
+        )
+    return error
+
+
+def _change(connection: sqlite3.Connection, no: int, change: Change) -> None:
     connection.execute(
         "update runs set state = ?, detail = ?, wake_at = ?, updated_at = ?, owner = iif(?, null, owner) where no = ?",
-        (change.state, dumps(change.detail).decode(), change.wake_at, change.at, change.release, write.run),
+        (change.state, dumps(change.detail).decode(), change.wake_at, change.at, change.release, no),
     )
     if change.state in ENDED:
         connection.execute(
-            "update inbox set consumed = -1 where consumed is null and run = (select id from runs where no = ?)",
-            (write.run,),
+            "update inbox set consumed = -1, value = null, body = null"
+            " where consumed is null and run = (select id from runs where no = ?)",
+            (no,),
         )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 from ..core.events import Event
 from ..errors import StoreCorrupt
@@ -15,63 +17,127 @@ INLINE_MAX = 2048
 """Bytes up to which a payload stays in its event."""
 FILE_MIN = 8 << 20
 """Bytes, compressed, from which a payload is a file of its own."""
+DRAFT = ".part"
 _MARK = b"\x00"
 
 
-def externalise(connection: sqlite3.Connection, folder: Path | None, event: Event) -> Event:
-    """The event with its large payloads replaced by references, the payloads stored."""
-    for name, data in (("args", event.args), ("value", event.value), ("body", event.body)):
-        if data is not None and len(data) > INLINE_MAX:
-            event = event._replace(**{name: _store(connection, folder, event.run, data)})
-    return event
+class Packed(NamedTuple):
+    """A payload as it is stored: compressed when that makes it smaller; in a file when `file` names one."""
+
+    size: int
+    data: bytes
+    file: str | None
 
 
-def resolve(connection: sqlite3.Connection, folder: Path | None, data: bytes | None) -> bytes | None:
-    """The payload that `data` is or refers to. Raises StoreCorrupt when it is gone or damaged."""
-    if data is None or data[:1] != _MARK:
-        return data
-    row = connection.execute("select size, data, file from blobs where hash = ?", (data[1:],)).fetchone()
-    if row is None:
-        raise StoreCorrupt(f"payload {data[1:].hex()} is missing", remedy="restore the database from a copy")
-    stored = row[1] if row[2] is None else _read_file(folder, row[2])
-    payload = stored if len(stored) == row[0] else zlib.decompress(stored)
-    if blake2b(payload, digest_size=20).digest() != data[1:]:
-        raise StoreCorrupt(f"payload {data[1:].hex()} is damaged", remedy="restore the database from a copy")
-    return payload
+class Payloads:
+    """The payloads of one database. `folder` takes those that are files; None keeps all of them in the database.
 
+    `pack` does the slow part before the transaction: compressing, and making files durable. `put` is the rest.
+    """
 
-def _store(connection: sqlite3.Connection, folder: Path | None, run: int, data: bytes) -> bytes:
-    digest = blake2b(data, digest_size=20).digest()
-    if connection.execute("select 1 from blobs where hash = ?", (digest,)).fetchone() is None:
+    def __init__(self, folder: Path | None):
+        self.folder = folder
+        self._packed: dict[bytes, Packed] = {}
+        self._folder_is_durable = False
+
+    def pack(self, connection: sqlite3.Connection, payloads: Iterable[bytes]) -> None:
+        """Make the large ones among them ready for `put`. No transaction should be open: others need not wait."""
+        for data in payloads:
+            digest = digest_of(data)
+            if digest not in self._packed and not _known(connection, digest):
+                self._packed[digest] = self._pack(digest, data)
+
+    def forget(self) -> None:
+        """Drop what `pack` made; call it after the transaction."""
+        self._packed.clear()
+
+    def put(self, connection: sqlite3.Connection, run: int, data: bytes) -> bytes:
+        """Store a payload for a run, once for all of its uses. Gives the reference to keep in its place."""
+        digest = digest_of(data)
+        if not _known(connection, digest):
+            packed = self._packed.get(digest)
+            if packed is None or (packed.file is not None and not self._is_file(packed.file)):
+                packed = self._pack(digest, data)
+            connection.execute(
+                "insert into blobs (hash, size, data, file) values (?, ?, ?, ?)",
+                (digest, packed.size, b"" if packed.file else packed.data, packed.file),
+            )
+        connection.execute("insert or ignore into refs (run, hash) values (?, ?)", (run, digest))
+        return _MARK + digest
+
+    def get(self, connection: sqlite3.Connection, run: int, data: bytes) -> bytes:
+        """The payload that `data` refers to. Raises StoreCorrupt, naming the run, when it is gone or damaged."""
+        digest = data[1:]
+        row = connection.execute("select size, data, file from blobs where hash = ?", (digest,)).fetchone()
+        if row is None:
+            raise _damaged(connection, run, digest, "is missing")
+        size, stored, file = row
+        try:
+            if file is not None:
+                stored = ((self.folder or Path()) / file).read_bytes()
+            payload: bytes = stored if len(stored) == size else zlib.decompress(stored)
+        except (OSError, zlib.error) as error:
+            raise _damaged(connection, run, digest, f"cannot be read: {error}") from error
+        if digest_of(payload) != digest:
+            raise _damaged(connection, run, digest, "is damaged")
+        return payload
+
+    def externalise(self, connection: sqlite3.Connection, event: Event) -> Event:
+        """The event with its large payloads stored and replaced by references."""
+        for name, data in (("args", event.args), ("value", event.value), ("body", event.body)):
+            if data is not None and len(data) > INLINE_MAX:
+                event = event._replace(**{name: self.put(connection, event.run, data)})
+        return event
+
+    def resolve(self, connection: sqlite3.Connection, event: Event) -> Event:
+        """The event with its references replaced by the payloads. Raises StoreCorrupt."""
+        for name, data in (("value", event.value), ("args", event.args), ("body", event.body)):
+            if data is not None and data[:1] == _MARK:
+                event = event._replace(**{name: self.get(connection, event.run, data)})
+        return event
+
+    def _pack(self, digest: bytes, data: bytes) -> Packed:
         packed = zlib.compress(data, 1)
         packed = packed if len(packed) < len(data) else data
-        file = None
-        if len(packed) >= FILE_MIN and folder is not None:
-            file, packed = _write_file(folder, digest.hex(), packed), b""
-        connection.execute(
-            "insert into blobs (hash, size, data, file) values (?, ?, ?, ?)", (digest, len(data), packed, file)
-        )
-    connection.execute("insert or ignore into refs (run, hash) values (?, ?)", (run, digest))
-    return _MARK + digest
+        if len(packed) < FILE_MIN or self.folder is None:
+            return Packed(len(data), packed, None)
+        self._write_file(self.folder, digest.hex(), packed)
+        return Packed(len(data), b"", digest.hex())
+
+    def _is_file(self, name: str) -> bool:
+        return self.folder is not None and (self.folder / name).exists()
+
+    def _write_file(self, folder: Path, name: str, data: bytes) -> None:
+        """Durable before the transaction that refers to it: the file, its name, and its folder's name."""
+        folder.mkdir(exist_ok=True)
+        draft = folder / f"{name}.{os.getpid()}{DRAFT}"
+        try:
+            with draft.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.rename(folder / name)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
+        sync_folder(folder)
+        if not self._folder_is_durable:  # whoever made the folder may have died before this
+            sync_folder(folder.parent)
+            self._folder_is_durable = True
 
 
-def _write_file(folder: Path, name: str, data: bytes) -> str:
-    """Durable before the transaction that refers to it: the file, its name, and its folder."""
-    new_folder = not folder.exists()
-    folder.mkdir(exist_ok=True)
-    target, draft = folder / name, folder / f"{name}.{os.getpid()}.part"
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(target)
-    _sync_folder(folder)
-    if new_folder:
-        _sync_folder(folder.parent)
-    return name
+def large(*payloads: bytes | None) -> list[bytes]:
+    """Those that do not stay in their event."""
+    return [p for p in payloads if p is not None and len(p) > INLINE_MAX]
 
 
-def _sync_folder(folder: Path) -> None:
+def digest_of(data: bytes) -> bytes:
+    """A payload's identity: BLAKE2b of 20 bytes over what it is before compression."""
+    return blake2b(data, digest_size=20).digest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -79,8 +145,18 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _read_file(folder: Path | None, name: str) -> bytes:
-    try:
-        return ((folder or Path()) / name).read_bytes()
-    except OSError as error:
-        raise StoreCorrupt(f"payload file {name} cannot be read: {error}", remedy="restore the file") from error
+def _known(connection: sqlite3.Connection, digest: bytes) -> bool:
+    return connection.execute("select 1 from blobs where hash = ?", (digest,)).fetchone() is not None
+
+
+def _damaged(connection: sqlite3.Connection, run: int, digest: bytes, what: str) -> StoreCorrupt:
+    row = connection.execute("select id from runs where no = ?", (run,)).fetchone()
+    name = str(run) if row is None else str(row[0])
+    path = connection.execute("pragma database_list").fetchone()[2]
+    error = StoreCorrupt(
+        f"{path or ':memory:'}: payload {digest.hex()} of run {name} {what}",
+        run=name,
+        remedy="restore the database and its -blobs folder from a copy, then: segue resume RUN",
+    )
+    error.path = path
+    return error

@@ -1,75 +1,97 @@
-"""Opens the database file, and turns SQLite's errors into ours."""
+"""Opens the database file. Nothing is written before it is known to be ours."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
-from ..errors import StoreCorrupt, StoreError, StoreFull, StoreLocked, StoreReadOnly, StoreTooNew
+from ..errors import StoreCorrupt, StoreError, StoreMissing, StoreReadOnly, StoreTooNew
 from . import schema
+from .faults import fault, translate
 
 MEMORY = ":memory:"
+_WAL_KEPT = 64 << 20
+"""Bytes to which the write-ahead log is cut after a checkpoint."""
 
 
 def connect(path: str, *, readonly: bool = False, lock_timeout_s: float = 5.0) -> sqlite3.Connection:
     """A connection in autocommit mode, WAL, synchronous=FULL, with today's tables.
 
-    Raises StoreCorrupt, StoreReadOnly, StoreLocked, StoreTooNew, StoreFull or StoreError, which name the file.
+    Raises StoreCorrupt, StoreMissing, StoreReadOnly, StoreLocked, StoreTooNew, StoreFull or StoreError, which name the
+    file and the next thing to do. A file that is refused is left as it was.
     """
-    try:
-        connection = _open(path, readonly, lock_timeout_s)
-        _check(connection, path)
-        if not readonly:
-            schema.migrate(connection)
-    except sqlite3.Error as error:
-        raise translate(error, path) from error
+    connection = look(path, readonly=readonly, lock_timeout_s=lock_timeout_s)
+    if not readonly:
+        prepare(connection, path)
     return connection
 
 
-def translate(error: sqlite3.Error, path: str) -> StoreError:
-    """The typed error of one of SQLite's."""
-    name = getattr(error, "sqlite_errorname", "") or ""
-    kind, remedy = _KINDS.get(name.split("_")[1] if "_" in name else "", (StoreError, "see the error above"))
-    if name == "SQLITE_CANTOPEN":
-        kind, remedy = _cannot_open(path)
-    made = kind(f"{path}: {error}" + (f" ({name})" if name else ""), remedy=remedy)
-    made.path = path
-    return made
+def look(path: str, *, readonly: bool = False, lock_timeout_s: float = 5.0) -> sqlite3.Connection:
+    """A connection to a file that is ours, or empty. Nothing is written yet."""
+    if path != MEMORY:
+        _check_place(path, readonly)
+    try:
+        connection = _open(path, readonly, lock_timeout_s)
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+    try:
+        _check(connection, path, readonly)
+    except sqlite3.Error as error:
+        connection.close()
+        raise translate(error, path) from error
+    except StoreError:
+        connection.close()
+        raise
+    return connection
 
 
-_KINDS: dict[str, tuple[type[StoreError], str]] = {
-    "FULL": (StoreFull, "free some space on the disk of this file: what waits to be written is written then"),
-    "BUSY": (StoreLocked, "find the program that holds the file (lsof FILE) and end its transaction"),
-    "LOCKED": (StoreLocked, "find the program that holds the file (lsof FILE) and end its transaction"),
-    "PROTOCOL": (StoreLocked, "find the program that holds the file (lsof FILE) and end its transaction"),
-    "CORRUPT": (StoreCorrupt, "keep a copy, then recover what is readable: sqlite3 FILE .recover | sqlite3 NEW"),
-    "NOTADB": (StoreCorrupt, "this is no Segue database, or its first page is damaged: name another file"),
-    "READONLY": (StoreReadOnly, "make the file and its folder writable for this user, or name another file"),
-    "PERM": (StoreReadOnly, "make the file and its folder writable for this user, or name another file"),
-    "IOERR": (StoreError, "the disk refuses reads or writes: look at the system's log, and keep a copy of the file"),
-}
+def prepare(connection: sqlite3.Connection, path: str) -> None:
+    """Make today's tables. Closes the connection when that fails."""
+    try:
+        if schema.version_of(connection) == 0:
+            connection.execute(f"pragma page_size = {schema.PAGE_SIZE}")
+        mode = connection.execute("pragma journal_mode = wal").fetchone()[0]
+        if mode != "wal" and path != MEMORY:
+            raise fault(StoreError, path, "no write-ahead log is possible here", "use a local disk, no network folder")
+        connection.execute("pragma synchronous = full")
+        connection.execute(f"pragma journal_size_limit = {_WAL_KEPT}")
+        schema.migrate(connection)
+    except sqlite3.Error as error:
+        connection.close()
+        raise translate(error, path) from error
+    except StoreError:
+        connection.close()
+        raise
 
 
-def _cannot_open(path: str) -> tuple[type[StoreError], str]:
-    folder = Path(path).resolve().parent
+def _check_place(path: str, readonly: bool) -> None:
+    file = Path(path)
+    folder = file.resolve().parent
     if not folder.is_dir():
-        return StoreError, f"make the folder first: mkdir -p {folder}"
-    if Path(path).is_dir():
-        return StoreError, "this is a folder: name a file in it"
-    return StoreReadOnly, f"make the folder writable for this user: {folder}"
+        raise fault(StoreMissing, path, f"there is no folder {folder}", f"make it: mkdir -p {folder}")
+    if file.is_dir():
+        raise fault(StoreError, path, "this is a folder", f"name a file in it: {file / 'segue.db'}")
+    if readonly:
+        if not file.exists():
+            raise fault(
+                StoreMissing, path, "there is no such file", "name a database that exists, or start a run first"
+            )
+        if not os.access(file, os.R_OK):
+            raise fault(StoreReadOnly, path, "this user may not read it", f"allow it: chmod u+r {path}")
+        return
+    if file.exists() and not os.access(file, os.W_OK):
+        raise fault(StoreReadOnly, path, "the file cannot be written", f"make it writable for this user: {path}")
+    if not os.access(folder, os.W_OK):
+        raise fault(StoreReadOnly, path, f"its folder {folder} cannot be written", "make it writable for this user")
 
 
 def _open(path: str, readonly: bool, lock_timeout_s: float) -> sqlite3.Connection:
-    target, uri = (f"{Path(path).resolve().as_uri()}?mode=ro", True) if readonly else (path, False)
+    target, uri = (path, False) if path == MEMORY else (_uri(path, readonly), True)
     connection = sqlite3.connect(
         target, uri=uri, timeout=lock_timeout_s, isolation_level=None, check_same_thread=False, cached_statements=256
     )
     try:
-        if not readonly and path != MEMORY:
-            if schema.version_of(connection) == 0:
-                connection.execute(f"pragma page_size = {schema.PAGE_SIZE}")
-            connection.execute("pragma journal_mode = wal")
-        connection.execute("pragma synchronous = full")
         connection.execute("pragma foreign_keys = off")
         connection.execute("pragma temp_store = memory")
     except sqlite3.Error:
@@ -78,22 +100,28 @@ def _open(path: str, readonly: bool, lock_timeout_s: float) -> sqlite3.Connectio
     return connection
 
 
-def _check(connection: sqlite3.Connection, path: str) -> None:
-    version = schema.version_of(connection)
-    if version > schema.VERSION:
-        connection.close()
-        error = StoreTooNew(
-            f"{path} has schema version {version}; this Segue knows up to {schema.VERSION}",
-            remedy="upgrade Segue (pip install -U segue); older versions never write to newer databases",
-        )
-        error.path = path
-        raise error
+def _uri(path: str, readonly: bool) -> str:
+    file = Path(path).resolve()
+    if not readonly:
+        return f"{file.as_uri()}?mode=rwc"
+    # Readers make the log's index in the folder. Where they cannot, and there is no log, nobody else writes either.
+    wal = Path(f"{file}-wal")
+    sealed = not os.access(file.parent, os.W_OK) and not Path(f"{file}-shm").exists()
+    if sealed and (not wal.exists() or wal.stat().st_size == 0):
+        return f"{file.as_uri()}?mode=ro&immutable=1"
+    return f"{file.as_uri()}?mode=ro"
+
+
+def _check(connection: sqlite3.Connection, path: str, readonly: bool) -> None:
     tables = connection.execute("select count(*) from sqlite_master").fetchone()[0]
-    owner = connection.execute("pragma application_id").fetchone()[0]
-    if tables and owner != schema.APPLICATION_ID:
-        connection.close()
-        corrupt = StoreCorrupt(
-            f"{path} is a database of another program", remedy="name another file; nothing was written to this one"
-        )
-        corrupt.path = path
-        raise corrupt
+    program = connection.execute("pragma application_id").fetchone()[0]
+    version, newest = schema.version_of(connection), len(schema.MIGRATIONS)
+    if (tables or program) and program != schema.APPLICATION_ID:
+        what = "this is a database of another program; nothing was written to it"
+        raise fault(StoreCorrupt, path, what, "name another file")
+    if version > newest:
+        what = f"its schema version is {version}; this Segue knows up to {newest}"
+        raise fault(StoreTooNew, path, what, "upgrade Segue (pip install -U segue); nothing was written to the file")
+    if readonly and version < newest:
+        what = "it is empty" if version == 0 else f"its schema version is {version}, and today's is {newest}"
+        raise fault(StoreError, path, what, "open it once with an engine: that makes today's tables")

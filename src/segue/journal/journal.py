@@ -3,67 +3,87 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..core.events import ENDS, Event
-from ..errors import InputError, StoreReadOnly, UnknownRun
+from ..errors import EngineClosed, StoreReadOnly, WrongLoop
 from . import tables
 from .batch import Batcher, Call
-from .connect import MEMORY, connect, translate
+from .blobs import Payloads, large
+from .connect import MEMORY, connect, look, prepare
+from .faults import fault, translate
 from .owners import Owner, ring
-from .records import Item, NewRun, Post, RunRow, Write
+from .reading import Reader
+from .records import NewRun, Post, RunRow, Write
 from .turns import Turns
-from .writer import InlineWriter, Writer, closed
+from .writer import InlineWriter, Writer
 
 T = TypeVar("T")
 _numbers = count(1)
+_forked: list[sqlite3.Connection] = []
+"""Connections of a parent process, in its child: SQLite forbids even to close them there."""
 
 
-class Journal:
+class Journal(Reader):
     """An open database. Make it with `Journal.open`, on the loop that will use it.
 
     Writes go through one writer and are answered after their commit. Reads are synchronous and see what is committed.
-    `owner` is this process's identity among those that share the file.
+    `owner` is this process's identity among those that share the file. A forked child cannot use its parent's journal.
     """
 
     def __init__(
         self,
         path: str,
         connection: sqlite3.Connection,
-        writer: Writer | InlineWriter,
         reader: sqlite3.Connection,
-        owner: Owner | None,
-        turns: Turns | None,
+        writer: Writer | InlineWriter,
+        payloads: Payloads,
+        owner: Owner | None = None,
+        turns: Turns | None = None,
     ):
-        self.path, self._connection, self._writer, self._reader = path, connection, writer, reader
+        super().__init__(path, reader, payloads)
+        self._connection, self._writer = connection, writer
         self._owner, self._turns = owner, turns
-        self._folder = None if path == MEMORY else Path(f"{path}-blobs")
         self._live = None if path == MEMORY else Path(f"{path}-live")
         self.owner = owner.id if owner is not None else f"memory-{next(_numbers)}"
-        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._closed = self._is_forked = False
+        _open_journals.add(self)
 
     @classmethod
     def open(cls, path: str, *, heartbeat_s: float = 10.0, lock_timeout_s: float = 5.0) -> Journal:
         """Open or make the database. Raises a StoreError that names the file and the next thing to do."""
-        connection = connect(path, lock_timeout_s=lock_timeout_s)
-        live = Path(f"{path}-live")
+        if path == MEMORY:
+            return cls.in_memory()
+        connection = look(path, lock_timeout_s=lock_timeout_s)
         try:
-            live.mkdir(exist_ok=True)
-            turns, owner = Turns(live), Owner(live, heartbeat_s)
+            turns, owner = _take_place(path, heartbeat_s, lock_timeout_s)
         except OSError as error:
             connection.close()
-            refused = StoreReadOnly(
-                f"{live}: {error.strerror}", remedy="make the database's folder writable for this user"
-            )
-            refused.path = path
-            raise refused from error
-        batcher = Batcher(connection, Path(f"{path}-blobs"))
-        writer = Writer(batcher, path, turns, owner.beat, heartbeat_s / 8)
-        return cls(path, connection, writer, connect(path, readonly=True), owner, turns)
+            raise translate(error, path) from error
+        with turns.taken():
+            prepare(connection, path)
+        payloads = Payloads(Path(f"{path}-blobs"))
+        reader = connect(path, readonly=True, lock_timeout_s=lock_timeout_s)
+        writer = Writer(Batcher(connection, payloads), path, turns, owner.beat, heartbeat_s / 8)
+        return cls(path, connection, reader, writer, payloads, owner, turns)
+
+    @classmethod
+    def open_readonly(cls, path: str, *, lock_timeout_s: float = 5.0) -> Reader:
+        """Open an existing database to read it: `find`, `get`, `runs`, `events`, `end`, `items`, `query`.
+
+        It makes no file, takes no lock and needs no event loop; engines may write meanwhile. Use it with `with`, or
+        call `shut`. Raises StoreMissing for a missing file, and another StoreError for a file that cannot be read;
+        writing through it raises StoreReadOnly.
+        """
+        connection = connect(path, readonly=True, lock_timeout_s=lock_timeout_s)
+        return Reader(path, connection, Payloads(Path(f"{path}-blobs")))
 
     @classmethod
     def in_memory(
@@ -71,7 +91,9 @@ class Journal:
     ) -> Journal:
         """A journal in memory, committed on the loop. `connection` continues an older one: a restart after a crash."""
         connection = connection or connect(MEMORY)
-        return cls(MEMORY, connection, InlineWriter(Batcher(connection, None), MEMORY, probe), connection, None, None)
+        payloads = Payloads(None)
+        writer = InlineWriter(Batcher(connection, payloads), MEMORY, probe)
+        return cls(MEMORY, connection, connection, writer, payloads)
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -94,9 +116,14 @@ class Journal:
         if not self._closed:
             self._writer.put(unit)
 
-    def ask(self, function: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        """Run `function` in the next transaction and give its result after the commit."""
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    def ask(self, function: Callable[[sqlite3.Connection], T], payloads: Iterable[bytes] = ()) -> asyncio.Future[T]:
+        """Run `function` in the next transaction and give its result after the commit.
+
+        `payloads` are the large ones among those that it will store. Raises WrongLoop; the future raises what the
+        function raises, a StoreError when the database cannot take it, and EngineClosed.
+        """
+        self._check_loop()
+        future: asyncio.Future[T] = self._loop.create_future()
         if self._closed:
             future.set_exception(closed(self.path))
             return future
@@ -107,14 +134,14 @@ class Journal:
             if error is None:
                 future.set_result(result)
             else:
-                future.set_exception(translate(error, self.path) if isinstance(error, sqlite3.Error) else error)
+                future.set_exception(translate(error, self.path))
 
-        self._writer.put(Call(function, done))
+        self._writer.put(Call(function, done, tuple(payloads)))
         return future
 
     def accept(self, new: NewRun) -> asyncio.Future[tuple[RunRow, bool]]:
         """Record a run; when its id is taken by the same flow and input, give that one. Raises DuplicateRun."""
-        return self.ask(lambda c: tables.accept(c, self._folder, new))
+        return self.ask(lambda c: tables.accept(c, self._payloads, new), large(new.args))
 
     def claim(
         self, no: int, dead: Iterable[str], at: float, revision: str, *, stuck: bool = False
@@ -142,79 +169,6 @@ class Journal:
         if self._owner is not None:
             self._owner.ring(None)
 
-    # reading
-
-    def find(self, run: str | int) -> RunRow | None:
-        """A run by id or number, or None."""
-        return self._guard(lambda: tables.find_run(self._reader, run))
-
-    def get(self, run: str | int) -> RunRow:
-        """A run by id or number. Raises UnknownRun."""
-        row = self.find(run)
-        if row is None:
-            raise UnknownRun(f"no run {run!r} in {self.path}", run=str(run), remedy="list the runs: segue runs")
-        return row
-
-    def events(self, row: RunRow, after: int = 0, until: int | None = None) -> Iterator[Event]:
-        """A run's events in order, those of the run that it was forked from first."""
-        if row.memo_run is not None and after < row.memo_seq:
-            stop = row.memo_seq if until is None else min(until, row.memo_seq)
-            yield from self.events(self.get(row.memo_run), after, stop)
-        yield from self._guard(lambda: list(tables.events(self._reader, self._folder, row.no, after, until)))
-
-    def end(self, row: RunRow) -> Event:
-        """The event that ended a run."""
-        kinds = sorted(ENDS)
-        seq = self.query(
-            "select seq from events where run = ? and type in (?, ?, ?) order by seq desc limit 1", (row.no, *kinds)
-        )[0][0]
-        return next(self.events(row, seq - 1, seq))
-
-    def fork_point(self, row: RunRow, at: str | int | None) -> int:
-        """The last `seq` that a fork at a step or event keeps. Raises InputError when the run has none such."""
-        source: RunRow | None = row
-        while source is not None:
-            point = self._guard(lambda s=source: tables.fork_point(self._reader, s.no, at, 1))
-            if point is not None:
-                return point
-            source = self.get(source.memo_run) if source.memo_run is not None else None
-        raise InputError(
-            f"the run has no {'event' if isinstance(at, int) else 'step'} {at!r}",
-            run=row.id,
-            remedy=f"list its keys: segue show {row.id}",
-        )
-
-    def items(self) -> list[tuple[Item, int, str, str | None]]:
-        """Open inbox items with their run's number, state and owner."""
-        return self._guard(lambda: tables.items(self._reader))
-
-    def items_of(self, no: int) -> list[tuple[Item, int, str, str | None]]:
-        """Open inbox items of one run."""
-        return self._guard(lambda: tables.items(self._reader, run=no))
-
-    def explain(self, error: Exception) -> Exception:
-        """One of SQLite's errors as ours."""
-        return translate(error, self.path) if isinstance(error, sqlite3.Error) else error
-
-    def query(self, sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
-        """A read-only query of the tables."""
-        return self._guard(lambda: self._reader.execute(sql, tuple(parameters)).fetchall())
-
-    def runs(self, where: str = "1", parameters: Iterable[Any] = (), limit: int = 100) -> list[RunRow]:
-        """Runs, newest first. `where` is SQL over the columns of RunRow."""
-        rows = self.query(
-            f"select {tables.RUN_COLUMNS} from runs where {where} order by no desc limit {int(limit)}", parameters
-        )
-        return [tables.run_row(r) for r in rows]
-
-    def _guard(self, read: Callable[[], T]) -> T:
-        if self._closed:
-            raise closed(self.path)
-        try:
-            return read()
-        except sqlite3.Error as error:
-            raise translate(error, self.path) from error
-
     # living together
 
     def listen(self, rung: Callable[[], None]) -> None:
@@ -228,18 +182,75 @@ class Journal:
             return owner == self.owner
         return self._owner.alive(owner)
 
-    async def close(self) -> None:
-        """Write what is queued, give the file back."""
+    def check(self) -> None:
+        """Raises EngineClosed after `close`, and WrongLoop in a forked child."""
+        if self._is_forked:
+            raise _wrong(self.path, "a forked child cannot use its parent's engine")
         if self._closed:
-            return
-        self._closed = True
-        await self._writer.close()
+            raise closed(self.path)
+
+    def _check_loop(self) -> None:
+        if self._is_forked:
+            self.check()
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            raise _wrong(self.path, "an engine needs the event loop that opened it; none runs in this thread") from None
+        if here is not self._loop:
+            raise _wrong(self.path, "the engine was opened on another event loop (or this is the code of a flow)")
+
+    def forked(self) -> None:
+        """This is a child of the process that opened it: let go of the locks, which belong to the parent."""
+        self._is_forked = self._closed = True
+        _forked.extend((self._connection, self._reader))
         if self._owner is not None:
-            self._owner.close()
-            self._reader.close()
-            try:
-                self._connection.execute("pragma optimize")
-            finally:
-                self._connection.close()
+            self._owner.abandon()
         if self._turns is not None:
             self._turns.close()
+
+    async def close(self) -> None:
+        """Write what is queued, give the file back. Closing twice does nothing."""
+        if self._closed:
+            return
+        self._check_loop()
+        self._closed = True
+        await self._writer.close()
+        if self._owner is None:
+            return
+        self._owner.close()
+        self.shut()
+        with suppress(sqlite3.Error):  # a full disk or a foreign lock: the log stays beside the file
+            self._connection.execute("pragma optimize")
+        self._connection.close()
+        if self._turns is not None:
+            self._turns.close()
+
+
+def closed(path: str) -> EngineClosed:
+    """The error of a job that comes too late."""
+    return EngineClosed(f"the engine on {path} is closed", remedy="use it inside of `async with Engine(...)`")
+
+
+def _wrong(path: str, what: str) -> WrongLoop:
+    remedy = "open an engine of its own there: Engine(path); several on one file are meant to work together"
+    return WrongLoop(f"{path}: {what}", remedy=remedy)
+
+
+def _take_place(path: str, heartbeat_s: float, lock_timeout_s: float) -> tuple[Turns, Owner]:
+    live = Path(f"{path}-live")
+    if live.exists() and not os.access(live, os.W_OK):
+        raise fault(StoreReadOnly, path, f"the folder {live} cannot be written", "make it writable for this user")
+    live.mkdir(exist_ok=True)
+    return Turns(live, lock_timeout_s), Owner(live, heartbeat_s)
+
+
+_open_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for journal in list(_open_journals):
+        if not journal.in_memory_only():
+            journal.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

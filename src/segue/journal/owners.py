@@ -11,7 +11,11 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from io import BufferedWriter
 from pathlib import Path
+
+_BELL, _DRAFT = ".bell", ".new"
 
 
 class Owner:
@@ -21,12 +25,27 @@ class Owner:
         self.id = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._folder, self._heartbeat_s = folder, heartbeat_s
         self._path = folder / self.id
-        self._file = self._path.open("xb")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._file = self._settle()
         self._beaten = 0.0
         os.mkfifo(self._bell(self.id))
         self._bell_fd = os.open(self._bell(self.id), os.O_RDWR | os.O_NONBLOCK)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._seen: dict[str, tuple[int, float]] = {}
+        """When which heartbeat of another process was seen first, by this machine's monotonic clock."""
+        self.sweep()
+
+    def _settle(self) -> BufferedWriter:
+        """Make the file. It gets its name once it is locked: nobody can find it without its lock."""
+        draft = self._folder / f"{self.id}{_DRAFT}"
+        file = draft.open("xb")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        draft.rename(self._path)
+        return file
+
+    def sweep(self) -> None:
+        """Remove what the dead have left."""
+        for owner in living(self._folder):
+            self.alive(owner)
 
     def listen(self, rung: Callable[[], None]) -> None:
         """Call `rung` on the running loop whenever somebody rings."""
@@ -45,53 +64,85 @@ class Owner:
         now = time.monotonic()
         if now - self._beaten > self._heartbeat_s / 4:
             self._beaten = now
-            os.utime(self._path)
+            try:
+                os.utime(self._path)
+            except FileNotFoundError:  # somebody has cleared the folder: take the place again
+                self._folder.mkdir(exist_ok=True)
+                self._file = self._settle()
 
     def alive(self, owner: str) -> bool:
-        """Whether a process lives and its heart beats. The file of a dead one is removed."""
+        """Whether a process lives and its heart beats. The files of a dead one are removed.
+
+        A heart has stopped when its file did not change for `heartbeat_s` while this process looked on: nobody's wall
+        clock is trusted.
+        """
         if owner == self.id:
             return True
-        return is_alive(self._folder, owner, self._heartbeat_s)
+        path = self._folder / owner
+        if not _locked(path):
+            remove(self._folder, owner)
+            self._seen.pop(owner, None)
+            return False
+        try:
+            beat = path.stat().st_mtime_ns
+        except OSError:
+            return False
+        now = time.monotonic()
+        last, since = self._seen.get(owner, (0, now))
+        if beat != last:
+            self._seen[owner] = (beat, now)
+            return True
+        return now - since < self._heartbeat_s
 
     def ring(self, owner: str | None) -> None:
         """Ring a process, or all others."""
         ring(self._folder, [owner] if owner is not None else [o for o in living(self._folder) if o != self.id])
 
+    def abandon(self) -> None:
+        """In a forked child: let go of the lock without freeing it, so that the parent alone holds it."""
+        self._file.close()
+        os.close(self._bell_fd)
+
     def close(self) -> None:
         """Leave."""
-        if self._loop is not None:
+        if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._bell_fd)
         os.close(self._bell_fd)
-        self._bell(self.id).unlink(missing_ok=True)
-        self._path.unlink(missing_ok=True)
+        remove(self._folder, self.id)
         self._file.close()
 
     def _bell(self, owner: str) -> Path:
-        return self._folder / f"{owner}.bell"
+        return self._folder / f"{owner}{_BELL}"
 
 
-def is_alive(folder: Path, owner: str, heartbeat_s: float) -> bool:
-    """Whether the process holds its lock and has beaten within the heartbeat."""
-    path = folder / owner
+def _locked(path: Path) -> bool:
+    """Whether a process holds its file."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            path.unlink(missing_ok=True)
-            (folder / f"{owner}.bell").unlink(missing_ok=True)
-        return False
-    except BlockingIOError:
-        try:
-            return time.time() - path.stat().st_mtime < heartbeat_s
-        except OSError:
             return False
+    except BlockingIOError:
+        return True
     except OSError:
         return False
+
+
+def holds(folder: Path, owner: str) -> bool:
+    """Whether a process holds its place. Nothing is removed: for those who only look."""
+    return _locked(folder / owner)
+
+
+def remove(folder: Path, owner: str) -> None:
+    """Remove an owner's files."""
+    for name in (f"{owner}{_BELL}", owner):
+        with suppress(OSError):
+            (folder / name).unlink()
 
 
 def living(folder: Path) -> list[str]:
     """The ids that have a place in the folder, alive or not yet found dead."""
     try:
-        return [p.name for p in folder.iterdir() if "-" in p.name and p.suffix != ".bell"]
+        return [p.name for p in folder.iterdir() if "-" in p.name and not p.suffix]
     except OSError:
         return []
 
@@ -100,12 +151,12 @@ def ring(folder: Path, owners: list[str]) -> None:
     """Ring the doorbells of processes; one that is gone hears nothing."""
     for owner in owners:
         try:
-            bell = os.open(folder / f"{owner}.bell", os.O_WRONLY | os.O_NONBLOCK)
+            bell = os.open(folder / f"{owner}{_BELL}", os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
             continue
         try:
             os.write(bell, b"!")
-        except BlockingIOError:
-            pass  # it is full of rings already
+        except OSError:
+            pass  # it is full of rings already, or its reader has just left
         finally:
             os.close(bell)

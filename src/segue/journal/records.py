@@ -102,18 +102,17 @@ class Write(NamedTuple):
     now. `then` is the writer's own, for `done` to call.
     """
 
-    run: int
-    epoch: int
     event: Event
     done: Callable[[Write, Exception | None], None]
     then: Callable[[], None] | None = None
+    more: More | None = None
+
+
+class More(NamedTuple):
+    """What is written together with an event."""
+
     change: Change | None = None
     paused: bool | None = None
     posts: Sequence[Post] = ()
     children: Sequence[NewRun] = ()
     consumed: Sequence[int] = ()
-
-    @property
-    def plain(self) -> bool:
-        """Whether it is an event and nothing else."""
-        return self.change is None and self.paused is None and not (self.posts or self.children or self.consumed)

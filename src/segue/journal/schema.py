@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 
 APPLICATION_ID = 0x5E60E001
 PAGE_SIZE = 4096
@@ -12,18 +13,29 @@ create table runs (
     no integer primary key, id text not null unique, tenant text not null, flow text not null, origin text,
     version integer not null, input_hash text not null, seed text not null, state text not null,
     detail text not null default '{}', owner text, epoch integer not null default 0, wake_at real,
-    paused integer not null default 0, parent text, parent_key text, memo_run integer, memo_seq integer not null default 0,
+    paused integer not null default 0, parent text, parent_key text,
+    memo_run integer, memo_seq integer not null default 0,
     replaced text not null default '{}', created_at real not null, updated_at real not null
 );
 create index runs_ready on runs (state, owner) where state in ('queued', 'running');
 create index runs_wake on runs (wake_at) where wake_at is not null;
 create index runs_memo on runs (memo_run) where memo_run is not null;
+create index runs_parent on runs (parent) where parent is not null;
 create table events (
     pos integer primary key, run integer not null, seq integer not null, epoch integer not null, at real not null,
     type text not null, version integer not null, key text, attempt integer, seen integer, began real,
     body blob, args blob, value blob
 );
 create unique index events_seq on events (run, seq);
+create trigger events_in_order before insert on events begin
+    select case
+        when new.epoch < (select epoch from runs where no = new.run) then raise(abort, 'stale owner')
+        when new.seq is not
+            coalesce(
+                (select max(seq) from events where run = new.run), (select memo_seq from runs where no = new.run)
+            ) + 1 then raise(abort, 'out of order')
+    end;
+end;
 create table inbox (
     no integer primary key, run text not null, kind text not null, id text not null, name text not null,
     at real not null, value blob, body blob, consumed integer
@@ -39,7 +51,9 @@ create table switches (name text primary key, at real not null, by text not null
 MIGRATIONS: tuple[str, ...] = (_V1,)
 """Entry i takes a database from version i to i+1. Entries are never changed, only added."""
 
-VERSION = len(MIGRATIONS)
+
+STALE, GAP = "stale owner", "out of order"
+"""What the trigger says of an event whose writer has lost the run, and of one whose predecessor is missing."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -48,18 +62,29 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables to the newest version, in one transaction."""
-    if version_of(connection) >= VERSION:
+    """Bring the tables to the newest version, in one transaction: after a crash in between, the old ones are there."""
+    if version_of(connection) >= len(MIGRATIONS):
         return
     connection.execute("begin immediate")
     try:
-        for step in range(version_of(connection), VERSION):
-            for statement in MIGRATIONS[step].split(";"):
-                if statement.strip():
-                    connection.execute(statement)
-        connection.execute(f"pragma user_version = {VERSION}")
+        for step in range(version_of(connection), len(MIGRATIONS)):
+            for statement in statements(MIGRATIONS[step]):
+                connection.execute(statement)
+            connection.execute(f"pragma user_version = {step + 1}")
         connection.execute(f"pragma application_id = {APPLICATION_ID}")
         connection.execute("commit")
     except BaseException:
-        connection.execute("rollback")
+        if connection.in_transaction:
+            connection.execute("rollback")
         raise
+
+
+def statements(script: str) -> Iterator[str]:
+    """The statements of a script; a trigger's body, with its semicolons, is one."""
+    statement = ""
+    for part in script.split(";"):
+        statement += f"{part};"
+        if sqlite3.complete_statement(statement):
+            if statement.strip("; \n"):
+                yield statement
+            statement = ""

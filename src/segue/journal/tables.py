@@ -6,18 +6,18 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 from ..core.codec import canonical, dumps
 from ..core.events import ENDS, Event, EventType
 from ..core.lifecycle import ENDED, RunState
 from ..errors import DuplicateRun, RunEnded, UnknownRun
-from .blobs import externalise, resolve
+from .blobs import Payloads
 from .records import Item, NewRun, Post, RunRow
 
 RUN_COLUMNS = ", ".join(RunRow._fields)
 _EVENT_COLUMNS = ", ".join(Event._fields)
+_INSERT_EVENT = f"insert into events ({_EVENT_COLUMNS}) values ({', '.join('?' * len(Event._fields))})"
 _ENDED = tuple(s.value for s in ENDED)
 
 
@@ -39,9 +39,9 @@ def input_hash(args: bytes) -> str:
     return blake2b(canonical(args), digest_size=16).hexdigest()
 
 
-def accept(connection: sqlite3.Connection, folder: Path | None, new: NewRun) -> tuple[RunRow, bool]:
+def accept(connection: sqlite3.Connection, payloads: Payloads, new: NewRun) -> tuple[RunRow, bool]:
     """Record a run, or give the one that has its id. Raises DuplicateRun when that is another one."""
-    no = insert_run(connection, new, folder)
+    no = insert_run(connection, new, payloads)
     if no is not None:
         return _fresh(no, new), True
     row = find_run(connection, new.id)
@@ -73,15 +73,20 @@ def _first_state(new: NewRun) -> RunState:
     return RunState.QUEUED if new.owner is None else RunState.RUNNING
 
 
-def insert_run(connection: sqlite3.Connection, new: NewRun, folder: Path | None = None) -> int | None:
-    """Insert a run and its first events. Gives its number; None when its id is or was taken."""
+def insert_run(connection: sqlite3.Connection, new: NewRun, payloads: Payloads) -> int | None:
+    """Insert a run and its first events. Gives its number; None when its id is or was taken.
+
+    Raises UnknownRun for a fork of a run that was collected meanwhile.
+    """
+    if new.memo_run is not None and find_run(connection, new.memo_run) is None:
+        raise UnknownRun("the run to fork was collected", run=new.id, remedy="list the runs: segue runs")
     cursor = connection.execute(
         "insert or ignore into runs (id, tenant, flow, origin, version, input_hash, seed, state, owner, epoch, parent,"
         " parent_key, memo_run, memo_seq, replaced, created_at, updated_at)"
         " select ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
         " where not exists (select 1 from tombstones where id = ?)",
-        (new.id, new.tenant, new.flow, new.origin, new.version, input_hash(new.args), new.seed, _first_state(new), new.owner,
-         0 if new.owner is None else 1, new.parent, new.parent_key, new.memo_run, new.memo_seq,
+        (new.id, new.tenant, new.flow, new.origin, new.version, input_hash(new.args), new.seed, _first_state(new),
+         new.owner, 0 if new.owner is None else 1, new.parent, new.parent_key, new.memo_run, new.memo_seq,
          dumps(new.replaced or {}).decode(), new.at, new.at, new.id),
     )  # fmt: skip
     if cursor.rowcount == 0:
@@ -91,9 +96,11 @@ def insert_run(connection: sqlite3.Connection, new: NewRun, folder: Path | None 
     body = {"flow": new.flow, "version": new.version, "seed": new.seed, "parent": new.parent, **(new.body or {})}
     body = {k: v for k, v in body.items() if v is not None}
     first = Event(no, seq, 1, new.at, kind, body=dumps(body), args=new.args)
-    insert_event(connection, folder, first)
+    insert_event(connection, payloads, first)
     if new.owner is not None:
-        insert_event(connection, folder, _started(no, seq + 1, 1, new.at, {"owner": new.owner, "revision": new.revision}))
+        insert_event(
+            connection, payloads, _started(no, seq + 1, 1, new.at, {"owner": new.owner, "revision": new.revision})
+        )
     return no
 
 
@@ -128,11 +135,10 @@ def _started(no: int, seq: int, epoch: int, at: float, body: dict[str, Any]) -> 
     return Event(no, seq, epoch, at, EventType.RUN_STARTED, body=dumps(body))
 
 
-def insert_event(connection: sqlite3.Connection, folder: Path | None, event: Event) -> None:
-    """Append one event, its payloads externalised."""
-    marks = ", ".join("?" * len(Event._fields))
-    event = externalise(connection, folder, event)
-    connection.execute(f"insert into events ({_EVENT_COLUMNS}) values ({marks})", event)
+def insert_event(connection: sqlite3.Connection, payloads: Payloads | None, event: Event) -> None:
+    """Append one event, its payloads externalised; without `payloads` into the database itself."""
+    event = (payloads or Payloads(None)).externalise(connection, event)
+    connection.execute(_INSERT_EVENT, event)
 
 
 def insert_post(connection: sqlite3.Connection, post: Post) -> bool:
@@ -157,27 +163,24 @@ def post(connection: sqlite3.Connection, item: Post) -> bool:
 
 
 def events(
-    connection: sqlite3.Connection, folder: Path | None, no: int, after: int = 0, until: int | None = None
+    connection: sqlite3.Connection, payloads: Payloads, no: int, after: int = 0, until: int | None = None
 ) -> Iterator[Event]:
-    """A run's own events with their payloads, in order."""
+    """A run's own events with their payloads, in order. Raises StoreCorrupt for a payload that is gone or damaged."""
     rows = connection.execute(
         f"select {_EVENT_COLUMNS} from events where run = ? and seq > ? and seq <= ? order by seq",
         (no, after, (1 << 62) if until is None else until),
     )
     for row in rows:
-        event = Event(*row)
-        for name, data in (("value", event.value), ("args", event.args), ("body", event.body)):
-            if data is not None and data[:1] == b"\x00":
-                event = event._replace(**{name: resolve(connection, folder, data)})
-        yield event
+        yield payloads.resolve(connection, Event(*row))
 
 
 def items(connection: sqlite3.Connection, run: int | None = None) -> list[tuple[Item, int, str, str | None]]:
-    """Open inbox items of all runs or of one, with their run's number, state and owner, in the order of their arrival."""
+    """Open inbox items of all runs or of one, with their run's number, state and owner, in order."""
     rows = connection.execute(
         "select i.no, i.run, i.kind, i.id, i.name, i.at, i.value, i.body, r.no, r.state, r.owner from inbox i"
         " join runs r on r.id = i.run where i.consumed is null"
-        + ("" if run is None else " and i.run = (select id from runs where no = ?)") + " order by i.no",
+        + ("" if run is None else " and i.run = (select id from runs where no = ?)")
+        + " order by i.no",
         () if run is None else (run,),
     )
     return [(Item(*row[:8]), row[8], row[9], row[10]) for row in rows]
@@ -189,8 +192,13 @@ def _marks(values: Iterable[object]) -> str:
 
 def append_feedback(connection: sqlite3.Connection, no: int, key: str | None, body: bytes, at: float) -> None:
     """Feedback on a run that has ended: the only thing that may follow its end."""
-    last, epoch = connection.execute("select max(seq), max(epoch) from events where run = ?", (no,)).fetchone()
-    insert_event(connection, None, Event(no, last + 1, epoch, at, EventType.FEEDBACK_GIVEN, key=key, body=body))
+    row = connection.execute("select epoch from runs where no = ?", (no,)).fetchone()
+    if row is None:
+        raise UnknownRun("the run was collected", run=str(no), remedy="give feedback before retention collects a run")
+    last = connection.execute("select max(seq) from events where run = ?", (no,)).fetchone()[0]
+    insert_event(
+        connection, None, Event(no, last + 1, max(row[0], 1), at, EventType.FEEDBACK_GIVEN, key=key, body=body)
+    )
 
 
 def fork_point(connection: sqlite3.Connection, no: int, at: str | int | None, first: int) -> int | None:
@@ -198,7 +206,8 @@ def fork_point(connection: sqlite3.Connection, no: int, at: str | int | None, fi
     if at is None:
         kinds = tuple(sorted(ENDS))
         row = connection.execute(
-            f"select seq from events where run = ? and type not in ({_marks(kinds)}) order by seq desc limit 1", (no, *kinds)
+            f"select seq from events where run = ? and type not in ({_marks(kinds)}) order by seq desc limit 1",
+            (no, *kinds),
         ).fetchone()
         return None if row is None else row[0]
     if isinstance(at, int):

@@ -1,32 +1,62 @@
 """Writers of several processes on one file take turns by a file lock.
 
-SQLite's own busy handler lets one writer starve another for seconds; a gate in front of the lock makes it first come,
-first served.
+SQLite's own busy handler lets one writer starve another for seconds; a gate in front of the lock makes it nearly first
+come, first served. The turn is politeness only: what protects the file is SQLite's lock. So a process that was stopped
+in its turn is waited for once, and then passed by.
 """
 
 from __future__ import annotations
 
 import fcntl
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from io import BufferedWriter
 from pathlib import Path
-from types import TracebackType
+
+_POLL_S = 0.0003
 
 
 class Turns:
-    """A fair lock over processes: `with turns: ...`. The kernel frees it when the process dies."""
+    """A lock over processes: `with turns.taken(): ...`. The kernel frees it when the process dies."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, patience_s: float):
         self._gate = (folder / "gate").open("ab")
         self._lock = (folder / "turn").open("ab")
+        self._patience_s = self._patience_left_s = patience_s
 
-    def __enter__(self) -> None:
-        fcntl.flock(self._gate, fcntl.LOCK_EX)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        fcntl.flock(self._gate, fcntl.LOCK_UN)
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        fcntl.flock(self._lock, fcntl.LOCK_UN)
+    @contextmanager
+    def taken(self) -> Generator[None]:
+        """Wait for this process's turn, but never longer than `patience_s`."""
+        mine = self._take()
+        try:
+            yield
+        finally:
+            if mine:
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Give the files back."""
         self._gate.close()
         self._lock.close()
+
+    def _take(self) -> bool:
+        until = time.monotonic() + self._patience_left_s
+        mine = self._wait(self._gate, until)
+        if mine:
+            try:
+                mine = self._wait(self._lock, until)
+            finally:
+                fcntl.flock(self._gate, fcntl.LOCK_UN)
+        self._patience_left_s = self._patience_s if mine else 0.0
+        return mine
+
+    def _wait(self, file: BufferedWriter, until: float) -> bool:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    return False
+                time.sleep(_POLL_S)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from queue import Empty, SimpleQueue
 
-from ..errors import EngineClosed, StoreError, StoreFull, StoreLocked
+from ..errors import SegueError, StoreMissing
 from .batch import Answer, Batcher, Call, Job
-from .connect import translate
+from .faults import fault, passes, translate
 from .turns import Turns
 
 BATCH_MAX = 2048
@@ -18,16 +19,25 @@ _RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 
 
 class Writer:
-    """Owns the connection that writes. Jobs are answered on the loop, in order, after their commit."""
+    """Owns the connection that writes. Jobs are answered on the loop, in order, after their commit.
+
+    While the disk is full, the file is locked or not writable, questions are refused and writes wait.
+    """
 
     def __init__(
-        self, batcher: Batcher, path: str, turns: Turns | None, beat: Callable[[], None] | None = None, beat_s: float = 1.0
+        self,
+        batcher: Batcher,
+        path: str,
+        turns: Turns | None,
+        beat: Callable[[], None] | None = None,
+        beat_s: float = 1.0,
     ):
         self._batcher, self._path, self._turns, self._beat, self._beat_s = batcher, path, turns, beat, beat_s
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._closed = threading.Event()
-        self.trouble: StoreError | None = None
+        self._file = _identity(path)
+        self.trouble: SegueError | None = None
         """Why writes wait at the moment, if they do."""
         self._thread = threading.Thread(target=self._run, name="segue-writer", daemon=True)
         self._thread.start()
@@ -47,11 +57,15 @@ class Writer:
         while True:
             jobs, last = self._collect()
             if jobs:
-                self._tell(self._commit(jobs))
-            if self._beat is not None:
-                self._beat()
+                self._commit(jobs)
+            self._live()
             if last:
                 return
+
+    def _live(self) -> None:
+        if self._beat is not None:
+            with suppress(OSError):  # on a read-only or full disk nobody can take the runs over either
+                self._beat()
 
     def _collect(self) -> tuple[list[Job], bool]:
         queue, jobs = self._queue, list[Job]()
@@ -66,35 +80,52 @@ class Writer:
             return jobs, False
         return jobs, True
 
-    def _commit(self, jobs: Sequence[Job]) -> list[Answer]:
-        """Commit; on a full disk or a foreign lock, refuse the questions and try the writes again until they fit."""
+    def _commit(self, jobs: list[Job]) -> None:
+        """Commit, and answer. What cannot be written now is tried again until it can, or the journal is closed."""
         tries = 0
-        answers: list[Answer] = []
-        while True:
+        while jobs:
             try:
-                done = self._once(jobs)
-                self.trouble = None
-                return answers + done
-            except sqlite3.Error as cause:
+                self._tell(self._once(jobs))
+            except Exception as cause:  # noqa: BLE001  this thread must not die: others wait for it
                 error = translate(cause, self._path)
-            except OSError as cause:
-                error = StoreFull(f"{self._path}: {cause}", remedy="free some space on the disk of this file")
-            self.trouble = error
-            waits = isinstance(error, (StoreFull, StoreLocked)) and not self._closed.is_set()
-            answers += [(j.done, (error, None)) for j in jobs if isinstance(j, Call)]
-            jobs = [j for j in jobs if not isinstance(j, Call)]
-            if not waits:
-                return answers + [(j.done, (j, error)) for j in jobs]
-            self._tell(answers)
-            answers = []
-            self._closed.wait(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
-            tries += 1
+                if not passes(cause) or self._closed.is_set():
+                    self._tell([_failed(j, error) for j in jobs])
+                    return
+                self.trouble = error
+                jobs = self._refuse_questions(jobs, error)
+                self._live()
+                self._closed.wait(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
+                tries += 1
+                jobs = self._refuse_questions(jobs + self._waiting(), error)
+            else:
+                jobs = []
+        self.trouble = None
 
     def _once(self, jobs: Sequence[Job]) -> list[Answer]:
-        if self._turns is None:
+        if self._file != _identity(self._path):
+            raise fault(
+                StoreMissing, self._path, "the file was moved, deleted or replaced while it was open",
+                "put it back and start the process again: nothing was acknowledged since",
+            )  # fmt: skip
+        self._batcher.pack(jobs)
+        with self._turns.taken() if self._turns is not None else nullcontext():
             return self._batcher.commit(jobs)
-        with self._turns:
-            return self._batcher.commit(jobs)
+
+    def _refuse_questions(self, jobs: Sequence[Job], error: SegueError) -> list[Job]:
+        """Whoever asks is told at once; whoever runs can wait."""
+        self._tell([_failed(j, error) for j in jobs if isinstance(j, Call)])
+        return [j for j in jobs if not isinstance(j, Call)]
+
+    def _waiting(self) -> list[Job]:
+        """What has been queued meanwhile. The end mark goes back."""
+        jobs: list[Job] = []
+        while not self._queue.empty():
+            job = self._queue.get()
+            if job is None:
+                self._queue.put(None)
+                break
+            jobs.append(job)
+        return jobs
 
     def _tell(self, answers: list[Answer]) -> None:
         if not answers:
@@ -113,7 +144,7 @@ class InlineWriter:
         self._jobs: list[Job] = []
         self._loop = asyncio.get_running_loop()
         self._dead = False
-        self.trouble: StoreError | None = None
+        self.trouble: SegueError | None = None
 
     def put(self, job: Job) -> None:
         """Queue a job."""
@@ -150,11 +181,22 @@ class ProcessDied(BaseException):
 
 
 def tell(answers: list[Answer]) -> None:
-    """Call each job's `done`."""
+    """Call each job's `done`; one that raises is reported to the loop and keeps no other from being called."""
     for done, args in answers:
-        done(*args)
+        try:
+            done(*args)
+        except Exception as error:  # noqa: BLE001  it belongs to one run
+            loop = asyncio.get_running_loop()
+            loop.call_exception_handler({"message": f"in {done!r}", "exception": error})
 
 
-def closed(path: str) -> EngineClosed:
-    """The error of a job that comes too late."""
-    return EngineClosed(f"the engine on {path} is closed", remedy="use it inside of `async with Engine(...)`")
+def _failed(job: Job, error: Exception) -> Answer:
+    return job.done, ((error, None) if isinstance(job, Call) else (job, error))
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -71,7 +71,7 @@ class Drive:
         self._recorded, self._replaying = set(memory.recorded), True
         self.loop.drain()
         for event in memory.outcomes:
-            self._give(event)
+            self.deliver(event)
             if self.stuck is not None or self._root_done():
                 break
         self._replaying = False
@@ -81,7 +81,20 @@ class Drive:
 
     def deliver(self, event: Event) -> None:
         """Give the flow one outcome and let it settle."""
-        self._give(event)
+        self.seen, kind = event.seq, event.type
+        if event.at > self.now:
+            self.now = event.at
+        if kind in _OUTCOMES:
+            self._give_outcome(event)
+        elif kind == EventType.SIGNAL_RECEIVED:
+            self._give_signal(event)
+        else:
+            self.cancelling = True
+            if self._root is not None:
+                self._root.cancel()
+        self.loop.drain()
+        if self._unwinding is None and self._root_done():
+            self._finish()
 
     def take(self) -> list[Command]:
         """The commands made since the last call."""
@@ -127,7 +140,7 @@ class Drive:
         """A durable call: a future of its outcome."""
         if self._unwinding is not None:
             raise self._unwinding
-        future: Future = self.loop.create_future()
+        future: Future = asyncio.Future(loop=self.loop)
         key = command.key
         if key in self.waiting:
             raise InternalError("two calls have one key", run=self.run, key=key)
@@ -159,11 +172,13 @@ class Drive:
             self._dropped.add(key)
             self._out.append(Cancel(key, self.seen))
 
-    def record(self, type_: str, key: str, body: dict[str, Any], value: bytes | None = None) -> None:
+    def record(
+        self, type_: str, key: str, body: dict[str, Any], value: bytes | None = None, *, version: int = 1
+    ) -> None:
         """Journal a fact of the near side, once."""
         if self._unwinding is None and (type_, key) not in self._recorded:
             self._recorded.add((type_, key))
-            self._out.append(Record(key, self.seen, type_, body, value))
+            self._out.append(Record(key, self.seen, type_, body, value, version))
 
     def undecodable(self, key: str, error: Exception) -> Suspended:
         """Set the run aside: a stored value does not fit today's type. Raises out of the flow."""
@@ -197,22 +212,6 @@ class Drive:
         finally:
             while self.cleanups and not isinstance(self._unwinding, Suspended):
                 await self.cleanups.pop()()
-
-    def _give(self, event: Event) -> None:
-        self.seen, kind = event.seq, event.type
-        if event.at > self.now:
-            self.now = event.at
-        if kind in _OUTCOMES:
-            self._give_outcome(event)
-        elif kind == EventType.SIGNAL_RECEIVED:
-            self._give_signal(event)
-        else:
-            self.cancelling = True
-            if self._root is not None:
-                self._root.cancel()
-        self.loop.drain()
-        if self._unwinding is None and self._root_done():
-            self._finish()
 
     def _give_outcome(self, event: Event) -> None:
         key = event.key or ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from random import Random
 from types import TracebackType
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -41,6 +42,8 @@ class Engine:
             names = ", ".join(EngineOptions.__dataclass_fields__)
             raise InputError(f"Engine: {error}", remedy=f"its options are: {names}") from None
         self.clock: Clock = clock or SystemClock()
+        self.chance: Random | None = None
+        self.pace_s = 0.0
         self._host: Host | None = None
 
     async def __aenter__(self) -> Engine:
@@ -63,7 +66,7 @@ class Engine:
         self._host = Host(
             journal, self.clock, capacity=options.capacity, resident=options.resident, linger_s=options.linger_s,
             tick_s=options.tick_s, crash_limit=options.crash_limit, step_threads=options.step_threads,
-            recover=options.recover,
+            recover=options.recover, chance=self.chance, pace_s=self.pace_s,
         )  # fmt: skip
         self._host.open()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..core.codec import dumps
 from ..core.keys import Scope
 from ..errors import NotInAFlow
 
 if TYPE_CHECKING:
+    from ..core.records import Record
     from .drive import Drive
 
 
@@ -20,6 +22,13 @@ class FlowScope(Scope):
     def __init__(self, drive: Drive, path: str = ""):
         super().__init__(path)
         self.drive = drive
+
+    def record(self, record: Record, key: str) -> None:
+        """Journal a record of the flow's own under a `key` of its own, once: a replay does not write it again.
+
+        Raises RecordError for a misfit.
+        """
+        self.drive.record(record.type, key, record.to_body(), version=record.version)
 
     def child(self, segment: str) -> FlowScope:
         """A scope below this one, of the same run."""
@@ -33,7 +42,11 @@ class StepScope:
 
     def __init__(self, run: str, key: str, attempt: int):
         self.run, self.key, self.attempt = run, key, attempt
-        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.events: list[tuple[str, int, bytes]] = []
+
+    def record(self, record: Record) -> None:
+        """Journal a record under the step's key, before the attempt's outcome. Raises RecordError for a misfit."""
+        self.events.append((record.type, record.version, dumps(record.to_body())))
 
     @property
     def idempotency_key(self) -> str:

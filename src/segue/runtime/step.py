@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 from collections.abc import Callable, Coroutine
@@ -58,10 +59,15 @@ class Step(Generic[P, R]):
             return await inline(self.function, self.options, scope, args, kwargs)
         data, values = self.signature.bind(args, kwargs, self.name)
         key = scope.key(self.name, fingerprint(data) if self.key is None else self.key)
-        drive, result = scope.drive, self.signature.result
-        event = await drive.outcome(
-            RunStep(key, drive.seen, self.options, self.function, result, data, values, self.signature.codecs)
+        drive, signature = scope.drive, self.signature
+        future = drive.request(
+            RunStep(key, drive.seen, self.options, self.function, signature.result, data, values, signature.codecs)
         )
+        try:
+            event = await future
+        except asyncio.CancelledError:
+            drive.give_up(key)
+            raise
         if event.type == EventType.STEP_FAILED:
             raise drive.failure(event)
         return self._read(drive, key, event.value or b"null")

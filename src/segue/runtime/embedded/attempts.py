@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +28,6 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
     before its backoff.
     """
     options = command.options
-    if not history and not options.guarded and options.timeout_s is None and not options.threaded:
-        return await _simple(execution, command)
     if history and history[-1].fault is not None and history[-1].fault.kind is FaultKind.INTERRUPTED:
         if options.effect == "once":
             if not await _reconcile(execution, command):
@@ -42,7 +39,8 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
     while True:
         n = history[-1].n + 1 if history else 1
         if options.guarded:
-            await execution.durable(EventType.ATTEMPT_STARTED, command, attempt=n)
+            body = {"effect": options.effect}
+            await execution.durable(EventType.ATTEMPT_STARTED, command, attempt=n, body=body)
         began = execution.host.clock.now()
         scope = StepScope(execution.row.id, command.key, n)
         try:
@@ -58,7 +56,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
             return
 
 
-async def _simple(execution: Execution, command: RunStep) -> None:
+async def perform_once(execution: Execution, command: RunStep) -> None:
     """The common case, in a few lines for speed: one attempt of an async function, with no limit."""
     began = execution.host.clock.now()
     scope = StepScope(execution.row.id, command.key, 1)
@@ -79,10 +77,12 @@ async def _goes_on(
     execution: Execution, command: RunStep, history: list[Attempt], fault: Fault, scope: StepScope | None = None
 ) -> bool:
     """Ask the Recovery; wait the backoff out, or journal the failure. True when there is another attempt."""
-    answer = command.options.retry(fault, history, random.random())
+    answer = command.options.retry(fault, history, execution.host.luck())
     last = history[-1]
     if isinstance(answer, Again) and command.options.effect != "once":
         retry_at = execution.host.clock.now() + answer.after_s
+        if scope is not None and scope.events:
+            execution.recorded(command.key, last.n, scope)
         body = {"fault": fault.body(), "retry_at": retry_at}
         await execution.durable(EventType.ATTEMPT_FAILED, command, attempt=last.n, began=last.began, body=body)
         await execution.back_off(command.key, retry_at)

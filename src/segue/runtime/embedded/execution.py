@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,12 @@ from ...core.lifecycle import RunState, StuckReason
 from ...core.recovery import Attempt
 from ...core.replay import Memory
 from ...errors import CrashLoop, RunStuck, SegueError, Undecodable, UnknownEffect
-from ...journal import Change, Item, NewRun, Post, RunRow, Write
+from ...journal import Change, Item, More, NewRun, Post, RunRow, Write
 from ..drive import Drive, deadlock
 from ..flow import Flow
 from ..scope import StepScope
 from . import inbox
-from .attempts import perform
+from .attempts import perform, perform_once
 
 if TYPE_CHECKING:
     from .host import Host
@@ -80,9 +81,10 @@ class Execution:
         """After the flow has moved: carry its commands out, or see that it has ended, is stuck or waits."""
         if self.closed:
             return
-        if self.drive.stuck is not None:
-            return self.set_aside(self.drive.stuck)
-        commands = self.drive.take()
+        drive = self.drive
+        if drive.stuck is not None:
+            return self.set_aside(drive.stuck)
+        commands = drive.take()
         if self.paused:
             self._held += [c for c in commands if not isinstance(c, Cancel)]
             commands = [c for c in commands if isinstance(c, Cancel)]
@@ -91,9 +93,12 @@ class Execution:
                 self._run(command)
             else:
                 self._carry_out(command)
-        if self.drive.done:
+        if self._unwritten or (self.steps and not self.backoffs and not drive.done):
+            if drive.done:
+                self._finish()
+        elif drive.done:
             self._finish()
-        elif self.drive.idle and not self._unwritten:
+        elif drive.idle and not self._unwritten:
             self._guarded(lambda: self.drive.fail(deadlock(self.row.id)))
             self._finish()
         elif self.resting:
@@ -148,7 +153,10 @@ class Execution:
             case StartChild():
                 self._start_child(command)
             case Record():
-                self._write(command.type, key=command.key, seen=command.seen, body=dumps(command.body))
+                self._write(
+                    command.type, key=command.key, seen=command.seen, body=dumps(command.body), value=command.value,
+                    version=command.version,
+                )  # fmt: skip
             case Cancel():
                 self._cancel(command)
             case Wait():
@@ -163,24 +171,29 @@ class Execution:
         memory = self.memory
         history = memory.attempts.pop(key, []) if memory.attempts else []
         retry_at = memory.retry_at.pop(key, None) if memory.retry_at else None
-        self.steps[key] = asyncio.Task(
-            self._perform(command, history, retry_at), loop=self.host.loop, context=self.host.context.copy()
-        )
+        options, host = command.options, self.host
+        simple = not history and not options.guarded and options.timeout_s is None and not options.threaded
+        make = partial(perform_once, self, command) if simple else partial(perform, self, command, history, retry_at)
+        self.steps[key] = asyncio.Task(self._perform(key, make), loop=host.loop, context=host.context.copy())
 
-    async def _perform(self, command: RunStep, history: list[Attempt], retry_at: float | None) -> None:
+    async def _perform(self, key: str, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """A step's task: it takes itself off the list, last."""
-        key = command.key
         try:
-            await perform(self, command, history, retry_at)
+            if (pace_s := self.host.pace_s) > 0.0:
+                await asyncio.sleep(self.host.luck() * pace_s)
+            await make()
         except Exception as error:  # noqa: BLE001  not the user's: their errors are faults by now
             self.host.crashed(self, error)
         finally:
-            if self.steps.get(key) is asyncio.current_task():
-                del self.steps[key]
-            self.backoffs.pop(key, None)
-            self.once.discard(key)
+            self._performed(key, asyncio.current_task())
         if not self._unwritten:
             self.settle()
+
+    def _performed(self, key: str, task: asyncio.Task[Any] | None) -> None:
+        if self.steps.get(key) is task:
+            del self.steps[key]
+            self.backoffs.pop(key, None)
+            self.once.discard(key)
 
     def _set_timer(self, command: Timer) -> None:
         due = self.memory.timers.pop(command.key, None)
@@ -220,6 +233,7 @@ class Execution:
             timer[1].cancel()
         if task is not None and command.key not in self.once:
             task.cancel()
+            task.add_done_callback(partial(self._performed, command.key))  # one that never began has no `finally`
         posts: list[Post] = []
         child = self.children.pop(command.key, None)
         if child is not None:
@@ -244,12 +258,18 @@ class Execution:
         self, type_: str, command: RunStep, n: int, began: float | None, scope: StepScope | None,
         *, value: bytes | None = None, body: bytes | None = None,
     ) -> None:  # fmt: skip
-        """Journal a step's outcome, and what its attempt recorded."""
-        for kind, record in scope.events if scope is not None else ():
-            self._write(kind, key=command.key, attempt=n, body=dumps(record))
+        """Journal a step's outcome, and before it what its attempt recorded."""
+        if scope is not None and scope.events:
+            self.recorded(command.key, n, scope)
         self._write(
             type_, key=command.key, seen=command.seen, attempt=n, began=began, value=value, body=body, args=command.args
         )
+
+    def recorded(self, key: str, n: int, scope: StepScope) -> None:
+        """Journal what an attempt recorded: also that of one that failed, since it was paid for."""
+        for type_, version, body in scope.events:
+            self._write(type_, key=key, attempt=n, body=body, version=version)
+        scope.events.clear()
 
     def announce(self) -> None:
         """Say which steps take longer than a tick, for those who look on; quick ones are not worth an event."""
@@ -309,13 +329,13 @@ class Execution:
     def _write(
         self, type_: str, *, key: str | None = None, attempt: int | None = None, seen: int | None = None,
         began: float | None = None, body: bytes | None = None, args: bytes | None = None, value: bytes | None = None,
-        done: Any = None, **unit: Any,
+        done: Any = None, version: int = 1, **more: Any,
     ) -> Event:  # fmt: skip
         self.seq += 1
-        epoch = self.row.epoch
-        event = Event(self.row.no, self.seq, epoch, self._now(), type_, 1, key, attempt, seen, began, body, args, value)
+        no, epoch = self.row.no, self.row.epoch
+        event = Event(no, self.seq, epoch, self._now(), type_, version, key, attempt, seen, began, body, args, value)
         self._unwritten += 1
-        self.host.journal.write(Write(self.row.no, epoch, event, self._written, done, **unit))
+        self.host.journal.write(Write(event, self._written, done, More(**more) if more else None))
         return event
 
     write = _write

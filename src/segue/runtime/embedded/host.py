@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import random
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
@@ -29,6 +30,7 @@ class Host:
     """The embedded runtime of one process.
 
     `capacity` bounds the runs in memory, `resident` those of them that only wait, `linger_s` for how long they stay.
+    `chance` and `pace_s` are for tests: a seeded source of all that is random, and up to how late a step begins.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class Host:
         crash_limit: int = 5,
         step_threads: int = 32,
         recover: bool = True,
+        chance: random.Random | None = None,
+        pace_s: float = 0.0,
     ):
         self.journal, self.clock = journal, clock
         self.crash_limit = crash_limit
@@ -52,6 +56,7 @@ class Host:
         self.executions: dict[int, Execution] = {}
         self.errors: dict[int, BaseException] = {}
         self.recover = recover
+        self._chance, self.pace_s = chance, pace_s
         self._capacity, self._resident, self._linger_s, self._tick_s = capacity, resident, linger_s, tick_s
         self._resting: OrderedDict[int, asyncio.TimerHandle] = OrderedDict()
         self._claiming: set[int] = set()
@@ -309,6 +314,10 @@ class Host:
 
     def seed(self) -> str:
         """A seed for a run's random values."""
-        return secrets.token_hex(8)
+        return secrets.token_hex(8) if self._chance is None else f"{self._chance.getrandbits(64):016x}"
+
+    def luck(self) -> float:
+        """A random number in [0, 1): the jitter of a backoff."""
+        return random.random() if self._chance is None else self._chance.random()
 
 

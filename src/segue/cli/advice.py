@@ -1,0 +1,165 @@
+"""What a run waits for, and the next thing to do, as a command to copy. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ..core.lifecycle import ENDED, RunState, StuckReason
+from ..journal import Item, RunRow
+from .story import Stand, Story
+from .words import ago, due, first_line, printable, short_key
+
+Say = Callable[..., str]
+
+
+class Advice(NamedTuple):
+    """One thing that holds a run up, and commands that help: `(command, what it is for)`."""
+
+    says: str
+    do: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """All that is known of a run from outside. `alive` says whether the process that owns it lives."""
+
+    row: RunRow
+    story: Story
+    alive: bool = False
+    posts: Sequence[Item] = field(default=())
+    """What was sent and not yet taken."""
+
+    @property
+    def owned(self) -> bool:
+        """Whether a living process carries it out."""
+        return self.row.owner is not None and self.alive
+
+    @property
+    def pid(self) -> str:
+        """The process that owns it."""
+        return (self.row.owner or "").partition("-")[0]
+
+    @property
+    def waits(self) -> list[dict[str, Any]]:
+        """What it waits for: as it said when it came to rest, else what its journal shows to be open."""
+        if self.row.state in ENDED or self.row.state == RunState.STUCK:
+            return []
+        return self.story.waits or [_wait_of(c.key, c) for c in self.story.calls.values() if c.open]
+
+
+def _wait_of(key: str, call: Any) -> dict[str, Any]:
+    if call.kind == "timer":
+        return {call.why or "sleep": call.due_at, "key": key}
+    if call.kind == "child":
+        return {"child": call.child, "key": key}
+    return {"retry": call.due_at, "key": key} if call.stand is Stand.RETRYING else {"step": key, "key": key}
+
+
+def advise(standing: Standing, now: float, say: Say) -> list[Advice]:
+    """Everything that holds the run up, what matters most first. Nothing for a run that has ended."""
+    row = standing.row
+    if row.state in ENDED:
+        return []
+    found = _held(standing, say)
+    if row.state == RunState.STUCK:
+        found += _stuck(standing, say)
+    else:
+        found += _waiting(standing, now, say)
+    found += [_sent(item, standing, now, say) for item in standing.posts]
+    return found
+
+
+def _held(standing: Standing, say: Say) -> list[Advice]:
+    row, story = standing.row, standing.story
+    held: list[Advice] = []
+    if row.paused:
+        who = f" by {printable(story.paused_by)}" if story.paused_by else ""
+        held.append(Advice(f"It is paused{who}.", ((say("resume", row.id), "to go on"),)))
+    if story.cancelling:
+        who = f" ({printable(story.cancelled_by)})" if story.cancelled_by else ""
+        held.append(Advice(f"It is being cancelled{who}: the flow cleans up."))
+    resting = row.state == RunState.PARKED and not any(_time(w) for w in standing.waits)
+    if not standing.owned and row.state != RunState.STUCK and not row.paused and not resting:
+        gone = "Its process is gone" if row.state == RunState.RUNNING else "No process carries it out"
+        held.append(Advice(f"{gone}.", ((say("resume", row.id), "to go on"),)))
+    return held
+
+
+def _waiting(standing: Standing, now: float, say: Say) -> list[Advice]:
+    return [wait(w, standing.row.id, now, say) for w in standing.waits]
+
+
+def wait(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
+    """One thing that a run waits for."""
+    key = short_key(str(waits.get("key", "")))
+    if "signal" in waits:
+        name = str(waits["signal"])
+        return Advice(
+            f"It waits for the signal {printable(name)!r}.", ((say("signal", run, name, "--payload", "JSON"), "to send it"),)
+        )
+    if "child" in waits:
+        child = str(waits["child"])
+        return Advice(f"It waits for its child {printable(child)}.", ((say("show", child), "to look at it"),))
+    if "retry" in waits:
+        return Advice(f"{key} failed and is tried again {due(waits['retry'] or now, now)}.")
+    if "step" in waits:
+        return Advice(f"{key} is running.")
+    at = _time(waits)
+    if at is None:
+        return Advice(f"It waits for {key or waits}.")
+    why = next(k for k in waits if k != "key")
+    return Advice(f"It sleeps: {due(at, now)}." if why == "sleep" else f"{key} runs out {due(at, now)}.")
+
+
+def brief(waits: Sequence[dict[str, Any]], now: float) -> str:
+    """What a run waits for, in a few words: for a list."""
+    words: list[str] = []
+    for one in waits:
+        at = _time(one)
+        if "signal" in one:
+            words.append(f"signal {one['signal']}")
+        elif "child" in one:
+            words.append(f"child {one['child']}")
+        elif "retry" in one:
+            words.append(f"retry of {short_key(str(one.get('key', '')))}")
+        elif "step" in one:
+            words.append(short_key(str(one["step"])))
+        elif at is not None:
+            words.append(f"time {due(at, now)}" if "sleep" in one else f"limit {due(at, now)}")
+    return printable(", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else ""))
+
+
+def _time(waits: dict[str, Any]) -> float | None:
+    return next((v for k, v in waits.items() if k != "key" and isinstance(v, int | float)), None)
+
+
+def _stuck(standing: Standing, say: Say) -> list[Advice]:
+    row = standing.row
+    detail = row.detail or standing.story.stuck
+    reason, key, id = detail.get("reason", ""), detail.get("key") or "", row.id
+    says = f"It is set aside ({reason}): {first_line(str(detail.get('message', '')))}."
+    resume = (say("resume", id), "to try again")
+    match reason:
+        case StuckReason.UNKNOWN_EFFECT:
+            do = (
+                (say("override", id, key, "--result", "JSON"), "if it was applied"),
+                (say("override", id, key, "--retry"), "if it was not"),
+            )
+        case StuckReason.MISMATCH:
+            do = ((resume[0], "once the code is right"), (say("fork", id, "--at", key), "to make it anew from there"))
+        case StuckReason.UNDECODABLE:
+            do = ((resume[0], "once the type reads the value again, or upcast= does"),)
+        case StuckReason.CRASHES:
+            do = ((resume[0], "once you know what ends the process"),)
+        case _:
+            do = (resume,)
+    return [Advice(says.replace("..", "."), do)]
+
+
+def _sent(item: Item, standing: Standing, now: float, say: Say) -> Advice:
+    what = f"{item.kind} {item.name}".strip()
+    said = f"{printable(what)!s} was sent {ago(now - item.at)} and is not yet taken."
+    takes = standing.owned or (standing.row.state == RunState.STUCK and item.kind not in ("resume", "override", "cancel"))
+    return Advice(said, () if takes else ((say("resume", standing.row.id), "to let the run take it"),))

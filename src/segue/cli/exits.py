@@ -1,0 +1,62 @@
+"""The exit codes. They are stable: scripts may rely on them."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from ..errors import RunCancelled, RunFailed, RunStuck, StepFailed, StoreError, UnknownFlow, UnknownRun, UsageError
+
+
+class Exit(IntEnum):
+    """How a command ended."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    STUCK = 3
+    CANCELLED = 4
+    STORE = 5
+    UNKNOWN = 6
+    WAITS = 7
+    INTERNAL = 70
+    SUSPENDED = 130
+    TERMINATED = 143
+
+
+MEANING: dict[Exit, str] = {
+    Exit.DONE: "done: the run completed, or the command did what it was asked",
+    Exit.FAILED: "the run failed",
+    Exit.USAGE: "the command or its input must change",
+    Exit.STUCK: "a run is set aside; for check: today's code would set one aside or fail it",
+    Exit.CANCELLED: "the run was cancelled",
+    Exit.STORE: "the database: missing, locked, full, damaged, not writable",
+    Exit.UNKNOWN: "no such run, or no such flow",
+    Exit.WAITS: "the run is open and waits for something from outside",
+    Exit.INTERNAL: "a bug in Segue",
+    Exit.SUSPENDED: "suspended by Ctrl-C: resumable",
+    Exit.TERMINATED: "suspended by SIGTERM: resumable",
+}
+
+OF_STATE: dict[str, Exit] = {
+    "completed": Exit.DONE,
+    "failed": Exit.FAILED,
+    "cancelled": Exit.CANCELLED,
+    "stuck": Exit.STUCK,
+}
+"""By a run's state; a run of any other state waits."""
+
+_OF_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
+    (UnknownRun, Exit.UNKNOWN),
+    (UnknownFlow, Exit.UNKNOWN),
+    (UsageError, Exit.USAGE),
+    (StoreError, Exit.STORE),
+    (RunStuck, Exit.STUCK),
+    (RunCancelled, Exit.CANCELLED),
+    (RunFailed, Exit.FAILED),
+    (StepFailed, Exit.FAILED),
+)
+
+
+def exit_of(error: BaseException) -> Exit:
+    """The code of an error."""
+    return next((code for kind, code in _OF_ERROR if isinstance(error, kind)), Exit.INTERNAL)

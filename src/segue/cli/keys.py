@@ -1,0 +1,33 @@
+"""Finds the key that somebody means: whole, as `segue show` prints it, or just the step's name. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..core.keys import name_of
+from ..errors import InputError
+from .words import short_key
+
+
+def resolve(given: str, keys: Iterable[str], *, what: str, run: str) -> str | None:
+    """The one key that is meant; None when none fits.
+
+    Raises InputError when several fit equally well, naming them.
+    """
+    known = list(dict.fromkeys(keys))
+    if given in known:
+        return given
+    for fits in (
+        [k for k in known if given in (short_key(k), short_key(k.rpartition("/")[2]))],
+        [k for k in known if given == name_of(k)],
+        [k for k in known if k.startswith(given) or k.rpartition("/")[2].startswith(given)],
+    ):
+        if len(fits) == 1:
+            return fits[0]
+        if fits:
+            raise InputError(
+                f"{given!r} fits {len(fits)} {what}s: {', '.join(fits[:5])}" + (", …" if len(fits) > 5 else ""),
+                run=run,
+                remedy="name one of them in full",
+            )
+    return None

@@ -1,0 +1,165 @@
+"""What the commands draw with: two consoles, a few colours, one look for errors and hints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from .advice import Advice
+from .faults import ImportFailed, import_trace, known, whole_trace
+from .words import printable
+
+PIPE_WIDTH = 4000
+"""Columns where nobody looks: nothing is cut."""
+
+OF_STATE: dict[str, tuple[str, str]] = {
+    "completed": ("✓", "green"),
+    "done": ("✓", "green"),
+    "ok": ("✓", "green"),
+    "orphaned": ("✓", "yellow"),
+    "failed": ("✗", "red"),
+    "fails": ("✗", "red"),
+    "mismatch": ("✗", "red"),
+    "undecodable": ("✗", "red"),
+    "unknown flow": ("?", "yellow"),
+    "stuck": ("!", "bold red"),
+    "running": ("●", "cyan"),
+    "queued": ("·", "cyan"),
+    "retrying": ("↻", "yellow"),
+    "parked": ("○", "yellow"),
+    "waiting": ("○", "yellow"),
+    "paused": ("‖", "yellow"),
+    "interrupted": ("◌", "yellow"),
+    "cancelled": ("–", "dim"),
+}
+
+
+def out() -> Console:
+    """Where results go."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=PIPE_WIDTH)
+
+
+def err() -> Console:
+    """Where everything else goes."""
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    if console.is_terminal:
+        return console
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, width=PIPE_WIDTH)
+
+
+class Copyable:
+    """A command to copy: never cut or folded by us. What it is for stands behind it as a shell's comment."""
+
+    def __init__(self, command: str, why: str = ""):
+        self.command, self.why = command, why
+
+    def lines(self, width: int) -> list[Text]:
+        """One line where both fit, else two."""
+        command, why = Text(f"  {self.command}", "bold"), Text(f"# {self.why}", "dim")
+        if not self.why:
+            return [command]
+        if len(command) + 2 + len(why) <= width:
+            return [command.append("  ").append_text(why)]
+        return [Text("  ").append_text(why), command]
+
+
+Drawn = RenderableType | Copyable
+
+
+def emit(console: Console, *drawn: Drawn) -> None:
+    """Print; where nobody looks, without the spaces that fill a terminal's lines."""
+    if console.is_terminal:
+        _print(console, drawn)
+        return
+    with console.capture() as caught:
+        _print(console, drawn)
+    console.file.write("".join(line.rstrip() + "\n" for line in caught.get().splitlines()))
+    console.file.flush()
+
+
+def _print(console: Console, drawn: Iterable[Drawn]) -> None:
+    for one in drawn:
+        if not isinstance(one, Copyable):
+            console.print(one)
+            continue
+        for line in one.lines(console.width):
+            console.print(line, soft_wrap=True)
+
+
+def glyph(state: str) -> Text:
+    """The sign of a state, in its colour."""
+    sign, style = OF_STATE.get(state, ("·", "dim"))
+    return Text(sign, style)
+
+
+def stated(state: str) -> Text:
+    """A state with its sign."""
+    sign, style = OF_STATE.get(state, ("·", "dim"))
+    return Text(f"{sign} {state}", style)
+
+
+def pairs(rows: Iterable[tuple[str, RenderableType]], indent: int = 0) -> RenderableType:
+    """Names and what belongs to them, two columns."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, told in rows:
+        table.add_row(name, told)
+    return Padding(table, (0, 0, 0, indent), expand=False)
+
+
+def advised(advice: Iterable[Advice]) -> list[Drawn]:
+    """What holds a run up, each with the commands that help."""
+    drawn: list[Drawn] = []
+    for one in advice:
+        drawn.append(Text(one.says))
+        drawn += [Copyable(command, why) for command, why in one.do]
+    return drawn
+
+
+def failure(error: BaseException) -> list[Drawn]:
+    """An error in two or three lines: what, where, and what to do."""
+    of = known(error)
+    head = Text("✗ ", "red").append(of.message.strip(), "default")
+    rows: list[tuple[str, RenderableType]] = []
+    place = " ".join(p for p in (of.run and f"run {of.run}", of.key) if p)
+    if place:
+        rows.append(("at", Text(printable(place))))
+    if of.remedy:
+        rows.append(("do", Text(of.remedy)))
+    return [head, pairs(rows, 2)] if rows else [head]
+
+
+def complain(error: BaseException, *, debug: bool = False) -> None:
+    """Print an error on stderr: with every frame of its traceback under `debug`, else with the user's own, if any."""
+    console = err()
+    trace = whole_trace(error) if debug else import_trace(error) if isinstance(error, ImportFailed) else ""
+    if trace:
+        emit(console, Text(trace.rstrip(), "dim"), "")
+    emit(console, *failure(error))
+
+
+def warn(text: str) -> None:
+    """One line on stderr."""
+    emit(err(), Text(text, "yellow"))
+
+
+def tell(*drawn: Drawn) -> None:
+    """What is no result: on stderr."""
+    emit(err(), *drawn)
+
+
+def unicode_or_replaced() -> None:
+    """A terminal without UTF-8 gets question marks, not a crash."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+
+

@@ -1,0 +1,128 @@
+"""The journal's reading half: find, load, query. It sees what is committed, while others write."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self, TypeVar
+
+from ..core.events import ENDS, Event
+from ..errors import InputError, SegueError, StoreReadOnly, UnknownRun
+from . import tables
+from .blobs import Payloads
+from .faults import fault, translate
+from .owners import holds
+from .records import Item, RunRow, Write
+
+T = TypeVar("T")
+
+
+class Reader:
+    """A database opened to be read, by `Journal.open_readonly`. `with` or `shut` gives the file back.
+
+    Needs no event loop, makes no lock files and has no writer. Rows come from what is committed at the time of the
+    call. Every method raises StoreCorrupt for damaged pages, and a StoreError that names the file for other trouble.
+    """
+
+    def __init__(self, path: str, connection: sqlite3.Connection, payloads: Payloads):
+        self.path, self._reader, self._payloads = path, connection, payloads
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.shut()
+
+    def shut(self) -> None:
+        """Give the file back."""
+        self._reader.close()
+
+    def write(self, unit: Write) -> None:
+        """Refused. Raises StoreReadOnly."""
+        self._refuse()
+
+    def ask(self, function: Callable[[sqlite3.Connection], T]) -> Any:
+        """Refused. Raises StoreReadOnly."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise fault(StoreReadOnly, self.path, "this journal was opened to be read", "open it with an engine to write")
+
+    def find(self, run: str | int) -> RunRow | None:
+        """A run by id or number, or None."""
+        return self._guard(lambda: tables.find_run(self._reader, run))
+
+    def get(self, run: str | int) -> RunRow:
+        """A run by id or number. Raises UnknownRun."""
+        row = self.find(run)
+        if row is None:
+            raise UnknownRun(f"no run {run!r} in {self.path}", run=str(run), remedy="list the runs: segue runs")
+        return row
+
+    def events(self, row: RunRow, after: int = 0, until: int | None = None) -> Iterator[Event]:
+        """A run's events in order, those of the run that it was forked from first."""
+        if row.memo_run is not None and after < row.memo_seq:
+            stop = row.memo_seq if until is None else min(until, row.memo_seq)
+            yield from self.events(self.get(row.memo_run), after, stop)
+        yield from self._guard(lambda: list(tables.events(self._reader, self._payloads, row.no, after, until)))
+
+    def end(self, row: RunRow) -> Event:
+        """The event that ended a run."""
+        kinds = sorted(ENDS)
+        seq = self.query(
+            "select seq from events where run = ? and type in (?, ?, ?) order by seq desc limit 1", (row.no, *kinds)
+        )[0][0]
+        return next(self.events(row, seq - 1, seq))
+
+    def fork_point(self, row: RunRow, at: str | int | None) -> int:
+        """The last `seq` that a fork at a step or event keeps. Raises InputError when the run has none such."""
+        source: RunRow | None = row
+        while source is not None:
+            point = self._guard(lambda s=source: tables.fork_point(self._reader, s.no, at, 1))
+            if point is not None:
+                return point
+            source = self.get(source.memo_run) if source.memo_run is not None else None
+        raise InputError(
+            f"the run has no {'event' if isinstance(at, int) else 'step'} {at!r}",
+            run=row.id,
+            remedy=f"list its keys: segue show {row.id}",
+        )
+
+    def items(self) -> list[tuple[Item, int, str, str | None]]:
+        """Open inbox items with their run's number, state and owner."""
+        return self._guard(lambda: tables.items(self._reader))
+
+    def items_of(self, no: int) -> list[tuple[Item, int, str, str | None]]:
+        """Open inbox items of one run."""
+        return self._guard(lambda: tables.items(self._reader, run=no))
+
+    def query(self, sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+        """A read-only query of the tables."""
+        return self._guard(lambda: self._reader.execute(sql, tuple(parameters)).fetchall())
+
+    def runs(self, where: str = "1", parameters: Iterable[Any] = (), limit: int = 100) -> list[RunRow]:
+        """Runs, newest first. `where` is SQL over the columns of RunRow."""
+        rows = self.query(
+            f"select {tables.RUN_COLUMNS} from runs where {where} order by no desc limit {int(limit)}", parameters
+        )
+        return [tables.run_row(r) for r in rows]
+
+    def alive(self, owner: str | None) -> bool:
+        """Whether the process of this id lives."""
+        return owner is not None and holds(Path(f"{self.path}-live"), owner)
+
+    def explain(self, error: Exception) -> SegueError:
+        """One of SQLite's errors, or of the file system's, as ours."""
+        return translate(error, self.path)
+
+    def check(self) -> None:
+        """Nothing to check: a reader may be used from anywhere, one thread at a time."""
+
+    def _guard(self, read: Callable[[], T]) -> T:
+        self.check()
+        try:
+            return read()
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error

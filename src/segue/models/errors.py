@@ -1,0 +1,78 @@
+"""What can go wrong with a model. Each error carries its kind in the taxonomy of `core.faults`.
+
+ModelError
+├── WeightsError            the weights of a local model
+│   ├── WeightsMissing      they were never fetched
+│   └── WeightsUnavailable  they could not be fetched, or what came is not what was expected
+├── UnknownModel            no model of this name is in the catalogue
+├── LocalExtraMissing       the package that runs local models is not installed
+├── ContextTooLong          the request does not fit into the model's window
+├── ModelFailed             the model's server refused or broke
+└── BadOutput               the output does not fit the schema, or a check turned it down
+"""
+
+from __future__ import annotations
+
+from ..core.faults import FaultKind
+from ..errors import SegueError
+
+
+class ModelError(SegueError):
+    """Base of all errors of models."""
+
+    code = "model"
+    fault_kind = FaultKind.TOOL_FAILED
+
+
+class WeightsError(ModelError):
+    """The weights of a local model."""
+
+    code = "weights"
+    fault_kind = FaultKind.BAD_REQUEST
+
+
+class WeightsMissing(WeightsError):
+    """The weights were never fetched."""
+
+    code = "weights-missing"
+
+
+class WeightsUnavailable(WeightsError):
+    """The weights could not be fetched, or are damaged."""
+
+    code = "weights-unavailable"
+    fault_kind = FaultKind.UNREACHABLE
+
+
+class UnknownModel(ModelError):
+    """No model of this name is in the catalogue."""
+
+    code = "unknown-model"
+    fault_kind = FaultKind.BAD_REQUEST
+
+
+class LocalExtraMissing(ModelError):
+    """The package that runs local models is not installed."""
+
+    code = "local-extra-missing"
+    fault_kind = FaultKind.BAD_REQUEST
+
+
+class ContextTooLong(ModelError):
+    """The request does not fit into the model's window."""
+
+    code = "context-too-long"
+    fault_kind = FaultKind.CONTEXT_TOO_LONG
+
+
+class ModelFailed(ModelError):
+    """The model's server refused the request or broke."""
+
+    code = "model-failed"
+
+
+class BadOutput(ModelError):
+    """The output does not fit the schema, or a check turned it down."""
+
+    code = "bad-output"
+    fault_kind = FaultKind.BAD_OUTPUT

@@ -1,0 +1,165 @@
+"""Would the code as it is now replay the runs that are open? Nothing is carried out, nothing is written.
+
+A replay runs the flow's own code up to the end of its journal, with the recorded outcomes; no step, timer or child is
+started. What it comes to is a `Verdict`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from ..core.codec import decode_arguments, dumps, loads, roundtrip
+from ..core.events import Event
+from ..core.faults import classify
+from ..core.lifecycle import OPEN
+from ..core.replay import Memory
+from ..errors import SegueError, Undecodable, UnknownFlow
+from ..journal import RunRow
+from ..journal.reading import Reader
+from . import registry
+from .drive import Drive, deadlock
+from .flow import Flow
+
+
+class Finding(StrEnum):
+    """What a replay comes to."""
+
+    OK = "ok"
+    """The run would go on."""
+    ORPHANED = "orphaned"
+    """The run would go on; some recorded outcomes are no longer asked for."""
+    MISMATCH = "mismatch"
+    """The run would be set aside: the code makes other calls than the journal holds."""
+    UNDECODABLE = "undecodable"
+    """The run would be set aside: a stored value does not fit today's type."""
+    FAILS = "fails"
+    """The run would end with an error at once."""
+    UNKNOWN_FLOW = "unknown flow"
+    """The flow, or its version, is not in the code."""
+
+
+GOES_ON = frozenset({Finding.OK, Finding.ORPHANED})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What the replay of one run came to.
+
+    `orphans` are keys of outcomes that the code no longer asks for, `next` the keys that the run would wait for or make.
+    `message`, `key` and `remedy` say what is wrong, None where nothing is.
+    """
+
+    run: str
+    flow: str
+    state: str
+    finding: Finding
+    message: str | None = None
+    key: str | None = None
+    remedy: str | None = None
+    orphans: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()
+
+
+Find = Callable[[str, str | None], Flow[..., Any]]
+
+
+def check(journal: Reader, *, flow: str | None = None, find: Find = registry.find) -> Iterator[Verdict]:
+    """Replay every open run, oldest first; `flow` is a name, with or without its module.
+
+    Imports the modules of the flows. Raises StoreError.
+    """
+    marks = ", ".join("?" * len(OPEN))
+    for (no,) in journal.query(f"select no from runs where state in ({marks}) order by no", sorted(OPEN)):
+        row = journal.get(no)
+        if flow is None or flow in (row.flow, row.flow.rpartition(":")[2]):
+            yield check_one(journal, row, find)
+
+
+def check_one(journal: Reader, row: RunRow, find: Find = registry.find) -> Verdict:
+    """Replay one run, with the code that its flow's name leads to."""
+    try:
+        newest = find(row.flow, row.origin)
+    except UnknownFlow as error:
+        return _verdict(row, Finding.UNKNOWN_FLOW, error)
+    except Exception as error:  # noqa: BLE001  a user's module may raise anything when it is imported
+        unknown = UnknownFlow(
+            f"importing the module of {row.flow} raised {type(error).__name__}: {error}",
+            remedy="import it in Python to see the whole traceback",
+        )
+        return _verdict(row, Finding.UNKNOWN_FLOW, unknown)
+    flow = registry.for_run(row.flow, row.version)
+    if flow is None:
+        gone = UnknownFlow(
+            f"the run is of version {row.version}, and the code has version {newest.version}",
+            remedy=f"keep the old function as @flow(name=..., version={row.version}), or declare migrate= on the new one",
+        )
+        return _verdict(row, Finding.UNKNOWN_FLOW, gone)
+    return replayed(row, journal.events(row), flow)
+
+
+def replayed(row: RunRow, events: Iterable[Event], flow: Flow[..., Any]) -> Verdict:
+    """Replay a journal with this flow: pure but for the flow's own code."""
+    memory = Memory.of(events, {key: value.encode() for key, value in row.replaced.items()})
+    strict = memory.revisions <= {flow.revision} and not row.replaced
+    drive = Drive(row.id, memory.seeds, strict=strict)
+    try:
+        drive.begin(flow.body(_input(row, flow, memory.args)), memory.first_at)
+        drive.replay(memory)
+        return _judge(row, flow, drive)
+    except SegueError as error:
+        return _verdict(row, Finding.UNDECODABLE if isinstance(error, Undecodable) else Finding.FAILS, error)
+    finally:
+        drive.suspend()
+
+
+def _judge(row: RunRow, flow: Flow[..., Any], drive: Drive) -> Verdict:
+    if drive.stuck is not None:
+        found = Finding.UNDECODABLE if isinstance(drive.stuck, Undecodable) else Finding.MISMATCH
+        return _verdict(row, found, drive.stuck)
+    if drive.idle:
+        return _verdict(row, Finding.FAILS, deadlock(row.id))
+    orphans = tuple(drive.orphans)
+    error = _error(flow, drive) if drive.done else None
+    if error is not None:
+        failed = SegueError(classify(error).message or type(error).__name__)
+        failed.message = f"the flow would raise {type(error).__name__}: {failed.message}"
+        return _verdict(row, Finding.FAILS, failed, orphans)
+    return Verdict(
+        run=row.id, flow=row.flow, state=row.state, finding=Finding.ORPHANED if orphans else Finding.OK,
+        orphans=orphans, next=tuple(sorted(drive.waiting)),
+    )  # fmt: skip
+
+
+def _error(flow: Flow[..., Any], drive: Drive) -> BaseException | None:
+    """What the flow has ended with, if not with a result or a cancel that was asked for."""
+    try:
+        roundtrip(flow.signature.result, drive.result())
+    except asyncio.CancelledError as error:
+        return None if drive.cancelling else error
+    except BaseException as error:  # noqa: BLE001  whatever the flow raised is its end
+        return error
+    return None
+
+
+def _input(row: RunRow, flow: Flow[..., Any], args: bytes) -> dict[str, Any]:
+    if callable(flow.migrate) and row.version != flow.version:
+        args = dumps(flow.migrate(loads(args)))
+    try:
+        return decode_arguments(flow.signature.codecs, args)
+    except ValueError as error:
+        raise Undecodable(
+            f"the stored input does not fit today's signature: {error}",
+            run=row.id,
+            remedy="restore the types, or give @flow(version=..., migrate=function)",
+        ) from error
+
+
+def _verdict(row: RunRow, finding: Finding, error: SegueError, orphans: tuple[str, ...] = ()) -> Verdict:
+    return Verdict(
+        run=row.id, flow=row.flow, state=row.state, finding=finding, message=error.message, key=error.key,
+        remedy=error.remedy, orphans=orphans,
+    )  # fmt: skip
