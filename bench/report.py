@@ -72,7 +72,9 @@ def _row(figure: Figure) -> tuple[str, ...]:
         "" if floor is None else f"{number(floor.median)}\n{figure.floor_unit}",
         "" if figure.ratio is None else f"{figure.ratio:.2f}",
         figure.goal,
-        {True: "[green]✓[/]", False: "[yellow]not yet[/]", None: ""}[figure.met],
+        {True: "[green]✓[/]", False: "[yellow]not yet[/]", None: "[dim]no verdict[/]" if figure.goal else ""}[
+            figure.met
+        ],
     )
 
 

@@ -37,6 +37,14 @@ async def run_at_once(path: Path, runs: int, rounds: int) -> list[tuple[float, f
     return spent[1:]  # the first one warms up
 
 
+def resolves(commits: Sample, ratios: Sample) -> bool:
+    """Whether this disk, now, can tell 0.3 ms: a busy one answers in ticks of several, and both fit into one.
+
+    A step that waits for a commit cannot be faster than one: a ratio below 1 says that the floor was not beside it.
+    """
+    return commits.median <= 1.0 and ratios.median >= 1.0
+
+
 def step(plan: Plan) -> list[Figure]:
     """A sequential durable step: one commit and at most 0.3 ms.
 
@@ -62,10 +70,11 @@ def step(plan: Plan) -> list[Figure]:
     values, floors, ratios = beside(floor, measure, plan.rounds * 4)
     over = Sample.of([v - f for v, f in zip(values.values, floors.values, strict=True)])
     every, alone = Sample.of(gaps), Sample.of(commits)
+    met = over.median <= STEP_OVER_MS if resolves(alone, ratios) else None
     return [
         Figure(
             name="step", what=f"{count} steps, one after the other", unit="ms a step", sample=values,
-            goal=f"floor + {STEP_OVER_MS} ms", met=over.median <= STEP_OVER_MS, floor=floors, floor_unit="ms a commit",
+            goal=f"floor + {STEP_OVER_MS} ms", met=met, floor=floors, floor_unit="ms a commit",
             ratio=ratios.median,
             notes={
                 "over the floor, ms": over.median,
@@ -78,7 +87,7 @@ def step(plan: Plan) -> list[Figure]:
 
 
 def runs(plan: Plan) -> list[Figure]:
-    """200 runs of ten steps at once: 0.26 of the grouped floor."""
+    """200 runs of ten steps at once: 0.26 of the grouped floor, by time and by CPU: a slow disk flatters the first."""
     count, cpu = plan.size(200, 4), list[float]()
 
     def measure() -> float:
@@ -88,14 +97,15 @@ def runs(plan: Plan) -> list[Figure]:
         return count * 10 / spent[0][0]
 
     values, floors, ratios = beside(lambda: grouped_rows(plan), measure, plan.rounds * 2)
+    own, bare = Sample.of(cpu).median, grouped_cpu_us(plan)
     return [
         Figure(
             name="runs", what=f"{count} runs of ten steps at once, start to result", unit="steps/s", sample=values,
-            goal=f"{SHARE} of the floor", met=ratios.median >= SHARE, floor=floors, floor_unit="rows/s in 50s",
-            ratio=ratios.median,
+            goal=f"{SHARE} of the floor", met=ratios.median >= SHARE and bare / own >= SHARE, floor=floors,
+            floor_unit="rows/s in 50s", ratio=ratios.median,
             notes={
-                "CPU of all threads, µs a step": Sample.of(cpu).median,
-                "CPU of the floor, µs a row": grouped_cpu_us(plan),
+                "CPU of all threads, µs a step": own, "CPU of the floor, µs a row": bare,
+                "ratio by CPU, whatever the disk does": bare / own, "steps/s that one core's CPU allows": 1e6 / own,
             },
         )
     ]  # fmt: skip

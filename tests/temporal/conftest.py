@@ -27,6 +27,10 @@ def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("temporal") / "server.log"
     with log.open("wb") as out:
         command = [program, "server", "start-dev", "--headless", "--log-level", "error", "--ip", "127.0.0.1"]
+        command += [
+            "--dynamic-config-value",
+            'history.timerProcessorMaxTimeShift="10ms"',
+        ]  # else a timer takes a second
         server = subprocess.Popen(
             [*command, "--port", address.rpartition(":")[2]], cwd=log.parent, stdout=out, stderr=subprocess.STDOUT
         )

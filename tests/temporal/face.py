@@ -12,6 +12,7 @@ from temporalio.exceptions import CancelledError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from segue import Flow
+from segue.core.codec import codec, roundtrip
 from segue.core.faults import rebuild
 
 from .attempt import attempt, raw
@@ -24,7 +25,7 @@ def worker(client: Client, queue: str, **options: Any) -> Worker:
     """A worker of any flow that this process can import. A dead one's runs are taken over after half a second."""
     return Worker(
         client, task_queue=queue, workflows=[FlowRun], activities=[attempt],
-        workflow_runner=UnsandboxedWorkflowRunner(),  # the flow's own loop refuses what is not durable, as when embedded
+        workflow_runner=UnsandboxedWorkflowRunner(),  # the flow's own loop refuses what is not durable
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=0.5), **options,
     )  # fmt: skip
 
@@ -46,6 +47,11 @@ async def result(handle: Handle, flow: Flow[..., Any]) -> Any:
         if isinstance(error.cause, CancelledError):
             raise asyncio.CancelledError from error
         raise rebuild(fault_of(error)) from error
+
+
+async def signal(handle: Handle, name: str, payload: Any = None) -> None:
+    """Send a signal, before or after the flow waits for it."""
+    await handle.signal(name, raw(roundtrip(codec(Any), payload)[0]))
 
 
 async def journal(handle: Handle) -> list[list[Any]]:

@@ -5,8 +5,8 @@ becomes an activity, a timer a Temporal timer, a signal a signal, a child a chil
 becomes an event with the run's next `seq`, and is given to the Drive. Temporal's history is what survives: a new worker
 replays it, resolves the same things in the same order, and so the same events are made again.
 
-The Drive is moved only by callbacks of Temporal's loop, never inside of one of its tasks: the flow's tasks run on a loop
-of their own, and Python 3.14 refuses to step a task while another one of the thread is in the middle of a step.
+The Drive is moved only by callbacks of Temporal's loop, never inside of one of its tasks: the flow's tasks run on a
+loop of their own, and Python 3.14 refuses to step a task while another one of the thread is in the middle of a step.
 
 A step is retried here, by its Recovery, one activity for each attempt. Temporal's RetryPolicy knows delays and error
 types; a Recovery is any pure function and may also answer with another candidate, another request or a person, and a
@@ -26,7 +26,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.client import WorkflowFailureError
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, FailureError, TimeoutError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, FailureError, TimeoutError  # noqa: A004
 
 from segue.core.codec import decode_arguments, dumps, loads, roundtrip
 from segue.core.commands import Cancel, Command, Record, RunStep, StartChild, Timer, Wait
@@ -44,7 +44,6 @@ LOST_S = 2.0
 """A worker whose activity has not been heard of for so long is taken for dead."""
 LONGEST = timedelta(days=365)
 """Temporal wants a limit for every attempt. Segue's own, `timeout_s`, is kept by the activity."""
-
 
 
 def guarded(method: Callable[..., None]) -> Callable[..., None]:
@@ -100,7 +99,7 @@ class FlowRun:
 
     @workflow.signal(dynamic=True)
     def signal(self, name: str, args: Sequence[RawValue]) -> None:
-        value = args[0].payload.data if args else b"null"
+        value = (args[0].payload.data if args else b"") or b"null"  # None is no JSON to Temporal
         self.loop.call_soon(self._deliver, EventType.SIGNAL_RECEIVED, name, value)
 
     @workflow.query(name="segue-journal")
@@ -116,7 +115,12 @@ class FlowRun:
     # events
 
     def _write(
-        self, type_: str, key: str | None = None, value: bytes | None = None, body: Any = None, attempt: int | None = None
+        self,
+        type_: str,
+        key: str | None = None,
+        value: bytes | None = None,
+        body: Any = None,
+        attempt: int | None = None,
     ) -> Event:
         packed = None if body is None else dumps(body)
         at = workflow.time()
@@ -191,7 +195,9 @@ class FlowRun:
         handle.add_done_callback(partial(self._attempted, command, history, workflow.time()))
 
     @guarded
-    def _attempted(self, command: RunStep, history: list[Attempt], began: float, handle: asyncio.Task[RawValue]) -> None:
+    def _attempted(
+        self, command: RunStep, history: list[Attempt], began: float, handle: asyncio.Task[RawValue]
+    ) -> None:
         key, n = command.key, len(history) + 1
         if self.open.get(key) is not handle:
             return  # given up
@@ -218,8 +224,9 @@ class FlowRun:
     async def _child(self, command: StartChild) -> bytes | None:
         stays = workflow.ParentClosePolicy.ABANDON if command.detached else workflow.ParentClosePolicy.REQUEST_CANCEL
         handle = await workflow.start_child_workflow(
-            command.flow.name, raw(command.args), id=self._child_id(command), parent_close_policy=stays, result_type=RawValue
-        )
+            command.flow.name, raw(command.args), id=self._child_id(command), result_type=RawValue,
+            parent_close_policy=stays,
+        )  # fmt: skip
         self._write(EventType.CHILD_STARTED, command.key, body={"run": self._child_id(command)})
         return None if command.detached else (await handle).payload.data
 

@@ -125,20 +125,24 @@ async def cancelled() -> None:
 
 
 @flow
-async def siblings() -> list[str]:
-    """One branch of a task group fails: the others are cancelled, in the order of a set."""
+async def siblings() -> list[int]:
+    """One branch of a task group fails: the others are cancelled, and each has something to clean up."""
+    order: list[int] = []
     try:
         async with asyncio.TaskGroup() as group:
-            for i in range(24):
-                group.create_task(naps(i))
+            for i in range(12):
+                group.create_task(naps(i, order))
             group.create_task(fails())
-    except* ValueError as errors:
-        return [str(e) for e in errors.exceptions]
+    except ExceptionGroup:
+        return order
     return []
 
 
-async def naps(i: int) -> None:
-    await sleep(60 + i)
+async def naps(i: int, order: list[int]) -> None:
+    try:
+        await sleep(60)
+    finally:
+        order.append(await square(i))
 
 
 async def fails() -> None:

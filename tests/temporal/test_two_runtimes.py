@@ -2,35 +2,114 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import json
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 pytest.importorskip("temporalio", reason="the extra `temporal` is not installed")
 
-from temporalio.client import Client
-from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
-
-from segue import Engine, Flow, RunFailed
-from segue.core.codec import loads
-from segue.core.events import DELIVERED, EventType
+from segue import Flow
+from segue.core.events import EventType
 from tests.temporal import face, flows
-from tests.temporal.far_side import FlowRun
+from tests.temporal.runtimes import Line, Ran, Talk, Told, embedded, nothing, on_temporal, replayed, sees, served
 
-SAID = DELIVERED | {
-    EventType.ATTEMPT_FAILED,
-    EventType.CHILD_STARTED,
-    EventType.SIGNAL_REJECTED,
-    EventType.STEP_CANCELLED,
-    EventType.TIMER_SET,
-}
-"""What both runtimes write. Who owns a run, and whether it is parked, is each one's own matter."""
 
-Told = list[tuple[str, Any]]
-Journal = list[tuple[str, str | None, int | None, Any]]
-```
+async def both(
+    temporal: str,
+    path: Path,
+    flow: Flow[..., Any],
+    *args: Any,
+    talk: Talk = nothing,
+    ordered: bool = True,
+    **options: Any,
+) -> Ran:
+    """Run it on both, and give the embedded run once the other is seen to be the same."""
+    here = await embedded(path, flow, *args, talk=talk, id=f"{flow.short}-embedded")
+    there = await on_temporal(temporal, flow, *args, talk=talk, id=f"{flow.short}-temporal", **options)
+    assert there.end == here.end
+    if not ordered:
+        here.journal.sort(key=as_json)
+        there.journal.sort(key=as_json)
+    assert there.journal == here.journal
+    return here
+
+
+def as_json(line: Line) -> str:
+    return json.dumps(line, sort_keys=True)
+
+
+def keys(ran: Ran, type_: EventType) -> list[str | None]:
+    return [key for kind, key, _, _ in ran.journal if kind == type_]
+
+
+@pytest.mark.parametrize("cached", [1000, 0], ids=["a worker with memory", "every task begins with a replay"])
+async def test_gather_with_a_limit(temporal: str, tmp_path: Path, cached: int) -> None:
+    ran = await both(temporal, tmp_path, flows.fan, 7, ordered=False, max_cached_workflows=cached)
+    assert ran.end == ([0, 1, 4, 9, 16, 25, 36, 4], ["A ß", "B ß"])
+    assert len(set(keys(ran, EventType.STEP_COMPLETED))) == 10
+    assert (flows.peak["fan-embedded"], flows.peak["fan-temporal"]) == (3, 3)
+
+
+async def test_signals_before_and_after_the_wait(temporal: str, tmp_path: Path) -> None:
+    async def talk(run: Told) -> None:
+        await run.signal("early", {"yes": True, "by": "ann"})
+        await run.signal("early", "the second one is kept")
+        await sees(run, "shout")  # now it waits for `late`
+        await run.signal("late", {"yes": "perhaps"})
+        await sees(run, "late", times=2)  # received, and rejected
+        await run.signal("late", {"yes": False, "by": "bob"})
+
+    ran = await both(temporal, tmp_path, flows.signals, talk=talk)
+    assert ran.end == [flows.Answer(yes=True, by="ann"), "ANN ß", "bob", "the second one is kept"]
+    assert len(keys(ran, EventType.SIGNAL_REJECTED)) == 1
+
+
+async def test_timers_and_time_limits(temporal: str, tmp_path: Path) -> None:
+    ran = await both(temporal, tmp_path, flows.timers)
+    assert ran.end == ["began", "slept", "gave up", "IN TIME ß"]
+    assert keys(ran, EventType.TIMER_SET) == ["sleep#1", "timeout#1", "timeout#2"]
+    assert keys(ran, EventType.TIMER_FIRED) == ["sleep#1", "timeout#1"]
+    assert keys(ran, EventType.STEP_CANCELLED) == ["wait[never]#1", "timeout#2"]
+
+
+async def test_retries(temporal: str, tmp_path: Path) -> None:
+    ran = await both(temporal, tmp_path, flows.retries)
+    assert ran.end == [
+        3,
+        "ConnectionError: down, attempt 4",
+        "TimeoutError: the attempt took longer than timeout_s=0.05",
+    ]
+    assert len(keys(ran, EventType.ATTEMPT_FAILED)) == 2 + 3
+
+
+async def test_children(temporal: str, tmp_path: Path) -> None:
+    ran = await both(temporal, tmp_path, flows.family, ordered=False)
+    assert ran.end == [9, 16, "-1 is too small"]
+
+
+async def test_a_flow_that_fails_raises_its_own_error(temporal: str, tmp_path: Path) -> None:
+    ran = await both(temporal, tmp_path, flows.doomed)
+    assert ran.end == "LookupError: ('no such claim', 7)"
+
+
+async def test_a_cancelled_run_cleans_up_durably(temporal: str, tmp_path: Path) -> None:
+    async def talk(run: Told) -> None:
+        await run.signal("begun", None)
+        await sees(run, "begun")
+        await run.cancel()
+
+    ran = await both(temporal, tmp_path, flows.cancelled, talk=talk)
+    assert ran.end == "cancelled"
+    assert len(keys(ran, EventType.STEP_COMPLETED)) == 1
+
+
+async def test_what_a_task_group_cancels_is_cancelled_in_the_same_order_again(temporal: str, tmp_path: Path) -> None:
+    """The order of a set is that of addresses, if nothing is done about it: no two processes have the same."""
+    async with served(temporal) as (client, queue):
+        handle = await face.start(client, queue, flows.siblings, id="siblings")
+        order = await face.result(handle, flows.siblings)
+        assert sorted(order) == [i * i for i in range(12)]
+        for _ in range(5):
+            await replayed(handle)

@@ -227,8 +227,10 @@ def _stand(call: Call, gone: bool) -> Stand:
 def _named(name: str, call: Call) -> Text:
     bold = "dim" if call.kept or call.stand is Stand.CANCELLED else ""
     head, bracket, rest = name.partition("[")
-    text = Text(f"signal {name}" if call.kind == "signal" else head, bold)
-    if bracket and call.kind != "signal":
+    if call.kind == "signal":
+        return Text(f"signal {printable(call.key)}", bold)
+    text = Text(head, bold)
+    if bracket:
         text.append(shorten(bracket + rest, 30), "dim")
     if call.attempts > 1:
         text.append(f" ×{call.attempts}", "yellow")

@@ -170,7 +170,7 @@ class Ledger:
         )
 
     def overruns(self) -> list[tuple[int, str, int]]:
-        """`(run, id, amount)` of calls that took more than was reserved: the bound was wrong, and a limit may be passed."""
+        """`(run, id, amount)` of calls that took more than was reserved: their bound was wrong."""
         return sorted(
             (run, name, e.settled.amount_nano - e.reserved.amount_nano)
             for (run, name), e in self._entries.items()

@@ -3,5 +3,6 @@
 from .journal import Journal
 from .reading import Reader
 from .records import Change, Item, More, NewRun, Post, RunRow, Write
+from .retention import Collected
 
-__all__ = ["Change", "Item", "Journal", "More", "NewRun", "Post", "Reader", "RunRow", "Write"]
+__all__ = ["Change", "Collected", "Item", "Journal", "More", "NewRun", "Post", "Reader", "RunRow", "Write"]

@@ -21,6 +21,7 @@ from .faults import fault, translate
 from .owners import Owner, ring
 from .reading import Reader
 from .records import NewRun, Post, RunRow, Write
+from .retention import Collected, Retention
 from .turns import Turns
 from .writer import InlineWriter, Writer
 
@@ -119,8 +120,9 @@ class Journal(Reader):
     def ask(self, function: Callable[[sqlite3.Connection], T], payloads: Iterable[bytes] = ()) -> asyncio.Future[T]:
         """Run `function` in the next transaction and give its result after the commit.
 
-        `payloads` are the large ones among those that it will store. Raises WrongLoop; the future raises what the
-        function raises, a StoreError when the database cannot take it, and EngineClosed.
+        `function` may run more than once, so it only answers; `payloads` are the large ones that it will store. Raises
+        WrongLoop; the future raises what the function raises, a StoreError when the database cannot take it, and
+        EngineClosed.
         """
         self._check_loop()
         future: asyncio.Future[T] = self._loop.create_future()
@@ -168,6 +170,11 @@ class Journal(Reader):
         """Tell the other processes that there is something to do."""
         if self._owner is not None:
             self._owner.ring(None)
+
+    async def collect(self, before: float, *, dry_run: bool = False) -> Collected:
+        """Delete the runs that ended before a time (seconds since the epoch), and what only they used."""
+        self.check()
+        return await Retention(self.ask, self._reader, self._payloads.folder).collect(before, dry_run=dry_run)
 
     # living together
 

@@ -58,6 +58,10 @@ class Reader:
         """A run by id or number. Raises UnknownRun."""
         row = self.find(run)
         if row is None:
+            gone = self.query("select state from tombstones where id = ?", (run,))
+            if gone:
+                what = f"run {run} ended ({gone[0][0]}) and was collected"
+                raise UnknownRun(what, run=str(run), remedy="nothing of it is left but its id")
             raise UnknownRun(f"no run {run!r} in {self.path}", run=str(run), remedy="list the runs: segue runs")
         return row
 

@@ -44,7 +44,11 @@ create unique index inbox_id on inbox (run, id);
 create index inbox_open on inbox (run) where consumed is null;
 create table blobs (no integer primary key, hash blob not null unique, size integer not null, data blob, file text);
 create table refs (run integer not null, hash blob not null, primary key (run, hash)) without rowid;
-create table tombstones (id text primary key, state text not null, ended_at real not null) without rowid;
+create index refs_hash on refs (hash);
+create table tombstones (
+    id text primary key, state text not null, ended_at real not null, remains integer
+) without rowid;
+create index tombstones_remains on tombstones (remains) where remains is not null;
 create table switches (name text primary key, at real not null, by text not null, why text not null) without rowid;
 """
 

@@ -11,15 +11,14 @@ import asyncio
 import atexit
 import ctypes
 import importlib
-import os
 import secrets
-import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from .catalogue import LocalModel, local_model
+from .cores import threads
 from .errors import ContextTooLong, LocalExtraMissing, ModelError, ModelFailed
 from .places import weights_of
 from .records import Completion, Request
@@ -192,17 +191,11 @@ def _load(model: LocalModel) -> Any:
     params = llama.CommonParams()
     params.model.path = str(path)
     params.n_ctx, params.n_parallel = model.window * SLOTS, SLOTS
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _threads()
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads()
     params.verbosity, params.warmup, params.fit_params = -1, False, False
     # The library listens on a loopback port of its own choice: nobody without this key gets an answer there.
     params.port, params.hostnames, params.api_keys, params.ui = 0, ["127.0.0.1"], [secrets.token_hex(16)], False
     return llama.Server(params)
-
-
-def _threads() -> int:
-    """Threads per model: all cores that this process may use, up to four; more gain nothing with models this small."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return max(1, min(4, cores))
 
 
 _servers: dict[str, Any] = {}

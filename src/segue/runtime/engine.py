@@ -12,7 +12,7 @@ from uuid import uuid4
 from ..config import EngineOptions
 from ..core.codec import Codec
 from ..errors import EngineClosed, InputError, UnknownFlow
-from ..journal import Journal, NewRun
+from ..journal import Collected, Journal, NewRun
 from . import registry
 from .clock import Clock, SystemClock
 from .embedded.host import Host
@@ -117,7 +117,7 @@ class Engine:
         if made and new.owner is not None:
             host.adopt(row, row.memo_seq + 2, new.args if new.memo_run is None else None)
         else:
-            host.scan_soon()
+            host.take_up(row.no)
         return Run(self, row.no, row.id, result)
 
     async def run(self, flow: Flow[..., R], *args: Any, id: str | None = None, **kwargs: Any) -> R:
@@ -139,6 +139,14 @@ class Engine:
             where, values = [*where, "(flow = ? or flow like ?)"], [*values, flow, f"%:{flow}"]
         rows = self.journal.runs(" and ".join(where), values, limit)
         return [status_of(r, self.host.waits_on(r.no)) for r in rows]
+
+    async def gc(self, older_than_s: float, *, dry_run: bool = False) -> Collected:
+        """Delete the runs that ended so long ago, and what only they used; their ids are never run again.
+
+        Runs that a fork continues from, with an open child or parent, and the newest one stay: `kept` says so. Others
+        write meanwhile. `dry_run` only lists.
+        """
+        return await self.journal.collect(self.clock.now() - older_than_s, dry_run=dry_run)
 
     async def settled(self) -> None:
         """Wait until no run in this process can go on by itself."""

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..core.commands import StepOptions
-from ..core.events import EventType
 from ..core.faults import classify
 from ..core.recovery import Again, Attempt
 from .scope import StepScope
@@ -32,12 +31,22 @@ async def inline(
             history.append(Attempt(0, len(history) + 1, 0.0, fault))
             answer = options.retry(fault, history, random.random())
             if scope is not None:
-                scope.events.append(
-                    (EventType.ATTEMPT_RECORDED, {"step": options.name, "n": len(history), "fault": fault.body()})
-                )
+                _record(scope, options.name, history)
             if not isinstance(answer, Again) or options.effect == "once":
                 raise
             await asyncio.sleep(answer.after_s)
+
+
+def _record(scope: StepScope, name: str, history: list[Attempt]) -> None:
+    from ..core import records  # noqa: PLC0415  here, because most processes never need it
+
+    why = records.AttemptWhy.RETRY if len(history) > 1 else records.AttemptWhy.PRIMARY
+    scope.record(
+        records.AttemptRecorded(
+            epoch=0, n=history[-1].n, target=records.Target(kind=records.TargetKind.STEP, name=name), why=why,
+            end=records.AttemptEnd.FAILED, fault=history[-1].fault,
+        )
+    )  # fmt: skip
 
 
 async def _call(function: Callable[..., Any], options: StepOptions, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -39,6 +39,22 @@ class Turn:
         return self.dropped
 
 
+class FlowTask(asyncio.Task[Any]):
+    """A task that hashes by its number.
+
+    TaskGroup and asyncio.wait keep tasks in sets; one of plain tasks is in the order of addresses, which no replay has.
+    """
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int, coro: Coroutine[Any, Any, Any], **options: Any):
+        self.number = number  # first: asyncio hashes it as it is made
+        super().__init__(coro, **options)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
 class FlowLoop(AbstractEventLoop):
     """A deterministic asyncio loop for one run. `where` names the run in errors, `time_of` gives the journal's time."""
 
@@ -46,6 +62,7 @@ class FlowLoop(AbstractEventLoop):
         self._where, self._time_of = where, time_of
         self._ready: deque[Turn] = deque()
         self.tasks: set[asyncio.Task[Any]] = set()
+        self._made = 0
 
     def drain(self) -> None:
         """Run all that is due, and all that becomes due by it."""
@@ -81,7 +98,8 @@ class FlowLoop(AbstractEventLoop):
 
     def create_task(self, coro: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """A task of the flow."""
-        task = asyncio.Task(coro, loop=self, **options)
+        self._made += 1
+        task = FlowTask(self._made, coro, loop=self, **options)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..core.codec import dumps
 from ..core.keys import Scope
 from ..errors import NotInAFlow
 
@@ -42,11 +41,11 @@ class StepScope:
 
     def __init__(self, run: str, key: str, attempt: int):
         self.run, self.key, self.attempt = run, key, attempt
-        self.events: list[tuple[str, int, bytes]] = []
+        self.events: list[tuple[str, int, dict[str, Any]]] = []
 
     def record(self, record: Record) -> None:
         """Journal a record under the step's key, before the attempt's outcome. Raises RecordError for a misfit."""
-        self.events.append((record.type, record.version, dumps(record.to_body())))
+        self.events.append((record.type, record.version, record.to_body()))
 
     @property
     def idempotency_key(self) -> str:

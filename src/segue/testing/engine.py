@@ -9,8 +9,10 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.events import Event
-from ..errors import UnknownRun
-from ..journal import Journal, tables
+from ..journal import Journal
+from ..journal.blobs import Payloads
+from ..journal.connect import MEMORY
+from ..journal.reading import Reader
 from ..journal.writer import ProcessDied
 from ..runtime import engine as shipped
 from ..runtime.clock import SystemClock
@@ -71,10 +73,13 @@ class Engine(shipped.Engine):
 
     def history(self, run: str) -> list[Event]:
         """The journal of a run, also after the engine is dead or closed. Raises UnknownRun."""
-        row = tables.find_run(self.connection, run)
-        if row is None:
-            raise UnknownRun(f"no run {run!r} in this engine", run=run)
-        return list(tables.events(self.connection, None, row.no))
+        reader = self.reader
+        return list(reader.events(reader.get(run)))
+
+    @property
+    def reader(self) -> Reader:
+        """The database to read: `runs`, `events`, `query`; also after the engine is dead or closed."""
+        return Reader(MEMORY, self.connection, Payloads(None))
 
     def kill(self) -> None:
         """Die as a process does: nothing more is written, nobody is told, what runs is dropped where it stands.

@@ -20,6 +20,7 @@ class TargetKind(StrEnum):
     AGENT = "agent"
     FLOW = "flow"
     PERSON = "person"
+    STEP = "step"
     OTHER = "other"
 
 
@@ -180,7 +181,7 @@ class AttemptRecorded(Record):
     type: ClassVar[EventType] = EventType.ATTEMPT_RECORDED
     epoch: int
     n: int
-    """`(epoch, n)` is never reused within a call."""
+    """`(epoch, n)` is never reused within a call. Epoch 0: a step that was called inside of the envelope's attempt."""
     target: Target
     why: AttemptWhy
     end: AttemptEnd

@@ -14,7 +14,7 @@ from ...core.faults import classify
 from ...core.lifecycle import RunState, StuckReason
 from ...core.recovery import Attempt
 from ...core.replay import Memory
-from ...errors import CrashLoop, RunStuck, SegueError, Undecodable, UnknownEffect
+from ...errors import CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
 from ...journal import Change, Item, More, NewRun, Post, RunRow, Write
 from ..drive import Drive, deadlock
 from ..flow import Flow
@@ -59,7 +59,10 @@ class Execution:
         if args is not None:
             memory = Memory(args=args, seeds=[(1, row.seed)], last_seq=self.seq, first_at=row.created_at, last_at=row.created_at)
         else:
-            memory = Memory.of(self.host.journal.events(row), {k: v.encode() for k, v in row.replaced.items()})
+            try:
+                memory = Memory.of(self.host.journal.events(row), {k: v.encode() for k, v in row.replaced.items()})
+            except StoreCorrupt as error:
+                return self.set_aside(Undecodable(error.message, run=row.id, remedy=error.remedy))
         self.memory = memory
         self.at, self.paused = memory.last_at, memory.paused
         strict = memory.revisions <= {self.flow.revision} and not self.row.replaced
@@ -126,6 +129,8 @@ class Execution:
         if not self.closed:
             self._drop()
             self.host.lost(self, error)
+        elif isinstance(error, StoreCorrupt):
+            self.host.unwritable(self.row.no, error)
 
     def set_aside(self, error: RunStuck) -> None:
         """Open, resumable, nothing lost: until somebody has helped."""
@@ -213,7 +218,7 @@ class Execution:
         if not command.detached:
             self.children[command.key] = run
         if command.key in self.memory.children:
-            return
+            return self.host.child_left(run)
         flow = command.flow
         assert isinstance(flow, Flow)
         new = NewRun(
@@ -268,7 +273,7 @@ class Execution:
     def recorded(self, key: str, n: int, scope: StepScope) -> None:
         """Journal what an attempt recorded: also that of one that failed, since it was paid for."""
         for type_, version, body in scope.events:
-            self._write(type_, key=key, attempt=n, body=body, version=version)
+            self._write(type_, key=key, attempt=n, body=dumps(body), version=version)
         scope.events.clear()
 
     def announce(self) -> None:

@@ -60,6 +60,8 @@ class Host:
         self._capacity, self._resident, self._linger_s, self._tick_s = capacity, resident, linger_s, tick_s
         self._resting: OrderedDict[int, asyncio.TimerHandle] = OrderedDict()
         self._claiming: set[int] = set()
+        self._own: set[int] = set()
+        """Runs that go on here although nothing is recovered: those that this process was asked for."""
         self._watchers: dict[int, list[asyncio.Future[Event | None]]] = {}
         self._waker: tuple[float, asyncio.TimerHandle] | None = None
         self._scanning = False
@@ -110,8 +112,16 @@ class Host:
             return
         flow = registry.for_run(row.flow, row.version)
         assert flow is not None
+        if not self.recover:
+            self._own.add(row.no)
         execution = self.executions[row.no] = Execution(self, row, seq, flow)
         execution.begin(args)
+
+    def take_up(self, no: int) -> None:
+        """Go on with a run that no living process has, whatever `recover` says, and with the children that it waits for."""
+        if not self.recover:
+            self._own.add(no)
+        self.scan_soon()
 
     @property
     def room(self) -> int:
@@ -123,6 +133,12 @@ class Host:
         row = self.journal.find(run)
         if row is not None and row.owner == self.journal.owner and row.epoch == 1 and row.state == RunState.RUNNING:
             self.adopt(row, 2, args)
+
+    def child_left(self, run: str) -> None:
+        """A child was started by an earlier incarnation of its parent, which now waits for it here."""
+        row = None if self.recover else self.journal.find(run)
+        if row is not None:
+            self.take_up(row.no)
 
     def scan_soon(self) -> None:
         """Look for work in the loop's next turn."""
@@ -151,14 +167,14 @@ class Host:
                     woken[no] = woken.get(no, False) or state == RunState.STUCK
         for no, stuck in woken.items():
             self._claim_soon(no, stuck=stuck)
-        if self.recover:
+        if self.recover or self._own:
             self._scan_ready()
         self._check_watched()
 
     def _scan_ready(self) -> None:
-        room = self.room
-        if room <= 0:
+        if self.room <= 0:
             return
+        room = self.room if self.recover else -1  # others' runs are passed over: they must not fill the answer
         now = self.clock.now()
         due = self.journal.query("select no from runs where wake_at <= ? order by wake_at limit ?", (now, room))
         owners = self.journal.query("select distinct owner from runs where state in ('queued', 'running')")
@@ -166,10 +182,10 @@ class Host:
         for owner in free:
             due += self.journal.query(
                 "select no from runs where state in ('queued', 'running') and owner is ? and not paused limit ?",
-                (owner, room + len(self.executions)),
+                (owner, room + len(self.executions) if self.recover else -1),
             )
         for (no,) in due:
-            if no not in self.executions and self.room > 0:
+            if no not in self.executions and self.room > 0 and (self.recover or no in self._own):
                 self._claim_soon(no)
 
     def _taken(self, owner: str | None) -> bool:
@@ -264,6 +280,7 @@ class Host:
 
     def ended(self, row: RunRow, end: Event | None = None) -> None:
         """A run ended or was set aside, on disk."""
+        self._own.discard(row.no)
         self._notify(row.no, end)
         if row.parent is not None:
             self.scan_soon()

@@ -1,0 +1,204 @@
+"""`segue run`, `resume` and `fork`: carries runs out in this process, until they end or this process is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.text import Text
+
+from ..core.lifecycle import ENDED, RunState
+from ..errors import InputError, RunStuck, SegueError, UnknownFlow
+from ..journal import RunRow
+from ..runtime import registry
+from ..runtime.engine import Engine
+from ..runtime.flow import Flow
+from ..runtime.run import Run
+from . import inputs
+from .advice import Say, Standing, advise
+from .exits import OF_STATE, Exit
+from .faults import ImportFailed, trace_of
+from .paint import Copyable, advised, emit, out, tell
+from .progress import Progress
+from .shelf import path_of, reading, standing_of
+from .tree import failed, state_of
+from .words import command_of, duration, plural, pretty, printable
+
+POLL_S = 0.1
+LINGER_S = 0.5
+"""How long a run that waits stays in memory: once it is parked, others see what it waits for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Carrying:
+    """How to carry out and how to tell. `default_db` is the database that needs no --db."""
+
+    db: str
+    default_db: str
+    as_json: bool = False
+    quiet: bool = False
+
+    @property
+    def say(self) -> Say:
+        """Writes commands for this database."""
+        return command_of(self.db, self.default_db)
+
+
+@dataclass(slots=True)
+class Stop:
+    """What asked this process to stop, if anything has: a first signal asks, a second one kills."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    exit: Exit = Exit.SUSPENDED
+
+    def ask(self, code: Exit) -> None:
+        """Suspend what runs."""
+        self.exit = code
+        self.asked.set()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        tell(Text("Suspending. Once more kills.", "dim"))
+
+
+@asynccontextmanager
+async def stoppable() -> AsyncIterator[Stop]:
+    """Ctrl-C and SIGTERM set `asked`."""
+    stop, loop = Stop(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, stop.ask, Exit.SUSPENDED)
+    loop.add_signal_handler(signal.SIGTERM, stop.ask, Exit.TERMINATED)
+    try:
+        yield stop
+    finally:
+        if not stop.asked.is_set():
+            loop.remove_signal_handler(signal.SIGINT)
+            loop.remove_signal_handler(signal.SIGTERM)
+
+
+def load(name: str, origin: str | None = None) -> Flow[..., Any]:
+    """A flow by `MODULE:FLOW`. Raises UnknownFlow, and ImportFailed with the error that its module raised."""
+    try:
+        return registry.find(name, origin)
+    except SegueError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ImportFailed(
+            f"importing {name.partition(':')[0]} raised {type(error).__name__}: {error}",
+            remedy="put the module right: it must be importable without running anything",
+        ) from error
+
+
+def run(how: Carrying, target: str, given: str | None, id: str | None) -> Exit:
+    """Start a flow, or go on with the run of this id, and wait for its end."""
+
+    async def make(engine: Engine) -> Run[Any]:
+        return await engine.start(flow, id=id, **values)
+
+    with redirect_stdout(sys.stderr):
+        flow = load(target)
+        values = {} if given is None else inputs.arguments(flow, inputs.read_json(given, "--input"))
+        code, row = asyncio.run(_carry(how, make))
+    return finished(how, code, row)
+
+
+def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
+    """Print what a run came to: its result on stdout, everything else on stderr."""
+    with reading(how.db) as reader:
+        row = reader.get(row.no)
+        standing = standing_of(reader, row)
+    end, say = standing.story.end, how.say
+    if row.state == RunState.COMPLETED and end is not None:
+        _print_result(end.value or b"null", how.as_json)
+        return Exit.DONE
+    fault = standing.story.fault
+    if fault is not None:
+        tell(*failed(fault.error, fault.message, trace_of(fault)), Copyable(say("show", row.id), "to look at it"))
+    elif row.state == RunState.CANCELLED:
+        by = f": {printable(standing.story.cancelled_by)}" if standing.story.cancelled_by else ""
+        tell(Text(f"– {printable(row.id)} was cancelled{by}", "yellow"))
+    elif row.state == RunState.STUCK:
+        tell(*advised(advise(standing, time.time(), say)))
+    elif code in (Exit.SUSPENDED, Exit.TERMINATED):
+        tell(Text(f"‖ {printable(row.id)} is suspended; nothing is lost.", "yellow"), Copyable(say("resume", row.id)))
+    else:
+        tell(*advised(advise(standing, time.time(), say)))
+    return OF_STATE.get(row.state, code)
+
+
+def _print_result(data: bytes, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(json.loads(data), ensure_ascii=False))
+    elif data != b"null":
+        emit(out(), Text(pretty(data)))
+
+
+async def _carry(
+    how: Carrying, make: Callable[[Engine], Awaitable[Run[Any]]], *, patience_s: float | None = None
+) -> tuple[Exit, RunRow]:
+    """Carry one run out. With `patience_s` stop when nothing of it will move by itself within that time."""
+    async with stoppable() as stop, Engine(path_of(how.db), recover=False, linger_s=LINGER_S) as engine:
+        begun = time.time()
+        run = await make(engine)
+        row = engine.journal.get(run.id)
+        with Progress(run.id, how.say, row.memo_seq, quiet=how.quiet or how.as_json) as progress:
+            progress.open(row.flow)
+            progress.skip(e for e in engine.journal.events(row) if e.at < begun)
+            await _follow(engine, row, progress, stop, patience_s)
+        row = engine.journal.get(row.no)
+    return (stop.exit if stop.asked.is_set() else Exit.WAITS), row
+
+
+async def _follow(engine: Engine, row: RunRow, progress: Progress, stop: Stop, patience_s: float | None) -> None:
+    """Tell what happens until the run ends, is set aside, or shall not be waited for."""
+    journal, host = engine.journal, engine.host
+    stopped = asyncio.ensure_future(stop.asked.wait())
+    ended = host.watch(row.no)
+    try:
+        while True:
+            row = journal.get(row.no)
+            progress.tell(journal.events(row, progress.story.last_seq))
+            if stopped.done() or row.state in ENDED or (row.state == RunState.STUCK and not journal.items_of(row.no)):
+                return
+            if patience_s is not None and rests(engine, [row.no], patience_s):
+                return
+            progress.under_way(host.waits_on(row.no))
+            await asyncio.wait([stopped, ended], timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
+            ended = host.watch(row.no) if ended.done() else ended
+    finally:
+        stopped.cancel()
+
+
+_FAMILY = (
+    "with recursive family(no, id) as (select no, id from runs where no in ({marks})"
+    " union select r.no, r.id from runs r join family f on r.parent = f.id)"
+    " select r.no, r.flow, r.version, r.state, r.owner, r.paused, r.wake_at from runs r join family f on f.no = r.no"
+    " where r.state in ('queued', 'running', 'parked')"
+)
+_ALL = (
+    "select no, flow, version, state, owner, paused, wake_at from runs"
+    " where state in ('queued', 'running') or wake_at is not null"
+)
+
+
+def rests(engine: Engine, runs: list[int] | None, patience_s: float) -> bool:
+    """Whether nothing here moves by itself within `patience_s`: of these runs with their children, or of all."""
+    host, journal = engine.host, engine.journal
+    if host.busy or host.executions:
+        return False
+    sql = _ALL if runs is None else _FAMILY.format(marks=", ".join("?" * len(runs)))
+    limit = engine.clock.now() + patience_s
+    for _, flow, version, state, owner, paused, wake_at in journal.query(sql, runs or ()):
+        elsewhere = owner is not None and owner != journal.owner and journal.alive(owner)
+        if elsewhere or paused or registry.for_run(flow, version) is None:
+            continue
+        if state != RunState.PARKED or (wake_at is not None and wake_at <= limit):
+            return False
+    return True

@@ -1,0 +1,57 @@
+"""`segue check`: would today's code replay the runs that are open?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import redirect_stdout
+from typing import Any
+
+from rich.text import Text
+
+from ..runtime.check import GOES_ON, Finding, Verdict, check, check_one
+from .exits import Exit
+from .paint import Drawn, emit, out, stated, tell
+from .shelf import reading
+from .words import plural, printable, short_key
+
+
+def checked(db: str, run: str | None, flow: str | None, as_json: bool) -> Exit:
+    """Replay open runs against today's code, and say what each comes to."""
+    verdicts: list[Verdict] = []
+    console = out()
+    with reading(db) as reader, redirect_stdout(sys.stderr):
+        for verdict in [check_one(reader, reader.get(run))] if run is not None else check(reader, flow=flow):
+            verdicts.append(verdict)
+            if not as_json:
+                emit(console, *_verdict(verdict))
+    if as_json:
+        print(json.dumps([_verdict_json(v) for v in verdicts], ensure_ascii=False, indent=2))
+    else:
+        _summed_up(verdicts)
+    if any(v.finding not in GOES_ON | {Finding.UNKNOWN_FLOW} for v in verdicts):
+        return Exit.STUCK
+    return Exit.UNKNOWN if any(v.finding is Finding.UNKNOWN_FLOW for v in verdicts) else Exit.DONE
+
+
+def _summed_up(verdicts: list[Verdict]) -> None:
+    bad = sum(v.finding not in GOES_ON for v in verdicts)
+    said = plural(len(verdicts), "run") + (f", {bad:,} would not go on" if bad else ": the code can go on with all")
+    tell(Text(said if verdicts else "No open runs.", "dim"))
+
+
+def _verdict(verdict: Verdict) -> list[Drawn]:
+    head = stated(verdict.finding)
+    head.append(f"  {printable(verdict.run)}", "default").append(f"  {printable(verdict.flow)}", "dim")
+    drawn: list[Drawn] = [head]
+    if verdict.message:
+        drawn.append(Text(f"    {printable(verdict.message)}"))
+    if verdict.remedy:
+        drawn.append(Text("    do  ", "dim").append(verdict.remedy, "default"))
+    drawn += [Text(f"    no longer asked for: {printable(short_key(k))}", "dim") for k in verdict.orphans]
+    return drawn
+
+
+def _verdict_json(verdict: Verdict) -> dict[str, Any]:
+    body = {name: getattr(verdict, name) for name in Verdict.__dataclass_fields__}
+    return {k: v for k, v in body.items() if v is not None}

@@ -1,0 +1,94 @@
+"""`segue watch` and `segue events`: what happens in a run, while it happens or afterwards."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+
+from rich.text import Text
+
+from ..core.events import Event
+from ..core.lifecycle import ENDED, RunState
+from ..journal import RunRow
+from ..journal.reading import Reader
+from .exits import OF_STATE, Exit
+from .paint import emit, out, tell
+from .progress import Progress
+from .shelf import parsed, reading, standing_of
+from .tree import shown
+from .words import clock, command_of, printable, short_key, value
+
+POLL_S = 0.1
+HISTORY = 20
+"""Events before its beginning that `watch` prints."""
+
+
+def events(db: str, run: str, after: int, kind: str | None, follow: bool, as_json: bool) -> Exit:
+    """Print a journal, line by line."""
+    with reading(db) as reader:
+        row = reader.get(run)
+        for event in _tail(reader, row, after, follow):
+            if kind is None or event.type == kind or event.type.startswith(f"{kind}."):
+                _print_event(event, as_json)
+    return Exit.DONE
+
+
+def _tail(reader: Reader, row: RunRow, after: int, follow: bool) -> Iterator[Event]:
+    while True:
+        ended = reader.get(row.no).state in ENDED
+        for event in reader.events(row, after):
+            after = event.seq
+            yield event
+        if ended or not follow:
+            return
+        time.sleep(POLL_S)
+
+
+def _print_event(event: Event, as_json: bool) -> None:
+    if as_json:
+        body = {k: v for k, v in event._asdict().items() if v is not None}
+        body |= {k: parsed(body[k]) for k in ("body", "args", "value") if k in body}
+        print(json.dumps(body, ensure_ascii=False), flush=True)
+        return
+    line = Text(f"{event.seq:>5}  ", "dim", no_wrap=True, overflow="ellipsis")
+    line.append(f"{clock(event.at, time.time())}  ", "dim").append(f"{event.type:<17}")
+    line.append(f"  {printable(short_key(event.key))}" if event.key else "")
+    line.append(f"  attempt {event.attempt}" if event.attempt and event.attempt > 1 else "", "yellow")
+    detail = event.value if event.value is not None else event.body
+    line.append(f"  {value(detail, 160)}" if detail not in (None, b"{}") else "", "dim")
+    emit(out(), line)
+
+
+def watch(db: str, run: str, as_json: bool, default_db: str) -> Exit:
+    """Follow a run until it ends or is set aside."""
+    say = command_of(db, default_db)
+    with reading(db) as reader:
+        row = reader.get(run)
+        with Progress(run, say, row.memo_seq, quiet=as_json) as progress:
+            row = _watch(reader, row, progress, as_json)
+        standing = standing_of(reader, row, progress.story)
+    if not as_json:
+        emit(out(), *shown(standing, time.time(), say))
+    return OF_STATE[row.state]
+
+
+def _watch(reader: Reader, row: RunRow, progress: Progress, as_json: bool) -> RunRow:
+    told = list(reader.events(row))
+    progress.skip(told[:-HISTORY])
+    fresh: Iterable[Event] = told[-HISTORY:]
+    warned = False
+    while True:
+        progress.tell(fresh)
+        if as_json:
+            for event in told:
+                _print_event(event, as_json=True)
+        if row.state in ENDED or (row.state == RunState.STUCK and not reader.items_of(row.no)):
+            return row
+        if not warned and row.state == RunState.RUNNING and not reader.alive(row.owner):
+            warned = True
+            tell(Text(f"Its process is gone; this goes on watching. To go on with it: segue resume {row.id}", "yellow"))
+        progress.under_way()
+        time.sleep(POLL_S)
+        row = reader.get(row.no)
+        fresh = told = list(reader.events(row, progress.story.last_seq))

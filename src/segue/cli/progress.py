@@ -1,0 +1,155 @@
+"""Tells what a run does while it does it: a line for each thing that happened, and on a terminal what is under way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from ..core.events import Event, EventType
+from .advice import Say, wait
+from .paint import Drawn, advised, emit, err, glyph
+from .story import Call, Stand, Story
+from .tree import came_of
+from .words import clock, due, duration, plural, printable, short_key, shorten
+
+UNDER_WAY_MAX = 6
+"""Calls under way that a terminal shows at once."""
+
+
+class Progress:
+    """Follows one run on stderr. Lines stay; on a terminal, what is under way stands below them and moves."""
+
+    def __init__(self, run: str, say: Say, memo_seq: int = 0, *, console: Console | None = None, quiet: bool = False):
+        self.run, self.story, self._say, self._quiet = run, Story(memo_seq), say, quiet
+        self.console = console or err()
+        self._told: set[str] = set()
+        self._first: dict[str, float] = {}
+        """When a call that is not in the journal yet was first seen."""
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal and not self._quiet:
+            self._live = Live(console=self.console, transient=True, refresh_per_second=10)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.update(Text(""))
+            self._live.stop()
+            self._live = None
+
+    def skip(self, events: Iterable[Event]) -> None:
+        """Take in what happened before, without a word."""
+        for event in events:
+            self.story.add(event)
+
+    def tell(self, events: Iterable[Event]) -> None:
+        """Take in and print what has happened."""
+        for event in events:
+            self.story.add(event)
+            if not self._quiet:
+                emit(self.console, *self._lines(event))
+
+    def under_way(self, waits: Sequence[dict[str, Any]] | None = None) -> None:
+        """Draw anew what is open; `waits` is what a run in this process says itself."""
+        if self._live is not None:
+            self._live.update(self._table(waits))
+
+    def _lines(self, event: Event) -> list[Drawn]:
+        call = self.story.calls.get(event.key or "")
+        match event.type:
+            case EventType.STEP_COMPLETED | EventType.STEP_FAILED | EventType.CHILD_ENDED if call is not None:
+                return [self._line(event, call)]
+            case EventType.ATTEMPT_FAILED | EventType.CHILD_STARTED | EventType.CHILD_DETACHED if call is not None:
+                return [self._line(event, call)]
+            case EventType.STEP_CANCELLED if call is not None and call.kind != "timer":
+                return [self._line(event, call)]
+            case EventType.TIMER_SET if call is not None and call.why == "sleep":
+                return [self._line(event, call)]
+            case EventType.SIGNAL_RECEIVED:
+                return [self._line(event, self.story.calls[f"{event.key}@{event.seq}"])]
+            case EventType.RUN_PARKED:
+                return self._waiting(event.at)
+            case EventType.RUN_STARTED if self.story.starts > 1:
+                return [self._plain(event, f"goes on after {plural(event.seq - 1, 'event')}")]
+            case EventType.RUN_PAUSED:
+                return [self._plain(event, f"paused by {printable(self.story.paused_by)}")]
+            case EventType.RUN_CANCELLING:
+                by = f" ({printable(self.story.cancelled_by)})" if self.story.cancelled_by else ""
+                return [self._plain(event, f"is being cancelled{by}")]
+            case _:
+                return []
+
+    def _plain(self, event: Event, said: str) -> Text:
+        return Text(f"{clock(event.at, event.at)}  ", "dim").append(f"· {said}", "dim")
+
+    def _line(self, event: Event, call: Call) -> Text:
+        line = Text(f"{clock(event.at, event.at)}  ", "dim", no_wrap=True, overflow="ellipsis")
+        line.append_text(glyph(call.stand)).append(" ")
+        name = f"signal {call.key}" if call.kind == "signal" else shorten(short_key(call.key), 60)
+        line.append(printable(name))
+        if call.stand is Stand.DONE and call.kind == "step" and call.began is not None and call.ended is not None:
+            line.append(f"  {duration(call.ended - call.began)}", "dim")
+        if event.type == EventType.ATTEMPT_FAILED:
+            line.append(f"  attempt {event.attempt or 1}", "dim")
+        return line.append("  ").append_text(came_of(call, event.at))
+
+    def _waiting(self, at: float) -> list[Drawn]:
+        drawn: list[Drawn] = []
+        for one in self.story.waits:
+            if "signal" in one and str(one.get("key")) not in self._told:
+                self._told.add(str(one.get("key")))
+                drawn += advised([wait(one, self.run, at, self._say)])
+        return drawn
+
+    def _table(self, waits: Sequence[dict[str, Any]] | None) -> Group:
+        now = time.time()
+        rows = self._open(now, waits)
+        table = Table.grid(padding=(0, 1))
+        table.add_column(width=8)
+        table.add_column(width=1)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        for sign, text in rows[:UNDER_WAY_MAX]:
+            table.add_row("", sign, text)
+        more = len(rows) - UNDER_WAY_MAX
+        done = Text(f"          {plural(self.story.done, 'call')} done", "dim")
+        if more > 0:
+            done.append(f", {more} more under way", "dim")
+        return Group(table, done)
+
+    def _open(self, now: float, waits: Sequence[dict[str, Any]] | None) -> list[tuple[Any, Text]]:
+        spinner = Spinner("dots", style="cyan")
+        spinner.start_time = 0.0
+        rows: list[tuple[Any, Text]] = []
+        seen: set[str] = set()
+        for call in self.story.calls.values():
+            if call.open:
+                seen.add(call.key)
+                rows.append((spinner if call.stand is Stand.RUNNING else glyph(call.stand), self._open_line(call, now)))
+        for one in self.story.waits if waits is None else waits:
+            key = str(one.get("key", ""))
+            if key in seen:
+                continue
+            began = self._first.setdefault(key, now)
+            if "signal" in one:
+                rows.append((glyph("waiting"), Text(f"signal {printable(str(one['signal']))}")))
+            elif "step" in one:
+                text = Text(shorten(short_key(key), 60)).append(f"  {duration(now - began)}", "dim")
+                rows.append((spinner, text))
+        return rows
+
+    def _open_line(self, call: Call, now: float) -> Text:
+        text = Text(printable(shorten(short_key(call.key), 60)))
+        if call.due_at is not None:
+            return text.append(f"  {due(call.due_at, now)}", "yellow")
+        began = call.began if call.began is not None else now
+        return text.append(f"  {duration(now - began)}", "dim")

@@ -1,0 +1,73 @@
+"""`segue show`: one run, or one of its calls."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from ..errors import InputError
+from . import keys
+from .advice import Say, Standing, advise
+from .exits import Exit
+from .paint import emit, out
+from .shelf import parsed, reading, standing_of, summary
+from .story import Call
+from .tree import one_call, shown
+from .words import command_of
+
+
+def show(db: str, run: str, key: str | None, full: bool, as_json: bool, default_db: str) -> Exit:
+    """Draw one run, or one of its calls."""
+    with reading(db) as reader:
+        standing = standing_of(reader, reader.get(run))
+    now, say = time.time(), command_of(db, default_db)
+    if key is not None:
+        found = keys.resolve(key, standing.story.calls, what="call", run=run)
+        if found is None:
+            raise InputError(f"the run has no call {key!r}", run=run, remedy=f"list its keys: {say('show', run)}")
+        call = standing.story.calls[found]
+        if as_json:
+            print(json.dumps(call_json(call), ensure_ascii=False, indent=2))
+        else:
+            emit(out(), *one_call(call, now))
+        return Exit.DONE
+    if as_json:
+        print(json.dumps(run_json(standing, now, say), ensure_ascii=False, indent=2))
+    else:
+        emit(out(), *shown(standing, now, say, full=full))
+    return Exit.DONE
+
+
+def run_json(standing: Standing, now: float, say: Say) -> dict[str, Any]:
+    """A run with its calls, as JSON."""
+    story = standing.story
+    end = story.end
+    fault = story.fault
+    return {
+        **summary(standing),
+        "process": int(standing.pid) if standing.owned and standing.pid.isdecimal() else None,
+        "input": parsed(story.args),
+        "result": parsed(end.value) if end is not None else None,
+        "error": None if fault is None else fault.body(),
+        "ended_at": None if end is None else end.at,
+        "starts": story.starts,
+        "events": story.last_seq,
+        "fork_of": story.fork_of,
+        "kept": standing.row.memo_seq,
+        "orphaned": story.orphans,
+        "calls": [call_json(c) for c in story.calls.values()],
+        "todo": [{"says": a.says, "do": [c for c, _ in a.do]} for a in advise(standing, now, say)],
+    }
+
+
+def call_json(call: Call) -> dict[str, Any]:
+    """One call as JSON."""
+    body = {
+        "key": call.key, "kind": call.kind, "state": call.stand, "began": call.began, "ended": call.ended,
+        "attempts": call.attempts, "args": parsed(call.args), "value": parsed(call.value), "due_at": call.due_at,
+        "child": call.child, "notes": call.notes, "kept": call.kept,
+        "error": None if call.fault is None else call.fault.body(),
+        "failed_attempts": [{"attempt": n, **f.body()} for n, f in call.failures],
+    }  # fmt: skip
+    return {k: v for k, v in body.items() if v is not None and v != []}

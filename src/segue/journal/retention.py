@@ -1,0 +1,232 @@
+"""Collects runs that ended long ago: their events, inbox and payloads. A tombstone keeps each id from running twice.
+
+A run goes in one small transaction, and its remains in many: `tombstones.remains` is its number until nothing is left
+of it, so that a collection that was interrupted is ended by the next one. A payload's file is deleted after the commit
+that deletes its row, inside of a transaction: no writer can begin to use it in between.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from ..core.lifecycle import ENDED
+from .blobs import DRAFT
+
+T = TypeVar("T")
+Ask = Callable[[Callable[[sqlite3.Connection], T]], Awaitable[T]]
+
+_PAGE = 200
+"""Rows that one transaction deletes."""
+_RUNS = 20
+"""Runs that one transaction collects."""
+_DRAFT_OLD_S = 3600.0
+_ENDED = ", ".join(f"'{s}'" for s in sorted(ENDED))
+_KEPT = f"""
+select case
+    when (select max(no) from runs) = r.no then 'newest run'
+    when (select run from events order by pos desc limit 1) = r.no then 'newest event'
+    when exists (select 1 from runs c where c.parent = r.id and c.state not in ({_ENDED})) then 'open child'
+    when exists (select 1 from runs p where p.id = r.parent and p.state not in ({_ENDED})) then 'open parent'
+    else '' end, id, state, updated_at
+from runs r where no = ? and state in ({_ENDED}) and updated_at < ?"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collected:
+    """What a collection has deleted, or with `dry_run` would delete. `payload_bytes` are those before compression.
+
+    `kept` counts the runs that are old enough but stay, by why: a fork uses their events, a child or the parent is
+    open, or they are the newest run or hold the newest event (numbers are never given twice).
+    """
+
+    dry_run: bool
+    runs: tuple[str, ...]
+    events: int
+    payloads: int
+    payload_bytes: int
+    files: int
+    kept: dict[str, int]
+
+
+class _Page(NamedTuple):
+    """What came of one page of runs. Functions that `ask` runs may run twice: they answer, and keep nothing."""
+
+    collected: list[tuple[int, str, str, float]]
+    kept: list[str]
+
+
+class _Remains(NamedTuple):
+    """What one transaction has deleted of the remains of a run. `payloads` are their sizes and files."""
+
+    events: int
+    payloads: list[tuple[int, str | None]]
+
+
+class Retention:
+    """One collection of runs that ended before a time, in seconds since the epoch.
+
+    `ask` runs a function in a transaction of its own; between two of them everybody else may write.
+    """
+
+    def __init__(self, ask: Ask[Any], reader: sqlite3.Connection, folder: Path | None):
+        self._ask, self._reader, self._folder = ask, reader, folder
+        self._runs: list[str] = []
+        self._kept: Counter[str] = Counter()
+        self._events = 0
+        self._payloads: list[tuple[int, str | None]] = []
+
+    async def collect(self, before: float, *, dry_run: bool = False) -> Collected:
+        """Newest first, so that a fork goes before the run that it pins."""
+        if not dry_run:
+            await self._bury_remains()
+        gone: set[int] = set()
+        numbers = self._older(1 << 62, before)
+        while numbers:
+            if dry_run:
+                page = _fit(self._reader, numbers, before, gone)
+                self._look(page)
+            else:
+                page = await self._ask(lambda c, numbers=numbers: _delete(c, numbers, before))
+                await self._bury_remains()
+            gone.update(no for no, *_ in page.collected)
+            self._runs += [id_ for _, id_, _, _ in page.collected]
+            self._kept.update(page.kept)
+            numbers = self._older(numbers[-1], before)
+        if not dry_run:
+            await self._sweep()
+        return Collected(
+            dry_run=dry_run, runs=tuple(self._runs), events=self._events, payloads=len(self._payloads),
+            payload_bytes=sum(size for size, _ in self._payloads),
+            files=sum(file is not None for _, file in self._payloads), kept=dict(self._kept),
+        )  # fmt: skip
+
+    def _older(self, below: int, before: float) -> list[int]:
+        rows = self._reader.execute(
+            f"select no from runs where no < ? and state in ({_ENDED}) and updated_at < ? order by no desc limit ?",
+            (below, before, _RUNS),
+        )
+        return [no for (no,) in rows]
+
+    def _look(self, page: _Page) -> None:
+        for no, *_ in page.collected:
+            self._events += self._reader.execute("select count(*) from events where run = ?", (no,)).fetchone()[0]
+            self._payloads += self._reader.execute(
+                "select b.size, b.file from refs r join blobs b on b.hash = r.hash where r.run = ?"
+                " and not exists (select 1 from refs o where o.hash = r.hash and o.run <> r.run)",
+                (no,),
+            ).fetchall()
+
+    async def _bury_remains(self) -> None:
+        """What the collected runs have left, also those of a collection that was interrupted."""
+        while True:
+            remains: _Remains | None = await self._ask(_bury)
+            if remains is None:
+                return
+            self._events += remains.events
+            self._payloads += remains.payloads
+            await self._unlink([file for _, file in remains.payloads if file is not None])
+
+    async def _sweep(self) -> None:
+        """Delete files that no row names: of commits that never came, of a collection that was interrupted."""
+        if self._folder is None or not self._folder.is_dir():
+            return
+        files = [p for p in self._folder.iterdir() if p.is_file()]
+        old = time.time() - _DRAFT_OLD_S
+        for draft in (p for p in files if p.suffix == DRAFT):
+            with suppress(OSError):
+                if draft.stat().st_mtime < old:
+                    draft.unlink()
+        names = [p.name for p in files if not p.suffix]
+        for at in range(0, len(names), _PAGE):
+            await self._unlink(names[at : at + _PAGE])
+
+    async def _unlink(self, names: list[str]) -> None:
+        folder = self._folder
+        if names and folder is not None:
+            await self._ask(lambda c: _unlink_unused(c, folder, names))
+
+
+def _fit(connection: sqlite3.Connection, numbers: list[int], before: float, gone: set[int]) -> _Page:
+    """Those of a page that may go; `gone` are those that a dry run takes for collected."""
+    page, gone = _Page([], []), set(gone)
+    for no in numbers:
+        row = connection.execute(_KEPT, (no, before)).fetchone()
+        if row is None:
+            continue
+        forks = {f for (f,) in connection.execute("select no from runs where memo_run = ?", (no,))}
+        why = "fork" if forks - gone else row[0]
+        if why:
+            page.kept.append(why)
+        else:
+            gone.add(no)
+            page.collected.append((no, *row[1:]))
+    return page
+
+
+def _delete(connection: sqlite3.Connection, numbers: list[int], before: float) -> _Page:
+    """Atomic: before it a run is there with all that it needs, after it only its tombstone is."""
+    page = _fit(connection, numbers, before, set())
+    for no, id_, state, ended_at in page.collected:
+        connection.execute(
+            "insert or replace into tombstones (id, state, ended_at, remains) values (?, ?, ?, ?)",
+            (id_, state, ended_at, no),
+        )
+        connection.execute("delete from runs where no = ?", (no,))
+    return page
+
+
+def _bury(connection: sqlite3.Connection) -> _Remains | None:
+    """Delete one page of the remains of one run; None when there are none."""
+    row = connection.execute("select remains, id from tombstones where remains is not null limit 1").fetchone()
+    if row is None:
+        return None
+    no, id_ = row
+    events = _delete_page(connection, "events", "pos", no, _PAGE)
+    left = _PAGE - events
+    left -= _delete_page(connection, "inbox", "no", id_, left)
+    refs = connection.execute("select hash from refs where run = ? limit ?", (no, left)).fetchall()
+    payloads: list[tuple[int, str | None]] = []
+    for (digest,) in refs:
+        connection.execute("delete from refs where run = ? and hash = ?", (no, digest))
+        payloads += _release(connection, digest)
+    if len(refs) < left:
+        connection.execute("update tombstones set remains = null where id = ?", (id_,))
+    return _Remains(events, payloads)
+
+
+def _delete_page(connection: sqlite3.Connection, table: str, column: str, run: int | str, limit: int) -> int:
+    some = f"select {column} from {table} where run = ? limit ?"
+    return connection.execute(f"delete from {table} where {column} in ({some})", (run, limit)).rowcount
+
+
+def _release(connection: sqlite3.Connection, digest: bytes) -> list[tuple[int, str | None]]:
+    """Delete a payload that nobody refers to any more: its size and file, or nothing."""
+    if connection.execute("select 1 from refs where hash = ? limit 1", (digest,)).fetchone() is not None:
+        return []
+    rows = connection.execute("select size, file from blobs where hash = ?", (digest,)).fetchall()
+    connection.execute("delete from blobs where hash = ?", (digest,))
+    return rows
+
+
+def _unlink_unused(connection: sqlite3.Connection, folder: Path, names: list[str]) -> None:
+    """Delete files, unless somebody has stored the same payload again."""
+    for name in names:
+        if (
+            connection.execute("select 1 from blobs where hash = ? and file = ?", (_hash(name), name)).fetchone()
+            is None
+        ):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _hash(name: str) -> bytes:
+    try:
+        return bytes.fromhex(name)
+    except ValueError:
+        return b""
