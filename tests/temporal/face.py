@@ -15,7 +15,7 @@ from segue import Flow
 from segue.core.codec import codec, roundtrip
 from segue.core.faults import rebuild
 
-from .attempt import attempt, raw
+from .attempt import HEARTBEAT_S, attempt, raw
 from .far_side import FlowRun, fault_of
 
 Handle = WorkflowHandle[Any, RawValue]
@@ -26,7 +26,8 @@ def worker(client: Client, queue: str, **options: Any) -> Worker:
     return Worker(
         client, task_queue=queue, workflows=[FlowRun], activities=[attempt],
         workflow_runner=UnsandboxedWorkflowRunner(),  # the flow's own loop refuses what is not durable
-        sticky_queue_schedule_to_start_timeout=timedelta(seconds=0.5), **options,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=0.5),
+        max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_S), **options,
     )  # fmt: skip
 
 

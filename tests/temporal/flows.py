@@ -156,9 +156,9 @@ MARKS = "SEGUE_TEST_MARKS"
 """The environment variable that names the folder in which steps leave a mark of each attempt."""
 
 
-def marks(name: str) -> list[str]:
-    """Who has made this step, an attempt a line."""
-    return sorted(p.name for p in Path(os.environ[MARKS]).glob(f"{name}.*"))
+def marks(name: str) -> dict[int, str]:
+    """Which process has made this step, and what came of it."""
+    return {int(p.suffix[1:]): p.read_text() for p in Path(os.environ[MARKS]).glob(f"{name}.*")}
 
 
 @step
@@ -179,10 +179,10 @@ async def slow(name: str) -> str:
 
 
 @flow
-async def relay() -> list[str]:
-    seen = await gather(*(nonce(f"fan{i}") for i in range(4)), limit=2)
-    seen += [str(uuid()), str(random())]
-    seen += await gather(slow("slow"), nonce("beside"))
+async def relay() -> dict[str, str]:
+    names = ["fan0", "fan1", "fan2", "fan3"]
+    seen = dict(zip(names, await gather(*(nonce(name) for name in names), limit=2), strict=True))
+    seen["chance"] = await shout(f"{uuid()} {random()}")  # a replay that draws otherwise asks for another step
+    seen["slow"], seen["beside"] = await gather(slow("slow"), nonce("beside"))
     await sleep(0.05)
-    seen += [await wait_for("go"), await nonce("last")]
-    return seen
+    return {**seen, "said": await wait_for("go"), "last": await nonce("last")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ pytest.importorskip("temporalio", reason="the extra `temporal` is not installed"
 
 from segue import Flow
 from segue.core.events import EventType
+from segue.runtime.loop import FlowLoop
 from tests.temporal import face, flows
 from tests.temporal.runtimes import Line, Ran, Talk, Told, embedded, nothing, on_temporal, replayed, sees, served
 
@@ -45,11 +47,24 @@ def keys(ran: Ran, type_: EventType) -> list[str | None]:
 
 
 @pytest.mark.parametrize("cached", [1000, 0], ids=["a worker with memory", "every task begins with a replay"])
-async def test_gather_with_a_limit(temporal: str, tmp_path: Path, cached: int) -> None:
-    ran = await both(temporal, tmp_path, flows.fan, 7, ordered=False, max_cached_workflows=cached)
-    assert ran.end == ([0, 1, 4, 9, 16, 25, 36, 4], ["A ß", "B ß"])
-    assert len(set(keys(ran, EventType.STEP_COMPLETED))) == 10
-    assert (flows.peak["fan-embedded"], flows.peak["fan-temporal"]) == (3, 3)
+async def test_gather_with_a_limit(temporal: str, tmp_path: Path, cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside: list[asyncio.Task[Any] | None] = []
+    drain = FlowLoop.drain
+
+    def watched(loop: FlowLoop) -> None:
+        inside.append(asyncio.current_task())
+        drain(loop)
+
+    monkeypatch.setattr(FlowLoop, "drain", watched)
+    there = await on_temporal(temporal, flows.fan, 7, id=f"fan-{cached}", max_cached_workflows=cached)
+    monkeypatch.undo()
+    here = await embedded(tmp_path, flows.fan, 7, id="fan-here")
+    assert here.end == there.end == ([0, 1, 4, 9, 16, 25, 36, 4], ["A ß", "B ß"])
+    assert sorted(there.journal) == sorted(here.journal)
+    assert len(set(keys(here, EventType.STEP_COMPLETED))) == 10
+    assert flows.peak["fan-here"] == flows.peak[f"fan-{cached}"] == 3
+    assert len(inside) > 10
+    assert set(inside) == {None}  # Python 3.14 would refuse to step the flow's tasks
 
 
 async def test_signals_before_and_after_the_wait(temporal: str, tmp_path: Path) -> None:
@@ -62,7 +77,7 @@ async def test_signals_before_and_after_the_wait(temporal: str, tmp_path: Path) 
         await run.signal("late", {"yes": False, "by": "bob"})
 
     ran = await both(temporal, tmp_path, flows.signals, talk=talk)
-    assert ran.end == [flows.Answer(yes=True, by="ann"), "ANN ß", "bob", "the second one is kept"]
+    assert ran.end == [{"yes": True, "by": "ann"}, "ANN ß", "bob", "the second one is kept"]
     assert len(keys(ran, EventType.SIGNAL_REJECTED)) == 1
 
 

@@ -1,36 +1,34 @@
-"""`segue run`, `resume` and `fork`: carries runs out in this process, until they end or this process is told to stop."""
+"""Carries a run out in this process, and tells what it does, until it ends or this process is told to stop."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, redirect_stdout
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.text import Text
 
 from ..core.lifecycle import ENDED, RunState
-from ..errors import InputError, RunStuck, SegueError, UnknownFlow
+from ..errors import SegueError
 from ..journal import RunRow
 from ..runtime import registry
 from ..runtime.engine import Engine
 from ..runtime.flow import Flow
 from ..runtime.run import Run
-from . import inputs
-from .advice import Say, Standing, advise
+from .advice import Say, advise
 from .exits import OF_STATE, Exit
 from .faults import ImportFailed, trace_of
 from .paint import Copyable, advised, emit, out, tell
 from .progress import Progress
-from .shelf import path_of, reading, standing_of
-from .tree import failed, state_of
-from .words import command_of, duration, plural, pretty, printable
+from .shelf import path_of, reading, standing_of, summary
+from .tree import failed
+from .words import command_of, pretty, printable
 
 POLL_S = 0.1
 LINGER_S = 0.5
@@ -96,40 +94,27 @@ def load(name: str, origin: str | None = None) -> Flow[..., Any]:
         ) from error
 
 
-def run(how: Carrying, target: str, given: str | None, id: str | None) -> Exit:
-    """Start a flow, or go on with the run of this id, and wait for its end."""
-
-    async def make(engine: Engine) -> Run[Any]:
-        return await engine.start(flow, id=id, **values)
-
-    with redirect_stdout(sys.stderr):
-        flow = load(target)
-        values = {} if given is None else inputs.arguments(flow, inputs.read_json(given, "--input"))
-        code, row = asyncio.run(_carry(how, make))
-    return finished(how, code, row)
-
-
 def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
-    """Print what a run came to: its result on stdout, everything else on stderr."""
+    """Print what a run came to: its result on stdout, everything else on stderr. `code` is for one that is open."""
     with reading(how.db) as reader:
-        row = reader.get(row.no)
-        standing = standing_of(reader, row)
-    end, say = standing.story.end, how.say
-    if row.state == RunState.COMPLETED and end is not None:
-        _print_result(end.value or b"null", how.as_json)
-        return Exit.DONE
-    fault = standing.story.fault
-    if fault is not None:
+        standing = standing_of(reader, reader.get(row.no))
+    row, story, say = standing.row, standing.story, how.say
+    if row.state == RunState.COMPLETED and story.end is not None:
+        _print_result(story.end.value or b"null", how.as_json)
+    elif how.as_json:
+        print(json.dumps(summary(standing), ensure_ascii=False), file=sys.stderr)
+    elif story.fault is not None:
+        fault = story.fault
         tell(*failed(fault.error, fault.message, trace_of(fault)), Copyable(say("show", row.id), "to look at it"))
     elif row.state == RunState.CANCELLED:
-        by = f": {printable(standing.story.cancelled_by)}" if standing.story.cancelled_by else ""
+        by = f": {printable(story.cancelled_by)}" if story.cancelled_by else ""
         tell(Text(f"– {printable(row.id)} was cancelled{by}", "yellow"))
-    elif row.state == RunState.STUCK:
+    elif row.state == RunState.STUCK or code is Exit.WAITS:
         tell(*advised(advise(standing, time.time(), say)))
-    elif code in (Exit.SUSPENDED, Exit.TERMINATED):
-        tell(Text(f"‖ {printable(row.id)} is suspended; nothing is lost.", "yellow"), Copyable(say("resume", row.id)))
+    elif standing.owned:
+        tell(Text(f"{printable(row.id)} goes on in process {standing.pid}.", "dim"), Copyable(say("watch", row.id)))
     else:
-        tell(*advised(advise(standing, time.time(), say)))
+        tell(Text(f"‖ {printable(row.id)} is suspended; nothing is lost.", "yellow"), Copyable(say("resume", row.id)))
     return OF_STATE.get(row.state, code)
 
 
@@ -140,7 +125,7 @@ def _print_result(data: bytes, as_json: bool) -> None:
         emit(out(), Text(pretty(data)))
 
 
-async def _carry(
+async def carry(
     how: Carrying, make: Callable[[Engine], Awaitable[Run[Any]]], *, patience_s: float | None = None
 ) -> tuple[Exit, RunRow]:
     """Carry one run out. With `patience_s` stop when nothing of it will move by itself within that time."""

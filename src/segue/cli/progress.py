@@ -47,6 +47,11 @@ class Progress:
             self._live.stop()
             self._live = None
 
+    def open(self, flow: str) -> None:
+        """Say which run this is about."""
+        if not self._quiet:
+            emit(self.console, Text(printable(self.run), "bold").append(f"  {printable(flow)}", "dim"))
+
     def skip(self, events: Iterable[Event]) -> None:
         """Take in what happened before, without a word."""
         for event in events:

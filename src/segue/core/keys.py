@@ -7,6 +7,9 @@ equal calls in one scope, in the order in which they are made.
 from __future__ import annotations
 
 
+_QUOTES = str.maketrans({c: f"%{ord(c):02X}" for c in "%[]/"})
+
+
 class Scope:
     """A naming scope: the run itself, a branch of a `gather`, an ask, an agent.
 
@@ -20,7 +23,7 @@ class Scope:
         self._counts: dict[str, int] = {}
 
     def key(self, name: str, ident: str | None = None) -> str:
-        """The key of the next call of `name` with this identity."""
+        """The key of the next call of `name` with this identity: a fingerprint, or a user's text that was quoted."""
         base = f"{self.path}{name}" if ident is None else f"{self.path}{name}[{ident}]"
         k = self._counts[base] = self._counts.get(base, 0) + 1
         return f"{base}#{k}"
@@ -30,10 +33,15 @@ class Scope:
         return Scope(f"{self.path}{segment}/")
 
 
+def quoted(text: str) -> str:
+    """A user's text as an identity or a branch: its `%`, `[`, `]` and `/` are percent-encoded, so that no two keys collide."""
+    return text.translate(_QUOTES)
+
+
 def family(key: str) -> str:
     """The key without identity and count: `a/fetch[1f…]#2` is of the family `a/fetch`."""
     if key.endswith("]", 0, key.rfind("#")):
-        return key[: _opening(key)]
+        return key[: key.rfind("[")]
     return key[: key.rfind("#")]
 
 

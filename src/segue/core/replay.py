@@ -41,6 +41,8 @@ class Memory:
     children: dict[str, str] = field(default_factory=dict[str, str])
     recorded: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     paused: bool = False
+    edited: bool = False
+    """Whether it is a fork with another input: its calls may differ from the recorded ones."""
     args: bytes = b"{}"
     seeds: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     """From which `seq` on which seed gives the run's random values: a fork keeps its parent's up to its own."""
@@ -107,6 +109,7 @@ class Memory:
                 self.revisions.add(loads(event.body).get("revision", ""))
             case EventType.RUN_ACCEPTED | EventType.RUN_FORKED:
                 self.args = event.args or b"{}"
+                self.edited = self.edited or bool(loads(event.body).get("edited"))
                 self.seeds.append((event.seq, loads(event.body).get("seed", "")))
                 self.idle_starts = 0
             case EventType.RUN_PARKED | EventType.RUN_STUCK:

@@ -35,8 +35,8 @@ class Drive:
     """
 
     def __init__(self, run: str, seeds: Sequence[tuple[int, str]] = (), *, strict: bool = True):
-        self.run, self.strict = run, strict
-        self._seeds = seeds
+        self.run = run
+        self.prepare(seeds, strict=strict)
         self.loop = FlowLoop(run, self._time)
         self.scope = FlowScope(self)
         self.seen, self.now = 0, 0.0
@@ -58,6 +58,10 @@ class Drive:
         self._unwinding: BaseException | None = None
 
     # the far side's face
+
+    def prepare(self, seeds: Sequence[tuple[int, str]], *, strict: bool) -> None:
+        """What the journal says before the flow begins: its seeds, and whether the code is the same."""
+        self._seeds, self.strict = seeds, strict
 
     def begin(self, body: Callable[[], Awaitable[Any]], at: float) -> None:
         """Make the flow's task. Nothing runs before `replay` or the first `deliver`."""
@@ -124,6 +128,7 @@ class Drive:
     def suspend(self) -> None:
         """Unwind the coroutine. Whatever it returns, raises or calls meanwhile is discarded."""
         self._unwind(Suspended())
+        self._root = None  # its traceback holds the flow's frames, and they its locals
 
     def fail(self, error: Exception) -> None:
         """Raise an error at the flow's await."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
+from ..core.keys import quoted
 from ..errors import InputError
 from .scope import FlowScope, enter, here
 
@@ -37,7 +38,7 @@ async def map(  # noqa: A001  the field's term
     """`gather` over `function(item)`. `key(item)` names the branch, instead of its index, so that items may move."""
     if not callable(function):
         raise InputError(f"segue.map: {function!r} is not callable", remedy="pass a step, a flow or an async function")
-    pairs = [(str(i) if key is None else key(item), item) for i, item in enumerate(items)]
+    pairs = [(str(i) if key is None else quoted(key(item)), item) for i, item in enumerate(items)]
     names = [n for n, _ in pairs]
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
@@ -72,13 +73,13 @@ def _tasks(name: str, branches: list[tuple[str, Awaitable[T]]], limit: int | Non
                 branch.close()
         raise InputError(f"segue.{name}(limit={limit}): at least 1", remedy="leave limit out for no limit")
     scope, gate = here(), None if limit is None else asyncio.Semaphore(limit)
-    base = scope.child(scope.key(name)) if isinstance(scope, FlowScope) else None
+    base = scope.key(name) if isinstance(scope, FlowScope) else None
     loop = asyncio.get_running_loop()
     tasks: list[asyncio.Task[T]] = []
     for segment, branch in branches:
         context = contextvars.copy_context()
-        if base is not None:
-            context.run(enter, FlowScope(base.drive, f"{base.path[:-1]}/{segment}/"))
+        if isinstance(scope, FlowScope):
+            context.run(enter, FlowScope(scope.drive, f"{base}/{segment}/"))
         tasks.append(loop.create_task(_branch(branch, gate), context=context))
     return tasks
 

@@ -10,6 +10,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from ..core.codec import fingerprint
 from ..core.commands import StartChild
 from ..core.events import EventType
+from ..core.keys import quoted
 from ..errors import DefinitionError
 from .registry import module_of, register, revision_of
 from .scope import FlowScope, here
@@ -68,7 +69,7 @@ class Flow(Generic[P, R]):
     ) -> StartChild:
         """The command that starts this flow as a child."""
         data, _ = self.signature.bind(args, kwargs, self.short)
-        key = scope.key(self.short, id or fingerprint(data))
+        key = scope.key(self.short, quoted(id) if id else fingerprint(data))
         return StartChild(key, scope.drive.seen, self, data, id, detached)
 
     def body(self, values: dict[str, Any]) -> Callable[[], Awaitable[R]]:

@@ -78,6 +78,8 @@ class Run(Generic[R]):
                     return self._ended(self._engine.journal.end(row))
                 if row.state == RunState.STUCK and not self._engine.journal.items_of(self._no):
                     raise _stuck(row)
+                if self._no in self._engine.host.damaged:
+                    raise self._engine.host.damaged[self._no]
             end = await self._engine.host.watch(self._no)
             if end is not None:
                 return self._ended(end)

@@ -13,6 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from ..core.codec import Upcast, fingerprint
 from ..core.commands import Effect, RunStep, StepOptions
 from ..core.events import EventType
+from ..core.keys import quoted
 from ..core.recovery import ONCE, Recovery, Retry
 from ..errors import DefinitionError
 from .inline import inline
@@ -58,7 +59,7 @@ class Step(Generic[P, R]):
         if not isinstance(scope, FlowScope):
             return await inline(self.function, self.options, scope, args, kwargs)
         data, values = self.signature.bind(args, kwargs, self.name)
-        key = scope.key(self.name, fingerprint(data) if self.key is None else self.key)
+        key = scope.key(self.name, fingerprint(data) if self.key is None else quoted(self.key))
         drive, signature = scope.drive, self.signature
         future = drive.request(
             RunStep(key, drive.seen, self.options, self.function, signature.result, data, values, signature.codecs)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast, overload
 from ..core.codec import codec
 from ..core.commands import Timer, Wait
 from ..core.events import Event, EventType
+from ..core.keys import quoted
 from ..errors import InputError
 from .scope import FlowScope, in_flow
 
@@ -84,7 +85,7 @@ async def wait_for(name: str, *, returns: Any = Any, timeout_s: Seconds | None =
 async def _signal(scope: FlowScope, name: str, returns: Any) -> Any:
     drive, of = scope.drive, codec(returns)
     while True:
-        event = await drive.outcome(Wait(scope.key("wait", name), drive.seen, name))
+        event = await drive.outcome(Wait(scope.key("wait", quoted(name)), drive.seen, name))
         try:
             return of.decode(event.value or b"null")
         except ValueError as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.codec import decode_arguments, dumps, loads, roundtrip
 from ...core.commands import Cancel, Command, Record, RunStep, StartChild, Timer, Wait
 from ...core.events import DELIVERED, Event, EventType
-from ...core.faults import classify
+from ...core.faults import classify, own_frames
 from ...core.lifecycle import RunState, StuckReason
 from ...core.recovery import Attempt
 from ...core.replay import Memory
@@ -33,7 +33,7 @@ class Execution:
         self.host, self.row, self.flow = host, row, flow
         self.seq, self.at = seq, 0.0
         self.paused = row.paused
-        self.closed = False
+        self.begun = self.closed = False
         self.memory = Memory()
         self.drive = Drive(row.id)
         self.steps: dict[str, asyncio.Task[None]] = {}
@@ -56,6 +56,8 @@ class Execution:
     def begin(self, args: bytes | None = None) -> None:
         """Replay the journal and go on from its end. `args` is the input of a run that has no past."""
         row = self.row
+        if self.closed:
+            return
         if args is not None:
             memory = Memory(args=args, seeds=[(1, row.seed)], last_seq=self.seq, first_at=row.created_at, last_at=row.created_at)
         else:
@@ -65,8 +67,8 @@ class Execution:
                 return self.set_aside(Undecodable(error.message, run=row.id, remedy=error.remedy))
         self.memory = memory
         self.at, self.paused = memory.last_at, memory.paused
-        strict = memory.revisions <= {self.flow.revision} and not self.row.replaced
-        self.drive = Drive(self.row.id, memory.seeds, strict=strict)
+        same_code = memory.revisions <= {self.flow.revision} and row.version == self.flow.version
+        self.drive.prepare(memory.seeds, strict=same_code and not memory.edited and not row.replaced)
         if memory.idle_starts > self.host.crash_limit:
             return self.set_aside(self._crash_loop(memory.idle_starts))
         try:
@@ -74,9 +76,9 @@ class Execution:
         except RunStuck as error:
             return self.set_aside(error)
         self.drive.begin(self.flow.body(values), memory.first_at)
+        self.begun = True
         self._guarded(partial(self.drive.replay, memory))
-        if args is None:
-            self.host.receive_items(self)
+        self.host.scan_soon() if args is not None else self.host.receive_items(self)
         self._replayed = True
         self.settle()
 
@@ -315,8 +317,8 @@ class Execution:
     # the inbox
 
     def receive(self, item: Item) -> None:
-        """Turn an inbox item into an event. Each item is taken once."""
-        if item.no not in self.taken and not self.closed:
+        """Turn an inbox item into an event. Each item is taken once, and none before the journal was read."""
+        if item.no not in self.taken and self.begun and not self.closed:
             self.taken.add(item.no)
             inbox.receive(self, item)
 
@@ -411,7 +413,7 @@ class Execution:
         except BaseException as error:  # noqa: BLE001  whatever the flow raised is its end
             if isinstance(error, SegueError):
                 error.run = error.run or self.row.id
-            self.host.errors[self.row.no] = error
+            self.host.errors[self.row.no] = error.with_traceback(own_frames(error))
             fault = classify(error)
         else:
             return EventType.RUN_COMPLETED, RunState.COMPLETED, value, dumps(orphans) if orphans else None
@@ -420,7 +422,7 @@ class Execution:
     @property
     def resting(self) -> bool:
         """Whether all that the run waits for is durable."""
-        return not self._unwritten and not self.closed and len(self.steps) == len(self.backoffs)
+        return self.begun and not self._unwritten and not self.closed and len(self.steps) == len(self.backoffs)
 
     def _rest(self) -> None:
         if self.unknowns and not self.timers and not self.backoffs:

@@ -11,11 +11,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from ...core.events import Event
 from ...core.lifecycle import RunState
-from ...errors import StaleOwner
+from ...errors import CrashLoop, StaleOwner, StoreCorrupt, StoreError
 from ...journal import Item, Journal, RunRow
 from .. import registry
 from ..clock import Clock
@@ -55,6 +56,10 @@ class Host:
         self.threads = ThreadPoolExecutor(step_threads, thread_name_prefix="segue-step")
         self.executions: dict[int, Execution] = {}
         self.errors: dict[int, BaseException] = {}
+        self.damaged: dict[int, StoreCorrupt] = {}
+        """Runs whose rows cannot be written."""
+        self._complaint = ""
+        self._ticked = self.loop.time()
         self.recover = recover
         self._chance, self.pace_s = chance, pace_s
         self._capacity, self._resident, self._linger_s, self._tick_s = capacity, resident, linger_s, tick_s
@@ -115,7 +120,7 @@ class Host:
         if not self.recover:
             self._own.add(row.no)
         execution = self.executions[row.no] = Execution(self, row, seq, flow)
-        execution.begin(args)
+        self.loop.call_soon(execution.begin, args)  # never inside of a task: Python 3.14 does not let tasks nest
 
     def take_up(self, no: int) -> None:
         """Go on with a run that no living process has, whatever `recover` says, and with the children that it waits for."""
@@ -149,14 +154,30 @@ class Host:
     def _tick(self) -> None:
         self.scan_soon()
         if not self.journal.in_memory_only():
+            now = self.loop.time()
+            if now - self._ticked > 4 * self._tick_s:
+                self._let_go()
+            self._ticked = now
             for execution in self.executions.values():
                 execution.announce()
             self._ticker = self.loop.call_later(self._tick_s, self._tick)
 
     def _scan(self) -> None:
         self._scanning = False
-        if self._closed:
-            return
+        for look in (self._scan_inbox, self._scan_ready, self._check_watched):
+            try:
+                if not self._closed:
+                    look()
+            except StoreError as error:
+                self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        """Log it, once as long as it is the same."""
+        if str(error) != self._complaint:
+            self._complaint = str(error)
+            log.error("%s", error)
+
+    def _scan_inbox(self) -> None:
         woken: dict[int, bool] = {}
         for item, no, state, owner in self.journal.items():
             execution = self.executions.get(no)
@@ -167,12 +188,9 @@ class Host:
                     woken[no] = woken.get(no, False) or state == RunState.STUCK
         for no, stuck in woken.items():
             self._claim_soon(no, stuck=stuck)
-        if self.recover or self._own:
-            self._scan_ready()
-        self._check_watched()
 
     def _scan_ready(self) -> None:
-        if self.room <= 0:
+        if self.room <= 0 or not (self.recover or self._own):
             return
         room = self.room if self.recover else -1  # others' runs are passed over: they must not fill the answer
         now = self.clock.now()
@@ -193,7 +211,7 @@ class Host:
         return owner is not None and self.journal.alive(owner)
 
     def _claim_soon(self, no: int, *, stuck: bool = False, again: bool = False) -> None:
-        if no in self._claiming or no in self.executions:
+        if no in self._claiming or no in self.executions or no in self.damaged:
             return
         row = self.journal.find(no)
         if row is None or (self._taken(row.owner) and not again):
@@ -210,8 +228,12 @@ class Host:
         self._claiming.discard(no)
         if future.cancelled() or self._closed:
             return
-        if future.exception() is not None:
-            log.error("run %s could not be claimed: %s", no, future.exception())
+        error = future.exception()
+        if error is not None:
+            if isinstance(error, StoreCorrupt):
+                self.unwritable(no, error)
+            elif isinstance(error, Exception):
+                self._complain(error)
             return
         claim = future.result()
         if claim is None:
@@ -267,6 +289,21 @@ class Host:
         if not isinstance(error, StaleOwner):
             self.loop.call_later(self._tick_s, partial(self._reclaim, execution.row.no))
 
+    def unwritable(self, no: int, error: StoreCorrupt) -> None:
+        """A run's rows are damaged: this process leaves it alone, and goes on with the others."""
+        log.error("run %s is set aside in this process: %s", no, error)
+        self.damaged[no] = error
+        self._notify(no)
+
+    def _let_go(self) -> None:
+        """After a stall (a stopped process, a blocked loop): drop the runs that others have taken over meanwhile."""
+        rows = self.journal.query(
+            "select no from runs where state in ('queued', 'running') and owner = ?", (self.journal.owner,)
+        )
+        mine = {no for (no,) in rows}
+        for execution in [e for no, e in self.executions.items() if no not in mine]:
+            execution.lost(StaleOwner("another process took it over while this one stood still", run=execution.row.id))
+
     def _reclaim(self, no: int) -> None:
         """Try again with a run that could not be written: from what the journal holds."""
         row = None if self._closed else self.journal.find(no)
@@ -274,9 +311,15 @@ class Host:
             self._claim_soon(no, again=True)
 
     def crashed(self, execution: Execution, error: BaseException | None) -> None:
-        """A bug of ours in an attempt: say so, and let go of the run; another start may go on with it."""
+        """A bug of ours in an attempt: say so, and set the run aside, or it would go on to crash for ever."""
         log.error("internal error in run %s", execution.row.id, exc_info=error)
-        execution.leave()
+        execution.set_aside(
+            CrashLoop(
+                f"a bug in Segue: {type(error).__name__}: {error}",
+                run=execution.row.id,
+                remedy=f"report it with the journal (segue events {execution.row.id} --json), then: segue resume",
+            )
+        )
 
     def ended(self, row: RunRow, end: Event | None = None) -> None:
         """A run ended or was set aside, on disk."""
@@ -323,8 +366,10 @@ class Host:
                 future.set_result(end)
 
     def _check_watched(self) -> None:
-        """Runs that end in other processes."""
-        for no in [n for n in self._watchers if n not in self.executions]:
+        """Runs that end in other processes: some at each look, in turn, since a hundred thousand may be watched."""
+        waiting = list(islice((n for n in self._watchers if n not in self.executions), 500))
+        for no in waiting:
+            self._watchers[no] = self._watchers.pop(no)
             row = self.journal.find(no)
             if row is not None and row.state not in (RunState.QUEUED, RunState.RUNNING, RunState.PARKED):
                 self._notify(no)

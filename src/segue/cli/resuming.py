@@ -1,0 +1,161 @@
+"""`segue resume`: goes on with one run, or with everything in the database that is open."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from contextlib import redirect_stdout
+from typing import Any
+
+from rich.text import Text
+
+from ..core.lifecycle import ENDED, OPEN, RunState
+from ..errors import RunEnded, UnknownFlow
+from ..journal import RunRow
+from ..journal.reading import Reader
+from ..runtime import registry
+from ..runtime.engine import Engine
+from ..runtime.run import Run
+from .advice import Standing, advise
+from .carrying import LINGER_S, POLL_S, Carrying, Stop, carry, finished, load, rests, stoppable
+from .exits import Exit
+from .paint import Copyable, advised, complain, stated, tell
+from .shelf import path_of, reading, standing_of, summary
+from .telling import sender
+from .words import duration, plural, printable
+
+TOLD_MAX = 20
+"""Runs that wait which are told of one by one."""
+
+
+def resume(how: Carrying, run: str, patience_s: float, by: str, why: str) -> Exit:
+    """Go on with one run: after an interruption or a pause, or once what set it aside is put right."""
+    with reading(how.db) as reader:
+        row = reader.get(run)
+        elsewhere = row.owner is not None and reader.alive(row.owner)
+    if row.state in ENDED:
+        raise RunEnded(f"the run has ended ({row.state})", run=run, remedy=f"look at it: segue show {run}; fork it to go on")
+    asks = row.paused or row.state == RunState.STUCK
+    if elsewhere:
+        return _elsewhere(how, row, asks, by, why)
+
+    async def make(engine: Engine) -> Run[Any]:
+        handle = await engine.get(run)
+        if asks:
+            await handle.resume(by=by, why=why)
+        engine.host.take_up(row.no)
+        return handle
+
+    with redirect_stdout(sys.stderr):
+        load_for(row.flow, row.version, row.origin)
+        code, row = asyncio.run(carry(how, make, patience_s=patience_s))
+    return finished(how, code, row)
+
+
+def _elsewhere(how: Carrying, row: RunRow, asks: bool, by: str, why: str) -> Exit:
+    if asks:
+        sender(how).send(row.id, lambda run: run.resume(by=by, why=why))
+    pid = (row.owner or "").partition("-")[0]
+    told = "is told to go on" if asks else "carries it out already"
+    tell(Text(f"Process {pid} {told}.", "dim"), Copyable(how.say("watch", row.id), "to follow it"))
+    return Exit.DONE
+
+
+def load_for(flow: str, version: int, origin: str | None) -> None:
+    """Import a run's flow. Raises UnknownFlow when it or its version is gone, ImportFailed when its module raises."""
+    newest = load(flow, origin)
+    if registry.for_run(flow, version) is None:
+        raise UnknownFlow(
+            f"the code has version {newest.version} of {flow}, and the run is of version {version}",
+            remedy=f"keep the old function as @flow(name=..., version={version}), or declare migrate= on the new one",
+        )
+
+
+def resume_all(how: Carrying, patience_s: float, stay: bool) -> Exit:
+    """Go on with every open run whose flow can be imported, until nothing moves by itself."""
+    with reading(how.db) as reader:
+        open_before = _open(reader)
+        flows = reader.query(
+            f"select distinct flow, version, origin from runs where state in ({_marks(OPEN)})", sorted(OPEN)
+        )
+    with redirect_stdout(sys.stderr):
+        missing = _load_all(flows)
+        stop = asyncio.run(_carry_all(how, patience_s, stay)) if open_before or stay else None
+    with reading(how.db) as reader:
+        standings = [standing_of(reader, reader.get(no)) for no in open_before]
+    if how.as_json:
+        print(json.dumps([summary(s) for s in standings], ensure_ascii=False, indent=2))
+    else:
+        _report(how, standings)
+    if stop is not None and stop.asked.is_set():
+        return stop.exit
+    states = {s.row.state for s in standings}
+    worst = [(RunState.STUCK, Exit.STUCK), (RunState.FAILED, Exit.FAILED)]
+    code = next((c for state, c in worst if state in states), Exit.DONE)
+    return Exit.UNKNOWN if code is Exit.DONE and missing else code
+
+
+def _open(reader: Reader) -> list[int]:
+    return [no for (no,) in reader.query(f"select no from runs where state in ({_marks(OPEN)}) order by no", sorted(OPEN))]
+
+
+def _marks(values: Any) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _load_all(flows: list[tuple[Any, ...]]) -> int:
+    """Import what can be; say what cannot. Gives how many could not."""
+    missing = 0
+    for flow, version, origin in flows:
+        try:
+            load_for(flow, version, origin)
+        except UnknownFlow as error:
+            missing += 1
+            complain(error)
+    return missing
+
+
+async def _carry_all(how: Carrying, patience_s: float, stay: bool) -> Stop:
+    async with stoppable() as stop, Engine(path_of(how.db), linger_s=LINGER_S) as engine:
+        stopped = asyncio.ensure_future(stop.asked.wait())
+        since, told = time.time(), set[tuple[int, str]]()
+        while not stopped.done() and (stay or not rests(engine, None, patience_s)):
+            await asyncio.wait([stopped], timeout=POLL_S)
+            if not how.as_json and not how.quiet:
+                _tell_ended(engine, since, told)
+        stopped.cancel()
+        if not how.as_json and not how.quiet:
+            _tell_ended(engine, since, told)
+    return stop
+
+
+def _tell_ended(engine: Engine, since: float, told: set[tuple[int, str]]) -> None:
+    """A line for each run that has ended or was set aside since."""
+    rows = engine.journal.runs("updated_at >= ? and state in (?, ?, ?, ?)", (since, *sorted(ENDED), RunState.STUCK), 1000)
+    for row in reversed(rows):
+        if (row.no, row.state) not in told:
+            told.add((row.no, row.state))
+            line = stated(row.state).append(f"  {printable(row.id)}", "default")
+            line.append(f"  {printable(row.flow)}", "dim")
+            line.append(f"  {duration(row.updated_at - row.created_at)} after it was accepted", "dim")
+            tell(line)
+
+
+def _report(how: Carrying, standings: list[Standing]) -> None:
+    """What still waits, and on what."""
+    if not standings:
+        tell(Text("Nothing is open.", "dim"))
+        return
+    counts = Counter(s.row.state for s in standings)
+    tell(Text(", ".join(f"{n:,} {state}" for state, n in sorted(counts.items())), "dim"))
+    waiting = [s for s in standings if s.row.state not in ENDED]
+    now = time.time()
+    for standing in waiting[:TOLD_MAX]:
+        tell("", Text(printable(standing.row.id), "bold").append(f"  {printable(standing.row.flow)}", "dim"))
+        tell(*advised(advise(standing, now, how.say)))
+    if len(waiting) > TOLD_MAX:
+        more = plural(len(waiting) - TOLD_MAX, "more run")
+        tell("", Text(f"{more}: segue runs --state open", "dim"))

@@ -1,0 +1,112 @@
+"""`segue run` and `segue fork`: begin a run, and carry it out."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import redirect_stdout
+from typing import Any
+
+from rich.text import Text
+
+from ..core.events import EventType
+from ..errors import InputError
+from ..journal import RunRow
+from ..journal.reading import Reader
+from ..runtime.engine import Engine
+from ..runtime.run import Run
+from . import inputs, keys
+from .carrying import Carrying, carry, finished, load
+from .exits import Exit
+from .paint import Copyable, tell
+from .shelf import path_of, reading
+from .story import Story
+from .words import printable
+
+
+def run(how: Carrying, target: str, given: str | None, id: str | None) -> Exit:
+    """Start a flow, or go on with the run of this id, and wait for its end."""
+
+    async def make(engine: Engine) -> Run[Any]:
+        return await engine.start(flow, id=id, **values)
+
+    with redirect_stdout(sys.stderr):
+        flow = load(target)
+        values = {} if given is None else inputs.arguments(flow, inputs.read_json(given, "--input"))
+        code, row = asyncio.run(carry(how, make))
+    return finished(how, code, row)
+
+
+def fork(
+    how: Carrying, run: str, at: str | None, results: list[str], given: str | None, id: str | None, *,
+    repeat: bool, only_record: bool,
+) -> Exit:  # fmt: skip
+    """Record a new run that goes on from a step of this one, and carry it out."""
+    with reading(how.db) as reader:
+        row = reader.get(run)
+        story = Story.of(reader.events(row), row.memo_seq)
+        point = _point(at, story, run)
+        replaced = {_key(k, story, run): v for k, v in inputs.read_pairs(results, "--result").items()}
+        if not repeat:
+            _refuse_repeats(reader, row, point, how, run)
+    changed = _object(given)
+
+    async def make(engine: Engine) -> Run[Any]:
+        return await (await engine.get(run)).fork(point, results=replaced, input=changed, id=id)
+
+    if only_record:
+        return _recorded(how, asyncio.run(_record(how, make)))
+    with redirect_stdout(sys.stderr):
+        load(row.flow, row.origin)
+        code, made = asyncio.run(carry(how, make))
+    return finished(how, code, made)
+
+
+async def _record(how: Carrying, make: Any) -> str:
+    async with Engine(path_of(how.db), recover=False) as engine:
+        return (await make(engine)).id
+
+
+def _recorded(how: Carrying, id: str) -> Exit:
+    print(id)
+    tell(Text("It is recorded, and not yet carried out here.", "dim"), Copyable(how.say("resume", id), "to carry it out"))
+    return Exit.DONE
+
+
+def _point(at: str | None, story: Story, run: str) -> str | int | None:
+    """A step's key or the number of an event. Raises InputError for neither."""
+    if at is None:
+        return None
+    return int(at) if at.isdecimal() else _key(at, story, run)
+
+
+def _key(given: str, story: Story, run: str) -> str:
+    found = keys.resolve(given, [c.key for c in story.calls.values() if c.kind != "signal"], what="step", run=run)
+    if found is None:
+        raise InputError(f"the run has no step {given!r}", run=run, remedy=f"list its keys: segue show {run}")
+    return found
+
+
+def _object(given: str | None) -> dict[str, Any] | None:
+    changed = None if given is None else inputs.read_json(given, "--input")
+    if changed is not None and not isinstance(changed, dict):
+        raise InputError("--input of a fork names the arguments to change", remedy="write --input '{\"NAME\": VALUE}'")
+    return changed
+
+
+def _refuse_repeats(reader: Reader, row: RunRow, point: str | int | None, how: Carrying, run: str) -> None:
+    """Raise InputError when the fork would apply an effect again that must not happen twice."""
+    upto = reader.fork_point(row, point)
+    found = [
+        event.key
+        for event in reader.events(row, upto)
+        if event.type == EventType.ATTEMPT_STARTED and event.key is not None and b'"once"' in (event.body or b"")
+    ]
+    if found:
+        once = list(dict.fromkeys(found))
+        raise InputError(
+            f"the fork would apply again what must not happen twice: {printable(', '.join(once))}",
+            run=run,
+            key=once[0],
+            remedy="give it the result with --result 'KEY=JSON', fork after it, or allow it with --repeat",
+        )

@@ -1,0 +1,147 @@
+"""`segue signal`, `cancel`, `pause`, `override`, `feedback`: puts something into a run's inbox and rings its owner.
+
+The process that carries the run out turns it into an event; when there is none, the next one does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+
+from ..core.lifecycle import ENDED, RunState
+from ..errors import InputError, RunEnded
+from ..runtime.engine import Engine
+from ..runtime.run import Run
+from . import inputs, keys
+from .advice import Say, Standing
+from .carrying import Carrying
+from .exits import Exit
+from .paint import Copyable, tell
+from .shelf import path_of, reading, standing_of
+from .words import printable, short_key
+
+TAKEN_WITHIN_S = 1.0
+"""How long to look whether a living process has taken what was sent."""
+
+Act = Callable[[Run[Any]], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Sends to the runs of one database."""
+
+    db: str
+    say: Say
+
+    def look(self, run: str) -> Standing:
+        """What is known of the run. Raises UnknownRun."""
+        with reading(self.db) as reader:
+            return standing_of(reader, reader.get(run))
+
+    def send(self, run: str, act: Act) -> Any:
+        """Do one thing to a run, and give what it gives."""
+        return asyncio.run(self._send(run, act))
+
+    async def _send(self, run: str, act: Act) -> Any:
+        async with Engine(path_of(self.db), recover=False) as engine:
+            return await act(await engine.get(run))
+
+    def sent(self, run: str, what: str) -> Exit:
+        """Say what was sent, and who takes it."""
+        until = time.monotonic() + TAKEN_WITHIN_S
+        standing = self.look(run)
+        while standing.posts and standing.owned and time.monotonic() < until:
+            time.sleep(0.02)
+            standing = self.look(run)
+        tell(Text("✓ ", "green").append(what, "default"))
+        row = standing.row
+        if standing.posts and not standing.owned and row.state != RunState.STUCK:
+            tell(
+                Text("No process carries the run out; the next one that does takes it.", "dim"),
+                Copyable(self.say("resume", run), "to go on with it here"),
+            )
+        return Exit.DONE
+
+
+def sender(how: Carrying) -> Sender:
+    """A sender for a command's database."""
+    return Sender(how.db, how.say)
+
+
+def signal(to: Sender, run: str, name: str, payload: str | None, id: str | None, by: str) -> Exit:
+    """Send a signal."""
+    value = None if payload is None else inputs.read_json(payload, "--payload")
+    to.look(run)
+    new = to.send(run, lambda r: r.signal(name, value, id=id, by=by))
+    if not new:
+        tell(Text(f"The run has had a signal with the id {id} already: nothing was sent.", "dim"))
+        return Exit.DONE
+    return to.sent(run, f"signal {printable(name)} sent to {printable(run)}")
+
+
+def cancel(to: Sender, run: str, by: str, why: str) -> Exit:
+    """Ask a run to end."""
+    to.look(run)
+    to.send(run, lambda r: r.cancel(by=by, why=why))
+    return to.sent(run, f"{printable(run)} is asked to end")
+
+
+def pause(to: Sender, run: str, by: str, why: str) -> Exit:
+    """Let a run start no new work."""
+    to.look(run)
+    to.send(run, lambda r: r.pause(by=by, why=why))
+    return to.sent(run, f"{printable(run)} is asked to pause; segue resume {printable(run)} lets it go on")
+
+
+def override(
+    to: Sender, run: str, given: str, result: str | None, *, retry: bool, skip: bool, by: str, why: str
+) -> Exit:
+    """Say what came of an open step."""
+    if (result is not None) + retry + skip != 1:
+        raise InputError("override needs one of --result JSON, --skip and --retry", run=run)
+    value = None if result is None else inputs.read_json(result, "--result")
+    standing = to.look(run)
+    if standing.row.state in ENDED:
+        raise RunEnded(f"the run has ended ({standing.row.state})", run=run, remedy=f"fork it: {to.say('fork', run)}")
+    key = _open_key(given, standing, to.say)
+    to.send(run, lambda r: r.override(key, value, retry=retry, skip=skip, by=by, why=why))
+    what = "is made again" if retry else "is skipped" if skip else "has its result"
+    return to.sent(run, f"{printable(short_key(key))} {what}")
+
+
+def _open_key(given: str, standing: Standing, say: Say) -> str:
+    """The open step that is meant. Raises InputError for one that has an outcome, or that the run does not know."""
+    row, calls = standing.row, standing.story.calls
+    known = [str(standing.row.detail.get("key") or "")] if row.state == RunState.STUCK else []
+    known += [str(w.get("key", "")) for w in standing.waits] + [c.key for c in calls.values() if c.open]
+    key = keys.resolve(given, [k for k in known if k], what="open step", run=row.id)
+    if key is not None:
+        return key
+    done = keys.resolve(given, [c.key for c in calls.values() if not c.open], what="step", run=row.id)
+    if done is not None:
+        raise InputError(
+            f"the step has an outcome already ({calls[done].stand})",
+            run=row.id,
+            key=done,
+            remedy=f"fork the run to make it again: {say('fork', row.id, '--at', done)}",
+        )
+    if "#" in given and standing.owned:
+        return given  # a step that its process has just begun may not be in the journal yet
+    raise InputError(f"the run has no open step {given!r}", run=row.id, remedy=f"list its keys: {say('show', row.id)}")
+
+
+def feedback(to: Sender, run: str, score: float, key: str | None, by: str, note: str) -> Exit:
+    """Record how good a result was."""
+    standing = to.look(run)
+    found = key
+    if key is not None:
+        found = keys.resolve(key, [c.key for c in standing.story.calls.values()], what="step", run=run)
+        if found is None:
+            raise InputError(f"the run has no step {key!r}", run=run, remedy=f"list its keys: {to.say('show', run)}")
+    to.send(run, lambda r: r.feedback(score, key=found, by=by, note=note))
+    return to.sent(run, f"feedback {score:g} for {printable(short_key(found)) if found else printable(run)}")

@@ -1,0 +1,148 @@
+"""What viewers do not see (sealed values, masked), and what not even the flow sees (`@step(redact=...)`).
+
+Redaction happens before a result is journaled and before the flow sees it: live and replay agree, and there is nothing to
+erase later. Patterns are conservative: card and account numbers must pass their checksum. They find what has a form;
+a name in a sentence has none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+from ..errors import DefinitionError
+from .codec import Codec
+
+MASK = "•••"
+SEALED = "$sealed"
+
+
+def envelope_of(value: object) -> Mapping[str, Any] | None:
+    """The envelope, when a JSON value is a sealed one."""
+    if isinstance(value, dict) and len(cast("dict[str, Any]", value)) == 1 and SEALED in value:
+        inside = cast("dict[str, Any]", value)[SEALED]
+        return cast("Mapping[str, Any]", inside) if isinstance(inside, Mapping) else None
+    return None
+
+
+def mask(value: Any) -> Any:
+    """A JSON value for people to see: sealed values are `•••`."""
+    if isinstance(value, dict):
+        if SEALED in value:
+            return MASK
+        return {k: mask(v) for k, v in cast("dict[str, Any]", value).items()}
+    return [mask(v) for v in cast("list[Any]", value)] if isinstance(value, list) else value
+
+
+def mask_json(data: bytes | None) -> bytes | None:
+    """`mask` for a JSON text, such as an event's `value`, `args` or `body`."""
+    if data is None or f'"{SEALED}"'.encode() not in data:
+        return data
+    return json.dumps(mask(json.loads(data)), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _luhn(found: str) -> bool:
+    """The checksum of card numbers (ISO/IEC 7812)."""
+    digits = [int(c) for c in found if c.isdigit()]
+    doubled = [d if i % 2 == 0 else sum(divmod(2 * d, 10)) for i, d in enumerate(reversed(digits))]
+    return 13 <= len(digits) <= 19 and sum(doubled) % 10 == 0
+
+
+def _mod97(found: str) -> bool:
+    """The checksum of account numbers (ISO 13616)."""
+    text = found.replace(" ", "")
+    return int("".join(str(int(c, 36)) for c in text[4:] + text[:4])) % 97 == 1
+
+
+def _octets(found: str) -> bool:
+    return all(int(part) < 256 for part in found.split("."))
+
+
+class Pattern(NamedTuple):
+    """What is found, and what stands in its place: `[email]`. `fits` may look at it again."""
+
+    name: str
+    finds: re.Pattern[str]
+    fits: Callable[[str], bool] | None = None
+
+    def apply(self, text: str) -> str:
+        """The text without what it finds."""
+        return self.finds.sub(lambda m: f"[{self.name}]" if self.fits is None or self.fits(m[0]) else m[0], text)
+
+
+_PATTERNS = {
+    p.name: p
+    for p in (
+        Pattern("private key", re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.S)),
+        Pattern("jwt", re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")),
+        Pattern(
+            "api key",
+            re.compile(
+                r"\b(?:sk|pk|rk)[-_](?:[a-zA-Z]+[-_])*[A-Za-z0-9_-]{16,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}"
+                r"|\bA(?:KIA|SIA)[A-Z0-9]{16}\b|\bxox[abeoprs]-[\w-]{10,}|\bAIza[\w-]{30,}|\bglpat-[\w-]{16,}"
+            ),
+        ),
+        Pattern("bearer", re.compile(r"(?i)(?<=\bbearer )[\w.~+/-]{12,}=*")),
+        Pattern("password in url", re.compile(r"(?<=://)[^\s/:@]+:[^\s/@]+(?=@)")),
+        Pattern("email", re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}")),
+        Pattern("iban", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"), _mod97),
+        Pattern("card", re.compile(r"\b\d(?:[ -]?\d){12,18}\b"), _luhn),
+        Pattern("ssn", re.compile(r"\b(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}\b")),
+        Pattern("phone", re.compile(r"(?<![\w+])(?:\+|00)[1-9](?:[ ().-]{0,2}\d){7,14}(?!\w)")),
+        Pattern("ip", re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])"), _octets),
+    )
+}  # fmt: skip
+_SETS = {
+    "credentials": ("private key", "jwt", "api key", "bearer", "password in url"),
+    "pii": ("email", "iban", "card", "ssn", "phone", "ip"),
+}
+
+
+class Patterns:
+    """Named patterns over every text of a JSON value: a name is a pattern's, or `pii` or `credentials` for a set of them."""
+
+    def __init__(self, names: Sequence[str]):
+        chosen = [n for name in names for n in _SETS.get(name, (name,))]
+        unknown = [n for n in chosen if n not in _PATTERNS]
+        if unknown or not chosen:
+            known = ", ".join((*_SETS, *_PATTERNS))
+            raise DefinitionError(
+                f"redact: no pattern is called {unknown[0]!r}" if unknown else "redact: no pattern is named",
+                remedy=f"the names are: {known}; or pass a function from the result to the redacted result",
+            )
+        self._patterns = [p for name, p in _PATTERNS.items() if name in chosen]
+
+    def text(self, text: str) -> str:
+        """A text without what they find."""
+        for pattern in self._patterns:
+            text = pattern.apply(text)
+        return text
+
+    def json(self, value: Any) -> Any:
+        """A JSON value without it; sealed values and the names of fields stay."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict) and envelope_of(cast("object", value)) is None:
+            return {k: self.json(v) for k, v in cast("dict[str, Any]", value).items()}
+        return [self.json(v) for v in cast("list[Any]", value)] if isinstance(value, list) else value
+
+
+Redact = Callable[[Any], Any] | Patterns
+"""How a step's result is redacted: a function from the result to the redacted one, or patterns."""
+
+
+def redaction(given: Callable[[Any], Any] | str | Sequence[str] | None) -> Redact | None:
+    """What `@step(redact=...)` was given. Raises DefinitionError for a pattern that does not exist."""
+    if given is None or callable(given) or isinstance(given, Patterns):
+        return given
+    return Patterns([given] if isinstance(given, str) else list(given))
+
+
+def redacted(how: Redact, of: Codec, value: Any) -> Any:
+    """A step's result, redacted. Raises ValueError or TypeError when it no longer fits its type."""
+    if not isinstance(how, Patterns):
+        return how(value)
+    data = of.encode(of.validate(value))
+    return of.decode(json.dumps(how.json(json.loads(data)), ensure_ascii=False).encode())
