@@ -13,6 +13,8 @@ from .words import ago, due, first_line, printable, short_key
 
 Say = Callable[..., str]
 
+_PAUSABLE = (RunState.PARKED, RunState.QUEUED, RunState.RUNNING)
+
 
 class Advice(NamedTuple):
     """One thing that holds a run up, and commands that help: `(command, what it is for)`."""
@@ -40,6 +42,14 @@ class Standing:
     def pid(self) -> str:
         """The process that owns it."""
         return (self.row.owner or "").partition("-")[0]
+
+    @property
+    def state(self) -> str:
+        """The state as a reader means it: `interrupted` and `paused` say more than the row."""
+        row = self.row
+        if row.state == RunState.RUNNING and not self.owned:
+            return "interrupted"
+        return "paused" if row.paused and row.state in _PAUSABLE else row.state
 
     @property
     def waits(self) -> list[dict[str, Any]]:
@@ -97,7 +107,8 @@ def wait(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
     if "signal" in waits:
         name = str(waits["signal"])
         return Advice(
-            f"It waits for the signal {printable(name)!r}.", ((say("signal", run, name, "--payload", "JSON"), "to send it"),)
+            f"It waits for the signal {printable(name)!r}.",
+            ((say("signal", run, name, "--payload", "JSON"), "to send it"),),
         )
     if "child" in waits:
         child = str(waits["child"])
@@ -138,17 +149,17 @@ def _time(waits: dict[str, Any]) -> float | None:
 def _stuck(standing: Standing, say: Say) -> list[Advice]:
     row = standing.row
     detail = row.detail or standing.story.stuck
-    reason, key, id = detail.get("reason", ""), detail.get("key") or "", row.id
+    reason, key, run = detail.get("reason", ""), detail.get("key") or "", row.id
     says = f"It is set aside ({reason}): {first_line(str(detail.get('message', '')))}."
-    resume = (say("resume", id), "to try again")
+    resume = (say("resume", run), "to try again")
     match reason:
         case StuckReason.UNKNOWN_EFFECT:
             do = (
-                (say("override", id, key, "--result", "JSON"), "if it was applied"),
-                (say("override", id, key, "--retry"), "if it was not"),
+                (say("override", run, key, "--result", "JSON"), "if it was applied"),
+                (say("override", run, key, "--retry"), "if it was not"),
             )
         case StuckReason.MISMATCH:
-            do = ((resume[0], "once the code is right"), (say("fork", id, "--at", key), "to make it anew from there"))
+            do = ((resume[0], "once the code is right"), (say("fork", run, "--at", key), "to make it anew from there"))
         case StuckReason.UNDECODABLE:
             do = ((resume[0], "once the type reads the value again, or upcast= does"),)
         case StuckReason.CRASHES:
@@ -161,5 +172,7 @@ def _stuck(standing: Standing, say: Say) -> list[Advice]:
 def _sent(item: Item, standing: Standing, now: float, say: Say) -> Advice:
     what = f"{item.kind} {item.name}".strip()
     said = f"{printable(what)!s} was sent {ago(now - item.at)} and is not yet taken."
-    takes = standing.owned or (standing.row.state == RunState.STUCK and item.kind not in ("resume", "override", "cancel"))
+    takes = standing.owned or (
+        standing.row.state == RunState.STUCK and item.kind not in ("resume", "override", "cancel")
+    )
     return Advice(said, () if takes else ((say("resume", standing.row.id), "to let the run take it"),))

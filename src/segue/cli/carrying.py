@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,9 +26,9 @@ from .exits import OF_STATE, Exit
 from .faults import ImportFailed, trace_of
 from .paint import Copyable, advised, emit, out, tell
 from .progress import Progress
-from .shelf import path_of, reading, standing_of, summary
+from .shelf import path_of, reading, say_for, standing_of, summary
 from .tree import failed
-from .words import command_of, pretty, printable
+from .words import pretty, printable
 
 POLL_S = 0.1
 LINGER_S = 0.5
@@ -37,17 +37,16 @@ LINGER_S = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Carrying:
-    """How to carry out and how to tell. `default_db` is the database that needs no --db."""
+    """How to carry out and how to tell."""
 
     db: str
-    default_db: str
     as_json: bool = False
     quiet: bool = False
 
     @property
     def say(self) -> Say:
         """Writes commands for this database."""
-        return command_of(self.db, self.default_db)
+        return say_for(self.db)
 
 
 @dataclass(slots=True)
@@ -68,7 +67,7 @@ class Stop:
 
 
 @asynccontextmanager
-async def stoppable() -> AsyncIterator[Stop]:
+async def stoppable() -> AsyncGenerator[Stop]:
     """Ctrl-C and SIGTERM set `asked`."""
     stop, loop = Stop(), asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, stop.ask, Exit.SUSPENDED)

@@ -15,8 +15,10 @@ from ..errors import InternalError, SegueError, UnknownFlow
 from .exits import exit_of
 
 _FRAME = re.compile(r'^  File "(?P<file>[^"]+)", line \d+')
-_OURS = ("<frozen importlib", str(Path(__file__).parents[1])) + tuple(
-    str(Path(module.__file__).parent) for module in (asyncio, importlib, futures)
+_OURS = (
+    "<frozen importlib",
+    str(Path(__file__).parents[1]),
+    *(str(Path(module.__file__ or "asyncio").parent) for module in (asyncio, importlib, futures)),
 )
 
 

@@ -15,16 +15,16 @@ from ..journal.reading import Reader
 from .exits import OF_STATE, Exit
 from .paint import emit, out, tell
 from .progress import Progress
-from .shelf import parsed, reading, standing_of
+from .shelf import parsed, reading, say_for, standing_of
 from .tree import shown
-from .words import clock, command_of, printable, short_key, value
+from .words import clock, printable, short_key, value
 
 POLL_S = 0.1
 HISTORY = 20
 """Events before its beginning that `watch` prints."""
 
 
-def events(db: str, run: str, after: int, kind: str | None, follow: bool, as_json: bool) -> Exit:
+def events(db: str, run: str, *, after: int, kind: str | None, follow: bool, as_json: bool) -> Exit:
     """Print a journal, line by line."""
     with reading(db) as reader:
         row = reader.get(run)
@@ -60,9 +60,9 @@ def _print_event(event: Event, as_json: bool) -> None:
     emit(out(), line)
 
 
-def watch(db: str, run: str, as_json: bool, default_db: str) -> Exit:
+def watch(db: str, run: str, as_json: bool) -> Exit:
     """Follow a run until it ends or is set aside."""
-    say = command_of(db, default_db)
+    say = say_for(db)
     with reading(db) as reader:
         row = reader.get(run)
         with Progress(run, say, row.memo_seq, quiet=as_json) as progress:

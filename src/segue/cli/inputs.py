@@ -56,7 +56,7 @@ def arguments(flow: Flow[..., Any], given: Any) -> dict[str, Any]:
                 f"{flow.short} takes {_named(names)}, and --input is {_kind(given)}",
                 remedy="give an object with the parameters by name: --input '{\"NAME\": VALUE}'",
             )
-        by_name = {names[0]: given}
+        by_name = {names[0]: cast("Any", given)}
     unknown = [n for n in by_name if n not in codecs]
     if unknown:
         raise InputError(
@@ -102,7 +102,7 @@ def _remedy(given: str, option: str) -> str:
         return f"put the file {given[1:]} right"
     if given and given[0] not in "{[\"'":
         return f"write a text with its quotes, or name a file: {option} '\"{given}\"', {option} @FILE"
-    return f"write {option} '{{\"name\": \"value\"}}' in single quotes, or {option} @FILE"
+    return f'write {option} \'{{"name": "value"}}\' in single quotes, or {option} @FILE'
 
 
 def _named(names: list[str]) -> str:

@@ -11,12 +11,12 @@ from rich.text import Text
 
 from ..core.lifecycle import ENDED, OPEN, RunState
 from ..errors import InputError
+from ..journal import RunRow
 from .advice import Standing, brief
 from .exits import Exit
 from .paint import emit, out, stated, tell
 from .shelf import reading, summary
 from .story import Story
-from .tree import state_of
 from .words import age, first_line, printable
 
 _COUNTED = 9999
@@ -86,7 +86,7 @@ def _list(standings: list[Standing], counts: list[int], now: float) -> Table:
         many = f"{_COUNTED:,}+" if count > _COUNTED else f"{count:,}"
         short = printable(row.flow.rpartition(":")[2])
         said = Text(_said(standing, now), "dim")
-        state = stated(state_of(standing))
+        state = stated(standing.state)
         table.add_row(Text(printable(row.id)), state, short, age(now - row.created_at), many, said)
     return table
 

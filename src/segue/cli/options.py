@@ -1,4 +1,4 @@
-"""The options that several commands share."""
+"""The options and arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -6,19 +6,34 @@ from typing import Annotated
 
 import typer
 
+_COMMON = "Common"
+
 Db = Annotated[
-    str, typer.Option("--db", metavar="FILE", envvar="SEGUE_DB", help="The database.", show_default=True, rich_help_panel="Common")
+    str, typer.Option("--db", metavar="FILE", envvar="SEGUE_DB", help="The database.", rich_help_panel=_COMMON)
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel="Common")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.", rich_help_panel="Common")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Give JSON on stdout, and errors as JSON.", rich_help_panel=_COMMON)
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show an error's whole traceback.", rich_help_panel=_COMMON)]
+
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The id of a run.", show_default=False)]
-By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does this, for the record.", envvar="SEGUE_BY")]
-Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why, for the record.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell nothing on the way.")]
+Given = Annotated[
+    str | None,
+    typer.Option(
+        "--input", "-i", metavar="JSON|@FILE|-", show_default=False,
+        help="The arguments: an object by parameter name or, for a flow with one parameter, just its value.",
+    ),
+]  # fmt: skip
+NewId = Annotated[
+    str | None,
+    typer.Option("--id", metavar="ID", show_default=False, help="The new run's id. The same id is the same run."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on the way.")]
 Patience = Annotated[
     float,
-    typer.Option(
-        "--patience-s", metavar="SECONDS", min=0, help="Wait for timers and retries that are due within this time."
-    ),
+    typer.Option("--patience-s", metavar="SECONDS", min=0, help="Wait for timers and retries due within this time."),
 ]
-NewId = Annotated[str | None, typer.Option("--id", metavar="ID", help="The new run's id; the same id is the same run.")]
+By = Annotated[
+    str, typer.Option("--by", metavar="NAME", envvar="SEGUE_BY", show_default="this user", help="Who: for the record.")
+]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", show_default=False, help="Why: for the record.")]

@@ -161,5 +161,3 @@ def unicode_or_replaced() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")
-
-

@@ -24,6 +24,19 @@ UNDER_WAY_MAX = 6
 """Calls under way that a terminal shows at once."""
 
 
+_TOLD = frozenset(
+    {
+        EventType.STEP_COMPLETED,
+        EventType.STEP_FAILED,
+        EventType.ATTEMPT_FAILED,
+        EventType.CHILD_STARTED,
+        EventType.CHILD_DETACHED,
+        EventType.CHILD_ENDED,
+        EventType.SIGNAL_RECEIVED,
+    }
+)
+
+
 class Progress:
     """Follows one run on stderr. Lines stay; on a terminal, what is under way stands below them and moves."""
 
@@ -70,18 +83,11 @@ class Progress:
             self._live.update(self._table(waits))
 
     def _lines(self, event: Event) -> list[Drawn]:
-        call = self.story.calls.get(event.key or "")
+        signal = event.type == EventType.SIGNAL_RECEIVED
+        call = self.story.calls.get(f"{event.key}@{event.seq}" if signal else event.key or "")
+        if call is not None and self._worth_a_line(event.type, call):
+            return [self._line(event, call)]
         match event.type:
-            case EventType.STEP_COMPLETED | EventType.STEP_FAILED | EventType.CHILD_ENDED if call is not None:
-                return [self._line(event, call)]
-            case EventType.ATTEMPT_FAILED | EventType.CHILD_STARTED | EventType.CHILD_DETACHED if call is not None:
-                return [self._line(event, call)]
-            case EventType.STEP_CANCELLED if call is not None and call.kind != "timer":
-                return [self._line(event, call)]
-            case EventType.TIMER_SET if call is not None and call.why == "sleep":
-                return [self._line(event, call)]
-            case EventType.SIGNAL_RECEIVED:
-                return [self._line(event, self.story.calls[f"{event.key}@{event.seq}"])]
             case EventType.RUN_PARKED:
                 return self._waiting(event.at)
             case EventType.RUN_STARTED if self.story.starts > 1:
@@ -93,6 +99,13 @@ class Progress:
                 return [self._plain(event, f"is being cancelled{by}")]
             case _:
                 return []
+
+    def _worth_a_line(self, kind: str, call: Call) -> bool:
+        if kind == EventType.TIMER_SET:
+            return call.why == "sleep"
+        if kind == EventType.TIMER_FIRED or kind == EventType.STEP_CANCELLED:
+            return (call.kind == "timer") == (kind == EventType.TIMER_FIRED)
+        return kind in _TOLD
 
     def _plain(self, event: Event, said: str) -> Text:
         return Text(f"{clock(event.at, event.at)}  ", "dim").append(f"· {said}", "dim")

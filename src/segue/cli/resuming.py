@@ -24,7 +24,7 @@ from .carrying import LINGER_S, POLL_S, Carrying, Stop, carry, finished, load, r
 from .exits import Exit
 from .paint import Copyable, advised, complain, stated, tell
 from .shelf import path_of, reading, standing_of, summary
-from .telling import sender
+from .telling import Sender
 from .words import duration, plural, printable
 
 TOLD_MAX = 20
@@ -37,7 +37,9 @@ def resume(how: Carrying, run: str, patience_s: float, by: str, why: str) -> Exi
         row = reader.get(run)
         elsewhere = row.owner is not None and reader.alive(row.owner)
     if row.state in ENDED:
-        raise RunEnded(f"the run has ended ({row.state})", run=run, remedy=f"look at it: segue show {run}; fork it to go on")
+        raise RunEnded(
+            f"the run has ended ({row.state})", run=run, remedy=f"look at it: segue show {run}; fork it to go on"
+        )
     asks = row.paused or row.state == RunState.STUCK
     if elsewhere:
         return _elsewhere(how, row, asks, by, why)
@@ -57,7 +59,7 @@ def resume(how: Carrying, run: str, patience_s: float, by: str, why: str) -> Exi
 
 def _elsewhere(how: Carrying, row: RunRow, asks: bool, by: str, why: str) -> Exit:
     if asks:
-        sender(how).send(row.id, lambda run: run.resume(by=by, why=why))
+        Sender(how.db).send(row.id, lambda run: run.resume(by=by, why=why))
     pid = (row.owner or "").partition("-")[0]
     told = "is told to go on" if asks else "carries it out already"
     tell(Text(f"Process {pid} {told}.", "dim"), Copyable(how.say("watch", row.id), "to follow it"))
@@ -99,7 +101,9 @@ def resume_all(how: Carrying, patience_s: float, stay: bool) -> Exit:
 
 
 def _open(reader: Reader) -> list[int]:
-    return [no for (no,) in reader.query(f"select no from runs where state in ({_marks(OPEN)}) order by no", sorted(OPEN))]
+    return [
+        no for (no,) in reader.query(f"select no from runs where state in ({_marks(OPEN)}) order by no", sorted(OPEN))
+    ]
 
 
 def _marks(values: Any) -> str:
@@ -134,7 +138,9 @@ async def _carry_all(how: Carrying, patience_s: float, stay: bool) -> Stop:
 
 def _tell_ended(engine: Engine, since: float, told: set[tuple[int, str]]) -> None:
     """A line for each run that has ended or was set aside since."""
-    rows = engine.journal.runs("updated_at >= ? and state in (?, ?, ?, ?)", (since, *sorted(ENDED), RunState.STUCK), 1000)
+    rows = engine.journal.runs(
+        "updated_at >= ? and state in (?, ?, ?, ?)", (since, *sorted(ENDED), RunState.STUCK), 1000
+    )
     for row in reversed(rows):
         if (row.no, row.state) not in told:
             told.add((row.no, row.state))

@@ -6,12 +6,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from ..config import database_from_environment
 from ..core.lifecycle import RunState
 from ..errors import InputError
 from ..journal import Item, Journal, RunRow
 from ..journal.reading import Reader
-from .advice import Standing
+from .advice import Say, Standing
 from .story import Story
+from .words import command_of
 
 
 def path_of(db: str) -> str:
@@ -20,8 +22,15 @@ def path_of(db: str) -> str:
     if not found:
         return db
     if scheme != "sqlite":
-        raise InputError(f"--db {db}: this command reads a file", remedy="name a path such as segue.db, or sqlite:///path")
+        raise InputError(
+            f"--db {db}: this command reads a file", remedy="name a path such as segue.db, or sqlite:///path"
+        )
     return rest[1:]
+
+
+def say_for(db: str) -> Say:
+    """A writer of commands for this database; --db is left out where it is the default."""
+    return command_of(db, database_from_environment())
 
 
 def reading(db: str) -> Reader:
@@ -45,9 +54,9 @@ def summary(standing: Standing) -> dict[str, Any]:
     """A run as JSON. Times are seconds since the epoch, UTC."""
     row = standing.row
     stuck = row.detail if row.state == RunState.STUCK else {}
-    body = {
+    body: dict[str, Any] = {
         "id": row.id, "flow": row.flow, "version": row.version, "tenant": row.tenant, "state": row.state,
-        "paused": row.paused, "interrupted": state_of(standing) == "interrupted", "parent": row.parent,
+        "paused": row.paused, "interrupted": standing.state == "interrupted", "parent": row.parent,
         "created_at": row.created_at, "updated_at": row.updated_at, "waits_on": standing.waits,
         "reason": stuck.get("reason"), "message": stuck.get("message"), "key": stuck.get("key"),
         "remedy": stuck.get("remedy"),

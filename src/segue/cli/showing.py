@@ -11,17 +11,16 @@ from . import keys
 from .advice import Say, Standing, advise
 from .exits import Exit
 from .paint import emit, out
-from .shelf import parsed, reading, standing_of, summary
+from .shelf import parsed, reading, say_for, standing_of, summary
 from .story import Call
 from .tree import one_call, shown
-from .words import command_of
 
 
-def show(db: str, run: str, key: str | None, full: bool, as_json: bool, default_db: str) -> Exit:
+def show(db: str, run: str, key: str | None, full: bool, as_json: bool) -> Exit:
     """Draw one run, or one of its calls."""
     with reading(db) as reader:
         standing = standing_of(reader, reader.get(run))
-    now, say = time.time(), command_of(db, default_db)
+    now, say = time.time(), say_for(db)
     if key is not None:
         found = keys.resolve(key, standing.story.calls, what="call", run=run)
         if found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import redirect_stdout
-from typing import Any
+from typing import Any, cast
 
 from rich.text import Text
 
@@ -38,7 +38,7 @@ def run(how: Carrying, target: str, given: str | None, id: str | None) -> Exit:
 
 
 def fork(
-    how: Carrying, run: str, at: str | None, results: list[str], given: str | None, id: str | None, *,
+    how: Carrying, run: str, *, at: str | None, results: list[str], given: str | None, id: str | None,
     repeat: bool, only_record: bool,
 ) -> Exit:  # fmt: skip
     """Record a new run that goes on from a step of this one, and carry it out."""
@@ -69,7 +69,9 @@ async def _record(how: Carrying, make: Any) -> str:
 
 def _recorded(how: Carrying, id: str) -> Exit:
     print(id)
-    tell(Text("It is recorded, and not yet carried out here.", "dim"), Copyable(how.say("resume", id), "to carry it out"))
+    tell(
+        Text("It is recorded, and not yet carried out here.", "dim"), Copyable(how.say("resume", id), "to carry it out")
+    )
     return Exit.DONE
 
 
@@ -91,7 +93,7 @@ def _object(given: str | None) -> dict[str, Any] | None:
     changed = None if given is None else inputs.read_json(given, "--input")
     if changed is not None and not isinstance(changed, dict):
         raise InputError("--input of a fork names the arguments to change", remedy="write --input '{\"NAME\": VALUE}'")
-    return changed
+    return cast("dict[str, Any] | None", changed)
 
 
 def _refuse_repeats(reader: Reader, row: RunRow, point: str | int | None, how: Carrying, run: str) -> None:

@@ -69,7 +69,7 @@ class Branch:
 
     name: str
     call: Call | None = None
-    below: dict[str, Branch] = field(default_factory=lambda: dict[str, Branch]())
+    below: dict[str, Branch] = field(default_factory=lambda: {})
 
     def calls(self) -> Iterator[Call]:
         """All calls at and below it."""

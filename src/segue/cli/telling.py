@@ -6,6 +6,7 @@ The process that carries the run out turns it into an event; when there is none,
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,10 +20,9 @@ from ..runtime.engine import Engine
 from ..runtime.run import Run
 from . import inputs, keys
 from .advice import Say, Standing
-from .carrying import Carrying
 from .exits import Exit
 from .paint import Copyable, tell
-from .shelf import path_of, reading, standing_of
+from .shelf import path_of, reading, say_for, standing_of
 from .words import printable, short_key
 
 TAKEN_WITHIN_S = 1.0
@@ -36,7 +36,12 @@ class Sender:
     """Sends to the runs of one database."""
 
     db: str
-    say: Say
+    as_json: bool = False
+
+    @property
+    def say(self) -> Say:
+        """Writes commands for this database."""
+        return say_for(self.db)
 
     def look(self, run: str) -> Standing:
         """What is known of the run. Raises UnknownRun."""
@@ -58,8 +63,12 @@ class Sender:
         while standing.posts and standing.owned and time.monotonic() < until:
             time.sleep(0.02)
             standing = self.look(run)
-        tell(Text("✓ ", "green").append(what, "default"))
         row = standing.row
+        if self.as_json:
+            body = {"run": run, "state": row.state, "taken": not standing.posts, "process": standing.owned}
+            print(json.dumps(body, ensure_ascii=False))
+            return Exit.DONE
+        tell(Text("✓ ", "green").append(what, "default"))
         if standing.posts and not standing.owned and row.state != RunState.STUCK:
             tell(
                 Text("No process carries the run out; the next one that does takes it.", "dim"),
@@ -68,12 +77,7 @@ class Sender:
         return Exit.DONE
 
 
-def sender(how: Carrying) -> Sender:
-    """A sender for a command's database."""
-    return Sender(how.db, how.say)
-
-
-def signal(to: Sender, run: str, name: str, payload: str | None, id: str | None, by: str) -> Exit:
+def signal(to: Sender, run: str, name: str, *, payload: str | None, id: str | None, by: str) -> Exit:
     """Send a signal."""
     value = None if payload is None else inputs.read_json(payload, "--payload")
     to.look(run)
@@ -135,7 +139,7 @@ def _open_key(given: str, standing: Standing, say: Say) -> str:
     raise InputError(f"the run has no open step {given!r}", run=row.id, remedy=f"list its keys: {say('show', row.id)}")
 
 
-def feedback(to: Sender, run: str, score: float, key: str | None, by: str, note: str) -> Exit:
+def feedback(to: Sender, run: str, score: float, *, key: str | None, by: str, note: str) -> Exit:
     """Record how good a result was."""
     standing = to.look(run)
     found = key

@@ -43,16 +43,6 @@ def shown(standing: Standing, now: float, say: Say, *, full: bool = False) -> li
     return drawn[:-1] if drawn[-1] == "" else drawn
 
 
-def state_of(standing: Standing) -> str:
-    """The state in one word, as a reader means it: paused, or interrupted, may matter more than the row's state."""
-    row = standing.row
-    if row.state == RunState.RUNNING and not standing.owned:
-        return "interrupted"
-    if row.paused and row.state in (RunState.PARKED, RunState.QUEUED, RunState.RUNNING):
-        return "paused"
-    return row.state
-
-
 def tree(story: Story, now: float, *, full: bool = False, gone: bool = False) -> RenderableType:
     """The calls by scope, one row each: sign, name, time, what came of it."""
     table = Table.grid(padding=(0, 2), expand=True)
@@ -127,7 +117,7 @@ def one_call(call: Call, now: float) -> list[Drawn]:
 
 def _title(standing: Standing) -> Text:
     row = standing.row
-    title = Text(printable(row.id), "bold").append("  ").append_text(stated(state_of(standing)))
+    title = Text(printable(row.id), "bold").append("  ").append_text(stated(standing.state))
     return title.append(f"  {printable(row.flow)}", "dim").append(f" v{row.version}" if row.version != 1 else "", "dim")
 
 

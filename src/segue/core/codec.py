@@ -13,7 +13,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import InputError, UnserialisableResult
+from ..errors import InputError, SegueError, UnserialisableResult
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -30,6 +30,9 @@ _scan = json.JSONDecoder().scan_once
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 _canonical_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True).encode
 
+JOURNAL: object = {"segue": "journal"}
+"""The pydantic context of what is encoded for the journal: a Secret is sealed there, and masked everywhere else."""
+
 
 class Codec:
     """Encodes, decodes and validates the values of one annotation.
@@ -38,12 +41,14 @@ class Codec:
     containers of them. Without an annotation (`Any`) a value is what JSON makes of it: tuples become lists.
     """
 
-    __slots__ = ("_adapter", "_unordered", "annotation", "any", "atom")
+    __slots__ = ("_adapter", "_unordered", "annotation", "any", "atom", "private")
 
     def __init__(self, annotation: Any):
         self.annotation = annotation
         self.atom: type | None = annotation if annotation in (str, int, bool) else None
         self.any = annotation is Any
+        self.private = False
+        """Whether a `Secret` is in it: then errors do not show values."""
         self._adapter: TypeAdapter[Any] | None = None
         self._unordered = False
 
@@ -52,7 +57,8 @@ class Codec:
         """Pydantic's adapter, made at the first use."""
         if self._adapter is None:
             self._adapter = _adapter(self.annotation)
-            self._unordered = _has_unordered(self._adapter.core_schema)
+            self.private = _has_secret(self._adapter.core_schema)
+            self._unordered = self.private or _has_unordered(self._adapter.core_schema)
         return self._adapter
 
     def validate(self, value: Any) -> Any:
@@ -69,14 +75,19 @@ class Codec:
         adapter = self.adapter
         if not self._unordered:
             return adapter.dump_json(value)
-        return _dumps(_plain(adapter.dump_python(value))).encode()
+        try:
+            return _dumps(plain(adapter.dump_python(value, context=JOURNAL))).encode()
+        except ValueError as error:
+            if isinstance(error.__cause__, SegueError):  # of a secret that could not be sealed
+                raise error.__cause__ from None
+            raise
 
     def decode(self, data: bytes) -> Any:
         """The value of `data`. Raises pydantic's ValidationError when it does not fit today's type."""
         if self.atom is int:
             return int(data)
         if self.any:
-            return json.loads(data)
+            return json.loads(data) if b'"$sealed"' not in data else _revive(json.loads(data))
         if self.atom is str and data[:1] == b'"':
             return _scan(data.decode(), 0)[0]
         return self.adapter.validate_json(data)
@@ -108,9 +119,9 @@ def roundtrip(of: Codec, value: Any) -> tuple[bytes, Any]:
         return data, of.decode(data)
     except (TypeError, ValueError) as error:  # pydantic's errors are ValueErrors
         raise UnserialisableResult(
-            f"a value of type {type(value).__qualname__} cannot be stored as {describe(of.annotation)}: {error}",
+            f"a value of type {kind.__qualname__} cannot be stored as {describe(of.annotation)}: {_said(of, error)}",
             remedy="return a pydantic model, a dataclass or plain JSON values, and declare it in the annotation",
-        ) from error
+        ) from (None if of.private else error)
 
 
 def encode_arguments(codecs: Mapping[str, Codec], bound: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
@@ -128,9 +139,9 @@ def encode_arguments(codecs: Mapping[str, Codec], bound: Mapping[str, Any]) -> t
             parts.append(f'"{name}":{of.encode(valid).decode()}')
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"argument {name!r} is no {describe(of.annotation)}: {error}",
+                f"argument {name!r} is no {describe(of.annotation)}: {_said(of, error)}",
                 remedy=f"pass {describe(of.annotation)}, or change the annotation of {name!r}",
-            ) from error
+            ) from (None if of.private else error)
     return ("{" + ",".join(parts) + "}").encode(), values
 
 
@@ -176,6 +187,34 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
         return TypeAdapter(annotation)
 
 
+def _revive(value: Any) -> Any:
+    from .secret import revive  # noqa: PLC0415  it stands on this module
+
+    return revive(value)
+
+
+def _has_secret(schema: Any) -> bool:
+    """Whether a core schema has a `Secret` in it."""
+    if isinstance(schema, dict):
+        items = cast("dict[str, Any]", schema)
+        marks = items.get("metadata")
+        if isinstance(marks, dict) and cast("dict[str, Any]", marks).get("segue") == "secret":
+            return True
+        return any(_has_secret(v) for v in items.values())
+    return isinstance(schema, (list, tuple)) and any(_has_secret(v) for v in cast("list[Any]", schema))
+
+
+def _said(of: Codec, error: Exception) -> str:
+    """What is wrong, without the values of a type that has a `Secret` in it."""
+    if not of.private:
+        return str(error)
+    errors: Any = getattr(error, "errors", None)
+    if errors is None:
+        return "a value does not fit"
+    lines = errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(": ".join((".".join(map(str, line["loc"])), line["msg"])).removeprefix(": ") for line in lines)
+
+
 def _has_unordered(schema: Any) -> bool:
     """Whether a core schema has a set or an untyped part, whose order JSON would not keep."""
     if isinstance(schema, dict):
@@ -188,26 +227,30 @@ def _has_unordered(schema: Any) -> bool:
     return False
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value that pydantic has dumped, as plain JSON: sets sorted, secrets sealed."""
     if isinstance(value, (str, int, float, bool, type(None))):
         return value
     if isinstance(value, (set, frozenset)):
-        return sorted((_plain(v) for v in cast("set[Any]", value)), key=_canonical_dumps)
+        return sorted((plain(v) for v in cast("set[Any]", value)), key=_canonical_dumps)
     if isinstance(value, Mapping):
-        return {_plain_key(k): _plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
+        return {_plain_key(k): plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in cast("list[Any]", value)]
+        return [plain(v) for v in cast("list[Any]", value)]
+    seal = getattr(value, "__segue_seal__", None)
+    if seal is not None:
+        return seal()
     from pydantic_core import to_jsonable_python
 
-    plain = to_jsonable_python(value)
-    return _plain(plain) if isinstance(plain, (dict, list)) else plain
+    made = to_jsonable_python(value)
+    return plain(made) if isinstance(made, (dict, list)) else made
 
 
 def _plain_key(key: Any) -> str:
     if isinstance(key, str):
         return key
-    plain = _plain(key)
-    return plain if isinstance(plain, str) else _dumps(plain)
+    made = plain(key)
+    return made if isinstance(made, str) else _dumps(made)
 
 
 Upcast = Callable[[Any], Any]

@@ -48,17 +48,3 @@ def family(key: str) -> str:
 def name_of(key: str) -> str:
     """The name of the call: `a/b#1/fetch[1f…]#2` gives `fetch`."""
     return family(key).rpartition("/")[2]
-
-
-def _opening(key: str) -> int:
-    """Where the identity opens. User keys may hold brackets and slashes: it is the one after the name."""
-    depth, at = 0, key.rfind("#") - 1
-    while at >= 0:
-        if key[at] == "]":
-            depth += 1
-        elif key[at] == "[":
-            depth -= 1
-            if depth == 0:
-                return at
-        at -= 1
-    return key.rfind("[")

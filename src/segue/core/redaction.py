@@ -1,7 +1,7 @@
 """What viewers do not see (sealed values, masked), and what not even the flow sees (`@step(redact=...)`).
 
-Redaction happens before a result is journaled and before the flow sees it: live and replay agree, and there is nothing to
-erase later. Patterns are conservative: card and account numbers must pass their checksum. They find what has a form;
+Redaction happens before a result is journaled and before the flow sees it: live and replay agree, and there is nothing
+to erase later. Patterns are conservative: card and account numbers must pass their checksum. They find what has a form;
 a name in a sentence has none.
 """
 
@@ -75,7 +75,7 @@ class Pattern(NamedTuple):
 _PATTERNS = {
     p.name: p
     for p in (
-        Pattern("private key", re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.S)),
+        Pattern("private key", re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.S)),
         Pattern("jwt", re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")),
         Pattern(
             "api key",
@@ -101,7 +101,7 @@ _SETS = {
 
 
 class Patterns:
-    """Named patterns over every text of a JSON value: a name is a pattern's, or `pii` or `credentials` for a set of them."""
+    """Named patterns over every text of a JSON value. `pii` and `credentials` each name a set of them."""
 
     def __init__(self, names: Sequence[str]):
         chosen = [n for name in names for n in _SETS.get(name, (name,))]
@@ -126,7 +126,9 @@ class Patterns:
             return self.text(value)
         if isinstance(value, dict) and envelope_of(cast("object", value)) is None:
             return {k: self.json(v) for k, v in cast("dict[str, Any]", value).items()}
-        return [self.json(v) for v in cast("list[Any]", value)] if isinstance(value, list) else value
+        if isinstance(value, list):
+            return [self.json(v) for v in cast("list[Any]", value)]
+        return cast("Any", value)
 
 
 Redact = Callable[[Any], Any] | Patterns

@@ -1,23 +1,25 @@
 """`Secret[T]`: what a flow needs but a viewer must not see.
 
-In memory it is a value behind `reveal()`. In the journal it is a sealed envelope, `{"$sealed": {…}}`, made with a key of the
-run's tenant: destroying that key is erasure. Who seals and opens is the `Sealer` of the current context, which the runtime
-sets around what it encodes and decodes, so nothing here is global.
+In memory it is a value behind `reveal()`. In the journal it is a sealed envelope, `{"$sealed": {…}}`, made with a key
+of the run's tenant: destroying that key is erasure. Who seals and opens is the `Sealer` of the current context, which
+the runtime sets around what it encodes and decodes, so nothing here is global.
 
-Sealing is deterministic (a synthetic IV, RFC 5297): the same value, sealed with the same key, gives the same envelope. So
-a call's arguments keep their fingerprint over replays, since that is taken of the envelope and never of the value. The
-price: who reads the database sees which sealed values of one tenant are equal, and their length in steps of 32 bytes.
+Sealing is deterministic (a synthetic IV, RFC 5297): the same value, sealed with the same key, gives the same envelope.
+So a call's arguments keep their fingerprint over replays, since that is taken of the envelope and never of the value.
+The price: who reads the database sees which sealed values of one tenant are equal, and their length in steps of 32 bytes.
 
 A value whose key is gone still decodes, to a Secret that keeps its envelope: a replay that only passes it on goes on as
-before. Revealing it raises SecretErased in a step; in a flow it sets the run aside, since a flow that could catch it would
-make other calls than it has recorded.
+before. Revealing it raises SecretErased in a step; in a flow it sets the run aside, since a flow that could catch it
+would make other calls than it has recorded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, Self, TypeVar, cast, get_args
 
 from ..errors import SecretError, SecretUnreadable
@@ -60,7 +62,7 @@ use = _sealer.set
 
 
 @contextmanager
-def using(sealer: Sealer | None) -> Iterator[None]:
+def using(sealer: Sealer | None) -> Generator[None]:
     """Seal and open with this one, within the block."""
     token = _sealer.set(sealer)
     try:
@@ -142,10 +144,14 @@ def revive(value: Any) -> Any:
     """A JSON value with its envelopes opened: for what has no annotation."""
     envelope = envelope_of(value)
     if envelope is not None:
-        return _open(envelope, lambda v: v)
+        return _open(envelope, _as_it_is)
     if isinstance(value, dict):
         return {k: revive(v) for k, v in cast("dict[str, Any]", value).items()}
     return [revive(v) for v in cast("list[Any]", value)] if isinstance(value, list) else value
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _check(value: Any, handler: Any, info: Any) -> Secret[Any]:
@@ -155,17 +161,21 @@ def _check(value: Any, handler: Any, info: Any) -> Secret[Any]:
         return given if given._error is not None else _validated(given._value, handler, given)  # pyright: ignore[reportPrivateUsage]
     envelope = envelope_of(value)
     if envelope is not None:
-        return _open(envelope, lambda opened: _validated(opened, handler)._value)  # pyright: ignore[reportPrivateUsage]
+        return _open(envelope, partial(_fitted, handler))
     if value == MASK:
         _refuse("a masked value is not the value: it cannot be read back")
     return _validated(value, handler)
 
 
-def _validated(value: Any, handler: Any, given: Secret[Any] | None = None) -> Secret[Any]:
+def _fitted(handler: Any, value: Any) -> Any:
     try:
-        valid = handler(value)
+        return handler(value)
     except ValueError:
         _refuse("the secret value does not fit its type")
+
+
+def _validated(value: Any, handler: Any, given: Secret[Any] | None = None) -> Secret[Any]:
+    valid = _fitted(handler, value)
     made = Secret(valid)
     if given is not None and valid == value:
         made._envelope = given._envelope  # pyright: ignore[reportPrivateUsage]
@@ -182,10 +192,14 @@ def _dump(value: Any, handler: Any, info: Any) -> Any:
     """Pydantic's serializer."""
     if info.context is not JOURNAL:
         return MASK
-    return _seal(value, lambda v: plain(handler(v)))
+    return _seal(value, partial(_jsonable, handler))
 
 
-def _seal(secret: Secret[Any], jsonable: Any) -> Mapping[str, Any]:
+def _jsonable(handler: Any, value: Any) -> Any:
+    return plain(handler(value))
+
+
+def _seal(secret: Secret[Any], jsonable: Callable[[Any], Any]) -> Mapping[str, Any]:
     sealer, envelope = _sealer.get(), secret._envelope  # pyright: ignore[reportPrivateUsage]
     if envelope is not None and (sealer is None or envelope.get("tenant") == sealer.tenant):
         return {SEALED: envelope}
@@ -200,9 +214,7 @@ def _seal(secret: Secret[Any], jsonable: Any) -> Mapping[str, Any]:
     return {SEALED: made}
 
 
-def _open(envelope: Mapping[str, Any], read: Any) -> Secret[Any]:
-    import json  # noqa: PLC0415
-
+def _open(envelope: Mapping[str, Any], read: Callable[[Any], Any]) -> Secret[Any]:
     sealer = _sealer.get()
     made = Secret[Any](None)
     made._envelope = envelope  # pyright: ignore[reportPrivateUsage]

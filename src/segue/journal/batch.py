@@ -10,7 +10,7 @@ from ..core.codec import dumps
 from ..core.events import Event
 from ..core.lifecycle import ENDED
 from ..errors import StaleOwner, StoreError
-from .blobs import INLINE_MAX, Payloads, large
+from .blobs import INLINE_MAX, Payloads, large, large_arguments
 from .faults import passes
 from .records import Change, More, Write
 from .schema import GAP, STALE
@@ -54,9 +54,9 @@ class Batcher:
                 found += job.payloads
             else:
                 event = job.event
-                found += large(event.value, event.args, event.body)
+                found += large(event.value, event.body) + large_arguments(event.args)
                 if job.more is not None:
-                    found += large(*(c.args for c in job.more.children))
+                    found += [d for c in job.more.children for d in large_arguments(c.args)]
         if found:
             self._payloads.pack(self._connection, found)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ..core.events import Event
 from ..errors import StoreCorrupt
+from . import pieces
 
 INLINE_MAX = 2048
 """Bytes up to which a payload stays in its event."""
@@ -84,9 +85,14 @@ class Payloads:
 
     def externalise(self, connection: sqlite3.Connection, event: Event) -> Event:
         """The event with its large payloads stored and replaced by references."""
-        for name, data in (("args", event.args), ("value", event.value), ("body", event.body)):
+        for name, data in (("value", event.value), ("body", event.body)):
             if data is not None and len(data) > INLINE_MAX:
                 event = event._replace(**{name: self.put(connection, event.run, data)})
+        args = event.args
+        if args is not None and len(args) > INLINE_MAX:
+            packed = pieces.pack(args, lambda d: self.put(connection, event.run, d) if len(d) > INLINE_MAX else None)
+            args = packed if len(packed) <= INLINE_MAX else self.put(connection, event.run, args)
+            event = event._replace(args=args)
         return event
 
     def resolve(self, connection: sqlite3.Connection, event: Event) -> Event:
@@ -94,6 +100,9 @@ class Payloads:
         for name, data in (("value", event.value), ("args", event.args), ("body", event.body)):
             if data is not None and data[:1] == _MARK:
                 event = event._replace(**{name: self.get(connection, event.run, data)})
+        if event.args is not None and event.args[:1] == pieces.MARK:
+            args = pieces.unpack(event.args, lambda ref: self.get(connection, event.run, ref))
+            event = event._replace(args=args)
         return event
 
     def _pack(self, digest: bytes, data: bytes) -> Packed:
@@ -129,6 +138,11 @@ class Payloads:
 def large(*payloads: bytes | None) -> list[bytes]:
     """Those that do not stay in their event."""
     return [p for p in payloads if p is not None and len(p) > INLINE_MAX]
+
+
+def large_arguments(args: bytes | None) -> list[bytes]:
+    """The arguments that are payloads of their own."""
+    return [] if args is None or len(args) <= INLINE_MAX else large(*(d for _, d in pieces.split(args)))
 
 
 def digest_of(data: bytes) -> bytes:

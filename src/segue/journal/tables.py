@@ -117,15 +117,15 @@ def claim(
     """Take a run over, unless a living process has it. Gives it and its last `seq`."""
     states = [RunState.QUEUED, RunState.RUNNING, RunState.PARKED] + ([RunState.STUCK] if stuck else [])
     free = [owner, *dead]
-    cursor = connection.execute(
+    claimed = connection.execute(
         "update runs set owner = ?, epoch = epoch + 1, state = 'running', wake_at = null, updated_at = ?"
-        f" where no = ? and state in ({_marks(states)}) and (owner is null or owner in ({_marks(free)}))",
+        f" where no = ? and state in ({_marks(states)}) and (owner is null or owner in ({_marks(free)}))"
+        f" returning {RUN_COLUMNS}",
         (owner, at, no, *states, *free),
-    )
-    if cursor.rowcount == 0:
+    ).fetchall()
+    if not claimed:
         return None
-    row = find_run(connection, no)
-    assert row is not None
+    row = run_row(claimed[0])
     last = connection.execute("select max(seq) from events where run = ?", (no,)).fetchone()[0]
     insert_event(connection, None, _started(no, last + 1, row.epoch, at, {"owner": owner, "revision": revision}))
     return row, last + 1
@@ -213,7 +213,25 @@ def fork_point(connection: sqlite3.Connection, no: int, at: str | int | None, fi
     if isinstance(at, int):
         row = connection.execute("select seq from events where run = ? and seq = ?", (no, at)).fetchone()
         return None if row is None else row[0]
-    row = connection.execute(
-        "select seen from events where run = ? and key = ? and seen is not null order by seq limit 1", (no, at)
-    ).fetchone()
-    return None if row is None else max(row[0], first)
+    seen = _seen(connection, no, at)
+    return None if seen is None else max(seen, first)
+
+
+def _seen(connection: sqlite3.Connection, no: int, key: str) -> int | None:
+    """What a call had seen. There is no index of keys: it looks from both ends at once, so that early and late calls are
+    found at the same cost.
+    """
+    low, high = connection.execute("select min(seq), max(seq) from events where run = ?", (no,)).fetchone()
+    window = 64
+    while low is not None and low <= high:
+        spans = ((low, min(low + window, high)), (max(high - window, low), high))
+        for start, end in spans:
+            row = connection.execute(
+                "select seen from events where run = ? and seq between ? and ? and key = ? and seen is not null"
+                " order by seq limit 1",
+                (no, start, end, key),
+            ).fetchone()
+            if row is not None:
+                return int(row[0])
+        low, high, window = low + window + 1, high - window - 1, window * 2
+    return None

@@ -49,7 +49,7 @@ GOES_ON = frozenset({Finding.OK, Finding.ORPHANED})
 class Verdict:
     """What the replay of one run came to.
 
-    `orphans` are keys of outcomes that the code no longer asks for, `next` the keys that the run would wait for or make.
+    `orphans` are keys of outcomes that the code no longer asks for, `next` those that the run would wait for or make.
     `message`, `key` and `remedy` say what is wrong, None where nothing is.
     """
 
@@ -95,7 +95,7 @@ def check_one(journal: Reader, row: RunRow, find: Find = registry.find) -> Verdi
     if flow is None:
         gone = UnknownFlow(
             f"the run is of version {row.version}, and the code has version {newest.version}",
-            remedy=f"keep the old function as @flow(name=..., version={row.version}), or declare migrate= on the new one",
+            remedy=f"keep the old function as @flow(name=..., version={row.version}), or declare migrate= on the new",
         )
         return _verdict(row, Finding.UNKNOWN_FLOW, gone)
     return replayed(row, journal.events(row), flow)
@@ -146,11 +146,11 @@ def _error(flow: Flow[..., Any], drive: Drive) -> BaseException | None:
 
 
 def _input(row: RunRow, flow: Flow[..., Any], args: bytes) -> dict[str, Any]:
-    if callable(flow.migrate) and row.version != flow.version:
-        args = dumps(flow.migrate(loads(args)))
     try:
+        if callable(flow.migrate) and row.version != flow.version:
+            args = dumps(flow.migrate(loads(args)))
         return decode_arguments(flow.signature.codecs, args)
-    except ValueError as error:
+    except Exception as error:  # pydantic's, or whatever the user's migrate= raises
         raise Undecodable(
             f"the stored input does not fit today's signature: {error}",
             run=row.id,
