@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from .agent import approve, ask
     from .config import EngineOptions
     from .core.recovery import Retry
-    from .errors import *  # noqa: F403  the whole tree is public
+    from .core.secret import Secret
+    from .errors import RunCancelled, RunFailed, RunStuck, SegueError, StepFailed
     from .runtime.children import detach
     from .runtime.effects import Applied, NotApplied
     from .runtime.engine import Engine
@@ -25,7 +26,8 @@ _HOMES = {
     "agent": ("approve", "ask"),
     "config": ("EngineOptions",),
     "core.recovery": ("Retry",),
-    "errors": ("SegueError",),
+    "core.secret": ("Secret",),
+    "errors": ("RunCancelled", "RunFailed", "RunStuck", "SegueError", "StepFailed"),
     "runtime.children": ("detach",),
     "runtime.effects": ("Applied", "NotApplied"),
     "runtime.engine": ("Engine",),
@@ -40,7 +42,8 @@ _HOMES = {
 _HOME = {name: room for room, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Applied", "Engine", "EngineOptions", "Flow", "NotApplied", "Retry", "Run", "RunStatus", "SegueError", "Step",
+    "Applied", "Engine", "EngineOptions", "Flow", "NotApplied", "Retry", "Run", "RunCancelled", "RunFailed",
+    "RunStatus", "RunStuck", "Secret", "SegueError", "Step", "StepFailed",
     "approve", "as_completed", "ask", "cleanup", "detach", "flow", "gather", "map", "now", "random", "sleep", "step",
     "step_scope", "timeout", "uuid", "wait_for",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ commands say goes to stderr, what they give to stdout. The modules that draw and
 that needs them, so `segue --help` is quick.
 """
 
+from . import commands as commands  # its import registers the commands
 from .app import main
 
 __all__ = ["main"]

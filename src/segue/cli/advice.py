@@ -13,6 +13,8 @@ from .words import ago, due, first_line, printable, short_key
 
 Say = Callable[..., str]
 
+_ORDER = ("signal", "child", "retry", "step", "sleep")
+_MOVING = (RunState.QUEUED, RunState.RUNNING)
 _PAUSABLE = (RunState.PARKED, RunState.QUEUED, RunState.RUNNING)
 
 
@@ -25,11 +27,15 @@ class Advice(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
-    """All that is known of a run from outside. `alive` says whether the process that owns it lives."""
+    """All that is known of a run from outside.
+
+    `alive` says whether the process that owns it lives, `attended` whether any that could take it up does.
+    """
 
     row: RunRow
     story: Story
     alive: bool = False
+    attended: bool = False
     posts: Sequence[Item] = field(default=())
     """What was sent and not yet taken."""
 
@@ -56,7 +62,8 @@ class Standing:
         """What it waits for: as it said when it came to rest, else what its journal shows to be open."""
         if self.row.state in ENDED or self.row.state == RunState.STUCK:
             return []
-        return self.story.waits or [_wait_of(c.key, c) for c in self.story.calls.values() if c.open]
+        said = self.story.waits or [_wait_of(c.key, c) for c in self.story.calls.values() if c.open]
+        return sorted(said, key=lambda w: next((n for n, kind in enumerate(_ORDER) if kind in w), len(_ORDER)))
 
 
 def _wait_of(key: str, call: Any) -> dict[str, Any]:
@@ -90,15 +97,28 @@ def _held(standing: Standing, say: Say) -> list[Advice]:
     if story.cancelling:
         who = f" ({printable(story.cancelled_by)})" if story.cancelled_by else ""
         held.append(Advice(f"It is being cancelled{who}: the flow cleans up."))
-    resting = row.state == RunState.PARKED and not any(_time(w) for w in standing.waits)
-    if not standing.owned and row.state != RunState.STUCK and not row.paused and not resting:
-        gone = "Its process is gone" if row.state == RunState.RUNNING else "No process carries it out"
-        held.append(Advice(f"{gone}.", ((say("resume", row.id), "to go on"),)))
+    gone = _gone(standing)
+    if gone:
+        held.append(Advice(gone, ((say("resume", row.id), "to go on"),)))
     return held
 
 
+def _gone(standing: Standing) -> str:
+    """That nobody is there who would carry it out; empty where somebody is, or nobody is needed."""
+    row = standing.row
+    if row.paused or standing.owned:
+        return ""
+    if row.state == RunState.PARKED:
+        timed = any(_time(w) is not None for w in standing.waits)
+        return "No process is there to go on with it." if timed and not standing.attended else ""
+    if row.state == RunState.RUNNING:
+        return "Its process is gone."
+    return "No process carries it out." if row.state == RunState.QUEUED else ""
+
+
 def _waiting(standing: Standing, now: float, say: Say) -> list[Advice]:
-    return [wait(w, standing.row.id, now, say) for w in standing.waits]
+    gone = standing.row.state in _MOVING and not standing.owned
+    return [wait(w, standing.row.id, now, say) for w in standing.waits if not (gone and "step" in w)]
 
 
 def wait(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
@@ -172,7 +192,7 @@ def _stuck(standing: Standing, say: Say) -> list[Advice]:
 def _sent(item: Item, standing: Standing, now: float, say: Say) -> Advice:
     what = f"{item.kind} {item.name}".strip()
     said = f"{printable(what)!s} was sent {ago(now - item.at)} and is not yet taken."
-    takes = standing.owned or (
+    takes = standing.attended or (
         standing.row.state == RunState.STUCK and item.kind not in ("resume", "override", "cancel")
     )
     return Advice(said, () if takes else ((say("resume", standing.row.id), "to let the run take it"),))

@@ -1,21 +1,20 @@
-"""The commands and their options. What a command does is imported when it is called, so `segue --help` is quick."""
+"""The application: every error becomes a calm message and an exit code, and nothing that draws is imported early."""
 # ruff: noqa: PLC0415
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, NoReturn, ParamSpec
 
 import typer
 
-from ..config import DEFAULT_DATABASE
 from .exits import MEANING, Exit
-from .options import AsJson, By, Db, Debug, Given, NewId, Patience, Quiet, RunId, Why
+from .manual import Command, Commands
 
 P = ParamSpec("P")
 
@@ -24,12 +23,12 @@ CODES = "Exit codes: " + ", ".join(f"{c.value} {c.name.lower()}" for c in MEANIN
 
 app = typer.Typer(
     name="segue",
-    help="Durable flows over one journal.",
+    cls=Commands,
     epilog=CODES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -49,7 +48,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = _nobody_reads()
     except Exception as error:  # noqa: BLE001  the parser's own: commands end with a code
         code = _unreadable(error)
+    if code in (Exit.SUSPENDED, Exit.TERMINATED):
+        _leave_at_once(code)
     sys.exit(int(code or 0))
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """Everything is on disk; a step in a thread that still works would hold an ordinary exit up."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(int(code))
 
 
 def _unreadable(error: Exception) -> Exit:
@@ -69,7 +78,7 @@ def _nobody_reads() -> Exit:
     return Exit.DONE
 
 
-def _command(name: str, panel: str) -> Callable[[Callable[P, Exit]], Callable[P, Exit]]:
+def command(name: str, panel: str) -> Callable[[Callable[P, Exit]], Callable[P, Exit]]:
     """Register a command whose errors are said calmly and whose code is its exit."""
 
     def register(function: Callable[P, Exit]) -> Callable[P, Exit]:
@@ -85,7 +94,7 @@ def _command(name: str, panel: str) -> Callable[[Callable[P, Exit]], Callable[P,
                 code = _failed(error, debug=bool(kwargs.get("debug")), as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(int(code))
 
-        app.command(name, rich_help_panel=panel)(guarded)
+        app.command(name, cls=Command, rich_help_panel=panel)(guarded)
         return function
 
     return register
@@ -111,14 +120,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-def _user(by: str) -> str:
-    """Who acts: as said, else as the system knows the user."""
-    try:
-        return by or getpass.getuser()
-    except (OSError, KeyError):
-        return ""
-
-
 @app.callback()
 def _root(
     version: Annotated[
@@ -127,257 +128,5 @@ def _root(
 ) -> None:
     """Durable flows over one journal: start runs, look at them, act on them.
 
-    The database is [bold]segue.db[/bold] in this folder, or what SEGUE_DB or --db names.
+    The database is segue.db in this folder, or what SEGUE_DB or --db names.
     """
-
-
-@_command("run", RUNNING)
-def run(
-    target: Annotated[str, typer.Argument(metavar="MODULE:FLOW", help="The flow: a module or FILE.py, and its name.")],
-    *,
-    given: Given = None,
-    id: NewId = None,
-    quiet: Quiet = False,
-    db: Db = DEFAULT_DATABASE,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> Exit:
-    """Start a flow and wait for its result.
-
-    The result goes to stdout, everything else to stderr. With the id of a run that is there, goes on with that run.
-    Ctrl-C suspends the run: nothing is lost, and [bold]segue resume[/bold] goes on. A second Ctrl-C kills.
-    """
-    from . import starting
-    from .carrying import Carrying
-
-    return starting.run(Carrying(db=db, as_json=as_json, quiet=quiet), target, given, id)
-
-
-@_command("resume", RUNNING)
-def resume(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run; without it, all that are open.")] = None,
-    *,
-    patience_s: Patience = 60.0,
-    stay: Annotated[
-        bool, typer.Option("--stay", help="Without RUN: stay, and take up what comes, until Ctrl-C.")
-    ] = False,
-    by: By = "",
-    why: Why = "",
-    quiet: Quiet = False,
-    db: Db = DEFAULT_DATABASE,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> Exit:
-    """Go on with a run, or with everything that is open, until nothing moves by itself.
-
-    Then says what still waits, and on what. A paused or stuck run goes on when it is named; without RUN, both stay as
-    they are. Flows are found by module and name, or by the file that they were started from.
-    """
-    from . import resuming
-    from .carrying import Carrying
-
-    how = Carrying(db=db, as_json=as_json, quiet=quiet)
-    if run is None:
-        return resuming.resume_all(how, patience_s, stay)
-    return resuming.resume(how, run, patience_s, _user(by), why)
-
-
-@_command("fork", RUNNING)
-def fork(
-    run: RunId,
-    *,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            "--at", metavar="KEY|SEQ", help="The step to make anew, or the last event to keep. Default: keep all."
-        ),
-    ] = None,
-    result: Annotated[
-        list[str] | None, typer.Option("--result", metavar="KEY=JSON", help="Another result for a step; repeatable.")
-    ] = None,
-    given: Annotated[
-        str | None, typer.Option("--input", "-i", metavar="JSON|@FILE|-", help="Arguments to change, by name.")
-    ] = None,
-    id: NewId = None,
-    repeat: Annotated[
-        bool, typer.Option("--repeat", help='Allow effects that are effect="once" to happen again.')
-    ] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Only record it, and print its id.")] = False,
-    quiet: Quiet = False,
-    db: Db = DEFAULT_DATABASE,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> Exit:
-    """Make a new run that goes on from a step of this one, and wait for its result.
-
-    It knows the outcomes that the step had seen. The run that it comes from stays as it is.
-    """
-    from . import starting
-    from .carrying import Carrying
-
-    how = Carrying(db=db, as_json=as_json, quiet=quiet)
-    return starting.fork(how, run, at, result or [], given, id, repeat=repeat, only_record=detach)
-
-
-@_command("runs", LOOKING)
-def runs(
-    *,
-    state: Annotated[
-        str | None, typer.Option("--state", metavar="STATE", help="Only these: a state, paused, open or ended.")
-    ] = None,
-    flow: Annotated[
-        str | None, typer.Option("--flow", metavar="FLOW", help="Only of this flow, with or without MODULE:.")
-    ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")] = 50,
-    db: Db = DEFAULT_DATABASE,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> Exit:
-    """List runs, newest first: state, flow, age, steps with an outcome, and what they wait for."""
-    from . import listing
-
-    return listing.runs(db, state, flow, limit, as_json)
-
-
-@_command("show", LOOKING)
-def show(
-    run: RunId,
-    key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="One of its calls, with everything.")] = None,
-    *,
-    full: Annotated[
-        bool, typer.Option("--full", "-f", help="Nothing shortened: whole keys, values, every call.")
-    ] = False,
-    db: Db = DEFAULT_DATABASE,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> Exit:
-    """Show a run: the tree of its calls with times, attempts, errors and results, and what to do when it waits.
-
-    A KEY may be shortened as the tree shows it, or be just the step's name.
-    """
-    from . import showing
-
-    return showing.show(db, run, key, full, as_json)
-
-
-@_command("watch", LOOKING)
-def watch(run: RunId, db: Db = DEFAULT_DATABASE, as_json: AsJson = False, debug: Debug = False) -> Exit:
-    """Follow a run live until it ends or is set aside. With --json: its events, one a line."""
-    from . import following
-
-    return following.watch(db, run, as_json)
-
-
-@_command("events", LOOKING)
-def events(
-    run: RunId,
-    *,
-    after: Annotated[int, typer.Option("--after", metavar="SEQ", min=0, help="Only events after this one.")] = 0,
-    kind: Annotated[
-        str | None, typer.Option("--type", metavar="TYPE", help="Only of this type: step.completed, or just step.")
-    ] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Wait for more until the run ends.")] = False,
-    db: Db = DEFAULT_DATABASE,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> Exit:
-    """Print a run's journal, one event a line; with --json, one JSON object a line."""
-    from . import following
-
-    return following.events(db, run, after, kind, follow, as_json)
-
-
-@_command("check", LOOKING)
-def check(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run; without it, all that are open.")] = None,
-    flow: Annotated[
-        str | None, typer.Option("--flow", metavar="FLOW", help="Only of this flow, with or without MODULE:.")
-    ] = None,
-    db: Db = DEFAULT_DATABASE,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> Exit:
-    """Replay open runs against the code as it is now, without carrying anything out.
-
-    Says for each: ok, orphaned (goes on without some outcomes), mismatch, undecodable, fails, unknown flow.
-    """
-    from . import checking
-
-    return checking.checked(db, run, flow, as_json)
-
-
-@_command("signal", ACTING)
-def signal(
-    run: RunId,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the flow waits for.")],
-    *,
-    payload: Annotated[str | None, typer.Option("--payload", "-p", metavar="JSON|@FILE|-", help="Its payload.")] = None,
-    id: Annotated[str | None, typer.Option("--id", metavar="ID", help="The same id again sends nothing.")] = None,
-    by: By = "",
-    db: Db = DEFAULT_DATABASE,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> Exit:
-    """Send a signal, before or after the flow waits for it."""
-    from . import telling
-
-    return telling.signal(telling.Sender(db, as_json), run, name, payload, id, _user(by))
-
-
-@_command("cancel", ACTING)
-def cancel(
-    run: RunId, *, by: By = "", why: Why = "", db: Db = DEFAULT_DATABASE, as_json: AsJson = False, debug: Debug = False
-) -> Exit:
-    """Ask a run to end. The flow sees a cancellation and may clean up."""
-    from . import telling
-
-    return telling.cancel(telling.Sender(db, as_json), run, _user(by), why)
-
-
-@_command("pause", ACTING)
-def pause(
-    run: RunId, *, by: By = "", why: Why = "", db: Db = DEFAULT_DATABASE, as_json: AsJson = False, debug: Debug = False
-) -> Exit:
-    """Let a run start no new work, until it is resumed."""
-    from . import telling
-
-    return telling.pause(telling.Sender(db, as_json), run, _user(by), why)
-
-
-@_command("override", ACTING)
-def override(
-    run: RunId,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="The open step; may be shortened.")],
-    *,
-    result: Annotated[str | None, typer.Option("--result", metavar="JSON|@FILE|-", help="This is its result.")] = None,
-    skip: Annotated[bool, typer.Option("--skip", help="Its result is null.")] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Make it again, as if it had never been tried.")] = False,
-    by: By = "",
-    why: Why = "",
-    db: Db = DEFAULT_DATABASE,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> Exit:
-    """Say what came of an open step: one of --result, --skip and --retry."""
-    from . import telling
-
-    to = telling.Sender(db, as_json)
-    return telling.override(to, run, key, result, retry=retry, skip=skip, by=_user(by), why=why)
-
-
-@_command("feedback", ACTING)
-def feedback(
-    run: RunId,
-    score: Annotated[float, typer.Argument(metavar="SCORE", help="From 0 to 1.")],
-    *,
-    key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="Of one step; may be shortened.")] = None,
-    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="In words.")] = "",
-    by: By = "",
-    db: Db = DEFAULT_DATABASE,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> Exit:
-    """Record how good a run's result was, or a step's; also after its end."""
-    from . import telling
-
-    return telling.feedback(telling.Sender(db, as_json), run, score, key, _user(by), note)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rich.text import Text
@@ -63,7 +63,6 @@ class Stop:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
-        tell(Text("Suspending. Once more kills.", "dim"))
 
 
 @asynccontextmanager
@@ -96,7 +95,7 @@ def load(name: str, origin: str | None = None) -> Flow[..., Any]:
 def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
     """Print what a run came to: its result on stdout, everything else on stderr. `code` is for one that is open."""
     with reading(how.db) as reader:
-        standing = standing_of(reader, reader.get(row.no))
+        standing = replace(standing_of(reader, reader.get(row.no)), attended=True)
     row, story, say = standing.row, standing.story, how.say
     if row.state == RunState.COMPLETED and story.end is not None:
         _print_result(story.end.value or b"null", how.as_json)
@@ -149,7 +148,10 @@ async def _follow(engine: Engine, row: RunRow, progress: Progress, stop: Stop, p
         while True:
             row = journal.get(row.no)
             progress.tell(journal.events(row, progress.story.last_seq))
-            if stopped.done() or row.state in ENDED or (row.state == RunState.STUCK and not journal.items_of(row.no)):
+            if stopped.done():
+                progress.say("suspending; once more kills")
+                return
+            if row.state in ENDED or (row.state == RunState.STUCK and not journal.items_of(row.no)):
                 return
             if patience_s is not None and rests(engine, [row.no], patience_s):
                 return

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-_COMMON = "Common"
+from .manual import COMMON
 
 Db = Annotated[
-    str, typer.Option("--db", metavar="FILE", envvar="SEGUE_DB", help="The database.", rich_help_panel=_COMMON)
+    str, typer.Option("--db", metavar="FILE", envvar="SEGUE_DB", help="The database.", rich_help_panel=COMMON)
 ]
 AsJson = Annotated[
-    bool, typer.Option("--json", help="Give JSON on stdout, and errors as JSON.", rich_help_panel=_COMMON)
+    bool, typer.Option("--json", help="Give JSON on stdout, and errors as JSON.", rich_help_panel=COMMON)
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show an error's whole traceback.", rich_help_panel=_COMMON)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show an error's whole traceback.", rich_help_panel=COMMON)]
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The id of a run.", show_default=False)]
 Given = Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -56,17 +56,17 @@ def err() -> Console:
 class Copyable:
     """A command to copy: never cut or folded by us. What it is for stands behind it as a shell's comment."""
 
-    def __init__(self, command: str, why: str = ""):
-        self.command, self.why = command, why
+    def __init__(self, command: str, why: str = "", width: int = 0):
+        self.command, self.why, self.width = command, why, width
 
     def lines(self, width: int) -> list[Text]:
         """One line where both fit, else two."""
-        command, why = Text(f"  {self.command}", "bold"), Text(f"# {self.why}", "dim")
+        command, why = Text(f"  {self.command}", "bold"), Text(f"  # {self.why}", "dim")
         if not self.why:
             return [command]
-        if len(command) + 2 + len(why) <= width:
-            return [command.append("  ").append_text(why)]
-        return [Text("  ").append_text(why), command]
+        if max(len(command), self.width + 2) + len(why) <= width:
+            return [command.append(" " * (self.width - len(self.command))).append_text(why)]
+        return [why, command]
 
 
 Drawn = RenderableType | Copyable
@@ -86,7 +86,7 @@ def emit(console: Console, *drawn: Drawn) -> None:
 def _print(console: Console, drawn: Iterable[Drawn]) -> None:
     for one in drawn:
         if not isinstance(one, Copyable):
-            console.print(one)
+            console.print(Group(one))  # a Text alone would be joined with its neighbours, and lose how it wraps
             continue
         for line in one.lines(console.width):
             console.print(line, soft_wrap=True)
@@ -119,7 +119,8 @@ def advised(advice: Iterable[Advice]) -> list[Drawn]:
     drawn: list[Drawn] = []
     for one in advice:
         drawn.append(Text(one.says))
-        drawn += [Copyable(command, why) for command, why in one.do]
+        widest = max((len(command) for command, _ in one.do), default=0)
+        drawn += [Copyable(command, why, widest) for command, why in one.do]
     return drawn
 
 

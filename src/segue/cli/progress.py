@@ -44,6 +44,7 @@ class Progress:
         self.run, self.story, self._say, self._quiet = run, Story(memo_seq), say, quiet
         self.console = console or err()
         self._told: set[str] = set()
+        self._moved = False
         self._first: dict[str, float] = {}
         """When a call that is not in the journal yet was first seen."""
         self._live: Live | None = None
@@ -76,6 +77,12 @@ class Progress:
             self.story.add(event)
             if not self._quiet:
                 emit(self.console, *self._lines(event))
+            self._moved = True
+
+    def say(self, said: str) -> None:
+        """Print a line of this process's own."""
+        if not self._quiet:
+            emit(self.console, Text(f"{' ' * 10}· {said}", "dim"))
 
     def under_way(self, waits: Sequence[dict[str, Any]] | None = None) -> None:
         """Draw anew what is open; `waits` is what a run in this process says itself."""
@@ -90,7 +97,7 @@ class Progress:
         match event.type:
             case EventType.RUN_PARKED:
                 return self._waiting(event.at)
-            case EventType.RUN_STARTED if self.story.starts > 1:
+            case EventType.RUN_STARTED if self.story.starts > 1 and not self._moved:
                 return [self._plain(event, f"goes on after {plural(event.seq - 1, 'event')}")]
             case EventType.RUN_PAUSED:
                 return [self._plain(event, f"paused by {printable(self.story.paused_by)}")]
@@ -103,7 +110,7 @@ class Progress:
     def _worth_a_line(self, kind: str, call: Call) -> bool:
         if kind == EventType.TIMER_SET:
             return call.why == "sleep"
-        if kind == EventType.TIMER_FIRED or kind == EventType.STEP_CANCELLED:
+        if kind in (EventType.TIMER_FIRED, EventType.STEP_CANCELLED):
             return (call.kind == "timer") == (kind == EventType.TIMER_FIRED)
         return kind in _TOLD
 
@@ -119,7 +126,7 @@ class Progress:
             line.append(f"  {duration(call.ended - call.began)}", "dim")
         if event.type == EventType.ATTEMPT_FAILED:
             line.append(f"  attempt {event.attempt or 1}", "dim")
-        return line.append("  ").append_text(came_of(call, event.at))
+        return line.append("  ").append_text(came_of(call, event.at, width=80))
 
     def _waiting(self, at: float) -> list[Drawn]:
         drawn: list[Drawn] = []
@@ -133,7 +140,7 @@ class Progress:
         now = time.time()
         rows = self._open(now, waits)
         table = Table.grid(padding=(0, 1))
-        table.add_column(width=8)
+        table.add_column(width=9)
         table.add_column(width=1)
         table.add_column(no_wrap=True, overflow="ellipsis")
         for sign, text in rows[:UNDER_WAY_MAX]:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import redirect_stdout
+from dataclasses import replace
 from typing import Any
 
 from rich.text import Text
@@ -130,6 +131,8 @@ async def _carry_all(how: Carrying, patience_s: float, stay: bool) -> Stop:
             await asyncio.wait([stopped], timeout=POLL_S)
             if not how.as_json and not how.quiet:
                 _tell_ended(engine, since, told)
+        if stopped.done() and not how.quiet:
+            tell(Text("Suspending; once more kills.", "dim"))
         stopped.cancel()
         if not how.as_json and not how.quiet:
             _tell_ended(engine, since, told)
@@ -161,7 +164,7 @@ def _report(how: Carrying, standings: list[Standing]) -> None:
     now = time.time()
     for standing in waiting[:TOLD_MAX]:
         tell("", Text(printable(standing.row.id), "bold").append(f"  {printable(standing.row.flow)}", "dim"))
-        tell(*advised(advise(standing, now, how.say)))
+        tell(*advised(advise(replace(standing, attended=True), now, how.say)))
     if len(waiting) > TOLD_MAX:
         more = plural(len(waiting) - TOLD_MAX, "more run")
         tell("", Text(f"{more}: segue runs --state open", "dim"))

@@ -60,16 +60,16 @@ class Sender:
         """Say what was sent, and who takes it."""
         until = time.monotonic() + TAKEN_WITHIN_S
         standing = self.look(run)
-        while standing.posts and standing.owned and time.monotonic() < until:
+        while standing.posts and standing.attended and time.monotonic() < until:
             time.sleep(0.02)
             standing = self.look(run)
         row = standing.row
         if self.as_json:
-            body = {"run": run, "state": row.state, "taken": not standing.posts, "process": standing.owned}
+            body = {"run": run, "state": row.state, "taken": not standing.posts, "attended": standing.attended}
             print(json.dumps(body, ensure_ascii=False))
             return Exit.DONE
         tell(Text("✓ ", "green").append(what, "default"))
-        if standing.posts and not standing.owned and row.state != RunState.STUCK:
+        if standing.posts and not standing.attended and row.state != RunState.STUCK:
             tell(
                 Text("No process carries the run out; the next one that does takes it.", "dim"),
                 Copyable(self.say("resume", run), "to go on with it here"),

@@ -17,6 +17,7 @@ from .paint import Drawn, advised, glyph, pairs, stated
 from .story import Branch, Call, Stand, Story
 from .words import ago, clock, due, duration, first_line, plural, pretty, printable, short_key, shorten, value
 
+WHOLE = 100_000
 LEVEL_MAX = 60
 """Calls of one level that are drawn; of more, those in the middle that are done are counted."""
 
@@ -57,13 +58,12 @@ def tree(story: Story, now: float, *, full: bool = False, gone: bool = False) ->
         call = line.call
         name = Text(line.guides, "dim").append_text(glyph(_stand(call, gone))).append(" ")
         name.append_text(_named(printable(line.name if full else short_key(line.name)), call))
-        table.add_row(name, Text(_took(call, now), "dim"), came_of(call, now, gone=gone, full=full))
+        table.add_row(name, Text(_took(call, now), "dim"), came_of(call, now, gone=gone, width=WHOLE if full else 200))
     return table
 
 
-def came_of(call: Call, now: float, *, gone: bool = False, full: bool = False) -> Text:
+def came_of(call: Call, now: float, *, gone: bool = False, width: int = 200) -> Text:
     """What came of a call, in one line."""
-    width = 100_000 if full else 200
     text = Text()
     match _stand(call, gone):
         case Stand.DONE if call.kind == "timer":
@@ -79,12 +79,14 @@ def came_of(call: Call, now: float, *, gone: bool = False, full: bool = False) -
             text.append(due(call.due_at, now) if call.due_at is not None else "waiting", "yellow")
         case Stand.INTERRUPTED:
             text.append("interrupted", "yellow")
+        case Stand.RUNNING if call.child:
+            pass
         case Stand.CANCELLED:
             text.append("not needed any more" if call.kind == "timer" else "cancelled", "dim")
         case _:
             text.append("running", "cyan")
     if call.child:
-        text.append(f"  child {printable(call.child)}", "dim")
+        text.append(f"{'  ' if text else ''}as {printable(call.child)}", "dim")
     for note in call.notes:
         text.append(f"  {printable(note)}", "dim italic")
     return text
@@ -139,7 +141,7 @@ def _heads(standing: Standing, full: bool) -> list[Drawn]:
     row, story = standing.row, standing.story
     rows: list[tuple[str, RenderableType]] = []
     if story.args not in (None, b"{}"):
-        rows.append(("input", Text(value(story.args, 100_000 if full else 300))))
+        rows.append(("input", Text(value(story.args, WHOLE if full else 300))))
     if row.parent:
         rows.append(("parent", Text(printable(row.parent))))
     if story.fork_of:
@@ -169,8 +171,11 @@ def _ended(standing: Standing, full: bool) -> list[Drawn]:
 
 def failed(error: str, message: str, trace: str) -> list[Drawn]:
     """An error that ended a run, with the user's own traceback."""
-    head = Text("✗ ", "red").append(f"{_short_type(error)}: {message}", "red")
-    return [Text(trace.rstrip(), "dim"), head] if trace else [head]
+    if not trace:
+        return [Text("✗ ", "red").append(f"{_short_type(error)}: {message}", "red")]
+    lines = trace.rstrip().splitlines()
+    last = max(n for n, line in enumerate(lines) if n == 0 or not line.startswith(" "))
+    return [Text("\n".join(lines[:last]), "dim"), Text("\n".join(lines[last:]), "red")]
 
 
 def _short_type(error: str) -> str:

@@ -162,8 +162,8 @@ def fingerprint(data: bytes) -> str:
 
 
 def dumps(value: Mapping[str, Any]) -> bytes:
-    """A record's own JSON object: plain values only."""
-    return _dumps(value).encode()
+    """A record's own JSON object: plain values only. What UTF-8 cannot carry (a lone surrogate) is escaped."""
+    return _dumps(value).encode(errors="backslashreplace")
 
 
 def loads(data: bytes | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from .codec import Codec
 from .recovery import ONCE, Recovery
+from .redaction import Redact
 
 Effect = Literal["read", "write", "once"]
 """What a step does to the world: `read` and `write` may be repeated after a crash, `once` never blindly."""
@@ -31,6 +32,14 @@ class StepOptions:
     """Whether it is a plain function, to be called in a thread."""
     reconcile: Callable[..., Any] | None = None
     """For `effect="once"`: called with the arguments after an interruption, says whether the effect was applied."""
+
+    redact: Redact | None = None
+    """Applied to the result before it is journaled, and before the flow sees it."""
+
+    @property
+    def simple(self) -> bool:
+        """Whether it is an async function that is called once, with nothing around it."""
+        return not (self.guarded or self.threaded) and self.timeout_s is None and self.redact is None
 
     @property
     def guarded(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import math
 import traceback
 from enum import StrEnum
 from pathlib import Path
@@ -35,6 +36,7 @@ class FaultKind(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+_KINDS = frozenset(FaultKind)
 PERMANENT = frozenset(
     {
         FaultKind.BAD_REQUEST,
@@ -61,6 +63,8 @@ class Fault(NamedTuple):
     retry_after_s: float | None = None
     limit: str | None = None
     trace: str = ""
+    state: dict[str, Any] | None = None
+    """What one of our own errors carries beside its message: the run, the key, the remedy."""
 
     def body(self) -> dict[str, Any]:
         """As the fields of an event's body; empty ones are left out."""
@@ -79,15 +83,15 @@ def classify(error: BaseException) -> Fault:
     An error may say it itself: an attribute `fault_kind` (a FaultKind or its value) and `retry_after_s`.
     """
     said = getattr(error, "fault_kind", None)
-    kind = FaultKind(said) if said is not None else _kind(error)
     return Fault(
-        kind,
+        FaultKind(said) if isinstance(said, str) and said in _KINDS else _kind(error),
         type_name(error),
         _message(error),
         _rebuildable_args(error),
-        getattr(error, "retry_after_s", None),
-        getattr(error, "limit", None),
+        _seconds(getattr(error, "retry_after_s", None)),
+        _text(getattr(error, "limit", None)),
         "".join(traceback.format_exception(type(error), error, own_frames(error), limit=-12)),
+        _state(error),
     )
 
 
@@ -107,9 +111,9 @@ INTERRUPTED = Fault(
 def rebuild(fault: Fault) -> Exception:
     """The error of a fault, the same live and on replay: its own type where it can be built, else StepFailed."""
     if fault.args is not None:
-        kind = _find(fault.error)
-        if kind is not None:
-            return kind(*fault.args)
+        error = _build(fault.error, fault.args, fault.state)
+        if error is not None:
+            return error
     failed = StepFailed(f"{fault.error.rpartition(':')[2]}: {fault.message}")
     failed.error_type, failed.fault = fault.error, fault.kind.value
     return failed
@@ -121,7 +125,23 @@ def type_name(error: BaseException) -> str:
 
 
 def _message(error: BaseException) -> str:
-    return error.message if isinstance(error, SegueError) else str(error)
+    try:
+        return error.message if isinstance(error, SegueError) else str(error)
+    except Exception:  # noqa: BLE001  a user's __str__ may raise anything
+        return "(its message cannot be read)"
+
+
+def _seconds(said: object) -> float | None:
+    """What an error says of itself, if it is a time to wait."""
+    try:
+        seconds = float(said) if isinstance(said, (int, float, str)) else math.nan
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < math.inf else None
+
+
+def _text(said: object) -> str | None:
+    return None if said is None else str(said)
 
 
 def _kind(error: BaseException) -> FaultKind:
@@ -142,12 +162,31 @@ def _rebuildable_args(error: BaseException) -> list[Any] | None:
     """The arguments, if type(error)(*args) over JSON gives an error that reads the same."""
     try:
         args = json.loads(json.dumps(list(error.args), allow_nan=False))
-        kind = _find(type_name(error))
-        again = kind(*args) if kind is type(error) else None
-        same = again is not None and str(again) == str(error) and list(again.args) == list(error.args)
+        again = _build(type_name(error), args, _state(error))
+        same = type(again) is type(error) and str(again) == str(error) and list(again.args) == list(error.args)
     except Exception:  # noqa: BLE001  a user's __init__ or __str__ may raise anything: then it is not rebuildable
         return None
     return args if same else None
+
+
+def _state(error: BaseException) -> dict[str, Any] | None:
+    if not isinstance(error, SegueError):
+        return None
+    kept = (str, int, float, bool)
+    return {k: v for k, v in vars(error).items() if isinstance(v, kept) and k != "message"} or None
+
+
+def _build(name: str, args: list[Any], state: dict[str, Any] | None) -> Exception | None:
+    """The error, or None when its type is gone or no longer takes these arguments."""
+    kind = _find(name)
+    if kind is None:
+        return None
+    try:
+        error = kind(*args)
+    except Exception:  # noqa: BLE001  a user's __init__ may raise anything
+        return None
+    vars(error).update(state or {})
+    return error
 
 
 def _find(name: str) -> type[Exception] | None:

@@ -90,7 +90,7 @@ class Memory:
                 body = loads(event.body)
                 tries = self.attempts.setdefault(key, [])
                 failed = Attempt(event.epoch, event.attempt or 1, event.began or event.at, Fault.read(body["fault"]))
-                if tries and (tries[-1].epoch, tries[-1].n) == (failed.epoch, failed.n):
+                if tries and tries[-1].n == failed.n:  # a later incarnation may be the one to write its failure
                     tries[-1] = failed
                 else:
                     tries.append(failed)

@@ -6,7 +6,7 @@ the runtime sets around what it encodes and decodes, so nothing here is global.
 
 Sealing is deterministic (a synthetic IV, RFC 5297): the same value, sealed with the same key, gives the same envelope.
 So a call's arguments keep their fingerprint over replays, since that is taken of the envelope and never of the value.
-The price: who reads the database sees which sealed values of one tenant are equal, and their length in steps of 32 bytes.
+The price: who reads the database sees which values of a tenant are equal, and their length in steps of 32 bytes.
 
 A value whose key is gone still decodes, to a Secret that keeps its envelope: a replay that only passes it on goes on as
 before. Revealing it raises SecretErased in a step; in a flow it sets the run aside, since a flow that could catch it
@@ -15,7 +15,6 @@ would make other calls than it has recorded.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,7 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, Self, TypeVar, cast, get_args
 
 from ..errors import SecretError, SecretUnreadable
-from .codec import JOURNAL, canonical, dumps, plain
+from .codec import JOURNAL, canonical, codec, dumps, plain
 from .redaction import MASK, SEALED, envelope_of
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ class Secret(Generic[T_co]):
         args = get_args(source)
         inner = handler.generate_schema(args[0]) if args else core_schema.any_schema()
         return core_schema.with_info_wrap_validator_function(
-            _check,
+            partial(_check, args[0] if args and not isinstance(args[0], TypeVar) else Any),
             inner,
             serialization=core_schema.wrap_serializer_function_ser_schema(_dump, schema=inner, info_arg=True),
             metadata={"segue": "secret"},
@@ -144,27 +143,31 @@ def revive(value: Any) -> Any:
     """A JSON value with its envelopes opened: for what has no annotation."""
     envelope = envelope_of(value)
     if envelope is not None:
-        return _open(envelope, _as_it_is)
+        return _open(envelope, partial(_read, Any))
     if isinstance(value, dict):
         return {k: revive(v) for k, v in cast("dict[str, Any]", value).items()}
     return [revive(v) for v in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def _check(value: Any, handler: Any, info: Any) -> Secret[Any]:
+def _check(of: Any, value: Any, handler: Any, info: Any) -> Secret[Any]:
     """Pydantic's validator. Its errors do not show the value."""
     if isinstance(value, Secret):
         given = cast("Secret[Any]", value)
         return given if given._error is not None else _validated(given._value, handler, given)  # pyright: ignore[reportPrivateUsage]
     envelope = envelope_of(value)
     if envelope is not None:
-        return _open(envelope, partial(_fitted, handler))
+        return _open(envelope, partial(_read, of))
     if value == MASK:
         _refuse("a masked value is not the value: it cannot be read back")
     return _validated(value, handler)
+
+
+def _read(of: Any, text: bytes) -> Any:
+    """An opened value as JSON, which a strict type reads otherwise than Python's own values."""
+    try:
+        return codec(of).decode(text)
+    except ValueError:
+        _refuse("the sealed value does not fit its type")
 
 
 def _fitted(handler: Any, value: Any) -> Any:
@@ -208,13 +211,13 @@ def _seal(secret: Secret[Any], jsonable: Callable[[Any], Any]) -> Mapping[str, A
             "there is no key here to seal a secret with",
             remedy="encode it within a run; elsewhere use `with segue.core.secret.using(sealer):`",
         )
-    text = canonical(dumps({"": jsonable(secret.reveal())}))
+    text = canonical(dumps({"": jsonable(secret.reveal())}))[4:-1]
     made = sealer.seal(text + b" " * (-len(text) % _BLOCK))
     secret._envelope = made  # pyright: ignore[reportPrivateUsage]
     return {SEALED: made}
 
 
-def _open(envelope: Mapping[str, Any], read: Callable[[Any], Any]) -> Secret[Any]:
+def _open(envelope: Mapping[str, Any], read: Callable[[bytes], Any]) -> Secret[Any]:
     sealer = _sealer.get()
     made = Secret[Any](None)
     made._envelope = envelope  # pyright: ignore[reportPrivateUsage]
@@ -223,7 +226,7 @@ def _open(envelope: Mapping[str, Any], read: Callable[[Any], Any]) -> Secret[Any
             raise SecretUnreadable(
                 "a sealed value was read outside of an engine", remedy="read it with engine.get(run), or in its flow"
             )
-        made._value = read(json.loads(sealer.open(envelope))[""])  # pyright: ignore[reportPrivateUsage]
+        made._value = read(sealer.open(envelope))  # pyright: ignore[reportPrivateUsage]
     except SecretError as error:
         made._error = error  # pyright: ignore[reportPrivateUsage]
     return made

@@ -81,6 +81,10 @@ class Batcher:
         self._payloads.forget()
         return answers
 
+    def shrink(self) -> None:
+        """Move the log into the database, and give its space back."""
+        self._connection.execute("pragma wal_checkpoint(truncate)")
+
     def _together(self, jobs: Sequence[Job]) -> list[Answer]:
         """The fast way: the events of all runs in a few statements."""
         self._insert([j.event for j in jobs if isinstance(j, Write)])

@@ -107,7 +107,7 @@ class Journal(Reader):
 
     @property
     def trouble(self) -> Exception | None:
-        """Why writes wait at the moment (a full disk, a foreign lock), or None."""
+        """Why the last write was refused or waits (a full disk, a foreign lock), or None when it was written."""
         return self._writer.trouble
 
     # writing

@@ -2,8 +2,8 @@
 
 A `Keyring` may be anything that gives keys by tenant and id: bring a KMS by implementing the protocol and passing it as
 `Engine(keyring=...)`. The default keeps them in the folder `<database>-keys` (mode 0700), one file for each tenant
-(mode 0600); copy it apart from the database, or not at all. What a disk keeps of a file that was overwritten and removed
-is the disk's to say: on flash, put the folder on an encrypted volume or use a KMS.
+(mode 0600); copy it apart from the database, or not at all. What a disk keeps of a file that was overwritten and
+removed is the disk's to say: on flash, put the folder on an encrypted volume or use a KMS.
 """
 
 from __future__ import annotations
@@ -175,6 +175,7 @@ class FolderKeyring:
 
 
 def unopened(kind: type[SecretError], tenant: str, id: str, why: str, remedy: str) -> SecretError:
+    """The error of an envelope that stays closed."""
     error = kind(f"a secret cannot be opened: {why} (key {id})", remedy=remedy)
     error.tenant, error.key_id = tenant, id
     return error

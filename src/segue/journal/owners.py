@@ -68,6 +68,7 @@ class Owner:
                 os.utime(self._path)
             except FileNotFoundError:  # somebody has cleared the folder: take the place again
                 self._folder.mkdir(exist_ok=True)
+                self._file.close()
                 self._file = self._settle()
 
     def alive(self, owner: str) -> bool:

@@ -13,7 +13,7 @@ from ..errors import InputError, SegueError, StoreReadOnly, UnknownRun
 from . import tables
 from .blobs import Payloads
 from .faults import fault, translate
-from .owners import holds
+from .owners import holds, living
 from .records import Item, RunRow, Write
 
 T = TypeVar("T")
@@ -116,6 +116,11 @@ class Reader:
     def alive(self, owner: str | None) -> bool:
         """Whether the process of this id lives."""
         return owner is not None and holds(Path(f"{self.path}-live"), owner)
+
+    def attended(self) -> bool:
+        """Whether any process that carries runs out has this database open."""
+        live = Path(f"{self.path}-live")
+        return any(holds(live, owner) for owner in living(live))
 
     def explain(self, error: Exception) -> SegueError:
         """One of SQLite's errors, or of the file system's, as ours."""

@@ -142,23 +142,27 @@ def insert_event(connection: sqlite3.Connection, payloads: Payloads | None, even
 
 
 def insert_post(connection: sqlite3.Connection, post: Post) -> bool:
-    """Put an item into an inbox; False when the run already had one with this id."""
+    """Put an item into the inbox of an open run; False when the run already had one with this id, or has ended."""
     cursor = connection.execute(
-        "insert or ignore into inbox (run, kind, id, name, at, value, body) values (?, ?, ?, ?, ?, ?, ?)",
-        (post.run, post.kind, post.id, post.name, post.at, post.value, post.body),
+        "insert or ignore into inbox (run, kind, id, name, at, value, body) select ?, ?, ?, ?, ?, ?, ?"
+        f" where exists (select 1 from runs where id = ? and state not in ({_marks(_ENDED)}))",
+        (post.run, post.kind, post.id, post.name, post.at, post.value, post.body, post.run, *_ENDED),
     )
     return cursor.rowcount == 1
 
 
 def post(connection: sqlite3.Connection, item: Post) -> bool:
     """`insert_post` for an open run. Raises UnknownRun, and RunEnded when the run can take nothing any more."""
-    row = connection.execute("select state from runs where id = ?", (item.run,)).fetchone()
+    row = connection.execute("select state, no from runs where id = ?", (item.run,)).fetchone()
     if row is None:
         raise UnknownRun(f"no run {item.run!r} in this database", run=item.run, remedy="list the runs: segue runs")
     if row[0] in _ENDED and item.kind != "feedback":
         raise RunEnded(
             f"the run has ended ({row[0]}): it takes no {item.kind}", run=item.run, remedy="fork it to do more work"
         )
+    if row[0] in _ENDED:
+        append_feedback(connection, row[1], item.name or None, item.body or b"{}", item.at)
+        return True
     return insert_post(connection, item)
 
 

@@ -57,20 +57,19 @@ class Vault:
         self._see(plaintext)
         return plaintext
 
+    def with_refusal(self, refuse: Callable[[SecretError], BaseException]) -> Vault:
+        """The same vault, which answers a refused reveal in another way."""
+        made = Vault(self._keyring, self.tenant, refuse)
+        made._seen = self._seen
+        return made
+
     def refused(self, error: SecretError) -> BaseException:
         """What to raise where a value is revealed that cannot be had."""
         return error if self._refuse is None else self._refuse(error)
 
     def scrub(self, fault: Fault) -> Fault:
         """A fault without the texts that were sealed or opened here: an error often quotes what it was given."""
-        if not self._seen:
-            return fault
-        args = None if fault.args is None else self._without(fault.args)
-        return fault._replace(message=self._without(fault.message), trace=self._without(fault.trace), args=args)
-
-    def without(self, text: str) -> str:
-        """A text without them."""
-        return self._without(text)
+        return rewritten(fault, self._without) if self._seen else fault
 
     def _without(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -89,6 +88,12 @@ class Vault:
     def _bound(self, id: str) -> list[bytes]:
         """What an envelope is bound to: it cannot be passed off as another tenant's or another key's."""
         return [b"segue sealed 1", self.tenant.encode(), id.encode()]
+
+
+def rewritten(fault: Fault, change: Callable[[Any], Any]) -> Fault:
+    """A fault with all texts changed that came from the error itself."""
+    texts = [k for k, v in fault._asdict().items() if isinstance(v, (str, list, dict)) and k not in ("kind", "error")]
+    return fault._replace(**{k: change(getattr(fault, k)) for k in texts})
 
 
 def _texts(value: Any) -> Iterable[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from queue import Empty, SimpleQueue
 
-from ..errors import SegueError, StoreMissing
+from ..errors import SegueError, StoreFull, StoreMissing
 from .batch import Answer, Batcher, Call, Job
 from .faults import fault, passes, translate
 from .turns import Turns
@@ -38,7 +38,7 @@ class Writer:
         self._closed = threading.Event()
         self._file = _identity(path)
         self.trouble: SegueError | None = None
-        """Why writes wait at the moment, if they do."""
+        """Why the last write was refused or waits; None when it was written."""
         self._thread = threading.Thread(target=self._run, name="segue-writer", daemon=True)
         self._thread.start()
 
@@ -93,13 +93,21 @@ class Writer:
                     return
                 self.trouble = error
                 jobs = self._refuse_questions(jobs, error)
+                if not jobs:
+                    return
+                self._make_room(error)
                 self._live()
                 self._closed.wait(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
                 tries += 1
-                jobs = self._refuse_questions(jobs + self._waiting(), error)
+                jobs += self._waiting()
             else:
-                jobs = []
-        self.trouble = None
+                jobs, self.trouble = [], None
+
+    def _make_room(self, error: SegueError) -> None:
+        """The log may be larger than what is in it."""
+        if isinstance(error, StoreFull):
+            with suppress(Exception):
+                self._batcher.shrink()
 
     def _once(self, jobs: Sequence[Job]) -> list[Answer]:
         if self._file != _identity(self._path):

@@ -18,6 +18,7 @@ from ..core.events import DELIVERED, Event, EventType
 from ..core.faults import Fault, own_frames, rebuild
 from ..core.keys import family
 from ..core.replay import Memory
+from ..core.secret import Sealer, use
 from ..errors import InternalError, ReplayMismatch, RunStuck, Suspended, Undecodable, UnjournaledWork
 from .loop import FlowLoop
 from .match import same_call, stray
@@ -63,11 +64,12 @@ class Drive:
         """What the journal says before the flow begins: its seeds, and whether the code is the same."""
         self._seeds, self.strict = seeds, strict
 
-    def begin(self, body: Callable[[], Awaitable[Any]], at: float) -> None:
-        """Make the flow's task. Nothing runs before `replay` or the first `deliver`."""
+    def begin(self, body: Callable[[], Awaitable[Any]], at: float, sealer: Sealer | None = None) -> None:
+        """Make the flow's task, which seals its secrets with `sealer`. Nothing runs before `replay` or `deliver`."""
         self.now = at
         context = contextvars.Context()
         context.run(enter, self.scope)
+        context.run(use, sealer)
         self._root = self.loop.create_task(self._main(body), context=context)
 
     def replay(self, memory: Memory) -> None:
@@ -173,9 +175,9 @@ class Drive:
     def give_up(self, key: str) -> None:
         """The flow no longer wants this outcome."""
         if key in self.waiting:
-            self._forget(key)
+            command = self._forget(key)
             self._dropped.add(key)
-            self._out.append(Cancel(key, self.seen))
+            self._out.append(Cancel(key, command.seen))
 
     def record(
         self, type_: str, key: str, body: dict[str, Any], value: bytes | None = None, *, version: int = 1
@@ -215,8 +217,18 @@ class Drive:
         try:
             return await body()
         finally:
-            while self.cleanups and not isinstance(self._unwinding, Suspended):
+            await self._clean_up()
+
+    async def _clean_up(self) -> None:
+        """All of them, whatever becomes of the others. Raises the first error."""
+        failed: Exception | None = None
+        while self.cleanups and not isinstance(self._unwinding, Suspended):
+            try:
                 await self.cleanups.pop()()
+            except Exception as error:  # noqa: BLE001  it is raised, after the others had their turn
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def _give_outcome(self, event: Event) -> None:
         key = event.key or ""
@@ -303,10 +315,11 @@ class Drive:
                 task.cancel()
             self.loop.drain()
 
-    def _forget(self, key: str) -> None:
+    def _forget(self, key: str) -> Command:
         command, _ = self.waiting.pop(key)
         if isinstance(command, Wait) and key in self._waits.get(command.name, ()):
             self._waits[command.name].remove(key)
+        return command
 
     def _root_done(self) -> bool:
         return self._root is not None and self._root.done()

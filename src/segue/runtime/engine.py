@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from random import Random
 from types import TracebackType
@@ -11,8 +12,12 @@ from uuid import uuid4
 
 from ..config import EngineOptions
 from ..core.codec import Codec
+from ..core.secret import using
 from ..errors import EngineClosed, InputError, UnknownFlow
 from ..journal import Collected, Journal, NewRun
+from ..journal.connect import MEMORY
+from ..journal.keyring import FolderKeyring, Keyring, MemoryKeyring
+from ..journal.vault import Vault
 from . import registry
 from .clock import Clock, SystemClock
 from .embedded.host import Host
@@ -29,7 +34,15 @@ class Engine:
     suspends what still runs, to go on at the next start. Options are those of EngineOptions.
     """
 
-    def __init__(self, url: str = "segue.db", *, options: EngineOptions | None = None, clock: Clock | None = None, **given: Any):
+    def __init__(
+        self,
+        url: str = "segue.db",
+        *,
+        options: EngineOptions | None = None,
+        clock: Clock | None = None,
+        keyring: Keyring | None = None,
+        **given: Any,
+    ):
         scheme, found, rest = url.partition("://")
         if found and scheme != "sqlite":
             raise InputError(
@@ -42,6 +55,10 @@ class Engine:
             names = ", ".join(EngineOptions.__dataclass_fields__)
             raise InputError(f"Engine: {error}", remedy=f"its options are: {names}") from None
         self.clock: Clock = clock or SystemClock()
+        self.keyring: Keyring = keyring or (
+            MemoryKeyring() if self.path == MEMORY else FolderKeyring(f"{self.path}-keys")
+        )
+        """Where the keys of secrets are: in the folder `<database>-keys`, unless another keyring was given."""
         self.chance: Random | None = None
         self.pace_s = 0.0
         self._host: Host | None = None
@@ -66,7 +83,7 @@ class Engine:
         self._host = Host(
             journal, self.clock, capacity=options.capacity, resident=options.resident, linger_s=options.linger_s,
             tick_s=options.tick_s, crash_limit=options.crash_limit, step_threads=options.step_threads,
-            recover=options.recover, chance=self.chance, pace_s=self.pace_s,
+            recover=options.recover, keyring=self.keyring, chance=self.chance, pace_s=self.pace_s,
         )  # fmt: skip
         self._host.open()
 
@@ -102,7 +119,8 @@ class Engine:
         run = id if id is not None else uuid4().hex[:12]
         if not run or len(run) > 512 or run != run.strip() or not run.isprintable():
             raise InputError(f"run id {run!r}: 1 to 512 printable characters, no space around them")
-        data, _ = flow.signature.bind(args, kwargs, flow.short)
+        with self.sealing(tenant):
+            data, _ = flow.signature.bind(args, kwargs, flow.short)
         new = NewRun(
             id=run, tenant=tenant, flow=flow.name, origin=flow.origin, version=flow.version, args=data,
             at=self.clock.now(), seed=self.host.seed(), revision=flow.revision,
@@ -147,6 +165,18 @@ class Engine:
         write meanwhile. `dry_run` only lists.
         """
         return await self.journal.collect(self.clock.now() - older_than_s, dry_run=dry_run)
+
+    def sealing(self, tenant: str) -> AbstractContextManager[None]:
+        """A block in which secrets are sealed and opened with a tenant's key."""
+        return using(Vault(self.keyring, tenant))
+
+    async def erase(self, tenant: str, *, by: str = "", why: str = "") -> list[str]:
+        """Destroy a tenant's key, and with it every secret that was sealed with it. Gives the ids of the keys.
+
+        This cannot be undone. Runs that have a secret in memory keep it until they leave it; one that reveals an erased
+        secret is set aside. What is not a `Secret` stays: delete the runs.
+        """
+        return self.keyring.destroy(tenant, by=by, why=why)
 
     async def settled(self) -> None:
         """Wait until no run in this process can go on by itself."""

@@ -13,6 +13,8 @@ from ..core.codec import Codec, codec, dumps, loads, roundtrip
 from ..core.events import Event, EventType
 from ..core.faults import Fault, rebuild
 from ..core.lifecycle import ENDED, RunState, StuckReason
+from ..core.redaction import envelope_of
+from ..core.secret import Secret
 from ..errors import (
     CrashLoop,
     InputError,
@@ -24,7 +26,6 @@ from ..errors import (
     UnknownEffect,
 )
 from ..journal import NewRun, Post, RunRow
-from ..journal.tables import append_feedback
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -76,7 +77,7 @@ class Run(Generic[R]):
                 row = self._row()
                 if row.state in ENDED:
                     return self._ended(self._engine.journal.end(row))
-                if row.state == RunState.STUCK and not self._engine.journal.items_of(self._no):
+                if row.state == RunState.STUCK and not self._engine.host.wakes(self._no):
                     raise _stuck(row)
                 if self._no in self._engine.host.damaged:
                     raise self._engine.host.damaged[self._no]
@@ -104,7 +105,7 @@ class Run(Generic[R]):
 
         Raises RunEnded, and UnserialisableResult for a payload that is no JSON.
         """
-        value = roundtrip(codec(Any), payload)[0]
+        value = self._encode(payload)
         return await self._post("signal", name, id or str(uuid4()), value, {"by": by})
 
     async def cancel(self, *, by: str = "", why: str = "") -> None:
@@ -124,7 +125,7 @@ class Run(Generic[R]):
     ) -> None:
         """Say what came of an open step: its `result`, `skip` it (the result is None), or `retry` it from the start."""
         act = "retry" if retry else "skip" if skip else "result"
-        value = None if retry else roundtrip(codec(Any), None if skip else result)[0]
+        value = None if retry else self._encode(None if skip else result)
         await self._post("override", key, str(uuid4()), value, {"act": act, "by": by, "why": why})
 
     async def feedback(self, score: float, *, key: str | None = None, by: str = "", note: str = "") -> None:
@@ -132,11 +133,7 @@ class Run(Generic[R]):
         if not 0 <= score <= 1:
             raise InputError(f"feedback {score} is not between 0 and 1", run=self.id, key=key)
         body = {"score": score, "by": by, "note": note}
-        at = self._engine.clock.now()
-        if self._row().state in ENDED:
-            await self._engine.journal.ask(lambda c: append_feedback(c, self._no, key, dumps(body), at))
-        else:
-            await self._post("feedback", key or "", str(uuid4()), None, body)
+        await self._post("feedback", key or "", str(uuid4()), None, body)
 
     async def fork(
         self,
@@ -156,9 +153,9 @@ class Run(Generic[R]):
         source = next(iter(journal.events(row, until=row.memo_seq + 1 if row.memo_run is None else 1)))
         args = source.args or b"{}"
         if input is not None:
-            given = {**loads(args), **{k: json.loads(roundtrip(codec(Any), v)[0]) for k, v in input.items()}}
+            given = {**loads(args), **{k: json.loads(self._encode(v, args, k)) for k, v in input.items()}}
             args = dumps(given)
-        replaced = {k: roundtrip(codec(Any), v)[0].decode() for k, v in (results or {}).items()}
+        replaced = {k: self._encode(v).decode() for k, v in (results or {}).items()}
         new = NewRun(
             id=id or f"{self.id}~{uuid4().hex[:8]}", tenant=row.tenant, flow=row.flow, origin=row.origin,
             version=row.version, args=args, at=self._engine.clock.now(), seed=self._engine.host.seed(),
@@ -199,7 +196,15 @@ class Run(Generic[R]):
         raise failed from (self._engine.host.errors.pop(self._no, None) or rebuild(fault))
 
     def _decode(self, data: bytes) -> R:
-        return json.loads(data) if self._result is None else self._result.decode(data)
+        with self._engine.sealing(self._row().tenant):
+            return json.loads(data) if self._result is None else self._result.decode(data)
+
+    def _encode(self, value: Any, args: bytes = b"{}", name: str = "") -> bytes:
+        """A value without a declared type. In the place of a secret argument it is sealed like that one."""
+        if envelope_of(loads(args).get(name)) is not None and not isinstance(value, Secret):
+            value = Secret(value)
+        with self._engine.sealing(self._row().tenant):
+            return roundtrip(codec(Any), value)[0]
 
 
 def status_of(row: RunRow, waits_on: list[dict[str, Any]] | None = None) -> RunStatus:

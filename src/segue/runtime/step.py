@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
@@ -15,6 +15,7 @@ from ..core.commands import Effect, RunStep, StepOptions
 from ..core.events import EventType
 from ..core.keys import quoted
 from ..core.recovery import ONCE, Recovery, Retry
+from ..core.redaction import Redact, redacted, redaction
 from ..errors import DefinitionError
 from .inline import inline
 from .scope import FlowScope, here
@@ -57,7 +58,9 @@ class Step(Generic[P, R]):
     async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         scope = here()
         if not isinstance(scope, FlowScope):
-            return await inline(self.function, self.options, scope, args, kwargs)
+            value = await inline(self.function, self.options, scope, args, kwargs)
+            how = self.options.redact
+            return value if how is None else redacted(how, self.signature.result, value)
         data, values = self.signature.bind(args, kwargs, self.name)
         key = scope.key(self.name, fingerprint(data) if self.key is None else quoted(self.key))
         drive, signature = scope.drive, self.signature
@@ -95,6 +98,7 @@ def step(
     effect: Effect = "write",
     reconcile: Callable[..., Any] | None = None,
     upcast: Upcast | None = None,
+    redact: Callable[[Any], Any] | str | Sequence[str] | None = None,
 ) -> StepDecorator: ...
 
 
@@ -108,16 +112,19 @@ def step(
     effect: Effect = "write",
     reconcile: Callable[..., Any] | None = None,
     upcast: Upcast | None = None,
+    redact: Callable[[Any], Any] | str | Sequence[str] | None = None,
 ) -> Any:
     """Make a function a step. `async def` runs on the engine's loop, plain `def` in a thread.
 
     `retry` says what to do after a failed attempt (default: fail), `timeout_s` limits one attempt. `effect="once"` is for
     what must not happen twice: after an interruption it is reconciled, by `reconcile(...)`, which is called with the same
     arguments and returns `Applied(result)` or `NotApplied()`, or by a person. `upcast` turns a stored result of an
-    older shape into today's.
+    older shape into today's. `redact` is applied to each result before it is journaled and before the flow sees it: a
+    function from the result to the redacted one, or names of patterns (`"pii"`, `"credentials"`, `"email"`, …), which take
+    what they find out of every text of the result, and of the error of a failed attempt.
     """
     decorator = StepDecorator(
-        name, retry or ONCE, timeout_s, effect, reconcile, upcast
+        name, retry or ONCE, timeout_s, effect, reconcile, upcast, redaction(redact)
     )
     return decorator if function is None else decorator(function)
 
@@ -133,6 +140,7 @@ class StepDecorator:
         effect: Effect,
         reconcile: Callable[..., Any] | None,
         upcast: Upcast | None,
+        redact: Redact | None = None,
     ):
         if effect not in ("read", "write", "once"):
             raise DefinitionError(f"@step(effect={effect!r}): one of 'read', 'write', 'once'")
@@ -140,7 +148,7 @@ class StepDecorator:
             raise DefinitionError("@step(reconcile=...) is for effect='once': other steps are simply made again")
         self._name, self._retry, self._effect = name, retry, effect
         self._timeout_s = None if timeout_s is None else _positive("timeout_s", timeout_s, name or "step")
-        self._reconcile, self._upcast = reconcile, upcast
+        self._reconcile, self._upcast, self._redact = reconcile, upcast, redact
 
     @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R]: ...
@@ -161,6 +169,7 @@ class StepDecorator:
             effect=self._effect,
             threaded=not inspect.iscoroutinefunction(function),
             reconcile=self._reconcile,
+            redact=self._redact,
         )
         return Step[..., Any](function, options, self._upcast)
 

@@ -53,6 +53,8 @@ class Engine(shipped.Engine):
         if seed is not None:
             self.chance, self.pace_s = random.Random(repr(seed)), pace_s
         self._after = after
+        if after is not None:
+            self.keyring = after.keyring
         self._connection: sqlite3.Connection | None = None
         self._died: asyncio.Event = asyncio.Event()
 

@@ -187,7 +187,7 @@ class Nested(NamedTuple):
 class FaultShape(NamedTuple):
     """A classified error, as `core.faults` writes it."""
 
-    name: str = "fault: `kind`, `error`, `message`, `args`, `retry_after_s`, `limit`, `trace`"
+    name: str = "fault: " + ", ".join(f"`{f}`" for f in Fault._fields)
 
     def read(self, value: object, at: str, newer: bool) -> object:
         """The fault; a kind that is not known here reads as a bug when a later version wrote it."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...core.codec import decode_arguments, dumps, roundtrip
 from ...core.commands import RunStep
 from ...core.events import EventType
-from ...core.faults import Fault, FaultKind, classify
-from ...core.recovery import Again, Attempt
+from ...core.faults import Fault, FaultKind
+from ...core.recovery import Again, Answer, Attempt, Fail
+from ...core.redaction import redacted
 from ...errors import SegueError
 from ..effects import Applied, NotApplied
 from ..scope import StepScope, enter
+from .sealing import fault_of
 
 if TYPE_CHECKING:
     from .execution import Execution
@@ -46,7 +49,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
         try:
             value = await _attempt(execution, command, scope, again=bool(history))
         except Exception as error:  # noqa: BLE001  a step may raise anything: it becomes a fault
-            fault = classify(error)
+            fault = fault_of(execution, error, options)
             history.append(Attempt(execution.row.epoch, n, began, fault))
             execution.keep_error(command.key, error)
             if not await _goes_on(execution, command, history, fault, scope):
@@ -66,7 +69,7 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
     except Exception as error:  # noqa: BLE001  a step may raise anything: it becomes a fault
         if isinstance(error, SegueError) and error.run is None:
             error.run, error.key = execution.row.id, command.key
-        fault = classify(error)
+        fault = fault_of(execution, error)
         execution.keep_error(command.key, error)
         await _goes_on(execution, command, [Attempt(execution.row.epoch, 1, began, fault)], fault, scope)
     else:
@@ -77,7 +80,7 @@ async def _goes_on(
     execution: Execution, command: RunStep, history: list[Attempt], fault: Fault, scope: StepScope | None = None
 ) -> bool:
     """Ask the Recovery; wait the backoff out, or journal the failure. True when there is another attempt."""
-    answer = command.options.retry(fault, history, execution.host.luck())
+    answer, fault = _answer(execution, command, history, fault)
     last = history[-1]
     if isinstance(answer, Again) and command.options.effect != "once":
         retry_at = execution.host.clock.now() + answer.after_s
@@ -90,6 +93,19 @@ async def _goes_on(
     body = dumps({"fault": fault.body()})
     execution.step_ended(EventType.STEP_FAILED, command, last.n, last.began, scope, body=body)
     return False
+
+
+def _answer(execution: Execution, command: RunStep, history: list[Attempt], fault: Fault) -> tuple[Answer, Fault]:
+    """What the Recovery says. One that raises, or gives no time to wait, fails the step with its own error."""
+    try:
+        answer = command.options.retry(fault, history, execution.host.luck())
+        if isinstance(answer, Again) and not 0 <= answer.after_s < math.inf:
+            raise ValueError(f"retry= of {command.options.name} answered Again(after_s={answer.after_s!r})")
+    except Exception as error:  # noqa: BLE001  a user's Recovery may raise anything
+        error.add_note(f"raised by retry= of {command.options.name}, after {fault.error}: {fault.message}")
+        execution.keep_error(command.key, error)
+        return Fail(), fault_of(execution, error, command.options)
+    return answer, fault
 
 
 async def _attempt(execution: Execution, command: RunStep, scope: StepScope, *, again: bool) -> bytes:
@@ -107,10 +123,16 @@ async def _attempt(execution: Execution, command: RunStep, scope: StepScope, *, 
             raise TimeoutError(f"the attempt took longer than timeout_s={limit:g}") from error
         raise
     try:
-        return roundtrip(command.result, result)[0]
+        return _stored(command, result)
     except SegueError as error:
         error.run, error.key = execution.row.id, command.key
         raise
+
+
+def _stored(command: RunStep, result: Any) -> bytes:
+    """A result as it is journaled: redacted first, where the step says so."""
+    how = command.options.redact
+    return roundtrip(command.result, result if how is None else redacted(how, command.result, result))[0]
 
 
 async def _call(
@@ -138,10 +160,11 @@ async def _reconcile(execution: Execution, command: RunStep) -> bool:
         if isinstance(said, NotApplied):
             return True
         if isinstance(said, Applied):
-            value = roundtrip(command.result, said.result)[0]
+            value = _stored(command, said.result)
             execution.step_ended(EventType.STEP_COMPLETED, command, 0, None, None, value=value)
             return False
         raise TypeError(f"reconcile returned {said!r}: Applied(result) or NotApplied() was expected")
     except Exception as error:  # noqa: BLE001  the user's function may raise anything: then nobody knows
-        execution.unknown(command.key, f"reconcile failed: {type(error).__name__}: {error}")
+        fault = fault_of(execution, error, command.options)
+        execution.unknown(command.key, f"reconcile failed: {type(error).__name__}: {fault.message}")
         return False

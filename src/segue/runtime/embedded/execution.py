@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ...core.codec import decode_arguments, dumps, loads, roundtrip
 from ...core.commands import Cancel, Command, Record, RunStep, StartChild, Timer, Wait
 from ...core.events import DELIVERED, Event, EventType
-from ...core.faults import classify, own_frames
+from ...core.faults import own_frames
 from ...core.lifecycle import RunState, StuckReason
 from ...core.recovery import Attempt
 from ...core.replay import Memory
+from ...core.secret import use, using
 from ...errors import CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
 from ...journal import Change, Item, More, NewRun, Post, RunRow, Write
 from ..drive import Drive, deadlock
@@ -21,6 +22,7 @@ from ..flow import Flow
 from ..scope import StepScope
 from . import inbox
 from .attempts import perform, perform_once
+from .sealing import fault_of, flow_vault, vault_of
 
 if TYPE_CHECKING:
     from .host import Host
@@ -46,6 +48,9 @@ class Execution:
         self.announced: set[str] = set()
         self.once: set[str] = set()
         """Once-effects on their way: they are never cancelled, and the run ends after them."""
+        self.vault = vault_of(self)
+        self.context = host.context.copy()
+        self.context.run(use, self.vault)
         self._running: set[str] = set()
         self._unwritten = 0
         self._replayed = False
@@ -75,9 +80,10 @@ class Execution:
             values = self._input(memory.args)
         except RunStuck as error:
             return self.set_aside(error)
-        self.drive.begin(self.flow.body(values), memory.first_at)
+        self.drive.begin(self.flow.body(values), memory.first_at, flow_vault(self, self.vault))
         self.begun = True
-        self._guarded(partial(self.drive.replay, memory))
+        with using(self.vault):
+            self._guarded(partial(self.drive.replay, memory))
         self.host.scan_soon() if args is not None else self.host.receive_items(self)
         self._replayed = True
         self.settle()
@@ -179,9 +185,9 @@ class Execution:
         history = memory.attempts.pop(key, []) if memory.attempts else []
         retry_at = memory.retry_at.pop(key, None) if memory.retry_at else None
         options, host = command.options, self.host
-        simple = not history and not options.guarded and options.timeout_s is None and not options.threaded
+        simple = not history and options.simple
         make = partial(perform_once, self, command) if simple else partial(perform, self, command, history, retry_at)
-        self.steps[key] = asyncio.Task(self._perform(key, make), loop=host.loop, context=host.context.copy())
+        self.steps[key] = asyncio.Task(self._perform(key, make), loop=host.loop, context=self.context.copy())
 
     async def _perform(self, key: str, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """A step's task: it takes itself off the list, last."""
@@ -193,6 +199,12 @@ class Execution:
             self.host.crashed(self, error)
         finally:
             self._performed(key, asyncio.current_task())
+        if not self._unwritten:
+            self.settle()
+
+    def _given_up(self, key: str, task: asyncio.Task[Any]) -> None:
+        """A step that was cancelled has ended. One that had not begun never came to its `finally`."""
+        self._performed(key, task)
         if not self._unwritten:
             self.settle()
 
@@ -240,7 +252,7 @@ class Execution:
             timer[1].cancel()
         if task is not None and command.key not in self.once:
             task.cancel()
-            task.add_done_callback(partial(self._performed, command.key))  # one that never began has no `finally`
+            task.add_done_callback(partial(self._given_up, command.key))
         posts: list[Post] = []
         child = self.children.pop(command.key, None)
         if child is not None:
@@ -405,16 +417,18 @@ class Execution:
         """Type and state of the end, its result, or its fault."""
         orphans = {"orphaned": self.drive.orphans} if self.drive.orphans else {}
         try:
-            value = roundtrip(self.flow.signature.result, self.drive.result())[0]
+            with using(self.vault):
+                value = roundtrip(self.flow.signature.result, self.drive.result())[0]
         except asyncio.CancelledError as error:
             if self.drive.cancelling:
-                return EventType.RUN_CANCELLED, RunState.CANCELLED, None, dumps({**orphans, "fault": classify(error).body()})
-            fault = classify(error)
+                fault = fault_of(self, error)
+                return EventType.RUN_CANCELLED, RunState.CANCELLED, None, dumps({**orphans, "fault": fault.body()})
+            fault = fault_of(self, error)
         except BaseException as error:  # noqa: BLE001  whatever the flow raised is its end
             if isinstance(error, SegueError):
                 error.run = error.run or self.row.id
             self.host.errors[self.row.no] = error.with_traceback(own_frames(error))
-            fault = classify(error)
+            fault = fault_of(self, error)
         else:
             return EventType.RUN_COMPLETED, RunState.COMPLETED, value, dumps(orphans) if orphans else None
         return EventType.RUN_FAILED, RunState.FAILED, None, dumps({**orphans, "fault": fault.body()})
@@ -479,7 +493,8 @@ class Execution:
         if callable(self.flow.migrate) and self.row.version != self.flow.version:
             args = dumps(self.flow.migrate(loads(args)))
         try:
-            return decode_arguments(self.flow.signature.codecs, args)
+            with using(self.vault):
+                return decode_arguments(self.flow.signature.codecs, args)
         except ValueError as error:
             raise Undecodable(
                 f"the stored input does not fit today's signature: {error}",

@@ -18,6 +18,7 @@ from ...core.events import Event
 from ...core.lifecycle import RunState
 from ...errors import CrashLoop, StaleOwner, StoreCorrupt, StoreError
 from ...journal import Item, Journal, RunRow
+from ...journal.keyring import Keyring, MemoryKeyring
 from .. import registry
 from ..clock import Clock
 from .execution import Execution
@@ -46,10 +47,12 @@ class Host:
         crash_limit: int = 5,
         step_threads: int = 32,
         recover: bool = True,
+        keyring: Keyring | None = None,
         chance: random.Random | None = None,
         pace_s: float = 0.0,
     ):
         self.journal, self.clock = journal, clock
+        self.keyring = keyring or MemoryKeyring()
         self.crash_limit = crash_limit
         self.loop = asyncio.get_running_loop()
         self.context = contextvars.copy_context()
@@ -251,6 +254,10 @@ class Host:
         """Give a run what waits in its inbox."""
         for item in self._items_of(execution.row.no):
             execution.receive(item)
+
+    def wakes(self, no: int) -> bool:
+        """Whether the inbox of a run that was set aside holds what makes it go on."""
+        return no not in self.damaged and any(i.kind in _WAKES_STUCK for i in self._items_of(no))
 
     def _items_of(self, no: int) -> list[Item]:
         return [i for i, n, _, _ in self.journal.items_of(no) if n == no]

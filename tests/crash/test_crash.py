@@ -1,0 +1,82 @@
+"""Crashes at every write, and in a thousand random places: nothing runs twice, nothing is lost, nothing hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from segue import testing
+from segue.testing import Crash, Engine
+from tests.crash.flows import SCENES
+from tests.crash.witness import Witness, reset
+
+LINGERS = {"parked": 0.0}
+TRIALS = 1000
+SOAK_TRIALS = 20_000
+
+
+def scenario(name: str, world: Witness) -> Any:
+    """A scene in a world that knows which process is alive."""
+
+    async def play(engine: Engine) -> Any:
+        world.engine = engine
+        result = await SCENES[name](engine)
+        for _ in range(100):  # children may outlive their parents for a while
+            if not engine.journal.runs("state not in ('completed', 'failed', 'cancelled')"):
+                break
+            await asyncio.sleep(60)
+        return result
+
+    return play
+
+
+async def trial(name: str, crashes: list[Crash], seed: object) -> Any:
+    """One play, checked."""
+    world = reset()
+    result, engine = await testing.play(
+        scenario(name, world), crashes, seed=seed, linger_s=LINGERS.get(name, 1.0), crash_limit=50
+    )
+    world.check(engine)
+    return result, engine
+
+
+def played(name: str, crashes: list[Crash], seed: object) -> Engine:
+    """A play on virtual time; a failure says how to play it again."""
+    try:
+        return testing.run(trial(name, crashes, seed))[1]
+    except BaseException as error:
+        error.add_note(f"again: tests.crash.test_crash.played({name!r}, {crashes!r}, {seed!r})")
+        raise
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
+@pytest.mark.parametrize("name", sorted(SCENES))
+def test_a_crash_at_every_write(name: str, again: bool) -> None:
+    commits = played(name, [], 0).commits
+    for commit in range(1, commits + 1):
+        for when in ("before", "after"):
+            crashes = [Crash(commit, when)]
+            played(name, crashes + [Crash(2, when)] if again else crashes, 0)
+
+
+@pytest.mark.parametrize("part", range(10))
+def test_random_crashes(part: int) -> None:
+    for n in range(part, TRIALS, 10):
+        random_trial(n)
+
+
+@pytest.mark.soak
+def test_random_crashes_for_long() -> None:
+    for n in range(TRIALS, TRIALS + SOAK_TRIALS):
+        random_trial(n)
+
+
+def random_trial(n: int) -> None:
+    """A scene, a schedule and up to four crashes, all from one number."""
+    luck = random.Random(n)
+    name = luck.choice(sorted(SCENES))
+    crashes = [Crash(luck.randint(1, 25), luck.choice(["before", "after"])) for _ in range(luck.randint(1, 4))]
+    played(name, crashes, n)

@@ -1,0 +1,126 @@
+"""A file that cannot be opened: a typed error names it and the next thing to do, and the file is left as it was."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from segue import Engine
+from segue.errors import StoreCorrupt, StoreError, StoreLocked, StoreMissing, StoreReadOnly, StoreTooNew
+from segue.journal import Journal, connect
+from tests.durable import places
+from tests.durable.checks import sound
+from tests.durable.flows import bulky
+
+
+async def refused(path: Path, kind: type[StoreError], *words: str) -> None:
+    """Opening it raises `kind`, which names the file, what it is and what to do."""
+    with pytest.raises(StoreError) as caught:
+        async with Engine(str(path), lock_timeout_s=0.1):
+            pass
+    assert type(caught.value) is kind
+    assert str(path) in str(caught.value)
+    assert caught.value.path == str(path)
+    assert caught.value.remedy
+    for word in words:
+        assert word in str(caught.value)
+
+
+def foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("create table notes (text)")
+        db.execute("pragma user_version = 7")
+
+
+def newer(path: Path) -> None:
+    with closing(connect.connect(str(path))) as db:
+        db.execute("pragma user_version = 99")
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"no database at all, but long enough to look like one " * 200)
+
+
+def torn_header(path: Path) -> None:
+    connect.connect(str(path)).close()
+    data = bytearray(path.read_bytes())
+    data[:64] = os.urandom(64)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "words"),
+    [
+        (foreign, StoreCorrupt, ("another program", "name another file")),
+        (newer, StoreTooNew, ("99", "upgrade Segue")),
+        (garbage, StoreCorrupt, ("not a database",)),
+        (torn_header, StoreCorrupt, ("not a database",)),
+        (Path.mkdir, StoreError, ("this is a folder", "name a file in it")),
+    ],
+)
+async def test_what_is_no_database_of_ours_is_refused_and_left_alone(
+    tmp_path: Path, make: Callable[[Path], None], kind: type[StoreError], words: tuple[str, ...]
+) -> None:
+    path = tmp_path / "segue.db"
+    make(path)
+    before = path.read_bytes() if path.is_file() else b""
+    await refused(path, kind, *words)
+    assert [p.name for p in tmp_path.iterdir()] == ["segue.db"]
+    assert (path.read_bytes() if path.is_file() else b"") == before
+
+
+async def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    await refused(tmp_path / "no" / "segue.db", StoreMissing, "mkdir -p", str(tmp_path / "no"))
+
+
+async def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with places.read_only(folder):
+        await refused(folder / "segue.db", StoreReadOnly, "writable")
+
+
+async def test_a_read_only_file_is_refused_to_engines_and_can_be_read(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    path = folder / "segue.db"
+    async with Engine(str(path)) as engine:
+        await engine.run(bulky, 3, id="r")
+    with places.read_only(folder):
+        await refused(path, StoreReadOnly, "writable")
+        with Journal.open_readonly(str(path)) as journal:
+            assert len(list(journal.events(journal.get("r")))) == 6
+
+
+async def test_a_truncated_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "segue.db"
+    async with Engine(str(path)) as engine:
+        await engine.run(bulky, 50, id="r")
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(StoreCorrupt, match=r"segue\.db") as caught:
+        async with Engine(str(path)) as engine:
+            await (await engine.get("r")).result()
+    assert caught.value.remedy
+
+
+async def test_a_file_that_another_program_locks_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "segue.db"
+    async with Engine(str(path)):
+        pass
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("pragma locking_mode = exclusive")
+        db.execute("begin exclusive")
+        await refused(path, StoreLocked, "locked")
+
+
+async def test_two_engines_may_make_one_database_at_the_same_time(tmp_path: Path) -> None:
+    path = tmp_path / "segue.db"
+    async with Engine(str(path)) as one, Engine(str(path)) as two:
+        assert await one.run(bulky, 2, id="a") == await two.run(bulky, 2, id="b") == 2000
+        assert [r.id for r in await one.runs()] == ["b", "a"]
+    sound(path)
