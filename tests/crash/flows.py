@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 import segue
-from segue import Flow, flow, gather, sleep, timeout, wait_for
-from segue.errors import RunCancelled, RunStuck, UnknownEffect
+from segue import Flow, flow, gather, sleep, step, timeout, wait_for
+from segue.errors import RunCancelled, RunStuck, StepFailed, UnknownEffect
 from segue.testing import Engine
 from tests.crash.witness import draw, draw_in_thread, pay, pay_blindly, publish, stumble
 
@@ -235,7 +235,7 @@ async def race() -> list[Any]:
 @flow
 async def retries() -> list[Any]:
     good = await gather(stumble("a", 1), stumble("b", 2), stumble("b", 3), stumble("c", 4), return_exceptions=True)
-    with suppress(ConnectionError):
+    with suppress(ConnectionError, StepFailed):  # the last attempt may be one that a crash cut off
         good.append(await stumble("never", 9))
     return [n if isinstance(n, int) else repr(n) for n in good]
 
@@ -319,7 +319,7 @@ async def signals(engine: Engine) -> Any:
 async def cleans_up() -> str:
     segue.cleanup(publish, "cleanup", [])
     try:
-        await gather(waits_long(), stumble("x", 3), sleep(1e6))
+        await gather(waits_long(), stumble("x", 2), sleep(1e6))
     except asyncio.CancelledError:
         await publish("durable cleanup", [await draw("c")])
         raise
@@ -338,10 +338,17 @@ async def cancelled(engine: Engine) -> Any:
         return "cancelled"
 
 
+@flow
+async def forks() -> list[int]:
+    first = await draw("before")
+    rest = await gather(small(0), draw("beside"), draw("beside"))
+    return [first, *rest, await publish("end", rest)]
+
+
 @scene
 async def forked(engine: Engine) -> Any:
     """A fork, and a fork of that fork; each makes its last steps anew."""
-    first = await engine.start(children, id="main")
+    first = await engine.start(forks, id="main")
     result = await first.result()
     key = [e.key async for e in first.events(follow=False) if e.key and e.key.startswith("gather#1/1/")][0]
     second = await _fork(engine, first, key, "fork")
@@ -361,13 +368,34 @@ async def _fork(engine: Engine, run: segue.Run[Any], key: str, id_: str) -> segu
 @scene
 async def parked(engine: Engine) -> Any:
     """Everything at once, parking all the time."""
-    runs = [await engine.start(f, id=f.short) for f in (loop_with_sleeps, children, retries, timeouts)]
+    runs = [await engine.start(f, id=f.short) for f in (loop_with_sleeps, children, timeouts)]
     return await asyncio.gather(*(r.result() for r in runs))
+
+
+@step
+async def stubborn(tag: str) -> int:
+    """Does not let itself be cancelled."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(1e6)
+    return await draw.function(tag)
+
+
+@simple
+@flow
+async def swallowed_cancellations() -> list[Any]:
+    task = asyncio.ensure_future(stubborn("forgotten"))
+    try:
+        async with timeout(5):
+            await stubborn("limited")
+    except TimeoutError:
+        first = await draw("x")
+    del task
+    return [first, await publish("end", [first])]
 
 
 @scene
 async def paused(engine: Engine) -> Any:
-    run = await engine.start(children, id="main")
+    run = await engine.start(loop_with_sleeps, id="main")
     for act in (run.pause, run.resume, run.pause, run.resume):
         await asyncio.sleep(30)
         with suppress(segue.errors.RunEnded, RunStuck):

@@ -13,7 +13,6 @@ from segue.testing import Crash, Engine
 from tests.crash.flows import SCENES
 from tests.crash.witness import Witness, reset
 
-LINGERS = {"parked": 0.0}
 TRIALS = 1000
 SOAK_TRIALS = 20_000
 
@@ -33,22 +32,21 @@ def scenario(name: str, world: Witness) -> Any:
     return play
 
 
-async def trial(name: str, crashes: list[Crash], seed: object) -> Any:
+async def trial(name: str, crashes: list[Crash], seed: object, options: dict[str, Any]) -> Any:
     """One play, checked."""
     world = reset()
-    result, engine = await testing.play(
-        scenario(name, world), crashes, seed=seed, linger_s=LINGERS.get(name, 1.0), crash_limit=50
-    )
+    result, engine = await testing.play(scenario(name, world), crashes, seed=seed, crash_limit=50, **options)
     world.check(engine)
     return result, engine
 
 
-def played(name: str, crashes: list[Crash], seed: object) -> Engine:
+def played(name: str, crashes: list[Crash], seed: object, **options: Any) -> Engine:
     """A play on virtual time; a failure says how to play it again."""
+    options = {"linger_s": 0.0 if name == "parked" else 1.0} | options
     try:
-        return testing.run(trial(name, crashes, seed))[1]
+        return testing.run(trial(name, crashes, seed, options))[1]
     except BaseException as error:
-        error.add_note(f"again: tests.crash.test_crash.played({name!r}, {crashes!r}, {seed!r})")
+        error.add_note(f"again: tests.crash.test_crash.played({name!r}, {crashes!r}, {seed!r}, **{options!r})")
         raise
 
 
@@ -79,4 +77,8 @@ def random_trial(n: int) -> None:
     luck = random.Random(n)
     name = luck.choice(sorted(SCENES))
     crashes = [Crash(luck.randint(1, 25), luck.choice(["before", "after"])) for _ in range(luck.randint(1, 4))]
-    played(name, crashes, n)
+    options = {
+        "linger_s": luck.choice([0.0, 0.0, 1.0, 100.0]), "capacity": luck.choice([1, 2, 1000]),
+        "resident": luck.choice([0, 1, 256]), "pace_s": luck.choice([0.0, 0.1, 1.0, 60.0]),
+    }  # fmt: skip
+    played(name, crashes, n, **options)

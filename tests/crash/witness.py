@@ -99,6 +99,9 @@ def _check_order(run: str, events: list[Event]) -> None:
     assert ends == [len(events) - 1], f"{run}: {[e.type for e in events]}"
     outcomes = Counter(e.key for e in events if e.type in _OUTCOMES)
     assert all(n == 1 for n in outcomes.values()), f"{run}: two outcomes of one step: {outcomes}"
+    begun = {e.key for e in events if e.type == EventType.ATTEMPT_STARTED and b'"once"' in (e.body or b"")}
+    settled = {e.key for e in events if e.type in _OUTCOMES or b'"applied":false' in (e.body or b"")}
+    assert begun <= settled, f"{run}: nobody knows what came of {begun - settled}"
     tries = Counter((e.key, e.attempt) for e in events if e.type == EventType.ATTEMPT_STARTED)
     assert all(n == 1 for n in tries.values()), f"{run}: an attempt's number was used twice: {tries}"
 

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import segue
+from tools import api_reference
+
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = [(page, i, code) for page in PAGES for i, code in enumerate(BLOCK.findall(page.read_text()))]
 
@@ -35,3 +38,27 @@ def test_links_lead_somewhere() -> None:
         if not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_public_names_are_documented() -> None:
+    """Each public name stands on some page, as code."""
+    text = "\n".join(page.read_text() for page in PAGES)
+    missing = [name for name in segue.__all__ if not re.search(rf"[`(\[ @.]{name}\b", text)]
+    assert missing == []
+
+
+def test_all_is_what_can_be_imported() -> None:
+    """`__all__`, the lazy homes and what the type checker sees are one list."""
+    assert [getattr(segue, name) for name in segue.__all__]
+    assert sorted(segue.__all__, key=str) == sorted(set(segue.__all__))
+    assert set(segue.__all__) == set(segue._HOME)
+
+
+def test_api_page_is_current() -> None:
+    """docs/reference/api.md is what `python -m tools.api_reference` writes."""
+    assert api_reference.PAGE.read_text() == api_reference.page()
+
+
+def test_api_page_has_every_public_name() -> None:
+    """No public name is left out of the page's groups."""
+    assert {n for names in api_reference.GROUPS.values() for n in names} == set(segue.__all__)

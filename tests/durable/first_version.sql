@@ -26,7 +26,7 @@ CREATE TABLE runs (
     memo_run integer, memo_seq integer not null default 0,
     replaced text not null default '{}', created_at real not null, updated_at real not null
 );
-INSERT INTO "runs" VALUES(1,'old','default','tests.durable.flows:waits','/work/main/tests/durable/flows.py',1,'0d84305cb01cd5341a57aac9ea44861d','3ca4d6b201af320c','parked','{"waits_on":[{"signal":"word","key":"wait[word]#1"}]}',NULL,1,NULL,0,NULL,NULL,NULL,0,'{}',1.79538748450055766102e+09,1.79538748451396346092e+09);
+INSERT INTO "runs" VALUES(1,'old','default','tests.durable.flows:waits','/project/tests/durable/flows.py',1,'0d84305cb01cd5341a57aac9ea44861d','3ca4d6b201af320c','parked','{"waits_on":[{"signal":"word","key":"wait[word]#1"}]}',NULL,1,NULL,0,NULL,NULL,NULL,0,'{}',1.79538748450055766102e+09,1.79538748451396346092e+09);
 CREATE TABLE switches (name text primary key, at real not null, by text not null, why text not null) without rowid;
 CREATE TABLE tombstones (
     id text primary key, state text not null, ended_at real not null, remains integer

@@ -131,8 +131,8 @@ async def carry(
         begun = time.time()
         run = await make(engine)
         row = engine.journal.get(run.id)
-        with Progress(run.id, how.say, row.memo_seq, quiet=how.quiet or how.as_json) as progress:
-            progress.open(row.flow)
+        with Progress(row, how.say, quiet=how.quiet or how.as_json) as progress:
+            progress.open()
             progress.skip(e for e in engine.journal.events(row) if e.at < begun)
             await _follow(engine, row, progress, stop, patience_s)
         row = engine.journal.get(row.no)

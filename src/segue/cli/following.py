@@ -65,7 +65,7 @@ def watch(db: str, run: str, as_json: bool) -> Exit:
     say = say_for(db)
     with reading(db) as reader:
         row = reader.get(run)
-        with Progress(run, say, row.memo_seq, quiet=as_json) as progress:
+        with Progress(row, say, quiet=as_json) as progress:
             row = _watch(reader, row, progress, as_json)
         standing = standing_of(reader, row, progress.story)
     if not as_json:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from ..core.keys import name_of
 from ..errors import InputError
 from .words import short_key
+
+_IDENTITY = re.compile(r"\[[^\]]*\]")
 
 
 def resolve(given: str, keys: Iterable[str], *, what: str, run: str) -> str | None:
@@ -20,6 +23,7 @@ def resolve(given: str, keys: Iterable[str], *, what: str, run: str) -> str | No
     for fits in (
         [k for k in known if given in (short_key(k), short_key(k.rpartition("/")[2]))],
         [k for k in known if given == name_of(k)],
+        [k for k in known if f"/{_plain(k)}".endswith(f"/{given}")],
         [k for k in known if k.startswith(given) or k.rpartition("/")[2].startswith(given)],
     ):
         if len(fits) == 1:
@@ -31,3 +35,8 @@ def resolve(given: str, keys: Iterable[str], *, what: str, run: str) -> str | No
                 remedy="name one of them in full",
             )
     return None
+
+
+def _plain(key: str) -> str:
+    """The key without what its calls are told apart by: `gather/0/fetch`."""
+    return _IDENTITY.sub("", short_key(key))

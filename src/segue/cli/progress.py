@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.events import Event, EventType
+from ..journal import RunRow
 from .advice import Say, wait
 from .paint import Drawn, advised, emit, err, glyph
 from .story import Call, Stand, Story
@@ -40,8 +41,8 @@ _TOLD = frozenset(
 class Progress:
     """Follows one run on stderr. Lines stay; on a terminal, what is under way stands below them and moves."""
 
-    def __init__(self, run: str, say: Say, memo_seq: int = 0, *, console: Console | None = None, quiet: bool = False):
-        self.run, self.story, self._say, self._quiet = run, Story(memo_seq), say, quiet
+    def __init__(self, row: RunRow, say: Say, *, console: Console | None = None, quiet: bool = False):
+        self.row, self.story, self._say, self._quiet = row, Story(row.memo_seq, row.replaced), say, quiet
         self.console = console or err()
         self._told: set[str] = set()
         self._moved = False
@@ -61,10 +62,10 @@ class Progress:
             self._live.stop()
             self._live = None
 
-    def open(self, flow: str) -> None:
+    def open(self) -> None:
         """Say which run this is about."""
         if not self._quiet:
-            emit(self.console, Text(printable(self.run), "bold").append(f"  {printable(flow)}", "dim"))
+            emit(self.console, Text(printable(self.row.id), "bold").append(f"  {printable(self.row.flow)}", "dim"))
 
     def skip(self, events: Iterable[Event]) -> None:
         """Take in what happened before, without a word."""
@@ -133,7 +134,7 @@ class Progress:
         for one in self.story.waits:
             if "signal" in one and str(one.get("key")) not in self._told:
                 self._told.add(str(one.get("key")))
-                drawn += advised([wait(one, self.run, at, self._say)])
+                drawn += advised([wait(one, self.row.id, at, self._say)])
         return drawn
 
     def _table(self, waits: Sequence[dict[str, Any]] | None) -> Group:

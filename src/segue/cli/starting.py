@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterable
 from contextlib import redirect_stdout
 from typing import Any, cast
 
 from rich.text import Text
 
-from ..core.events import EventType
+from ..core.events import DELIVERED, Event, EventType
 from ..errors import InputError
-from ..journal import RunRow
-from ..journal.reading import Reader
 from ..runtime.engine import Engine
 from ..runtime.run import Run
 from . import inputs, keys
@@ -44,11 +43,21 @@ def fork(
     """Record a new run that goes on from a step of this one, and carry it out."""
     with reading(how.db) as reader:
         row = reader.get(run)
-        story = Story.of(reader.events(row), row.memo_seq)
+        story = Story.of(reader.events(row), row)
         point = _point(at, story, run)
         replaced = {_key(k, story, run): v for k, v in inputs.read_pairs(results, "--result").items()}
+        upto = reader.fork_point(row, point)
+        kept = {e.key for e in reader.events(row, until=upto) if e.type in DELIVERED}
+        lost = next((key for key in replaced if key not in kept), None)
+        if lost is not None:
+            raise InputError(
+                "the fork does not keep this step, so its result would not be used",
+                run=run,
+                key=lost,
+                remedy="fork at a later step, or leave --at out",
+            )
         if not repeat:
-            _refuse_repeats(reader, row, point, how, run)
+            _refuse_repeats(reader.events(row, upto), run)
     changed = _object(given)
 
     async def make(engine: Engine) -> Run[Any]:
@@ -96,12 +105,11 @@ def _object(given: str | None) -> dict[str, Any] | None:
     return cast("dict[str, Any] | None", changed)
 
 
-def _refuse_repeats(reader: Reader, row: RunRow, point: str | int | None, how: Carrying, run: str) -> None:
+def _refuse_repeats(dropped: Iterable[Event], run: str) -> None:
     """Raise InputError when the fork would apply an effect again that must not happen twice."""
-    upto = reader.fork_point(row, point)
     found = [
         event.key
-        for event in reader.events(row, upto)
+        for event in dropped
         if event.type == EventType.ATTEMPT_STARTED and event.key is not None and b'"once"' in (event.body or b"")
     ]
     if found:
@@ -110,5 +118,5 @@ def _refuse_repeats(reader: Reader, row: RunRow, point: str | int | None, how: C
             f"the fork would apply again what must not happen twice: {printable(', '.join(once))}",
             run=run,
             key=once[0],
-            remedy="give it the result with --result 'KEY=JSON', fork after it, or allow it with --repeat",
+            remedy="fork at a later step, where --result 'KEY=JSON' can replace its result; or allow it with --repeat",
         )

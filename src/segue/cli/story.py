@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from ..core.codec import loads
 from ..core.events import ENDS, Event, EventType
 from ..core.faults import Fault
+from ..journal import RunRow
 
 _BRANCHES = re.compile(r"(gather|map|as_completed)#\d+$")
 _CALL = re.compile(r"#\d+$")
@@ -80,10 +81,13 @@ class Branch:
 
 
 class Story:
-    """What the events so far say. `memo_seq` is where the events of a fork's parent end."""
+    """What the events so far say.
 
-    def __init__(self, memo_seq: int = 0):
-        self.memo_seq = memo_seq
+    `memo_seq` is where the events of a fork's parent end, `replaced` gives other results for its steps, as JSON by key.
+    """
+
+    def __init__(self, memo_seq: int = 0, replaced: Mapping[str, str] | None = None):
+        self.memo_seq, self._replaced = memo_seq, replaced or {}
         self.calls: dict[str, Call] = {}
         self.waits: list[dict[str, Any]] = []
         """What it waited for when it last came to rest; empty once it moved again."""
@@ -99,9 +103,9 @@ class Story:
         self.feedback: list[str] = []
 
     @classmethod
-    def of(cls, events: Iterable[Event], memo_seq: int = 0) -> Story:
-        """The story of a journal."""
-        story = cls(memo_seq)
+    def of(cls, events: Iterable[Event], row: RunRow) -> Story:
+        """The story of a run's journal."""
+        story = cls(row.memo_seq, row.replaced)
         for event in events:
             story.add(event)
         return story
@@ -192,7 +196,7 @@ class Story:
         body = loads(event.body)
         who = _who(body)
         if event.type == EventType.FEEDBACK_GIVEN:
-            note = f"feedback {body.get('score')}" + (f" {who}" if who else "")
+            note = f"feedback {body.get('score')}" + (f" by {who}" if who else "")
             note += f": {body['note']}" if body.get("note") else ""
         else:
             note = f"{body.get('act', 'act')} by {who or 'an operator'}"
@@ -243,6 +247,9 @@ class Story:
         call.attempts = max(call.attempts, event.attempt or 0)
         fault = loads(event.body).get("fault") if failed else None
         call.fault = None if fault is None else Fault.read(fault)
+        if call.kept and call.key in self._replaced:
+            call.stand, call.value, call.fault = Stand.DONE, self._replaced[call.key].encode(), None
+            call.notes.append("replaced")
 
 
 def parts(key: str) -> list[str]:

@@ -39,6 +39,13 @@ class Memory:
     retry_at: dict[str, float] = field(default_factory=dict[str, float])
     timers: dict[str, float] = field(default_factory=dict[str, float])
     children: dict[str, str] = field(default_factory=dict[str, str])
+    """Children that have not ended and that the run has not given up."""
+    cancelled: set[str] = field(default_factory=set[str])
+    """Calls that the run gave up, on record."""
+    effects: set[str] = field(default_factory=set[str])
+    """Once-effects that were begun and have no outcome, given up or not: what came of them must be found out."""
+    numbers: dict[str, int] = field(default_factory=dict[str, int])
+    """The last attempt of steps that an operator lets begin anew: numbers are never used again."""
     recorded: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     paused: bool = False
     edited: bool = False
@@ -74,6 +81,8 @@ class Memory:
             self.attempts.pop(key, None)
             self.retry_at.pop(key, None)
             self.timers.pop(key, None)
+            self.children.pop(key, None)
+            self.effects.discard(key)
         elif kind in _RECORDS:
             self.recorded.add((kind, key))
         else:
@@ -82,8 +91,11 @@ class Memory:
     def _read_own(self, event: Event, key: str) -> None:
         match event.type:
             case EventType.ATTEMPT_STARTED:
-                if event.body is None:  # one that was made to count, not one that was announced late
+                body = loads(event.body)
+                if "late" not in body:  # one that was made to count
                     self.idle_starts = 0
+                if body.get("effect") == "once":
+                    self.effects.add(key)
                 tries = self.attempts.setdefault(key, [])
                 tries.append(Attempt(event.epoch, event.attempt or 1, event.at, INTERRUPTED))
             case EventType.ATTEMPT_FAILED:
@@ -108,6 +120,7 @@ class Memory:
                 self.idle_starts += 1
                 self.revisions.add(loads(event.body).get("revision", ""))
             case EventType.RUN_ACCEPTED | EventType.RUN_FORKED:
+                self._leave_parent()
                 self.args = event.args or b"{}"
                 self.edited = self.edited or bool(loads(event.body).get("edited"))
                 self.seeds.append((event.seq, loads(event.body).get("seed", "")))
@@ -117,10 +130,26 @@ class Memory:
             case EventType.OPERATOR_ACTED:
                 self.idle_starts = 0
                 if loads(event.body).get("act") == "retry":
-                    self.attempts.pop(key, None)
-                    self.retry_at.pop(key, None)
+                    self._forget_attempts(key)
             case EventType.STEP_CANCELLED:
-                self.attempts.pop(key, None)
+                self.cancelled.add(key)
+                self.children.pop(key, None)
                 self.timers.pop(key, None)
+                if key not in self.effects or loads(event.body).get("applied") is False:
+                    self._forget_attempts(key)
             case _:
                 pass
+
+    def _forget_attempts(self, key: str) -> None:
+        tries = self.attempts.pop(key, None)
+        if tries:
+            self.numbers[key] = tries[-1].n
+        self.retry_at.pop(key, None)
+        self.effects.discard(key)
+
+    def _leave_parent(self) -> None:
+        """A fork makes anew what its parent had on its way: children, attempts. Only of once-effects it must ask."""
+        self.children.clear()
+        self.retry_at.clear()
+        self.attempts = {k: v for k, v in self.attempts.items() if k in self.effects}
+        self.paused = False

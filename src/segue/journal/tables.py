@@ -170,11 +170,11 @@ def events(
     connection: sqlite3.Connection, payloads: Payloads, no: int, after: int = 0, until: int | None = None
 ) -> Iterator[Event]:
     """A run's own events with their payloads, in order. Raises StoreCorrupt for a payload that is gone or damaged."""
-    rows = connection.execute(
+    cursor = connection.execute(
         f"select {_EVENT_COLUMNS} from events where run = ? and seq > ? and seq <= ? order by seq",
         (no, after, (1 << 62) if until is None else until),
     )
-    for row in rows:
+    for row in cursor.fetchall():  # at once: an open cursor would keep its reader at this moment of the database
         yield payloads.resolve(connection, Event(*row))
 
 

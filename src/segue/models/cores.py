@@ -16,8 +16,8 @@ _WATCH_S = 0.1
 def threads() -> int:
     """As many threads as cores are idle just now, from 1 to 4.
 
-    Threads of one model wait for each other at every layer. On two cores that others keep busy, two threads were seen to
-    write 1 token a second, where one wrote 7; on idle cores two wrote 90, and one 43.
+    Threads of one model wait for each other at every layer. On two cores that others keep busy, two threads were seen
+    to write 1 token a second, where one wrote 7; on idle cores two wrote 90, and one 43.
     """
     usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     idle = idle_cores() if _STAT.exists() else float(usable)
@@ -33,5 +33,5 @@ def idle_cores() -> float:
 
 
 def _ticks() -> list[int]:
-    """Time spent by all cores so far: user, nice, system, idle, waiting for disks, …"""
+    """Time spent by all cores so far: user, nice, system, idle, waiting for disks, and so on."""
     return [int(n) for n in _STAT.read_text(encoding="ascii").splitlines()[0].split()[1:9]]

@@ -13,6 +13,8 @@ ModelError
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..core.faults import FaultKind
 from ..errors import SegueError
 
@@ -72,7 +74,9 @@ class ModelFailed(ModelError):
 
 
 class BadOutput(ModelError):
-    """The output does not fit the schema, or a check turned it down."""
+    """The output does not fit the schema, or a check turned it down, and repairs did not help."""
 
     code = "bad-output"
     fault_kind = FaultKind.BAD_OUTPUT
+    tried: tuple[Any, ...] = ()
+    """The calls that were made, with their usage."""

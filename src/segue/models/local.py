@@ -1,8 +1,8 @@
 """The local model: llama.cpp in this process, one server per model, shared by all.
 
-Nothing of it is imported and no weights are read before the first call. A call runs in a thread of its own, off the event
-loop; when it is cancelled the model stops at its next token. At the interpreter's exit calls are told to stop, and a model
-that is still at work then is left to the operating system: an exit neither hangs nor crashes.
+Nothing of it is imported and no weights are read before the first call. A call runs in a thread of its own, off the
+event loop; when it is cancelled the model stops at its next token. At the interpreter's exit calls are told to stop, and
+a model that is still at work then is left to the operating system: an exit neither hangs nor crashes.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _EXIT_S = 3.0
 async def complete(request: Request) -> Completion:
     """Call a local model.
 
-    Raises UnknownModel, WeightsMissing, LocalExtraMissing, ContextTooLong or ModelFailed. Cancelling the await stops the
-    model at its next token.
+    Raises UnknownModel, WeightsMissing, LocalExtraMissing, ContextTooLong or ModelFailed. Cancelling the await stops
+    the model at its next token.
     """
     model, loop = local_model(request.model), asyncio.get_running_loop()
     done: asyncio.Future[Completion] = loop.create_future()
@@ -150,13 +150,13 @@ def _read(model: LocalModel, chunks: list[dict[str, Any]], seconds: float) -> Co
         usage = chunk.get("usage") or usage
     if not finish:
         raise ModelFailed(f"{model.name}: the output broke off after {len(chunks)} chunks")
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
+    details: dict[str, int] = usage.get("prompt_tokens_details") or {}
     return Completion(
         text=text.strip(),
         model=model.name,
         tokens_in=usage.get("prompt_tokens", 0),
         tokens_out=usage.get("completion_tokens", 0),
-        tokens_cached=cached,
+        tokens_cached=details.get("cached_tokens", 0),
         finish=finish,
         seconds=round(seconds, 3),
     )
@@ -193,6 +193,7 @@ def _load(model: LocalModel) -> Any:
     params.n_ctx, params.n_parallel = model.window * SLOTS, SLOTS
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads()
     params.verbosity, params.warmup, params.fit_params = -1, False, False
+    params.swa_full = True  # a sliding window's cache in full: without it no prefix is reused
     # The library listens on a loopback port of its own choice: nobody without this key gets an answer there.
     params.port, params.hostnames, params.api_keys, params.ui = 0, ["127.0.0.1"], [secrets.token_hex(16)], False
     return llama.Server(params)

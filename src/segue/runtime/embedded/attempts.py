@@ -40,7 +40,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
     elif retry_at is not None:
         await execution.back_off(command.key, retry_at)
     while True:
-        n = history[-1].n + 1 if history else 1
+        n = 1 + (history[-1].n if history else execution.memory.numbers.get(command.key, 0))
         if options.guarded:
             body = {"effect": options.effect}
             await execution.durable(EventType.ATTEMPT_STARTED, command, attempt=n, body=body)
@@ -158,7 +158,7 @@ async def _reconcile(execution: Execution, command: RunStep) -> bool:
         threaded = not inspect.iscoroutinefunction(ask)
         said = await _call(execution, ask, values, StepScope(execution.row.id, command.key, 0), threaded=threaded)
         if isinstance(said, NotApplied):
-            return True
+            return execution.made_again(command)
         if isinstance(said, Applied):
             value = _stored(command, said.result)
             execution.step_ended(EventType.STEP_COMPLETED, command, 0, None, None, value=value)

@@ -70,15 +70,17 @@ class Execution:
                 memory = Memory.of(self.host.journal.events(row), {k: v.encode() for k, v in row.replaced.items()})
             except StoreCorrupt as error:
                 return self.set_aside(Undecodable(error.message, run=row.id, remedy=error.remedy))
-        self.memory = memory
+        self.memory, self.children = memory, memory.children
         self.at, self.paused = memory.last_at, memory.paused
         same_code = memory.revisions <= {self.flow.revision} and row.version == self.flow.version
         self.drive.prepare(memory.seeds, strict=same_code and not memory.edited and not row.replaced)
-        if memory.idle_starts > self.host.crash_limit:
-            return self.set_aside(self._crash_loop(memory.idle_starts))
         try:
+            if memory.idle_starts > self.host.crash_limit:
+                raise self._crash_loop(memory.idle_starts)
             values = self._input(memory.args)
         except RunStuck as error:
+            self.begun = True
+            self.host.receive_items(self)  # or a `resume` would wake it again and again
             return self.set_aside(error)
         self.drive.begin(self.flow.body(values), memory.first_at, flow_vault(self, self.vault))
         self.begun = True
@@ -228,11 +230,11 @@ class Execution:
             self._write(EventType.TIMER_FIRED, key=key, seen=seen)
 
     def _start_child(self, command: StartChild) -> None:
-        run = self.memory.children.get(command.key) or command.id or f"{self.row.id}/{command.key}"
+        run = self.children.get(command.key) or command.id or f"{self.row.id}/{command.key}"
+        if command.key in self.children:
+            return self.host.child_left(run)
         if not command.detached:
             self.children[command.key] = run
-        if command.key in self.memory.children:
-            return self.host.child_left(run)
         flow = command.flow
         assert isinstance(flow, Flow)
         new = NewRun(
@@ -265,6 +267,7 @@ class Execution:
 
     async def durable(self, type_: str, command: RunStep, *, attempt: int, began: float | None = None, body: Any = None) -> None:
         """Journal something of an attempt, and wait for the commit."""
+        self._check_open()
         future: asyncio.Future[None] = self.host.loop.create_future()
         packed = dumps(body) if body is not None else None
         self._write(
@@ -278,11 +281,17 @@ class Execution:
         *, value: bytes | None = None, body: bytes | None = None,
     ) -> None:  # fmt: skip
         """Journal a step's outcome, and before it what its attempt recorded."""
+        self._check_open()
         if scope is not None and scope.events:
             self.recorded(command.key, n, scope)
         self._write(
             type_, key=command.key, seen=command.seen, attempt=n, began=began, value=value, body=body, args=command.args
         )
+
+    def _check_open(self) -> None:
+        """A step that swallowed its cancellation may still report, when the run has ended or is another's."""
+        if self.closed:
+            raise asyncio.CancelledError
 
     def recorded(self, key: str, n: int, scope: StepScope) -> None:
         """Journal what an attempt recorded: also that of one that failed, since it was paid for."""
@@ -314,11 +323,26 @@ class Execution:
         """An interrupted once-effect that nobody could reconcile: the rest of the run goes on as far as it can."""
         self.unknowns[key] = why
 
-    def again(self, key: str) -> None:
-        """Make a step anew, as if it had never been tried."""
-        self.memory.attempts.pop(key, None)
-        self.memory.retry_at.pop(key, None)
-        command, _ = self.drive.waiting[key]
+    def made_again(self, command: RunStep) -> bool:
+        """Whether a once-effect that turned out not to be applied is still wanted; if not, that is put on record."""
+        if command.key in self.drive.waiting:
+            return True
+        body = dumps({"applied": False})
+        self._write(EventType.STEP_CANCELLED, key=command.key, seen=command.seen, body=body)
+        return False
+
+    def again(self, command: Command) -> None:
+        """Make a step anew, as if it had never been tried. One whose call is on its way is left to end."""
+        key, memory = command.key, self.memory
+        self.unknowns.pop(key, None)
+        tries = memory.attempts.pop(key, None)
+        if tries:
+            memory.numbers[key] = tries[-1].n
+        memory.retry_at.pop(key, None)
+        task = self.steps.get(key)
+        if task is not None and key in self.backoffs:
+            task.cancel()
+            del self.steps[key], self.backoffs[key]
         if isinstance(command, RunStep) and key not in self.steps and self._replayed:
             self._run(command)
 
@@ -339,7 +363,7 @@ class Execution:
         self.paused = False
         held, self._held = self._held, []
         for command in held:
-            if command.key in self.drive.waiting or isinstance(command, Record):
+            if isinstance(command, Record) or self.drive.open_call(command.key) is not None:
                 self._carry_out(command)
         self.settle()
 
@@ -387,28 +411,37 @@ class Execution:
 
     def end_cancelled(self, item: Item) -> None:
         """Cancel a run that is set aside: its code cannot run, so nothing is cleaned up."""
-        change = Change(RunState.CANCELLED, {}, self._now())
+        try:
+            self.children = Memory.of(self.host.journal.events(self.row)).children
+        except StoreCorrupt:
+            self.children = {}
+        cancelled = fault_of(self, asyncio.CancelledError("the run was cancelled while it was set aside"))
+        body = dumps({**loads(item.body), "fault": cancelled.body()})
+        change, posts = Change(RunState.CANCELLED, {}, self._now()), self._farewell(None, body)
         done = partial(self.host.ended, self.row)
-        self._write(EventType.RUN_CANCELLED, body=item.body, change=change, consumed=[item.no], done=done)
+        self._write(EventType.RUN_CANCELLED, body=body, change=change, consumed=[item.no], posts=posts, done=done)
         self._drop()
 
     def _finish(self) -> None:
         if self.once:
             return  # an effect is on its way: the run ends after it
+        if self.unknowns:
+            return self._set_unknown_aside()
         type_, state, value, body = self._end()
-        posts: list[Post] = []
-        if self.row.parent is not None and self.row.parent_key is not None:
-            told = dumps({"run": self.row.id, **loads(body)})
-            posts.append(
-                Post(self.row.parent, "child.ended", f"child:{self.row.id}", self.row.parent_key, self._now(), value, told)
-            )
-        change = Change(state, {}, self._now())
-        asked = dumps({"by": f"run {self.row.id}", "why": "its parent has ended"})
-        posts += [Post(c, "cancel", f"parent:{self.row.id}", "", self._now(), None, asked) for c in self.children.values()]
+        change, posts = Change(state, {}, self._now()), self._farewell(value, body)
         ended: list[Event] = []
         done = partial(self._tell_end, ended)
         ended.append(self._write(type_, value=value, body=body, change=change, posts=posts, done=done))
         self._drop()
+
+    def _farewell(self, value: bytes | None, body: bytes | None) -> list[Post]:
+        """What a run's end says to others: to its parent that it ended, to its children to end too."""
+        row, at, posts = self.row, self._now(), list[Post]()
+        if row.parent is not None and row.parent_key is not None:
+            told = dumps({"run": row.id, **loads(body)})
+            posts.append(Post(row.parent, "child.ended", f"child:{row.id}", row.parent_key, at, value, told))
+        asked = dumps({"by": f"run {row.id}", "why": "its parent has ended"})
+        return posts + [Post(c, "cancel", f"parent:{row.id}", "", at, None, asked) for c in self.children.values()]
 
     def _tell_end(self, ended: list[Event]) -> None:
         self.host.ended(self.row, ended[0])
@@ -440,17 +473,20 @@ class Execution:
 
     def _rest(self) -> None:
         if self.unknowns and not self.timers and not self.backoffs:
-            key, why = next(iter(self.unknowns.items()))
-            self.set_aside(
-                UnknownEffect(
-                    f"the effect of {key} was interrupted, and whether it was applied is unknown ({why})",
-                    run=self.row.id,
-                    key=key,
-                    remedy="find out, then: segue override RUN KEY --result JSON (it was), or --retry (it was not)",
-                )
-            )
+            self._set_unknown_aside()
         else:
             self.host.rests(self)
+
+    def _set_unknown_aside(self) -> None:
+        key, why = next(iter(self.unknowns.items()))
+        self.set_aside(
+            UnknownEffect(
+                f"the effect of {key} was interrupted, and whether it was applied is unknown ({why})",
+                run=self.row.id,
+                key=key,
+                remedy="find out, then: segue override RUN KEY --result JSON (it was), or --retry (it was not)",
+            )
+        )
 
     def waits_on(self) -> list[dict[str, Any]]:
         """What the run waits for, for people."""
@@ -478,7 +514,7 @@ class Execution:
         state = RunState.PARKED if resting else RunState.QUEUED
         wake_at = min(due, default=None) if resting and not self.paused else None
         change = Change(state, detail, self._now(), wake_at, release=True)
-        self._write(EventType.RUN_PARKED, body=dumps(detail), change=change)
+        self._write(EventType.RUN_PARKED, body=dumps(detail), change=change, done=self.host.scan_soon)
         if wake_at is not None:
             self.host.wake_at(wake_at)
 

@@ -21,10 +21,10 @@ def receive(execution: Execution, item: Item) -> None:
         case "child.ended":
             execution.write(EventType.CHILD_ENDED, key=item.name, value=item.value, **taken)
         case "cancel":
-            execution.write(EventType.RUN_CANCELLING, **taken)
             if execution.paused:
                 execution.write(EventType.RUN_RESUMED, body=item.body, paused=False)
                 execution.resume()
+            execution.write(EventType.RUN_CANCELLING, **taken)
         case "pause":
             execution.paused = True
             execution.write(EventType.RUN_PAUSED, paused=True, **taken)
@@ -39,19 +39,21 @@ def receive(execution: Execution, item: Item) -> None:
 def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     """An operator says what came of an open step, or that it is to be made again."""
     key = item.name
-    waits = key in execution.drive.waiting
+    command = execution.drive.open_call(key)
     act = loads(item.body).get("act", "result")
-    execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, **taken)
-    if not waits:
+    if command is None or act == "retry":
+        execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, **taken)
+        if command is not None:
+            execution.again(command)
         return
+    execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=item.body)
     execution.unknowns.pop(key, None)
-    if act == "retry":
-        execution.again(key)
-        return
     execution.overridden.add(key)
     task = execution.steps.pop(key, None)
     if task is not None:
         execution.once.discard(key)
         task.cancel()
-    seen = execution.drive.waiting[key][0].seen
-    execution.write(EventType.STEP_COMPLETED, key=key, seen=seen, attempt=0, value=item.value or b"null")
+    value = item.value or b"null"
+    execution.write(
+        EventType.STEP_COMPLETED, key=key, seen=command.seen, attempt=0, value=value, consumed=taken["consumed"]
+    )

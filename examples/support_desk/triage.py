@@ -1,0 +1,93 @@
+"""What a ticket is about. Two small models and a rule vote, since each of them alone is often wrong.
+
+The first model's answer is checked against the words of the message: does the most similar labelled example have the
+same topic? If not, the second model is asked, and the majority holds.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from typing import cast, get_args
+
+from segue.agent import Tried, answer
+from segue.models import BadOutput
+
+from .records import TOPICS, Language, Topic, Triage, table
+
+FIRST, SECOND = "smollm2", "gemma3"
+_PROMPT = f"Sort each customer message of a money app into one topic: {', '.join(TOPICS[:-1])} or {TOPICS[-1]}."
+_LONGEST = 300
+_SIMILAR = 1.5
+"""Below this the most similar example says nothing."""
+
+_SHOTS: list[tuple[str, Topic]] = [(shot["message"], shot["topic"]) for shot in table("shots")]
+_BY_TOPIC = [[shot for shot in _SHOTS if shot[1] == topic] for topic in TOPICS]
+_EXAMPLES = [shots[i] for i in range(max(map(len, _BY_TOPIC))) for shots in _BY_TOPIC if i < len(shots)]
+"""The topics in turns: a small model is prone to repeat the last one."""
+
+
+async def classify(text: str) -> tuple[Triage, list[Tried]]:
+    """The topic of a message, and the calls that it took."""
+    message, words = text[:_LONGEST], nearest(text)
+    votes: dict[str, str] = {"words": words or "none"}
+
+    def agrees(topic: Topic) -> str | None:
+        return None if words in (None, topic) else f"the words say {words}"
+
+    first, tried = await _vote(message, FIRST, agrees)
+    votes[FIRST] = first
+    if first == words:
+        return Triage(topic=first, how="agreed", votes=votes), tried
+    second, more = await _vote(message, SECOND, None)
+    votes[SECOND] = second
+    topic = second if second in (first, words) else words or second
+    how = "outvoted" if second in (first, words) else "unsure"
+    return Triage(topic=topic, how=how, votes=votes), [*tried, *more]
+
+
+async def _vote(message: str, model: str, check: object) -> tuple[Topic, list[Tried]]:
+    try:
+        given = await answer(
+            _PROMPT, message, returns=Topic, model=model, examples=_EXAMPLES, check=cast("None", check), max_tokens=8,
+            repairs=0, style="text", words=("Message", "About"),
+        )  # fmt: skip
+    except BadOutput as error:
+        return cast("Topic", error.tried[0].completion.text), list(error.tried)
+    return given.value, list(given.tried)
+
+
+def nearest(text: str) -> Topic | None:
+    """The topic of the most similar labelled message, by the rarity of the words that they share; None if none is."""
+    score, topic = max((_similarity(text, message), topic) for message, topic in _SHOTS)
+    return topic if score >= _SIMILAR else None
+
+
+def _similarity(text: str, example: str) -> float:
+    shared, words = _stems(text) & _stems(example), _stems(example)
+    return sum(map(_rarity, shared)) / math.sqrt(1 + sum(map(_rarity, words)))
+
+
+def _rarity(stem: str) -> float:
+    return math.log(1 + len(_SHOTS) / (1 + _SEEN[stem]))
+
+
+def _stems(text: str) -> set[str]:
+    return {word[:6] for word in re.findall(r"[a-z]+", text.lower())}
+
+
+_SEEN = Counter(stem for message, _ in _SHOTS for stem in _stems(message))
+
+_COMMON: dict[Language, set[str]] = {
+    "en": set("the is my and to i it not was you for have in of a".split()),
+    "de": set("der die das ich nicht und ist mir eine wurde bei bitte kann meine zu".split()),
+    "es": set("el la los que me mi por es en una han pago quiero de y".split()),
+    "fr": set("le la les mon ma est une depuis il pas vous que se et".split()),
+}
+
+
+def language_of(text: str) -> Language:
+    """The language, by its commonest words."""
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    return max(get_args(Language), key=lambda language: sum(word in _COMMON[language] for word in words))

@@ -1,0 +1,57 @@
+"""Writes docs/reference/api.md: the public names of `segue`, from their own docstrings."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import segue
+
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "api.md"
+GROUPS = {
+    "Writing flows": ["flow", "step", "Flow", "Step", "Retry", "Applied", "NotApplied", "step_scope"],
+    "Branches and children": ["gather", "map", "as_completed", "detach"],
+    "Waits": ["sleep", "timeout", "wait_for", "approve"],
+    "Models": ["ask"],
+    "Values that vary, and true ends": ["now", "random", "uuid", "cleanup"],
+    "Secrets": ["Secret"],
+    "Running": ["Engine", "EngineOptions", "Run", "RunStatus"],
+    "Errors (all of them: segue.errors)": ["SegueError", "StepFailed", "RunFailed", "RunCancelled", "RunStuck"],
+}
+
+
+def page() -> str:
+    """The page's text."""
+    lines = ["# Public names", "", "Everything here is imported from `segue`. Generated from the docstrings.", ""]
+    for title, names in GROUPS.items():
+        lines += [f"## {title}", ""]
+        for name in names:
+            lines += _entry(name)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _entry(name: str) -> list[str]:
+    found = getattr(segue, name)
+    text = inspect.getdoc(found) or ""
+    lines = [f"### `{name}{_signature(found)}`", "", text, ""]
+    if inspect.isclass(found) and name in ("Engine", "Run"):
+        for method, function in vars(found).items():
+            if not method.startswith("_") and inspect.isfunction(function):
+                lines += [f"#### `{name}.{method}{_signature(function)}`", "", inspect.getdoc(function) or "", ""]
+    return lines
+
+
+def _signature(found: object) -> str:
+    if not callable(found) or (inspect.isclass(found) and issubclass(found, BaseException)):
+        return ""
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):
+        return ""
+    parameters = [p.replace(annotation=p.empty) for n, p in signature.parameters.items() if n != "self"]
+    return str(signature.replace(parameters=parameters, return_annotation=signature.empty))
+
+
+if __name__ == "__main__":
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(page())
