@@ -45,7 +45,7 @@ format: $(DEV) ## put the formatting right
 	$(BIN)/ruff check --fix
 
 docs: $(DEV) ## write docs/reference anew from the code
-	$(BIN)/python -m tools.reference
+	$(BIN)/python -m tools.reference && $(BIN)/python -m tools.events_reference && $(BIN)/python -m tools.api_reference
 
 clean: ## remove builds and caches; .venv and the weights stay
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 
 from segue.core.events import DELIVERED, Event
@@ -22,8 +23,8 @@ HEAD = """# Events
 
 *Generated from `segue.core.records` by `python -m tools.events_reference`; do not edit.*
 
-A run's journal is a list of events. Each has an envelope and, by its type, a body. In Python, `record_of(event)` gives the
-body as a frozen dataclass:
+A run's journal is a list of events. Each has an envelope and, by its type, a body. In Python, `record_of(event)` gives
+the body as a frozen dataclass:
 
 ```python
 from segue.core.records import Decision, record_of
@@ -36,7 +37,7 @@ async def choices(engine, run_id):
 The rules of the format:
 
 - A field that has a default is left out of the JSON where it has it. A default never changes.
-- A field never changes its meaning. New fields have defaults; they, and new words in a vocabulary, raise the type's version.
+- A field never changes its meaning. New fields have defaults; they and new words in a vocabulary raise the version.
 - Whoever reads a later version passes over fields that it does not know, and takes an unknown word for `other`.
 - Money is whole nano-dollars (1e-9 USD), in fields called `…_nano`. Times are seconds since the epoch, UTC; lengths of
   time are seconds, in fields called `…_s`.
@@ -107,10 +108,12 @@ def _field_docs(kind: type[Part]) -> dict[str, str]:
     docs: dict[str, str] = {}
     for base in reversed([k for k in kind.__mro__ if issubclass(k, Part)]):
         body = _body(base)
-        for field, text in zip(body, body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
-                if isinstance(text.value, ast.Constant):
-                    docs[field.target.id] = " ".join(str(text.value.value).split()).replace("|", "\\|")
+        for field, text in pairwise(body):
+            match field, text:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=said)):
+                    docs[name] = " ".join(str(said).split()).replace("|", "\\|")
+                case _:
+                    pass
     return docs
 
 

@@ -19,6 +19,7 @@ WRITER = "smollm2"
 _WORDS_MIN, _WORDS_MAX = 12, 80
 _ECHO = 7
 """So many words in a row from the customer's text are an echo."""
+_SAYS_POLICY = 0.5
 _PROMISE = re.compile(
     r"\b(refund|repay|reimburse|compensat|we return|will return|money back|erstatt|devolve|rembours)", re.I
 )
@@ -74,7 +75,7 @@ def case_of(ticket: Ticket, facts: Facts, claim: Claim, *, paid: bool) -> Case:
 async def draft(case: Case) -> tuple[Reply, list[Tried]]:
     """A reply that passes the check, and the calls that it took."""
     forms = table("replies")[case.language]
-    examples = [(given, wanted) for given, wanted in forms["examples"][case.situation]]
+    examples = sorted(map(tuple, forms["examples"][case.situation]), key=lambda shot: _alike(shot[0], case.brief))
     try:
         given = await answer(
             forms["prompt"], case.brief, model=WRITER, examples=examples, check=lambda text: mistake(text, case),
@@ -107,6 +108,8 @@ def _untrue(text: str, case: Case) -> str | None:
         return f"{strange[0]} is not in the case"
     if not case.amount and _PROMISE.search(text):
         return "it promises money, and none is granted"
+    if case.amount and not _PROMISE.search(text):
+        return f"it does not say that we return {case.amount}"
     states = [state for state in _STATES if state in text.lower() and state not in case.brief.lower()]
     return f"the payment is not {states[0]}" if states else None
 
@@ -114,9 +117,19 @@ def _untrue(text: str, case: Case) -> str | None:
 def _unfit(text: str, case: Case) -> str | None:
     if language_of(text) != case.language:
         return f"it is not in the customer's language, {case.language}"
+    if case.situation == "none" and _alike(text, case.policy) < _SAYS_POLICY:
+        return "it leaves out the policy"
+    if re.search(r"\b(\w+) \1 \1\b", text):
+        return "it stammers"
     said, source = _tokens(text), " ".join(_tokens(case.source))
     runs = (" ".join(said[i : i + _ECHO]) for i in range(len(said) - _ECHO + 1))
     return "it repeats the customer's own text" if any(run in source for run in runs) else None
+
+
+def _alike(text: str, other: str) -> float:
+    """The part of `other`'s words that `text` has too. A small model copies the last example: that is the most alike."""
+    words = set(_tokens(other))
+    return len(words & set(_tokens(text))) / len(words)
 
 
 def _tokens(text: str) -> list[str]:

@@ -81,9 +81,9 @@ _SEEN = Counter(stem for message, _ in _SHOTS for stem in _stems(message))
 
 _COMMON: dict[Language, set[str]] = {
     "en": set("the is my and to i it not was you for have in of a".split()),
-    "de": set("der die das ich nicht und ist mir eine wurde bei bitte kann meine zu".split()),
-    "es": set("el la los que me mi por es en una han pago quiero de y".split()),
-    "fr": set("le la les mon ma est une depuis il pas vous que se et".split()),
+    "de": set("der die das ich nicht und ist mir eine wurde bei bitte kann meine ihre danke für wir sie guten".split()),
+    "es": set("el la los que me mi por es en una han pago quiero de y su gracias le para hola".split()),
+    "fr": set("le la les mon ma est une depuis il pas vous que se et votre merci pour sur bonjour un en".split()),
 }
 
 

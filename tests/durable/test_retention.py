@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -210,11 +210,11 @@ def test_a_collection_that_is_interrupted_is_harmless_and_the_next_one_ends_it(
     """After each of its transactions, and before each of its files is deleted, the process dies."""
     monkeypatch.setattr(retention, "_RUNS", 2)
     monkeypatch.setattr(retention, "_PAGE", 3)
-    path = tmp_path / "segue.db"
-    asyncio.run(fill(path))
+    (tmp_path / "original").mkdir()
+    asyncio.run(fill(tmp_path / "original" / "segue.db"))
     for steps in range(0, 60, 4):
         copy = tmp_path / f"copy-{steps}" / "segue.db"
-        subprocess.run(["cp", "-r", str(tmp_path), str(copy.parent)], check=False, capture_output=True)
+        shutil.copytree(tmp_path / "original", copy.parent)
         ended = asyncio.run(collect_for(copy, steps))
         asyncio.run(look_after(copy))
         whole(copy)

@@ -1,6 +1,6 @@
 """A producer of every type of event: a run through the real runtime that writes it.
 
-The runtime's own events come of what it does. Those of later rooms are written by a step or a flow, as those rooms will.
+The runtime's own events come of what it does. Those of later rooms are written by a step and a flow, as they will be.
 """
 
 from __future__ import annotations
@@ -239,9 +239,15 @@ def fake(kind: EventType) -> Producer:
 
 
 FAKES = (
-    EventType.ATTEMPT_RECORDED, EventType.DECISION_MADE, EventType.CONTEXT_ASSEMBLED, EventType.USAGE_RESERVED,
-    EventType.USAGE_SETTLED, EventType.APPROVAL_ASKED, EventType.APPROVAL_DECIDED, EventType.STREAM_ENDED,
-)  # fmt: skip
+    EventType.ATTEMPT_RECORDED,
+    EventType.DECISION_MADE,
+    EventType.CONTEXT_ASSEMBLED,
+    EventType.USAGE_RESERVED,
+    EventType.USAGE_SETTLED,
+    EventType.APPROVAL_ASKED,
+    EventType.APPROVAL_DECIDED,
+    EventType.STREAM_ENDED,
+)
 for kind in FAKES:
     PRODUCERS[kind] = fake(kind)
 

@@ -35,9 +35,14 @@ def written(run: int, record: Reservation | Settlement, seq: int = 1, epoch: int
 
 amounts = st.integers(0, 400)
 moves = st.lists(
-    st.tuples(st.integers(1, 3), amounts, st.sampled_from(["used", "estimated", "open", "corrected", "unsent"]), st.floats(0, 1)),
+    st.tuples(
+        st.integers(1, 3),
+        amounts,
+        st.sampled_from(["used", "estimated", "open", "corrected", "unsent"]),
+        st.floats(0, 1),
+    ),
     max_size=25,
-)  # fmt: skip
+)
 
 
 def play(steps: list[tuple[int, int, str, float]]) -> tuple[Ledger, list[Event]]:
@@ -56,10 +61,12 @@ def play(steps: list[tuple[int, int, str, float]]) -> tuple[Ledger, list[Event]]
         say(run, asked)
         took = Settlement(settles=asked.id, amount_nano=int(amount * share))
         ends = {
-            "used": [took], "estimated": [replace(took, estimated=True)], "open": [],
+            "used": [took],
+            "estimated": [replace(took, estimated=True)],
+            "open": [],
             "corrected": [lost(asked), replace(took, why=SettledBy.CORRECTED)],
             "unsent": [replace(took, amount_nano=0, why=SettledBy.UNUSED)],
-        }[then]  # fmt: skip
+        }[then]
         for end in ends:
             ledger.add(run, end)
             say(run, end)
@@ -87,7 +94,9 @@ def test_the_tenant_pays_the_sum_of_its_runs_once(steps: list[tuple[int, int, st
 
 
 @given(moves, st.randoms(use_true_random=False))
-def test_events_fold_in_any_order_and_any_number_of_times(steps: list[tuple[int, int, str, float]], chance: Any) -> None:
+def test_events_fold_in_any_order_and_any_number_of_times(
+    steps: list[tuple[int, int, str, float]], chance: Any
+) -> None:
     ledger, events = play(steps)
     again = events + chance.choices(events, k=5) if events else []
     chance.shuffle(again)
@@ -146,7 +155,11 @@ def test_budgets_of_other_periods_and_currencies_stand_alone() -> None:
     november = replace(TENANT, period="2026-11")
     ledger.add(1, Reservation(id="a", amount_nano=900, scopes=(november,)))
     ledger.add(1, Reservation(id="b", amount_nano=800, scopes=(TENANT,), currency="EUR"))
-    assert (ledger.standing(november).held, ledger.standing(TENANT).held, ledger.standing(TENANT, "EUR").held) == (900, 0, 800)
+    assert (ledger.standing(november).held, ledger.standing(TENANT).held, ledger.standing(TENANT, "EUR").held) == (
+        900,
+        0,
+        800,
+    )
 
 
 def test_a_limit_that_is_not_there_is_no_limit() -> None:

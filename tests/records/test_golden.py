@@ -1,4 +1,4 @@
-"""What is written can be read for years: every type and version has a golden file, and unknown fields are passed over."""
+"""What is written can be read for years: each type and version has a golden file, unknown fields are passed over."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_new_word_reads_as_other_from_a_later_version_only() -> None:
     body: Any = SAMPLES[EventType.ATTEMPT_RECORDED].to_body() | {"why": "batch"}
     read = SAMPLES[EventType.ATTEMPT_RECORDED].from_body(body, version=2)
     assert getattr(read, "why") is AttemptWhy.OTHER  # noqa: B009  the base class does not declare it
-    with pytest.raises(RecordError, match="why: one of primary, .* was expected, not 'batch'"):
+    with pytest.raises(RecordError, match=r"why: one of primary, .* was expected, not 'batch'"):
         SAMPLES[EventType.ATTEMPT_RECORDED].from_body(body)
 
 

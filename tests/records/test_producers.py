@@ -41,9 +41,7 @@ async def test_what_people_said_is_in_the_records(tmp_path: Path) -> None:
             (EventType.OPERATOR_ACTED, OperatorAct(act="result", by="ada", why="known")),
         ):
             assert await records_of(await PRODUCERS[kind](engine), kind) == [wanted]
-        (rejected,) = await records_of(
-            await PRODUCERS[EventType.SIGNAL_REJECTED](engine), EventType.SIGNAL_REJECTED
-        )
+        (rejected,) = await records_of(await PRODUCERS[EventType.SIGNAL_REJECTED](engine), EventType.SIGNAL_REJECTED)
         assert isinstance(rejected, SignalRejected)
         assert rejected.signal == "go"
 
@@ -54,9 +52,12 @@ async def test_what_a_failed_attempt_recorded_is_not_lost(tmp_path: Path) -> Non
         events = [e async for e in run.events(follow=False)]
     own = [(e.type, e.attempt) for e in events if (e.key or "").startswith("flaky")]
     assert own == [
-        (EventType.ATTEMPT_STARTED, 1), (EventType.USAGE_SETTLED, 1), (EventType.ATTEMPT_FAILED, 1),
-        (EventType.ATTEMPT_STARTED, 2), (EventType.STEP_COMPLETED, 2),
-    ]  # fmt: skip
+        (EventType.ATTEMPT_STARTED, 1),
+        (EventType.USAGE_SETTLED, 1),
+        (EventType.ATTEMPT_FAILED, 1),
+        (EventType.ATTEMPT_STARTED, 2),
+        (EventType.STEP_COMPLETED, 2),
+    ]
     started = record_of(next(e for e in events if e.type == EventType.ATTEMPT_STARTED))
     assert started == AttemptStarted(effect="write")
 

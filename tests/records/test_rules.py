@@ -54,7 +54,11 @@ def test_nobody_may_be_eligible() -> None:
 
 def test_an_exclusion_has_a_stage_and_a_reason_and_no_chance() -> None:
     target = Target(kind=TargetKind.TOOL, name="search")
-    for wrong in ({}, {"excluded_at": Stage.HEALTH}, {"excluded_at": Stage.HEALTH, "reason": "open", "propensity": 0.1}):
+    for wrong in (
+        {},
+        {"excluded_at": Stage.HEALTH},
+        {"excluded_at": Stage.HEALTH, "reason": "open", "propensity": 0.1},
+    ):
         given: dict[str, Any] = {"target": target, "eligible": False, **wrong}
         with pytest.raises(RecordError):
             Candidate(**given)

@@ -75,9 +75,9 @@ def test_what_another_process_destroys_is_gone_here_too(folder: Path) -> None:
 def test_a_second_erasure_remembers_the_first(folder: Path) -> None:
     keyring = FolderKeyring(folder)
     ids = [keyring.current("acme").id, *keyring.destroy("acme"), keyring.current("acme").id, *keyring.destroy("acme")]
-    for id in (ids[0], ids[2]):
+    for gone in (ids[0], ids[2]):
         with pytest.raises(SecretErased):
-            keyring.find("acme", id)
+            keyring.find("acme", gone)
 
 
 def test_an_erasure_that_was_cut_off_is_an_erasure(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,8 +38,9 @@ def test_a_pattern_takes_out_what_it_is_for(name: str, text: str, left: str) -> 
 def test_every_text_in_a_value_is_read_and_nothing_else() -> None:
     value = {"ada@x.org": ["ada@x.org", 1, None, {"a": "b@c.de"}], "s": {"$sealed": {"data": "ada@x.org"}}}
     assert Patterns(["email"]).json(value) == {
-        "ada@x.org": ["[email]", 1, None, {"a": "[email]"}], "s": {"$sealed": {"data": "ada@x.org"}}
-    }  # fmt: skip
+        "ada@x.org": ["[email]", 1, None, {"a": "[email]"}],
+        "s": {"$sealed": {"data": "ada@x.org"}},
+    }
 
 
 @pytest.mark.parametrize("wrong", ["emial", (), ["pii", "x"]])

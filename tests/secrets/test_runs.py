@@ -153,7 +153,9 @@ async def test_an_error_that_quotes_a_secret_is_journaled_without_it(tmp_path: P
         run = await engine.start(raises, TOKEN)
         with pytest.raises(RunFailed, match="cannot use •••"):
             await run.result()
-        faults = [json.loads(e.body or b"{}")["fault"] async for e in run.events(follow=False) if e.type == "run.failed"]
+        faults = [
+            json.loads(e.body or b"{}")["fault"] async for e in run.events(follow=False) if e.type == "run.failed"
+        ]
     assert faults[0]["args"] == [f"cannot use {MASK}"]
     assert "cannot use •••" in faults[0]["trace"]
     assert_not_stored(tmp_path)
@@ -179,12 +181,12 @@ async def test_erased_secrets_are_gone_and_runs_that_only_pass_them_on_go_on(tmp
         keys = await keys_of(passing)
         assert len(await engine.erase("acme", by="dpo", why="request 12")) == 1
     async with opened(tmp_path) as engine:
-        for id in ("passing", "revealing", "other"):
-            await (await engine.get(id)).signal("go")
+        for name in ("passing", "revealing", "other"):
+            await (await engine.get(name)).signal("go")
         assert await (await engine.get("passing")).result() == "done"
         assert (await keys_of(await engine.get("passing")))[:1] == keys
         assert await (await engine.get("other")).result() == ""
-        with pytest.raises(Undecodable, match="reveals a secret that it cannot have.*destroyed"):
+        with pytest.raises(Undecodable, match=r"reveals a secret that it cannot have.*destroyed"):
             await (await engine.get("revealing")).result()
         status = await (await engine.get("revealing")).status()
         assert status.reason == "undecodable"

@@ -122,7 +122,12 @@ def test_equal_values_have_equal_envelopes_and_others_do_not(a: str, b: str) -> 
 
 def test_the_fingerprint_of_arguments_is_that_of_the_envelope(keyring: MemoryKeyring) -> None:
     prints: list[str] = []
-    for vault in (Vault(keyring, "acme"), Vault(keyring, "acme"), Vault(keyring, "other"), Vault(MemoryKeyring(), "acme")):
+    for vault in (
+        Vault(keyring, "acme"),
+        Vault(keyring, "acme"),
+        Vault(keyring, "other"),
+        Vault(MemoryKeyring(), "acme"),
+    ):
         with using(vault):
             data, _ = encode_arguments({"login": codec(Login)}, {"login": VALUES[8][1].model_copy(deep=True)})
             fresh = Login(user="ada", password=Secret(PLAIN))
@@ -202,9 +207,19 @@ def test_another_tenant_cannot_open_it_nor_pass_its_envelope_off(keyring: Memory
         with using(Vault(keyring, "other")):
             codec(Secret[str]).encode(Secret("theirs"))
             secret = codec(Secret[str]).decode(forged)
-            with pytest.raises(SecretUnreadable) as caught:
+            why = "sealed for tenant 'acme'" if forged is data else "its key is not in"
+            with pytest.raises(SecretUnreadable, match=why) as caught:
                 secret.reveal()
             assert PLAIN not in str(caught.value)
+
+
+@pytest.mark.parametrize("passed_off", ["tenant", "key"])
+def test_an_envelope_is_bound_to_its_tenant_and_key(passed_off: str, keyring: MemoryKeyring) -> None:
+    keyring.find = lambda *_: keyring.current("acme")  # type: ignore[method-assign]  one key for all
+    envelope = Vault(keyring, "acme").seal(b'"x"')
+    assert Vault(keyring, "acme").open(envelope) == b'"x"'
+    with pytest.raises(SecretUnreadable, match="damaged"):
+        Vault(keyring, "other" if passed_off == "tenant" else "acme").open({**envelope, passed_off: "other"})
 
 
 def test_a_secret_of_one_tenant_is_sealed_anew_for_another(keyring: MemoryKeyring) -> None:
@@ -270,6 +285,10 @@ except Exception as error:
 
 
 def test_the_library_is_loaded_only_for_a_secret() -> None:
-    code = "import sys, segue; segue.Secret, segue.Engine, segue.step; print('cryptography' in sys.modules, 'pydantic' in sys.modules)"
+    code = """
+import sys, segue
+segue.Secret, segue.Engine, segue.step
+print("cryptography" in sys.modules, "pydantic" in sys.modules)
+"""
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["False", "False"]

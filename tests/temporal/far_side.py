@@ -207,7 +207,7 @@ class FlowRun:
         except ActivityError as error:
             fault = fault_of(error)
         else:
-            for kind, record in loads(payload.metadata["segue-events"]):
+            for kind, _, record in loads(payload.metadata["segue-events"]):
                 self._write(kind, key, body=record, attempt=n)
             return self._deliver(EventType.STEP_COMPLETED, key, payload.data, None, n)
         history.append(Attempt(0, n, began, fault))

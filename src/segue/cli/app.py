@@ -18,7 +18,7 @@ from .manual import Command, Commands
 
 P = ParamSpec("P")
 
-RUNNING, LOOKING, ACTING = "Carry runs out", "Look", "Act on a run"
+RUNNING, LOOKING, ACTING, TIDYING = "Carry runs out", "Look", "Act on a run", "Tidy up"
 CODES = "Exit codes: " + ", ".join(f"{c.value} {c.name.lower()}" for c in MEANING) + "."
 
 app = typer.Typer(

@@ -24,11 +24,11 @@ from ..runtime.run import Run
 from .advice import Say, advise
 from .exits import OF_STATE, Exit
 from .faults import ImportFailed, trace_of
-from .paint import Copyable, advised, emit, out, tell
+from .paint import Copyable, advised, tell
 from .progress import Progress
-from .shelf import path_of, reading, say_for, standing_of, summary
+from .shelf import parsed, path_of, reading, say_for, standing_of, summary
 from .tree import failed
-from .words import pretty, printable
+from .words import harmless, pretty, printable
 
 POLL_S = 0.1
 LINGER_S = 0.5
@@ -118,9 +118,10 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
 
 def _print_result(data: bytes, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(json.loads(data), ensure_ascii=False))
+        print(json.dumps(parsed(data), ensure_ascii=False))
     elif data != b"null":
-        emit(out(), Text(pretty(data)))
+        text = pretty(data)
+        print(harmless(text) if sys.stdout.isatty() else text)
 
 
 async def carry(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..config import DEFAULT_DATABASE
-from .app import ACTING, LOOKING, RUNNING, command
+from .app import ACTING, LOOKING, RUNNING, TIDYING, command
 from .exits import Exit
 from .options import AsJson, By, Db, Debug, Given, NewId, Patience, Quiet, RunId, Why
 
@@ -294,3 +294,23 @@ def feedback(
     from . import telling
 
     return telling.feedback(telling.Sender(db, as_json), run, score, key=key, by=_user(by), note=note)
+
+
+@command("gc", TIDYING)
+def gc(
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="AGE", help="Runs that ended so long ago: 90d, 12h, 30min, 10s.")
+    ],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    db: Db = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> Exit:
+    """Delete the runs that ended long ago.
+
+    With their events and what only they used. Their ids are never run again; runs that a fork goes on from stay.
+    """
+    from . import collecting
+
+    return collecting.collect(db, older_than, dry_run=dry_run, as_json=as_json)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from ..errors import RunCancelled, RunFailed, RunStuck, StepFailed, StoreError, UnknownFlow, UnknownRun, UsageError
+from ..errors import (
+    InternalError,
+    RunCancelled,
+    RunFailed,
+    RunStuck,
+    SegueError,
+    StepFailed,
+    StoreError,
+    UnknownFlow,
+    UnknownRun,
+    UsageError,
+)
 
 
 class Exit(IntEnum):
@@ -54,6 +65,8 @@ _OF_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (RunCancelled, Exit.CANCELLED),
     (RunFailed, Exit.FAILED),
     (StepFailed, Exit.FAILED),
+    (InternalError, Exit.INTERNAL),
+    (SegueError, Exit.FAILED),
 )
 
 

@@ -13,7 +13,7 @@ from ..core.lifecycle import ENDED, RunState
 from ..journal import RunRow
 from ..journal.reading import Reader
 from .exits import OF_STATE, Exit
-from .paint import emit, out, tell
+from .paint import Copyable, emit, out
 from .progress import Progress
 from .shelf import parsed, reading, say_for, standing_of
 from .tree import shown
@@ -73,6 +73,14 @@ def watch(db: str, run: str, as_json: bool) -> Exit:
     return OF_STATE[row.state]
 
 
+def _left_alone(reader: Reader, row: RunRow) -> bool:
+    """Whether it could go on, and nobody is there to do so."""
+    if reader.attended() or row.paused:
+        return False
+    due = row.wake_at is not None and row.wake_at <= time.time()
+    return row.state in (RunState.RUNNING, RunState.QUEUED) or due or bool(reader.items_of(row.no))
+
+
 def _watch(reader: Reader, row: RunRow, progress: Progress, as_json: bool) -> RunRow:
     told = list(reader.events(row))
     progress.skip(told[:-HISTORY])
@@ -85,9 +93,10 @@ def _watch(reader: Reader, row: RunRow, progress: Progress, as_json: bool) -> Ru
                 _print_event(event, as_json=True)
         if row.state in ENDED or (row.state == RunState.STUCK and not reader.items_of(row.no)):
             return row
-        if not warned and row.state == RunState.RUNNING and not reader.alive(row.owner):
+        if not warned and _left_alone(reader, row):
             warned = True
-            tell(Text(f"Its process is gone; this goes on watching. To go on with it: segue resume {row.id}", "yellow"))
+            progress.say("no process carries it out; this goes on watching")
+            progress.advise(Copyable(say_for(reader.path)("resume", row.id), "to go on with it"))
         progress.under_way()
         time.sleep(POLL_S)
         row = reader.get(row.no)

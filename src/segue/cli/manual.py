@@ -54,6 +54,7 @@ class Commands(TyperGroup):
 def usage(command: Command) -> str:
     """`segue show RUN [KEY] [options]`."""
     words = [a.display_name_raw if a.required else f"[{a.display_name_raw}]" for a in _arguments(command)]
+    words += [_option(p).name for p in command.params if isinstance(p, TyperOption) and p.required]
     return " ".join(["segue", command.name or "", *words, "[options]"])
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from .advice import Advice
 from .faults import ImportFailed, import_trace, known, whole_trace
-from .words import printable
+from .words import harmless, printable
 
 PIPE_WIDTH = 4000
 """Columns where nobody looks: nothing is cut."""
@@ -72,6 +73,18 @@ class Copyable:
 Drawn = RenderableType | Copyable
 
 
+class Harmless:
+    """Draws something without the control characters that user data may hold: they would steer the terminal."""
+
+    def __init__(self, drawn: RenderableType):
+        self.drawn = drawn
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Rich asks for this."""
+        for segment in console.render(self.drawn, options):
+            yield Segment(harmless(segment.text), segment.style, segment.control)
+
+
 def emit(console: Console, *drawn: Drawn) -> None:
     """Print; where nobody looks, without the spaces that fill a terminal's lines."""
     if console.is_terminal:
@@ -86,7 +99,7 @@ def emit(console: Console, *drawn: Drawn) -> None:
 def _print(console: Console, drawn: Iterable[Drawn]) -> None:
     for one in drawn:
         if not isinstance(one, Copyable):
-            console.print(Group(one))  # a Text alone would be joined with its neighbours, and lose how it wraps
+            console.print(Harmless(one))
             continue
         for line in one.lines(console.width):
             console.print(line, soft_wrap=True)

@@ -16,7 +16,7 @@ from rich.text import Text
 from ..core.events import Event, EventType
 from ..journal import RunRow
 from .advice import Say, wait
-from .paint import Drawn, advised, emit, err, glyph
+from .paint import Copyable, Drawn, Harmless, advised, emit, err, glyph
 from .story import Call, Stand, Story
 from .tree import came_of
 from .words import clock, due, duration, plural, printable, short_key, shorten
@@ -85,10 +85,15 @@ class Progress:
         if not self._quiet:
             emit(self.console, Text(f"{' ' * 10}· {said}", "dim"))
 
+    def advise(self, command: Copyable) -> None:
+        """Print a command that helps."""
+        if not self._quiet:
+            emit(self.console, command)
+
     def under_way(self, waits: Sequence[dict[str, Any]] | None = None) -> None:
         """Draw anew what is open; `waits` is what a run in this process says itself."""
         if self._live is not None:
-            self._live.update(self._table(waits))
+            self._live.update(Harmless(self._table(waits)))
 
     def _lines(self, event: Event) -> list[Drawn]:
         signal = event.type == EventType.SIGNAL_RECEIVED

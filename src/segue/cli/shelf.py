@@ -8,6 +8,7 @@ from typing import Any
 
 from ..config import database_from_environment
 from ..core.lifecycle import RunState
+from ..core.redaction import mask
 from ..errors import InputError
 from ..journal import Item, Journal, RunRow
 from ..journal.reading import Reader
@@ -46,8 +47,8 @@ def standing_of(reader: Reader, row: RunRow, story: Story | None = None) -> Stan
 
 
 def parsed(data: bytes | None) -> Any:
-    """A payload as the JSON value that it is."""
-    return None if data is None else json.loads(data)
+    """A payload as the JSON value that it is, secrets masked."""
+    return None if data is None else mask(json.loads(data))
 
 
 def summary(standing: Standing) -> dict[str, Any]:

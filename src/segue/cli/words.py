@@ -10,7 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from ..config import DEFAULT_DATABASE
+from ..core.redaction import mask, mask_json
 
+_CONTROLS = {n: None for n in (*range(32), *range(127, 160)) if n != ord("\n")}
 _FINGERPRINT = re.compile(r"\[([0-9a-f]{12})\]")
 
 
@@ -67,14 +69,20 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+def harmless(text: str) -> str:
+    """Text without control characters, but for line feeds."""
+    return text.translate(_CONTROLS)
+
+
 def shorten(text: str, width: int) -> str:
     """At most `width` characters, the end cut with an ellipsis."""
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
 def value(data: bytes | None, width: int = 120) -> str:
-    """A payload in one line of at most `width` characters; empty when there is none."""
-    return "" if data is None else shorten(printable(data[: width * 4].decode("utf-8", "ignore")), width)
+    """A payload in one line of at most `width` characters; empty when there is none. Secrets are masked."""
+    shown = mask_json(data)
+    return "" if shown is None else shorten(printable(shown[: width * 4].decode("utf-8", "ignore")), width)
 
 
 def first_line(text: str, width: int = 300) -> str:
@@ -83,8 +91,8 @@ def first_line(text: str, width: int = 300) -> str:
 
 
 def pretty(data: bytes) -> str:
-    """A payload as a reader likes it: a text as it stands, else JSON over several lines."""
-    given = json.loads(data)
+    """A payload as a reader likes it: a text as it stands, else JSON over several lines. Secrets are masked."""
+    given = mask(json.loads(data))
     return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False, indent=2)
 
 

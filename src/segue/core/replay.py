@@ -28,6 +28,12 @@ _RECORDS = frozenset(
     }
 )
 
+_REPLACEABLE = {
+    EventType.STEP_COMPLETED: EventType.STEP_COMPLETED,
+    EventType.STEP_FAILED: EventType.STEP_COMPLETED,
+    EventType.CHILD_ENDED: EventType.CHILD_ENDED,
+}
+
 
 @dataclass(slots=True)
 class Memory:
@@ -74,8 +80,8 @@ class Memory:
         self.first_at = self.first_at or event.at
         kind, key = event.type, event.key or ""
         if kind in DELIVERED:
-            if key in replaced and kind in (EventType.STEP_COMPLETED, EventType.STEP_FAILED):
-                event = event._replace(type=EventType.STEP_COMPLETED, value=replaced[key], body=None)
+            if key in replaced and kind in _REPLACEABLE:
+                event = event._replace(type=_REPLACEABLE[kind], value=replaced[key], body=None)
             self.outcomes.append(event)
             self.idle_starts = 0
             self.attempts.pop(key, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from ..core.codec import dumps
@@ -45,18 +46,22 @@ class Batcher:
 
     def __init__(self, connection: sqlite3.Connection, payloads: Payloads):
         self._connection, self._payloads = connection, payloads
+        self._may_be_large = True
 
     def pack(self, jobs: Sequence[Job]) -> None:
         """Make large payloads ready. Slow, so it comes before the transaction and before this process's turn."""
         found: list[bytes] = []
+        self._may_be_large = False
         for job in jobs:
             if isinstance(job, Call):
                 found += job.payloads
-            else:
-                event = job.event
+                continue
+            event = job.event
+            if _has_large(event):
+                self._may_be_large = True
                 found += large(event.value, event.body) + large_arguments(event.args)
-                if job.more is not None:
-                    found += [d for c in job.more.children for d in large_arguments(c.args)]
+            if job.more is not None and job.more.children:
+                found += [d for c in job.more.children for d in large_arguments(c.args)]
         if found:
             self._payloads.pack(self._connection, found)
 
@@ -79,6 +84,7 @@ class Batcher:
                 connection.execute("rollback")
             raise
         self._payloads.forget()
+        self._may_be_large = True
         return answers
 
     def shrink(self) -> None:
@@ -121,18 +127,13 @@ class Batcher:
 
     def _insert(self, events: list[Event]) -> None:
         """Few statements of many rows: each statement gives up the interpreter's lock just once."""
-        rows = [self._fit(e) for e in events]
-        at, left = 0, len(rows)
+        if self._may_be_large:
+            events = [self._payloads.externalise(self._connection, e) if _has_large(e) else e for e in events]
+        at, left = 0, len(events)
         for size, statement in _INSERTS.items():
             while left >= size:
-                self._connection.execute(statement, [v for row in rows[at : at + size] for v in row])
+                self._connection.execute(statement, list(chain.from_iterable(events[at : at + size])))
                 at, left = at + size, left - size
-
-    def _fit(self, event: Event) -> Event:
-        for data in (event.value, event.args, event.body):
-            if data is not None and len(data) > INLINE_MAX:
-                return self._payloads.externalise(self._connection, event)
-        return event
 
     def _apply(self, event: Event, more: More) -> None:
         connection = self._connection
@@ -146,6 +147,15 @@ class Batcher:
             insert_run(connection, new, self._payloads)
         for post in more.posts:
             insert_post(connection, post)
+
+
+def _has_large(event: Event) -> bool:
+    value, args, body = event.value, event.args, event.body
+    return (
+        (value is not None and len(value) > INLINE_MAX)
+        or (args is not None and len(args) > INLINE_MAX)
+        or (body is not None and len(body) > INLINE_MAX)
+    )
 
 
 def _refused(write: Write, error: Exception) -> Exception:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from ..errors import EngineClosed, StoreReadOnly, WrongLoop
 from . import tables
 from .batch import Batcher, Call
-from .blobs import Payloads, large
+from .blobs import Payloads, large_arguments
 from .connect import MEMORY, connect, look, prepare
 from .faults import fault, translate
 from .owners import Owner, ring
@@ -143,7 +143,7 @@ class Journal(Reader):
 
     def accept(self, new: NewRun) -> asyncio.Future[tuple[RunRow, bool]]:
         """Record a run; when its id is taken by the same flow and input, give that one. Raises DuplicateRun."""
-        return self.ask(lambda c: tables.accept(c, self._payloads, new), large(new.args))
+        return self.ask(lambda c: tables.accept(c, self._payloads, new), large_arguments(new.args))
 
     def claim(
         self, no: int, dead: Iterable[str], at: float, revision: str, *, stuck: bool = False

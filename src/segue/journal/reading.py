@@ -83,10 +83,12 @@ class Reader:
     def fork_point(self, row: RunRow, at: str | int | None) -> int:
         """The last `seq` that a fork at a step or event keeps. Raises InputError when the run has none such."""
         source: RunRow | None = row
+        known = 1 << 62  # what came later in an ancestor never happened in its fork
         while source is not None:
             point = self._guard(lambda s=source: tables.fork_point(self._reader, s.no, at, 1))
-            if point is not None:
+            if point is not None and point <= known:
                 return point
+            known = min(known, source.memo_seq)
             source = self.get(source.memo_run) if source.memo_run is not None else None
         raise InputError(
             f"the run has no {'event' if isinstance(at, int) else 'step'} {at!r}",

@@ -208,12 +208,13 @@ def append_feedback(connection: sqlite3.Connection, no: int, key: str | None, bo
 def fork_point(connection: sqlite3.Connection, no: int, at: str | int | None, first: int) -> int | None:
     """The last `seq` that a fork keeps: what the step `at` had seen; None when these events do not hold it."""
     if at is None:
-        kinds = tuple(sorted(ENDS))
+        kinds = (*sorted(ENDS), EventType.RUN_CANCELLING)  # the end of a cancelled run begins with its cancelling
         row = connection.execute(
-            f"select seq from events where run = ? and type not in ({_marks(kinds)}) order by seq desc limit 1",
-            (no, *kinds),
+            f"select min(seq) - 1 from events where run = ? and type in ({_marks(kinds)})", (no, *kinds)
         ).fetchone()
-        return None if row is None else row[0]
+        if row[0] is None:
+            row = connection.execute("select max(seq) from events where run = ?", (no,)).fetchone()
+        return row[0]
     if isinstance(at, int):
         row = connection.execute("select seq from events where run = ? and seq = ?", (no, at)).fetchone()
         return None if row is None else row[0]

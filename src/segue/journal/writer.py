@@ -175,6 +175,7 @@ class InlineWriter:
         try:
             if self._probe is not None:
                 self._probe("before")
+            self._batcher.pack(jobs)
             answers = self._batcher.commit(jobs)
             if self._probe is not None:
                 self._probe("after")

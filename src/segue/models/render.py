@@ -41,10 +41,19 @@ def _sampling(request: Request) -> dict[str, Any]:
 
 
 def _constraint(request: Request, lead: str) -> dict[str, Any]:
-    """A grammar in llguidance's form of Lark. `lead` is what a text has between the colon and the output."""
-    first = f"{json.dumps(lead)} " if lead else ""
+    """A grammar. `lead` is what a text has between the colon and the output.
+
+    Choices are written in llama.cpp's own GBNF. A schema goes to llguidance, which builds its index of a vocabulary anew
+    whenever another model was used in between: up to two seconds for one of 262,000 tokens.
+    """
     if request.choices:
-        return {"grammar": f"%llguidance {{}}\nstart: {first}({' | '.join(map(json.dumps, request.choices))})"}
+        first = f"{_quoted(lead)} " if lead else ""
+        return {"grammar": f"root ::= {first}({' | '.join(map(_quoted, request.choices))})"}
     if request.schema is not None:
+        first = f"{_quoted(lead)} " if lead else ""
         return {"grammar": f"%llguidance {{}}\nstart: {first}value\nvalue: %json {json.dumps(request.schema | _PLAIN)}"}
     return {}
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

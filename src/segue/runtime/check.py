@@ -7,9 +7,11 @@ started. What it comes to is a `Verdict`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ..core.codec import decode_arguments, dumps, loads, roundtrip
@@ -17,9 +19,12 @@ from ..core.events import Event
 from ..core.faults import classify
 from ..core.lifecycle import OPEN
 from ..core.replay import Memory
-from ..errors import SegueError, Undecodable, UnknownFlow
+from ..core.secret import using
+from ..errors import SecretError, SegueError, Suspended, Undecodable, UnknownFlow
 from ..journal import RunRow
+from ..journal.keyring import FolderKeyring, Keyring, MemoryKeyring
 from ..journal.reading import Reader
+from ..journal.vault import Vault
 from . import registry
 from .drive import Drive, deadlock
 from .flow import Flow
@@ -64,25 +69,23 @@ class Verdict:
     next: tuple[str, ...] = ()
 
 
-Find = Callable[[str, str | None], Flow[..., Any]]
-
-
-def check(journal: Reader, *, flow: str | None = None, find: Find = registry.find) -> Iterator[Verdict]:
+def check(journal: Reader, *, flow: str | None = None, keyring: Keyring | None = None) -> Iterator[Verdict]:
     """Replay every open run, oldest first; `flow` is a name, with or without its module.
 
-    Imports the modules of the flows. Raises StoreError.
+    Imports the modules of the flows. `keyring` opens secrets, by default the one beside the database.
+    Raises StoreError.
     """
     marks = ", ".join("?" * len(OPEN))
     for (no,) in journal.query(f"select no from runs where state in ({marks}) order by no", sorted(OPEN)):
         row = journal.get(no)
         if flow is None or flow in (row.flow, row.flow.rpartition(":")[2]):
-            yield check_one(journal, row, find)
+            yield check_one(journal, row, keyring)
 
 
-def check_one(journal: Reader, row: RunRow, find: Find = registry.find) -> Verdict:
+def check_one(journal: Reader, row: RunRow, keyring: Keyring | None = None) -> Verdict:
     """Replay one run, with the code that its flow's name leads to."""
     try:
-        newest = find(row.flow, row.origin)
+        newest = registry.find(row.flow, row.origin)
     except UnknownFlow as error:
         return _verdict(row, Finding.UNKNOWN_FLOW, error)
     except Exception as error:  # noqa: BLE001  a user's module may raise anything when it is imported
@@ -98,22 +101,36 @@ def check_one(journal: Reader, row: RunRow, find: Find = registry.find) -> Verdi
             remedy=f"keep the old function as @flow(name=..., version={row.version}), or declare migrate= on the new",
         )
         return _verdict(row, Finding.UNKNOWN_FLOW, gone)
-    return replayed(row, journal.events(row), flow)
+    return replayed(row, journal.events(row), flow, keyring or _keys_beside(journal.path))
 
 
-def replayed(row: RunRow, events: Iterable[Event], flow: Flow[..., Any]) -> Verdict:
-    """Replay a journal with this flow: pure but for the flow's own code."""
+def replayed(row: RunRow, events: Iterable[Event], flow: Flow[..., Any], keyring: Keyring) -> Verdict:
+    """Replay a journal with this flow: pure but for the flow's own code, and the keys of its secrets."""
     memory = Memory.of(events, {key: value.encode() for key, value in row.replaced.items()})
-    strict = memory.revisions <= {flow.revision} and not row.replaced
-    drive = Drive(row.id, memory.seeds, strict=strict)
+    same_code = memory.revisions <= {flow.revision} and row.version == flow.version
+    drive = Drive(row.id, memory.seeds, strict=same_code and not memory.edited and not row.replaced)
+    vault = Vault(keyring, row.tenant)
     try:
-        drive.begin(flow.body(_input(row, flow, memory.args)), memory.first_at)
-        drive.replay(memory)
-        return _judge(row, flow, drive)
+        with using(vault):
+            values = _input(row, flow, memory.args)
+            drive.begin(flow.body(values), memory.first_at, vault.with_refusal(partial(_refused, drive)))
+            drive.replay(memory)
+            return _judge(row, flow, drive)
     except SegueError as error:
         return _verdict(row, Finding.UNDECODABLE if isinstance(error, Undecodable) else Finding.FAILS, error)
     finally:
         drive.suspend()
+
+
+def _keys_beside(path: str) -> Keyring:
+    """The keys of a database. Where it has none yet, none are made."""
+    folder = Path(f"{path}-keys")
+    return FolderKeyring(folder) if folder.is_dir() else MemoryKeyring()
+
+
+def _refused(drive: Drive, error: SecretError) -> BaseException:
+    drive.stuck = Undecodable(f"the flow reveals a secret that it cannot have: {error.message}", remedy=error.remedy)
+    return Suspended()
 
 
 def _judge(row: RunRow, flow: Flow[..., Any], drive: Drive) -> Verdict:

@@ -26,6 +26,7 @@ from ..errors import (
     UnknownEffect,
 )
 from ..journal import NewRun, Post, RunRow
+from . import registry
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -146,32 +147,40 @@ class Run(Generic[R]):
         """A new run that goes on from a step of this one.
 
         `at` is the key of the step to make anew, or the `seq` of the last event to keep; None keeps all but the end. The
-        new run knows the outcomes that the step had seen. `results` replaces results by key, `input` arguments by name.
+        new run knows the outcomes that the step had seen. `results` replaces results by key (those of steps that are
+        still to come are never made), `input` arguments by name.
         """
         row, journal = self._row(), self._engine.journal
         upto = journal.fork_point(row, at)
-        source = next(iter(journal.events(row, until=row.memo_seq + 1 if row.memo_run is None else 1)))
-        args = source.args or b"{}"
+        first = next(journal.events(row, row.memo_seq, row.memo_seq + 1))
+        args, edited = first.args or b"{}", bool(loads(first.body).get("edited")) or input is not None
         if input is not None:
             given = {**loads(args), **{k: json.loads(self._encode(v, args, k)) for k, v in input.items()}}
-            args = dumps(given)
+            args = self._checked(row, dumps(given))
         replaced = {k: self._encode(v).decode() for k, v in (results or {}).items()}
         new = NewRun(
             id=id or f"{self.id}~{uuid4().hex[:8]}", tenant=row.tenant, flow=row.flow, origin=row.origin,
             version=row.version, args=args, at=self._engine.clock.now(), seed=self._engine.host.seed(),
             memo_run=self._no, memo_seq=upto, replaced={**row.replaced, **replaced},
-            body={"fork_of": self.id, "at": at, "edited": input is not None},
+            body={"fork_of": self.id, "at": at, "edited": edited},
         )  # fmt: skip
         return await self._engine.accept(new, self._result)
 
     async def repeats(self) -> list[str]:
         """For a fork: the once-effects of its parent that came after the fork, and that it would apply again."""
-        row = self._row()
-        rows = self._engine.journal.query(
-            "select distinct key from events where run = ? and seq > ? and type = ? and body like '%\"once\"%'",
-            (row.memo_run, row.memo_seq, EventType.ATTEMPT_STARTED),
-        )
-        return [k for (k,) in rows]
+        row, journal = self._row(), self._engine.journal
+        if row.memo_run is None:
+            return []
+        later = journal.events(journal.get(row.memo_run), row.memo_seq)
+        made = [e.key for e in later if e.type == EventType.ATTEMPT_STARTED and loads(e.body).get("effect") == "once"]
+        return list(dict.fromkeys(k for k in made if k is not None))
+
+    def _checked(self, row: RunRow, args: bytes) -> bytes:
+        """An edited input, if the flow is known here and takes it. Raises InputError."""
+        flow = registry.known(row.flow, row.version)
+        if flow is not None:
+            flow.signature.check(args, self.id)
+        return args
 
     def _row(self) -> RunRow:
         return self._engine.journal.get(self._no)

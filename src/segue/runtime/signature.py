@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from ..core.codec import Codec, codec, encode_arguments
+from ..core.codec import Codec, codec, decode_arguments, encode_arguments, loads
 from ..errors import DefinitionError, InputError
 
 _PLAIN = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -62,6 +62,17 @@ class Signature:
                 f"{name}: {error}", remedy=f"its signature is {name}{self._signature}"
             ) from error
         return encode_arguments(self.codecs, bound.arguments)
+
+    def check(self, args: bytes, run: str) -> None:
+        """Whether arguments as JSON fit. Raises InputError, naming the run and what does not fit."""
+        stored = loads(args)
+        strange = [n for n in stored if n not in self._names]
+        try:
+            if strange:
+                raise ValueError(f"there is no parameter {strange[0]!r}")
+            decode_arguments(self.codecs, args)
+        except ValueError as error:
+            raise InputError(f"this input does not fit: {error}", run=run, remedy=f"the signature is {self}") from error
 
     def __str__(self) -> str:
         return str(self._signature)

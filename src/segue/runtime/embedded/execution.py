@@ -179,7 +179,7 @@ class Execution:
 
     def _run(self, command: RunStep) -> None:
         key = command.key
-        if key in self.unknowns or key in self.overridden:
+        if key in self.unknowns or key in self.overridden or self._replaced(EventType.STEP_COMPLETED, command):
             return
         if command.options.effect == "once":
             self.once.add(key)
@@ -190,6 +190,14 @@ class Execution:
         simple = not history and options.simple
         make = partial(perform_once, self, command) if simple else partial(perform, self, command, history, retry_at)
         self.steps[key] = asyncio.Task(self._perform(key, make), loop=host.loop, context=self.context.copy())
+
+    def _replaced(self, type_: str, command: RunStep | StartChild) -> bool:
+        """Whether a fork was given this result: then it is on record at once."""
+        given = self.row.replaced.get(command.key) if self.row.replaced else None
+        if given is None:
+            return False
+        self._write(type_, key=command.key, seen=command.seen, attempt=0, value=given.encode(), args=command.args)
+        return True
 
     async def _perform(self, key: str, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """A step's task: it takes itself off the list, last."""
@@ -230,6 +238,8 @@ class Execution:
             self._write(EventType.TIMER_FIRED, key=key, seen=seen)
 
     def _start_child(self, command: StartChild) -> None:
+        if not command.detached and self._replaced(EventType.CHILD_ENDED, command):
+            return
         run = self.children.get(command.key) or command.id or f"{self.row.id}/{command.key}"
         if command.key in self.children:
             return self.host.child_left(run)
@@ -470,6 +480,12 @@ class Execution:
     def resting(self) -> bool:
         """Whether all that the run waits for is durable."""
         return self.begun and not self._unwritten and not self.closed and len(self.steps) == len(self.backoffs)
+
+    @property
+    def due(self) -> bool:
+        """Whether a timer or a backoff has run out: it moves on at once, and to park it would only make it start anew."""
+        wakes = [due for due, _ in self.timers.values()] + list(self.backoffs.values())
+        return bool(wakes) and min(wakes) <= self.host.clock.now()
 
     def _rest(self) -> None:
         if self.unknowns and not self.timers and not self.backoffs:

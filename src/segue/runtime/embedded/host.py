@@ -278,7 +278,7 @@ class Host:
         if handle is not None:
             handle.cancel()
         execution = self.executions.get(no)
-        if execution is not None and execution.resting:
+        if execution is not None and execution.resting and not execution.due:
             execution.leave()
 
     def gone(self, execution: Execution) -> None:

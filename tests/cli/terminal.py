@@ -1,0 +1,157 @@
+"""A terminal for tests: each command is a process of its own, forked from a server that has imported what commands use.
+
+So a command is as real as in a shell (own process, own exit code, can be killed) and starts in some 20 ms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SHOP = Path(__file__).with_name("shop.py")
+PRELOAD = ["typer._adapters", "segue.cli.commands", "segue.cli.starting", "segue.cli.resuming", "segue.cli.telling",
+           "segue.cli.listing", "segue.cli.showing", "segue.cli.following", "segue.cli.checking"]  # fmt: skip
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(PRELOAD)
+
+
+class Done(NamedTuple):
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Started:
+    """A command that runs."""
+
+    def __init__(self, process: BaseProcess, out: Path, err: Path):
+        self._process, self._out, self._err = process, out, err
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+    def send(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        self._process.join(20)
+
+    def wait(self, timeout_s: float = 30) -> Done:
+        self._process.join(timeout_s)
+        if self._process.exitcode is None:
+            self.kill()
+            raise AssertionError(f"the command did not end:\n{self.out}\n{self.err}")
+        return Done(self._process.exitcode, self.out, self.err)
+
+
+class Terminal:
+    """A folder with `shop.py`, a database, and `segue`."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.db = folder, folder / "segue.db"
+        (folder / "shop.py").write_text(SHOP.read_text())
+        self._count = 0
+        self.started: list[Started] = []
+
+    def start(
+        self, *words: object, cwd: Path | None = None, stdin: str = "", env: dict[str, str] | None = None
+    ) -> Started:
+        """Start a command in the background."""
+        self._count += 1
+        out, err, given = (self.folder / f".{self._count}.{end}" for end in ("out", "err", "in"))
+        given.write_text(stdin)
+        given_env = {"COLUMNS": "100", "NO_COLOR": "1", **(env or {})}
+        process = _context.Process(
+            target=_command,
+            args=([str(w) for w in words], str(cwd or self.folder), given_env, str(out), str(err), str(given)),
+        )
+        out.touch()
+        err.touch()
+        process.start()
+        self.started.append(Started(process, out, err))
+        return self.started[-1]
+
+    def segue(self, *words: object, **how: Any) -> Done:
+        """Carry a command out."""
+        return self.start(*words, **how).wait()
+
+    def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Read the database behind segue's back."""
+        connection = sqlite3.connect(f"{self.db.as_uri()}?mode=ro", uri=True)
+        try:
+            return connection.execute(sql, values).fetchall()
+        finally:
+            connection.close()
+
+    def state(self, run: str) -> str | None:
+        """A run's state; None while there is none."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            rows = self.query("select state from runs where id = ?", run)
+            return rows[0][0] if rows else None
+        return None
+
+    def has(self, run: str, type_: str, key: str = "%") -> bool:
+        """Whether a run's journal has such an event."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            sql = "select 1 from events e join runs r on r.no = e.run where r.id = ? and type = ? and ifnull(key, '') like ?"
+            return bool(self.query(sql, run, type_, key))
+        return False
+
+    def calls(self) -> list[str]:
+        """What the steps of shop.py have noted, in order."""
+        log = self.folder / "calls.log"
+        return log.read_text().split() if log.exists() else []
+
+
+def until(condition: Callable[[], Any], within_s: float = 20) -> Any:
+    """Wait for something that another process brings about."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError("it did not come to pass")
+
+
+def _command(words: list[str], cwd: str, env: dict[str, str], out: str, err: str, given: str) -> None:
+    """In the process of the command."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.setsid()
+    os.chdir(cwd)
+    os.environ.pop("SEGUE_DB", None)
+    os.environ.update(env)
+    for number, (path, flags) in enumerate(((given, os.O_RDONLY), (out, os.O_WRONLY), (err, os.O_WRONLY))):
+        os.dup2(os.open(path, flags), number)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115  as a fresh process has them
+    sys.path[:] = [p for p in sys.path if p not in ("", cwd)]
+    from segue.cli import main
+
+    main(words)

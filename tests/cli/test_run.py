@@ -1,0 +1,138 @@
+"""`segue run`: results, errors, exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.terminal import Terminal
+
+
+def test_the_result_is_all_that_goes_to_stdout(terminal: Terminal) -> None:
+    done = terminal.segue("run", "shop:total", "--input", '{"items": ["ab", "c"]}', "--id", "t1")
+    assert (done.code, done.out) == (0, "300\n")
+    assert "t1  shop:total" in done.err and "a step prints" in done.err and "price" in done.err
+
+
+def test_json_gives_the_result_as_json_and_nothing_else(terminal: Terminal) -> None:
+    opened(terminal, "y")
+    done = terminal.segue("run", "shop:guarded", "--input", '"y"', "--json")
+    assert done.code == 0
+    assert json.loads(done.out) == "100 y is open"
+    assert done.err.replace("a step prints\n", "") == ""
+
+
+def opened(terminal: Terminal, name: str) -> None:
+    (terminal.folder / name).touch()
+
+
+@pytest.mark.parametrize(
+    ("given", "stdin"),
+    [
+        ('{"order": {"item": "pen"}}', ""),
+        ('{"item": "pen"}', ""),
+        ("@order.json", ""),
+        ("-", '{"item": "pen"}'),
+    ],
+)
+def test_the_input_is_an_object_by_name_or_the_only_parameter(terminal: Terminal, given: str, stdin: str) -> None:
+    (terminal.folder / "order.json").write_text('{"item": "pen", "cents": 100}')
+    done = terminal.segue("run", "shop:buy", "-i", given, stdin=stdin)
+    assert (done.code, done.out) == (0, "pen for 100\n"), done.err
+
+
+def test_a_flow_without_parameters_needs_no_input(terminal: Terminal) -> None:
+    assert terminal.segue("run", "shop:nothing")[:2] == (0, "")
+    assert terminal.segue("run", "shop:nothing", "--json")[:2] == (0, "null\n")
+
+
+def test_a_file_names_a_flow_too(terminal: Terminal) -> None:
+    done = terminal.segue("run", terminal.folder / "shop.py:naps", "-i", "0", "--db", terminal.db, cwd="/")
+    assert (done.code, done.out) == (0, "rested\n"), done.err
+
+
+def test_a_failed_run_shows_the_users_own_traceback(terminal: Terminal) -> None:
+    done = terminal.segue("run", "shop:broken", "--input", '"pen"', "--id", "b1")
+    assert (done.code, done.out) == (1, "")
+    assert "LookupError: no pen here" in done.err
+    assert "in broken" in done.err and "in _oops" in done.err
+    assert "segue/runtime" not in done.err and "asyncio" not in done.err
+    assert "segue show b1" in done.err
+    shown = terminal.segue("show", "b1")
+    assert shown.code == 0 and "in _oops" in shown.out and "segue/runtime" not in shown.out
+
+
+def test_failed_attempts_are_told_and_cannot_move_the_terminal(terminal: Terminal) -> None:
+    done = terminal.segue("run", "shop:patient", "--input", '"pen"', "--id", "p1")
+    assert (done.code, done.out) == (0, "300 at last\n")
+    assert "attempt 1" in done.err and "ConnectionError: not" in done.err and "\x1b" not in done.err
+    shown = terminal.segue("show", "p1")
+    assert "×3" in shown.out or "×2" in shown.out
+    assert "\x1b" not in terminal.segue("show", "p1", "flaky").out
+
+
+def test_the_same_id_is_the_same_run(terminal: Terminal) -> None:
+    first = terminal.segue("run", "shop:total", "--input", '{"items": ["ab"]}', "--id", "t1")
+    again = terminal.segue("run", "shop:total", "--input", '{"items": ["ab"]}', "--id", "t1")
+    assert (first.out, again.out, again.code) == ("200\n", "200\n", 0)
+    assert terminal.calls() == ["price-ab"]
+    other = terminal.segue("run", "shop:total", "--input", '{"items": ["c"]}', "--id", "t1")
+    assert other.code == 2 and "another input" in other.err and "do  choose another id" in other.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["run", "shop:total"], 2, "missing a required argument: 'items'"),
+        (["run", "shop:total", "-i", "{"], 2, "--input is no JSON"),
+        (["run", "shop:total", "-i", '{"items": 3}'], 2, "argument 'items': Input should be a valid list"),
+        (["run", "shop:total", "-i", '{"items": [], "more": 1}'], 2, "has no parameter 'more'"),
+        (
+            ["run", "shop:buy", "-i", '{"cents": "x"}'],
+            2,
+            "item: Field required; cents: Input should be a valid integer",
+        ),
+        (["run", "shop:nothing", "-i", "3"], 2, "takes no arguments"),
+        (["run", "shop:total", "-i", "@none.json"], 2, "No such file"),
+        (["run", "shop:total", "-i", '{"items": []}', "--id", " x"], 2, "1 to 512 printable characters"),
+        (["run", "shop:none"], 6, "its flows: shop:asks"),
+        (["run", "none:none"], 6, "cannot be imported"),
+        (["run", "shop"], 6, "write MODULE:FLOW"),
+        (["run"], 2, "Missing argument 'MODULE:FLOW'"),
+        (["run", "shop:total", "--nope"], 2, "No such option: --nope"),
+        (["rum"], 2, "Did you mean"),
+    ],
+)
+def test_what_cannot_be_run_is_said_in_two_lines(terminal: Terminal, words: list[str], code: int, says: str) -> None:
+    done = terminal.segue(*words)
+    assert (done.code, done.out) == (code, "")
+    assert says in done.err and "  do  " in done.err
+    assert "Traceback" not in done.err and len(done.err.splitlines()) <= 3
+    assert not terminal.db.exists() or not terminal.query("select 1 from runs")
+
+
+def test_an_error_is_one_json_object_with_json(terminal: Terminal) -> None:
+    done = terminal.segue("run", "shop:none", "--json")
+    error = json.loads(done.err)["error"]
+    assert (done.code, done.out, error["code"], error["exit"]) == (6, "", "unknown-flow", 6)
+
+
+def test_a_module_that_raises_shows_its_own_traceback(terminal: Terminal) -> None:
+    (terminal.folder / "bad.py").write_text("def f():\n    return 1 / 0\nf()\n")
+    done = terminal.segue("run", "bad:flow")
+    assert done.code == 6 and "bad.py" in done.err and "1 / 0" in done.err
+    assert "importing bad raised ZeroDivisionError" in done.err and "segue/" not in done.err
+    (terminal.folder / "worse.py").write_text("import nowhere_to_be_found\n")
+    done = terminal.segue("run", "worse:flow")
+    assert done.code == 6 and "importing worse raised ModuleNotFoundError: No module named 'nowhere" in done.err
+
+
+def test_debug_shows_every_frame(terminal: Terminal) -> None:
+    assert "Traceback" in terminal.segue("run", "shop:none", "--debug").err
+
+
+def test_the_environment_names_the_database(terminal: Terminal) -> None:
+    done = terminal.segue("run", "shop:naps", "-i", "0", "--id", "n", env={"SEGUE_DB": "other.db"})
+    assert done.code == 0 and (terminal.folder / "other.db").exists() and not terminal.db.exists()
+    assert terminal.segue("show", "n", "--db", "other.db").code == 0
