@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from segue import flow, gather, map
+import segue
+from segue import flow, gather
 from segue.agent import Approval, Tried, approve
 
 from .facts import find_customer, find_payment, find_policy
@@ -103,4 +104,4 @@ async def desk_batch(tickets: list[Ticket], ledger: str = LEDGER, limit: int = _
             ticket=done.ticket, topic=done.topic, how=done.how, label=done.label, by=done.reply.by, usage=done.usage
         )
 
-    return await map(one, tickets, limit=limit, key=lambda ticket: ticket.id)
+    return await segue.map(one, tickets, limit=limit, key=lambda ticket: ticket.id)

@@ -14,7 +14,7 @@ from .records import Claim, Facts, Ticket
 FREE_CENTS = 1000
 """Up to here the desk pays back without asking."""
 _WANTS = re.compile(
-    r"refund|money back|return my|return the|go back|want it back|put the missing|erstatt|zurück|devuelvan|rembours", re.I
+    "refund|money back|return (my|the)|go back|want it back|put the missing|erstatt|zurück|devuelvan|rembours", re.I
 )
 
 

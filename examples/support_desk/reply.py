@@ -127,7 +127,7 @@ def _unfit(text: str, case: Case) -> str | None:
 
 
 def _alike(text: str, other: str) -> float:
-    """The part of `other`'s words that `text` has too. A small model copies the last example: that is the most alike."""
+    """The part of `other`'s words that `text` has too. A small model copies its last example: let it fit."""
     words = set(_tokens(other))
     return len(words & set(_tokens(text))) / len(words)
 

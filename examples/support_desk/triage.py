@@ -79,15 +79,15 @@ def _stems(text: str) -> set[str]:
 
 _SEEN = Counter(stem for message, _ in _SHOTS for stem in _stems(message))
 
-_COMMON: dict[Language, set[str]] = {
-    "en": set("the is my and to i it not was you for have in of a".split()),
-    "de": set("der die das ich nicht und ist mir eine wurde bei bitte kann meine ihre danke für wir sie guten".split()),
-    "es": set("el la los que me mi por es en una han pago quiero de y su gracias le para hola".split()),
-    "fr": set("le la les mon ma est une depuis il pas vous que se et votre merci pour sur bonjour un en".split()),
+_COMMON: dict[Language, str] = {
+    "en": "the is my and to i it not was you for have in of a",
+    "de": "der die das ich nicht und ist mir eine wurde bei bitte kann meine ihre danke für wir sie guten",
+    "es": "el la los que me mi por es en una han pago quiero de y su gracias le para hola",
+    "fr": "le la les mon ma est une depuis il pas vous que se et votre merci pour sur bonjour un en",
 }
 
 
 def language_of(text: str) -> Language:
     """The language, by its commonest words."""
     words = re.findall(r"[^\W\d_]+", text.lower())
-    return max(get_args(Language), key=lambda language: sum(word in _COMMON[language] for word in words))
+    return max(get_args(Language), key=lambda language: sum(word in _COMMON[language].split() for word in words))

@@ -238,7 +238,6 @@ async def test_a_new_field_with_a_default_harms_nobody(world: World, revision: s
     async with world.engine() as engine:
         run = await engine.get("r")
         (child,) = [s.id for s in await engine.runs() if s.parent == "r"]
-        await until(lambda: ran == ["child z"])  # its body is replayed, nothing else
         await (await engine.get(child)).signal("child go", "c")
         await run.signal("go", "g")
         assert await run.result() == ["shipped x", "shipped x", "shipped y", "c", "g"]

@@ -90,7 +90,7 @@ class Terminal:
         given_env = {"COLUMNS": "100", "NO_COLOR": "1", **(env or {})}
         process = _context.Process(
             target=_command,
-            args=([str(w) for w in words], str(cwd or self.folder), given_env, str(out), str(err), str(given)),
+            args=([str(w) for w in words], str(cwd or self.folder), given_env, [str(p) for p in (given, out, err)]),
         )
         out.touch()
         err.touch()
@@ -120,7 +120,9 @@ class Terminal:
     def has(self, run: str, type_: str, key: str = "%") -> bool:
         """Whether a run's journal has such an event."""
         with contextlib.suppress(sqlite3.OperationalError):
-            sql = "select 1 from events e join runs r on r.no = e.run where r.id = ? and type = ? and ifnull(key, '') like ?"
+            sql = (
+                "select 1 from events e join runs r on r.no = run where id = ? and type = ? and ifnull(key, '') like ?"
+            )
             return bool(self.query(sql, run, type_, key))
         return False
 
@@ -141,15 +143,15 @@ def until(condition: Callable[[], Any], within_s: float = 20) -> Any:
     raise AssertionError("it did not come to pass")
 
 
-def _command(words: list[str], cwd: str, env: dict[str, str], out: str, err: str, given: str) -> None:
+def _command(words: list[str], cwd: str, env: dict[str, str], files: list[str]) -> None:
     """In the process of the command."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.setsid()
     os.chdir(cwd)
     os.environ.pop("SEGUE_DB", None)
     os.environ.update(env)
-    for number, (path, flags) in enumerate(((given, os.O_RDONLY), (out, os.O_WRONLY), (err, os.O_WRONLY))):
-        os.dup2(os.open(path, flags), number)
+    for number, path in enumerate(files):
+        os.dup2(os.open(path, os.O_WRONLY if number else os.O_RDONLY), number)
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115  as a fresh process has them
     sys.path[:] = [p for p in sys.path if p not in ("", cwd)]
     from segue.cli import main

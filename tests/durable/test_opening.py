@@ -97,6 +97,14 @@ async def test_a_read_only_file_is_refused_to_engines_and_can_be_read(tmp_path: 
             assert len(list(journal.events(journal.get("r")))) == 6
 
 
+async def test_a_read_only_file_in_a_folder_that_is_not_is_refused_before_the_first_write(tmp_path: Path) -> None:
+    path = tmp_path / "segue.db"
+    async with Engine(str(path)) as engine:
+        await engine.run(bulky, 3, id="r")
+    with places.read_only(path):
+        await refused(path, StoreReadOnly, "writable")
+
+
 async def test_a_truncated_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "segue.db"
     async with Engine(str(path)) as engine:

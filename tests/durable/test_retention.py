@@ -260,6 +260,16 @@ async def look_after(path: Path) -> None:
         assert [r.id for r in engine.journal.runs()] == ["newest"]
 
 
+async def test_what_an_interrupted_collection_left_goes_even_when_nothing_else_is_old(tmp_path: Path) -> None:
+    path = tmp_path / "segue.db"
+    await fill(path)
+    assert not await collect_for(path, 2)
+    assert rows(path, "select count(*) from tombstones where remains is not null") != [(0,)]
+    async with Engine(str(path)) as engine:
+        assert (await engine.gc(older_than_s=3600)).runs == ()
+    whole(path)
+
+
 async def test_orphan_files_are_swept_and_young_drafts_are_not(tmp_path: Path) -> None:
     path = tmp_path / "segue.db"
     async with Engine(str(path)) as engine:
@@ -281,11 +291,15 @@ async def test_writers_hardly_notice_a_collection(tmp_path: Path) -> None:
         took: list[float] = []
         while not collection.done():
             began = time.perf_counter()
-            await engine.journal.ask(lambda c, n=len(took): c.execute("insert into switches values (?, 0, '', '')", (n,)))
+            await engine.journal.ask(
+                lambda c, n=len(took): c.execute("insert into switches values (?, 0, '', '')", (n,))
+            )
             took.append(time.perf_counter() - began)
         took.sort()
         done = await collection
-        print(f"{done.events} events while {len(took)} commits: median {took[len(took) // 2]:.4f} s, longest {took[-1]:.4f} s")
+        print(
+            f"{done.events} events while {len(took)} commits: median {took[len(took) // 2]:.4f} s, longest {took[-1]:.4f} s"
+        )
         assert len(done.runs) == 60
         assert took[-1] < 0.25
     whole(path)

@@ -39,7 +39,9 @@ async def write_commits(engine: Engine, name: str, seconds: str) -> Any:
     await at_once(engine)
     until = time.perf_counter() + float(seconds)
     while (began := time.perf_counter()) < until:
-        await engine.journal.ask(lambda c: c.execute("insert into switches values (?, 0, '', '')", (f"{name}-{len(took)}",)))
+        await engine.journal.ask(
+            lambda c: c.execute("insert into switches values (?, 0, '', '')", (f"{name}-{len(took)}",))
+        )
         took.append(time.perf_counter() - began)
     return took
 

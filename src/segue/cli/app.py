@@ -25,7 +25,7 @@ app = typer.Typer(
     name="segue",
     cls=Commands,
     epilog=CODES,
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -44,8 +44,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.path.insert(0, here)
     try:
         code = app(arguments, prog_name="segue", standalone_mode=False)
-    except BrokenPipeError:
-        code = _nobody_reads()
     except Exception as error:  # noqa: BLE001  the parser's own: commands end with a code
         code = _unreadable(error)
     if code in (Exit.SUSPENDED, Exit.TERMINATED):
@@ -86,10 +84,11 @@ def command(name: str, panel: str) -> Callable[[Callable[P, Exit]], Callable[P, 
         def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
                 code = function(*args, **kwargs)
+                sys.stdout.flush()
             except KeyboardInterrupt:
                 code = Exit.SUSPENDED
             except BrokenPipeError:
-                raise
+                code = _nobody_reads()
             except Exception as error:  # noqa: BLE001  the edge: every error is said, and none as a traceback of ours
                 code = _failed(error, debug=bool(kwargs.get("debug")), as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(int(code))
@@ -122,6 +121,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -130,3 +130,5 @@ def _root(
 
     The database is segue.db in this folder, or what SEGUE_DB or --db names.
     """
+    if context.invoked_subcommand is None:
+        print(context.get_help())

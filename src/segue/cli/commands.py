@@ -278,7 +278,7 @@ def override(
 @command("feedback", ACTING)
 def feedback(
     run: RunId,
-    score: Annotated[float, typer.Argument(metavar="SCORE", help="From 0 to 1.")],
+    score: Annotated[float, typer.Argument(metavar="SCORE", min=0, max=1, help="From 0 to 1.")],
     *,
     key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="Of one step; may be shortened.")] = None,
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="In words.")] = "",

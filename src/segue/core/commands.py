@@ -100,6 +100,7 @@ class StartChild(NamedTuple):
     args: bytes
     id: str | None
     detached: bool
+    codecs: Mapping[str, Codec]
 
 
 class Record(NamedTuple):

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from ..errors import SegueError, StepFailed, UnserialisableResult, UsageError
 
-
 _HOUSE = str(Path(__file__).parent.parent)
 
 

@@ -6,7 +6,6 @@ equal calls in one scope, in the order in which they are made.
 
 from __future__ import annotations
 
-
 _QUOTES = str.maketrans({c: f"%{ord(c):02X}" for c in "%[]/"})
 
 

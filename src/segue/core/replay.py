@@ -50,6 +50,8 @@ class Memory:
     """Calls that the run gave up, on record."""
     effects: set[str] = field(default_factory=set[str])
     """Once-effects that were begun and have no outcome, given up or not: what came of them must be found out."""
+    open_args: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    """The arguments of steps that were begun and of children that were started, and have no outcome."""
     numbers: dict[str, int] = field(default_factory=dict[str, int])
     """The last attempt of steps that an operator lets begin anew: numbers are never used again."""
     recorded: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
@@ -82,7 +84,10 @@ class Memory:
         if kind in DELIVERED:
             if key in replaced and kind in _REPLACEABLE:
                 event = event._replace(type=_REPLACEABLE[kind], value=replaced[key], body=None)
+            if event.args is None:  # a child's end does not repeat them
+                event = event._replace(args=self.open_args.get(key))
             self.outcomes.append(event)
+            self.open_args.pop(key, None)
             self.idle_starts = 0
             self.attempts.pop(key, None)
             self.retry_at.pop(key, None)
@@ -102,6 +107,7 @@ class Memory:
                     self.idle_starts = 0
                 if body.get("effect") == "once":
                     self.effects.add(key)
+                self.open_args[key] = event.args or b"{}"
                 tries = self.attempts.setdefault(key, [])
                 tries.append(Attempt(event.epoch, event.attempt or 1, event.at, INTERRUPTED))
             case EventType.ATTEMPT_FAILED:
@@ -118,6 +124,7 @@ class Memory:
                 self.timers[key] = loads(event.body)["due_at"]
             case EventType.CHILD_STARTED:
                 self.children[key] = loads(event.body)["run"]
+                self.open_args[key] = event.args or b"{}"
             case EventType.RUN_PAUSED:
                 self.paused = True
             case EventType.RUN_RESUMED:
@@ -141,10 +148,21 @@ class Memory:
                 self.cancelled.add(key)
                 self.children.pop(key, None)
                 self.timers.pop(key, None)
+                if key not in self.effects:
+                    self.open_args.pop(key, None)
                 if key not in self.effects or loads(event.body).get("applied") is False:
                     self._forget_attempts(key)
             case _:
                 pass
+
+    def rename(self, old: str, new: str) -> None:
+        """Let a call that was made under one key go on under another."""
+        for known in (self.attempts, self.retry_at, self.children, self.numbers, self.open_args):
+            if old in known:
+                known[new] = known.pop(old)  # pyright: ignore[reportArgumentType]  each is moved into itself
+        if old in self.effects:
+            self.effects.remove(old)
+            self.effects.add(new)
 
     def _forget_attempts(self, key: str) -> None:
         tries = self.attempts.pop(key, None)
@@ -157,5 +175,6 @@ class Memory:
         """A fork makes anew what its parent had on its way: children, attempts. Only of once-effects it must ask."""
         self.children.clear()
         self.retry_at.clear()
+        self.open_args = {k: v for k, v in self.open_args.items() if k in self.effects}
         self.attempts = {k: v for k, v in self.attempts.items() if k in self.effects}
         self.paused = False

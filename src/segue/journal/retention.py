@@ -218,10 +218,8 @@ def _release(connection: sqlite3.Connection, digest: bytes) -> list[tuple[int, s
 def _unlink_unused(connection: sqlite3.Connection, folder: Path, names: list[str]) -> None:
     """Delete files, unless somebody has stored the same payload again."""
     for name in names:
-        if (
-            connection.execute("select 1 from blobs where hash = ? and file = ?", (_hash(name), name)).fetchone()
-            is None
-        ):
+        used = connection.execute("select 1 from blobs where hash = ? and file = ?", (_hash(name), name)).fetchone()
+        if used is None:
             (folder / name).unlink(missing_ok=True)
 
 

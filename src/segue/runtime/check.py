@@ -88,7 +88,7 @@ def check_one(journal: Reader, row: RunRow, keyring: Keyring | None = None) -> V
         newest = registry.find(row.flow, row.origin)
     except UnknownFlow as error:
         return _verdict(row, Finding.UNKNOWN_FLOW, error)
-    except Exception as error:  # noqa: BLE001  a user's module may raise anything when it is imported
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a user's module may raise anything when it is imported
         unknown = UnknownFlow(
             f"importing the module of {row.flow} raised {type(error).__name__}: {error}",
             remedy="import it in Python to see the whole traceback",

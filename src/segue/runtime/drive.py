@@ -21,7 +21,7 @@ from ..core.replay import Memory
 from ..core.secret import Sealer, use
 from ..errors import InternalError, ReplayMismatch, RunStuck, Suspended, Undecodable, UnjournaledWork
 from .loop import FlowLoop
-from .match import same_call, stray
+from .match import best, known_again, same_call, stray
 from .scope import FlowScope, enter
 
 Future = asyncio.Future[Event]
@@ -48,6 +48,8 @@ class Drive:
         """Calls without an outcome, by key: what the run waits for."""
         self.live_errors: dict[str, BaseException] = {}
         """The errors of this process, by key: only their tracebacks are used, since a replay does not have them."""
+        self.names: dict[str, str] = {}
+        """Older keys of open calls, whose arguments have had another form: to today's."""
         self.left: dict[str, RunStep] = {}
         """Once-effects without an outcome that the flow gave up: what came of them is still to be found out."""
         self._root: asyncio.Task[Any] | None = None
@@ -84,7 +86,8 @@ class Drive:
                 break
         self._replaying = False
         if self.stuck is None:
-            self._check_frontier()
+            self.names = known_again(memory, [c for c, _ in self.waiting.values()])
+            self._check_frontier(memory)
         self._out = [c for c in self._out if self._still_wanted(c, memory)]
         self._out += [c for k, c in self.left.items() if k in memory.effects]
 
@@ -245,6 +248,8 @@ class Drive:
 
     def _give_outcome(self, event: Event) -> None:
         key = event.key or ""
+        if self.names:
+            key = self.names.get(key, key)
         call = self.waiting.pop(key, None)
         if call is not None:
             if not call[1].done():
@@ -270,10 +275,10 @@ class Drive:
 
     def _unexpected(self, event: Event) -> None:
         """An outcome whose call has not been made."""
-        same = next((c for c, _ in self.waiting.values() if same_call(c, event)), None)
+        same = best(event.key or "", [c.key for c, _ in self.waiting.values() if same_call(c, event)])
         if same is not None:
-            _, future = self.waiting.pop(same.key)
-            self._dropped.discard(same.key)
+            _, future = self.waiting.pop(same)
+            self._dropped.discard(same)
             future.set_result(event)
         elif self.strict:
             self.stuck = self._mismatch(event, stray(event, [c for c, _ in self.waiting.values()]))
@@ -286,24 +291,34 @@ class Drive:
             return None
         if command.key in self._unclaimed:
             return self._unclaimed.pop(command.key)
-        for key, event in self._unclaimed.items():
-            if family(key) == family(command.key) and same_call(command, event):
-                return self._unclaimed.pop(key)
+        same = best(command.key, [k for k, e in self._unclaimed.items() if same_call(command, e)])
+        if same is not None:
+            return self._unclaimed.pop(same)
+        if not self._replaying:
+            self._check_effect(command)
         return None
 
-    def _check_frontier(self) -> None:
-        """A once-effect that was made under other arguments is never made again, whatever was changed."""
+    def _check_frontier(self, memory: Memory) -> None:
+        """A once-effect that was begun under other arguments is never made again, whatever was changed."""
+        asked = {c.key for c, _ in self.waiting.values()} | self.left.keys()
+        lost = sorted(memory.effects - asked)
+        self._unclaimed |= {k: Event(0, 0, 0, 0.0, EventType.ATTEMPT_STARTED, key=k) for k in lost}
         for command, _ in self.waiting.values():
-            if isinstance(command, RunStep) and command.options.effect == "once":
-                done = [e for k, e in self._unclaimed.items() if family(k) == family(command.key)]
-                if done:
-                    self.stuck = self._mismatch(done[0], command.key)
-                    return
+            self._check_effect(command)
+        if lost and self.strict and self.stuck is None:
+            self.stuck = self._mismatch(self._unclaimed[lost[0]], None)
+
+    def _check_effect(self, command: Command) -> None:
+        if isinstance(command, RunStep) and command.options.effect == "once" and self.stuck is None:
+            done = [e for k, e in self._unclaimed.items() if family(k) == family(command.key)]
+            if done:
+                self.stuck = self._mismatch(done[0], command.key)
 
     def _mismatch(self, event: Event, instead: str | None) -> ReplayMismatch:
         made = f"the code now asks for {instead}" if instead else "the code no longer asks for it"
+        place = f"event {event.seq}" if event.seq else "begun, without an outcome"
         return ReplayMismatch(
-            f"the journal holds {event.key} (event {event.seq}), but {made}",
+            f"the journal holds {event.key} ({place}), but {made}",
             run=self.run,
             key=event.key,
             remedy="a flow must make the same calls from the same outcomes: take what varies (time, random values, "

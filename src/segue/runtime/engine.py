@@ -118,7 +118,7 @@ class Engine:
             )
         run = id if id is not None else uuid4().hex[:12]
         if not run or len(run) > 512 or run != run.strip() or not run.isprintable():
-            raise InputError(f"run id {run!r}: 1 to 512 printable characters, no space around them")
+            raise InputError(f"run id {run!r}: 1 to 512 printable characters", remedy="choose an id such as order-7")
         with self.sealing(tenant):
             data, _ = flow.signature.bind(args, kwargs, flow.short)
         new = NewRun(

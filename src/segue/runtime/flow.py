@@ -70,7 +70,7 @@ class Flow(Generic[P, R]):
         """The command that starts this flow as a child."""
         data, _ = self.signature.bind(args, kwargs, self.short)
         key = scope.key(self.short, quoted(id) if id else fingerprint(data))
-        return StartChild(key, scope.drive.seen, self, data, id, detached)
+        return StartChild(key, scope.drive.seen, self, data, id, detached, self.signature.codecs)
 
     def body(self, values: dict[str, Any]) -> Callable[[], Awaitable[R]]:
         """The coroutine function of one run, its input given."""

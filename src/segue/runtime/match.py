@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..core.codec import decode_arguments, encode_arguments
-from ..core.commands import Command, RunStep
+from ..core.commands import Command, RunStep, StartChild
 from ..core.events import Event
 from ..core.keys import family
+from ..core.replay import Memory
 from ..errors import UsageError
 
 
@@ -16,10 +17,38 @@ def same_call(command: Command, event: Event) -> bool:
 
     So a new field with a default changes the fingerprint of an old call, and harms nobody.
     """
-    if not isinstance(command, RunStep) or event.args is None or family(command.key) != family(event.key or ""):
+    return event.args is not None and _same(command, event.key or "", event.args)
+
+
+def best(key: str, candidates: Sequence[str]) -> str | None:
+    """Among equal calls the one of the same count, or the first."""
+    count = key.rpartition("#")[2]
+    return next((c for c in candidates if c.rpartition("#")[2] == count), candidates[0] if candidates else None)
+
+
+def known_again(memory: Memory, commands: Iterable[Command]) -> dict[str, str]:
+    """Work that the journal holds open under an older fingerprint of its arguments: old key to today's.
+
+    Today's key takes over what the memory knows of it: attempts, backoff, the child's run.
+    """
+    commands = list(commands)
+    asked = {c.key for c in commands}
+    lost, names = [k for k in memory.open_args if k not in asked], dict[str, str]()
+    for command in commands:
+        if lost and command.key not in memory.open_args:
+            old = best(command.key, [k for k in lost if _same(command, k, memory.open_args[k])])
+            if old is not None:
+                lost.remove(old)
+                names[old] = command.key
+                memory.rename(old, command.key)
+    return names
+
+
+def _same(command: Command, key: str, args: bytes) -> bool:
+    if not isinstance(command, (RunStep, StartChild)) or family(command.key) != family(key):
         return False
     try:
-        stored, _ = encode_arguments(command.codecs, decode_arguments(command.codecs, event.args))
+        stored, _ = encode_arguments(command.codecs, decode_arguments(command.codecs, args))
     except (TypeError, ValueError, UsageError):  # cannot be read with today's types: not the same
         return False
     return stored == command.args

@@ -80,8 +80,11 @@ class Step(Generic[P, R]):
         try:
             return self.signature.result.decode(data)
         except ValueError as error:
-            if self._upcast is not None:
-                return self.signature.result.validate(self._upcast(json.loads(data)))
+            if self._upcast is None:
+                raise drive.undecodable(key, error) from error
+        try:
+            return self.signature.result.validate(self._upcast(json.loads(data)))
+        except Exception as error:  # noqa: BLE001  a user's upcast may raise anything
             raise drive.undecodable(key, error) from error
 
 

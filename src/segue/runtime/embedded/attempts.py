@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...core.codec import decode_arguments, dumps, roundtrip
-from ...core.commands import RunStep
+from ...core.commands import Command, RunStep
 from ...core.events import EventType
 from ...core.faults import Fault, FaultKind
 from ...core.recovery import Again, Answer, Attempt, Fail
@@ -158,7 +158,7 @@ async def _reconcile(execution: Execution, command: RunStep) -> bool:
         threaded = not inspect.iscoroutinefunction(ask)
         said = await _call(execution, ask, values, StepScope(execution.row.id, command.key, 0), threaded=threaded)
         if isinstance(said, NotApplied):
-            return execution.made_again(command)
+            return made_again(execution, command)
         if isinstance(said, Applied):
             value = _stored(command, said.result)
             execution.step_ended(EventType.STEP_COMPLETED, command, 0, None, None, value=value)
@@ -168,3 +168,42 @@ async def _reconcile(execution: Execution, command: RunStep) -> bool:
         fault = fault_of(execution, error, command.options)
         execution.unknown(command.key, f"reconcile failed: {type(error).__name__}: {fault.message}")
         return False
+
+
+def announce(execution: Execution) -> None:
+    """Say which steps take longer than a tick, for those who look on; quick ones are not worth an event."""
+    lasting = execution.lasting & execution.steps.keys()
+    execution.lasting = set(execution.steps)
+    for key in lasting - execution.announced:
+        command = execution.drive.waiting[key][0] if key in execution.drive.waiting else None
+        if isinstance(command, RunStep) and not command.options.guarded and key not in execution.backoffs:
+            execution.announced.add(key)
+            body = dumps({"late": True})
+            execution.write(
+                EventType.ATTEMPT_STARTED, key=key, seen=command.seen, attempt=1, args=command.args, body=body
+            )
+
+
+def made_again(execution: Execution, command: RunStep) -> bool:
+    """Whether a once-effect that turned out not to be applied is still wanted; if not, that is put on record."""
+    if command.key in execution.drive.waiting:
+        return True
+    body = dumps({"applied": False})
+    execution.write(EventType.STEP_CANCELLED, key=command.key, seen=command.seen, body=body)
+    return False
+
+
+def again(execution: Execution, command: Command) -> None:
+    """Make a step anew, as if it had never been tried. One whose call is on its way is left to end."""
+    key, memory = command.key, execution.memory
+    execution.unknowns.pop(key, None)
+    tries = memory.attempts.pop(key, None)
+    if tries:
+        memory.numbers[key] = tries[-1].n
+    memory.retry_at.pop(key, None)
+    task = execution.steps.get(key)
+    if task is not None and key in execution.backoffs:
+        task.cancel()
+        del execution.steps[key], execution.backoffs[key]
+    if isinstance(command, RunStep) and key not in execution.steps and execution.replayed:
+        execution.run(command)

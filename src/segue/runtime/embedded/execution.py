@@ -7,22 +7,20 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ...core.codec import decode_arguments, dumps, loads, roundtrip
+from ...core.codec import dumps
 from ...core.commands import Cancel, Command, Record, RunStep, StartChild, Timer, Wait
 from ...core.events import DELIVERED, Event, EventType
-from ...core.faults import own_frames
-from ...core.lifecycle import RunState, StuckReason
-from ...core.recovery import Attempt
+from ...core.lifecycle import RunState
 from ...core.replay import Memory
 from ...core.secret import use, using
-from ...errors import CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
-from ...journal import Change, Item, More, NewRun, Post, RunRow, Write
+from ...errors import RunStuck, SegueError, StoreCorrupt, Undecodable
+from ...journal import Change, Item, More, RunRow, Write
 from ..drive import Drive, deadlock
 from ..flow import Flow
 from ..scope import StepScope
-from . import inbox
+from . import carrying, ends, inbox
 from .attempts import perform, perform_once
-from .sealing import fault_of, flow_vault, vault_of
+from .sealing import flow_vault, vault_of
 
 if TYPE_CHECKING:
     from .host import Host
@@ -51,9 +49,9 @@ class Execution:
         self.vault = vault_of(self)
         self.context = host.context.copy()
         self.context.run(use, self.vault)
-        self._running: set[str] = set()
+        self.lasting: set[str] = set()
         self._unwritten = 0
-        self._replayed = False
+        self.replayed = False
         self._held: list[Command] = []
 
     # its life
@@ -64,7 +62,9 @@ class Execution:
         if self.closed:
             return
         if args is not None:
-            memory = Memory(args=args, seeds=[(1, row.seed)], last_seq=self.seq, first_at=row.created_at, last_at=row.created_at)
+            memory = Memory(
+                args=args, seeds=[(1, row.seed)], last_seq=self.seq, first_at=row.created_at, last_at=row.created_at
+            )
         else:
             try:
                 memory = Memory.of(self.host.journal.events(row), {k: v.encode() for k, v in row.replaced.items()})
@@ -76,8 +76,8 @@ class Execution:
         self.drive.prepare(memory.seeds, strict=same_code and not memory.edited and not row.replaced)
         try:
             if memory.idle_starts > self.host.crash_limit:
-                raise self._crash_loop(memory.idle_starts)
-            values = self._input(memory.args)
+                raise ends.crash_loop(self, memory.idle_starts)
+            values = ends.input_of(self, memory.args)
         except RunStuck as error:
             self.begun = True
             self.host.receive_items(self)  # or a `resume` would wake it again and again
@@ -87,7 +87,7 @@ class Execution:
         with using(self.vault):
             self._guarded(partial(self.drive.replay, memory))
         self.host.scan_soon() if args is not None else self.host.receive_items(self)
-        self._replayed = True
+        self.replayed = True
         self.settle()
 
     def settle(self) -> None:
@@ -103,7 +103,7 @@ class Execution:
             commands = [c for c in commands if isinstance(c, Cancel)]
         for command in commands:
             if isinstance(command, RunStep):
-                self._run(command)
+                self.run(command)
             else:
                 self._carry_out(command)
         if self._unwritten or (self.steps and not self.backoffs and not drive.done):
@@ -146,15 +146,10 @@ class Execution:
         """Open, resumable, nothing lost: until somebody has helped."""
         if self.closed:
             return
-        reasons = {
-            "mismatch": StuckReason.MISMATCH, "crashes": StuckReason.CRASHES, "undecodable": StuckReason.UNDECODABLE,
-            "unknown-effect": StuckReason.UNKNOWN_EFFECT,
-        }  # fmt: skip
         error.run = error.run or self.row.id
-        detail = {"reason": reasons[error.code], "message": error.message, "key": error.key, "remedy": error.remedy}
-        detail = {k: v for k, v in detail.items() if v is not None}
-        change = Change(RunState.STUCK, detail, self._now(), release=True)
-        self._write(EventType.RUN_STUCK, body=dumps(detail), change=change, done=partial(self.host.ended, self.row))
+        detail = ends.stuck_detail(error)
+        change = Change(RunState.STUCK, detail, self.now(), release=True)
+        self.write(EventType.RUN_STUCK, body=dumps(detail), change=change, done=partial(self.host.ended, self.row))
         self._drop()
 
     # what the flow asks for
@@ -162,24 +157,25 @@ class Execution:
     def _carry_out(self, command: Command) -> None:
         match command:
             case RunStep():
-                self._run(command)  # held back by a pause
+                self.run(command)  # held back by a pause
             case Timer():
-                self._set_timer(command)
+                carrying.set_timer(self, command)
             case StartChild():
-                self._start_child(command)
+                carrying.start_child(self, command)
             case Record():
-                self._write(
+                self.write(
                     command.type, key=command.key, seen=command.seen, body=dumps(command.body), value=command.value,
                     version=command.version,
                 )  # fmt: skip
             case Cancel():
-                self._cancel(command)
+                carrying.give_up(self, command)
             case Wait():
                 pass
 
-    def _run(self, command: RunStep) -> None:
+    def run(self, command: RunStep) -> None:
+        """Make a step's task, with the attempts of earlier incarnations."""
         key = command.key
-        if key in self.unknowns or key in self.overridden or self._replaced(EventType.STEP_COMPLETED, command):
+        if key in self.unknowns or key in self.overridden or self.replaced(EventType.STEP_COMPLETED, command):
             return
         if command.options.effect == "once":
             self.once.add(key)
@@ -191,12 +187,12 @@ class Execution:
         make = partial(perform_once, self, command) if simple else partial(perform, self, command, history, retry_at)
         self.steps[key] = asyncio.Task(self._perform(key, make), loop=host.loop, context=self.context.copy())
 
-    def _replaced(self, type_: str, command: RunStep | StartChild) -> bool:
+    def replaced(self, type_: str, command: RunStep | StartChild) -> bool:
         """Whether a fork was given this result: then it is on record at once."""
         given = self.row.replaced.get(command.key) if self.row.replaced else None
         if given is None:
             return False
-        self._write(type_, key=command.key, seen=command.seen, attempt=0, value=given.encode(), args=command.args)
+        self.write(type_, key=command.key, seen=command.seen, attempt=0, value=given.encode(), args=command.args)
         return True
 
     async def _perform(self, key: str, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -212,7 +208,7 @@ class Execution:
         if not self._unwritten:
             self.settle()
 
-    def _given_up(self, key: str, task: asyncio.Task[Any]) -> None:
+    def given_up(self, key: str, task: asyncio.Task[Any]) -> None:
         """A step that was cancelled has ended. One that had not begun never came to its `finally`."""
         self._performed(key, task)
         if not self._unwritten:
@@ -224,63 +220,16 @@ class Execution:
             self.backoffs.pop(key, None)
             self.once.discard(key)
 
-    def _set_timer(self, command: Timer) -> None:
-        due = self.memory.timers.pop(command.key, None)
-        if due is None:
-            due = self.host.clock.now() + command.after_s
-            body = dumps({"due_at": due, "why": command.why})
-            self._write(EventType.TIMER_SET, key=command.key, seen=command.seen, body=body)
-        handle = self.host.call_at(due, partial(self._fire, command.key, command.seen))
-        self.timers[command.key] = (due, handle)
-
-    def _fire(self, key: str, seen: int) -> None:
-        if not self.closed and self.timers.pop(key, None) is not None:
-            self._write(EventType.TIMER_FIRED, key=key, seen=seen)
-
-    def _start_child(self, command: StartChild) -> None:
-        if not command.detached and self._replaced(EventType.CHILD_ENDED, command):
-            return
-        run = self.children.get(command.key) or command.id or f"{self.row.id}/{command.key}"
-        if command.key in self.children:
-            return self.host.child_left(run)
-        if not command.detached:
-            self.children[command.key] = run
-        flow = command.flow
-        assert isinstance(flow, Flow)
-        new = NewRun(
-            run, self.row.tenant, flow.name, flow.origin, flow.version, command.args, self._now(), self.host.seed(),
-            self.host.journal.owner, flow.revision, self.row.id, None if command.detached else command.key,
-        )  # fmt: skip
-        kind = EventType.CHILD_DETACHED if command.detached else EventType.CHILD_STARTED
-        self._write(
-            kind, key=command.key, seen=command.seen, body=dumps({"run": run, "flow": flow.name}), children=[new],
-            done=partial(self.host.child_started, run, command.args),
-        )  # fmt: skip
-
-    def _cancel(self, command: Cancel) -> None:
-        task = self.steps.get(command.key)
-        timer = self.timers.pop(command.key, None)
-        if timer is not None:
-            timer[1].cancel()
-        if task is not None and command.key not in self.once:
-            task.cancel()
-            task.add_done_callback(partial(self._given_up, command.key))
-        posts: list[Post] = []
-        child = self.children.pop(command.key, None)
-        if child is not None:
-            asked = dumps({"by": f"run {self.row.id}", "why": "its parent no longer waits for it"})
-            posts.append(Post(child, "cancel", f"parent:{self.row.id}", "", self._now(), None, asked))
-        done = self.host.scan_soon if posts else None
-        self._write(EventType.STEP_CANCELLED, key=command.key, seen=command.seen, posts=posts, done=done)
-
     # what attempts report
 
-    async def durable(self, type_: str, command: RunStep, *, attempt: int, began: float | None = None, body: Any = None) -> None:
+    async def durable(
+        self, type_: str, command: RunStep, *, attempt: int, began: float | None = None, body: Any = None
+    ) -> None:
         """Journal something of an attempt, and wait for the commit."""
         self._check_open()
         future: asyncio.Future[None] = self.host.loop.create_future()
         packed = dumps(body) if body is not None else None
-        self._write(
+        self.write(
             type_, key=command.key, seen=command.seen, attempt=attempt, began=began, body=packed, args=command.args,
             done=partial(_resolve, future),
         )  # fmt: skip
@@ -294,7 +243,7 @@ class Execution:
         self._check_open()
         if scope is not None and scope.events:
             self.recorded(command.key, n, scope)
-        self._write(
+        self.write(
             type_, key=command.key, seen=command.seen, attempt=n, began=began, value=value, body=body, args=command.args
         )
 
@@ -306,19 +255,8 @@ class Execution:
     def recorded(self, key: str, n: int, scope: StepScope) -> None:
         """Journal what an attempt recorded: also that of one that failed, since it was paid for."""
         for type_, version, body in scope.events:
-            self._write(type_, key=key, attempt=n, body=dumps(body), version=version)
+            self.write(type_, key=key, attempt=n, body=dumps(body), version=version)
         scope.events.clear()
-
-    def announce(self) -> None:
-        """Say which steps take longer than a tick, for those who look on; quick ones are not worth an event."""
-        lasting = self._running & self.steps.keys()
-        self._running = set(self.steps)
-        for key in lasting - self.announced:
-            command = self.drive.waiting[key][0] if key in self.drive.waiting else None
-            if isinstance(command, RunStep) and not command.options.guarded and key not in self.backoffs:
-                self.announced.add(key)
-                body = dumps({"late": True})
-                self._write(EventType.ATTEMPT_STARTED, key=key, seen=command.seen, attempt=1, args=command.args, body=body)
 
     async def back_off(self, key: str, retry_at: float) -> None:
         """Wait for the next attempt. The run may park meanwhile."""
@@ -332,29 +270,6 @@ class Execution:
     def unknown(self, key: str, why: str) -> None:
         """An interrupted once-effect that nobody could reconcile: the rest of the run goes on as far as it can."""
         self.unknowns[key] = why
-
-    def made_again(self, command: RunStep) -> bool:
-        """Whether a once-effect that turned out not to be applied is still wanted; if not, that is put on record."""
-        if command.key in self.drive.waiting:
-            return True
-        body = dumps({"applied": False})
-        self._write(EventType.STEP_CANCELLED, key=command.key, seen=command.seen, body=body)
-        return False
-
-    def again(self, command: Command) -> None:
-        """Make a step anew, as if it had never been tried. One whose call is on its way is left to end."""
-        key, memory = command.key, self.memory
-        self.unknowns.pop(key, None)
-        tries = memory.attempts.pop(key, None)
-        if tries:
-            memory.numbers[key] = tries[-1].n
-        memory.retry_at.pop(key, None)
-        task = self.steps.get(key)
-        if task is not None and key in self.backoffs:
-            task.cancel()
-            del self.steps[key], self.backoffs[key]
-        if isinstance(command, RunStep) and key not in self.steps and self._replayed:
-            self._run(command)
 
     def keep_error(self, key: str, error: BaseException) -> None:
         """Keep a live error for its traceback."""
@@ -379,19 +294,18 @@ class Execution:
 
     # the journal
 
-    def _write(
+    def write(
         self, type_: str, *, key: str | None = None, attempt: int | None = None, seen: int | None = None,
         began: float | None = None, body: bytes | None = None, args: bytes | None = None, value: bytes | None = None,
         done: Any = None, version: int = 1, **more: Any,
     ) -> Event:  # fmt: skip
+        """Journal an event of this run; `done` is called after the commit, `more` is written with it."""
         self.seq += 1
         no, epoch = self.row.no, self.row.epoch
-        event = Event(no, self.seq, epoch, self._now(), type_, version, key, attempt, seen, began, body, args, value)
+        event = Event(no, self.seq, epoch, self.now(), type_, version, key, attempt, seen, began, body, args, value)
         self._unwritten += 1
         self.host.journal.write(Write(event, self._written, done, More(**more) if more else None))
         return event
-
-    write = _write
 
     def _written(self, write: Write, error: Exception | None) -> None:
         self._unwritten -= 1
@@ -413,68 +327,27 @@ class Execution:
         elif not self._unwritten:
             self.settle()
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """The time of the next event: never before that of the last one."""
         self.at = max(self.at, self.host.clock.now())
         return self.at
 
     # ends and rests
-
-    def end_cancelled(self, item: Item) -> None:
-        """Cancel a run that is set aside: its code cannot run, so nothing is cleaned up."""
-        try:
-            self.children = Memory.of(self.host.journal.events(self.row)).children
-        except StoreCorrupt:
-            self.children = {}
-        cancelled = fault_of(self, asyncio.CancelledError("the run was cancelled while it was set aside"))
-        body = dumps({**loads(item.body), "fault": cancelled.body()})
-        change, posts = Change(RunState.CANCELLED, {}, self._now()), self._farewell(None, body)
-        done = partial(self.host.ended, self.row)
-        self._write(EventType.RUN_CANCELLED, body=body, change=change, consumed=[item.no], posts=posts, done=done)
-        self._drop()
 
     def _finish(self) -> None:
         if self.once:
             return  # an effect is on its way: the run ends after it
         if self.unknowns:
             return self._set_unknown_aside()
-        type_, state, value, body = self._end()
-        change, posts = Change(state, {}, self._now()), self._farewell(value, body)
+        type_, state, value, body = ends.end_of(self)
+        change, posts = Change(state, {}, self.now()), ends.farewell(self, value, body)
         ended: list[Event] = []
         done = partial(self._tell_end, ended)
-        ended.append(self._write(type_, value=value, body=body, change=change, posts=posts, done=done))
+        ended.append(self.write(type_, value=value, body=body, change=change, posts=posts, done=done))
         self._drop()
-
-    def _farewell(self, value: bytes | None, body: bytes | None) -> list[Post]:
-        """What a run's end says to others: to its parent that it ended, to its children to end too."""
-        row, at, posts = self.row, self._now(), list[Post]()
-        if row.parent is not None and row.parent_key is not None:
-            told = dumps({"run": row.id, **loads(body)})
-            posts.append(Post(row.parent, "child.ended", f"child:{row.id}", row.parent_key, at, value, told))
-        asked = dumps({"by": f"run {row.id}", "why": "its parent has ended"})
-        return posts + [Post(c, "cancel", f"parent:{row.id}", "", at, None, asked) for c in self.children.values()]
 
     def _tell_end(self, ended: list[Event]) -> None:
         self.host.ended(self.row, ended[0])
-
-    def _end(self) -> tuple[str, str, bytes | None, bytes | None]:
-        """Type and state of the end, its result, or its fault."""
-        orphans = {"orphaned": self.drive.orphans} if self.drive.orphans else {}
-        try:
-            with using(self.vault):
-                value = roundtrip(self.flow.signature.result, self.drive.result())[0]
-        except asyncio.CancelledError as error:
-            if self.drive.cancelling:
-                fault = fault_of(self, error)
-                return EventType.RUN_CANCELLED, RunState.CANCELLED, None, dumps({**orphans, "fault": fault.body()})
-            fault = fault_of(self, error)
-        except BaseException as error:  # noqa: BLE001  whatever the flow raised is its end
-            if isinstance(error, SegueError):
-                error.run = error.run or self.row.id
-            self.host.errors[self.row.no] = error.with_traceback(own_frames(error))
-            fault = fault_of(self, error)
-        else:
-            return EventType.RUN_COMPLETED, RunState.COMPLETED, value, dumps(orphans) if orphans else None
-        return EventType.RUN_FAILED, RunState.FAILED, None, dumps({**orphans, "fault": fault.body()})
 
     @property
     def resting(self) -> bool:
@@ -495,42 +368,16 @@ class Execution:
 
     def _set_unknown_aside(self) -> None:
         key, why = next(iter(self.unknowns.items()))
-        self.set_aside(
-            UnknownEffect(
-                f"the effect of {key} was interrupted, and whether it was applied is unknown ({why})",
-                run=self.row.id,
-                key=key,
-                remedy="find out, then: segue override RUN KEY --result JSON (it was), or --retry (it was not)",
-            )
-        )
-
-    def waits_on(self) -> list[dict[str, Any]]:
-        """What the run waits for, for people."""
-        waits: list[dict[str, Any]] = []
-        for key, (command, _) in self.drive.waiting.items():
-            match command:
-                case Wait():
-                    waits.append({"signal": command.name, "key": key})
-                case Timer() if key in self.timers:
-                    waits.append({command.why: self.timers[key][0], "key": key})
-                case StartChild():
-                    waits.append({"child": self.children.get(key), "key": key})
-                case RunStep() if key in self.backoffs:
-                    waits.append({"retry": self.backoffs[key], "key": key})
-                case RunStep():
-                    waits.append({"step": key, "key": key})
-                case _:
-                    pass
-        return waits
+        self.set_aside(ends.unknown_effect(self, key, why))
 
     def _park(self) -> None:
         due = [d for d, _ in self.timers.values()] + list(self.backoffs.values())
-        detail: dict[str, Any] = {"waits_on": self.waits_on()[:20]}
+        detail: dict[str, Any] = {"waits_on": ends.waits_on(self)[:20]}
         resting = self.resting
         state = RunState.PARKED if resting else RunState.QUEUED
         wake_at = min(due, default=None) if resting and not self.paused else None
-        change = Change(state, detail, self._now(), wake_at, release=True)
-        self._write(EventType.RUN_PARKED, body=dumps(detail), change=change, done=self.host.scan_soon)
+        change = Change(state, detail, self.now(), wake_at, release=True)
+        self.write(EventType.RUN_PARKED, body=dumps(detail), change=change, done=self.host.scan_soon)
         if wake_at is not None:
             self.host.wake_at(wake_at)
 
@@ -541,29 +388,7 @@ class Execution:
         except SegueError as error:
             self.drive.fail(error)
 
-    def _input(self, args: bytes) -> dict[str, Any]:
-        if callable(self.flow.migrate) and self.row.version != self.flow.version:
-            args = dumps(self.flow.migrate(loads(args)))
-        try:
-            with using(self.vault):
-                return decode_arguments(self.flow.signature.codecs, args)
-        except ValueError as error:
-            raise Undecodable(
-                f"the stored input does not fit today's signature: {error}",
-                run=self.row.id,
-                remedy="restore the types, or give @flow(version=..., migrate=function) that turns the old input into the new",
-            ) from error
-
-    def _crash_loop(self, starts: int) -> CrashLoop:
-        return CrashLoop(
-            f"the run has been started {starts} times without progress: it seems to end its process",
-            run=self.row.id,
-            remedy="find out what kills the process (memory? os._exit?), then: segue resume RUN",
-        )
-
 
 def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-

@@ -21,6 +21,8 @@ from ...journal import Item, Journal, RunRow
 from ...journal.keyring import Keyring, MemoryKeyring
 from .. import registry
 from ..clock import Clock
+from . import ends
+from .attempts import announce
 from .execution import Execution
 
 log = logging.getLogger("segue")
@@ -105,7 +107,7 @@ class Host:
     def waits_on(self, no: int) -> list[dict[str, Any]] | None:
         """What a run in memory waits for; None when it is not in memory."""
         execution = self.executions.get(no)
-        return None if execution is None else execution.waits_on()
+        return None if execution is None else ends.waits_on(execution)
 
     @property
     def busy(self) -> bool:
@@ -158,11 +160,11 @@ class Host:
         self.scan_soon()
         if not self.journal.in_memory_only():
             now = self.loop.time()
-            if now - self._ticked > 4 * self._tick_s:
+            if now - self._ticked > 2 * self._tick_s:
                 self._let_go()
             self._ticked = now
             for execution in self.executions.values():
-                execution.announce()
+                announce(execution)
             self._ticker = self.loop.call_later(self._tick_s, self._tick)
 
     def _scan(self) -> None:
@@ -246,7 +248,7 @@ class Host:
             if cancel is not None:
                 flow = registry.for_run(claim[0].flow, claim[0].version)
                 assert flow is not None
-                Execution(self, *claim, flow).end_cancelled(cancel)
+                ends.end_cancelled(Execution(self, *claim, flow), cancel)
                 return
         self.adopt(*claim)
 
@@ -388,5 +390,3 @@ class Host:
     def luck(self) -> float:
         """A random number in [0, 1): the jitter of a backoff."""
         return random.random() if self._chance is None else self._chance.random()
-
-

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.codec import loads
 from ...core.events import EventType
 from ...journal import Item
+from .attempts import again
 
 if TYPE_CHECKING:
     from .execution import Execution
@@ -44,7 +45,7 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     if command is None or act == "retry":
         execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, **taken)
         if command is not None:
-            execution.again(command)
+            again(execution, command)
         return
     execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=item.body)
     execution.unknowns.pop(key, None)

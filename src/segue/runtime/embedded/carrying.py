@@ -1,0 +1,77 @@
+"""Carries out what a flow asks for beside steps: timers, children, and that something is no longer wanted."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ...core.codec import dumps
+from ...core.commands import Cancel, StartChild, Timer
+from ...core.events import EventType
+from ...journal import NewRun, Post
+from ..flow import Flow
+
+if TYPE_CHECKING:
+    from .execution import Execution
+
+
+def set_timer(execution: Execution, command: Timer) -> None:
+    """Set a timer; one that an earlier incarnation has set keeps its time."""
+    host, key = execution.host, command.key
+    due = execution.memory.timers.pop(key, None)
+    if due is None:
+        due = host.clock.now() + command.after_s
+        body = dumps({"due_at": due, "why": command.why})
+        execution.write(EventType.TIMER_SET, key=key, seen=command.seen, body=body)
+    execution.timers[key] = (due, host.call_at(due, partial(_fire, execution, key, command.seen)))
+
+
+def _fire(execution: Execution, key: str, seen: int) -> None:
+    if not execution.closed and execution.timers.pop(key, None) is not None:
+        execution.write(EventType.TIMER_FIRED, key=key, seen=seen)
+
+
+def start_child(execution: Execution, command: StartChild) -> None:
+    """Start a child run, in one transaction with the event that says so."""
+    host, row, key = execution.host, execution.row, command.key
+    if not command.detached and execution.replaced(EventType.CHILD_ENDED, command):
+        return
+    run = execution.children.get(key) or command.id or f"{row.id}/{key}"
+    if key in execution.children:
+        return host.child_left(run)
+    if not command.detached:
+        execution.children[key] = run
+    flow = command.flow
+    assert isinstance(flow, Flow)
+    new = NewRun(
+        run, row.tenant, flow.name, flow.origin, flow.version, command.args, execution.now(), host.seed(),
+        host.journal.owner, flow.revision, row.id, None if command.detached else key,
+    )  # fmt: skip
+    execution.write(
+        EventType.CHILD_DETACHED if command.detached else EventType.CHILD_STARTED, key=key, seen=command.seen,
+        body=dumps({"run": run, "flow": flow.name}), children=[new],
+        done=partial(host.child_started, run, command.args),
+    )  # fmt: skip
+
+
+def give_up(execution: Execution, command: Cancel) -> None:
+    """Stop what the flow no longer wants. A once-effect that is on its way is left to end."""
+    key = command.key
+    task, timer = execution.steps.get(key), execution.timers.pop(key, None)
+    if timer is not None:
+        timer[1].cancel()
+    if task is not None and key not in execution.once:
+        task.cancel()
+        task.add_done_callback(partial(execution.given_up, key))
+    posts: list[Post] = []
+    child = execution.children.pop(key, None)
+    if child is not None:
+        posts.append(cancel_child(execution, child, "its parent no longer waits for it"))
+    done = execution.host.scan_soon if posts else None
+    execution.write(EventType.STEP_CANCELLED, key=key, seen=command.seen, posts=posts, done=done)
+
+
+def cancel_child(execution: Execution, child: str, why: str) -> Post:
+    """Asks a child to end."""
+    asked = dumps({"by": f"run {execution.row.id}", "why": why})
+    return Post(child, "cancel", f"parent:{execution.row.id}", "", execution.now(), None, asked)

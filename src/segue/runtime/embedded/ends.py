@@ -1,0 +1,144 @@
+"""How a run begins and ends: its input, its result or fault, why it was set aside, what it waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...core.codec import decode_arguments, dumps, loads, roundtrip
+from ...core.commands import RunStep, StartChild, Timer, Wait
+from ...core.events import EventType
+from ...core.faults import own_frames
+from ...core.lifecycle import RunState, StuckReason
+from ...core.replay import Memory
+from ...core.secret import using
+from ...errors import CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
+from ...journal import Change, Item, Post
+from .carrying import cancel_child
+from .sealing import fault_of
+
+if TYPE_CHECKING:
+    from .execution import Execution
+
+_REASONS = {
+    "mismatch": StuckReason.MISMATCH,
+    "crashes": StuckReason.CRASHES,
+    "undecodable": StuckReason.UNDECODABLE,
+    "unknown-effect": StuckReason.UNKNOWN_EFFECT,
+}
+
+
+class End(NamedTuple):
+    """The event that ends a run."""
+
+    type: str
+    state: RunState
+    value: bytes | None
+    body: bytes | None
+
+
+def input_of(execution: Execution, args: bytes) -> dict[str, Any]:
+    """The stored input as today's types. Raises Undecodable."""
+    flow = execution.flow
+    if callable(flow.migrate) and execution.row.version != flow.version:
+        args = dumps(flow.migrate(loads(args)))
+    try:
+        with using(execution.vault):
+            return decode_arguments(flow.signature.codecs, args)
+    except ValueError as error:
+        raise Undecodable(
+            f"the stored input does not fit today's signature: {error}",
+            run=execution.row.id,
+            remedy="restore the types, or give @flow(version=..., migrate=function) that turns the old input into the new",
+        ) from error
+
+
+def end_of(execution: Execution) -> End:
+    """What came of a flow that is done."""
+    drive, row = execution.drive, execution.row
+    orphans = {"orphaned": drive.orphans} if drive.orphans else {}
+    try:
+        with using(execution.vault):
+            value = roundtrip(execution.flow.signature.result, drive.result())[0]
+    except asyncio.CancelledError as error:
+        body = dumps({**orphans, "fault": fault_of(execution, error).body()})
+        if drive.cancelling:
+            return End(EventType.RUN_CANCELLED, RunState.CANCELLED, None, body)
+        return End(EventType.RUN_FAILED, RunState.FAILED, None, body)
+    except BaseException as error:  # noqa: BLE001  whatever the flow raised is its end
+        if isinstance(error, SegueError):
+            error.run = error.run or row.id
+        execution.host.errors[row.no] = error.with_traceback(own_frames(error))
+        body = dumps({**orphans, "fault": fault_of(execution, error).body()})
+        return End(EventType.RUN_FAILED, RunState.FAILED, None, body)
+    return End(EventType.RUN_COMPLETED, RunState.COMPLETED, value, dumps(orphans) if orphans else None)
+
+
+def farewell(execution: Execution, value: bytes | None, body: bytes | None) -> list[Post]:
+    """What a run's end says to others: to its parent that it ended, to its children to end too."""
+    row, posts = execution.row, list[Post]()
+    if row.parent is not None and row.parent_key is not None:
+        told = dumps({"run": row.id, **loads(body)})
+        posts.append(Post(row.parent, "child.ended", f"child:{row.id}", row.parent_key, execution.now(), value, told))
+    return posts + [cancel_child(execution, c, "its parent has ended") for c in execution.children.values()]
+
+
+def end_cancelled(execution: Execution, item: Item) -> None:
+    """Cancel a run that is set aside: its code cannot run, so nothing is cleaned up."""
+    host, row = execution.host, execution.row
+    try:
+        execution.children = Memory.of(host.journal.events(row)).children
+    except StoreCorrupt:
+        execution.children = {}
+    cancelled = fault_of(execution, asyncio.CancelledError("the run was cancelled while it was set aside"))
+    body = dumps({**loads(item.body), "fault": cancelled.body()})
+    change, posts = Change(RunState.CANCELLED, {}, execution.now()), farewell(execution, None, body)
+    done = partial(host.ended, row)
+    execution.write(EventType.RUN_CANCELLED, body=body, change=change, consumed=[item.no], posts=posts, done=done)
+    execution.leave(park=False)
+
+
+def stuck_detail(error: RunStuck) -> dict[str, Any]:
+    """Why a run was set aside, as its row and its event say it."""
+    detail = {"reason": _REASONS[error.code], "message": error.message, "key": error.key, "remedy": error.remedy}
+    return {k: v for k, v in detail.items() if v is not None}
+
+
+def unknown_effect(execution: Execution, key: str, why: str) -> UnknownEffect:
+    """Nobody knows whether a once-effect was applied."""
+    return UnknownEffect(
+        f"the effect of {key} was interrupted, and whether it was applied is unknown ({why})",
+        run=execution.row.id,
+        key=key,
+        remedy="find out, then: segue override RUN KEY --result JSON (it was), or --retry (it was not)",
+    )
+
+
+def crash_loop(execution: Execution, starts: int) -> CrashLoop:
+    """The run seems to end its process."""
+    return CrashLoop(
+        f"the run has been started {starts} times without progress: it seems to end its process",
+        run=execution.row.id,
+        remedy="find out what kills the process (memory? os._exit?), then: segue resume RUN",
+    )
+
+
+def waits_on(execution: Execution) -> list[dict[str, Any]]:
+    """What the run waits for, for people."""
+    waits: list[dict[str, Any]] = []
+    for key, (command, _) in execution.drive.waiting.items():
+        match command:
+            case Wait():
+                waits.append({"signal": command.name, "key": key})
+            case Timer() if key in execution.timers:
+                waits.append({command.why: execution.timers[key][0], "key": key})
+            case StartChild():
+                waits.append({"child": execution.children.get(key), "key": key})
+            case RunStep() if key in execution.backoffs:
+                waits.append({"retry": execution.backoffs[key], "key": key})
+            case RunStep():
+                waits.append({"step": key, "key": key})
+            case _:
+                pass
+    return waits

@@ -1,0 +1,379 @@
+"""Users' mistakes: each gives an error that names the run, the key and what to do; no run is left half-written."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+import segue
+from segue import Engine, flow, sleep, step, wait_for
+from segue.errors import (
+    DefinitionError,
+    EngineClosed,
+    InputError,
+    RunEnded,
+    RunFailed,
+    SegueError,
+    UnknownFlow,
+    UnserialisableResult,
+)
+from tests.behaviour.world import World, in_state, kinds_of
+
+SRC = Path(segue.__file__).parent
+
+
+@step
+async def fine(n: int = 1) -> int:
+    return n
+
+
+@step
+async def an_object() -> Any:
+    return threading.Lock()
+
+
+@step
+async def wrong_type() -> int:
+    return "many"  # type: ignore[return-value]
+
+
+@step
+async def not_a_number() -> float:
+    return float("nan")
+
+
+@step
+async def infinite_inside() -> dict[str, list[float]]:
+    return {"a": [float("inf")]}
+
+
+@step
+async def surrogate() -> str:
+    return "\ud800"
+
+
+@step
+async def typed(n: int) -> int:
+    return n
+
+
+def flows() -> dict[str, tuple[Any, type[BaseException], str]]:
+    """By name: a flow, the error that ends it, and what its message must say."""
+
+    @flow
+    async def unserialisable() -> None:
+        await an_object()
+
+    @flow
+    async def wrong_result() -> None:
+        await wrong_type()
+
+    @flow
+    async def nan() -> None:
+        await not_a_number()
+
+    @flow
+    async def inf() -> None:
+        await infinite_inside()
+
+    @flow
+    async def bad_text() -> None:
+        await surrogate()
+
+    @flow
+    async def wrong_argument() -> None:
+        await typed("three")  # type: ignore[arg-type]
+
+    @flow
+    async def missing_argument() -> None:
+        await typed()  # type: ignore[call-arg]
+
+    @flow
+    async def negative_timeout() -> None:
+        async with segue.timeout(-1):
+            await fine()
+
+    @flow
+    async def nan_sleep() -> None:
+        await sleep(float("nan"))
+
+    @flow
+    async def asyncio_timeout() -> None:
+        async with asyncio.timeout(1):
+            await fine()
+
+    @flow
+    async def asyncio_wait_for() -> None:
+        await asyncio.wait_for(fine(), 1)
+
+    @flow
+    async def asyncio_sleep() -> None:
+        await asyncio.sleep(1)
+
+    @flow
+    async def in_a_thread() -> None:
+        await asyncio.to_thread(print)
+
+    @flow
+    async def opens_a_socket() -> None:
+        await asyncio.open_connection("127.0.0.1", 1)
+
+    @flow
+    async def deadlocked() -> None:
+        await fine()
+        await asyncio.Event().wait()
+
+    @flow
+    async def deadlocked_at_once() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    @flow
+    async def spinning() -> None:
+        await fine()
+        while True:
+            await asyncio.sleep(0)
+
+    @flow
+    async def wrong_flow_result() -> int:
+        return "many"  # type: ignore[return-value]
+
+    @flow
+    async def bad_limit() -> None:
+        await segue.gather(fine(), fine(), limit=0)
+
+    return {
+        "unserialisable": (unserialisable, UnserialisableResult, "return a pydantic model"),
+        "wrong_result": (wrong_result, UnserialisableResult, "stored as int"),
+        "nan": (nan, UnserialisableResult, "float"),
+        "inf": (inf, UnserialisableResult, "dict"),
+        "bad_text": (bad_text, UnserialisableResult, "str"),
+        "wrong_argument": (wrong_argument, InputError, "argument 'n' is no int"),
+        "missing_argument": (missing_argument, InputError, "its signature is typed"),
+        "negative_timeout": (negative_timeout, InputError, "no time to wait"),
+        "nan_sleep": (nan_sleep, InputError, "no time to wait"),
+        "asyncio_timeout": (asyncio_timeout, SegueError, "segue.timeout"),
+        "asyncio_wait_for": (asyncio_wait_for, SegueError, "segue.timeout"),
+        "asyncio_sleep": (asyncio_sleep, SegueError, "segue.sleep"),
+        "in_a_thread": (in_a_thread, SegueError, "@step"),
+        "opens_a_socket": (opens_a_socket, SegueError, "@step"),
+        "deadlocked": (deadlocked, SegueError, "nobody in the flow will ever set"),
+        "deadlocked_at_once": (deadlocked_at_once, SegueError, "nobody in the flow will ever set"),
+        "spinning": (spinning, SegueError, "without waiting for a durable call"),
+        "wrong_flow_result": (wrong_flow_result, UnserialisableResult, "stored as int"),
+        "bad_limit": (bad_limit, InputError, "at least 1"),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(flows()))
+async def test_a_mistake_in_a_flow(world: World, name: str) -> None:
+    made, kind, says = flows()[name]
+    async with world.engine() as engine:
+        run = await engine.start(made, id=f"r-{name}")
+        with pytest.raises(RunFailed) as caught:
+            await asyncio.wait_for(run.result(), 50)
+        cause = caught.value.__cause__
+        assert isinstance(cause, kind), repr(cause)
+        assert says in str(cause), str(cause)
+        assert f"r-{name}" in str(caught.value)
+        assert "do: " in str(cause) + str(caught.value)
+        assert (await run.status()).state == "failed"
+        assert (await kinds_of(run))[-1] == "run.failed"
+    async with world.engine() as engine:
+        with pytest.raises(RunFailed) as caught:
+            await (await engine.get(f"r-{name}")).result()
+        assert isinstance(caught.value.__cause__, kind), "the same error, read from the journal"
+
+
+async def test_a_step_and_its_run_are_named(world: World) -> None:
+    async with world.engine() as engine:
+        with pytest.raises(RunFailed) as caught:
+            await engine.run(flows()["unserialisable"][0], id="r")
+    text = str(caught.value.__cause__)
+    assert "run r" in text
+    assert "an_object[" in text
+
+
+def test_decorators_say_what_they_need() -> None:
+    with pytest.raises(DefinitionError, match="async def"):
+        flow(lambda: None)  # type: ignore[arg-type,return-value]
+    with pytest.raises(DefinitionError, match="not on"):
+        step(int)  # type: ignore[call-overload]
+    with pytest.raises(DefinitionError, match="ordinary parameter"):
+
+        @step
+        async def loose(*args: int) -> None: ...
+
+    with pytest.raises(DefinitionError, match="greater than 0"):
+        step(timeout_s=-1)
+    with pytest.raises(DefinitionError, match="'once'"):
+        step(effect="twice")  # type: ignore[call-overload]
+    with pytest.raises(DefinitionError, match="effect='once'"):
+        step(reconcile=fine)
+    with pytest.raises(DefinitionError, match="at least 1"):
+        segue.Retry(attempts=0)
+    with pytest.raises(DefinitionError, match="whole number"):
+
+        @flow(version=0)
+        async def zero() -> None: ...
+
+
+class Unreadable:
+    pass
+
+
+@flow
+async def takes_an_object(it: Unreadable) -> None: ...
+
+
+@flow
+async def takes_a_number(n: int) -> int:
+    return await fine(n)
+
+
+@flow
+async def takes_a_forward_reference(it: NotThere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+
+async def test_starting_with_what_does_not_fit(world: World) -> None:
+    async with world.engine() as engine:
+        with pytest.raises(InputError, match="argument 'n' is no int"):
+            await engine.start(takes_a_number, "x")
+        with pytest.raises(InputError, match="its signature is"):
+            await engine.start(takes_a_number, 1, 2)
+        with pytest.raises(UnknownFlow, match="decorate it with @flow"):
+            await engine.start(fine, 1)  # type: ignore[arg-type]
+        with pytest.raises(SegueError, match="Unreadable"):
+            await engine.start(takes_an_object, Unreadable())
+        with pytest.raises(DefinitionError, match="NotThere"):
+            await engine.start(takes_a_forward_reference, 1)
+        for bad in ("", " x", "a\nb", "\ud800", "x" * 600):
+            with pytest.raises(InputError, match="run id"):
+                await engine.start(takes_a_number, 1, id=bad)
+        assert await engine.runs() == []
+
+
+async def test_a_run_that_has_ended_takes_nothing(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(takes_a_number, 1)
+        await run.result()
+        for tell in (run.signal("x"), run.cancel(), run.pause(), run.resume(), run.override("k", 1)):
+            with pytest.raises(RunEnded, match="fork"):
+                await tell
+        await run.feedback(0.5)
+        assert (await kinds_of(run))[-1] == "feedback.given"
+        with pytest.raises(InputError, match="between 0 and 1"):
+            await run.feedback(2)
+
+
+@flow
+async def waits() -> Any:
+    return await wait_for("x")
+
+
+async def test_a_signal_that_is_no_json(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(waits)
+        for payload in (threading.Lock(), float("nan"), {"a": object()}, "\ud800"):
+            with pytest.raises(UnserialisableResult):
+                await run.signal("x", payload)
+        with pytest.raises(SegueError):
+            await run.signal("\ud800", 1)
+        await run.signal("x", {"a": [1, None]})
+        assert await run.result() == {"a": [1, None]}
+
+
+async def test_an_engine_that_is_closed() -> None:
+    engine = Engine("never-opened.db")
+    with pytest.raises(EngineClosed, match="async with"):
+        await engine.start(takes_a_number, 1)
+    with pytest.raises(InputError, match="capacity"):
+        Engine("x.db", capacitance=3)
+
+
+class Fancy(BaseModel):
+    socket: Any
+
+
+@step
+async def fancy() -> Fancy:
+    return Fancy(socket=socket.AF_INET)
+
+
+@flow
+async def returns_fancy() -> Fancy:
+    return await fancy()
+
+
+async def test_what_json_makes_of_it_is_what_the_flow_sees(world: World) -> None:
+    """Live and replayed: not an enum now and a number after the first crash."""
+    async with world.engine() as engine:
+        run = await engine.start(returns_fancy)
+        live = await run.result()
+        assert type(live.socket) is int
+        assert await (await run.fork()).result() == live
+
+
+# tracebacks
+
+
+@step
+async def explodes(n: int) -> int:
+    return 1 // n
+
+
+async def helper(n: int) -> int:
+    return await explodes(n)
+
+
+@flow
+async def goes_wrong(n: int) -> int:
+    return await helper(n)
+
+
+@flow
+async def goes_wrong_in_a_branch(n: int) -> list[int]:
+    return await segue.gather(fine(), goes_wrong.function(n))
+
+
+@step
+def explodes_in_a_thread(n: int) -> int:
+    return 1 // n
+
+
+@flow
+async def goes_wrong_in_a_thread(n: int) -> int:
+    return await explodes_in_a_thread(n)
+
+
+@pytest.mark.parametrize("made", [goes_wrong, goes_wrong_in_a_branch, goes_wrong_in_a_thread], ids=lambda f: f.short)
+async def test_at_most_five_frames_of_ours_stand_in_a_traceback(world: World, made: Any) -> None:
+    async with world.engine() as engine:
+        with pytest.raises(RunFailed) as caught:
+            await engine.run(made, 0)
+    error: BaseException | None = caught.value
+    frames: list[traceback.FrameSummary] = []
+    while error is not None:
+        frames += traceback.extract_tb(error.__traceback__)
+        error = error.__cause__
+    ours = [f"{f.name} ({Path(f.filename).name})" for f in frames if Path(f.filename).is_relative_to(SRC)]
+    assert len(ours) <= 5, ours
+    names = [f.name for f in frames]
+    assert any(n.startswith("explodes") for n in names), names
+    assert made.short in names
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "1 // n" in shown
+    assert f"run {caught.value.run}" in shown
+
+
+async def test_a_flow_may_be_cancelled_while_it_starts(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(waits)
+        await run.cancel()
+        await in_state(run, "cancelled")

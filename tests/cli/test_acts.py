@@ -1,0 +1,192 @@
+"""What an operator does to a run of another process: signal, cancel, pause, override, fork, feedback, gc."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+
+from tests.cli.terminal import Started, Terminal, until
+
+
+def asking(terminal: Terminal, run: str = "a1") -> Started:
+    """A run that waits for a signal, in a process that lives."""
+    started = terminal.start("run", "shop:asks", "-i", '"why"', "--id", run)
+    until(lambda: terminal.state(run) == "parked")
+    return started
+
+
+def test_the_signal_that_show_names_reaches_the_running_process(terminal: Terminal) -> None:
+    started = asking(terminal)
+    shown = terminal.segue("show", "a1").out
+    assert "It waits for the signal 'answer'." in shown and "No process" not in shown
+    (command,) = terminal.segue("show", "a1", "--json").json["todo"][0]["do"]
+    assert command == "segue signal a1 answer --payload JSON" and command in started.err
+    done = terminal.segue(*shlex.split(command)[1:-1], '"because"')
+    assert done.code == 0 and "signal answer sent to a1" in done.err and "No process" not in done.err
+    assert started.wait()[:2] == (0, "why because\n")
+    assert "signal answer" in terminal.segue("show", "a1").out
+
+
+def test_a_signal_waits_for_a_process_and_its_id_is_sent_once(terminal: Terminal) -> None:
+    asking(terminal).kill()
+    (terminal.folder / "answer.json").write_text('"from a file"')
+    first = terminal.segue("signal", "a1", "answer", "-p", "@answer.json", "--id", "one")
+    assert first.code == 0 and "No process carries the run out" in first.err and "segue resume a1" in first.err
+    assert "signal answer was sent" in terminal.segue("show", "a1").out
+    again = terminal.segue("signal", "a1", "answer", "-p", '"other"', "--id", "one", "--json")
+    assert again.code == 0 and "already" in again.err
+    assert terminal.segue("resume", "a1").out == "why from a file\n"
+    late = terminal.segue("signal", "a1", "answer")
+    assert late.code == 2 and "the run has ended (completed)" in late.err
+
+
+def test_a_cancel_lets_the_running_process_clean_up(terminal: Terminal) -> None:
+    started = asking(terminal)
+    assert terminal.segue("cancel", "a1", "--why", "no longer needed", "--by", "ann").code == 0
+    done = started.wait()
+    assert (done.code, done.out) == (4, "")
+    assert "a1 was cancelled: ann: no longer needed" in done.err and terminal.calls()[-1] == "tidy"
+    assert "ann: no longer needed" in terminal.segue("show", "a1").out
+
+
+def test_a_cancel_without_a_process_is_carried_out_by_resume(terminal: Terminal) -> None:
+    asking(terminal).kill()
+    assert "No process carries the run out" in terminal.segue("cancel", "a1").err
+    assert terminal.segue("resume", "a1").code == 4
+    assert terminal.state("a1") == "cancelled" and terminal.calls()[-1] == "tidy"
+
+
+def test_a_paused_run_starts_nothing_until_it_is_resumed(terminal: Terminal) -> None:
+    started = terminal.start("run", "shop:guarded", "-i", '"door"', "--id", "g1")
+    until(lambda: "gate-door" in terminal.calls())
+    assert terminal.segue("pause", "g1", "--why", "an incident", "--by", "ann").code == 0
+    shown = terminal.segue("show", "g1").out
+    assert "paused" in shown and "It is paused by ann: an incident." in shown and "segue resume g1" in shown
+    assert [r["id"] for r in terminal.segue("runs", "--state", "paused", "--json").json] == ["g1"]
+    (terminal.folder / "door").touch()
+    told = terminal.segue("resume", "g1")
+    assert told.code == 0 and f"Process {started.pid} is told to go on" in told.err
+    assert started.wait().out == "400 door is open\n"
+
+
+def test_a_paused_run_stays_paused_when_everything_is_resumed(terminal: Terminal) -> None:
+    asking(terminal).kill()
+    terminal.segue("pause", "a1")
+    terminal.segue("signal", "a1", "answer", "-p", '"x"')
+    done = terminal.segue("resume")
+    assert done.code == 0 and "It is paused" in done.err and terminal.state("a1") != "completed"
+    assert terminal.segue("resume", "a1").out == "why x\n"
+
+
+def test_an_open_step_is_given_its_result(terminal: Terminal) -> None:
+    started = terminal.start("run", "shop:guarded", "-i", '"door"', "--id", "g1")
+    until(lambda: terminal.has("g1", "attempt.started", "gate%"))
+    done = terminal.segue("override", "g1", "gate", "--result", '"by hand"', "--why", "it was late")
+    assert done.code == 0 and "has its result" in done.err
+    assert started.wait().out == "400 by hand\n"
+    assert "it was late" in terminal.segue("show", "g1", "gate").out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["price", "--result", "1"], "do  fork the run to make it again: segue fork g1 --at 'price["),
+        (["nothing", "--retry"], "has no open step 'nothing'"),
+        (["gate"], "one of --result JSON, --skip and --retry"),
+        (["gate", "--skip", "--retry"], "one of --result JSON, --skip and --retry"),
+        (["gate", "--result", "{"], "--result is no JSON"),
+    ],
+)
+def test_an_override_that_makes_no_sense_is_refused(terminal: Terminal, words: list[str], says: str) -> None:
+    terminal.start("run", "shop:guarded", "-i", '"door"', "--id", "g1")
+    until(lambda: terminal.has("g1", "attempt.started", "gate%"))
+    done = terminal.segue("override", "g1", *words)
+    assert done.code == 2 and says in done.err
+
+
+def test_a_fork_goes_on_from_a_step(terminal: Terminal) -> None:
+    terminal.segue("run", "shop:patient", "-i", '"pen"', "--id", "p1")
+    again = terminal.segue("fork", "p1", "--at", "flaky", "--id", "p2", "--result", "price=7")
+    assert (again.code, again.out) == (0, "7 at last\n"), again.err
+    assert terminal.calls().count("price-pen") == 1 and terminal.calls().count("flaky-pen") == 3
+    shown = terminal.segue("show", "p2")
+    assert "fork of   p1 at flaky" in shown.out and "replaced" in shown.out
+    other = terminal.segue("fork", "p1", "--at", "1", "--input", '{"item": "ink"}', "--json")
+    assert json.loads(other.out) == "300 at last" and terminal.calls()[-2:] == ["price-ink", "flaky-ink"]
+
+
+def test_a_fork_never_repeats_an_effect_without_being_told_to(terminal: Terminal) -> None:
+    terminal.segue("run", "shop:pays", "-i", "7", "--id", "p1")
+    refused = terminal.segue("fork", "p1", "--at", "price", "--id", "p2")
+    assert refused.code == 2 and "must not happen twice: pay[" in refused.err and terminal.state("p2") is None
+    allowed = terminal.segue("fork", "p1", "--at", "price", "--id", "p2", "--repeat")
+    assert (allowed.code, allowed.out) == (0, "paid 7\n") and terminal.calls().count("pay") == 2
+    replaced = terminal.segue("fork", "p1", "--result", 'pay="free"')
+    assert replaced.out == "free\n" and terminal.calls().count("pay") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--at", "nope"], "has no step 'nope'"),
+        (["--at", "999"], "has no event 999"),
+        (["--result", "pay"], "has no '='"),
+        (["--at", "price", "--result", "pay=1"], "does not keep this step"),
+        (["--input", "3"], "names the arguments to change"),
+    ],
+)
+def test_a_fork_that_makes_no_sense_is_refused(terminal: Terminal, words: list[str], says: str) -> None:
+    terminal.segue("run", "shop:pays", "-i", "7", "--id", "p1")
+    done = terminal.segue("fork", "p1", *words)
+    assert done.code == 2 and says in done.err and len(terminal.query("select 1 from runs")) == 1
+
+
+def test_feedback_reaches_a_run_after_its_end(terminal: Terminal) -> None:
+    terminal.segue("run", "shop:total", "-i", '{"items": ["ab"]}', "--id", "t1")
+    assert terminal.segue("feedback", "t1", 0.5, "--key", "price", "--note", "so so", "--by", "ann").code == 0
+    assert terminal.segue("feedback", "t1", 1).code == 0
+    assert "feedback 0.5 by ann: so so" in terminal.segue("show", "t1").out
+    assert terminal.segue("feedback", "t1", 2).code == 2
+    assert terminal.segue("feedback", "t1", 1, "--key", "nope").code == 2
+
+
+def test_gc_deletes_what_ended_long_ago(terminal: Terminal) -> None:
+    for run in ("t1", "t2"):
+        terminal.segue("run", "shop:naps", "-i", "0", "--id", run)
+    would = terminal.segue("gc", "--older-than", "0s", "--dry-run", "--json").json
+    assert (would["runs"], would["dry_run"], terminal.state("t1")) == (["t1"], True, "completed")
+    done = terminal.segue("gc", "--older-than", "0s")
+    assert done.code == 0 and "1 run deleted" in done.err and terminal.state("t1") is None
+    assert terminal.segue("run", "shop:naps", "-i", "0", "--id", "t1").code == 2
+    assert terminal.segue("gc", "--older-than", "soon").code == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["show", "x"], ["watch", "x"], ["events", "x"], ["check", "x"], ["resume", "x"], ["fork", "x"],
+        ["signal", "x", "n"], ["cancel", "x"], ["pause", "x"], ["override", "x", "k", "--skip"], ["feedback", "x", "1"],
+    ],
+)  # fmt: skip
+def test_an_unknown_run_has_a_code_of_its_own(terminal: Terminal, words: list[str]) -> None:
+    terminal.segue("run", "shop:naps", "-i", "0")
+    done = terminal.segue(*words)
+    assert (done.code, done.out) == (6, "") and "no run 'x'" in done.err and "segue runs" in done.err
+    error = json.loads(terminal.segue(*words, "--json").err)["error"]
+    assert (error["code"], error["run"], error["exit"]) == ("unknown-run", "x", 6)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["runs"], ["show", "x"], ["watch", "x"], ["events", "x"], ["check"], ["resume"], ["resume", "x"], ["fork", "x"],
+        ["signal", "x", "n"], ["cancel", "x"], ["pause", "x"], ["override", "x", "k", "--skip"], ["feedback", "x", "1"],
+        ["gc", "--older-than", "1d"],
+    ],
+)  # fmt: skip
+def test_a_missing_database_is_said_and_not_made(terminal: Terminal, words: list[str]) -> None:
+    done = terminal.segue(*words, "--db", "none.db")
+    assert (done.code, done.out) == (5, "") and "none.db: there is no such file" in done.err and "  do  " in done.err
+    assert not list(terminal.folder.glob("none.db*"))
