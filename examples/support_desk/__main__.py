@@ -41,7 +41,7 @@ def main() -> int:
         screen.print("\nStopped. Nothing is lost: run it again and it goes on.")
         return 130
     except (SegueError, OSError) as error:
-        screen.print(f"[red]{error}[/red]")
+        screen.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
 
 

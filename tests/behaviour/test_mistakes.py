@@ -64,6 +64,11 @@ async def typed(n: int) -> int:
     return n
 
 
+@step
+async def texted(text: str) -> int:
+    return len(text)
+
+
 def flows() -> dict[str, tuple[Any, type[BaseException], str]]:
     """By name: a flow, the error that ends it, and what its message must say."""
 
@@ -86,6 +91,10 @@ def flows() -> dict[str, tuple[Any, type[BaseException], str]]:
     @flow
     async def bad_text() -> None:
         await surrogate()
+
+    @flow
+    async def bad_text_argument() -> None:
+        await texted("\ud800")
 
     @flow
     async def wrong_argument() -> None:
@@ -111,7 +120,7 @@ def flows() -> dict[str, tuple[Any, type[BaseException], str]]:
 
     @flow
     async def asyncio_wait_for() -> None:
-        await asyncio.wait_for(fine(), 1)
+        await asyncio.wait_for(asyncio.ensure_future(fine()), 1)
 
     @flow
     async def asyncio_sleep() -> None:
@@ -154,6 +163,7 @@ def flows() -> dict[str, tuple[Any, type[BaseException], str]]:
         "nan": (nan, UnserialisableResult, "float"),
         "inf": (inf, UnserialisableResult, "dict"),
         "bad_text": (bad_text, UnserialisableResult, "str"),
+        "bad_text_argument": (bad_text_argument, InputError, "argument 'text'"),
         "wrong_argument": (wrong_argument, InputError, "argument 'n' is no int"),
         "missing_argument": (missing_argument, InputError, "its signature is typed"),
         "negative_timeout": (negative_timeout, InputError, "no time to wait"),

@@ -96,6 +96,12 @@ async def guarded(name: str) -> str:
 
 
 @flow
+async def opens(name: str) -> int:
+    await gate(name)
+    return await price(name)
+
+
+@flow
 async def asks(question: str) -> str:
     cleanup(tidy)
     await price(question)

@@ -6,12 +6,15 @@ So a command is as real as in a shell (own process, own exit code, can be killed
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import sqlite3
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -77,25 +80,31 @@ class Terminal:
     def __init__(self, folder: Path):
         self.folder, self.db = folder, folder / "segue.db"
         (folder / "shop.py").write_text(SHOP.read_text())
+        self.notes = Path(tempfile.mkdtemp(dir=folder))
         self._count = 0
         self.started: list[Started] = []
 
+    def copy_of(self, folder: Path) -> Terminal:
+        """This terminal, with the files of another one."""
+        shutil.copytree(folder, self.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*-live"))
+        return self
+
     def start(
-        self, *words: object, cwd: Path | None = None, stdin: str = "", env: dict[str, str] | None = None
-    ) -> Started:
-        """Start a command in the background."""
+        self, *words: object, cwd: Path | None = None, stdin: str = "", env: dict[str, str] | None = None,
+        user: int | None = None,
+    ) -> Started:  # fmt: skip
+        """Start a command in the background, as another user if one is given."""
         self._count += 1
-        out, err, given = (self.folder / f".{self._count}.{end}" for end in ("out", "err", "in"))
-        given.write_text(stdin)
-        given_env = {"COLUMNS": "100", "NO_COLOR": "1", **(env or {})}
+        files = [self.notes / f"{self._count}.{name}" for name in ("in", "out", "err")]
+        for file in files:
+            file.write_text(stdin if file.suffix == ".in" else "")
+        settings = {"COLUMNS": "100", "NO_COLOR": "1", **(env or {})}
         process = _context.Process(
             target=_command,
-            args=([str(w) for w in words], str(cwd or self.folder), given_env, [str(p) for p in (given, out, err)]),
+            args=([str(w) for w in words], str(cwd or self.folder), settings, [str(f) for f in files], user),
         )
-        out.touch()
-        err.touch()
         process.start()
-        self.started.append(Started(process, out, err))
+        self.started.append(Started(process, files[1], files[2]))
         return self.started[-1]
 
     def segue(self, *words: object, **how: Any) -> Done:
@@ -143,7 +152,7 @@ def until(condition: Callable[[], Any], within_s: float = 20) -> Any:
     raise AssertionError("it did not come to pass")
 
 
-def _command(words: list[str], cwd: str, env: dict[str, str], files: list[str]) -> None:
+def _command(words: list[str], cwd: str, env: dict[str, str], files: list[str], user: int | None) -> None:
     """In the process of the command."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.setsid()
@@ -156,4 +165,15 @@ def _command(words: list[str], cwd: str, env: dict[str, str], files: list[str]) 
     sys.path[:] = [p for p in sys.path if p not in ("", cwd)]
     from segue.cli import main
 
+    if user is not None:
+        _become(user, main, words)
     main(words)
+
+
+def _become(user: int, main: Callable[[list[str]], object], words: list[str]) -> None:
+    """Another user may not be able to read Python's own files: what the command imports is imported before."""
+    unseen = io.StringIO()
+    with contextlib.redirect_stdout(unseen), contextlib.redirect_stderr(unseen), contextlib.suppress(SystemExit):
+        main([*words, "--db", os.environ["WARM_DB"]])
+    os.setgroups([])
+    os.setuid(user)

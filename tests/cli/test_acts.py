@@ -59,16 +59,19 @@ def test_a_cancel_without_a_process_is_carried_out_by_resume(terminal: Terminal)
 
 
 def test_a_paused_run_starts_nothing_until_it_is_resumed(terminal: Terminal) -> None:
-    started = terminal.start("run", "shop:guarded", "-i", '"door"', "--id", "g1")
+    started = terminal.start("run", "shop:opens", "-i", '"door"', "--id", "o1")
     until(lambda: "gate-door" in terminal.calls())
-    assert terminal.segue("pause", "g1", "--why", "an incident", "--by", "ann").code == 0
-    shown = terminal.segue("show", "g1").out
-    assert "paused" in shown and "It is paused by ann: an incident." in shown and "segue resume g1" in shown
-    assert [r["id"] for r in terminal.segue("runs", "--state", "paused", "--json").json] == ["g1"]
+    assert terminal.segue("pause", "o1", "--why", "an incident", "--by", "ann").code == 0
+    shown = terminal.segue("show", "o1").out
+    assert "paused" in shown and "It is paused by ann: an incident." in shown and "segue resume o1" in shown
+    assert [r["id"] for r in terminal.segue("runs", "--state", "paused", "--json").json] == ["o1"]
     (terminal.folder / "door").touch()
-    told = terminal.segue("resume", "g1")
-    assert told.code == 0 and f"Process {started.pid} is told to go on" in told.err
-    assert started.wait().out == "400 door is open\n"
+    until(lambda: terminal.has("o1", "step.completed", "gate%"))
+    assert terminal.segue("resume", "o1").code == 0
+    assert started.wait().out == "400\n"
+    (paused,) = terminal.query("select seq from events where type = 'run.resumed'")
+    (priced,) = terminal.query("select seq from events where type = 'step.completed' and key like 'price%'")
+    assert paused < priced
 
 
 def test_a_paused_run_stays_paused_when_everything_is_resumed(terminal: Terminal) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-import segue.agent.ask
 from examples.support_desk import lead
 from examples.support_desk.facts import find_customer
 from examples.support_desk.flows import desk, desk_batch
@@ -43,7 +42,7 @@ def engine(tmp_path: Path) -> Engine:
 
 @pytest.fixture(autouse=True)
 def _scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segue.agent.ask, "call_model", scripted.complete)
+    scripted.install(monkeypatch.setattr)
 
 
 async def decided(run: Run[Resolution], approved: bool) -> None:
@@ -61,8 +60,8 @@ def test_there_are_forty_tickets_of_many_kinds() -> None:
 
 
 def test_every_template_passes_the_check_that_drafts_must_pass() -> None:
-    wrong = {id: mistake(case_for(t).template(), case_for(t)) for id, t in TICKETS.items()}
-    assert {id: why for id, why in wrong.items() if why} == {}
+    wrong = {name: mistake(case_for(t).template(), case_for(t)) for name, t in TICKETS.items()}
+    assert {name: why for name, why in wrong.items() if why} == {}
 
 
 @pytest.mark.parametrize(
@@ -165,7 +164,7 @@ async def test_a_model_that_errs_is_asked_again_and_then_a_template_stands_in(
         text = "card" if request.choices else "la la la"
         return Completion(text=text, model=request.model, tokens_in=10, tokens_out=3)
 
-    monkeypatch.setattr(segue.agent.ask, "call_model", babble)
+    scripted.install(monkeypatch.setattr, babble)
     async with engine:
         done = await engine.run(desk, TICKETS["T-28"], str(tmp_path / "ledger"))
     drafts = [request for request in seen if not request.choices]

@@ -16,11 +16,10 @@ from segue.models import MODELS, has_weights
 ROOT = Path(__file__).parents[2]
 SCRIPTED = """
 import sys
-import segue.agent.ask
 from tests.demo import scripted
 from examples.support_desk import __main__ as demo
 
-segue.agent.ask.call_model = scripted.complete
+scripted.install(setattr)
 demo.has_weights = lambda model: True
 sys.exit(demo.main())
 """

@@ -6,7 +6,6 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-
 GAPS = "select run from events group by run having count(*) <> max(seq) - min(seq) + 1"
 FALLS = "select b.run from events a join events b on b.run = a.run and b.seq = a.seq + 1 where b.epoch < a.epoch"
 OUTCOMES = "type in ('step.completed', 'step.failed')"

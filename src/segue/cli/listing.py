@@ -43,7 +43,7 @@ def runs(db: str, state: str | None, flow: str | None, limit: int, as_json: bool
     elif not rows:
         tell(Text(f"No runs in {db}." if len(where) == 1 else f"No such runs in {db}.", "dim"))
     else:
-        emit(out(), _list(standings, counts, now))
+        emit(out(), table(standings, counts, now))
         if len(rows) == limit:
             tell(Text(f"The newest {limit}. More: segue runs --limit N", "dim"))
     return Exit.DONE
@@ -73,7 +73,7 @@ def _rested(row: RunRow) -> Story:
     return story
 
 
-def _list(standings: list[Standing], counts: list[int], now: float) -> Table:
+def table(standings: list[Standing], counts: list[int], now: float) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=out().is_terminal)
     table.add_column("run", no_wrap=True, overflow="ellipsis", min_width=8)
     table.add_column("state", no_wrap=True)

@@ -41,9 +41,10 @@ OF_STATE: dict[str, tuple[str, str]] = {
 
 
 def out() -> Console:
-    """Where results go."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=PIPE_WIDTH)
+    """Where results go: to the stdout of now, whatever is redirected later."""
+    file = sys.stdout
+    width = None if file.isatty() else PIPE_WIDTH
+    return Console(file=file, highlight=False, markup=False, emoji=False, width=width)
 
 
 def err() -> Console:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import InputError, SegueError, UnserialisableResult
+from ..errors import DefinitionError, InputError, SegueError, UnserialisableResult
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -112,9 +112,9 @@ def roundtrip(of: Codec, value: Any) -> tuple[bytes, Any]:
     Raises UnserialisableResult when the value does not fit its type or does not survive the journey.
     """
     kind = type(value)
-    if kind is of.atom or (of.any and kind in _ATOMS):
-        return _ATOMS[kind](value).encode(), value
     try:
+        if kind is of.atom or (of.any and kind in _ATOMS):
+            return _ATOMS[kind](value).encode(), value
         data = of.encode(of.validate(value))
         return data, of.decode(data)
     except (TypeError, ValueError) as error:  # pydantic's errors are ValueErrors
@@ -142,7 +142,22 @@ def encode_arguments(codecs: Mapping[str, Codec], bound: Mapping[str, Any]) -> t
                 f"argument {name!r} is no {describe(of.annotation)}: {_said(of, error)}",
                 remedy=f"pass {describe(of.annotation)}, or change the annotation of {name!r}",
             ) from (None if of.private else error)
-    return ("{" + ",".join(parts) + "}").encode(), values
+    try:
+        return ("{" + ",".join(parts) + "}").encode(), values
+    except UnicodeEncodeError as error:
+        name = next(n for n, part in zip(bound, parts, strict=True) if not _is_text(part))
+        raise InputError(
+            f"argument {name!r} is no text that UTF-8 can carry: it has a lone surrogate",
+            remedy="decode bytes with errors='replace' before you pass them on",
+        ) from error
+
+
+def _is_text(part: str) -> bool:
+    try:
+        part.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def decode_arguments(codecs: Mapping[str, Codec], data: bytes) -> dict[str, Any]:
@@ -184,7 +199,14 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
     try:
         return TypeAdapter(annotation, config=ConfigDict(ser_json_inf_nan="constants"))
     except PydanticUserError:  # models, dataclasses and TypedDicts bring a config of their own
+        pass
+    try:
         return TypeAdapter(annotation)
+    except PydanticUserError as error:
+        raise DefinitionError(
+            f"values of type {describe(annotation)} cannot be stored: {error.message.splitlines()[0]}",
+            remedy="use a pydantic model, a dataclass, a TypedDict or plain JSON types in the annotation",
+        ) from error
 
 
 def _revive(value: Any) -> Any:

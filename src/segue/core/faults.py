@@ -95,11 +95,17 @@ def classify(error: BaseException) -> Fault:
 
 
 def own_frames(error: BaseException) -> TracebackType | None:
-    """The traceback from the user's first frame on: ours, at its top, say nothing to them."""
+    """The user's own frames of a traceback: ours say nothing to them. All of it when there are none."""
+    frames: list[TracebackType] = []
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HOUSE) and trace.tb_next is not None:
+    while trace is not None:
+        if not trace.tb_frame.f_code.co_filename.startswith(_HOUSE):
+            frames.append(trace)
         trace = trace.tb_next
-    return trace
+    own: TracebackType | None = None
+    for frame in reversed(frames):
+        own = TracebackType(own, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return own or error.__traceback__
 
 
 INTERRUPTED = Fault(

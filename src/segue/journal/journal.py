@@ -45,6 +45,7 @@ class Journal(Reader):
         reader: sqlite3.Connection,
         writer: Writer | InlineWriter,
         payloads: Payloads,
+        *,
         owner: Owner | None = None,
         turns: Turns | None = None,
     ):
@@ -73,15 +74,15 @@ class Journal(Reader):
         payloads = Payloads(Path(f"{path}-blobs"))
         reader = connect(path, readonly=True, lock_timeout_s=lock_timeout_s)
         writer = Writer(Batcher(connection, payloads), path, turns, owner.beat, heartbeat_s / 8)
-        return cls(path, connection, reader, writer, payloads, owner, turns)
+        return cls(path, connection, reader, writer, payloads, owner=owner, turns=turns)
 
     @classmethod
     def open_readonly(cls, path: str, *, lock_timeout_s: float = 5.0) -> Reader:
         """Open an existing database to read it: `find`, `get`, `runs`, `events`, `end`, `items`, `query`.
 
-        It makes no file, takes no lock and needs no event loop; engines may write meanwhile. Use it with `with`, or
-        call `shut`. Raises StoreMissing for a missing file, and another StoreError for a file that cannot be read;
-        writing through it raises StoreReadOnly.
+        It makes no database, takes no lock of ours and needs no event loop; engines may write meanwhile (SQLite's own
+        empty log may stay beside the file). Use it with `with`, or call `shut`. Raises StoreMissing for a missing file,
+        and another StoreError for a file that cannot be read; writing through it raises StoreReadOnly.
         """
         connection = connect(path, readonly=True, lock_timeout_s=lock_timeout_s)
         return Reader(path, connection, Payloads(Path(f"{path}-blobs")))
@@ -150,7 +151,7 @@ class Journal(Reader):
     ) -> asyncio.Future[tuple[RunRow, int] | None]:
         """Take a run over from nobody or from the dead: `(row, last seq)`, or None when somebody else has it."""
         gone = list(dead)
-        return self.ask(lambda c: tables.claim(c, no, self.owner, gone, at, revision, stuck=stuck))
+        return self.ask(lambda c: tables.claim(c, no, self.owner, gone, at=at, revision=revision, stuck=stuck))
 
     async def post(self, item: Post) -> bool:
         """Put an item into a run's inbox and ring its owner. False when it was there already."""

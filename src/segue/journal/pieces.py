@@ -1,4 +1,4 @@
-"""Arguments in pieces: a large argument is a payload of its own, so one that is another step's result is stored once."""
+"""Arguments in pieces: a large argument is a payload of its own, so one that is also a step's result is stored once."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
 from ..core.events import ENDS, Event
-from ..errors import InputError, SegueError, StoreReadOnly, UnknownRun
+from ..errors import InputError, SegueError, StoreCorrupt, StoreReadOnly, UnknownRun
 from . import tables
 from .blobs import Payloads
 from .faults import fault, translate
@@ -73,12 +73,16 @@ class Reader:
         yield from self._guard(lambda: list(tables.events(self._reader, self._payloads, row.no, after, until)))
 
     def end(self, row: RunRow) -> Event:
-        """The event that ended a run."""
+        """The event that ended a run. Raises StoreCorrupt when a run that has ended has none."""
         kinds = sorted(ENDS)
-        seq = self.query(
+        found = self.query(
             "select seq from events where run = ? and type in (?, ?, ?) order by seq desc limit 1", (row.no, *kinds)
-        )[0][0]
-        return next(self.events(row, seq - 1, seq))
+        )
+        event = next(self.events(row, found[0][0] - 1, found[0][0]), None) if found else None
+        if event is None:
+            what, remedy = f"the last event of run {row.id} is missing", "restore the database from a copy"
+            raise fault(StoreCorrupt, self.path, what, remedy)
+        return event
 
     def fork_point(self, row: RunRow, at: str | int | None) -> int:
         """The last `seq` that a fork at a step or event keeps. Raises InputError when the run has none such."""

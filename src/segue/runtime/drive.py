@@ -61,6 +61,7 @@ class Drive:
         self._recorded: set[tuple[str, str]] = set()
         self._replaying = False
         self._unwinding: BaseException | None = None
+        self._failed: Exception | None = None
 
     # the far side's face
 
@@ -131,6 +132,8 @@ class Drive:
 
     def result(self) -> Any:
         """What the flow returned. Raises what it raised; CancelledError when it was cancelled."""
+        if self._failed is not None:
+            raise self._failed
         assert self._root is not None
         return self._root.result()
 
@@ -153,7 +156,7 @@ class Drive:
         assert self._root is not None
         for key in list(self.waiting):
             self._forget(key)
-        self._unwinding = error
+        self._unwinding = self._failed = error
         self._root.cancel()
         self.loop.drain()
 
@@ -353,7 +356,7 @@ class Drive:
         return command
 
     def _root_done(self) -> bool:
-        return self._root is not None and self._root.done()
+        return self._failed is not None or (self._root is not None and self._root.done())
 
     def _time(self) -> float:
         return self.now

@@ -55,11 +55,12 @@ def find(name: str, origin: str | None = None) -> Flow[..., Any]:
         raise UnknownFlow(f"{name!r} names no flow", remedy="write MODULE:FLOW or FILE.py:FLOW")
     loaded = _load(module, origin)
     flow = known(name) or _attribute(loaded, qualname)
-    if flow is None and origin is not None and Path(origin).is_file() and getattr(loaded, "__file__", None) != origin:
+    there = sorted({n for n, _ in _known if n.partition(":")[0] == loaded.__name__})
+    if flow is None and not there and origin is not None and Path(origin).is_file():
         flow = _attribute(_from_file(module, origin), qualname)  # a script may have the name of another module
     if flow is None:
-        there = ", ".join(sorted(n for n, _ in _known if n.partition(":")[0] == module)) or "none"
-        raise UnknownFlow(f"module {module} has no flow {qualname!r}; its flows: {there}", remedy="check the name")
+        flows = ", ".join(there) or "none"
+        raise UnknownFlow(f"module {module} has no flow {qualname!r}; its flows: {flows}", remedy="check the name")
     return flow
 
 

@@ -49,7 +49,7 @@ def start_child(execution: Execution, command: StartChild) -> None:
     )  # fmt: skip
     execution.write(
         EventType.CHILD_DETACHED if command.detached else EventType.CHILD_STARTED, key=key, seen=command.seen,
-        body=dumps({"run": run, "flow": flow.name}), children=[new],
+        body=dumps({"run": run, "flow": flow.name}), args=command.args, children=[new],
         done=partial(host.child_started, run, command.args),
     )  # fmt: skip
 

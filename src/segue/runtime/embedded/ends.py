@@ -40,15 +40,16 @@ class End(NamedTuple):
 
 def input_of(execution: Execution, args: bytes) -> dict[str, Any]:
     """The stored input as today's types. Raises Undecodable."""
-    flow = execution.flow
-    if callable(flow.migrate) and execution.row.version != flow.version:
-        args = dumps(flow.migrate(loads(args)))
+    flow, what = execution.flow, "the stored input does not fit today's signature"
     try:
+        if callable(flow.migrate) and execution.row.version != flow.version:
+            what = f"migrate= of version {flow.version} cannot read the stored input"
+            args = dumps(flow.migrate(loads(args)))
         with using(execution.vault):
             return decode_arguments(flow.signature.codecs, args)
-    except ValueError as error:
+    except Exception as error:  # noqa: BLE001  a user's migrate may raise anything
         raise Undecodable(
-            f"the stored input does not fit today's signature: {error}",
+            f"{what}: {type(error).__name__}: {error}",
             run=execution.row.id,
             remedy="restore the types, or give @flow(version=..., migrate=function) that turns the old input into the new",
         ) from error

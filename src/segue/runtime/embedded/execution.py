@@ -318,7 +318,7 @@ class Execution:
         event = write.event
         if event.type in DELIVERED:
             if self.children:
-                self.children.pop(event.key or "", None)
+                self.children.pop(self.drive.names.get(event.key or "", event.key or ""), None)
             try:
                 self.drive.deliver(event)
             except SegueError as failed:

@@ -1,0 +1,150 @@
+"""`segue check`, and `segue.runtime.check` from Python: today's code against the runs that are open."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from segue.journal import Journal
+from segue.runtime.check import Finding, check
+from tests.cli.terminal import Done, Terminal, until
+
+HEAD = "from segue import flow, step, wait_for\n\n"
+BEFORE = """
+@step
+async def first(x: int) -> int:
+    return x
+
+@step
+async def second(x: int) -> int:
+    return x + 1
+
+@step(effect="once")
+async def pay(x: int) -> str:
+    return "paid"
+
+@flow
+async def deal(x: int) -> str:
+    a = await first(x)
+    b = await second(a)
+    await pay(b)
+    return await wait_for("go")
+"""
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `deals:deal` that waits."""
+    terminal = Terminal(tmp_path_factory.mktemp("deals"))
+    (terminal.folder / "deals.py").write_text(HEAD + BEFORE)
+    started = terminal.start("run", "deals:deal", "-i", "1", "--id", "d1")
+    until(lambda: terminal.state("d1") == "parked")
+    started.kill()
+    return terminal.folder
+
+
+@pytest.fixture
+def dealt(terminal: Terminal, template: Path) -> Terminal:
+    """A copy of it."""
+    return terminal.copy_of(template)
+
+
+def now(terminal: Terminal, *changes: tuple[str, str], head: str = HEAD) -> Done:
+    """Check against changed code. Nothing is written, whatever it says."""
+    code = head + BEFORE
+    for old, new in changes:
+        assert old in code
+        code = code.replace(old, new)
+    (terminal.folder / "deals.py").write_text(code)
+    before = terminal.query("select *, (select count(*) from events) from runs")
+    done = terminal.segue("check", "--json")
+    assert terminal.query("select *, (select count(*) from events) from runs") == before
+    return done
+
+
+def test_the_same_code_is_ok(dealt: Terminal) -> None:
+    done = now(dealt)
+    (verdict,) = done.json
+    assert (done.code, verdict["finding"], verdict["next"]) == (0, "ok", ["wait[go]#1"])
+    said = dealt.segue("check")
+    assert "✓ ok  d1  deals:deal" in said.out and "1 run: the code can go on with all" in said.err
+    assert dealt.segue("check", "d1").code == 0 and dealt.segue("check", "--flow", "other").err == "No open runs.\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "finding", "code", "says"),
+    [
+        ("await second(a)", "await first(a + 1)", "orphaned", 0, "second["),
+        ("    await pay(b)\n", "", "orphaned", 0, "pay["),
+        ("await pay(b)", "await pay(b + 1)", "mismatch", 3, "pay["),
+        ("async def second(x: int) -> int:", "async def second(x: int) -> list[int]:", "undecodable", 3, "second["),
+        ("async def deal(x: int)", "async def deal(x: list[int])", "undecodable", 3, "the stored input"),
+        ("b = await second(a)", "b = await second(a).nope", "fails", 3, "AttributeError"),
+        ("b = await second(a)", "b = await second('x')", "fails", 3, "argument 'x'"),
+        ("return await wait_for(", "await __import__('asyncio').Event().wait() or (", "fails", 3, "nobody in the flow"),
+        ("async def deal(", "async def dealt(", "unknown flow", 6, "no flow 'deal'"),
+        ("@flow\n", "@flow(version=2)\n", "unknown flow", 6, "is of version 1"),
+        ("@flow\n", "@flow(version=2, migrate=True)\n", "ok", 0, "wait[go]"),
+        ("@flow", "1 / 0\n@flow", "unknown flow", 6, "ZeroDivisionError"),
+        ("@flow", "raise SystemExit(0)\n@flow", "unknown flow", 6, "SystemExit"),
+        ("@flow", "print('a module prints')\n@flow", "ok", 0, "wait[go]"),
+    ],
+)  # fmt: skip
+def test_changed_code_is_judged(  # noqa: PLR0917  the columns above
+    dealt: Terminal, old: str, new: str, finding: str, code: int, says: str
+) -> None:
+    done = now(dealt, (old, new))
+    (verdict,) = done.json
+    assert (verdict["finding"], done.code) == (finding, code), verdict
+    assert says in json.dumps(verdict, ensure_ascii=False)
+    said = dealt.segue("check")
+    assert said.code == code and finding in said.out and "Traceback" not in said.err
+    assert (finding in ("ok", "orphaned")) == ("would not go on" not in said.err)
+
+
+def test_what_check_says_is_what_resume_does(dealt: Terminal) -> None:
+    now(dealt, ("await pay(b)", "await pay(b + 1)"))
+    assert dealt.segue("resume", "d1").code == 0 or dealt.state("d1") == "parked"  # nothing wakes it
+    dealt.segue("signal", "d1", "go", "-p", '"ok"')
+    stuck = dealt.segue("resume", "d1")
+    assert stuck.code == 3 and "set aside (mismatch)" in stuck.err and "segue fork d1 --at" in stuck.err
+    now(dealt)
+    assert dealt.segue("resume", "d1").out == "ok\n"
+
+
+def test_check_is_a_function_too(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"deals_{id(terminal)}"
+    (terminal.folder / f"{name}.py").write_text(HEAD + BEFORE)
+    started = terminal.start("run", f"{name}:deal", "-i", "1", "--id", "d1")
+    until(lambda: terminal.state("d1") == "parked")
+    started.kill()
+    monkeypatch.syspath_prepend(terminal.folder)
+    with Journal.open_readonly(str(terminal.db)) as journal:
+        verdicts = list(check(journal))
+        assert [(v.run, v.finding, v.next) for v in verdicts] == [("d1", Finding.OK, ("wait[go]#1",))]
+        assert list(check(journal, flow="deal")) == verdicts and list(check(journal, flow="other")) == []
+
+
+def test_a_fork_and_a_secret_are_replayed_as_the_engine_does(terminal: Terminal) -> None:
+    pytest.importorskip("cryptography")
+    code = (
+        "from segue import flow, step, wait_for\nfrom segue.core.secret import Secret\n"
+        "@step\nasync def use(token: Secret[str]) -> int:\n    return len(token.reveal())\n"
+        "@flow\nasync def login(token: Secret[str]) -> int:\n"
+        "    n = await use(token)\n    await wait_for('go')\n    return n\n"
+    )
+    (terminal.folder / "vaults.py").write_text(code)
+    started = terminal.start("run", "vaults:login", "-i", '"hunter22"', "--id", "l1")
+    until(lambda: terminal.state("l1") == "parked")
+    started.kill()
+    assert terminal.segue("check").code == 0
+    assert "hunter22" not in terminal.segue("show", "l1").out and "•••" in terminal.segue("show", "l1", "--json").out
+    forked = terminal.segue("fork", "l1", "--result", "use=5", "--detach", "--id", "l2")
+    assert forked.code == 0 and [v["finding"] for v in terminal.segue("check", "--json").json] == ["ok", "ok"]
+
+
+def test_the_database_is_not_needed_to_be_writable(dealt: Terminal, tmp_path: Path) -> None:
+    assert not list(tmp_path.glob("*-keys"))
+    assert dealt.segue("check").code == 0 and not list(tmp_path.glob("*-keys"))

@@ -1,0 +1,125 @@
+"""What a terminal of 40, 80 and 120 columns shows: nothing wider, nothing that steers it, the same each time."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from segue.cli.advice import Standing, advise
+from segue.cli.checking import drawn as drawn_verdict
+from segue.cli.listing import table
+from segue.cli.paint import Copyable, Drawn, advised, emit, failure
+from segue.cli.progress import Progress
+from segue.cli.story import Story
+from segue.cli.tree import one_call, shown
+from segue.cli.words import command_of
+from segue.core.codec import dumps
+from segue.core.events import Event, EventType
+from segue.errors import RunStuck
+from segue.journal import RunRow
+from segue.runtime.check import Finding, Verdict
+
+NOW = 1_700_000_000.0
+SAY = command_of("segue.db")
+LONG = "a very long text \x1b[31m with colours \x07 " * 20
+FAULT = {
+    "kind": "bug", "error": "mine:OfficeClosed", "message": LONG,
+    "trace": f'Traceback (most recent call last):\n  File "/app/m.py", line 3, in f\n    g()\nmine.OfficeClosed: {LONG}',
+}  # fmt: skip
+
+
+def row(state: str = "parked", **given: object) -> RunRow:
+    made = RunRow(
+        1, "order-7 " + "x" * 30, "default", "shop.orders:review", None, 2, "", "", state, {}, None, 1, None, False, None,
+        None, None, 0, {}, NOW - 90, NOW - 3,
+    )  # fmt: skip
+    return made._replace(**given)
+
+
+def event(seq: int, type_: str, key: str | None = None, *, value: object = None, **body: object) -> Event:
+    data = None if value is None else dumps({"v": value})
+    return Event(1, seq, 1, NOW - 80 + seq, type_, 1, key, 1, 1, NOW - 80 + seq / 2, dumps(body), dumps({"q": LONG}), data)
+
+
+def story() -> Story:
+    events = [event(1, EventType.RUN_ACCEPTED, flow="f")]
+    for i in range(70):
+        events.append(event(2 + i, EventType.STEP_COMPLETED, f"gather#1/{i}/fetch[0123456789ab]#1", value=LONG))
+    events += [
+        event(80, EventType.STEP_FAILED, "pay[order-7 über €]#1", fault=FAULT),
+        event(81, EventType.ATTEMPT_FAILED, "ask[0123456789ab]#2", fault=FAULT, retry_at=NOW + 30),
+        event(82, EventType.TIMER_SET, "timeout#1", due_at=NOW + 4000, why="timeout"),
+        event(83, EventType.CHILD_STARTED, "child[0123456789ab]#1", run="order-7/child[0123456789ab]#1"),
+        event(84, EventType.ATTEMPT_STARTED, "slow#1"),
+        event(85, EventType.SIGNAL_RECEIVED, "approved", value=True, by="ann"),
+        event(86, EventType.RUN_PARKED, waits_on=[{"signal": "go", "key": "wait[go]#1"}, {"sleep": NOW + 9, "key": "s"}]),
+    ]
+    return Story.of(events, row())
+
+
+def ended() -> Story:
+    made = story()
+    made.add(event(90, EventType.RUN_FAILED, fault=FAULT))
+    return made
+
+
+STUCK = {"reason": "unknown effect", "message": LONG, "key": "pay[order-7 über €]#1", "remedy": "find out"}
+SCREENS: dict[str, list[Drawn]] = {
+    "show": shown(Standing(row=row(), story=story()), NOW, SAY),
+    "show-full": shown(Standing(row=row(), story=story()), NOW, SAY, full=True),
+    "show-failed": shown(Standing(row=row("failed"), story=ended()), NOW, SAY),
+    "show-stuck": shown(Standing(row=row("stuck", detail=STUCK), story=story()), NOW, SAY),
+    "show-paused": shown(Standing(row=row("running", paused=True), story=story()), NOW, SAY),
+    "call": one_call(story().calls["pay[order-7 über €]#1"], NOW),
+    "runs": [table([Standing(row=row(s), story=story()) for s in ("parked", "stuck", "completed")], [1, 2, 12345], NOW)],
+    "error": failure(RunStuck(LONG, run="r1", key="a#1", remedy=LONG)),
+    "advice": advised(advise(Standing(row=row("running"), story=story()), NOW, SAY)),
+    "verdict": drawn_verdict(
+        Verdict(run="r1", flow="m:f", state="parked", finding=Finding.MISMATCH, message=LONG, remedy=LONG, orphans=("a#1",))
+    ),
+}
+
+
+def screen(name: str, width: int) -> list[str]:
+    console = Console(
+        file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False, markup=False, emoji=False
+    )
+    emit(console, *SCREENS[name])
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+@pytest.mark.parametrize("name", SCREENS)
+def test_a_screen_fits_its_terminal(name: str, width: int) -> None:
+    commands = {f"  {c.command}" for c in SCREENS[name] if isinstance(c, Copyable)}
+    for line in screen(name, width):
+        assert cell_len(line) <= width or line.rstrip() in commands, line
+        assert line.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_the_screen_of_80_columns_is_as_it_was(name: str) -> None:
+    """Kept files show what people see: look at the difference before you write them anew (SCREENS_WRITE=1)."""
+    kept = Path(__file__).with_name("screens") / f"{name}.txt"
+    now = "".join(f"{line.rstrip()}\n" for line in screen(name, 80))
+    if not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(now)
+    assert now == kept.read_text()
+
+
+def test_progress_lines_fit_and_end_with_the_run() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    with Progress(row(), SAY, console=console) as progress:
+        progress.open()
+        progress.tell([event(1, EventType.RUN_ACCEPTED), event(2, EventType.STEP_COMPLETED, "a#1", value=LONG)])
+        progress.tell([event(3, EventType.STEP_FAILED, "b#1", fault=FAULT)])
+        progress.under_way([{"signal": "go", "key": "w"}, {"step": "c#1", "key": "c#1"}])
+    assert isinstance(console.file, io.StringIO)
+    lines = [line for line in console.file.getvalue().splitlines() if "a  " in line or "b  " in line]
+    assert len(lines) == 2 and all(cell_len(line) <= 80 for line in lines)
