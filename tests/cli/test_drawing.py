@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -42,7 +45,9 @@ def row(state: str = "parked", **given: object) -> RunRow:
 
 def event(seq: int, type_: str, key: str | None = None, *, value: object = None, **body: object) -> Event:
     data = None if value is None else dumps({"v": value})
-    return Event(1, seq, 1, NOW - 80 + seq, type_, 1, key, 1, 1, NOW - 80 + seq / 2, dumps(body), dumps({"q": LONG}), data)
+    return Event(
+        1, seq, 1, NOW - 80 + seq, type_, 1, key, 1, 1, NOW - 80 + seq / 2, dumps(body), dumps({"q": LONG}), data
+    )
 
 
 def story() -> Story:
@@ -56,7 +61,9 @@ def story() -> Story:
         event(83, EventType.CHILD_STARTED, "child[0123456789ab]#1", run="order-7/child[0123456789ab]#1"),
         event(84, EventType.ATTEMPT_STARTED, "slow#1"),
         event(85, EventType.SIGNAL_RECEIVED, "approved", value=True, by="ann"),
-        event(86, EventType.RUN_PARKED, waits_on=[{"signal": "go", "key": "wait[go]#1"}, {"sleep": NOW + 9, "key": "s"}]),
+        event(
+            86, EventType.RUN_PARKED, waits_on=[{"signal": "go", "key": "wait[go]#1"}, {"sleep": NOW + 9, "key": "s"}]
+        ),
     ]
     return Story.of(events, row())
 
@@ -67,36 +74,55 @@ def ended() -> Story:
     return made
 
 
+STATES = ("parked", "stuck", "completed")
 STUCK = {"reason": "unknown effect", "message": LONG, "key": "pay[order-7 über €]#1", "remedy": "find out"}
-SCREENS: dict[str, list[Drawn]] = {
-    "show": shown(Standing(row=row(), story=story()), NOW, SAY),
-    "show-full": shown(Standing(row=row(), story=story()), NOW, SAY, full=True),
-    "show-failed": shown(Standing(row=row("failed"), story=ended()), NOW, SAY),
-    "show-stuck": shown(Standing(row=row("stuck", detail=STUCK), story=story()), NOW, SAY),
-    "show-paused": shown(Standing(row=row("running", paused=True), story=story()), NOW, SAY),
-    "call": one_call(story().calls["pay[order-7 über €]#1"], NOW),
-    "runs": [table([Standing(row=row(s), story=story()) for s in ("parked", "stuck", "completed")], [1, 2, 12345], NOW)],
-    "error": failure(RunStuck(LONG, run="r1", key="a#1", remedy=LONG)),
-    "advice": advised(advise(Standing(row=row("running"), story=story()), NOW, SAY)),
-    "verdict": drawn_verdict(
-        Verdict(run="r1", flow="m:f", state="parked", finding=Finding.MISMATCH, message=LONG, remedy=LONG, orphans=("a#1",))
+SCREENS: dict[str, Callable[[], list[Drawn]]] = {
+    "show": lambda: shown(Standing(row=row(), story=story()), NOW, SAY),
+    "show-full": lambda: shown(Standing(row=row(), story=story()), NOW, SAY, full=True),
+    "show-failed": lambda: shown(Standing(row=row("failed"), story=ended()), NOW, SAY),
+    "show-stuck": lambda: shown(Standing(row=row("stuck", detail=STUCK), story=story()), NOW, SAY),
+    "show-paused": lambda: shown(Standing(row=row("running", paused=True), story=story()), NOW, SAY),
+    "call": lambda: one_call(story().calls["pay[order-7 über €]#1"], NOW),
+    "runs": lambda: [table([Standing(row=row(s), story=story()) for s in STATES], [1, 2, 12345], NOW)],
+    "error": lambda: failure(RunStuck(LONG, run="r1", key="a#1", remedy=LONG)),
+    "advice": lambda: advised(advise(Standing(row=row("running"), story=story()), NOW, SAY)),
+    "verdict": lambda: drawn_verdict(
+        Verdict(
+            run="r1", flow="m:f", state="parked", finding=Finding.MISMATCH, message=LONG, remedy=LONG, orphans=("a#1",)
+        )
     ),
 }
 
 
 def screen(name: str, width: int) -> list[str]:
     console = Console(
-        file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False, markup=False, emoji=False
+        file=io.StringIO(),
+        width=width,
+        force_terminal=True,
+        color_system=None,
+        highlight=False,
+        markup=False,
+        emoji=False,
     )
-    emit(console, *SCREENS[name])
+    emit(console, *SCREENS[name]())
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
+
+
+@pytest.fixture(autouse=True)
+def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Local time is UTC."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 @pytest.mark.parametrize("name", SCREENS)
 def test_a_screen_fits_its_terminal(name: str, width: int) -> None:
-    commands = {f"  {c.command}" for c in SCREENS[name] if isinstance(c, Copyable)}
+    commands = {f"  {c.command}" for c in SCREENS[name]() if isinstance(c, Copyable)}
     for line in screen(name, width):
         assert cell_len(line) <= width or line.rstrip() in commands, line
         assert line.replace("\n", "").isprintable()
@@ -104,11 +130,10 @@ def test_a_screen_fits_its_terminal(name: str, width: int) -> None:
 
 @pytest.mark.parametrize("name", SCREENS)
 def test_the_screen_of_80_columns_is_as_it_was(name: str) -> None:
-    """Kept files show what people see: look at the difference before you write them anew (SCREENS_WRITE=1)."""
+    """Kept files show what people see: look at the difference before you write them anew with SCREENS=write."""
     kept = Path(__file__).with_name("screens") / f"{name}.txt"
     now = "".join(f"{line.rstrip()}\n" for line in screen(name, 80))
-    if not kept.exists():
-        kept.parent.mkdir(exist_ok=True)
+    if os.environ.get("SCREENS") == "write":
         kept.write_text(now)
     assert now == kept.read_text()
 

@@ -105,7 +105,9 @@ def test_a_key_is_cut_at_its_scopes(key: str, cut: list[str]) -> None:
     assert parts(key) == cut
 
 
-def event(seq: int, type_: str, key: str | None = None, *, epoch: int = 1, value: bytes | None = None, **body: object) -> Event:
+def event(
+    seq: int, type_: str, key: str | None = None, *, epoch: int = 1, value: bytes | None = None, **body: object
+) -> Event:
     return Event(1, seq, epoch, NOW + seq, type_, key=key, attempt=1, body=dumps(body), value=value)
 
 

@@ -368,7 +368,7 @@ async def _fork(engine: Engine, run: segue.Run[Any], key: str, id_: str) -> segu
 @scene
 async def parked(engine: Engine) -> Any:
     """Everything at once, parking all the time."""
-    runs = [await engine.start(f, id=f.short) for f in (loop_with_sleeps, children, timeouts)]
+    runs = [await engine.start(f, id=f.short) for f in (loop_with_sleeps, forks, timeouts)]
     return await asyncio.gather(*(r.result() for r in runs))
 
 

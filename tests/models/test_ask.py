@@ -62,7 +62,7 @@ async def test_words_are_answered_by_choice(script: Script) -> None:
     got = script("blue")
     assert await ask("Which?", returns=Colour) is Colour.BLUE
     assert got[0].choices == ["red", "blue"]
-    assert await ask("Which?", returns=Literal["blue", "green"]) == "blue"  # pyright: ignore
+    assert await ask("Which?", returns=Literal["blue", "green"]) == "blue"
     assert got[1].choices == ["blue", "green"]
 
 
@@ -141,7 +141,8 @@ async def test_what_was_answered_before_a_stop_is_not_asked_again(script: Script
         with pytest.raises(RunFailed, match="gone"):
             await run.result()
         again = script('{"name": "Rex", "legs": 4}')
-        fork = await run.fork(id="pet-2")
+        failed = [event.key async for event in run.events() if event.type == "step.failed"]
+        fork = await run.fork(failed[0], id="pet-2")
         assert (await fork.result()).legs == 4
     assert (len(got), len(again)) == (3, 1)
 

@@ -41,15 +41,16 @@ def _summed_up(verdicts: list[Verdict]) -> None:
 
 
 def drawn(verdict: Verdict) -> list[Drawn]:
+    """A verdict in a few lines."""
     head = stated(verdict.finding)
     head.append(f"  {printable(verdict.run)}", "default").append(f"  {printable(verdict.flow)}", "dim")
-    drawn: list[Drawn] = [head]
+    lines: list[Drawn] = [head]
     if verdict.message:
-        drawn.append(Text(f"    {printable(verdict.message)}"))
+        lines.append(Text(f"    {printable(verdict.message)}"))
     if verdict.remedy:
-        drawn.append(Text("    do  ", "dim").append(verdict.remedy, "default"))
-    drawn += [Text(f"    no longer asked for: {printable(short_key(k))}", "dim") for k in verdict.orphans]
-    return drawn
+        lines.append(Text("    do  ", "dim").append(verdict.remedy, "default"))
+    lines += [Text(f"    no longer asked for: {printable(short_key(k))}", "dim") for k in verdict.orphans]
+    return lines
 
 
 def _verdict_json(verdict: Verdict) -> dict[str, Any]:

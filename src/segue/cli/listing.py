@@ -74,21 +74,22 @@ def _rested(row: RunRow) -> Story:
 
 
 def table(standings: list[Standing], counts: list[int], now: float) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=out().is_terminal)
-    table.add_column("run", no_wrap=True, overflow="ellipsis", min_width=8)
-    table.add_column("state", no_wrap=True)
-    table.add_column("flow", no_wrap=True, overflow="ellipsis", max_width=24)
-    table.add_column("age", no_wrap=True, justify="right")
-    table.add_column("steps", no_wrap=True, justify="right")
-    table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
+    """One row a run."""
+    made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    made.add_column("run", no_wrap=True, overflow="ellipsis", min_width=8)
+    made.add_column("state", no_wrap=True)
+    made.add_column("flow", no_wrap=True, overflow="ellipsis", max_width=24)
+    made.add_column("age", no_wrap=True, justify="right")
+    made.add_column("steps", no_wrap=True, justify="right")
+    made.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
     for standing, count in zip(standings, counts, strict=True):
         row = standing.row
         many = f"{_COUNTED:,}+" if count > _COUNTED else f"{count:,}"
         short = printable(row.flow.rpartition(":")[2])
         said = Text(_said(standing, now), "dim")
         state = stated(standing.state)
-        table.add_row(Text(printable(row.id)), state, short, age(now - row.created_at), many, said)
-    return table
+        made.add_row(Text(printable(row.id)), state, short, age(now - row.created_at), many, said)
+    return made
 
 
 def _said(standing: Standing, now: float) -> str:

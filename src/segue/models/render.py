@@ -43,8 +43,8 @@ def _sampling(request: Request) -> dict[str, Any]:
 def _constraint(request: Request, lead: str) -> dict[str, Any]:
     """A grammar. `lead` is what a text has between the colon and the output.
 
-    Choices are written in llama.cpp's own GBNF. A schema goes to llguidance, which builds its index of a vocabulary anew
-    whenever another model was used in between: up to two seconds for one of 262,000 tokens.
+    Choices are written in llama.cpp's own GBNF. A schema goes to llguidance, which builds its index of a vocabulary
+    anew whenever another model was used in between: it was seen to take two seconds for one of 262,000 tokens.
     """
     if request.choices:
         first = f"{_quoted(lead)} " if lead else ""
