@@ -90,11 +90,13 @@ def _id(ticket: Ticket) -> str:
 
 
 async def _find(engine: Engine, line: Line) -> None:
-    """Take up the run of an earlier start, if there is one."""
+    """Take up the run of an earlier start, if there is one; also one that was set aside after many kills."""
     try:
         line.run = await engine.get(_id(line.ticket))
     except SegueError:
         return
+    if (await line.run.status()).state == "stuck":
+        await line.run.resume(by="the demo")
     await line.catch_up()
 
 

@@ -18,14 +18,17 @@ def of_tickets(screen: Console, lines: list[Line]) -> None:
 
     `errors` are answers of models that a check turned down, and lookups that failed and were made again.
     """
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("ticket", "about", "votes", "reply by", "paid back"):
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    for name in ("ticket", "about", "votes", "reply by", "paid, EUR"):
         table.add_column(name, no_wrap=True)
     for name in ("calls", "errors", "tokens", "time"):
         table.add_column(name, justify="right", no_wrap=True)
     for line in lines:
         table.add_row(*_cells(line))
     screen.print(table)
+    for line in lines:
+        if line.over and line.resolution is None:
+            screen.print(f"{line.ticket.id} {line.stage}: {line.note}", style="red", markup=False)
     done = [line.resolution for line in lines if line.resolution is not None]
     screen.print()
     for resolution in _samples(done):
@@ -37,7 +40,7 @@ def of_tickets(screen: Console, lines: list[Line]) -> None:
 def _cells(line: Line) -> tuple[str | Text, ...]:
     done, seconds = line.resolution, f"{line.ended - line.began:.0f} s"
     if done is None:
-        return (line.ticket.id, "", "", Text(line.stage, "red"), "", "", str(line.retries), "", seconds)
+        return (line.ticket.id, "", "", Text(line.stage, "red"), "", "", str(line.retries or ""), "", seconds)
     about, tokens = _judged(done.topic, done.label), f"{done.usage.tokens_in + done.usage.tokens_out:,}"
     errors = str(done.usage.turned_down + line.retries or "")
     return (
@@ -48,7 +51,7 @@ def _cells(line: Line) -> tuple[str | Text, ...]:
 
 def _judged(topic: str, label: str) -> Text:
     right = not label or topic == label
-    return Text(topic, "cyan") if right else Text(topic, "red").append(f", not {label}", "dim")
+    return Text(topic, "cyan") if right else Text(topic, "red").append(f"≠{label}", "dim")
 
 
 def _samples(done: list[Resolution]) -> list[Resolution]:

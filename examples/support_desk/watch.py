@@ -72,8 +72,11 @@ class Line:
             case "approval.decided":
                 self.stage, self.note = "drafting", f"{body['verdict']} by {body['by']}"
                 self.questions.clear()
+            case "run.resumed":
+                self.stage, self.ended, self.note = "going on", 0.0, ""
             case kind if kind in _ENDS:
                 self.stage, self.ended = kind.removeprefix("run."), event.at
+                self.note = str(body.get("fault", body).get("message", ""))
                 self.resolution = Resolution.model_validate_json(event.value) if event.value else None
             case _:
                 return
@@ -84,15 +87,14 @@ def author(done: Resolution) -> Text:
     if done.reply.by == "template":
         return Text("template", "yellow")
     tries = len(done.reply.mistakes) + 1
-    return Text(done.reply.by, "green").append(f" (try {tries})" if tries > 1 else "", "dim")
+    return Text(done.reply.by, "green").append(f" ×{tries}" if tries > 1 else "", "dim")
 
 
 def money(done: Resolution) -> Text:
-    """What was paid back, and who agreed."""
-    said = done.decision.split()[0] if done.decision.startswith(("approved", "denied")) else ""
+    """What was paid back, in euros; a tick where it was approved."""
     if done.paid_cents:
-        return Text(euros(done.paid_cents), "bold").append(f" {said}" if said else "", "not bold dim")
-    return Text(said, "dim")
+        return Text(f"{done.paid_cents / 100:.2f}", "bold").append(" ✓" * done.decision.startswith("approved"), "green")
+    return Text("denied" * done.decision.startswith("denied"), "red")
 
 
 def result_of(line: Line) -> Text:

@@ -280,7 +280,7 @@ async def finally_at_park() -> str:
         ran.append("finally")
         try:
             await note("durable in finally")
-        except BaseException as error:  # noqa: BLE001  what the parking run sees
+        except BaseException as error:
             ran.append(type(error).__name__)
             raise
     return "gone"
@@ -376,5 +376,3 @@ async def test_a_flow_that_raises(world: World) -> None:
         with pytest.raises(RunFailed) as caught:
             await (await engine.get("r")).result()
         assert repr(caught.value.__cause__) == "ValueError('wrong')"
-
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shlex
 
@@ -167,7 +166,7 @@ def test_a_pair_is_cut_at_the_outer_equals_sign(pair: str) -> None:
     assert inputs.read_pairs([pair], "--result") == {pair[:-2]: 3}
 
 
-@pytest.mark.parametrize(("state", "gone"), itertools.product(["run", "step"], ["", "none"]))
-def test_a_pair_without_a_key_or_a_value_is_refused(state: str, gone: str) -> None:
+@pytest.mark.parametrize("pair", ["", "none", "=", "=3", "[a=3]"])
+def test_a_pair_without_a_key_or_an_equals_sign_is_refused(pair: str) -> None:
     with pytest.raises(InputError):
-        inputs.read_pairs([f"{gone}"] if state == "run" else [f"={gone}"], "--result")
+        inputs.read_pairs([pair], "--result")

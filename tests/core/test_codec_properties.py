@@ -1,173 +1,111 @@
-"""Values to JSON and back; fingerprints that do not depend on the order of keys or on the process."""
+"""What the codec promises of all values."""
 
 from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
 
-from segue.core.codec import (
-    canonical,
-    codec,
-    decode_arguments,
-    dumps,
-    encode_arguments,
-    fingerprint,
-    loads,
-    roundtrip,
-)
+from segue.core.codec import codec, decode_arguments, encode_arguments, fingerprint, roundtrip
 from segue.errors import InputError, UnserialisableResult
 
-text = st.text(st.characters(exclude_categories=["Cs"]))
-any_text = st.text()
-atoms = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text
-plain = st.recursive(atoms, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4))
-objects = st.dictionaries(text, plain, max_size=5)
-
-
-class Leaf(BaseModel):
-    name: str
-    sizes: set[int] = set()
-    when: datetime | None = None
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
 
 
 @dataclass
-class Node:
-    leaf: Leaf
-    price: Decimal
-    children: list[Node]
+class Point:
+    """A shape with a set, whose order JSON does not know."""
+
+    name: str
+    tags: frozenset[str]
+    at: datetime
+    weights: tuple[float, ...] = ()
 
 
-leaves = st.builds(Leaf, name=text, sizes=st.sets(st.integers()), when=st.none() | st.datetimes())
-decimals = st.decimals(allow_nan=False, allow_infinity=False, places=3)
-nodes = st.recursive(
-    st.builds(Node, leaf=leaves, price=decimals, children=st.just([])),
-    lambda inner: st.builds(Node, leaf=leaves, price=decimals, children=st.lists(inner, max_size=3)),
+points = st.builds(
+    Point,
+    name=st.text(),
+    tags=st.frozensets(st.text(max_size=5), max_size=5),
+    at=st.datetimes(timezones=st.just(UTC)),
+    weights=st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=3).map(tuple),
 )
-TYPED: list[tuple[Any, st.SearchStrategy[Any]]] = [
-    (Any, plain),
-    (str, text),
-    (int, st.integers()),
-    (bool, st.booleans()),
-    (float, st.floats(allow_nan=False, allow_infinity=False)),
-    (bytes, st.binary()),
-    (set[int], st.sets(st.integers())),
-    (frozenset[str], st.frozensets(text)),
-    (set[tuple[int, str]], st.sets(st.tuples(st.integers(), text))),
-    (dict[str, list[int | None]], st.dictionaries(text, st.lists(st.none() | st.integers()))),
-    (dict[int, str], st.dictionaries(st.integers(), text)),
-    (tuple[int, ...], st.lists(st.integers()).map(tuple)),
-    (UUID, st.uuids()),
-    (timedelta, st.timedeltas()),
-    (Leaf, leaves),
-    (Node, nodes),
-    (list[Leaf | None], st.lists(st.none() | leaves)),
-]
 
 
-@pytest.mark.parametrize(("type_", "values"), TYPED, ids=[str(t) for t, _ in TYPED])
-def test_a_value_survives_the_journey(type_: Any, values: st.SearchStrategy[Any]) -> None:
-    of = codec(type_)
-
-    @given(values)
-    def survives(value: Any) -> None:
-        data, read = roundtrip(of, value)
-        assert read == value
-        json.loads(data)
-        assert roundtrip(of, read) == (data, read), "what was read is written as it was"
-
-    survives()
-
-
-@given(st.sets(st.integers() | text, min_size=2))
-def test_a_set_is_written_in_one_order(values: set[Any]) -> None:
-    of = codec(set[int | str])
-    backwards = set(sorted(values, key=repr, reverse=True))
-    assert of.encode(values) == of.encode(backwards)
-
-
-@given(objects)
-def test_the_order_of_keys_does_not_change_a_fingerprint(value: dict[str, Any]) -> None:
-    data = json.dumps({"arg": value}).encode()
-    shuffled = json.dumps({"arg": reverse(value)}).encode()
-    assert fingerprint(data) == fingerprint(shuffled)
-    assert canonical(canonical(data)) == canonical(data)
-
-
-@given(objects, objects)
-def test_other_values_have_other_fingerprints(one: dict[str, Any], two: dict[str, Any]) -> None:
-    a, b = json.dumps({"x": one}).encode(), json.dumps({"x": two}).encode()
-    same = json.loads(a) == json.loads(b) and json.dumps(one, sort_keys=True) == json.dumps(two, sort_keys=True)
-    assert (fingerprint(a) == fingerprint(b)) == same
-
-
-def reverse(value: Any) -> Any:
+def shuffled(value: Any) -> Any:
+    """The same JSON value with its keys in the opposite order."""
     if isinstance(value, dict):
-        return {k: reverse(v) for k, v in reversed(value.items())}
-    return [reverse(v) for v in value] if isinstance(value, list) else value
+        return {k: shuffled(v) for k, v in reversed(value.items())}
+    return [shuffled(v) for v in value] if isinstance(value, list) else value
 
 
-def test_a_fingerprint_is_the_same_in_every_process() -> None:
-    code = (
-        "from segue.core.codec import codec, encode_arguments, fingerprint\n"
-        "data, _ = encode_arguments({'a': codec(set[str]), 'b': codec(dict[str, float])},"
-        " {'a': {'x', 'y', 'zz', 'w'}, 'b': {'k': 0.1}})\n"
-        "print(fingerprint(data))"
-    )
-    seen = {
-        subprocess.run(
-            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
-        ).stdout
-        for seed in ("1", "2", "3")
-    }
-    assert seen == {"c3d9a3c1a1a8\n"} or len(seen) == 1
+@given(plain)
+def test_plain_values_come_back_the_same(value: Any) -> None:
+    data, again = roundtrip(codec(Any), value)
+    assert again == value and json.loads(data) == value
 
 
-@given(st.dictionaries(st.sampled_from(["a", "b", "c"]), any_text, min_size=1))
-def test_arguments_come_back_or_are_refused(bound: dict[str, str]) -> None:
-    codecs = {name: codec(str) for name in ("a", "b", "c")}
-    try:
-        data, values = encode_arguments(codecs, bound)
-    except InputError as error:
-        assert any(0xD800 <= ord(c) < 0xE000 for v in bound.values() for c in v), error
-        return
-    assert values == bound
-    assert decode_arguments(codecs, data) == bound
-    assert decode_arguments({"a": codecs["a"]}, data).keys() <= {"a"}, "parameters that are gone are dropped"
+@given(st.text(), st.integers(), st.booleans())
+def test_fast_paths_agree_with_json(text: str, number: int, flag: bool) -> None:
+    for of, value in ((str, text), (int, number), (bool, flag)):
+        data, again = roundtrip(codec(of), value)
+        assert json.loads(data) == value == again and type(again) is of
 
 
-@given(any_text)
-def test_a_result_comes_back_or_is_refused(value: str) -> None:
-    for type_ in (str, Any, list[str]):
-        try:
-            data, read = roundtrip(codec(type_), [value] if type_ == list[str] else value)
-        except UnserialisableResult:
-            assert any(0xD800 <= ord(c) < 0xE000 for c in value)
-        else:
-            assert codec(type_).decode(data) == read
+@given(points)
+def test_typed_values_come_back_the_same(point: Point) -> None:
+    data, again = roundtrip(codec(Point), point)
+    assert again == point
+    assert codec(Point).encode(codec(Point).decode(data)) == data
 
 
-@pytest.mark.parametrize("type_", [float, Any, list[float], dict[str, Any], float | None, Decimal])
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number_is_refused(type_: Any, value: float) -> None:
-    wrapped: Any = {list[float]: [value], dict[str, Any]: {"a": {"b": [value]}}}.get(type_, value)
+@given(st.sets(st.text(), max_size=8))
+def test_sets_are_written_sorted(values: set[str]) -> None:
+    written = json.loads(codec(set[str]).encode(values))
+    assert sorted(written, key=lambda v: json.dumps(v, ensure_ascii=False)) == written
+
+
+@given(st.dictionaries(st.text(), plain, min_size=2, max_size=5))
+def test_a_dict_keeps_its_order(value: dict[str, Any]) -> None:
+    _, again = roundtrip(codec(dict[str, Any]), value)
+    assert list(again) == list(value)
+
+
+@given(plain)
+def test_the_fingerprint_does_not_know_the_order_of_keys(value: Any) -> None:
+    codecs = {"value": codec(Any)}
+    one, _ = encode_arguments(codecs, {"value": value})
+    other, _ = encode_arguments(codecs, {"value": shuffled(value)})
+    assert fingerprint(one) == fingerprint(other)
+
+
+@given(plain, plain)
+def test_other_values_have_other_fingerprints(one: Any, other: Any) -> None:
+    codecs = {"value": codec(Any)}
+    prints = [fingerprint(encode_arguments(codecs, {"value": v})[0]) for v in (one, other)]
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (prints[0] == prints[1]) == same
+
+
+@given(points, st.text())
+def test_arguments_come_back_the_same(point: Point, text: str) -> None:
+    codecs = {"point": codec(Point), "text": codec(str)}
+    data, values = encode_arguments(codecs, {"point": point, "text": text})
+    assert decode_arguments(codecs, data) == values == {"point": point, "text": text}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, [1.0, math.nan], {"a": math.inf}])
+def test_numbers_that_json_has_not_are_refused(value: Any) -> None:
     with pytest.raises(UnserialisableResult):
-        roundtrip(codec(type_), Decimal(value) if type_ is Decimal else wrapped)
-
-
-@given(st.dictionaries(any_text, any_text | st.integers() | st.none()))
-def test_a_record_takes_any_text(body: dict[str, Any]) -> None:
-    data = dumps(body)
-    data.decode("utf-8")
-    assert loads(data) == body
+        roundtrip(codec(Any), value)
+    with pytest.raises(InputError):
+        encode_arguments({"value": codec(Any)}, {"value": value})

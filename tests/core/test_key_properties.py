@@ -36,7 +36,9 @@ def test_quoting_is_injective(one: str, two: str) -> None:
 
 
 @given(st.lists(st.tuples(paths, names, idents), min_size=2, max_size=6, unique_by=repr))
-def test_calls_in_different_places_have_different_keys(calls: list[tuple[list[tuple[str, str]], str, str | None]]) -> None:
+def test_calls_in_different_places_have_different_keys(
+    calls: list[tuple[list[tuple[str, str]], str, str | None]],
+) -> None:
     """Two places are the same when their paths, names and identities are."""
     keys = {(repr(path), name, ident): scope_of(path).key(name, ident) for path, name, ident in calls}
     assert len(set(keys.values())) == len(keys)

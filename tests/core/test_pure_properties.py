@@ -56,7 +56,7 @@ def test_a_fault_rebuilds_its_error(kind: type[Exception], text: str) -> None:
 
 
 def test_ends_are_final_and_open_states_can_end() -> None:
-    assert OPEN | ENDED == set(RunState) and not OPEN & ENDED
+    assert set(RunState) == OPEN | ENDED and not OPEN & ENDED
     assert not any(allowed(end, other) for end in ENDED for other in RunState)
     assert all(allowed(state, RunState.CANCELLED) for state in OPEN)
 

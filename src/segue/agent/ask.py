@@ -15,7 +15,6 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from ..core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Target, TargetKind, Usage
-from ..core.recovery import Retry
 from ..models import BadOutput, Completion, Example, Request
 from ..models.catalogue import Style
 from ..models.local import complete as call_model
@@ -110,9 +109,12 @@ async def answer(
             raise _given_up(model, tried)
 
 
-@step(name="ask", retry=Retry(attempts=2), timeout_s=300)
+@step(name="ask", timeout_s=300)
 async def complete(request: Request) -> Completion:
-    """One durable call of a model. Journaled as a step named `ask`, with the attempt's usage beside it."""
+    """One durable call of a model. Journaled as a step named `ask`, with the attempt's usage beside it.
+
+    A call that a crash cut off is made again, however often: it costs nothing but time.
+    """
     completion = await call_model(request)
     scope = here()
     if isinstance(scope, StepScope):

@@ -7,11 +7,12 @@ import sys
 from contextlib import redirect_stdout
 from typing import Any
 
+from rich.console import RenderableType
 from rich.text import Text
 
 from ..runtime.check import GOES_ON, Finding, Verdict, check, check_one
 from .exits import Exit
-from .paint import Drawn, emit, out, stated, tell
+from .paint import Drawn, emit, out, pairs, stated, tell
 from .shelf import reading
 from .words import plural, printable, short_key
 
@@ -44,13 +45,13 @@ def drawn(verdict: Verdict) -> list[Drawn]:
     """A verdict in a few lines."""
     head = stated(verdict.finding)
     head.append(f"  {printable(verdict.run)}", "default").append(f"  {printable(verdict.flow)}", "dim")
-    lines: list[Drawn] = [head]
+    rows: list[tuple[str, RenderableType]] = []
     if verdict.message:
-        lines.append(Text(f"    {printable(verdict.message)}"))
+        rows.append(("", Text(printable(verdict.message))))
     if verdict.remedy:
-        lines.append(Text("    do  ", "dim").append(verdict.remedy, "default"))
-    lines += [Text(f"    no longer asked for: {printable(short_key(k))}", "dim") for k in verdict.orphans]
-    return lines
+        rows.append(("do", Text(verdict.remedy)))
+    rows += [("orphaned", Text(printable(short_key(k)))) for k in verdict.orphans]
+    return [head, pairs(rows, 2)] if rows else [head]
 
 
 def _verdict_json(verdict: Verdict) -> dict[str, Any]:

@@ -21,7 +21,8 @@ def resolve(given: str, keys: Iterable[str], *, what: str, run: str) -> str | No
     if given in known:
         return given
     for fits in (
-        [k for k in known if given in (short_key(k), short_key(k.rpartition("/")[2]))],
+        [k for k in known if given == short_key(k)],
+        [k for k in known if given == short_key(k.rpartition("/")[2])],
         [k for k in known if given == name_of(k)],
         [k for k in known if f"/{_plain(k)}".endswith(f"/{given}")],
         [k for k in known if k.startswith(given) or k.rpartition("/")[2].startswith(given)],

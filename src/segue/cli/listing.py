@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -43,7 +44,8 @@ def runs(db: str, state: str | None, flow: str | None, limit: int, as_json: bool
     elif not rows:
         tell(Text(f"No runs in {db}." if len(where) == 1 else f"No such runs in {db}.", "dim"))
     else:
-        emit(out(), table(standings, counts, now))
+        console = out()
+        emit(console, table(standings, counts, now, console.width))
         if len(rows) == limit:
             tell(Text(f"The newest {limit}. More: segue runs --limit N", "dim"))
     return Exit.DONE
@@ -73,23 +75,31 @@ def _rested(row: RunRow) -> Story:
     return story
 
 
-def table(standings: list[Standing], counts: list[int], now: float) -> Table:
-    """One row a run."""
+def table(standings: list[Standing], counts: list[int], now: float, width: int) -> Table:
+    """One row a run. A long id or flow is cut so that each row stays one line; what a run waits for gets the rest."""
+    rows = [_row(s, n, now) for s, n in zip(standings, counts, strict=True)]
+    heads = ("run", "state", "flow", "age", "steps")
+    most = (max(12, width // 3), width, max(8, width // 6), width, width)
     made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    made.add_column("run", no_wrap=True, overflow="ellipsis", min_width=8)
-    made.add_column("state", no_wrap=True)
-    made.add_column("flow", no_wrap=True, overflow="ellipsis", max_width=24)
-    made.add_column("age", no_wrap=True, justify="right")
-    made.add_column("steps", no_wrap=True, justify="right")
-    made.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
-    for standing, count in zip(standings, counts, strict=True):
-        row = standing.row
-        many = f"{_COUNTED:,}+" if count > _COUNTED else f"{count:,}"
-        short = printable(row.flow.rpartition(":")[2])
-        said = Text(_said(standing, now), "dim")
-        state = stated(standing.state)
-        made.add_row(Text(printable(row.id)), state, short, age(now - row.created_at), many, said)
+    left = width
+    for at, (head, limit) in enumerate(zip(heads, most, strict=True)):
+        wide = min(limit, max(cell_len(head), *(cell_len(str(row[at])) for row in rows)))
+        left -= wide + 2
+        right = head in ("age", "steps")
+        made.add_column(head, width=wide, no_wrap=True, overflow="ellipsis", justify="right" if right else "left")
+    if left > 8:
+        made.add_column("", max_width=left - 2, no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        made.add_row(*row[: len(made.columns)])
     return made
+
+
+def _row(standing: Standing, count: int, now: float) -> tuple[Text, ...]:
+    row = standing.row
+    many = f"{_COUNTED:,}+" if count > _COUNTED else f"{count:,}"
+    flow = printable(row.flow.rpartition(":")[2])
+    rest = (Text(flow), Text(age(now - row.created_at)), Text(many), Text(_said(standing, now), "dim"))
+    return (Text(printable(row.id)), stated(standing.state), *rest)
 
 
 def _said(standing: Standing, now: float) -> str:

@@ -18,7 +18,7 @@ from .story import Branch, Call, Stand, Story
 from .words import ago, clock, due, duration, first_line, plural, pretty, printable, short_key, shorten, value
 
 WHOLE = 100_000
-LEVEL_MAX = 60
+LEVEL_MAX = 30
 """Calls of one level that are drawn; of more, those in the middle that are done are counted."""
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..errors import DefinitionError, InputError, SegueError, UnserialisableResult
 
@@ -58,7 +58,9 @@ class Codec:
         if self._adapter is None:
             self._adapter = _adapter(self.annotation)
             self.private = _has_secret(self._adapter.core_schema)
-            self._unordered = self.private or _has_unordered(self._adapter.core_schema)
+            self._unordered = self.private or _has(self._adapter.core_schema, _UNORDERED)
+            if not self._unordered and _has(self._adapter.core_schema, _BYTES):
+                self._adapter = _adapter(self.annotation, bytes_as="base64")
         return self._adapter
 
     def validate(self, value: Any) -> Any:
@@ -193,11 +195,12 @@ def describe(annotation: Any) -> str:
     return annotation.__qualname__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
 
 
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
+def _adapter(annotation: Any, bytes_as: Literal["utf8", "base64"] = "utf8") -> TypeAdapter[Any]:
     from pydantic import ConfigDict, PydanticUserError, TypeAdapter  # here, because it costs 0.1 s: see the docstring
 
     try:
-        return TypeAdapter(annotation, config=ConfigDict(ser_json_inf_nan="constants"))
+        config = ConfigDict(ser_json_inf_nan="constants", ser_json_bytes=bytes_as, val_json_bytes=bytes_as)
+        return TypeAdapter(annotation, config=config)
     except PydanticUserError:  # models, dataclasses and TypedDicts bring a config of their own
         pass
     try:
@@ -237,15 +240,19 @@ def _said(of: Codec, error: Exception) -> str:
     return "; ".join(": ".join((".".join(map(str, line["loc"])), line["msg"])).removeprefix(": ") for line in lines)
 
 
-def _has_unordered(schema: Any) -> bool:
-    """Whether a core schema has a set or an untyped part, whose order JSON would not keep."""
+_UNORDERED = ("set", "frozenset", "any", "generator", "float", "is-instance")
+"""Sets and untyped parts, whose order JSON would not keep, and numbers that it may not have."""
+_BYTES = ("bytes",)
+
+
+def _has(schema: Any, kinds: tuple[str, ...]) -> bool:
+    """Whether one of these kinds is somewhere in a core schema."""
     if isinstance(schema, dict):
-        kind = cast("dict[str, Any]", schema).get("type")
-        if kind in ("set", "frozenset", "any", "generator", "float", "is-instance"):
+        if cast("dict[str, Any]", schema).get("type") in kinds:
             return True
-        return any(_has_unordered(v) for v in cast("dict[str, Any]", schema).values())
+        return any(_has(v, kinds) for v in cast("dict[str, Any]", schema).values())
     if isinstance(schema, (list, tuple)):
-        return any(_has_unordered(v) for v in cast("list[Any]", schema))
+        return any(_has(v, kinds) for v in cast("list[Any]", schema))
     return False
 
 

@@ -33,7 +33,8 @@ class Writer:
         beat_s: float = 1.0,
     ):
         self._batcher, self._path, self._turns, self._beat, self._beat_s = batcher, path, turns, beat, beat_s
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
+        self._made: list[Job] = []
         self._loop = asyncio.get_running_loop()
         self._closed = threading.Event()
         self._file = _identity(path)
@@ -43,11 +44,21 @@ class Writer:
         self._thread.start()
 
     def put(self, job: Job) -> None:
-        """Queue a job."""
-        self._queue.put(job)
+        """Queue a job, from the loop. What one turn of the loop makes is handed over at once: waking the thread for each
+        job would have the two threads fight for the interpreter, in batches of a few.
+        """
+        if not self._made:
+            self._loop.call_soon(self._hand_over)
+        self._made.append(job)
+
+    def _hand_over(self) -> None:
+        made, self._made = self._made, []
+        if made:
+            self._queue.put(made)
 
     async def close(self) -> None:
         """Write what is queued, then end the thread."""
+        self._hand_over()
         self._closed.set()
         self._queue.put(None)
         while self._thread.is_alive():  # noqa: ASYNC110  a thread sets no event of the loop's
@@ -70,12 +81,12 @@ class Writer:
     def _collect(self) -> tuple[list[Job], bool]:
         queue, jobs = self._queue, list[Job]()
         try:
-            job = queue.get(timeout=self._beat_s)
-            while job is not None:
-                jobs.append(job)
+            made = queue.get(timeout=self._beat_s)
+            while made is not None:
+                jobs += made
                 if len(jobs) >= BATCH_MAX or queue.empty():
                     return jobs, False
-                job = queue.get()
+                made = queue.get()
         except Empty:
             return jobs, False
         return jobs, True
@@ -128,11 +139,11 @@ class Writer:
         """What has been queued meanwhile. The end mark goes back."""
         jobs: list[Job] = []
         while not self._queue.empty():
-            job = self._queue.get()
-            if job is None:
+            made = self._queue.get()
+            if made is None:
                 self._queue.put(None)
                 break
-            jobs.append(job)
+            jobs += made
         return jobs
 
     def _tell(self, answers: list[Answer]) -> None:

@@ -23,7 +23,9 @@ class Crash(NamedTuple):
         return f"crash {self.when} commit {self.commit}"
 
 
-async def play(scenario: Scenario[T], crashes: Sequence[Crash] = (), *, seed: object = None, **options: Any) -> tuple[T, Engine]:
+async def play(
+    scenario: Scenario[T], crashes: Sequence[Crash] = (), *, seed: object = None, **options: Any
+) -> tuple[T, Engine]:
     """Play a scenario on one database, through crash after crash. Gives its result and the last engine, closed."""
     engine: Engine | None = None
     for n, crash in enumerate([*crashes, None]):

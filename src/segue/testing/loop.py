@@ -35,7 +35,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._virtual_s = 0.0
         self._holds = 0
         super().__init__(_Jumping(self))
-        self._clock_resolution = 1e-6  # asyncio's own would be lost in the rounding of a large time: no timer would fire
+        self._clock_resolution = (
+            1e-6  # asyncio's own would be lost in the rounding of a large time: no timer would fire
+        )
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
