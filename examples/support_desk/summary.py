@@ -51,7 +51,7 @@ def _cells(line: Line) -> tuple[str | Text, ...]:
 
 def _judged(topic: str, label: str) -> Text:
     right = not label or topic == label
-    return Text(topic, "cyan") if right else Text(topic, "red").append(f"≠{label}", "dim")
+    return Text(topic) if right else Text(topic).append(" ✗", "red")
 
 
 def _samples(done: list[Resolution]) -> list[Resolution]:
@@ -68,7 +68,7 @@ def _sums(screen: Console, done: list[Resolution], failed: int) -> None:
     approved = sum(r.decision.startswith("approved") for r in asked)
     screen.print(
         f"{len(done)} tickets answered{f', [red]{failed} failed[/red]' if failed else ''}. "
-        f"Topic right: {right}. Drafted by a model: {drafted}; a template stood in for {len(done) - drafted}.\n"
+        f"Topic right: {right} (✗ is wrong). Drafted by a model: {drafted}; a template stood in for {len(done) - drafted}.\n"
         f"Paid back: {euros(sum(r.paid_cents for r in done))}. "
         f"Approvals asked: {len(asked)}, given: {approved}.\n"
         f"Models: {usage.calls} calls, {usage.turned_down} answers turned down, "

@@ -19,7 +19,7 @@ from .records import TOPICS, Language, Topic, Triage, table
 FIRST, SECOND = "smollm2", "gemma3"
 _PROMPT = f"Sort each customer message of a money app into one topic: {', '.join(TOPICS[:-1])} or {TOPICS[-1]}."
 _LONGEST = 300
-_SIMILAR = 1.5
+_SIMILAR = 1.1
 """Below this the most similar example says nothing."""
 
 _SHOTS: list[tuple[str, Topic]] = [(shot["message"], shot["topic"]) for shot in table("shots")]

@@ -63,6 +63,8 @@ class Line:
             case "step.completed":
                 self.stage = next((s for n, s in _STAGES.items() if name.startswith(n)), self.stage)
                 self.stage = "drafting" if name in ("find_policy", "pay_back") else self.stage
+                if name == "find_policy":
+                    self.topic = json.loads(event.args or b"{}")["topic"]
             case "attempt.failed":
                 self.retries += 1
                 self.note = f"{name} again"
@@ -105,7 +107,8 @@ def result_of(line: Line) -> Text:
     text = Text("reply by ").append(author(done))
     if done.paid_cents:
         text.append(f", {euros(done.paid_cents)} paid back", style="bold")
-    return text.append(f", {done.decision}" if done.decision else "", style="dim")
+    who = done.decision if done.decision.startswith(("approved", "denied")) else ""
+    return text.append(f", {who}" if who else "", style="dim")
 
 
 class Board:
@@ -139,6 +142,5 @@ class Board:
         return Text("·", "dim") if line.run is None else self._spinner
 
     def _middle(self, line: Line) -> tuple[Text, Text, Text]:
-        topic = line.resolution.topic if line.resolution is not None else ""
         stage = "" if line.resolution is not None else line.stage
-        return Text(topic, "cyan"), Text(stage, "cyan"), result_of(line)
+        return Text(line.topic), Text(stage, "cyan"), result_of(line)

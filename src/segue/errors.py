@@ -12,6 +12,7 @@ SegueError
 │   ├── UnknownRun                no such run in this database
 │   ├── DuplicateRun              the id is taken by a run with another input
 │   ├── RunEnded                  the run has ended: signals and changes no longer reach it
+│   ├── WrongLoop                 an engine belongs to the loop, thread and process that opened it
 │   └── MissingExtra              a feature needs a package that is not installed
 ├── StepFailed                    a step gave up; the error that it raised could not be rebuilt
 ├── RunFailed                     the flow raised; `__cause__` is its error

@@ -363,7 +363,7 @@ async def test_a_run_migrates_to_a_newer_version(world: World) -> None:
         with pytest.raises(Undecodable, match="migrate"):
             await run.result()
     registry._known.pop((made.name, 32))
-    takes({}, 32, migrate=lambda old: upcast(old))
+    takes({}, 32, migrate=upcast)
     async with world.engine() as engine:
         run = await engine.get("m")
         await run.resume()

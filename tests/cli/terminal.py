@@ -6,6 +6,7 @@ So a command is as real as in a shell (own process, own exit code, can be killed
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import multiprocessing
@@ -17,15 +18,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 SHOP = Path(__file__).with_name("shop.py")
-PRELOAD = ["typer._adapters", "segue.cli.commands", "segue.cli.starting", "segue.cli.resuming", "segue.cli.telling",
-           "segue.cli.listing", "segue.cli.showing", "segue.cli.following", "segue.cli.checking"]  # fmt: skip
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(PRELOAD)
+_context.set_forkserver_preload(["tests.cli.warm"])
+
+
+@functools.cache
+def _warm() -> None:
+    """Start the server; it finds our own modules by PYTHONPATH only."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), *([before] if before else [])])
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
 
 
 class Done(NamedTuple):
@@ -103,6 +116,7 @@ class Terminal:
             target=_command,
             args=([str(w) for w in words], str(cwd or self.folder), settings, [str(f) for f in files], user),
         )
+        _warm()
         process.start()
         self.started.append(Started(process, files[1], files[2]))
         return self.started[-1]
@@ -157,7 +171,8 @@ def _command(words: list[str], cwd: str, env: dict[str, str], files: list[str], 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.setsid()
     os.chdir(cwd)
-    os.environ.pop("SEGUE_DB", None)
+    for name in ("SEGUE_DB", "SEGUE_BY", "PYTHONPATH"):
+        os.environ.pop(name, None)
     os.environ.update(env)
     for number, path in enumerate(files):
         os.dup2(os.open(path, os.O_WRONLY if number else os.O_RDONLY), number)

@@ -350,7 +350,8 @@ async def forked(engine: Engine) -> Any:
     """A fork, and a fork of that fork; each makes its last steps anew."""
     first = await engine.start(forks, id="main")
     result = await first.result()
-    key = [e.key async for e in first.events(follow=False) if e.key and e.key.startswith("gather#1/1/")][0]
+    key = next(e.key for e in [e async for e in first.events(follow=False)] if (e.key or "").startswith("gather#1/1/"))
+    assert key is not None
     second = await _fork(engine, first, key, "fork")
     third = await _fork(engine, second, key, "fork-of-fork")
     other = await third.result()

@@ -57,7 +57,7 @@ def test_a_crash_at_every_write(name: str, again: bool) -> None:
     for commit in range(1, commits + 1):
         for when in ("before", "after"):
             crashes = [Crash(commit, when)]
-            played(name, crashes + [Crash(2, when)] if again else crashes, 0)
+            played(name, [*crashes, Crash(2, when)] if again else crashes, 0)
 
 
 @pytest.mark.parametrize("part", range(10))

@@ -67,7 +67,7 @@ class Witness:
         reader = engine.reader
         for row in reader.runs("1", limit=1000):
             assert row.state in ("completed", "failed", "cancelled"), f"{row.id} is {row.state}: {row.detail}"
-            _check_order(row.id, list(reader.events(row)))
+            check_order(row.id, list(reader.events(row)))
         assert reader.items() == []
         by_key: dict[tuple[str, str], set[str]] = {}
         for idem, tag, nonces in self.effects:
@@ -86,13 +86,14 @@ class Witness:
         marks = ", ".join("?" * len(types))
         return bool(
             self._db.execute(
-                f"select 1 from events where key = ? and run = (select no from runs where id = ?) and type in ({marks})",
+                "select 1 from events where key = ? and run = (select no from runs where id = ?)"
+                f" and type in ({marks})",
                 (key, run, *types),
             ).fetchall()
         )
 
 
-def _check_order(run: str, events: list[Event]) -> None:
+def check_order(run: str, events: list[Event]) -> None:
     """`seq` has no gaps, outcomes come once, nothing but feedback follows the end."""
     assert [e.seq for e in events] == list(range(events[0].seq, events[0].seq + len(events))), run
     ends = [i for i, e in enumerate(events) if e.type in ("run.completed", "run.failed", "run.cancelled")]

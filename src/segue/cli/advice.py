@@ -53,9 +53,9 @@ class Standing:
     def state(self) -> str:
         """The state as a reader means it: `interrupted` and `paused` say more than the row."""
         row = self.row
-        if row.state == RunState.RUNNING and not self.owned:
-            return "interrupted"
-        return "paused" if row.paused and row.state in _PAUSABLE else row.state
+        if row.paused and row.state in _PAUSABLE:
+            return "paused"
+        return "interrupted" if row.state == RunState.RUNNING and not self.owned else row.state
 
     @property
     def waits(self) -> list[dict[str, Any]]:

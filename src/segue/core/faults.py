@@ -72,8 +72,9 @@ class Fault(NamedTuple):
     @classmethod
     def read(cls, body: dict[str, Any]) -> Fault:
         """From an event's body; fields of a newer version are ignored."""
-        known = {k: v for k, v in body.items() if k in cls._fields}
-        return cls(**(known | {"kind": FaultKind(known.get("kind", FaultKind.BUG))}))
+        known: dict[str, Any] = {k: v for k, v in body.items() if k in cls._fields}
+        known["kind"] = FaultKind(known.get("kind", FaultKind.BUG))
+        return cls(**known)
 
 
 def classify(error: BaseException) -> Fault:
@@ -168,7 +169,9 @@ def _rebuildable_args(error: BaseException) -> list[Any] | None:
     try:
         args = json.loads(json.dumps(list(error.args), allow_nan=False))
         again = _build(type_name(error), args, _state(error))
-        same = type(again) is type(error) and str(again) == str(error) and list(again.args) == list(error.args)
+        if again is None or type(again) is not type(error) or str(again) != str(error):
+            return None
+        same = list(again.args) == list(error.args)
     except Exception:  # noqa: BLE001  a user's __init__ or __str__ may raise anything: then it is not rebuildable
         return None
     return args if same else None

@@ -28,7 +28,7 @@ _RECORDS = frozenset(
     }
 )
 
-_REPLACEABLE = {
+_REPLACEABLE: dict[str, str] = {
     EventType.STEP_COMPLETED: EventType.STEP_COMPLETED,
     EventType.STEP_FAILED: EventType.STEP_COMPLETED,
     EventType.CHILD_ENDED: EventType.CHILD_ENDED,

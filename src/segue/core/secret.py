@@ -15,6 +15,7 @@ would make other calls than it has recorded.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -131,10 +132,13 @@ class Secret(Generic[T_co]):
 
         args = get_args(source)
         inner = handler.generate_schema(args[0]) if args else core_schema.any_schema()
+        of = args[0] if args and not isinstance(args[0], TypeVar) else Any
         return core_schema.with_info_wrap_validator_function(
-            partial(_check, args[0] if args and not isinstance(args[0], TypeVar) else Any),
+            partial(_check, of),
             inner,
-            serialization=core_schema.wrap_serializer_function_ser_schema(_dump, schema=inner, info_arg=True),
+            serialization=core_schema.wrap_serializer_function_ser_schema(
+                partial(_dump, of), schema=inner, info_arg=True
+            ),
             metadata={"segue": "secret"},
         )
 
@@ -191,15 +195,16 @@ def _refuse(why: str) -> NoReturn:
     raise PydanticCustomError("secret", cast("Any", why)) from None
 
 
-def _dump(value: Any, handler: Any, info: Any) -> Any:
+def _dump(of: Any, value: Any, handler: Any, info: Any) -> Any:
     """Pydantic's serializer."""
     if info.context is not JOURNAL:
         return MASK
-    return _seal(value, partial(_jsonable, handler))
+    return _seal(value, partial(_jsonable, of, handler))
 
 
-def _jsonable(handler: Any, value: Any) -> Any:
-    return plain(handler(value))
+def _jsonable(of: Any, handler: Any, value: Any) -> Any:
+    """As the type's own codec writes it, which is what reads it again."""
+    return plain(handler(value)) if of is Any else json.loads(codec(of).encode(value))
 
 
 def _seal(secret: Secret[Any], jsonable: Callable[[Any], Any]) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from random import Random
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 from ..config import EngineOptions
@@ -63,7 +63,7 @@ class Engine:
         self.pace_s = 0.0
         self._host: Host | None = None
 
-    async def __aenter__(self) -> Engine:
+    async def __aenter__(self) -> Self:
         """Open the database and take up what is ready. Raises a StoreError that names the file."""
         self.attach(self.open_journal())
         return self

@@ -27,8 +27,8 @@ class Stalled(AssertionError):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """A loop on which a day takes no time.
 
-    Calls in threads (`run_in_executor`, `to_thread`, steps that are plain functions) hold time back until they return. So
-    does `hold()`, for other outside work. Sockets and pipes get a moment of real time before each jump.
+    Calls in threads (`run_in_executor`, `to_thread`, steps that are plain functions) hold time back until they return.
+    So does `hold()`, for other outside work. Sockets and pipes get a moment of real time before each jump.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._returned)
         return future
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  asyncio's own
         """Wait for the threads, in real time."""
         with self.holding():
             await super().shutdown_default_executor()
