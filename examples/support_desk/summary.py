@@ -68,7 +68,8 @@ def _sums(screen: Console, done: list[Resolution], failed: int) -> None:
     approved = sum(r.decision.startswith("approved") for r in asked)
     screen.print(
         f"{len(done)} tickets answered{f', [red]{failed} failed[/red]' if failed else ''}. "
-        f"Topic right: {right} (✗ is wrong). Drafted by a model: {drafted}; a template stood in for {len(done) - drafted}.\n"
+        f"Topic right: {right} (✗ is wrong). "
+        f"Drafted by a model: {drafted}; a template stood in for {len(done) - drafted}.\n"
         f"Paid back: {euros(sum(r.paid_cents for r in done))}. "
         f"Approvals asked: {len(asked)}, given: {approved}.\n"
         f"Models: {usage.calls} calls, {usage.turned_down} answers turned down, "

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .runtime.children import detach
     from .runtime.effects import Applied, NotApplied
     from .runtime.engine import Engine
-    from .runtime.fan import as_completed, gather, map
+    from .runtime.fan import as_completed, gather, map  # noqa: A004  the field's term
     from .runtime.flow import Flow, flow
     from .runtime.run import Run, RunStatus
     from .runtime.scope import step_scope

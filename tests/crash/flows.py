@@ -178,15 +178,25 @@ async def waits_long() -> int:
         raise
 
 
-@simple
 @flow
-async def child_given_up() -> str:
+async def gives_its_child_up() -> str:
     try:
         async with timeout(100):
             await waits_long()
     except TimeoutError:
+        await sleep(5000)
         return f"gave up {await draw('after')}"
     return "no"
+
+
+@scene
+async def child_given_up(engine: Engine) -> Any:
+    """The child is cancelled when it is given up, not when its parent ends at last."""
+    run = await engine.start(gives_its_child_up, id="main")
+    result = await run.result()
+    (child,) = [s for s in await engine.runs() if s.parent == "main"]
+    assert child.state == "cancelled", "it is cancelled only with its parent's end"
+    return result
 
 
 @simple

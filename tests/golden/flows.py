@@ -1,4 +1,5 @@
-"""The flows whose journals are kept. Their code never changes; new ones are added with the journals of their version."""
+"""The flows whose journals are kept. Their code never changes; new ones are added with the journals of their version.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Writes the journals of this version: `python -m tests.golden.write VERSION`. Never run by the tests; never overwrites.
+"""Writes the journals of this version: `python -m tests.golden.write VERSION`. Never run by the tests; never
+overwrites.
 
 Each scenario is killed at several commits, so that the journals end in the middle of everything.
 """
@@ -6,6 +7,7 @@ Each scenario is killed at several commits, so that the journals end in the midd
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 from segue import testing
 from segue.errors import RunEnded
@@ -22,10 +24,8 @@ async def play(engine: testing.Engine, name: str) -> list[object]:
     flow, argument = SCENARIOS[name]
     run = await engine.start(flow, argument, id=name)
     if name == "sale":
-        try:
+        with suppress(RunEnded):
             await run.signal("approved", True, id="the-approval", by="golden")
-        except RunEnded:
-            pass
     return await run.result()
 
 

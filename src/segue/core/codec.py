@@ -1,7 +1,7 @@
 """Values to JSON and back, by their declared types.
 
-A `Codec` belongs to one annotation. What it writes is JSON that keeps the order of keys; sets are written sorted, so that
-the same value gives the same text in every process. NaN and infinities are no JSON and are refused. Pydantic is
+A `Codec` belongs to one annotation. What it writes is JSON that keeps the order of keys; sets are written sorted, so
+that the same value gives the same text in every process. NaN and infinities are no JSON and are refused. Pydantic is
 imported with the first codec, not with this module: it is most of the cost of importing Segue.
 """
 
@@ -26,7 +26,7 @@ _ATOMS: dict[type, Callable[[Any], str]] = {
     type(None): lambda value: "null",
 }
 """JSON of exactly these types, without the general encoder's cost."""
-_scan = json.JSONDecoder().scan_once
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]  typeshed lacks it
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 _canonical_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True).encode
 
@@ -71,7 +71,8 @@ class Codec:
 
     def encode(self, value: Any) -> bytes:
         """The JSON of an already valid `value`. Raises TypeError or ValueError when JSON cannot carry it."""
-        atom = _ATOMS.get(type(value))
+        kind: type[object] = type(value)
+        atom = _ATOMS.get(kind)
         if atom is not None:
             return atom(value).encode()
         adapter = self.adapter
@@ -113,7 +114,7 @@ def roundtrip(of: Codec, value: Any) -> tuple[bytes, Any]:
 
     Raises UnserialisableResult when the value does not fit its type or does not survive the journey.
     """
-    kind = type(value)
+    kind: type[object] = type(value)
     try:
         if kind is of.atom or (of.any and kind in _ATOMS):
             return _ATOMS[kind](value).encode(), value
@@ -134,7 +135,7 @@ def encode_arguments(codecs: Mapping[str, Codec], bound: Mapping[str, Any]) -> t
         of = codecs[name]
         if type(value) is of.atom:
             values[name] = value
-            parts.append(f'"{name}":{_ATOMS[of.atom](value)}')
+            parts.append(f'"{name}":{_ATOMS[type(value)](value)}')
             continue
         try:
             values[name] = valid = of.validate(value)
@@ -196,7 +197,7 @@ def describe(annotation: Any) -> str:
 
 
 def _adapter(annotation: Any, bytes_as: Literal["utf8", "base64"] = "utf8") -> TypeAdapter[Any]:
-    from pydantic import ConfigDict, PydanticUserError, TypeAdapter  # here, because it costs 0.1 s: see the docstring
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter  # noqa: PLC0415  it costs 0.1 s: see above
 
     try:
         config = ConfigDict(ser_json_inf_nan="constants", ser_json_bytes=bytes_as, val_json_bytes=bytes_as)
@@ -269,7 +270,7 @@ def plain(value: Any) -> Any:
     seal = getattr(value, "__segue_seal__", None)
     if seal is not None:
         return seal()
-    from pydantic_core import to_jsonable_python
+    from pydantic_core import to_jsonable_python  # noqa: PLC0415  loaded by now, and not before
 
     made = to_jsonable_python(value)
     return plain(made) if isinstance(made, (dict, list)) else made

@@ -33,7 +33,9 @@ class Scope:
 
 
 def quoted(text: str) -> str:
-    """A user's text as an identity or a branch: its `%`, `[`, `]` and `/` are percent-encoded, so that no two keys collide."""
+    """A user's text as an identity or a branch: its `%`, `[`, `]` and `/` are percent-encoded, so that no two keys
+    collide.
+    """
     return text.translate(_QUOTES)
 
 

@@ -66,8 +66,8 @@ class Recovery(Protocol):
 class Retry:
     """Retry with exponential backoff and full jitter.
 
-    Before attempt n+1 it waits a random time up to `min(backoff_max_s, backoff_s * factor ** (n - 1))` seconds, and never
-    less than the other side asked for. Attempts that a crash cut off count: `attempts=4` is four calls.
+    Before attempt n+1 it waits a random time up to `min(backoff_max_s, backoff_s * factor ** (n - 1))` seconds, and
+    never less than the other side asked for. Attempts that a crash cut off count: `attempts=4` is four calls.
     """
 
     attempts: int = 3

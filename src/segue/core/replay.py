@@ -1,7 +1,7 @@
 """What a journal says to the run that continues from it. Pure.
 
-`Memory.of(events)` reads a run's events once: what to deliver again, which attempts were made, which timers are set, which
-children were started, what was recorded. Replaying is then: deliver `outcomes` in order, draining in between.
+`Memory.of(events)` reads a run's events once: what to deliver again, which attempts were made, which timers are set,
+which children were started, what was recorded. Replaying is then: deliver `outcomes` in order, draining in between.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Memory:
         else:
             self._read_own(event, key)
 
-    def _read_own(self, event: Event, key: str) -> None:
+    def _read_own(self, event: Event, key: str) -> None:  # noqa: PLR0912, PLR0915  one branch a type
         match event.type:
             case EventType.ATTEMPT_STARTED:
                 body = loads(event.body)

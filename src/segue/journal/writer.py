@@ -44,8 +44,8 @@ class Writer:
         self._thread.start()
 
     def put(self, job: Job) -> None:
-        """Queue a job, from the loop. What one turn of the loop makes is handed over at once: waking the thread for each
-        job would have the two threads fight for the interpreter, in batches of a few.
+        """Queue a job, from the loop. What one turn of the loop makes is handed over at once: waking the thread for
+        each job would have the two threads fight for the interpreter, in batches of a few.
         """
         if not self._made:
             self._loop.call_soon(self._hand_over)

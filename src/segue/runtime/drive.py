@@ -101,8 +101,7 @@ class Drive:
     def deliver(self, event: Event) -> None:
         """Give the flow one outcome and let it settle."""
         self.seen, kind = event.seq, event.type
-        if event.at > self.now:
-            self.now = event.at
+        self.now = max(self.now, event.at)
         if kind in _OUTCOMES:
             self._give_outcome(event)
         elif kind == EventType.SIGNAL_RECEIVED:

@@ -114,7 +114,8 @@ class Engine:
         """
         if not isinstance(flow, Flow):  # pyright: ignore[reportUnnecessaryIsInstance]  users forget the decorator
             raise UnknownFlow(
-                f"{getattr(flow, '__qualname__', flow)!r} is no flow", remedy="decorate it with @flow, and pass it uncalled"
+                f"{getattr(flow, '__qualname__', flow)!r} is no flow",
+                remedy="decorate it with @flow, and pass it uncalled",
             )
         run = id if id is not None else uuid4().hex[:12]
         if not run or len(run) > 512 or run != run.strip() or not run.isprintable():
@@ -180,7 +181,7 @@ class Engine:
 
     async def settled(self) -> None:
         """Wait until no run in this process can go on by itself."""
-        while self.host.busy:
+        while self.host.busy:  # noqa: ASYNC110  nothing tells when nothing moves
             await asyncio.sleep(0)
 
 

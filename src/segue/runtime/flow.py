@@ -74,7 +74,7 @@ class Flow(Generic[P, R]):
 
     def body(self, values: dict[str, Any]) -> Callable[[], Awaitable[R]]:
         """The coroutine function of one run, its input given."""
-        return lambda: self.function(**values)
+        return lambda: self.function(**values)  # pyright: ignore[reportCallIssue]  by name, as they were stored
 
 
 @overload
@@ -111,7 +111,7 @@ def flow(
                 f"@flow goes on an `async def`, and {getattr(function, '__qualname__', function)!r} is none",
                 remedy="write `async def`; a plain function is a @step",
             )
-        if not isinstance(version, int) or version < 1:
+        if not isinstance(version, int) or version < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
             raise DefinitionError(f"@flow(version={version!r}): a whole number from 1")
         made = Flow[..., Any](
             function, name=name, version=version, migrate=migrate, revision=revision

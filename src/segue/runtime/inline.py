@@ -1,4 +1,5 @@
-"""A step that is called outside of a flow: it simply runs, with its retries and its time limit, and nothing is journaled.
+"""A step that is called outside of a flow: it simply runs, with its retries and its time limit, and nothing is
+journaled.
 
 Inside of another step's attempt, its failed attempts are recorded under that step.
 """
@@ -18,7 +19,11 @@ from .scope import StepScope
 
 
 async def inline(
-    function: Callable[..., Any], options: StepOptions, scope: StepScope | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    function: Callable[..., Any],
+    options: StepOptions,
+    scope: StepScope | None,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
 ) -> Any:
     """Call the function until it succeeds or its Recovery gives up. Raises the function's own error."""
     history: list[Attempt] = []
@@ -49,7 +54,9 @@ def _record(scope: StepScope, name: str, history: list[Attempt]) -> None:
     )  # fmt: skip
 
 
-async def _call(function: Callable[..., Any], options: StepOptions, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+async def _call(
+    function: Callable[..., Any], options: StepOptions, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
     if not options.threaded:
         return await function(*args, **kwargs)
     context = contextvars.copy_context()

@@ -67,9 +67,9 @@ class FlowLoop(AbstractEventLoop):
     def drain(self) -> None:
         """Run all that is due, and all that becomes due by it."""
         ready, turns = self._ready, 0
-        outer = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]  documented for loops
+        outer = asyncio._get_running_loop()  # documented for loops
         hooks = sys.get_asyncgen_hooks()
-        asyncio._set_running_loop(self)  # pyright: ignore[reportPrivateUsage]
+        asyncio._set_running_loop(self)
         sys.set_asyncgen_hooks(None, None)
         try:
             while ready:
@@ -86,11 +86,11 @@ class FlowLoop(AbstractEventLoop):
                     )
         finally:
             sys.set_asyncgen_hooks(*hooks)
-            asyncio._set_running_loop(outer)  # pyright: ignore[reportPrivateUsage]
+            asyncio._set_running_loop(outer)
 
-    def call_soon(
+    def call_soon(  # pyright: ignore[reportIncompatibleMethodOverride]  a Turn is all of a Handle that callers use
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
-    ) -> Turn:  # pyright: ignore[reportIncompatibleMethodOverride]  a Turn is all of a Handle that callers use
+    ) -> Turn:
         """Make a callback due."""
         turn = Turn(callback, args, context)
         self._ready.append(turn)
@@ -137,10 +137,10 @@ class FlowLoop(AbstractEventLoop):
             remedy="use `await segue.sleep(s)` and `async with segue.timeout(s):`, or timeout_s= of the step",
         )
 
-    call_at = call_later
+    call_at = call_later  # pyright: ignore[reportAssignmentType]  both only raise
 
     def _here(self) -> str | None:
-        from .scope import here  # a cycle: scopes live on loops
+        from .scope import here  # noqa: PLC0415  a cycle: scopes live on loops
 
         scope = here()
         return getattr(scope, "path", None) or None

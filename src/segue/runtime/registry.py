@@ -10,7 +10,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import UnknownFlow
 
@@ -128,9 +128,9 @@ def _from_file(name: str, file: str) -> ModuleType:
 
 
 def _attribute(module: ModuleType, qualname: str) -> Flow[..., Any] | None:
-    from .flow import Flow  # a cycle: flows register themselves here
+    from .flow import Flow  # noqa: PLC0415  a cycle: flows register themselves here
 
     found: Any = module
     for part in qualname.split("."):
         found = getattr(found, part, None)
-    return found if isinstance(found, Flow) else None
+    return cast("Flow[..., Any]", found) if isinstance(found, Flow) else None

@@ -146,8 +146,9 @@ class Run(Generic[R]):
     ) -> Run[R]:
         """A new run that goes on from a step of this one.
 
-        `at` is the key of the step to make anew, or the `seq` of the last event to keep; None keeps all but the end. The
-        new run knows the outcomes that the step had seen. `results` replaces results by key (those of steps that are
+        `at` is the key of the step to make anew, or the `seq` of the last event to keep; None keeps all but the end.
+        The new run knows the outcomes that the step had seen. `results` replaces results by key (those of steps that
+        are
         still to come are never made), `input` arguments by name.
         """
         row, journal = self._row(), self._engine.journal
@@ -199,7 +200,9 @@ class Run(Generic[R]):
             raise RunCancelled("the run was cancelled", run=self.id)
         fault = Fault.read(loads(last.body)["fault"])
         failed = RunFailed(
-            f"{fault.error.rpartition(':')[2]}: {fault.message}", run=self.id, remedy=f"look at it: segue show {self.id}"
+            f"{fault.error.rpartition(':')[2]}: {fault.message}",
+            run=self.id,
+            remedy=f"look at it: segue show {self.id}",
         )
         failed.error_type = fault.error
         raise failed from (self._engine.host.errors.pop(self._no, None) or rebuild(fault))
@@ -230,4 +233,5 @@ def status_of(row: RunRow, waits_on: list[dict[str, Any]] | None = None) -> RunS
 def _stuck(row: RunRow) -> RunStuck:
     kind = _STUCK.get(row.detail.get("reason", ""), RunStuck)
     detail = row.detail
-    return kind(detail.get("message", "the run is set aside"), run=row.id, key=detail.get("key"), remedy=detail.get("remedy"))
+    message = detail.get("message", "the run is set aside")
+    return kind(message, run=row.id, key=detail.get("key"), remedy=detail.get("remedy"))

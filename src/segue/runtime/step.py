@@ -43,7 +43,9 @@ class Step(Generic[P, R]):
         """Call the step. In a flow: journaled under `scope/name[key or fingerprint of the arguments]#k`."""
         return self._run(args, kwargs)
 
-    def using(self, *, key: str | None = None, retry: Recovery | None = None, timeout_s: float | None = None) -> Step[P, R]:
+    def using(
+        self, *, key: str | None = None, retry: Recovery | None = None, timeout_s: float | None = None
+    ) -> Step[P, R]:
         """The same step with other options for one call: a `key` of your own instead of the fingerprint."""
         copy = Step[P, R](self.function, self.options, self._upcast)
         copy.key = self.key if key is None else key
@@ -84,7 +86,7 @@ class Step(Generic[P, R]):
                 raise drive.undecodable(key, error) from error
         try:
             return self.signature.result.validate(self._upcast(json.loads(data)))
-        except Exception as error:  # noqa: BLE001  a user's upcast may raise anything
+        except Exception as error:
             raise drive.undecodable(key, error) from error
 
 
@@ -119,12 +121,14 @@ def step(
 ) -> Any:
     """Make a function a step. `async def` runs on the engine's loop, plain `def` in a thread.
 
-    `retry` says what to do after a failed attempt (default: fail), `timeout_s` limits one attempt. `effect="once"` is for
-    what must not happen twice: after an interruption it is reconciled, by `reconcile(...)`, which is called with the same
-    arguments and returns `Applied(result)` or `NotApplied()`, or by a person. `upcast` turns a stored result of an
+    `retry` says what to do after a failed attempt (default: fail), `timeout_s` limits one attempt. `effect="once"` is
+    for what must not happen twice: after an interruption it is reconciled, by `reconcile(...)`, which is called with
+    the
+    same arguments and returns `Applied(result)` or `NotApplied()`, or by a person. `upcast` turns a stored result of
+    an
     older shape into today's. `redact` is applied to each result before it is journaled and before the flow sees it: a
-    function from the result to the redacted one, or names of patterns (`"pii"`, `"credentials"`, `"email"`, …), which take
-    what they find out of every text of the result, and of the error of a failed attempt.
+    function from the result to the redacted one, or names of patterns (`"pii"`, `"credentials"`, `"email"`, …), which
+    take what they find out of every text of the result, and of the error of a failed attempt.
     """
     decorator = StepDecorator(
         name, retry or ONCE, timeout_s, effect, reconcile, upcast, redaction(redact)
@@ -135,7 +139,7 @@ def step(
 class StepDecorator:
     """`@step(...)` with its options, waiting for the function."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  made in one place
         self,
         name: str | None,
         retry: Recovery,
@@ -149,7 +153,8 @@ class StepDecorator:
             raise DefinitionError(f"@step(effect={effect!r}): one of 'read', 'write', 'once'")
         if reconcile is not None and effect != "once":
             raise DefinitionError("@step(reconcile=...) is for effect='once': other steps are simply made again")
-        self._name, self._retry, self._effect = name, retry, effect
+        self._name, self._retry = name, retry
+        self._effect: Effect = effect
         self._timeout_s = None if timeout_s is None else _positive("timeout_s", timeout_s, name or "step")
         self._reconcile, self._upcast, self._redact = reconcile, upcast, redact
 

@@ -40,7 +40,7 @@ def cleanup(function: Callable[P, Awaitable[Any]], *args: P.args, **kwargs: P.kw
 def _bytes(kind: str) -> bytes:
     scope = here()
     if not isinstance(scope, FlowScope):
-        from os import urandom
+        from os import urandom  # noqa: PLC0415  only outside of a flow
 
         return urandom(16)
     return blake2b(f"{scope.drive.seed}/{scope.key(kind)}".encode(), digest_size=16).digest()

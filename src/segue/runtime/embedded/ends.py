@@ -29,6 +29,10 @@ _REASONS = {
 }
 
 
+ERRORS_KEPT = 256
+"""Live errors that are kept for whoever asks for the result: with them goes a traceback, and all that its frames hold."""
+
+
 class End(NamedTuple):
     """The event that ends a run."""
 
@@ -47,11 +51,11 @@ def input_of(execution: Execution, args: bytes) -> dict[str, Any]:
             args = dumps(flow.migrate(loads(args)))
         with using(execution.vault):
             return decode_arguments(flow.signature.codecs, args)
-    except Exception as error:  # noqa: BLE001  a user's migrate may raise anything
+    except Exception as error:
         raise Undecodable(
             f"{what}: {type(error).__name__}: {error}",
             run=execution.row.id,
-            remedy="restore the types, or give @flow(version=..., migrate=function) that turns the old input into the new",
+            remedy="restore the types, or give @flow(version=..., migrate=function) from the old input to the new",
         ) from error
 
 
@@ -70,7 +74,10 @@ def end_of(execution: Execution) -> End:
     except BaseException as error:  # noqa: BLE001  whatever the flow raised is its end
         if isinstance(error, SegueError):
             error.run = error.run or row.id
-        execution.host.errors[row.no] = error.with_traceback(own_frames(error))
+        errors = execution.host.errors
+        errors[row.no] = error.with_traceback(own_frames(error))
+        if len(errors) > ERRORS_KEPT:
+            del errors[next(iter(errors))]
         body = dumps({**orphans, "fault": fault_of(execution, error).body()})
         return End(EventType.RUN_FAILED, RunState.FAILED, None, body)
     return End(EventType.RUN_COMPLETED, RunState.COMPLETED, value, dumps(orphans) if orphans else None)

@@ -241,6 +241,8 @@ class Execution:
     ) -> None:  # fmt: skip
         """Journal a step's outcome, and before it what its attempt recorded."""
         self._check_open()
+        if self.drive.live_errors and type_ == EventType.STEP_COMPLETED:
+            self.drive.live_errors.pop(command.key, None)
         if scope is not None and scope.events:
             self.recorded(command.key, n, scope)
         self.write(
@@ -356,7 +358,9 @@ class Execution:
 
     @property
     def due(self) -> bool:
-        """Whether a timer or a backoff has run out: it moves on at once, and to park it would only make it start anew."""
+        """Whether a timer or a backoff has run out: it moves on at once, and to park it would only make it start
+        anew.
+        """
         wakes = [due for due, _ in self.timers.values()] + list(self.backoffs.values())
         return bool(wakes) and min(wakes) <= self.host.clock.now()
 

@@ -128,7 +128,9 @@ class Host:
         self.loop.call_soon(execution.begin, args)  # never inside of a task: Python 3.14 does not let tasks nest
 
     def take_up(self, no: int) -> None:
-        """Go on with a run that no living process has, whatever `recover` says, and with the children that it waits for."""
+        """Go on with a run that no living process has, whatever `recover` says, and with the children that it waits
+        for.
+        """
         if not self.recover:
             self._own.add(no)
         self.scan_soon()
@@ -188,9 +190,8 @@ class Host:
             execution = self.executions.get(no)
             if execution is not None:
                 execution.receive(item)
-            elif state != RunState.STUCK or item.kind in _WAKES_STUCK:
-                if not self._taken(owner):
-                    woken[no] = woken.get(no, False) or state == RunState.STUCK
+            elif (state != RunState.STUCK or item.kind in _WAKES_STUCK) and not self._taken(owner):
+                woken[no] = woken.get(no, False) or state == RunState.STUCK
         for no, stuck in woken.items():
             self._claim_soon(no, stuck=stuck)
 
