@@ -71,7 +71,7 @@ class Codec:
 
     def encode(self, value: Any) -> bytes:
         """The JSON of an already valid `value`. Raises TypeError or ValueError when JSON cannot carry it."""
-        kind: type[object] = type(value)
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType]  of Any
         atom = _ATOMS.get(kind)
         if atom is not None:
             return atom(value).encode()
@@ -114,7 +114,7 @@ def roundtrip(of: Codec, value: Any) -> tuple[bytes, Any]:
 
     Raises UnserialisableResult when the value does not fit its type or does not survive the journey.
     """
-    kind: type[object] = type(value)
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]  of Any
     try:
         if kind is of.atom or (of.any and kind in _ATOMS):
             return _ATOMS[kind](value).encode(), value

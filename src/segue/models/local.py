@@ -26,7 +26,7 @@ from .render import chat_body, text_body
 
 SLOTS = 2
 """Prompts that a model keeps in memory, so that two kinds of calls do not read theirs anew in turns."""
-_EXIT_S = 3.0
+_EXIT_S = 1.0
 
 
 async def complete(request: Request) -> Completion:
@@ -52,7 +52,7 @@ def loaded() -> list[str]:
 
 
 def unload() -> None:
-    """Stop all calls and free the models' memory. What is still at work after three seconds stays."""
+    """Stop all calls and free the models' memory. What is still at work after a second stays."""
     deadline = time.monotonic() + _EXIT_S
     for call in list(_calls):
         call.stop()

@@ -30,7 +30,7 @@ _REASONS = {
 
 
 ERRORS_KEPT = 256
-"""Live errors that are kept for whoever asks for the result: with them goes a traceback, and all that its frames hold."""
+"""Live errors that are kept for whoever asks for the result: with each goes all that its traceback's frames hold."""
 
 
 class End(NamedTuple):
