@@ -79,9 +79,9 @@ def _sums(screen: Console, done: list[Resolution], failed: int) -> None:
 
 def of_batch(screen: Console, tallies: list[Tally], seconds: float) -> None:
     """A line per topic, and the sums."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("topic", "messages", "agreed", "outvoted", "unsure", "right", "by model", "by template"):
-        table.add_column(name, justify="left" if name == "topic" else "right")
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    for name in ("topic", "messages", "agreed", "outvoted", "unsure", "right", "drafted", "template"):
+        table.add_column(name, justify="left" if name == "topic" else "right", no_wrap=True)
     fine = [tally for tally in tallies if not tally.error]
     by_topic = Counter(tally.topic for tally in fine)
     for topic in sorted(TOPICS, key=lambda topic: -by_topic[topic]):
@@ -103,7 +103,7 @@ def _counts(tallies: list[Tally]) -> list[str]:
     judged = [tally for tally in tallies if tally.label]
     right = sum(tally.topic == tally.label for tally in judged)
     model = sum(tally.by != "template" for tally in tallies)
-    share = f"{right} of {len(judged)}" + (f" ({right / len(judged):.0%})" if judged else "")
+    share = f"{right} ({right / len(judged):.0%})" if judged else ""
     return [
         str(len(tallies)),
         *(str(how[h]) for h in ("agreed", "outvoted", "unsure")),

@@ -174,12 +174,14 @@ def test_resume_follows_ctrl_c_too(terminal: Terminal) -> None:
 
 def test_resume_stay_takes_up_what_comes(terminal: Terminal) -> None:
     killed_at_the_gate(terminal)
-    worker = terminal.start("resume", "--stay")
-    until(lambda: terminal.calls().count("gate-door") == 2)
-    forked = terminal.segue("fork", "g1", "--detach", "--id", "g2")
-    assert forked.out == "g2\n"
     (terminal.folder / "door").touch()
-    until(lambda: terminal.state("g1") == terminal.state("g2") == "completed")
+    worker = terminal.start("resume", "--stay")
+    for number in range(3):
+        until(lambda number=number: terminal.state(f"g{number + 1}") == "completed")
+        assert (
+            terminal.segue("fork", "g1", "--at", "gate", "--detach", "--id", f"g{number + 2}").out == f"g{number + 2}\n"
+        )
+    until(lambda: terminal.state("g4") == "completed")
     worker.send(signal.SIGINT)
     assert worker.wait().code == 130
 

@@ -10,7 +10,7 @@ import pytest
 
 from segue import testing
 from segue.testing import Crash, Engine
-from tests.crash.flows import SCENES
+from tests.crash.told import SCENES
 from tests.crash.witness import Witness, reset
 
 TRIALS = 1000

@@ -127,7 +127,9 @@ async def test_a_fork_pins_the_run_whose_events_it_uses(tmp_path: Path) -> None:
         first = await engine.start(waits, 2, 9000, id="first")
         await first.signal("word", "one")
         await first.result()
-        fork = await first.fork(4, id="fork")
+        events = [event async for event in first.events(follow=False)]
+        before = next(e.seq for e in events if e.type == "signal.received") - 1
+        fork = await first.fork(before, id="fork")
         await until(lambda: engine.journal.get("fork").state == "running")
         last = await fork.fork(id="last")
         done = await engine.gc(older_than_s=0)

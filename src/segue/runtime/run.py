@@ -148,8 +148,7 @@ class Run(Generic[R]):
 
         `at` is the key of the step to make anew, or the `seq` of the last event to keep; None keeps all but the end.
         The new run knows the outcomes that the step had seen. `results` replaces results by key (those of steps that
-        are
-        still to come are never made), `input` arguments by name.
+        are still to come are never made), `input` arguments by name.
         """
         row, journal = self._row(), self._engine.journal
         upto = journal.fork_point(row, at)

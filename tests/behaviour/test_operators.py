@@ -1,0 +1,177 @@
+"""What an operator can do: cancel, pause, resume, override."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import segue
+from segue import flow, sleep, step, wait_for
+from segue.errors import RunCancelled, RunFailed, Undecodable
+from tests.behaviour.world import World, in_state, keys_of, kinds_of, until
+
+calls: list[Any] = []
+behave: dict[str, Any] = {}
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> None:
+    calls.clear()
+    behave.clear()
+
+
+@step
+async def hopeless() -> None:
+    calls.append("hopeless")
+    raise LookupError("hopeless")
+
+
+@step
+async def slow() -> None:
+    calls.append("slow")
+    await asyncio.sleep(1e5)
+
+
+@flow
+async def cleans_up(fails: bool = False) -> str:
+    segue.cleanup(mark, "first registered")
+    if fails:
+        segue.cleanup(hopeless)
+    segue.cleanup(mark, "last registered")
+    try:
+        return await wait_for("never")
+    except asyncio.CancelledError:
+        await mark("durable cleanup")
+        raise
+
+
+@step
+async def mark(what: str) -> None:
+    calls.append(what)
+
+
+async def test_cancel_cleans_up_durably(world: World) -> None:
+    async with world.parking() as engine:
+        run = await engine.start(cleans_up)
+        await in_state(run, "parked")
+        await run.cancel(by="me", why="enough")
+        with pytest.raises(RunCancelled):
+            await run.result()
+        assert calls == ["durable cleanup", "last registered", "first registered"]
+        assert (await run.status()).state == "cancelled"
+        await asyncio.gather(*(run.cancel() for _ in range(1)), return_exceptions=True)
+
+
+async def test_a_cleanup_that_fails_does_not_stop_the_others(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(cleans_up, True)
+        await in_state(run, "running")
+        await run.cancel()
+        with pytest.raises((RunFailed, RunCancelled)):
+            await run.result()
+    assert calls[0] == "durable cleanup"
+    assert calls[-1] == "first registered"
+
+
+async def test_a_cancel_while_a_step_runs(world: World) -> None:
+    @flow(name="long_step")
+    async def long_step() -> None:
+        await slow.using(timeout_s=1e4)()
+
+    async with world.engine() as engine:
+        run = await engine.start(long_step)
+        await until(lambda: calls)
+        await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.result()
+        assert "step.cancelled" in await kinds_of(run)
+
+
+@flow
+async def three_steps() -> list[str]:
+    out = [await echo("a")]
+    await sleep(behave.get("nap_s", 0.0))
+    out.append(await echo("b"))
+    return [*out, await echo("c")]
+
+
+@step
+async def echo(what: str) -> str:
+    calls.append(what)
+    return what
+
+
+async def test_pause_and_resume(world: World) -> None:
+    behave["nap_s"] = world.while_s
+    async with world.engine() as engine:
+        run = await engine.start(three_steps)
+        await until(lambda: calls)
+        await run.pause(by="me")
+        await world.pass_(3)
+        assert (await run.status()).paused
+        assert calls == ["a"]
+        await run.resume()
+        assert await run.result() == ["a", "b", "c"]
+        assert not (await run.status()).paused
+
+
+async def test_a_pause_outlives_the_process(world: World) -> None:
+    behave["nap_s"] = world.while_s
+    async with world.engine() as engine:
+        run = await engine.start(three_steps, id="r")
+        await until(lambda: calls)
+        await run.pause()
+        await in_state(run, "running", "parked")
+        await world.pass_(0.2)
+    async with world.parking() as engine:
+        await world.pass_(3)
+        run = await engine.get("r")
+        assert (await run.status()).paused
+        assert calls == ["a"]
+        await run.resume()
+        assert await run.result() == ["a", "b", "c"]
+
+
+async def test_a_paused_run_can_be_cancelled(world: World) -> None:
+    behave["nap_s"] = world.while_s
+    async with world.engine() as engine:
+        run = await engine.start(three_steps)
+        await until(lambda: calls)
+        await run.pause()
+        await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.result()
+
+
+async def test_an_open_step_is_overridden(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(long_echo)
+        await until(lambda: calls)
+        (waits,) = (await run.status()).waits_on
+        await run.override(waits["key"], "said so")
+        assert await run.result() == "said so"
+        assert (await keys_of(run, "operator.acted")) == [waits["key"]]
+
+
+@flow
+async def long_echo() -> str:
+    return await late_echo("x")
+
+
+@step
+async def late_echo(what: str) -> str:
+    calls.append(what)
+    await asyncio.sleep(1e5)
+    return what
+
+
+async def test_an_override_of_a_wrong_type_can_be_put_right(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(long_echo)
+        await until(lambda: calls)
+        (waits,) = (await run.status()).waits_on
+        await run.override(waits["key"], {"no": "string"})
+        with pytest.raises(Undecodable, match="resume"):
+            await run.result()
