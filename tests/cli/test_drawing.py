@@ -22,7 +22,7 @@ from segue.cli.tree import one_call, shown
 from segue.cli.words import command_of
 from segue.core.codec import dumps
 from segue.core.events import Event, EventType
-from segue.errors import RunStuck
+from segue.errors import RunStuck, StoreLocked
 from segue.journal import RunRow
 from segue.runtime.check import Finding, Verdict
 
@@ -149,3 +149,15 @@ def test_progress_lines_fit_and_end_with_the_run() -> None:
     text = console.file.getvalue().replace("\x1b[2K", "")
     lines = [line for line in text.splitlines() if "a  " in line or "b  " in line]
     assert len(lines) == 2 and all(cell_len(line) <= 80 for line in lines)
+
+
+def test_trouble_with_the_database_is_said_once_and_when_it_is_over() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    progress = Progress(row(), SAY, console=console)
+    for error in (None, StoreLocked("segue.db: locked"), StoreLocked("segue.db: locked"), None, None):
+        progress.trouble(error)
+    assert isinstance(console.file, io.StringIO)
+    assert [line.strip() for line in console.file.getvalue().splitlines()] == [
+        "· waits for the database: segue.db: locked",
+        "· the database can be written again",
+    ]

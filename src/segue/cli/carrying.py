@@ -156,6 +156,7 @@ async def _follow(engine: Engine, row: RunRow, progress: Progress, stop: Stop, p
                 return
             if patience_s is not None and rests(engine, [row.no], patience_s):
                 return
+            progress.trouble(journal.trouble)
             progress.under_way(host.waits_on(row.no))
             await asyncio.wait([stopped, ended], timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
             ended = host.watch(row.no) if ended.done() else ended

@@ -19,7 +19,7 @@ from .advice import Say, wait
 from .paint import Copyable, Drawn, Harmless, advised, emit, err, glyph
 from .story import Call, Stand, Story
 from .tree import came_of
-from .words import clock, due, duration, plural, printable, short_key, shorten
+from .words import clock, due, duration, first_line, plural, printable, short_key, shorten
 
 UNDER_WAY_MAX = 6
 """Calls under way that a terminal shows at once."""
@@ -46,6 +46,7 @@ class Progress:
         self.console = console or err()
         self._told: set[str] = set()
         self._moved = False
+        self._trouble = ""
         self._first: dict[str, float] = {}
         """When a call that is not in the journal yet was first seen."""
         self._live: Live | None = None
@@ -84,6 +85,13 @@ class Progress:
         """Print a line of this process's own."""
         if not self._quiet:
             emit(self.console, Text(f"{' ' * 10}· {said}", "dim"))
+
+    def trouble(self, error: Exception | None) -> None:
+        """Say once why writes wait, and that they go on."""
+        said = "" if error is None else first_line(getattr(error, "message", str(error)))
+        if said != self._trouble:
+            self.say(f"waits for the database: {said}" if said else "the database can be written again")
+        self._trouble = said
 
     def advise(self, command: Copyable) -> None:
         """Print a command that helps."""
