@@ -84,7 +84,7 @@ def test_the_same_code_is_ok(dealt: Terminal) -> None:
         ("b = await second(a)", "b = await second(a).nope", "fails", 3, "AttributeError"),
         ("b = await second(a)", "b = await second('x')", "fails", 3, "argument 'x'"),
         ("return await wait_for(", "await __import__('asyncio').Event().wait() or (", "fails", 3, "nobody in the flow"),
-        ("async def deal(", "async def dealt(", "unknown flow", 6, "no flow 'deal'"),
+        ("async def deal(", "async def dealt(", "unknown flow", 6, '"module deals has no flow'),
         ("@flow\n", "@flow(version=2)\n", "unknown flow", 6, "is of version 1"),
         ("@flow\n", "@flow(version=2, migrate=True)\n", "ok", 0, "wait[go]"),
         ("@flow", "1 / 0\n@flow", "unknown flow", 6, "ZeroDivisionError"),
@@ -114,6 +114,21 @@ def test_what_check_says_is_what_resume_does(dealt: Terminal) -> None:
     assert dealt.segue("resume", "d1").out == "ok\n"
 
 
+def test_unchanged_code_that_varies_by_itself_is_a_mismatch(terminal: Terminal) -> None:
+    code = BEFORE.replace(
+        "await second(a)", "await second(a + len(list(__import__('pathlib').Path('.').glob('*.flag'))))"
+    )
+    (terminal.folder / "deals.py").write_text(HEAD + code)
+    started = terminal.start("run", "deals:deal", "-i", "1", "--id", "d1")
+    until(lambda: terminal.state("d1") == "parked")
+    started.kill()
+    assert terminal.segue("check").code == 0
+    (terminal.folder / "x.flag").touch()
+    done = terminal.segue("check", "--json")
+    (verdict,) = done.json
+    assert (done.code, verdict["finding"]) == (3, "mismatch") and verdict["key"].startswith("second[")
+
+
 def test_check_is_a_function_too(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"deals_{id(terminal)}"
     (terminal.folder / f"{name}.py").write_text(HEAD + BEFORE)
@@ -134,6 +149,7 @@ def test_a_fork_and_a_secret_are_replayed_as_the_engine_does(terminal: Terminal)
         "@step\nasync def use(token: Secret[str]) -> int:\n    return len(token.reveal())\n"
         "@flow\nasync def login(token: Secret[str]) -> int:\n"
         "    n = await use(token)\n    await wait_for('go')\n    return n\n"
+        "@flow\nasync def keep(token: Secret[str]) -> Secret[str]:\n    return token\n"
     )
     (terminal.folder / "vaults.py").write_text(code)
     started = terminal.start("run", "vaults:login", "-i", '"hunter22"', "--id", "l1")
@@ -143,6 +159,8 @@ def test_a_fork_and_a_secret_are_replayed_as_the_engine_does(terminal: Terminal)
     assert "hunter22" not in terminal.segue("show", "l1").out and "•••" in terminal.segue("show", "l1", "--json").out
     forked = terminal.segue("fork", "l1", "--result", "use=5", "--detach", "--id", "l2")
     assert forked.code == 0 and [v["finding"] for v in terminal.segue("check", "--json").json] == ["ok", "ok"]
+    assert terminal.segue("run", "vaults:keep", "-i", '"hunter22"', "--id", "k1").out == "•••\n"
+    assert terminal.segue("check", "k1").code == 0
 
 
 def test_the_database_is_not_needed_to_be_writable(dealt: Terminal, tmp_path: Path) -> None:
