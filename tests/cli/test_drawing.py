@@ -148,7 +148,7 @@ def test_progress_lines_fit_and_end_with_the_run() -> None:
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue().replace("\x1b[2K", "")
     lines = [line for line in text.splitlines() if "a  " in line or "b  " in line]
-    assert len(lines) == 2 and all(cell_len(line) <= 80 for line in lines)
+    assert len(lines) == 2 and all(cell_len(line) <= 80 and line.rstrip().endswith("…") for line in lines)
 
 
 def test_trouble_with_the_database_is_said_once_and_when_it_is_over() -> None:

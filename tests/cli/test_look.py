@@ -83,6 +83,7 @@ def test_events_are_lines_or_lines_of_json(stocked: Terminal) -> None:
     assert lines[0]["type"] == "run.accepted" and lines[0]["args"] == {"items": ["ab", "c"]}
     assert lines[-1]["type"] == "run.completed" and lines[-1]["value"] == 300
     steps = stocked.segue("events", "t1", "--type", "step", "--after", lines[-3]["seq"]).out.splitlines()
+    assert "run.failed         LookupError: no pen here" in stocked.segue("events", "b1").out
     assert len(steps) == 1 and "step.completed" in steps[0] and "price" in steps[0]
 
 

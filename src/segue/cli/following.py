@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator
 
 from rich.text import Text
 
+from ..core.codec import loads
 from ..core.events import Event
+from ..core.faults import Fault
 from ..core.lifecycle import ENDED, RunState
 from ..journal import RunRow
 from ..journal.reading import Reader
@@ -17,7 +19,7 @@ from .paint import Copyable, emit, out
 from .progress import Progress
 from .shelf import parsed, reading, say_for, standing_of
 from .tree import shown
-from .words import clock, printable, short_key, value
+from .words import clock, first_line, printable, short_key, value
 
 POLL_S = 0.1
 HISTORY = 20
@@ -55,9 +57,18 @@ def _print_event(event: Event, as_json: bool) -> None:
     line.append(f"{clock(event.at, time.time())}  ", "dim").append(f"{event.type:<17}")
     line.append(f"  {printable(short_key(event.key))}" if event.key else "")
     line.append(f"  attempt {event.attempt}" if event.attempt and event.attempt > 1 else "", "yellow")
-    detail = event.value if event.value is not None else event.body
-    line.append(f"  {value(detail, 160)}" if detail not in (None, b"{}") else "", "dim")
+    detail = _detail(event)
+    line.append(f"  {detail}" if detail not in ("", "{}") else "", "dim")
     emit(out(), line)
+
+
+def _detail(event: Event) -> str:
+    """What an event holds, in a few words: the error of a fault, else its value or its body."""
+    fault = loads(event.body).get("fault")
+    if fault is not None:
+        found = Fault.read(fault)
+        return f"{found.error.rpartition(':')[2]}: {first_line(found.message, 160)}"
+    return value(event.value if event.value is not None else event.body, 160)
 
 
 def watch(db: str, run: str, as_json: bool) -> Exit:
