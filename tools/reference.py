@@ -10,7 +10,6 @@ from pathlib import Path
 from typer.main import get_command
 
 from segue import config, errors
-from segue.cli import commands as _registered  # noqa: F401  its import registers the commands
 from segue.cli import manual
 from segue.cli.app import app
 from segue.cli.exits import MEANING, exit_of

@@ -126,8 +126,9 @@ def test_a_fork_never_repeats_an_effect_without_being_told_to(terminal: Terminal
     assert refused.code == 2 and "must not happen twice: pay[" in refused.err and terminal.state("p2") is None
     allowed = terminal.segue("fork", "p1", "--at", "price", "--id", "p2", "--repeat")
     assert (allowed.code, allowed.out) == (0, "paid 7\n") and terminal.calls().count("pay") == 2
-    replaced = terminal.segue("fork", "p1", "--result", 'pay="free"')
-    assert replaced.out == "free\n" and terminal.calls().count("pay") == 2
+    for point in ([], ["--at", "price"], ["--at", "pay"]):
+        replaced = terminal.segue("fork", "p1", *point, "--result", 'pay="free"')
+        assert replaced.out == "free\n" and terminal.calls().count("pay") == 2, replaced.err
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_a_fork_never_repeats_an_effect_without_being_told_to(terminal: Terminal
         (["--at", "nope"], "has no step 'nope'"),
         (["--at", "999"], "has no event 999"),
         (["--result", "pay"], "has no '='"),
-        (["--at", "price", "--result", "pay=1"], "does not keep this step"),
+        (["--at", "price", "--result", "paid=1"], "has no step 'paid'"),
         (["--input", "3"], "names the arguments to change"),
     ],
 )

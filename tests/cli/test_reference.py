@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 
 from segue import errors
-from segue.cli import commands, manual
+from segue.cli import acts, commands, manual
 from segue.cli.app import app
 from segue.cli.exits import MEANING, Exit, exit_of
 from segue.cli.manual import Command, Commands
@@ -47,7 +47,7 @@ def test_every_command_has_the_common_options_and_a_help_of_its_own() -> None:
         assert {"--db", "--json", "--debug"} <= options, command.name
         assert len(manual.first_line(command)) < 62 and (command.help or "").strip()
         assert all(e.says for e in [*manual.arguments(command), *manual.options(command)]), command.name
-    assert hasattr(commands, "run")
+    assert {commands.run.__name__, acts.gc.__name__} <= {c.name for c in registered()}
 
 
 def test_every_exit_code_means_something() -> None:

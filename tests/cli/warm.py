@@ -4,9 +4,9 @@ import typer._adapters
 from pydantic import TypeAdapter
 from rich.cells import cell_len
 
+import segue.cli.acts
 import segue.cli.checking
 import segue.cli.collecting
-import segue.cli.commands
 import segue.cli.following
 import segue.cli.listing
 import segue.cli.resuming

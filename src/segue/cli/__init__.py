@@ -5,7 +5,7 @@ commands say goes to stderr, what they give to stdout. The modules that draw and
 that needs them, so `segue --help` is quick.
 """
 
-from . import commands as commands  # its import registers the commands
+from . import acts as acts  # its import registers the commands, as that of `commands` does
 from .app import main
 
 __all__ = ["main"]

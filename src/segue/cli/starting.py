@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
 from typing import Any, cast
 
 from rich.text import Text
 
-from ..core.events import DELIVERED, Event, EventType
+from ..core.events import Event, EventType
 from ..errors import InputError
 from ..runtime.engine import Engine
 from ..runtime.run import Run
@@ -46,18 +46,9 @@ def fork(
         story = Story.of(reader.events(row), row)
         point = _point(at, story, run)
         replaced = {_key(k, story, run): v for k, v in inputs.read_pairs(results, "--result").items()}
-        upto = reader.fork_point(row, point)
-        kept = {e.key for e in reader.events(row, until=upto) if e.type in DELIVERED}
-        lost = next((key for key in replaced if key not in kept), None)
-        if lost is not None:
-            raise InputError(
-                "the fork does not keep this step, so its result would not be used",
-                run=run,
-                key=lost,
-                remedy="fork at a later step, or leave --at out",
-            )
+        dropped = reader.events(row, reader.fork_point(row, point))
         if not repeat:
-            _refuse_repeats(reader.events(row, upto), run)
+            _refuse_repeats(dropped, replaced, run)
     changed = _object(given)
 
     async def make(engine: Engine) -> Run[Any]:
@@ -105,12 +96,15 @@ def _object(given: str | None) -> dict[str, Any] | None:
     return cast("dict[str, Any] | None", changed)
 
 
-def _refuse_repeats(dropped: Iterable[Event], run: str) -> None:
+def _refuse_repeats(dropped: Iterable[Event], replaced: Mapping[str, Any], run: str) -> None:
     """Raise InputError when the fork would apply an effect again that must not happen twice."""
     found = [
         event.key
         for event in dropped
-        if event.type == EventType.ATTEMPT_STARTED and event.key is not None and b'"once"' in (event.body or b"")
+        if event.type == EventType.ATTEMPT_STARTED
+        and event.key is not None
+        and b'"once"' in (event.body or b"")
+        and event.key not in replaced
     ]
     if found:
         once = list(dict.fromkeys(found))
@@ -118,5 +112,5 @@ def _refuse_repeats(dropped: Iterable[Event], run: str) -> None:
             f"the fork would apply again what must not happen twice: {printable(', '.join(once))}",
             run=run,
             key=once[0],
-            remedy="fork at a later step, where --result 'KEY=JSON' can replace its result; or allow it with --repeat",
+            remedy="give it its result with --result 'KEY=JSON', or allow it with --repeat",
         )
