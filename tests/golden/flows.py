@@ -1,5 +1,4 @@
-"""The flows whose journals are kept. Their code never changes; new ones are added with the journals of their version.
-"""
+"""The flows whose journals are kept. Their code never changes; new ones come with the journals of their version."""
 
 from __future__ import annotations
 

@@ -49,7 +49,10 @@ def test_a_journal_goes_on(path: Path) -> None:
     again = [e.key for e in events if e.type == EventType.STEP_COMPLETED]
     assert len(again) == len(set((e.run, e.key) for e in events if e.type == EventType.STEP_COMPLETED))
     assert set(outcomes) <= set(again)
-    assert len(flows.made) <= len(again) - len(outcomes) + 3 * sum("reserve" in k for k in again)
+    prices = [sum("price[" in k for k in keys) for keys in (again, outcomes)]
+    assert sum(m.startswith("price") for m in flows.made) == prices[0] - prices[1], "no outcome was made again"
+    reserved = {k.rpartition("/")[2] for k in again if "reserve[" in k} - {k.rpartition("/")[2] for k in outcomes}
+    assert len({m for m in flows.made if m.startswith("reserve")}) == len(reserved)
     paid = [m for m in flows.made if m.startswith("pay ")]
     assert len(paid) == (0 if any(k.startswith("pay[") for k in outcomes) or name != "sale" else 1)
 

@@ -71,8 +71,7 @@ class Codec:
 
     def encode(self, value: Any) -> bytes:
         """The JSON of an already valid `value`. Raises TypeError or ValueError when JSON cannot carry it."""
-        kind = type(value)  # pyright: ignore[reportUnknownVariableType]  of Any
-        atom = _ATOMS.get(kind)
+        atom = _ATOMS.get(type(value))  # pyright: ignore[reportUnknownArgumentType]  the type of an Any
         if atom is not None:
             return atom(value).encode()
         adapter = self.adapter

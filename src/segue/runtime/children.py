@@ -19,5 +19,3 @@ async def detach(flow: Flow[P, Any], *args: P.args, **kwargs: P.kwargs) -> str:
     scope = in_flow("segue.detach")
     event = await scope.drive.outcome(flow.child(scope, args, kwargs, None, detached=True))
     return loads(event.body)["run"]
-
-

@@ -73,9 +73,7 @@ class Engine:
 
     def open_journal(self) -> Journal:
         """Open the database."""
-        return Journal.open(
-            self.path, heartbeat_s=self.options.heartbeat_s, lock_timeout_s=self.options.lock_timeout_s
-        )
+        return Journal.open(self.path, heartbeat_s=self.options.heartbeat_s, lock_timeout_s=self.options.lock_timeout_s)
 
     def attach(self, journal: Journal) -> None:
         """Carry out the runs of a journal."""
@@ -183,5 +181,3 @@ class Engine:
         """Wait until no run in this process can go on by itself."""
         while self.host.busy:  # noqa: ASYNC110  nothing tells when nothing moves
             await asyncio.sleep(0)
-
-

@@ -113,9 +113,7 @@ def flow(
             )
         if not isinstance(version, int) or version < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
             raise DefinitionError(f"@flow(version={version!r}): a whole number from 1")
-        made = Flow[..., Any](
-            function, name=name, version=version, migrate=migrate, revision=revision
-        )
+        made = Flow[..., Any](function, name=name, version=version, migrate=migrate, revision=revision)
         register(made)
         return made
 

@@ -58,9 +58,7 @@ class Signature:
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise InputError(
-                f"{name}: {error}", remedy=f"its signature is {name}{self._signature}"
-            ) from error
+            raise InputError(f"{name}: {error}", remedy=f"its signature is {name}{self._signature}") from error
         return encode_arguments(self.codecs, bound.arguments)
 
     def check(self, args: bytes, run: str) -> None:

@@ -130,9 +130,7 @@ def step(
     function from the result to the redacted one, or names of patterns (`"pii"`, `"credentials"`, `"email"`, …), which
     take what they find out of every text of the result, and of the error of a failed attempt.
     """
-    decorator = StepDecorator(
-        name, retry or ONCE, timeout_s, effect, reconcile, upcast, redaction(redact)
-    )
+    decorator = StepDecorator(name, retry or ONCE, timeout_s, effect, reconcile, upcast, redaction(redact))
     return decorator if function is None else decorator(function)
 
 
