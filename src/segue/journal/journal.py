@@ -8,8 +8,8 @@ import sqlite3
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, TypeVar
 
 from ..errors import EngineClosed, StoreReadOnly, WrongLoop
@@ -26,7 +26,6 @@ from .turns import Turns
 from .writer import InlineWriter, Writer
 
 T = TypeVar("T")
-_numbers = count(1)
 _forked: list[sqlite3.Connection] = []
 """Connections of a parent process, in its child: SQLite forbids even to close them there."""
 
@@ -53,7 +52,7 @@ class Journal(Reader):
         self._connection, self._writer = connection, writer
         self._owner, self._turns = owner, turns
         self._live = None if path == MEMORY else Path(f"{path}-live")
-        self.owner = owner.id if owner is not None else f"memory-{next(_numbers)}"
+        self.owner = owner.id if owner is not None else f"memory-{token_hex(4)}"
         self._loop = asyncio.get_running_loop()
         self._closed = self._is_forked = False
         _open_journals.add(self)
