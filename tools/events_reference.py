@@ -29,6 +29,7 @@ the body as a frozen dataclass:
 ```python
 from segue.core.records import Decision, record_of
 
+
 async def choices(engine, run_id):
     events = (await engine.get(run_id)).events(follow=False)
     return [r.chosen for r in [record_of(e) async for e in events] if isinstance(r, Decision)]
