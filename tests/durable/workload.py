@@ -54,9 +54,9 @@ class Acks:
 
     def tell(self, answers: list[Any]) -> None:
         """In the place of `writer.tell`: the writer's answers, before anybody hears them."""
-        for _, args in answers:
-            if isinstance(args[0], Write) and args[1] is None:
-                event = args[0].event
+        for _, job, error in answers:
+            if isinstance(job, Write) and error is None:
+                event = job.event
                 self("event", event.run, event.seq, event.type, digest(event.value))
         _tell(answers)
 

@@ -6,7 +6,7 @@ The far side carries a command out and journals its outcome as an event, which c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 from .codec import Codec
@@ -36,15 +36,16 @@ class StepOptions:
     redact: Redact | None = None
     """Applied to the result before it is journaled, and before the flow sees it."""
 
-    @property
-    def simple(self) -> bool:
-        """Whether it is an async function that is called once, with nothing around it."""
-        return not (self.guarded or self.threaded) and self.timeout_s is None and self.redact is None
+    guarded: bool = field(init=False)
+    """Whether the start of an attempt must be durable before the call is made, so that it counts."""
+    simple: bool = field(init=False)
+    """Whether it is an async function that is called once, with nothing around it."""
 
-    @property
-    def guarded(self) -> bool:
-        """Whether the start of an attempt must be durable before the call is made, so that it counts."""
-        return self.attempts > 1 or self.effect == "once"
+    def __post_init__(self) -> None:
+        guarded = self.attempts > 1 or self.effect == "once"
+        object.__setattr__(self, "guarded", guarded)
+        plain = self.timeout_s is None and self.redact is None
+        object.__setattr__(self, "simple", plain and not (guarded or self.threaded))
 
 
 class RunStep(NamedTuple):

@@ -39,31 +39,33 @@ _REPLACEABLE: dict[str, str] = {
 class Memory:
     """A journal, read for replay."""
 
-    outcomes: list[Event] = field(default_factory=list[Event])
-    attempts: dict[str, list[Attempt]] = field(default_factory=dict[str, list[Attempt]])
+    outcomes: list[Event] = field(default_factory=list)
+    attempts: dict[str, list[Attempt]] = field(default_factory=dict)
     """Attempts of steps that have no outcome; one that has no end carries the fault `interrupted`."""
-    retry_at: dict[str, float] = field(default_factory=dict[str, float])
-    timers: dict[str, float] = field(default_factory=dict[str, float])
-    children: dict[str, str] = field(default_factory=dict[str, str])
+    retry_at: dict[str, float] = field(default_factory=dict)
+    timers: dict[str, float] = field(default_factory=dict)
+    children: dict[str, str] = field(default_factory=dict)
     """Children that have not ended and that the run has not given up."""
-    cancelled: set[str] = field(default_factory=set[str])
+    cancelled: set[str] = field(default_factory=set)
     """Calls that the run gave up, on record."""
-    effects: set[str] = field(default_factory=set[str])
+    effects: set[str] = field(default_factory=set)
     """Once-effects that were begun and have no outcome, given up or not: what came of them must be found out."""
-    open_args: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    open_args: dict[str, bytes] = field(default_factory=dict)
     """The arguments of steps that were begun and of children that were started, and have no outcome."""
-    numbers: dict[str, int] = field(default_factory=dict[str, int])
+    numbers: dict[str, int] = field(default_factory=dict)
     """The last attempt of steps that an operator lets begin anew: numbers are never used again."""
-    recorded: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    recorded: set[tuple[str, str]] = field(default_factory=set)
+    fresh: bool = False
+    """Whether the run has no past."""
     paused: bool = False
     edited: bool = False
     """Whether it is a fork with another input: its calls may differ from the recorded ones."""
     args: bytes = b"{}"
-    seeds: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
+    seeds: list[tuple[int, str]] = field(default_factory=list)
     """From which `seq` on which seed gives the run's random values: a fork keeps its parent's up to its own."""
     idle_starts: int = 0
     """Incarnations since the run last made progress."""
-    revisions: set[str] = field(default_factory=set[str])
+    revisions: set[str] = field(default_factory=set)
     """The code that wrote this journal."""
     last_seq: int = 0
     first_at: float = 0.0

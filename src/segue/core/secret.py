@@ -16,8 +16,7 @@ would make other calls than it has recorded.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, Self, TypeVar, cast, get_args
@@ -61,14 +60,19 @@ _sealer: ContextVar[Sealer | None] = ContextVar("segue_sealer", default=None)
 use = _sealer.set
 
 
-@contextmanager
-def using(sealer: Sealer | None) -> Generator[None]:
+class using:  # noqa: N801  it is used like a function
     """Seal and open with this one, within the block."""
-    token = _sealer.set(sealer)
-    try:
-        yield
-    finally:
-        _sealer.reset(token)
+
+    __slots__ = ("_sealer", "_token")
+
+    def __init__(self, sealer: Sealer | None):
+        self._sealer = sealer
+
+    def __enter__(self) -> None:
+        self._token = _sealer.set(self._sealer)
+
+    def __exit__(self, *_: object) -> None:
+        _sealer.reset(self._token)
 
 
 class Secret(Generic[T_co]):

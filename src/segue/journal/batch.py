@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any
 
-from ..core.codec import dumps
 from ..core.events import Event
-from ..core.lifecycle import ENDED
 from ..errors import StaleOwner, StoreError
-from .blobs import INLINE_MAX, Payloads, large, large_arguments
+from .blobs import Payloads, is_large, large, large_arguments
 from .faults import passes
-from .records import Change, More, Write
+from .records import More, NewRun, Write
+from .rows import Rows
 from .schema import GAP, STALE
-from .tables import insert_post, insert_run
-
-_COLUMNS = "run, seq, epoch, at, type, version, key, attempt, seen, began, body, args, value"
-_WIDTH = len(Event._fields)
-_ROW = "(" + ", ".join("?" * _WIDTH) + ")"
-_INSERTS = {n: f"insert into events ({_COLUMNS}) values " + ", ".join([_ROW] * n) for n in (128, 32, 8, 1)}
+from .tables import accept, insert_post, insert_run
 
 
 class Call:
@@ -37,8 +30,18 @@ class Call:
         self.function, self.done, self.payloads = function, done, payloads
 
 
-Job = Write | Call
-Answer = tuple[Callable[..., None], tuple[Any, ...]]
+class Accept:
+    """A run to be accepted: `done(None, (row, whether it is new))` follows."""
+
+    __slots__ = ("done", "new", "payloads")
+
+    def __init__(self, new: NewRun, done: Callable[[Exception | None, Any], None]):
+        self.new, self.done, self.payloads = new, done, tuple(large_arguments(new.args))
+
+
+Job = Write | Call | Accept
+Answer = tuple[Callable[..., None], Any, Any]
+"""A job's `done`, and what to call it with."""
 
 
 class Batcher:
@@ -46,22 +49,20 @@ class Batcher:
 
     def __init__(self, connection: sqlite3.Connection, payloads: Payloads):
         self._connection, self._payloads = connection, payloads
-        self._may_be_large = True
+        self._rows = Rows(connection)
 
     def pack(self, jobs: Sequence[Job]) -> None:
         """Make large payloads ready. Slow, so it comes before the transaction and before this process's turn."""
         found: list[bytes] = []
-        self._may_be_large = False
         for job in jobs:
-            if isinstance(job, Call):
-                found += job.payloads
-                continue
-            event = job.event
-            if _has_large(event):
-                self._may_be_large = True
-                found += large(event.value, event.body) + large_arguments(event.args)
-            if job.more is not None and job.more.children:
-                found += [d for c in job.more.children for d in large_arguments(c.args)]
+            if type(job) is Write:
+                event = job.event
+                if is_large(event):
+                    found += large(event.value, event.body) + large_arguments(event.args)
+                if job.more is not None and job.more.children:
+                    found += [d for c in job.more.children for d in large_arguments(c.args)]
+            else:
+                found += job.payloads  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  no Write
         if found:
             self._payloads.pack(self._connection, found)
 
@@ -75,6 +76,7 @@ class Batcher:
             except Exception as error:
                 if passes(error):
                     raise
+                self._rows.clear()
                 connection.execute("rollback")
                 connection.execute("begin immediate")
                 answers = [self._alone(job) for job in jobs]
@@ -83,8 +85,9 @@ class Batcher:
             if connection.in_transaction:
                 connection.execute("rollback")
             raise
+        finally:
+            self._rows.clear()
         self._payloads.forget()
-        self._may_be_large = True
         return answers
 
     def shrink(self) -> None:
@@ -92,16 +95,17 @@ class Batcher:
         self._connection.execute("pragma wal_checkpoint(truncate)")
 
     def _together(self, jobs: Sequence[Job]) -> list[Answer]:
-        """The fast way: the events of all runs in a few statements."""
-        self._insert([j.event for j in jobs if isinstance(j, Write)])
+        """The fast way: the rows of all runs in a few statements. Whoever looks at rows finds them written."""
         answers: list[Answer] = []
         for job in jobs:
-            if isinstance(job, Call):
-                answers.append((job.done, (None, job.function(self._connection))))
+            if type(job) is Write:
+                self._add(job)
+                answers.append((job.done, job, None))
             else:
-                if job.more is not None:
-                    self._apply(job.event, job.more)
-                answers.append((job.done, (job, None)))
+                if type(job) is Call:
+                    self._rows.flush()
+                answers.append((job.done, None, self._answer(job)))
+        self._rows.flush()
         return answers
 
     def _alone(self, job: Job) -> Answer:
@@ -109,53 +113,47 @@ class Batcher:
         connection = self._connection
         connection.execute("savepoint job")
         try:
-            result = self._perform(job)
+            result = self._add(job) if isinstance(job, Write) else self._answer(job)
+            self._rows.flush()
         except Exception as error:
             if passes(error) or not connection.in_transaction:
                 raise
+            self._rows.clear()
             connection.execute("rollback to job")
             connection.execute("release job")
-            return job.done, ((error, None) if isinstance(job, Call) else (job, _refused(job, error)))
+            return (job.done, job, _refused(job, error)) if isinstance(job, Write) else (job.done, error, None)
         connection.execute("release job")
-        return job.done, ((None, result) if isinstance(job, Call) else (job, None))
+        return (job.done, job, None) if isinstance(job, Write) else (job.done, None, result)
 
-    def _perform(self, job: Job) -> Any:
+    def _answer(self, job: Call | Accept) -> Any:
         if isinstance(job, Call):
             return job.function(self._connection)
-        self._insert([job.event])
-        return None if job.more is None else self._apply(job.event, job.more)
+        answer, events = accept(self._connection, job.new)
+        for event in events:
+            self._append(event)
+        return answer
 
-    def _insert(self, events: list[Event]) -> None:
-        """Few statements of many rows: each statement gives up the interpreter's lock just once."""
-        if self._may_be_large:
-            events = [self._payloads.externalise(self._connection, e) if _has_large(e) else e for e in events]
-        at, left = 0, len(events)
-        for size, statement in _INSERTS.items():
-            while left >= size:
-                self._connection.execute(statement, list(chain.from_iterable(events[at : at + size])))
-                at, left = at + size, left - size
+    def _add(self, job: Write) -> None:
+        self._append(job.event)
+        if job.more is not None:
+            self._apply(job.event, job.more)
+
+    def _append(self, event: Event) -> None:
+        self._rows.append(self._payloads.externalise(self._connection, event) if is_large(event) else event)
 
     def _apply(self, event: Event, more: More) -> None:
         connection = self._connection
         if more.change is not None:
-            _change(connection, event.run, more.change)
+            self._rows.change(event.run, more.change)
         if more.paused is not None:
             connection.execute("update runs set paused = ? where no = ?", (more.paused, event.run))
         for no in more.consumed:  # its payload is in the event now; what stays is the id, against doubles
             connection.execute("update inbox set consumed = ?, value = null, body = null where no = ?", (event.run, no))
         for new in more.children:
-            insert_run(connection, new, self._payloads)
+            for first in insert_run(connection, new)[1]:
+                self._append(first)
         for post in more.posts:
             insert_post(connection, post)
-
-
-def _has_large(event: Event) -> bool:
-    value, args, body = event.value, event.args, event.body
-    return (
-        (value is not None and len(value) > INLINE_MAX)
-        or (args is not None and len(args) > INLINE_MAX)
-        or (body is not None and len(body) > INLINE_MAX)
-    )
 
 
 def _refused(write: Write, error: Exception) -> Exception:
@@ -171,16 +169,3 @@ def _refused(write: Write, error: Exception) -> Exception:
             remedy="nothing: the run goes on from what the journal holds",
         )
     return error
-
-
-def _change(connection: sqlite3.Connection, no: int, change: Change) -> None:
-    connection.execute(
-        "update runs set state = ?, detail = ?, wake_at = ?, updated_at = ?, owner = iif(?, null, owner) where no = ?",
-        (change.state, dumps(change.detail).decode(), change.wake_at, change.at, change.release, no),
-    )
-    if change.state in ENDED:
-        connection.execute(
-            "update inbox set consumed = -1, value = null, body = null"
-            " where consumed is null and run = (select id from runs where no = ?)",
-            (no,),
-        )

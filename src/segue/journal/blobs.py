@@ -140,6 +140,16 @@ def large(*payloads: bytes | None) -> list[bytes]:
     return [p for p in payloads if p is not None and len(p) > INLINE_MAX]
 
 
+def is_large(event: Event) -> bool:
+    """Whether an event has a payload that does not stay in it."""
+    value, args, body = event[-1], event[-2], event[-3]
+    return (
+        (value is not None and len(value) > INLINE_MAX)
+        or (args is not None and len(args) > INLINE_MAX)
+        or (body is not None and len(body) > INLINE_MAX)
+    )
+
+
 def large_arguments(args: bytes | None) -> list[bytes]:
     """The arguments that are payloads of their own."""
     return [] if args is None or len(args) <= INLINE_MAX else large(*(d for _, d in pieces.split(args)))

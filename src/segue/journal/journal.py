@@ -8,14 +8,15 @@ import sqlite3
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, TypeVar
 
 from ..errors import EngineClosed, StoreReadOnly, WrongLoop
 from . import tables
-from .batch import Batcher, Call
-from .blobs import Payloads, large_arguments
+from .batch import Accept, Batcher, Call
+from .blobs import Payloads
 from .connect import MEMORY, connect, look, prepare
 from .faults import fault, translate
 from .owners import Owner, ring
@@ -124,26 +125,30 @@ class Journal(Reader):
         WrongLoop; the future raises what the function raises, a StoreError when the database cannot take it, and
         EngineClosed.
         """
-        self._check_loop()
         future: asyncio.Future[T] = self._loop.create_future()
+        self._put(future, Call(function, partial(self._answer, future), tuple(payloads)))
+        return future
+
+    def _put(self, future: asyncio.Future[Any], job: Call | Accept) -> None:
+        self._check_loop()
         if self._closed:
             future.set_exception(closed(self.path))
-            return future
+        else:
+            self._writer.put(job)
 
-        def done(error: Exception | None, result: Any) -> None:
-            if future.done():
-                return
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(translate(error, self.path))
-
-        self._writer.put(Call(function, done, tuple(payloads)))
-        return future
+    def _answer(self, future: asyncio.Future[Any], error: Exception | None, result: Any) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(translate(error, self.path))
 
     def accept(self, new: NewRun) -> asyncio.Future[tuple[RunRow, bool]]:
         """Record a run; when its id is taken by the same flow and input, give that one. Raises DuplicateRun."""
-        return self.ask(lambda c: tables.accept(c, self._payloads, new), large_arguments(new.args))
+        future: asyncio.Future[tuple[RunRow, bool]] = self._loop.create_future()
+        self._put(future, Accept(new, partial(self._answer, future)))
+        return future
 
     def claim(
         self, no: int, dead: Iterable[str], at: float, revision: str, *, stuck: bool = False

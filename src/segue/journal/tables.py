@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -24,7 +25,11 @@ _ENDED = tuple(s.value for s in ENDED)
 def run_row(row: tuple[Any, ...]) -> RunRow:
     """A row of `runs`."""
     made = RunRow(*row)
-    return made._replace(detail=json.loads(made.detail), replaced=json.loads(made.replaced), paused=bool(made.paused))  # pyright: ignore[reportArgumentType]  JSON columns
+    return made._replace(detail=_object(made.detail), replaced=_object(made.replaced), paused=bool(made.paused))  # pyright: ignore[reportArgumentType]  JSON columns
+
+
+def _object(text: Any) -> dict[str, Any]:
+    return {} if text == "{}" else json.loads(text)
 
 
 def find_run(connection: sqlite3.Connection, run: str | int) -> RunRow | None:
@@ -39,11 +44,13 @@ def input_hash(args: bytes) -> str:
     return blake2b(canonical(args), digest_size=16).hexdigest()
 
 
-def accept(connection: sqlite3.Connection, payloads: Payloads, new: NewRun) -> tuple[RunRow, bool]:
-    """Record a run, or give the one that has its id. Raises DuplicateRun when that is another one."""
-    no = insert_run(connection, new, payloads)
+def accept(connection: sqlite3.Connection, new: NewRun) -> tuple[tuple[RunRow, bool], list[Event]]:
+    """Record a run, or give the one that has its id, with the events to append. Raises DuplicateRun when that is
+    another one.
+    """
+    no, events = insert_run(connection, new)
     if no is not None:
-        return _fresh(no, new), True
+        return (_fresh(no, new), True), events
     row = find_run(connection, new.id)
     if row is None:
         gone = connection.execute("select state from tombstones where id = ?", (new.id,)).fetchone()
@@ -57,7 +64,7 @@ def accept(connection: sqlite3.Connection, payloads: Payloads, new: NewRun) -> t
             run=new.id,
             remedy="choose another id, or start it with the same flow and input to get the same run",
         )
-    return row, False
+    return (row, False), []
 
 
 def _fresh(no: int, new: NewRun) -> RunRow:
@@ -73,8 +80,8 @@ def _first_state(new: NewRun) -> RunState:
     return RunState.QUEUED if new.owner is None else RunState.RUNNING
 
 
-def insert_run(connection: sqlite3.Connection, new: NewRun, payloads: Payloads) -> int | None:
-    """Insert a run and its first events. Gives its number; None when its id is or was taken.
+def insert_run(connection: sqlite3.Connection, new: NewRun) -> tuple[int | None, list[Event]]:
+    """Insert a run. Gives its number and its first events, to be appended; None when its id is or was taken.
 
     Raises UnknownRun for a fork of a run that was collected meanwhile.
     """
@@ -87,21 +94,18 @@ def insert_run(connection: sqlite3.Connection, new: NewRun, payloads: Payloads) 
         " where not exists (select 1 from tombstones where id = ?)",
         (new.id, new.tenant, new.flow, new.origin, new.version, input_hash(new.args), new.seed, _first_state(new),
          new.owner, 0 if new.owner is None else 1, new.parent, new.parent_key, new.memo_run, new.memo_seq,
-         dumps(new.replaced or {}).decode(), new.at, new.at, new.id),
+         dumps(new.replaced).decode() if new.replaced else "{}", new.at, new.at, new.id),
     )  # fmt: skip
     if cursor.rowcount == 0:
-        return None
+        return None, []
     no, seq = int(cursor.lastrowid or 0), new.memo_seq + 1
     kind = EventType.RUN_ACCEPTED if new.memo_run is None else EventType.RUN_FORKED
     body = {"flow": new.flow, "version": new.version, "seed": new.seed, "parent": new.parent, **(new.body or {})}
     body = {k: v for k, v in body.items() if v is not None}
-    first = Event(no, seq, 1, new.at, kind, body=dumps(body), args=new.args)
-    insert_event(connection, payloads, first)
+    events = [Event(no, seq, 1, new.at, kind, body=dumps(body), args=new.args)]
     if new.owner is not None:
-        insert_event(
-            connection, payloads, _started(no, seq + 1, 1, new.at, {"owner": new.owner, "revision": new.revision})
-        )
-    return no
+        events.append(_started(no, seq + 1, 1, new.at, new.owner, new.revision))
+    return no, events
 
 
 def claim(
@@ -127,12 +131,17 @@ def claim(
         return None
     row = run_row(claimed[0])
     last = connection.execute("select max(seq) from events where run = ?", (no,)).fetchone()[0]
-    insert_event(connection, None, _started(no, last + 1, row.epoch, at, {"owner": owner, "revision": revision}))
+    insert_event(connection, None, _started(no, last + 1, row.epoch, at, owner, revision))
     return row, last + 1
 
 
-def _started(no: int, seq: int, epoch: int, at: float, body: dict[str, Any]) -> Event:
-    return Event(no, seq, epoch, at, EventType.RUN_STARTED, body=dumps(body))
+def _started(no: int, seq: int, epoch: int, at: float, owner: str, revision: str) -> Event:
+    return Event(no, seq, epoch, at, EventType.RUN_STARTED, body=_incarnation(owner, revision))
+
+
+@lru_cache(maxsize=64)
+def _incarnation(owner: str, revision: str) -> bytes:
+    return dumps({"owner": owner, "revision": revision})
 
 
 def insert_event(connection: sqlite3.Connection, payloads: Payloads | None, event: Event) -> None:

@@ -10,8 +10,9 @@ from contextlib import nullcontext, suppress
 from queue import Empty, SimpleQueue
 
 from ..errors import SegueError, StoreFull, StoreMissing
-from .batch import Answer, Batcher, Call, Job
+from .batch import Answer, Batcher, Job
 from .faults import fault, passes, translate
+from .records import Write
 from .turns import Turns
 
 BATCH_MAX = 2048
@@ -132,8 +133,8 @@ class Writer:
 
     def _refuse_questions(self, jobs: Sequence[Job], error: SegueError) -> list[Job]:
         """Whoever asks is told at once; whoever runs can wait."""
-        self._tell([_failed(j, error) for j in jobs if isinstance(j, Call)])
-        return [j for j in jobs if not isinstance(j, Call)]
+        self._tell([_failed(j, error) for j in jobs if not isinstance(j, Write)])
+        return [j for j in jobs if isinstance(j, Write)]
 
     def _waiting(self) -> list[Job]:
         """What has been queued meanwhile. The end mark goes back."""
@@ -202,16 +203,16 @@ class ProcessDied(BaseException):
 
 def tell(answers: list[Answer]) -> None:
     """Call each job's `done`; one that raises is reported to the loop and keeps no other from being called."""
-    for done, args in answers:
+    for done, first, second in answers:
         try:
-            done(*args)
+            done(first, second)
         except Exception as error:  # noqa: BLE001  it belongs to one run
             loop = asyncio.get_running_loop()
             loop.call_exception_handler({"message": f"in {done!r}", "exception": error})
 
 
 def _failed(job: Job, error: Exception) -> Answer:
-    return job.done, ((error, None) if isinstance(job, Call) else (job, error))
+    return (job.done, job, error) if isinstance(job, Write) else (job.done, error, None)
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -86,6 +86,8 @@ class Drive:
             if self.stuck is not None or self._root_done():
                 break
         self._replaying = False
+        if memory.fresh and len(self._out) == len(self.waiting):
+            return
         if self.stuck is None:
             self.names = known_again(memory, [c for c, _ in self.waiting.values()])
             self._check_frontier(memory)
@@ -101,9 +103,15 @@ class Drive:
     def deliver(self, event: Event) -> None:
         """Give the flow one outcome and let it settle."""
         self.seen, kind = event.seq, event.type
-        self.now = max(self.now, event.at)
+        if event.at > self.now:
+            self.now = event.at
         if kind in _OUTCOMES:
-            self._give_outcome(event)
+            key = event.key or ""
+            call = None if self.names else self.waiting.pop(key, None)
+            if call is None:
+                self._give_outcome(event)
+            elif not call[1].done():
+                call[1].set_result(event)
         elif kind == EventType.SIGNAL_RECEIVED:
             self._give_signal(event)
         else:
@@ -169,13 +177,14 @@ class Drive:
         key = command.key
         if key in self.waiting:
             raise InternalError("two calls have one key", run=self.run, key=key)
-        if isinstance(command, Wait) and self._buffered(command.name):
+        if isinstance(command, Wait) and self._signals.get(command.name):
             future.set_result(self._signals[command.name].popleft())
             return future
-        claimed = self._claim(command)
-        if claimed is not None:
-            future.set_result(claimed)
-            return future
+        if self._unclaimed:
+            claimed = self._claim(command)
+            if claimed is not None:
+                future.set_result(claimed)
+                return future
         self.waiting[key] = (command, future)
         if isinstance(command, Wait):
             self._waits.setdefault(command.name, deque()).append(key)
@@ -272,9 +281,6 @@ class Drive:
                 return
         self._signals.setdefault(name, deque()).append(event)
 
-    def _buffered(self, name: str) -> bool:
-        return bool(self._signals.get(name))
-
     def _unexpected(self, event: Event) -> None:
         """An outcome whose call has not been made."""
         same = best(event.key or "", [c.key for c, _ in self.waiting.values() if same_call(c, event)])
@@ -289,8 +295,6 @@ class Drive:
 
     def _claim(self, command: Command) -> Event | None:
         """An outcome that came before its call: the code was changed, and the call moved."""
-        if not self._unclaimed:
-            return None
         if command.key in self._unclaimed:
             return self._unclaimed.pop(command.key)
         same = best(command.key, [k for k, e in self._unclaimed.items() if same_call(command, e)])

@@ -135,7 +135,7 @@ class Engine:
             host.adopt(row, row.memo_seq + 2, new.args if new.memo_run is None else None)
         else:
             host.take_up(row.no)
-        return Run(self, row.no, row.id, result)
+        return Run(self, row, result)
 
     async def run(self, flow: Flow[..., R], *args: Any, id: str | None = None, **kwargs: Any) -> R:
         """Start a run and wait for its result."""
@@ -145,7 +145,7 @@ class Engine:
         """The run of this id. Raises UnknownRun."""
         row = self.journal.get(id)
         flow = registry.known(row.flow)
-        return Run(self, row.no, row.id, None if flow is None else flow.signature.result)
+        return Run(self, row, None if flow is None else flow.signature.result)
 
     async def runs(self, *, state: str | None = None, flow: str | None = None, limit: int = 100) -> list[RunStatus]:
         """Runs, newest first."""

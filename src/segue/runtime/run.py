@@ -63,10 +63,10 @@ class RunStatus:
 class Run(Generic[R]):
     """One execution of a flow. Handles are cheap: make as many as you like with `engine.get(id)`."""
 
-    __slots__ = ("_engine", "_no", "_result", "id")
+    __slots__ = ("_engine", "_no", "_result", "_tenant", "id")
 
-    def __init__(self, engine: Engine, no: int, id: str, result: Codec | None = None):
-        self._engine, self._no, self.id, self._result = engine, no, id, result
+    def __init__(self, engine: Engine, row: RunRow, result: Codec | None = None):
+        self._engine, self._no, self.id, self._tenant, self._result = engine, row.no, row.id, row.tenant, result
 
     async def result(self) -> R:
         """Wait for the end and give what the flow returned.
@@ -207,14 +207,14 @@ class Run(Generic[R]):
         raise failed from (self._engine.host.errors.pop(self._no, None) or rebuild(fault))
 
     def _decode(self, data: bytes) -> R:
-        with self._engine.sealing(self._row().tenant):
+        with self._engine.sealing(self._tenant):
             return json.loads(data) if self._result is None else self._result.decode(data)
 
     def _encode(self, value: Any, args: bytes = b"{}", name: str = "") -> bytes:
         """A value without a declared type. In the place of a secret argument it is sealed like that one."""
         if envelope_of(loads(args).get(name)) is not None and not isinstance(value, Secret):
             value = Secret(value)
-        with self._engine.sealing(self._row().tenant):
+        with self._engine.sealing(self._tenant):
             return roundtrip(codec(Any), value)[0]
 
 

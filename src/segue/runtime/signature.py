@@ -54,7 +54,7 @@ class Signature:
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str) -> tuple[bytes, dict[str, Any]]:
         """The given arguments as JSON by name, and validated. Defaults that are not given are left out."""
         if not kwargs and len(args) == self._simple:
-            return encode_arguments(self.codecs, dict(zip(self._names, args, strict=True)))
+            return encode_arguments(self.codecs, dict(zip(self._names, args)))  # noqa: B905  as many as names
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:

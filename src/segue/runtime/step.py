@@ -21,6 +21,9 @@ from .inline import inline
 from .scope import FlowScope, here
 from .signature import Signature
 
+_tuple = tuple.__new__
+"""Makes a NamedTuple without a frame of its own: this is the path of every step."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -66,9 +69,8 @@ class Step(Generic[P, R]):
         data, values = self.signature.bind(args, kwargs, self.name)
         key = scope.key(self.name, fingerprint(data) if self.key is None else quoted(self.key))
         drive, signature = scope.drive, self.signature
-        future = drive.request(
-            RunStep(key, drive.seen, self.options, self.function, signature.result, data, values, signature.codecs)
-        )
+        call = (key, drive.seen, self.options, self.function, signature.result, data, values, signature.codecs)
+        future = drive.request(_tuple(RunStep, call))
         try:
             event = await future
         except asyncio.CancelledError:

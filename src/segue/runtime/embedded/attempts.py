@@ -60,20 +60,33 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
 
 
 async def perform_once(execution: Execution, command: RunStep) -> None:
-    """The common case, in a few lines for speed: one attempt of an async function, with no limit."""
-    began = execution.host.clock.now()
-    scope = StepScope(execution.row.id, command.key, 1)
-    enter(scope)
+    """The common case, in a few lines for speed: a task that makes one attempt of an async function, with no limit."""
+    key, host = command.key, execution.host
     try:
-        value, _ = roundtrip(command.result, await command.call(**command.values))
-    except Exception as error:  # noqa: BLE001  a step may raise anything: it becomes a fault
-        if isinstance(error, SegueError) and error.run is None:
-            error.run, error.key = execution.row.id, command.key
-        fault = fault_of(execution, error)
-        execution.keep_error(command.key, error)
-        await _goes_on(execution, command, [Attempt(execution.row.epoch, 1, began, fault)], fault, scope)
-    else:
-        execution.step_ended(EventType.STEP_COMPLETED, command, 1, began, scope, value=value)
+        if host.pace_s:
+            await execution.late()
+        began = host.clock.now()
+        scope = StepScope(execution.row.id, key, 1)
+        enter(scope)
+        try:
+            value, _ = roundtrip(command.result, await command.call(**command.values))
+        except Exception as error:  # noqa: BLE001  a step may raise anything: it becomes a fault
+            if isinstance(error, SegueError) and error.run is None:
+                error.run, error.key = execution.row.id, key
+            fault = fault_of(execution, error)
+            execution.keep_error(key, error)
+            await _goes_on(execution, command, [Attempt(execution.row.epoch, 1, began, fault)], fault, scope)
+        else:
+            if scope.events or execution.closed or execution.drive.live_errors:
+                execution.step_ended(EventType.STEP_COMPLETED, command, 1, began, scope, value=value)
+            else:
+                execution.completed(command, began, value)
+    except Exception as error:  # noqa: BLE001  a bug of ours
+        host.crashed(execution, error)
+    finally:
+        execution.performed(key, asyncio.current_task())
+    if not execution.unwritten:
+        execution.settle()
 
 
 async def _goes_on(
