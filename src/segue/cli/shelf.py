@@ -41,7 +41,7 @@ def reading(db: str) -> Reader:
 
 def standing_of(reader: Reader, row: RunRow, story: Story | None = None) -> Standing:
     """All that is known of a run from outside."""
-    posts: Sequence[Item] = [item for item, no, _, _ in reader.items_of(row.no) if no == row.no]
+    posts: Sequence[Item] = reader.items_of(row.no)
     told = story or Story.of(reader.events(row), row)
     return Standing(row=row, story=told, alive=reader.alive(row.owner), attended=reader.attended(), posts=posts)
 

@@ -86,8 +86,8 @@ class Memory:
         if kind in DELIVERED:
             if key in replaced and kind in _REPLACEABLE:
                 event = event._replace(type=_REPLACEABLE[kind], value=replaced[key], body=None)
-            if event.args is None:  # a child's end does not repeat them
-                event = event._replace(args=self.open_args.get(key))
+            if event.args is None and key in self.open_args:  # a child's end does not repeat them
+                event = event._replace(args=self.open_args[key])
             self.outcomes.append(event)
             self.open_args.pop(key, None)
             self.idle_starts = 0
@@ -136,9 +136,9 @@ class Memory:
                 self.revisions.add(loads(event.body).get("revision", ""))
             case EventType.RUN_ACCEPTED | EventType.RUN_FORKED:
                 self._leave_parent()
-                self.args = event.args or b"{}"
-                self.edited = self.edited or bool(loads(event.body).get("edited"))
-                self.seeds.append((event.seq, loads(event.body).get("seed", "")))
+                self.args, body = event.args or b"{}", loads(event.body)
+                self.edited = self.edited or bool(body.get("edited"))
+                self.seeds.append((event.seq, body.get("seed", "")))
                 self.idle_starts = 0
             case EventType.RUN_PARKED | EventType.RUN_STUCK:
                 self.idle_starts = 0

@@ -2,7 +2,7 @@
 
 from .journal import Journal
 from .reading import Reader
-from .records import Change, Item, More, NewRun, Post, RunRow, Write
+from .records import Change, Item, More, NewRun, Post, RunRow, Standing, Write
 from .retention import Collected
 
-__all__ = ["Change", "Collected", "Item", "Journal", "More", "NewRun", "Post", "Reader", "RunRow", "Write"]
+__all__ = ["Change", "Collected", "Item", "Journal", "More", "NewRun", "Post", "Reader", "RunRow", "Standing", "Write"]

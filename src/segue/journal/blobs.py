@@ -20,6 +20,7 @@ FILE_MIN = 8 << 20
 """Bytes, compressed, from which a payload is a file of its own."""
 DRAFT = ".part"
 _MARK = b"\x00"
+_MARKS = (_MARK, pieces.MARK)
 
 
 class Packed(NamedTuple):
@@ -138,6 +139,16 @@ class Payloads:
 def large(*payloads: bytes | None) -> list[bytes]:
     """Those that do not stay in their event."""
     return [p for p in payloads if p is not None and len(p) > INLINE_MAX]
+
+
+def refers(event: Event) -> bool:
+    """Whether a payload of a stored event stands elsewhere: JSON begins with neither mark."""
+    value, args, body = event[-1], event[-2], event[-3]
+    return (
+        (value is not None and value[0:1] == _MARK)
+        or (args is not None and args[0:1] in _MARKS)
+        or (body is not None and body[0:1] == _MARK)
+    )
 
 
 def is_large(event: Event) -> bool:

@@ -194,6 +194,11 @@ class Journal(Reader):
             return owner == self.owner
         return self._owner.alive(owner)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
     def check(self) -> None:
         """Raises EngineClosed after `close`, and WrongLoop in a forked child."""
         if self._is_forked:
@@ -261,7 +266,7 @@ _open_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for journal in list(_open_journals):
-        if not journal.in_memory_only():
+        if not (journal.in_memory_only() or journal.is_closed):
             journal.forked()
 
 

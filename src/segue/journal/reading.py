@@ -14,7 +14,7 @@ from . import tables
 from .blobs import Payloads
 from .faults import fault, translate
 from .owners import holds, living
-from .records import Item, RunRow, Write
+from .records import Item, RunRow, Standing, Write
 
 T = TypeVar("T")
 
@@ -100,13 +100,17 @@ class Reader:
             remedy=f"list its keys: segue show {row.id}",
         )
 
-    def items(self) -> list[tuple[Item, int, str, str | None]]:
-        """Open inbox items with their run's number, state and owner."""
+    def items(self) -> list[tuple[Item, Standing]]:
+        """Open inbox items, with where their run stands."""
         return self._guard(lambda: tables.items(self._reader))
 
-    def items_of(self, no: int) -> list[tuple[Item, int, str, str | None]]:
+    def items_of(self, no: int) -> list[Item]:
         """Open inbox items of one run."""
-        return self._guard(lambda: tables.items(self._reader, run=no))
+        return [item for item, _ in self._guard(lambda: tables.items(self._reader, run=no))]
+
+    def standing(self, where: str, *values: Any, limit: int = -1) -> list[Standing]:
+        """Where some runs stand. `where` is SQL over the columns of RunRow."""
+        return self._guard(lambda: tables.standing(self._reader, where, values, limit))
 
     def query(self, sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         """A read-only query of the tables."""

@@ -38,6 +38,16 @@ class RunRow(NamedTuple):
     updated_at: float
 
 
+class Standing(NamedTuple):
+    """As much of a run's row as it takes to know who may go on with it."""
+
+    no: int
+    state: str
+    owner: str | None
+    flow: str
+    version: int
+
+
 class NewRun(NamedTuple):
     """A run to be accepted. `args` is its input as JSON by parameter name."""
 

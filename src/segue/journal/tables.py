@@ -13,8 +13,8 @@ from ..core.codec import canonical, dumps
 from ..core.events import ENDS, Event, EventType
 from ..core.lifecycle import ENDED, RunState
 from ..errors import DuplicateRun, RunEnded, UnknownRun
-from .blobs import Payloads
-from .records import Item, NewRun, Post, RunRow
+from .blobs import Payloads, refers
+from .records import Item, NewRun, Post, RunRow, Standing
 
 RUN_COLUMNS = ", ".join(RunRow._fields)
 _EVENT_COLUMNS = ", ".join(Event._fields)
@@ -24,7 +24,7 @@ _ENDED = tuple(s.value for s in ENDED)
 
 def run_row(row: tuple[Any, ...]) -> RunRow:
     """A row of `runs`."""
-    made = RunRow(*row)
+    made = RunRow._make(row)
     return made._replace(detail=_object(made.detail), replaced=_object(made.replaced), paused=bool(made.paused))  # pyright: ignore[reportArgumentType]  JSON columns
 
 
@@ -184,19 +184,27 @@ def events(
         (no, after, (1 << 62) if until is None else until),
     )
     for row in cursor.fetchall():  # at once: an open cursor would keep its reader at this moment of the database
-        yield payloads.resolve(connection, Event(*row))
+        event = Event._make(row)
+        yield payloads.resolve(connection, event) if refers(event) else event
 
 
-def items(connection: sqlite3.Connection, run: int | None = None) -> list[tuple[Item, int, str, str | None]]:
-    """Open inbox items of all runs or of one, with their run's number, state and owner, in order."""
+def items(connection: sqlite3.Connection, run: int | None = None) -> list[tuple[Item, Standing]]:
+    """Open inbox items of all runs or of one, with where their run stands, in order."""
     rows = connection.execute(
-        "select i.no, i.run, i.kind, i.id, i.name, i.at, i.value, i.body, r.no, r.state, r.owner from inbox i"
+        "select i.no, i.run, i.kind, i.id, i.name, i.at, i.value, i.body, r.no, r.state, r.owner, r.flow, r.version"
+        " from inbox i"
         " join runs r on r.id = i.run where i.consumed is null"
         + ("" if run is None else " and i.run = (select id from runs where no = ?)")
         + " order by i.no",
         () if run is None else (run,),
     )
-    return [(Item(*row[:8]), row[8], row[9], row[10]) for row in rows]
+    return [(Item._make(row[:8]), Standing._make(row[8:])) for row in rows]
+
+
+def standing(connection: sqlite3.Connection, where: str, values: tuple[Any, ...], limit: int) -> list[Standing]:
+    """Where some runs stand."""
+    rows = connection.execute(f"select no, state, owner, flow, version from runs where {where} limit ?", (*values, limit))
+    return [Standing._make(row) for row in rows.fetchall()]
 
 
 def _marks(values: Iterable[object]) -> str:

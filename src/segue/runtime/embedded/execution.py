@@ -52,7 +52,6 @@ class Execution:
         self.once: set[str] = set()
         """Once-effects on their way: they are never cancelled, and the run ends after them."""
         self.put = host.journal.write
-        self.written = self._written
         self.vault = vault_of(self)
         self.context = host.context.copy()
         self.context.run(use, self.vault)
@@ -320,7 +319,7 @@ class Execution:
         self.unwritten += 1
         key, seen, args = command.key, command.seen, command.args
         event = (row.no, seq, row.epoch, at, _COMPLETED, 1, key, 1, seen, began, None, args, value)
-        self.put(_tuple(Write, (_tuple(Event, event), self.written, None, None)))
+        self.put(_tuple(Write, (_tuple(Event, event), self._written, None, None)))
 
     def write(
         self, type_: str, *, key: str | None = None, attempt: int | None = None, seen: int | None = None,
@@ -332,7 +331,7 @@ class Execution:
         no, epoch = self.row.no, self.row.epoch
         event = Event(no, self.seq, epoch, self.now(), type_, version, key, attempt, seen, began, body, args, value)
         self.unwritten += 1
-        self.put(Write(event, self.written, done, More(**more) if more else None))
+        self.put(Write(event, self._written, done, More(**more) if more else None))
         return event
 
     def _written(self, write: Write, error: Exception | None) -> None:

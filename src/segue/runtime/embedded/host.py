@@ -17,7 +17,7 @@ from typing import Any
 from ...core.events import Event
 from ...core.lifecycle import RunState
 from ...errors import CrashLoop, StaleOwner, StoreCorrupt, StoreError
-from ...journal import Item, Journal, RunRow
+from ...journal import Journal, RunRow, Standing
 from ...journal.keyring import Keyring, MemoryKeyring
 from .. import registry
 from ..clock import Clock
@@ -185,48 +185,43 @@ class Host:
             log.error("%s", error)
 
     def _scan_inbox(self) -> None:
-        woken: dict[int, bool] = {}
-        for item, no, state, owner in self.journal.items():
-            execution = self.executions.get(no)
+        woken: dict[int, tuple[Standing, bool]] = {}
+        for item, run in self.journal.items():
+            execution = self.executions.get(run.no)
             if execution is not None:
                 execution.receive(item)
-            elif (state != RunState.STUCK or item.kind in _WAKES_STUCK) and not self._taken(owner):
-                woken[no] = woken.get(no, False) or state == RunState.STUCK
-        for no, stuck in woken.items():
-            self._claim_soon(no, stuck=stuck)
+            elif (run.state != RunState.STUCK or item.kind in _WAKES_STUCK) and not self._taken(run.owner):
+                woken[run.no] = run, run.state == RunState.STUCK
+        for run, stuck in woken.values():
+            self._claim_soon(run, stuck=stuck)
 
     def _scan_ready(self) -> None:
         if self.room <= 0 or not (self.recover or self._own):
             return
         room = self.room if self.recover else -1  # others' runs are passed over: they must not fill the answer
-        now = self.clock.now()
-        due = self.journal.query("select no from runs where wake_at <= ? order by wake_at limit ?", (now, room))
+        due = self.journal.standing("wake_at <= ? order by wake_at", self.clock.now(), limit=room)
         owners = self.journal.query("select distinct owner from runs where state in ('queued', 'running')")
         free = [o for (o,) in owners if o is None or not self._taken(o)]
+        ready = "state in ('queued', 'running') and owner is ? and not paused"
         for owner in free:
-            due += self.journal.query(
-                "select no from runs where state in ('queued', 'running') and owner is ? and not paused limit ?",
-                (owner, room + len(self.executions) if self.recover else -1),
-            )
-        for (no,) in due:
-            if no not in self.executions and self.room > 0 and (self.recover or no in self._own):
-                self._claim_soon(no)
+            due += self.journal.standing(ready, owner, limit=room + len(self.executions) if self.recover else -1)
+        for run in due:
+            if run.no not in self.executions and self.room > 0 and (self.recover or run.no in self._own):
+                self._claim_soon(run)
 
     def _taken(self, owner: str | None) -> bool:
         """Whether a living process has it: this one too, since it may be about to adopt what it has just accepted."""
         return owner is not None and self.journal.alive(owner)
 
-    def _claim_soon(self, no: int, *, stuck: bool = False, again: bool = False) -> None:
-        if no in self._claiming or no in self.executions or no in self.damaged:
+    def _claim_soon(self, run: Standing | RunRow, *, stuck: bool = False, again: bool = False) -> None:
+        no, owner = run.no, run.owner
+        if no in self._claiming or no in self.executions or no in self.damaged or (self._taken(owner) and not again):
             return
-        row = self.journal.find(no)
-        if row is None or (self._taken(row.owner) and not again):
-            return
-        flow = registry.for_run(row.flow, row.version)
+        flow = registry.for_run(run.flow, run.version)
         if flow is None:
             return
         self._claiming.add(no)
-        dead = [row.owner] if row.owner is not None else []
+        dead = [owner] if owner is not None else []
         future = self.journal.claim(no, dead, self.clock.now(), flow.revision, stuck=stuck)
         future.add_done_callback(partial(self._claimed, no, stuck))
 
@@ -245,7 +240,7 @@ class Host:
         if claim is None:
             return
         if stuck:
-            cancel = next((i for i in self._items_of(no) if i.kind == "cancel"), None)
+            cancel = next((i for i in self.journal.items_of(no) if i.kind == "cancel"), None)
             if cancel is not None:
                 flow = registry.for_run(claim[0].flow, claim[0].version)
                 assert flow is not None
@@ -255,15 +250,12 @@ class Host:
 
     def receive_items(self, execution: Execution) -> None:
         """Give a run what waits in its inbox."""
-        for item in self._items_of(execution.row.no):
+        for item in self.journal.items_of(execution.row.no):
             execution.receive(item)
 
     def wakes(self, no: int) -> bool:
         """Whether the inbox of a run that was set aside holds what makes it go on."""
-        return no not in self.damaged and any(i.kind in _WAKES_STUCK for i in self._items_of(no))
-
-    def _items_of(self, no: int) -> list[Item]:
-        return [i for i, n, _, _ in self.journal.items_of(no) if n == no]
+        return no not in self.damaged and any(i.kind in _WAKES_STUCK for i in self.journal.items_of(no))
 
     # runs rest and go
 
@@ -318,7 +310,7 @@ class Host:
         """Try again with a run that could not be written: from what the journal holds."""
         row = None if self._closed else self.journal.find(no)
         if row is not None and row.owner == self.journal.owner and row.state == RunState.RUNNING:
-            self._claim_soon(no, again=True)
+            self._claim_soon(row, again=True)
 
     def crashed(self, execution: Execution, error: BaseException | None) -> None:
         """A bug of ours in an attempt: say so, and set the run aside, or it would go on to crash for ever."""
