@@ -15,7 +15,7 @@ from .floor import single_ms
 from .measure import Figure, Plan, Sample
 
 REPLAY_S = 1.0
-SAME = 1.5
+SAME = 1.2
 """As much as two samples of a shared disk differ by themselves."""
 _ID = "long"
 

@@ -6,8 +6,9 @@ orders all runs. A type's body may grow new optional fields; a change of meaning
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 
 class EventType(StrEnum):
@@ -86,3 +87,7 @@ class Event(NamedTuple):
     body: bytes | None = None
     args: bytes | None = None
     value: bytes | None = None
+
+
+made = cast("Callable[[Any, tuple[Any, ...]], Any]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
+"""Makes a NamedTuple from all of its fields without a frame of its own: for what is made at every step."""

@@ -6,8 +6,9 @@ which children were started, what was recorded. Replaying is then: deliver `outc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from .codec import loads
 from .events import DELIVERED, Event, EventType
@@ -35,37 +36,43 @@ _REPLACEABLE: dict[str, str] = {
 }
 
 
+_dict = cast("Callable[[], dict[Any, Any]]", dict)
+_list = cast("Callable[[], list[Any]]", list)
+_set = cast("Callable[[], set[Any]]", set)
+"""Plain factories: `dict[str, float]()` takes ten times as long, and there is a Memory for each run."""
+
+
 @dataclass(slots=True)
 class Memory:
     """A journal, read for replay."""
 
-    outcomes: list[Event] = field(default_factory=list)
-    attempts: dict[str, list[Attempt]] = field(default_factory=dict)
+    outcomes: list[Event] = field(default_factory=_list)
+    attempts: dict[str, list[Attempt]] = field(default_factory=_dict)
     """Attempts of steps that have no outcome; one that has no end carries the fault `interrupted`."""
-    retry_at: dict[str, float] = field(default_factory=dict)
-    timers: dict[str, float] = field(default_factory=dict)
-    children: dict[str, str] = field(default_factory=dict)
+    retry_at: dict[str, float] = field(default_factory=_dict)
+    timers: dict[str, float] = field(default_factory=_dict)
+    children: dict[str, str] = field(default_factory=_dict)
     """Children that have not ended and that the run has not given up."""
-    cancelled: set[str] = field(default_factory=set)
+    cancelled: set[str] = field(default_factory=_set)
     """Calls that the run gave up, on record."""
-    effects: set[str] = field(default_factory=set)
+    effects: set[str] = field(default_factory=_set)
     """Once-effects that were begun and have no outcome, given up or not: what came of them must be found out."""
-    open_args: dict[str, bytes] = field(default_factory=dict)
+    open_args: dict[str, bytes] = field(default_factory=_dict)
     """The arguments of steps that were begun and of children that were started, and have no outcome."""
-    numbers: dict[str, int] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=_dict)
     """The last attempt of steps that an operator lets begin anew: numbers are never used again."""
-    recorded: set[tuple[str, str]] = field(default_factory=set)
+    recorded: set[tuple[str, str]] = field(default_factory=_set)
     fresh: bool = False
     """Whether the run has no past."""
     paused: bool = False
     edited: bool = False
     """Whether it is a fork with another input: its calls may differ from the recorded ones."""
     args: bytes = b"{}"
-    seeds: list[tuple[int, str]] = field(default_factory=list)
+    seeds: list[tuple[int, str]] = field(default_factory=_list)
     """From which `seq` on which seed gives the run's random values: a fork keeps its parent's up to its own."""
     idle_starts: int = 0
     """Incarnations since the run last made progress."""
-    revisions: set[str] = field(default_factory=set)
+    revisions: set[str] = field(default_factory=_set)
     """The code that wrote this journal."""
     last_seq: int = 0
     first_at: float = 0.0

@@ -55,14 +55,14 @@ class Batcher:
         """Make large payloads ready. Slow, so it comes before the transaction and before this process's turn."""
         found: list[bytes] = []
         for job in jobs:
-            if type(job) is Write:
+            if isinstance(job, Write):
                 event = job.event
                 if is_large(event):
                     found += large(event.value, event.body) + large_arguments(event.args)
                 if job.more is not None and job.more.children:
                     found += [d for c in job.more.children for d in large_arguments(c.args)]
             else:
-                found += job.payloads  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  no Write
+                found += job.payloads
         if found:
             self._payloads.pack(self._connection, found)
 
@@ -98,11 +98,11 @@ class Batcher:
         """The fast way: the rows of all runs in a few statements. Whoever looks at rows finds them written."""
         answers: list[Answer] = []
         for job in jobs:
-            if type(job) is Write:
+            if isinstance(job, Write):
                 self._add(job)
                 answers.append((job.done, job, None))
             else:
-                if type(job) is Call:
+                if isinstance(job, Call):
                     self._rows.flush()
                 answers.append((job.done, None, self._answer(job)))
         self._rows.flush()

@@ -25,7 +25,7 @@ _ENDED = tuple(s.value for s in ENDED)
 def run_row(row: tuple[Any, ...]) -> RunRow:
     """A row of `runs`."""
     made = RunRow._make(row)
-    return made._replace(detail=_object(made.detail), replaced=_object(made.replaced), paused=bool(made.paused))  # pyright: ignore[reportArgumentType]  JSON columns
+    return made._replace(detail=_object(made.detail), replaced=_object(made.replaced), paused=bool(made.paused))
 
 
 def _object(text: Any) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def insert_run(connection: sqlite3.Connection, new: NewRun) -> tuple[int | None,
     body = {k: v for k, v in body.items() if v is not None}
     events = [Event(no, seq, 1, new.at, kind, body=dumps(body), args=new.args)]
     if new.owner is not None:
-        events.append(_started(no, seq + 1, 1, new.at, new.owner, new.revision))
+        events.append(_started(no, seq + 1, 1, new.at, _incarnation(new.owner, new.revision)))
     return no, events
 
 
@@ -131,12 +131,12 @@ def claim(
         return None
     row = run_row(claimed[0])
     last = connection.execute("select max(seq) from events where run = ?", (no,)).fetchone()[0]
-    insert_event(connection, None, _started(no, last + 1, row.epoch, at, owner, revision))
+    insert_event(connection, None, _started(no, last + 1, row.epoch, at, _incarnation(owner, revision)))
     return row, last + 1
 
 
-def _started(no: int, seq: int, epoch: int, at: float, owner: str, revision: str) -> Event:
-    return Event(no, seq, epoch, at, EventType.RUN_STARTED, body=_incarnation(owner, revision))
+def _started(no: int, seq: int, epoch: int, at: float, body: bytes) -> Event:
+    return Event(no, seq, epoch, at, EventType.RUN_STARTED, body=body)
 
 
 @lru_cache(maxsize=64)
@@ -203,7 +203,9 @@ def items(connection: sqlite3.Connection, run: int | None = None) -> list[tuple[
 
 def standing(connection: sqlite3.Connection, where: str, values: tuple[Any, ...], limit: int) -> list[Standing]:
     """Where some runs stand."""
-    rows = connection.execute(f"select no, state, owner, flow, version from runs where {where} limit ?", (*values, limit))
+    rows = connection.execute(
+        f"select no, state, owner, flow, version from runs where {where} limit ?", (*values, limit)
+    )
     return [Standing._make(row) for row in rows.fetchall()]
 
 

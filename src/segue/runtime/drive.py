@@ -103,8 +103,7 @@ class Drive:
     def deliver(self, event: Event) -> None:
         """Give the flow one outcome and let it settle."""
         self.seen, kind = event.seq, event.type
-        if event.at > self.now:
-            self.now = event.at
+        self.now = max(self.now, event.at)
         if kind in _OUTCOMES:
             key = event.key or ""
             call = None if self.names else self.waiting.pop(key, None)

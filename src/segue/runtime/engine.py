@@ -6,9 +6,9 @@ import asyncio
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from random import Random
+from secrets import token_hex
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from uuid import uuid4
 
 from ..config import EngineOptions
 from ..core.codec import Codec
@@ -115,7 +115,7 @@ class Engine:
                 f"{getattr(flow, '__qualname__', flow)!r} is no flow",
                 remedy="decorate it with @flow, and pass it uncalled",
             )
-        run = id if id is not None else uuid4().hex[:12]
+        run = id if id is not None else token_hex(6)
         if not run or len(run) > 512 or run != run.strip() or not run.isprintable():
             raise InputError(f"run id {run!r}: 1 to 512 printable characters", remedy="choose an id such as order-7")
         with self.sealing(tenant):

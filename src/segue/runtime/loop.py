@@ -13,11 +13,16 @@ from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
+from zlib import crc32
 
 from ..errors import UnjournaledTime, UnjournaledWork, UsageError
 
 MAX_TURNS = 1_000_000
 """Callbacks in one drain. A flow that needs more spins without waiting for anything."""
+
+
+_NUMBER_BITS = 12
+"""A set of fewer tasks of one run is in the order of their making."""
 
 
 class Turn:
@@ -40,19 +45,20 @@ class Turn:
 
 
 class FlowTask(asyncio.Task[Any]):
-    """A task that hashes by its number.
+    """A task that hashes by its number and its run.
 
     TaskGroup and asyncio.wait keep tasks in sets; one of plain tasks is in the order of addresses, which no replay has.
+    asyncio itself keeps all tasks of all runs in one set, so equal numbers must not meet there.
     """
 
-    __slots__ = ("number",)
+    __slots__ = ("_hash",)
 
-    def __init__(self, number: int, coro: Coroutine[Any, Any, Any], **options: Any):
-        self.number = number  # first: asyncio hashes it as it is made
+    def __init__(self, hash: int, coro: Coroutine[Any, Any, Any], **options: Any):
+        self._hash = hash  # first: asyncio hashes it as it is made
         super().__init__(coro, **options)
 
     def __hash__(self) -> int:
-        return self.number
+        return self._hash
 
 
 class FlowLoop(AbstractEventLoop):
@@ -62,7 +68,7 @@ class FlowLoop(AbstractEventLoop):
         self._where, self._time_of = where, time_of
         self._ready: deque[Turn] = deque()
         self.tasks: set[asyncio.Task[Any]] = set()
-        self._made = 0
+        self._last_hash = crc32(where.encode()) << _NUMBER_BITS
 
     def drain(self) -> None:
         """Run all that is due, and all that becomes due by it."""
@@ -98,8 +104,8 @@ class FlowLoop(AbstractEventLoop):
 
     def create_task(self, coro: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """A task of the flow."""
-        self._made += 1
-        task = FlowTask(self._made, coro, loop=self, **options)
+        self._last_hash += 1
+        task = FlowTask(self._last_hash, coro, loop=self, **options)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task

@@ -12,7 +12,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ..core.codec import Upcast, fingerprint
 from ..core.commands import Effect, RunStep, StepOptions
-from ..core.events import EventType
+from ..core.events import EventType, made
 from ..core.keys import quoted
 from ..core.recovery import ONCE, Recovery, Retry
 from ..core.redaction import Redact, redacted, redaction
@@ -20,9 +20,6 @@ from ..errors import DefinitionError
 from .inline import inline
 from .scope import FlowScope, here
 from .signature import Signature
-
-_tuple = tuple.__new__
-"""Makes a NamedTuple without a frame of its own: this is the path of every step."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,7 +67,8 @@ class Step(Generic[P, R]):
         key = scope.key(self.name, fingerprint(data) if self.key is None else quoted(self.key))
         drive, signature = scope.drive, self.signature
         call = (key, drive.seen, self.options, self.function, signature.result, data, values, signature.codecs)
-        future = drive.request(_tuple(RunStep, call))
+        command: RunStep = made(RunStep, call)
+        future = drive.request(command)
         try:
             event = await future
         except asyncio.CancelledError:

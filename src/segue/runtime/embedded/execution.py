@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.codec import dumps
 from ...core.commands import Cancel, Command, Record, RunStep, StartChild, Timer, Wait
-from ...core.events import DELIVERED, Event, EventType
+from ...core.events import DELIVERED, Event, EventType, made
 from ...core.lifecycle import RunState
 from ...core.replay import Memory
 from ...core.secret import use, using
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 
 _COMPLETED = EventType.STEP_COMPLETED.value
-_tuple = tuple.__new__
-"""Makes a NamedTuple without a frame of its own: this is the path of every step."""
 
 
 class Execution:
@@ -313,13 +311,12 @@ class Execution:
         """Journal that a step completed at its first attempt: `write`, in a few lines for speed."""
         self.seq = seq = self.seq + 1
         at, row = self.host.clock.now(), self.row
-        if at < self.at:
-            at = self.at
+        at = max(at, self.at)
         self.at = at
         self.unwritten += 1
         key, seen, args = command.key, command.seen, command.args
         event = (row.no, seq, row.epoch, at, _COMPLETED, 1, key, 1, seen, began, None, args, value)
-        self.put(_tuple(Write, (_tuple(Event, event), self._written, None, None)))
+        self.put(made(Write, (made(Event, event), self._written, None, None)))
 
     def write(
         self, type_: str, *, key: str | None = None, attempt: int | None = None, seen: int | None = None,
