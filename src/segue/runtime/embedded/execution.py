@@ -9,32 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.codec import dumps
 from ...core.commands import Cancel, Command, Record, RunStep, StartChild, Timer, Wait
-from ...core.events import DELIVERED, Event, EventType, made
+from ...core.events import DELIVERED, Event, EventType
 from ...core.lifecycle import RunState
 from ...core.replay import Memory
 from ...core.secret import use, using
 from ...errors import RunStuck, SegueError, StoreCorrupt, Undecodable
-from ...journal import Change, Item, More, RunRow, Write
+from ...journal import Change, Item, RunRow, Write
 from ..drive import Drive, deadlock
 from ..flow import Flow
 from ..scope import StepScope
 from . import carrying, ends, inbox
 from .attempts import perform, perform_once
+from .line import Line
 from .sealing import flow_vault, vault_of
 
 if TYPE_CHECKING:
     from .host import Host
 
 
-_COMPLETED = EventType.STEP_COMPLETED.value
-
-
-class Execution:
+class Execution(Line):
     """A run that this process owns and has in memory."""
 
     def __init__(self, host: Host, row: RunRow, seq: int, flow: Flow[..., Any]):
-        self.host, self.row, self.flow = host, row, flow
-        self.seq, self.at = seq, 0.0
+        super().__init__(host, row, seq)
+        self.flow = flow
         self.paused = row.paused
         self.begun = self.closed = False
         self.memory = Memory()
@@ -49,12 +47,10 @@ class Execution:
         self.announced: set[str] = set()
         self.once: set[str] = set()
         """Once-effects on their way: they are never cancelled, and the run ends after them."""
-        self.put = host.journal.write
         self.vault = vault_of(self)
         self.context = host.context.copy()
         self.context.run(use, self.vault)
         self.lasting: set[str] = set()
-        self.unwritten = 0
         self.replayed = False
         self._held: list[Command] = []
 
@@ -305,31 +301,7 @@ class Execution:
                 self._carry_out(command)
         self.settle()
 
-    # the journal
-
-    def completed(self, command: RunStep, began: float, value: bytes) -> None:
-        """Journal that a step completed at its first attempt: `write`, in a few lines for speed."""
-        self.seq = seq = self.seq + 1
-        at, row = self.host.clock.now(), self.row
-        at = max(at, self.at)
-        self.at = at
-        self.unwritten += 1
-        key, seen, args = command.key, command.seen, command.args
-        event = (row.no, seq, row.epoch, at, _COMPLETED, 1, key, 1, seen, began, None, args, value)
-        self.put(made(Write, (made(Event, event), self._written, None, None)))
-
-    def write(
-        self, type_: str, *, key: str | None = None, attempt: int | None = None, seen: int | None = None,
-        began: float | None = None, body: bytes | None = None, args: bytes | None = None, value: bytes | None = None,
-        done: Any = None, version: int = 1, **more: Any,
-    ) -> Event:  # fmt: skip
-        """Journal an event of this run; `done` is called after the commit, `more` is written with it."""
-        self.seq += 1
-        no, epoch = self.row.no, self.row.epoch
-        event = Event(no, self.seq, epoch, self.now(), type_, version, key, attempt, seen, began, body, args, value)
-        self.unwritten += 1
-        self.put(Write(event, self._written, done, More(**more) if more else None))
-        return event
+    # what is on disk
 
     def _written(self, write: Write, error: Exception | None) -> None:
         """After the commit."""
@@ -351,11 +323,6 @@ class Execution:
         elif self.unwritten:
             return
         self.settle()
-
-    def now(self) -> float:
-        """The time of the next event: never before that of the last one."""
-        self.at = max(self.at, self.host.clock.now())
-        return self.at
 
     # ends and rests
 
