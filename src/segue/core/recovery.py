@@ -6,7 +6,7 @@ second attempt pipeline.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -21,6 +21,8 @@ class Attempt(NamedTuple):
     n: int
     began: float
     fault: Fault | None
+    answer: Answer | None = None
+    """What the Recovery said to it; None for the one that has just failed."""
 
 
 class Again(NamedTuple):
@@ -30,15 +32,18 @@ class Again(NamedTuple):
 
 
 class Use(NamedTuple):
-    """Try another candidate: a model, a tool, an agent."""
+    """Try another candidate: a model, a tool, an agent. The step's body finds it in `step_scope().candidate`."""
 
     candidate: str
+    after_s: float = 0.0
 
 
 class Amend(NamedTuple):
-    """Try again with another request: shrunk, or with the error shown."""
+    """Try again with other arguments, which hold from here on: a request that was shrunk, or shows the error."""
 
-    request: Any
+    changes: Mapping[str, Any]
+    """Arguments by parameter name."""
+    after_s: float = 0.0
 
 
 class AskPerson(NamedTuple):
@@ -52,6 +57,25 @@ class Fail(NamedTuple):
 
 
 Answer = Again | Use | Amend | AskPerson | Fail
+
+
+class Plan(NamedTuple):
+    """What the answers so far have come to: which candidate is next, and with which arguments changed."""
+
+    candidate: str | None
+    changes: Mapping[str, Any]
+
+
+def plan_of(history: Sequence[Attempt]) -> Plan:
+    """The plan for the next attempt."""
+    candidate: str | None = None
+    changes: dict[str, Any] = {}
+    for attempt in history:
+        if isinstance(attempt.answer, Use):
+            candidate = attempt.answer.candidate
+        elif isinstance(attempt.answer, Amend):
+            changes |= attempt.answer.changes
+    return Plan(candidate, changes)
 
 
 class Recovery(Protocol):

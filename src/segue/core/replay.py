@@ -13,7 +13,7 @@ from typing import Any, cast
 from .codec import loads
 from .events import DELIVERED, Event, EventType
 from .faults import INTERRUPTED, Fault
-from .recovery import Attempt
+from .recovery import Amend, Answer, AskPerson, Attempt, Use
 
 _RECORDS = frozenset(
     {
@@ -122,7 +122,10 @@ class Memory:
             case EventType.ATTEMPT_FAILED:
                 body = loads(event.body)
                 tries = self.attempts.setdefault(key, [])
-                failed = Attempt(event.epoch, event.attempt or 1, event.began or event.at, Fault.read(body["fault"]))
+                failed = Attempt(
+                    event.epoch, event.attempt or 1, event.began or event.at, Fault.read(body["fault"]),
+                    _answer(body, event.value),
+                )  # fmt: skip
                 if tries and tries[-1].n == failed.n:  # a later incarnation may be the one to write its failure
                     tries[-1] = failed
                 else:
@@ -187,3 +190,16 @@ class Memory:
         self.open_args = {k: v for k, v in self.open_args.items() if k in self.effects}
         self.attempts = {k: v for k, v in self.attempts.items() if k in self.effects}
         self.paused = False
+
+
+def _answer(body: dict[str, Any], changes: bytes | None) -> Answer | None:
+    """What the Recovery said to a failed attempt, as far as the next one must know."""
+    match body.get("then"):
+        case "use":
+            return Use(body["to"])
+        case "amend":
+            return Amend(loads(changes))
+        case "ask person":
+            return AskPerson(body["to"])
+        case _:
+            return None

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..core.commands import StepOptions
 from ..core.faults import classify
-from ..core.recovery import Again, Attempt
-from .scope import StepScope
+from ..core.recovery import Again, Amend, Attempt, Plan, Use, plan_of
+from .scope import StepScope, enter
 
 
 async def inline(
@@ -28,6 +29,10 @@ async def inline(
     """Call the function until it succeeds or its Recovery gives up. Raises the function's own error."""
     history: list[Attempt] = []
     while True:
+        plan = plan_of(history)
+        if history:
+            args, kwargs = _amended(function, args, kwargs, plan.changes)
+            enter(_next(scope, options.name, history, plan))
         try:
             async with asyncio.timeout(options.timeout_s):
                 return await _call(function, options, args, kwargs)
@@ -37,9 +42,30 @@ async def inline(
             answer = options.retry(fault, history, random.random())
             if scope is not None:
                 _record(scope, options.name, history)
-            if not isinstance(answer, Again) or options.effect == "once":
+            if not isinstance(answer, Again | Use | Amend) or options.effect == "once":
                 raise
+            history[-1] = history[-1]._replace(answer=answer)
             await asyncio.sleep(answer.after_s)
+        finally:
+            enter(scope)
+
+
+def _next(scope: StepScope | None, name: str, history: list[Attempt], plan: Plan) -> StepScope:
+    """The scope of another attempt: what it records goes to the step around it."""
+    run, key = ("", name) if scope is None else (scope.run, scope.key)
+    made = StepScope(run, key, len(history) + 1, tuple(history), plan.candidate)
+    if scope is not None:
+        made.events = scope.events
+    return made
+
+
+def _amended(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], changes: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    if not changes:
+        return args, kwargs
+    bound = inspect.signature(function).bind(*args, **kwargs)
+    return (), {**bound.arguments, **changes}
 
 
 def _record(scope: StepScope, name: str, history: list[Attempt]) -> None:

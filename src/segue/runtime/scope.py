@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from ..errors import NotInAFlow
 
 if TYPE_CHECKING:
     from ..core.records import Record
+    from ..core.recovery import Attempt
     from .drive import Drive
 
 
@@ -35,12 +37,16 @@ class FlowScope(Scope):
 
 
 class StepScope:
-    """Inside of a step's attempt: durable calls run inline, and their records go under the step's key."""
+    """Inside of a step's attempt: durable calls run inline, and their records go under the step's key.
 
-    __slots__ = ("attempt", "events", "key", "run")
+    `history` are the attempts before this one, `candidate` whom the Recovery wants to be asked now (`Use`).
+    """
 
-    def __init__(self, run: str, key: str, attempt: int):
+    __slots__ = ("attempt", "candidate", "events", "history", "key", "run")
+
+    def __init__(self, run: str, key: str, attempt: int, history: Sequence[Attempt] = (), candidate: str | None = None):
         self.run, self.key, self.attempt = run, key, attempt
+        self.history, self.candidate = history, candidate
         self.events: list[tuple[str, int, dict[str, Any]]] = []
 
     def record(self, record: Record) -> None:

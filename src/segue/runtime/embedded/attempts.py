@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...core.codec import decode_arguments, dumps, roundtrip
 from ...core.commands import Command, RunStep
 from ...core.events import EventType
 from ...core.faults import Fault, FaultKind
-from ...core.recovery import Again, Answer, Attempt, Fail
+from ...core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
 from ...core.redaction import redacted
 from ...errors import SegueError
 from ..effects import Applied, NotApplied
@@ -45,9 +46,10 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
             body = {"effect": options.effect}
             await execution.durable(EventType.ATTEMPT_STARTED, command, attempt=n, body=body)
         began = execution.host.clock.now()
-        scope = StepScope(execution.row.id, command.key, n)
+        plan = plan_of(history)
+        scope = StepScope(execution.row.id, command.key, n, tuple(history), plan.candidate)
         try:
-            value = await _attempt(execution, command, scope, again=bool(history))
+            value = await _attempt(execution, command, scope, plan.changes)
         except Exception as error:  # noqa: BLE001  a step may raise anything: it becomes a fault
             fault = fault_of(execution, error, options)
             history.append(Attempt(execution.row.epoch, n, began, fault))
@@ -95,16 +97,25 @@ async def _goes_on(
     """Ask the Recovery; wait the backoff out, or journal the failure. True when there is another attempt."""
     answer, fault = _answer(execution, command, history, fault)
     last = history[-1]
-    if isinstance(answer, Again) and command.options.effect != "once":
+    if isinstance(answer, Again | Use | Amend) and command.options.effect != "once":
+        history[-1] = last._replace(answer=answer)
         retry_at = execution.host.clock.now() + answer.after_s
         if scope is not None and scope.events:
             execution.recorded(command.key, last.n, scope)
-        body = {"fault": fault.body(), "retry_at": retry_at}
-        await execution.durable(EventType.ATTEMPT_FAILED, command, attempt=last.n, began=last.began, body=body)
+        body: dict[str, Any] = {"fault": fault.body(), "retry_at": retry_at}
+        value = None
+        if isinstance(answer, Use):
+            body |= {"then": "use", "to": answer.candidate}
+        elif isinstance(answer, Amend):
+            body |= {"then": "amend"}
+            value = dumps(answer.changes)
+        await execution.durable(
+            EventType.ATTEMPT_FAILED, command, attempt=last.n, began=last.began, body=body, value=value
+        )
         await execution.back_off(command.key, retry_at)
         return True
-    body = dumps({"fault": fault.body()})
-    execution.step_ended(EventType.STEP_FAILED, command, last.n, last.began, scope, body=body)
+    body = {"fault": fault.body()}
+    execution.step_ended(EventType.STEP_FAILED, command, last.n, last.began, scope, body=dumps(body))
     return False
 
 
@@ -112,8 +123,10 @@ def _answer(execution: Execution, command: RunStep, history: list[Attempt], faul
     """What the Recovery says. One that raises, or gives no time to wait, fails the step with its own error."""
     try:
         answer = command.options.retry(fault, history, execution.host.luck())
-        if isinstance(answer, Again) and not 0 <= answer.after_s < math.inf:
-            raise ValueError(f"retry= of {command.options.name} answered Again(after_s={answer.after_s!r})")
+        if isinstance(answer, Again | Use | Amend) and not 0 <= answer.after_s < math.inf:
+            raise ValueError(f"retry= of {command.options.name} answered {answer!r}: not a time to wait")
+        if isinstance(answer, Amend):
+            answer = Amend(_amended(command, answer.changes), answer.after_s)
     except Exception as error:  # noqa: BLE001  a user's Recovery may raise anything
         error.add_note(f"raised by retry= of {command.options.name}, after {fault.error}: {fault.message}")
         execution.keep_error(command.key, error)
@@ -121,9 +134,17 @@ def _answer(execution: Execution, command: RunStep, history: list[Attempt], faul
     return answer, fault
 
 
-async def _attempt(execution: Execution, command: RunStep, scope: StepScope, *, again: bool) -> bytes:
+def _amended(command: RunStep, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changed arguments as the JSON that a replay would read. Raises KeyError for one that there is not."""
+    codecs = command.codecs
+    return {name: json.loads(codecs[name].encode(codecs[name].validate(value))) for name, value in changes.items()}
+
+
+async def _attempt(execution: Execution, command: RunStep, scope: StepScope, changes: Mapping[str, Any]) -> bytes:
     """One call of the user's function. The result as JSON, checked to read back."""
-    values = decode_arguments(command.codecs, command.args) if again else command.values
+    values = command.values
+    if scope.history:
+        values = decode_arguments(command.codecs, command.args) | decode_arguments(command.codecs, dumps(changes))
     limit, threaded = command.options.timeout_s, command.options.threaded
     try:
         if limit is None:

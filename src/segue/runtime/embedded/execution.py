@@ -230,15 +230,16 @@ class Execution(Line):
     # what attempts report
 
     async def durable(
-        self, type_: str, command: RunStep, *, attempt: int, began: float | None = None, body: Any = None
-    ) -> None:
+        self, type_: str, command: RunStep, *, attempt: int, began: float | None = None, body: Any = None,
+        value: bytes | None = None,
+    ) -> None:  # fmt: skip
         """Journal something of an attempt, and wait for the commit."""
         self._check_open()
         future: asyncio.Future[None] = self.host.loop.create_future()
         packed = dumps(body) if body is not None else None
         self.write(
-            type_, key=command.key, seen=command.seen, attempt=attempt, began=began, body=packed, args=command.args,
-            done=partial(_resolve, future),
+            type_, key=command.key, seen=command.seen, attempt=attempt, began=began, body=packed, value=value,
+            args=command.args, done=partial(_resolve, future),
         )  # fmt: skip
         await future
 
