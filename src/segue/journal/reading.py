@@ -100,9 +100,9 @@ class Reader:
             remedy=f"list its keys: segue show {row.id}",
         )
 
-    def items(self) -> list[tuple[Item, Standing]]:
-        """Open inbox items, with where their run stands."""
-        return self._guard(lambda: tables.items(self._reader))
+    def items(self, after: int = 0) -> list[tuple[Item, Standing]]:
+        """Open inbox items, later than item `after`, with where their run stands."""
+        return self._guard(lambda: tables.items(self._reader, after=after))
 
     def items_of(self, no: int) -> list[Item]:
         """Open inbox items of one run."""

@@ -188,15 +188,14 @@ def events(
         yield payloads.resolve(connection, event) if refers(event) else event
 
 
-def items(connection: sqlite3.Connection, run: int | None = None) -> list[tuple[Item, Standing]]:
-    """Open inbox items of all runs or of one, with where their run stands, in order."""
+def items(connection: sqlite3.Connection, *, run: int | None = None, after: int = 0) -> list[tuple[Item, Standing]]:
+    """Open inbox items of all runs or of one, later than item `after`, with where their run stands, in order."""
     rows = connection.execute(
         "select i.no, i.run, i.kind, i.id, i.name, i.at, i.value, i.body, r.no, r.state, r.owner, r.flow, r.version"
-        " from inbox i"
-        " join runs r on r.id = i.run where i.consumed is null"
-        + ("" if run is None else " and i.run = (select id from runs where no = ?)")
+        " from inbox i join runs r on r.id = i.run where i.consumed is null and "
+        + ("i.no > ?" if run is None else "i.run = (select id from runs where no = ?)")
         + " order by i.no",
-        () if run is None else (run,),
+        (after if run is None else run,),
     )
     return [(Item._make(row[:8]), Standing._make(row[8:])) for row in rows]
 

@@ -75,6 +75,8 @@ class Host:
         self._watchers: dict[int, list[asyncio.Future[Event | None]]] = {}
         self._waker: tuple[float, asyncio.TimerHandle] | None = None
         self._scanning = False
+        self._scanned = 0
+        """The last inbox item that was looked at since the last tick."""
         self._ticker: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -161,6 +163,7 @@ class Host:
     def _tick(self) -> None:
         self.scan_soon()
         if not self.journal.in_memory_only():
+            self._scanned = 0
             now = self.loop.time()
             if now - self._ticked > 2 * self._tick_s:
                 self._let_go()
@@ -171,6 +174,8 @@ class Host:
 
     def _scan(self) -> None:
         self._scanning = False
+        if self.journal.in_memory_only():  # it has no ticks
+            self._scanned = 0
         for look in (self._scan_inbox, self._scan_ready, self._check_watched):
             try:
                 if not self._closed:
@@ -185,8 +190,10 @@ class Host:
             log.error("%s", error)
 
     def _scan_inbox(self) -> None:
+        """What is new; all of it at each tick, since a claim may have failed. A run reads its own as it begins."""
         woken: dict[int, tuple[Standing, bool]] = {}
-        for item, run in self.journal.items():
+        for item, run in self.journal.items(self._scanned):
+            self._scanned = item.no
             execution = self.executions.get(run.no)
             if execution is not None:
                 execution.receive(item)
