@@ -81,7 +81,10 @@ class FlowLoop(AbstractEventLoop):
             while ready:
                 turn = ready.popleft()
                 if not turn.dropped:
-                    turn.context.run(turn.callback, *turn.args)
+                    try:
+                        turn.context.run(turn.callback, *turn.args)
+                    except SystemExit:  # asyncio raises it through the loop: the task has it, and fails with it
+                        pass
                 turns += 1
                 if turns > MAX_TURNS:
                     ready.clear()

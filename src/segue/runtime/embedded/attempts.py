@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ...core.codec import decode_arguments, dumps, roundtrip
 from ...core.commands import Command, RunStep
 from ...core.events import EventType
-from ...core.faults import Fault, FaultKind
+from ...core.faults import Fault, FaultKind, type_name
 from ...core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
 from ...core.redaction import redacted
-from ...errors import SegueError
+from ...errors import SegueError, StepFailed
 from ..effects import Applied, NotApplied
 from ..scope import StepScope, enter
 from .sealing import fault_of
@@ -50,7 +50,8 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
         scope = StepScope(execution.row.id, command.key, n, tuple(history), plan.candidate)
         try:
             value = await _attempt(execution, command, scope, plan.changes)
-        except Exception as error:  # noqa: BLE001  a step may raise anything: it becomes a fault
+        except BaseException as raised:  # noqa: BLE001  a step may raise anything: it becomes a fault
+            error = _its_own(raised, threaded=options.threaded)
             fault = fault_of(execution, error, options)
             history.append(Attempt(execution.row.epoch, n, began, fault))
             execution.keep_error(command.key, error)
@@ -72,7 +73,8 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
         enter(scope)
         try:
             value, _ = roundtrip(command.result, await command.call(**command.values))
-        except Exception as error:  # noqa: BLE001  a step may raise anything: it becomes a fault
+        except BaseException as raised:  # noqa: BLE001  a step may raise anything: it becomes a fault
+            error = _its_own(raised)
             if isinstance(error, SegueError) and error.run is None:
                 error.run, error.key = execution.row.id, key
             fault = fault_of(execution, error)
@@ -89,6 +91,24 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
         execution.performed(key, asyncio.current_task())
     if not execution.unwritten:
         execution.settle()
+
+
+def _its_own(raised: BaseException, *, threaded: bool = False) -> Exception:
+    """What a step raised, as an error. Raises it again when it is not the step's: the engine cancels it, or Ctrl-C."""
+    if isinstance(raised, Exception):
+        return raised
+    task = asyncio.current_task()
+    if isinstance(raised, SystemExit):
+        what = f"the step called sys.exit({raised.code!r})"
+    elif isinstance(raised, asyncio.CancelledError) and task is not None and not task.cancelling():
+        what = "the step let a CancelledError out that nobody had asked for: a task that it awaited was cancelled"
+    elif threaded and not isinstance(raised, asyncio.CancelledError):
+        what = f"the step raised {type(raised).__name__}"
+    else:
+        raise raised
+    error = StepFailed(what, remedy="raise an Exception instead")
+    error.error_type = type_name(raised)
+    return error.with_traceback(raised.__traceback__)
 
 
 async def _goes_on(

@@ -87,7 +87,8 @@ class Execution(Line):
             self._guarded(partial(self.drive.replay, memory))
         self.host.scan_soon() if args is not None else self.host.receive_items(self)
         self.replayed = True
-        self.settle()
+        if not self.unwritten:  # else what others asked for comes first: a cancel, a pause
+            self.settle()
 
     def settle(self) -> None:
         """After the flow has moved: carry its commands out, or see that it has ended, is stuck or waits."""
@@ -368,13 +369,18 @@ class Execution(Line):
     def _park(self) -> None:
         due = [d for d, _ in self.timers.values()] + list(self.backoffs.values())
         detail: dict[str, Any] = {"waits_on": ends.waits_on(self)[:20]}
-        resting = self.resting
+        resting = self.resting and (self.paused or not self._lost_a_step())
         state = RunState.PARKED if resting else RunState.QUEUED
         wake_at = min(due, default=None) if resting and not self.paused else None
         change = Change(state, detail, self.now(), wake_at, release=True)
         self.write(EventType.RUN_PARKED, body=dumps(detail), change=change, done=self.host.scan_soon)
         if wake_at is not None:
             self.host.wake_at(wake_at)
+
+    def _lost_a_step(self) -> bool:
+        """Whether a step has no outcome and nobody at work on it: Ctrl-C went through it. It must begin anew."""
+        held = self.backoffs.keys() | self.unknowns.keys() | self.overridden
+        return any(isinstance(c, RunStep) and k not in held for k, (c, _) in self.drive.waiting.items())
 
     def _guarded(self, move: Any) -> None:
         """Let the flow move; an error of the loop itself fails the flow."""
