@@ -387,3 +387,52 @@ async def test_a_flow_may_be_cancelled_while_it_starts(world: World) -> None:
         run = await engine.start(waits)
         await run.cancel()
         await in_state(run, "cancelled")
+
+
+@flow
+async def has_an_id(id: str) -> str:
+    return id
+
+
+async def test_a_parameter_that_is_called_id_is_passed_by_position(world: World) -> None:
+    async with world.engine() as engine:
+        assert await engine.run(has_an_id, "a", id="r") == "a"
+        with pytest.raises(InputError, match="by position"):
+            await engine.run(has_an_id, id="a")
+        run = await engine.begin(has_an_id, (), {"id": "b"}, id="s")
+        assert await run.result() == "b"
+
+
+async def test_a_run_id_is_a_text(world: World) -> None:
+    async with world.engine() as engine:
+        with pytest.raises(InputError, match="run id 5"):
+            await engine.start(has_an_id, "a", id=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"retry": 3}, {"timeout_s": "3"}, {"timeout_s": -1}])
+def test_a_wrong_option_is_refused_where_the_step_is_made(options: dict[str, Any]) -> None:
+    with pytest.raises(DefinitionError):
+        step(**options)
+
+
+def test_a_step_that_yields_is_refused() -> None:
+    async def yields() -> Any:
+        yield 1
+
+    with pytest.raises(DefinitionError, match="yields"):
+        step(yields)
+
+
+async def test_the_same_signal_again_is_no_new_one_after_the_end_either(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(waits_for_a_word, id="w")
+        assert await run.signal("word", "x", id="one")
+        assert await run.result() == "x"
+        assert not await run.signal("word", "x", id="one")
+        with pytest.raises(RunEnded):
+            await run.signal("word", "x", id="two")
+
+
+@flow
+async def waits_for_a_word() -> str:
+    return await segue.wait_for("word", returns=str)

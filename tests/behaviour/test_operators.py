@@ -175,3 +175,70 @@ async def test_an_override_of_a_wrong_type_can_be_put_right(world: World) -> Non
         await run.override(waits["key"], {"no": "string"})
         with pytest.raises(Undecodable, match="resume"):
             await run.result()
+
+
+BEGUN: list[str] = []
+
+
+@step
+async def lasts(n: int) -> int:
+    BEGUN.append(f"lasts {n}")
+    await asyncio.sleep(60)
+    return n
+
+
+@flow
+async def last(n: int) -> int:
+    return await lasts(n)
+
+
+async def _left_in_the_middle(world: World) -> None:
+    BEGUN.clear()
+    async with world.engine() as engine:
+        await engine.start(last, 1, id="left")
+        while not BEGUN:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_cancel_that_was_asked_for_meanwhile_comes_before_the_step_begins_anew(world: World) -> None:
+    await _left_in_the_middle(world)
+    async with world.engine(recover=False) as engine:
+        await (await engine.get("left")).cancel()
+    async with world.engine() as engine:
+        with pytest.raises(RunCancelled):
+            await (await engine.get("left")).result()
+    assert BEGUN == ["lasts 1"]
+
+
+async def test_a_pause_that_was_asked_for_meanwhile_comes_before_the_step_begins_anew(world: World) -> None:
+    await _left_in_the_middle(world)
+    async with world.engine(recover=False) as engine:
+        await (await engine.get("left")).pause()
+    async with world.engine() as engine:
+        run = await engine.get("left")
+        for _ in range(100):
+            await asyncio.sleep(0.01)
+        assert (await run.status()).paused
+        assert BEGUN == ["lasts 1"]
+        await run.resume()
+        while len(BEGUN) < 2:
+            await asyncio.sleep(0.01)
+        await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.result()
+
+
+async def test_a_pause_and_a_resume_that_were_asked_for_meanwhile_leave_the_run_running(world: World) -> None:
+    await _left_in_the_middle(world)
+    async with world.engine(recover=False) as engine:
+        run = await engine.get("left")
+        await run.pause()
+        await run.resume()
+    async with world.engine() as engine:
+        run = await engine.get("left")
+        while len(BEGUN) < 2:
+            await asyncio.sleep(0.01)
+        assert not (await run.status()).paused
+        await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.result()

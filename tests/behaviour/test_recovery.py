@@ -10,7 +10,7 @@ import pytest
 
 import segue
 from segue import Applied, NotApplied, Retry, flow, step
-from segue.errors import RunFailed, StepFailed, UnknownEffect
+from segue.errors import DefinitionError, RunFailed, StepFailed, UnknownEffect
 from tests.behaviour.world import World, events_of, in_state, kinds_of, until
 
 calls: list[Any] = []
@@ -276,3 +276,105 @@ async def test_an_effect_is_not_cancelled_and_its_outcome_is_on_record(world: Wo
         assert "step.completed" in await kinds_of(run)
         assert await (await run.fork()).result() == "gave up"
     assert applied == {"k": 1}
+
+
+@step(effect="once", reconcile=applied_or_not, timeout_s=0.05, retry=Retry(attempts=3, backoff_s=0.0))
+async def pay_slowly(key: str) -> str:
+    calls.append("pay")
+    if behave.get("reset"):
+        raise ConnectionResetError("reset after sending")
+    if len(calls) <= behave.get("late", 0):
+        if behave.get("applies"):
+            applied[key] = 1
+        await asyncio.sleep(behave.get("late_s", 1e5))
+    return f"paid {key}"
+
+
+@flow
+async def pays_slowly(key: str) -> str:
+    return await pay_slowly(key)
+
+
+@step(effect="once", timeout_s=0.05)
+async def pay_slowly_and_blindly(key: str) -> str:
+    applied[key] = applied.get(key, 0) + 1
+    await asyncio.sleep(1e5)
+    return f"paid {key}"
+
+
+@flow
+async def pays_slowly_and_blindly(key: str) -> str:
+    return await pay_slowly_and_blindly(key)
+
+
+@step(effect="once")
+async def pay_and_say_too_much(key: str) -> int:
+    applied[key] = applied.get(key, 0) + 1
+    return "receipt-7"  # type: ignore[return-value]
+
+
+@flow
+async def pays_and_says_too_much(key: str) -> int:
+    return await pay_and_say_too_much(key)
+
+
+@step(effect="once")
+async def pay_declined(key: str) -> str:
+    raise LookupError("the card was declined")
+
+
+@flow
+async def pays_declined(key: str) -> str:
+    return await pay_declined(key)
+
+
+async def test_an_effect_that_its_time_limit_cut_off_is_reconciled_and_not_repeated(world: World) -> None:
+    behave.update(late=1, applies=True)
+    async with world.engine() as engine:
+        assert await engine.run(pays_slowly, "k") == "paid k"
+    assert calls == ["pay", "reconcile"]
+
+
+async def test_an_effect_that_was_not_applied_is_retried_as_its_retry_says(world: World) -> None:
+    behave["late"] = 1
+    async with world.engine() as engine:
+        assert await engine.run(pays_slowly, "k") == "paid k"
+    assert calls == ["pay", "reconcile", "pay"]
+
+
+async def test_an_effect_whose_connection_was_lost_is_asked_for_before_each_attempt(world: World) -> None:
+    behave["reset"] = True
+    async with world.engine() as engine:
+        with pytest.raises(RunFailed, match="reset after sending"):
+            await engine.run(pays_slowly, "k")
+    assert calls == ["pay", "reconcile"] * 3
+
+
+async def test_an_effect_in_doubt_without_a_reconcile_function_waits_for_a_person(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(pays_slowly_and_blindly, "k")
+        with pytest.raises(UnknownEffect, match="timed out") as caught:
+            await run.result()
+        await run.override(caught.value.key or "", "paid by hand")
+        assert await run.result() == "paid by hand"
+    assert applied == {"k": 1}
+
+
+async def test_an_effect_whose_result_cannot_be_stored_was_made_all_the_same(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(pays_and_says_too_much, "k")
+        with pytest.raises(UnknownEffect, match="receipt-7"):
+            await run.result()
+        assert (await run.status()).state == "stuck"
+    assert applied == {"k": 1}
+
+
+async def test_an_effect_that_says_itself_that_it_failed_has_failed(world: World) -> None:
+    async with world.engine() as engine:
+        with pytest.raises(RunFailed, match="declined"):
+            await engine.run(pays_declined, "k")
+
+
+def test_an_effect_cannot_be_retried_blindly() -> None:
+    with pytest.raises(DefinitionError, match="reconcile="):
+        step(effect="once", retry=Retry(attempts=3))

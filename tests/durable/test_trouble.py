@@ -142,6 +142,15 @@ async def test_a_file_that_is_moved_away_takes_no_more_writes(tmp_path: Path) ->
         assert await run.result() == "there"
 
 
+async def test_whoever_waits_is_told_when_the_file_is_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "segue.db"
+    async with Engine(str(path)) as engine:
+        run = await engine.start(bulky, 2000, id="r")
+        path.unlink()
+        with pytest.raises(StoreMissing, match="moved, deleted or replaced"):
+            await asyncio.wait_for(run.result(), 10)
+
+
 async def test_what_cannot_be_stored_is_its_writers_fault_alone(tmp_path: Path) -> None:
     async with Engine(str(tmp_path / "segue.db")) as engine:
         run, other = await engine.start(waits, id="r"), await engine.start(waits, id="s")

@@ -27,7 +27,7 @@ def run(how: Carrying, target: str, given: str | None, id: str | None) -> Exit:
     """Start a flow, or go on with the run of this id, and wait for its end."""
 
     async def make(engine: Engine) -> Run[Any]:
-        return await engine.start(flow, id=id, **values)
+        return await engine.begin(flow, (), values, id=id)
 
     with redirect_stdout(sys.stderr):
         flow = load(target)

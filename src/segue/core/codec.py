@@ -63,6 +63,11 @@ class Codec:
                 self._adapter = _adapter(self.annotation, bytes_as="base64")
         return self._adapter
 
+    def ready(self) -> None:
+        """See that values of this annotation can be stored at all. Raises DefinitionError."""
+        if self.atom is None:
+            _ = self.adapter
+
     def validate(self, value: Any) -> Any:
         """`value` as the declared type. Raises pydantic's ValidationError."""
         if self.atom is not None and type(value) is self.atom:
@@ -86,7 +91,7 @@ class Codec:
 
     def decode(self, data: bytes) -> Any:
         """The value of `data`. Raises pydantic's ValidationError when it does not fit today's type."""
-        if self.atom is int:
+        if self.atom is int and data[:16].lstrip(b"-").isdigit():
             return int(data)
         if self.any:
             return json.loads(data) if b'"$sealed"' not in data else _revive(json.loads(data))
@@ -230,14 +235,22 @@ def _has_secret(schema: Any) -> bool:
 
 
 def _said(of: Codec, error: Exception) -> str:
-    """What is wrong, without the values of a type that has a `Secret` in it."""
-    if not of.private:
-        return str(error)
-    errors: Any = getattr(error, "errors", None)
-    if errors is None:
-        return "a value does not fit"
-    lines = errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(": ".join((".".join(map(str, line["loc"])), line["msg"])).removeprefix(": ") for line in lines)
+    """What is wrong, in one line; without the values of a type that has a `Secret` in it."""
+    report: Any = getattr(error, "errors", None)
+    if report is None:
+        return "a value does not fit" if of.private else str(error)
+    return "; ".join(_line(one, show=not of.private) for one in report(include_url=False, include_context=False)[:5])
+
+
+def _line(one: dict[str, Any], *, show: bool) -> str:
+    where = ".".join(map(str, one["loc"]))
+    got = repr(one.get("input")) if show and one["type"] != "missing" else ""
+    said = f"{where}: {one['msg']}" if where else one["msg"]
+    return f"{said}, not {got if len(got) <= _SHOWN else got[:_SHOWN] + '…'}" if got else said
+
+
+_SHOWN = 60
+"""Characters of a misfit that an error shows."""
 
 
 _UNORDERED = ("set", "frozenset", "any", "generator", "float", "is-instance")

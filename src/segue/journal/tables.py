@@ -161,11 +161,17 @@ def insert_post(connection: sqlite3.Connection, post: Post) -> bool:
 
 
 def post(connection: sqlite3.Connection, item: Post) -> bool:
-    """`insert_post` for an open run. Raises UnknownRun, and RunEnded when the run can take nothing any more."""
+    """`insert_post` for an open run; False for an item that it has had.
+
+    Raises UnknownRun, and RunEnded when the run can take nothing any more.
+    """
     row = connection.execute("select state, no from runs where id = ?", (item.run,)).fetchone()
     if row is None:
         raise UnknownRun(f"no run {item.run!r} in this database", run=item.run, remedy="list the runs: segue runs")
     if row[0] in _ENDED and item.kind != "feedback":
+        known = connection.execute("select 1 from inbox where run = ? and id = ?", (item.run, item.id)).fetchone()
+        if known is not None:
+            return False  # the same item again: it was taken, or it came too late the first time
         raise RunEnded(
             f"the run has ended ({row[0]}): it takes no {item.kind}", run=item.run, remedy="fork it to do more work"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from random import Random
@@ -25,6 +26,10 @@ from .flow import Flow
 from .run import Run, RunStatus, status_of
 
 R = TypeVar("R")
+
+
+def _is_id(run: object) -> bool:
+    return isinstance(run, str) and 0 < len(run) <= 512 and run == run.strip() and run.isprintable()
 
 
 class Engine:
@@ -110,22 +115,46 @@ class Engine:
 
         Raises InputError for arguments that do not fit, DuplicateRun when the id is taken by another flow or input.
         """
+        return await self.begin(flow, args, kwargs, id=id, tenant=tenant)
+
+    async def begin(
+        self,
+        flow: Flow[..., R],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        id: str | None = None,
+        tenant: str = "default",
+    ) -> Run[R]:
+        """`start`, with the flow's arguments given apart: also those that are called `id` or `tenant`."""
         if not isinstance(flow, Flow):  # pyright: ignore[reportUnnecessaryIsInstance]  users forget the decorator
             raise UnknownFlow(
                 f"{getattr(flow, '__qualname__', flow)!r} is no flow",
                 remedy="decorate it with @flow, and pass it uncalled",
             )
         run = id if id is not None else token_hex(6)
-        if not run or len(run) > 512 or run != run.strip() or not run.isprintable():
-            raise InputError(f"run id {run!r}: 1 to 512 printable characters", remedy="choose an id such as order-7")
+        if not _is_id(run):
+            raise InputError(f"run id {run!r}: a text of 1 to 512 printable characters", remedy="choose one: order-7")
         with self.sealing(tenant):
-            data, _ = flow.signature.bind(args, kwargs, flow.short)
+            data = self._bound(flow, args, kwargs)
         new = NewRun(
             id=run, tenant=tenant, flow=flow.name, origin=flow.origin, version=flow.version, args=data,
             at=self.clock.now(), seed=self.host.seed(), revision=flow.revision,
             owner=self.journal.owner if self.host.room > 0 else None,
         )  # fmt: skip
         return await self.accept(new, flow.signature.result)
+
+    def _bound(self, flow: Flow[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+        """The input as JSON. Where a parameter is called like an option of `start`, the error says so."""
+        try:
+            return flow.signature.bind(tuple(args), kwargs, flow.short)[0]
+        except InputError as error:
+            taken = [n for n in ("id", "tenant") if f"missing a required argument: '{n}'" in str(error)]
+            if taken:
+                error.remedy = (
+                    f"`{taken[0]}=` is the run's own: pass the flow's {taken[0]!r} by position, or use begin()"
+                )
+            raise
 
     async def accept(self, new: NewRun, result: Codec | None) -> Run[Any]:
         """Record a run and carry it out."""

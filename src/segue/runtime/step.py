@@ -41,7 +41,9 @@ class Step(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Call the step. In a flow: journaled under `scope/name[key or fingerprint of the arguments]#k`."""
-        return self._run(args, kwargs)
+        call = self._run(args, kwargs)
+        call.__qualname__ = self.name  # Python's warning of a call that nobody awaits names it so
+        return call
 
     def using(
         self, *, key: str | None = None, retry: Recovery | None = None, timeout_s: float | None = None
@@ -64,6 +66,8 @@ class Step(Generic[P, R]):
             how = self.options.redact
             return value if how is None else redacted(how, self.signature.result, value)
         data, values = self.signature.bind(args, kwargs, self.name)
+        if self.options.effect == "once":
+            self.signature.result.ready()
         key = scope.key(self.name, fingerprint(data) if self.key is None else quoted(self.key))
         drive, signature = scope.drive, self.signature
         call = (key, drive.seen, self.options, self.function, signature.result, data, values, signature.codecs)
@@ -149,6 +153,16 @@ class StepDecorator:
     ):
         if effect not in ("read", "write", "once"):
             raise DefinitionError(f"@step(effect={effect!r}): one of 'read', 'write', 'once'")
+        if not callable(retry):
+            raise DefinitionError(
+                f"@step(retry={retry!r}): not a Recovery",
+                remedy="write retry=Retry(attempts=3), or a function of your own",
+            )
+        if effect == "once" and reconcile is None and attempts_of(retry) > 1:
+            raise DefinitionError(
+                "@step(retry=..., effect='once') needs reconcile=: nothing else says that it may be made again",
+                remedy="give a reconcile function that returns Applied(result) or NotApplied()",
+            )
         if reconcile is not None and effect != "once":
             raise DefinitionError("@step(reconcile=...) is for effect='once': other steps are simply made again")
         self._name, self._retry = name, retry
@@ -164,6 +178,11 @@ class StepDecorator:
         """Make the step."""
         if not callable(function) or inspect.isclass(function):
             raise DefinitionError(f"@step goes on a function, not on {function!r}")
+        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+            raise DefinitionError(
+                f"@step goes on a function that returns its result, and {function.__qualname__} yields",
+                remedy="return a list, or make a step of each item",
+            )
         name = self._name or function.__name__
         if not name or set(name) & set("/[]#"):
             raise DefinitionError(f"step name {name!r}: not empty, and without any of / [ ] #")
@@ -186,6 +205,6 @@ def attempts_of(retry: Recovery) -> int:
 
 
 def _positive(what: str, value: float, where: str) -> float:
-    if not value > 0:
-        raise DefinitionError(f"{where}: {what}={value} must be greater than 0 seconds")
+    if not isinstance(value, (int, float)) or not value > 0:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        raise DefinitionError(f"{where}: {what}={value!r} must be a number of seconds greater than 0")
     return float(value)

@@ -16,7 +16,7 @@ from ...core.events import EventType
 from ...core.faults import Fault, FaultKind, type_name
 from ...core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
 from ...core.redaction import redacted
-from ...errors import SegueError, StepFailed
+from ...errors import SegueError, StepFailed, UnserialisableResult
 from ..effects import Applied, NotApplied
 from ..scope import StepScope, enter
 from .sealing import fault_of
@@ -34,7 +34,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
     options = command.options
     if history and history[-1].fault is not None and history[-1].fault.kind is FaultKind.INTERRUPTED:
         if options.effect == "once":
-            if not await _reconcile(execution, command):
+            if not await _reconcile(execution, command, "the process ended while it was made"):
                 return
         elif options.guarded and not await _goes_on(execution, command, history, history[-1].fault):
             return
@@ -55,6 +55,8 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
             fault = fault_of(execution, error, options)
             history.append(Attempt(execution.row.epoch, n, began, fault))
             execution.keep_error(command.key, error)
+            if options.effect == "once" and not await _certain(execution, command, fault, error):
+                return
             if not await _goes_on(execution, command, history, fault, scope):
                 return
         else:
@@ -116,8 +118,8 @@ async def _goes_on(
 ) -> bool:
     """Ask the Recovery; wait the backoff out, or journal the failure. True when there is another attempt."""
     answer, fault = _answer(execution, command, history, fault)
-    last = history[-1]
-    if isinstance(answer, Again | Use | Amend) and command.options.effect != "once":
+    last, options = history[-1], command.options
+    if isinstance(answer, Again | Use | Amend) and (options.effect != "once" or options.reconcile is not None):
         history[-1] = last._replace(answer=answer)
         retry_at = execution.host.clock.now() + answer.after_s
         if scope is not None and scope.events:
@@ -201,11 +203,28 @@ async def _call(
     return await loop.run_in_executor(execution.host.threads, lambda: context.run(function, **values))
 
 
-async def _reconcile(execution: Execution, command: RunStep) -> bool:
-    """After an interrupted once-effect: True when it was not applied and is to be made."""
+_DOUBTFUL = frozenset({FaultKind.TIMED_OUT, FaultKind.UNREACHABLE})
+
+
+async def _certain(execution: Execution, command: RunStep, fault: Fault, error: Exception) -> bool:
+    """Whether a once-effect that failed was surely not applied. Reconciles it where that is in doubt.
+
+    A time limit or a lost connection leaves it open; any other error is the step's own word that it failed. A result
+    that cannot be stored came of an effect that was applied. Before another attempt it is always asked.
+    """
+    doubtful = fault.kind in _DOUBTFUL and not isinstance(error, ConnectionRefusedError)
+    if isinstance(error, UnserialisableResult):
+        return await _reconcile(execution, command, f"it was made, and its result cannot be stored: {fault.message}")
+    if doubtful or command.options.attempts > 1:
+        return await _reconcile(execution, command, f"{fault.kind.value}: {fault.message}")
+    return True
+
+
+async def _reconcile(execution: Execution, command: RunStep, why: str) -> bool:
+    """After a once-effect in doubt: True when it was not applied. Else it has its outcome, or nobody knows it."""
     ask = command.options.reconcile
     if ask is None:
-        execution.unknown(command.key, "no reconcile function was given")
+        execution.unknown(command.key, f"{why}; there is no reconcile function")
         return False
     try:
         values = decode_arguments(command.codecs, command.args)

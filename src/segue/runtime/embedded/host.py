@@ -16,7 +16,7 @@ from typing import Any
 
 from ...core.events import Event
 from ...core.lifecycle import RunState
-from ...errors import CrashLoop, StaleOwner, StoreCorrupt, StoreError
+from ...errors import CrashLoop, StaleOwner, StoreCorrupt, StoreError, StoreMissing
 from ...journal import Journal, RunRow, Standing
 from ...journal.keyring import Keyring, MemoryKeyring
 from .. import registry
@@ -61,7 +61,7 @@ class Host:
         self.threads = ThreadPoolExecutor(step_threads, thread_name_prefix="segue-step")
         self.executions: dict[int, Execution] = {}
         self.errors: dict[int, BaseException] = {}
-        self.damaged: dict[int, StoreCorrupt] = {}
+        self.damaged: dict[int, StoreError] = {}
         """Runs whose rows cannot be written."""
         self._complaint = ""
         self._ticked = self.loop.time()
@@ -294,6 +294,8 @@ class Host:
     def lost(self, execution: Execution, error: Exception) -> None:
         """Another process took it over, or the database cannot be written."""
         log.warning("run %s left this process: %s", execution.row.id, error)
+        if isinstance(error, StoreMissing):
+            self.damaged[execution.row.no] = error
         self._notify(execution.row.no)
         if not isinstance(error, StaleOwner):
             self.loop.call_later(self._tick_s, partial(self._reclaim, execution.row.no))
