@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any, cast
 
 from pydantic_core import from_json, to_json
 
@@ -19,10 +20,10 @@ SIGNAL = "approve:"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Approval:
-    """A decision. As a signal's payload: `{"approved": true, "by": "ada", "note": ""}`."""
+    """A decision. As a signal's payload: `{"approved": true, "by": "ada", "note": ""}`, or just `true`."""
 
     approved: bool
-    by: str
+    by: str = ""
     note: str = ""
 
     def __bool__(self) -> bool:
@@ -63,7 +64,8 @@ def _hash(of: object) -> str:
 
 async def _decision(name: str, timeout_s: float | None) -> tuple[Approval, Verdict]:
     try:
-        decided = await wait_for(name, returns=Approval, timeout_s=timeout_s)
+        said: Approval | bool = await wait_for(name, returns=cast("Any", Approval | bool), timeout_s=timeout_s)
     except TimeoutError:
         return Approval(approved=False, by="segue", note="nobody answered in time"), Verdict.EXPIRED
+    decided = Approval(approved=said) if isinstance(said, bool) else said
     return decided, Verdict.APPROVED if decided.approved else Verdict.DENIED

@@ -126,9 +126,16 @@ def wait(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
     key = short_key(str(waits.get("key", "")))
     if "signal" in waits:
         name = str(waits["signal"])
+        decides = name.startswith("approve:")
+        payload = '{"approved": true, "by": "YOU", "note": ""}' if decides else "JSON"
         return Advice(
-            f"It waits for the signal {printable(name)!r}.",
-            ((say("signal", run, name, "--payload", "JSON"), "to send it"),),
+            f"It waits for {'a decision' if decides else 'the signal'} {printable(name)!r}.",
+            (
+                (
+                    say("signal", run, name, "--payload", payload),
+                    "to approve; false denies" if decides else "to send it",
+                ),
+            ),
         )
     if "child" in waits:
         child = str(waits["child"])

@@ -21,7 +21,7 @@ from ..runtime import registry
 from ..runtime.engine import Engine
 from ..runtime.flow import Flow
 from ..runtime.run import Run
-from .advice import Say, advise
+from .advice import Say, Standing, advise
 from .exits import OF_STATE, Exit
 from .faults import ImportFailed, trace_of
 from .paint import Copyable, advised, tell
@@ -100,7 +100,9 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
     if row.state == RunState.COMPLETED and story.end is not None:
         _print_result(story.end.value or b"null", how.as_json)
     elif how.as_json:
-        print(json.dumps(summary(standing), ensure_ascii=False), file=sys.stderr)
+        exit_ = OF_STATE.get(row.state, code)
+        error = {"code": exit_.name.lower(), "message": _why(standing), "run": row.id, "exit": int(exit_)}
+        print(json.dumps({"error": error, "status": summary(standing)}, ensure_ascii=False), file=sys.stderr)
     elif story.fault is not None:
         fault = story.fault
         tell(*failed(fault.error, fault.message, trace_of(fault)), Copyable(say("show", row.id), "to look at it"))
@@ -114,6 +116,16 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
     else:
         tell(Text(f"‖ {printable(row.id)} is suspended; nothing is lost.", "yellow"), Copyable(say("resume", row.id)))
     return OF_STATE.get(row.state, code)
+
+
+def _why(standing: Standing) -> str:
+    """Why a run has no result, in one line."""
+    row, fault = standing.row, standing.story.fault
+    if fault is not None and row.state == RunState.FAILED:
+        return f"{fault.error.rpartition(':')[2]}: {fault.message}"
+    if row.state == RunState.STUCK:
+        return str(row.detail.get("message", "the run is set aside"))
+    return "the run was cancelled" if row.state == RunState.CANCELLED else "the run is open"
 
 
 def _print_result(data: bytes, as_json: bool) -> None:

@@ -37,7 +37,9 @@ def checked(db: str, run: str | None, flow: str | None, as_json: bool) -> Exit:
 
 def _summed_up(verdicts: list[Verdict]) -> None:
     bad = sum(v.finding not in GOES_ON for v in verdicts)
+    unsure = sum(v.finding is Finding.UNSURE for v in verdicts)
     said = plural(len(verdicts), "run") + (f", {bad:,} would not go on" if bad else ": the code can go on with all")
+    said += f", {unsure:,} of them checked up to a new call" if unsure else ""
     tell(Text(said if verdicts else "No open runs.", "dim"))
 
 
@@ -50,6 +52,8 @@ def drawn(verdict: Verdict) -> list[Drawn]:
         rows.append(("", Text(printable(verdict.message))))
     if verdict.remedy:
         rows.append(("do", Text(verdict.remedy)))
+    rows += [("effect at risk", Text(printable(short_key(k)), "yellow")) for k in verdict.effects]
+    rows += [("may be asked for", Text(printable(short_key(k)))) for k in verdict.later if k not in verdict.effects]
     rows += [("orphaned", Text(printable(short_key(k)))) for k in verdict.orphans]
     return [head, pairs(rows, 2)] if rows else [head]
 

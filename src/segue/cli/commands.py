@@ -203,7 +203,8 @@ def check(
     """Replay open runs against today's code.
 
     Nothing is carried out, nothing is written. Says for each: ok, orphaned (goes on without some outcomes),
-    mismatch, undecodable, fails, unknown flow.
+    unsure (a new call comes first, and what follows depends on its result), mismatch, undecodable, fails,
+    unknown flow.
     """
     from . import checking
 

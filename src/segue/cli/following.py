@@ -32,7 +32,7 @@ def events(db: str, run: str, *, after: int, kind: str | None, follow: bool, as_
         row = reader.get(run)
         for event in _tail(reader, row, after, follow):
             if kind is None or event.type == kind or event.type.startswith(f"{kind}."):
-                _print_event(event, as_json)
+                _print_event(row.id, event, as_json)
     return Exit.DONE
 
 
@@ -47,10 +47,10 @@ def _tail(reader: Reader, row: RunRow, after: int, follow: bool) -> Iterator[Eve
         time.sleep(POLL_S)
 
 
-def _print_event(event: Event, as_json: bool) -> None:
+def _print_event(run: str, event: Event, as_json: bool) -> None:
     if as_json:
         body = {k: v for k, v in event._asdict().items() if v is not None}
-        body |= {k: parsed(body[k]) for k in ("body", "args", "value") if k in body}
+        body |= {"run": run} | {k: parsed(body[k]) for k in ("body", "args", "value") if k in body}
         print(json.dumps(body, ensure_ascii=False), flush=True)
         return
     line = Text(f"{event.seq:>5}  ", "dim", no_wrap=True, overflow="ellipsis")
@@ -101,7 +101,7 @@ def _watch(reader: Reader, row: RunRow, progress: Progress, as_json: bool) -> Ru
         progress.tell(fresh)
         if as_json:
             for event in told:
-                _print_event(event, as_json=True)
+                _print_event(row.id, event, as_json=True)
         if row.state in ENDED or (row.state == RunState.STUCK and not reader.items_of(row.no)):
             return row
         if not warned and _left_alone(reader, row):

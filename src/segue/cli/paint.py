@@ -23,6 +23,7 @@ OF_STATE: dict[str, tuple[str, str]] = {
     "done": ("✓", "green"),
     "ok": ("✓", "green"),
     "orphaned": ("✓", "yellow"),
+    "unsure": ("?", "yellow"),
     "failed": ("✗", "red"),
     "fails": ("✗", "red"),
     "mismatch": ("✗", "red"),

@@ -13,6 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from ..core.codec import loads
 from ..core.events import Event, EventType
 from ..journal import RunRow
 from .advice import Say, wait
@@ -103,7 +104,9 @@ class Progress:
         if self._live is not None:
             self._live.update(Harmless(self._table(waits)))
 
-    def _lines(self, event: Event) -> list[Drawn]:
+    def _lines(self, event: Event) -> list[Drawn]:  # noqa: PLR0911  one line a kind
+        if event.type == EventType.SIGNAL_REJECTED:
+            return [self._rejected(event)]
         signal = event.type == EventType.SIGNAL_RECEIVED
         call = self.story.calls.get(f"{event.key}@{event.seq}" if signal else event.key or "")
         if call is not None and self._worth_a_line(event.type, call):
@@ -121,6 +124,11 @@ class Progress:
             case _:
                 return []
 
+    def _rejected(self, event: Event) -> Text:
+        body = loads(event.body)
+        said = f"signal {body.get('signal')} was not taken: {body.get('why')}"
+        return Text(f"{clock(event.at, event.at)}  ", "dim").append(f"✗ {printable(said)}", "yellow")
+
     def _worth_a_line(self, kind: str, call: Call) -> bool:
         if kind == EventType.TIMER_SET:
             return call.why == "sleep"
@@ -133,7 +141,7 @@ class Progress:
 
     def _line(self, event: Event, call: Call) -> Text:
         line = Text(f"{clock(event.at, event.at)}  ", "dim", no_wrap=True, overflow="ellipsis")
-        line.append_text(glyph(call.stand)).append(" ")
+        line.append_text(Text("▸", "cyan") if call.kind == "signal" else glyph(call.stand)).append(" ")
         name = f"signal {call.key}" if call.kind == "signal" else shorten(short_key(call.key), 60)
         line.append(printable(name))
         if call.stand is Stand.DONE and call.kind == "step" and call.began is not None and call.ended is not None:

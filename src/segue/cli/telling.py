@@ -69,7 +69,7 @@ class Sender:
             print(json.dumps(body, ensure_ascii=False))
             return Exit.DONE
         tell(Text("✓ ", "green").append(what, "default"))
-        if standing.posts and not standing.attended and row.state != RunState.STUCK:
+        if standing.posts and not standing.attended:
             tell(
                 Text("No process carries the run out; the next one that does takes it.", "dim"),
                 Copyable(self.say("resume", run), "to go on with it here"),

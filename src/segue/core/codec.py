@@ -126,7 +126,7 @@ def roundtrip(of: Codec, value: Any) -> tuple[bytes, Any]:
         return data, of.decode(data)
     except (TypeError, ValueError) as error:  # pydantic's errors are ValueErrors
         raise UnserialisableResult(
-            f"a value of type {kind.__qualname__} cannot be stored as {describe(of.annotation)}: {_said(of, error)}",
+            f"a value of type {kind.__qualname__} cannot be stored as {describe(of.annotation)}: {misfit(of, error)}",
             remedy="return a pydantic model, a dataclass or plain JSON values, and declare it in the annotation",
         ) from (None if of.private else error)
 
@@ -146,7 +146,7 @@ def encode_arguments(codecs: Mapping[str, Codec], bound: Mapping[str, Any]) -> t
             parts.append(f'"{name}":{of.encode(valid).decode()}')
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"argument {name!r} is no {describe(of.annotation)}: {_said(of, error)}",
+                f"argument {name!r} is no {describe(of.annotation)}: {misfit(of, error)}",
                 remedy=f"pass {describe(of.annotation)}, or change the annotation of {name!r}",
             ) from (None if of.private else error)
     try:
@@ -234,7 +234,7 @@ def _has_secret(schema: Any) -> bool:
     return isinstance(schema, (list, tuple)) and any(_has_secret(v) for v in cast("list[Any]", schema))
 
 
-def _said(of: Codec, error: Exception) -> str:
+def misfit(of: Codec, error: Exception) -> str:
     """What is wrong, in one line; without the values of a type that has a `Secret` in it."""
     report: Any = getattr(error, "errors", None)
     if report is None:

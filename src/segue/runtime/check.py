@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core.codec import decode_arguments, dumps, loads, roundtrip
-from ..core.events import Event
+from ..core.commands import Wait
+from ..core.events import Event, EventType
 from ..core.faults import classify
 from ..core.lifecycle import OPEN
 from ..core.replay import Memory
@@ -37,6 +38,8 @@ class Finding(StrEnum):
     """The run would go on."""
     ORPHANED = "orphaned"
     """The run would go on; some recorded outcomes are no longer asked for."""
+    UNSURE = "unsure"
+    """The run would go on with a new call, and what comes after it depends on its result."""
     MISMATCH = "mismatch"
     """The run would be set aside: the code makes other calls than the journal holds."""
     UNDECODABLE = "undecodable"
@@ -47,7 +50,7 @@ class Finding(StrEnum):
     """The flow, or its version, is not in the code."""
 
 
-GOES_ON = frozenset({Finding.OK, Finding.ORPHANED})
+GOES_ON = frozenset({Finding.OK, Finding.ORPHANED, Finding.UNSURE})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +58,8 @@ class Verdict:
     """What the replay of one run came to.
 
     `orphans` are keys of outcomes that the code no longer asks for, `next` those that the run would wait for or make.
+    Where a new call comes first, `later` are keys of outcomes that the code may still ask for after it; `effects` those
+    of them that are `effect="once"`: asked for with other arguments, they set the run aside.
     `message`, `key` and `remedy` say what is wrong, None where nothing is.
     """
 
@@ -67,6 +72,8 @@ class Verdict:
     remedy: str | None = None
     orphans: tuple[str, ...] = ()
     next: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
+    effects: tuple[str, ...] = ()
 
 
 def check(journal: Reader, *, flow: str | None = None, keyring: Keyring | None = None) -> Iterator[Verdict]:
@@ -106,6 +113,8 @@ def check_one(journal: Reader, row: RunRow, keyring: Keyring | None = None) -> V
 
 def replayed(row: RunRow, events: Iterable[Event], flow: Flow[..., Any], keyring: Keyring) -> Verdict:
     """Replay a journal with this flow: pure but for the flow's own code, and the keys of its secrets."""
+    events = list(events)
+    once = frozenset(e.key for e in events if e.type == EventType.ATTEMPT_STARTED and b'"once"' in (e.body or b""))
     memory = Memory.of(events, {key: value.encode() for key, value in row.replaced.items()})
     same_code = memory.revisions <= {flow.revision} and row.version == flow.version
     drive = Drive(row.id, memory.seeds, strict=same_code and not memory.edited and not row.replaced)
@@ -115,7 +124,7 @@ def replayed(row: RunRow, events: Iterable[Event], flow: Flow[..., Any], keyring
             values = _input(row, flow, memory.args)
             drive.begin(flow.body(values), memory.first_at, vault.with_refusal(partial(_refused, drive)))
             drive.replay(memory)
-            return _judge(row, flow, drive)
+            return _judge(row, flow, drive, memory, once)
     except SegueError as error:
         return _verdict(row, Finding.UNDECODABLE if isinstance(error, Undecodable) else Finding.FAILS, error)
     finally:
@@ -133,7 +142,7 @@ def _refused(drive: Drive, error: SecretError) -> BaseException:
     return Suspended()
 
 
-def _judge(row: RunRow, flow: Flow[..., Any], drive: Drive) -> Verdict:
+def _judge(row: RunRow, flow: Flow[..., Any], drive: Drive, memory: Memory, once: frozenset[str | None]) -> Verdict:
     if drive.stuck is not None:
         found = Finding.UNDECODABLE if isinstance(drive.stuck, Undecodable) else Finding.MISMATCH
         return _verdict(row, found, drive.stuck)
@@ -145,10 +154,24 @@ def _judge(row: RunRow, flow: Flow[..., Any], drive: Drive) -> Verdict:
         failed = SegueError(classify(error).message or type(error).__name__)
         failed.message = f"the flow would raise {type(error).__name__}: {failed.message}"
         return _verdict(row, Finding.FAILS, failed, orphans)
+    new = [] if drive.done else _new(drive, memory)
+    if orphans and new:
+        effects = tuple(k for k in orphans if k in once)
+        return Verdict(
+            run=row.id, flow=row.flow, state=row.state, finding=Finding.UNSURE, later=orphans, effects=effects,
+            message=f"checked up to {new[0]}, a new call: what comes after it depends on its result",
+            next=tuple(sorted(drive.waiting)),
+        )  # fmt: skip
     return Verdict(
         run=row.id, flow=row.flow, state=row.state, finding=Finding.ORPHANED if orphans else Finding.OK,
         orphans=orphans, next=tuple(sorted(drive.waiting)),
     )  # fmt: skip
+
+
+def _new(drive: Drive, memory: Memory) -> list[str]:
+    """The calls that the run would make now and that are not on record as begun. Waits for signals never are."""
+    begun = memory.attempts.keys() | memory.timers.keys() | memory.children.keys() | memory.open_args.keys()
+    return [k for k, (command, _) in drive.waiting.items() if not isinstance(command, Wait) and k not in begun]
 
 
 def _error(flow: Flow[..., Any], drive: Drive) -> BaseException | None:

@@ -326,8 +326,7 @@ class Drive:
             f"the journal holds {event.key} ({place}), but {made}",
             run=self.run,
             key=event.key,
-            remedy="a flow must make the same calls from the same outcomes: take what varies (time, random values, "
-            "the order of sets) from segue.now, random and uuid or from a step; or fork the run before this step",
+            remedy=_SAME_CODE if self.strict else _CHANGED_CODE,
         )
 
     def _finish(self) -> None:
@@ -362,6 +361,16 @@ class Drive:
 
     def _time(self) -> float:
         return self.now
+
+
+_SAME_CODE = (
+    "a flow must make the same calls from the same outcomes: take what varies (time, random values, the order of sets) "
+    "from segue.now, random and uuid or from a step; or fork the run before this step"
+)
+_CHANGED_CODE = (
+    "the code or the input was changed before this call: put back what it had (segue check tells), then resume the "
+    "run; or fork it before this step"
+)
 
 
 def deadlock(run: str) -> UnjournaledWork:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeVar, cast, overload
 
-from ..core.codec import codec
+from ..core.codec import codec, misfit
 from ..core.commands import Timer, Wait
 from ..core.events import Event, EventType
 from ..core.keys import quoted
@@ -87,8 +87,9 @@ async def _signal(scope: FlowScope, name: str, returns: Any) -> Any:
         try:
             return of.decode(event.value or b"null")
         except ValueError as error:
+            why = misfit(of, error)
             drive.record(
-                EventType.SIGNAL_REJECTED, f"{name}@{event.seq}", {"signal": name, "seq": event.seq, "why": str(error)}
+                EventType.SIGNAL_REJECTED, f"{name}@{event.seq}", {"signal": name, "seq": event.seq, "why": why}
             )
 
 
