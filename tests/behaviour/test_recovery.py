@@ -376,5 +376,7 @@ async def test_an_effect_that_says_itself_that_it_failed_has_failed(world: World
 
 
 def test_an_effect_cannot_be_retried_blindly() -> None:
-    with pytest.raises(DefinitionError, match="reconcile="):
-        step(effect="once", retry=Retry(attempts=3))
+    async def pay_again() -> None: ...
+
+    with pytest.raises(DefinitionError, match=r"pay_again.*reconcile="):
+        step(effect="once", retry=Retry(attempts=3))(pay_again)

@@ -136,3 +136,23 @@ def test_the_environment_names_the_database(terminal: Terminal) -> None:
     done = terminal.segue("run", "shop:naps", "-i", "0", "--id", "n", env={"SEGUE_DB": "other.db"})
     assert done.code == 0 and (terminal.folder / "other.db").exists() and not terminal.db.exists()
     assert terminal.segue("show", "n", "--db", "other.db").code == 0
+
+
+def test_a_detached_run_is_recorded_and_left_to_the_next_process(terminal: Terminal) -> None:
+    done = terminal.segue("run", "shop:total", "--input", '{"items": ["ab"]}', "--id", "t1", "--detach")
+    assert (done.code, done.out) == (0, "t1\n") and "segue resume t1" in done.err
+    assert terminal.state("t1") == "queued" and terminal.calls() == []
+    assert terminal.segue("resume", "t1").out == "200\n"
+
+
+def test_a_failed_run_is_an_error_in_json(terminal: Terminal) -> None:
+    done = terminal.segue("run", "shop:broken", "--input", '"pen"', "--id", "b1", "--json")
+    told = json.loads(done.err.splitlines()[-1])
+    assert (done.code, done.out, told["error"]["code"], told["status"]["state"]) == (1, "", "failed", "failed")
+    assert told["error"]["message"]
+
+
+def test_a_pause_and_a_resume_while_nobody_runs_it(terminal: Terminal) -> None:
+    assert terminal.segue("run", "shop:total", "--input", '{"items": ["ab"]}', "--id", "t1", "--detach").code == 0
+    assert terminal.segue("pause", "t1").code == 0
+    assert terminal.segue("resume", "t1").out == "200\n"

@@ -117,7 +117,7 @@ def _gone(standing: Standing) -> str:
 
 
 def _waiting(standing: Standing, now: float, say: Say) -> list[Advice]:
-    gone = standing.row.state in _MOVING and not standing.owned
+    gone = (standing.row.state in _MOVING or standing.row.paused) and not standing.owned
     return [wait(w, standing.row.id, now, say) for w in standing.waits if not (gone and "step" in w)]
 
 

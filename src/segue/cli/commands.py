@@ -28,6 +28,9 @@ def run(
     *,
     given: Given = None,
     id: NewId = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Record the run and print its id; segue resume carries it out.")
+    ] = False,
     quiet: Quiet = False,
     db: Db = DEFAULT_DATABASE,
     as_json: AsJson = False,
@@ -41,7 +44,7 @@ def run(
     from . import starting
     from .carrying import Carrying
 
-    return starting.run(Carrying(db=db, as_json=as_json, quiet=quiet), target, given, id)
+    return starting.run(Carrying(db=db, as_json=as_json, quiet=quiet), target, given, id, only_record=detach)
 
 
 @command("resume", RUNNING)

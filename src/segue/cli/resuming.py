@@ -37,11 +37,12 @@ def resume(how: Carrying, run: str, patience_s: float, by: str, why: str) -> Exi
     with reading(how.db) as reader:
         row = reader.get(run)
         elsewhere = row.owner is not None and reader.alive(row.owner)
+        pausing = any(item.kind == "pause" for item in reader.items_of(row.no))
     if row.state in ENDED:
         raise RunEnded(
             f"the run has ended ({row.state})", run=run, remedy=f"look at it: segue show {run}; fork it to go on"
         )
-    asks = row.paused or row.state == RunState.STUCK
+    asks = row.paused or pausing or row.state == RunState.STUCK
     if elsewhere:
         return _elsewhere(how, row, asks, by, why)
 

@@ -23,7 +23,7 @@ from .story import Story
 from .words import printable
 
 
-def run(how: Carrying, target: str, given: str | None, id: str | None) -> Exit:
+def run(how: Carrying, target: str, given: str | None, id: str | None, *, only_record: bool = False) -> Exit:
     """Start a flow, or go on with the run of this id, and wait for its end."""
 
     async def make(engine: Engine) -> Run[Any]:
@@ -32,8 +32,9 @@ def run(how: Carrying, target: str, given: str | None, id: str | None) -> Exit:
     with redirect_stdout(sys.stderr):
         flow = load(target)
         values = {} if given is None else inputs.arguments(flow, inputs.read_json(given, "--input"))
-        code, row = asyncio.run(carry(how, make))
-    return finished(how, code, row)
+        recorded = asyncio.run(_record(how, make)) if only_record else None
+        code, row = (Exit.DONE, None) if recorded is not None else asyncio.run(carry(how, make))
+    return finished(how, code, row) if row is not None else _recorded(how, recorded or "")
 
 
 def fork(
@@ -63,7 +64,8 @@ def fork(
 
 
 async def _record(how: Carrying, make: Any) -> str:
-    async with Engine(path_of(how.db), recover=False) as engine:
+    """Record a run in an engine that has no room for any."""
+    async with Engine(path_of(how.db), recover=False, capacity=0) as engine:
         return (await make(engine)).id
 
 

@@ -127,7 +127,9 @@ def roundtrip(of: Codec, value: Any) -> tuple[bytes, Any]:
     except (TypeError, ValueError) as error:  # pydantic's errors are ValueErrors
         raise UnserialisableResult(
             f"a value of type {kind.__qualname__} cannot be stored as {describe(of.annotation)}: {misfit(of, error)}",
-            remedy="return a pydantic model, a dataclass or plain JSON values, and declare it in the annotation",
+            remedy="return a pydantic model, a dataclass or plain JSON values, and declare it in the annotation"
+            if value is not None
+            else f"it returned None: return {describe(of.annotation)}, or annotate the result as None",
         ) from (None if of.private else error)
 
 

@@ -114,7 +114,7 @@ def _cipher(key: Key) -> AESSIV:
         from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # noqa: PLC0415  an extra
     except ImportError:
         raise MissingExtra(
-            "sealing a Secret needs the package cryptography: pip install 'segue[secrets]'",
+            "sealing a Secret needs the package cryptography",
             remedy="pip install 'segue[secrets]'",
         ) from None
     return AESSIV(key.material)

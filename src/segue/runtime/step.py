@@ -158,11 +158,6 @@ class StepDecorator:
                 f"@step(retry={retry!r}): not a Recovery",
                 remedy="write retry=Retry(attempts=3), or a function of your own",
             )
-        if effect == "once" and reconcile is None and attempts_of(retry) > 1:
-            raise DefinitionError(
-                "@step(retry=..., effect='once') needs reconcile=: nothing else says that it may be made again",
-                remedy="give a reconcile function that returns Applied(result) or NotApplied()",
-            )
         if reconcile is not None and effect != "once":
             raise DefinitionError("@step(reconcile=...) is for effect='once': other steps are simply made again")
         self._name, self._retry = name, retry
@@ -186,6 +181,12 @@ class StepDecorator:
         name = self._name or function.__name__
         if not name or set(name) & set("/[]#"):
             raise DefinitionError(f"step name {name!r}: not empty, and without any of / [ ] #")
+        if self._effect == "once" and self._reconcile is None and attempts_of(self._retry) > 1:
+            raise DefinitionError(
+                f"{function.__qualname__}: retry= of an effect='once' needs reconcile=: nothing else says that it "
+                "may be made again",
+                remedy="give a reconcile function that returns Applied(result) or NotApplied()",
+            )
         options = StepOptions(
             name=name,
             retry=self._retry,

@@ -75,7 +75,7 @@ class Execution(Line):
         self.drive.prepare(memory.seeds, strict=same_code and not memory.edited and not row.replaced)
         try:
             if memory.idle_starts > self.host.crash_limit:
-                raise ends.crash_loop(self, memory.idle_starts)
+                raise ends.crash_loop(self, self.host.crash_limit)
             values = ends.input_of(self, memory.args)
         except RunStuck as error:
             self.begun = True
