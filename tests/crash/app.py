@@ -13,6 +13,7 @@ from typing import Any
 from segue import Applied, Engine, NotApplied, Retry, flow, gather, sleep, step, step_scope, timeout
 
 LOG = Path(os.environ.get("SEGUE_TEST_LOG", os.devnull))
+PACE_S = 0.02  # long enough that a kill finds work in flight
 
 
 def log(what: str, **more: Any) -> None:
@@ -33,7 +34,7 @@ def lines() -> list[dict[str, Any]]:
 async def draw(tag: str) -> str:
     nonce = os.urandom(8).hex()
     log("draw", nonce=nonce)
-    await asyncio.sleep(0.002)
+    await asyncio.sleep(PACE_S)
     return nonce
 
 
@@ -41,7 +42,7 @@ async def draw(tag: str) -> str:
 def draw_in_thread(tag: str) -> str:
     nonce = os.urandom(8).hex()
     log("draw", nonce=nonce)
-    time.sleep(0.002)
+    time.sleep(PACE_S)
     return nonce
 
 

@@ -49,12 +49,12 @@ def play(folder: Path, seed: int) -> int:
     luck, kills = random.Random(seed), 0
     processes = [start(folder), start(folder)]
     try:
-        for _ in range(400):
-            time.sleep(luck.uniform(0.02, 0.1))
+        for _ in range(2_000):
+            time.sleep(luck.uniform(0.02, 0.1) if kills else luck.uniform(0.001, 0.03))
             running = [p for p in processes if p.poll() is None]
-            if not running or (running and kills >= 12):
+            if not running or kills >= 12:
                 break
-            if (folder / "log").exists() and luck.random() < 0.5:
+            if (folder / "log").exists() and (kills == 0 or luck.random() < 0.5):
                 victim = luck.choice(running)
                 victim.send_signal(signal.SIGKILL)
                 victim.wait()
