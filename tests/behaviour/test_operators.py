@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import segue
-from segue import flow, sleep, step, wait_for
+from segue import Retry, flow, sleep, step, wait_for
 from segue.errors import RunCancelled, RunFailed, Undecodable
 from tests.behaviour.world import World, in_state, keys_of, kinds_of, until
 
@@ -242,3 +242,32 @@ async def test_a_pause_and_a_resume_that_were_asked_for_meanwhile_leave_the_run_
         await run.cancel()
         with pytest.raises(RunCancelled):
             await run.result()
+
+
+fails: list[float] = []
+
+
+@step(retry=Retry(attempts=50, backoff_s=0.3, factor=1.0))
+async def fails_often() -> None:
+    fails.append(1.0)
+    raise ConnectionError("down")
+
+
+@flow
+async def tries() -> None:
+    await fails_often()
+
+
+async def test_a_pause_holds_retries_back(world: World) -> None:
+    fails.clear()
+    async with world.engine() as engine:
+        run = await engine.start(tries, id="t")
+        await until(lambda: fails)
+        await run.pause()
+        await asyncio.sleep(0.05)
+        made = len(fails)
+        await asyncio.sleep(1.5)
+        assert len(fails) == made
+        await run.resume()
+        await until(lambda: len(fails) > made)
+        await run.cancel()

@@ -77,6 +77,8 @@ class Memory:
     last_seq: int = 0
     first_at: float = 0.0
     last_at: float = 0.0
+    _kept_at: float = 0.0
+    """The time of the event before the last one that was read."""
 
     @classmethod
     def of(cls, events: Iterable[Event], replaced: Mapping[str, bytes] | None = None) -> Memory:
@@ -87,7 +89,7 @@ class Memory:
         return memory
 
     def _read(self, event: Event, replaced: Mapping[str, bytes]) -> None:
-        self.last_seq, self.last_at = event.seq, event.at
+        self._kept_at, self.last_seq, self.last_at = self.last_at, event.seq, event.at
         self.first_at = self.first_at or event.at
         kind, key = event.type, event.key or ""
         if kind in DELIVERED:
@@ -145,7 +147,7 @@ class Memory:
                 self.idle_starts += 1
                 self.revisions.add(loads(event.body).get("revision", ""))
             case EventType.RUN_ACCEPTED | EventType.RUN_FORKED:
-                self._leave_parent()
+                self._leave_parent(event.at)
                 self.args, body = event.args or b"{}", loads(event.body)
                 self.edited = self.edited or bool(body.get("edited"))
                 self.seeds.append((event.seq, body.get("seed", "")))
@@ -183,8 +185,12 @@ class Memory:
         self.retry_at.pop(key, None)
         self.effects.discard(key)
 
-    def _leave_parent(self) -> None:
-        """A fork makes anew what its parent had on its way: children, attempts. Only of once-effects it must ask."""
+    def _leave_parent(self, at: float) -> None:
+        """A fork makes anew what its parent had on its way: children, attempts. Only of once-effects it must ask.
+
+        Its timers have as much time left as the parent's had at the fork.
+        """
+        self.timers = {key: due + at - self._kept_at for key, due in self.timers.items()}
         self.children.clear()
         self.retry_at.clear()
         self.open_args = {k: v for k, v in self.open_args.items() if k in self.effects}

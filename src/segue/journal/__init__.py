@@ -4,5 +4,9 @@ from .journal import Journal
 from .reading import Reader
 from .records import Change, Item, More, NewRun, Post, RunRow, Standing, Write
 from .retention import Collected
+from .tables import input_hash
 
-__all__ = ["Change", "Collected", "Item", "Journal", "More", "NewRun", "Post", "Reader", "RunRow", "Standing", "Write"]
+__all__ = [
+    "Change", "Collected", "Item", "Journal", "More", "NewRun", "Post", "Reader", "RunRow", "Standing", "Write",
+    "input_hash",
+]  # fmt: skip

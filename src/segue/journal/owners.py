@@ -39,6 +39,8 @@ class Owner:
         draft = self._folder / f"{self.id}{_DRAFT}"
         file = draft.open("xb")
         fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(f"{self._heartbeat_s:g}".encode())  # how long others are to wait for its beats
+        file.flush()
         draft.rename(self._path)
         return file
 
@@ -74,8 +76,8 @@ class Owner:
     def alive(self, owner: str) -> bool:
         """Whether a process lives and its heart beats. The files of a dead one are removed.
 
-        A heart has stopped when its file did not change for `heartbeat_s` while this process looked on: nobody's wall
-        clock is trusted.
+        A heart has stopped when its file did not change for the `heartbeat_s` that is written in it, while this process
+        looked on: nobody's wall clock is trusted.
         """
         if owner == self.id:
             return True
@@ -93,7 +95,14 @@ class Owner:
         if beat != last:
             self._seen[owner] = (beat, now)
             return True
-        return now - since < self._heartbeat_s
+        return now - since < self._patience(path)
+
+    def _patience(self, path: Path) -> float:
+        """The heartbeat that another process has promised; processes may differ in it."""
+        try:
+            return float(path.read_bytes())
+        except (OSError, ValueError):
+            return self._heartbeat_s
 
     def ring(self, owner: str | None) -> None:
         """Ring a process, or all others."""

@@ -64,6 +64,13 @@ def accept(connection: sqlite3.Connection, new: NewRun) -> tuple[tuple[RunRow, b
             run=new.id,
             remedy="choose another id, or start it with the same flow and input to get the same run",
         )
+    if (row.memo_run, row.memo_seq, row.replaced) != (new.memo_run, new.memo_seq, new.replaced or {}):
+        raise DuplicateRun(
+            "the id is taken by "
+            + ("another fork" if row.memo_run else "a run that is no fork" if new.memo_run else "a fork"),
+            run=new.id,
+            remedy="choose another id; the same fork again (the same run, step and results) gives the same run",
+        )
     return (row, False), []
 
 
@@ -155,9 +162,14 @@ def insert_post(connection: sqlite3.Connection, post: Post) -> bool:
     cursor = connection.execute(
         "insert or ignore into inbox (run, kind, id, name, at, value, body) select ?, ?, ?, ?, ?, ?, ?"
         f" where exists (select 1 from runs where id = ? and state not in ({_marks(_ENDED)}))",
-        (post.run, post.kind, post.id, post.name, post.at, post.value, post.body, post.run, *_ENDED),
+        (post.run, post.kind, _inbox_id(post), post.name, post.at, post.value, post.body, post.run, *_ENDED),
     )
     return cursor.rowcount == 1
+
+
+def _inbox_id(post: Post) -> str:
+    """Ids are a matter of each kind: a signal whose id is `cancel` must not stand in a cancel's way."""
+    return post.id if post.kind == "signal" else f"{post.kind}\x1f{post.id}"
 
 
 def post(connection: sqlite3.Connection, item: Post) -> bool:
@@ -169,7 +181,9 @@ def post(connection: sqlite3.Connection, item: Post) -> bool:
     if row is None:
         raise UnknownRun(f"no run {item.run!r} in this database", run=item.run, remedy="list the runs: segue runs")
     if row[0] in _ENDED and item.kind != "feedback":
-        known = connection.execute("select 1 from inbox where run = ? and id = ?", (item.run, item.id)).fetchone()
+        known = connection.execute(
+            "select 1 from inbox where run = ? and id = ?", (item.run, _inbox_id(item))
+        ).fetchone()
         if known is not None:
             return False  # the same item again: it was taken, or it came too late the first time
         raise RunEnded(

@@ -110,8 +110,11 @@ class Run(Generic[R]):
         return await self._post("signal", name, id or str(uuid4()), value, {"by": by})
 
     async def cancel(self, *, by: str = "", why: str = "") -> None:
-        """Ask it to end. The flow sees asyncio.CancelledError, and may clean up durably."""
-        await self._post("cancel", "", "cancel", None, {"by": by, "why": why})
+        """Ask it to end. The flow sees asyncio.CancelledError, and may clean up durably.
+
+        Asked again, it is cancelled again: that interrupts a cleanup that waits, and ends a run that is set aside.
+        """
+        await self._post("cancel", "", str(uuid4()), None, {"by": by, "why": why})
 
     async def pause(self, *, by: str = "", why: str = "") -> None:
         """Start no new work; what runs ends."""

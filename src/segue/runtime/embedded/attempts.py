@@ -20,6 +20,7 @@ from ...errors import SegueError, StepFailed, UnserialisableResult
 from ..effects import Applied, NotApplied
 from ..scope import StepScope, enter
 from .sealing import fault_of
+from .stalls import confirm
 
 if TYPE_CHECKING:
     from .execution import Execution
@@ -39,7 +40,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
         elif options.guarded and not await _goes_on(execution, command, history, history[-1].fault):
             return
     elif retry_at is not None:
-        await execution.back_off(command.key, retry_at)
+        await back_off(execution, command.key, retry_at)
     while True:
         n = 1 + (history[-1].n if history else execution.memory.numbers.get(command.key, 0))
         if options.guarded:
@@ -117,6 +118,8 @@ async def _goes_on(
     execution: Execution, command: RunStep, history: list[Attempt], fault: Fault, scope: StepScope | None = None
 ) -> bool:
     """Ask the Recovery; wait the backoff out, or journal the failure. True when there is another attempt."""
+    if command.key in execution.overridden:
+        return False
     answer, fault = _answer(execution, command, history, fault)
     last, options = history[-1], command.options
     if isinstance(answer, Again | Use | Amend) and (options.effect != "once" or options.reconcile is not None):
@@ -134,11 +137,24 @@ async def _goes_on(
         await execution.durable(
             EventType.ATTEMPT_FAILED, command, attempt=last.n, began=last.began, body=body, value=value
         )
-        await execution.back_off(command.key, retry_at)
+        await back_off(execution, command.key, retry_at)
         return True
     body = {"fault": fault.body()}
     execution.step_ended(EventType.STEP_FAILED, command, last.n, last.began, scope, body=dumps(body))
     return False
+
+
+async def back_off(execution: Execution, key: str, retry_at: float) -> None:
+    """Wait for the next attempt, and while the run is paused. The run may park meanwhile."""
+    execution.backoffs[key] = retry_at
+    execution.settle()
+    try:
+        await asyncio.sleep(max(0.0, retry_at - execution.host.clock.now()))
+        while execution.paused:
+            execution.on = execution.on or asyncio.Event()
+            await execution.on.wait()
+    finally:
+        execution.backoffs.pop(key, None)
 
 
 def _answer(execution: Execution, command: RunStep, history: list[Attempt], fault: Fault) -> tuple[Answer, Fault]:
@@ -199,8 +215,34 @@ async def _call(
         return await function(**values)
     context = contextvars.copy_context()
     context.run(enter, scope)
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(execution.host.threads, lambda: context.run(function, **values))
+    host = execution.host
+    asked_at = host.loop.time()
+
+    def work() -> Any:
+        if host.loop.time() - asked_at > host.stall_s:  # it stood in line: is the run still this process's?
+            confirm(execution)
+        return context.run(function, **values)
+
+    call = host.loop.run_in_executor(host.threads, work)
+    return await (_its_end(execution, scope.key, call) if scope.key in execution.once else call)
+
+
+async def _its_end(execution: Execution, key: str, call: asyncio.Future[Any]) -> Any:
+    """A once-effect in a thread, awaited to its end: a thread cannot be stopped, and until it has ended nobody can say
+    what came of it. A time limit is passed over, since what the thread returned is known.
+    """
+    execution.in_thread[key] = call
+    try:
+        while not call.done():
+            try:
+                await asyncio.wait([call])
+            except asyncio.CancelledError:
+                if execution.closed:
+                    raise
+        return call.result()
+    finally:
+        if execution.in_thread.get(key) is call:
+            del execution.in_thread[key]
 
 
 _DOUBTFUL = frozenset({FaultKind.TIMED_OUT, FaultKind.UNREACHABLE})
@@ -223,6 +265,8 @@ async def _certain(execution: Execution, command: RunStep, fault: Fault, error: 
 async def _reconcile(execution: Execution, command: RunStep, why: str) -> bool:
     """After a once-effect in doubt: True when it was not applied. Else it has its outcome, or nobody knows it."""
     ask = command.options.reconcile
+    if command.key in execution.overridden:
+        return False
     if ask is None:
         execution.unknown(command.key, f"{why}; there is no reconcile function")
         return False

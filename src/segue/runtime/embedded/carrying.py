@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from ...core.codec import dumps
 from ...core.commands import Cancel, StartChild, Timer
 from ...core.events import EventType
-from ...journal import NewRun, Post
+from ...core.faults import classify
+from ...errors import DuplicateRun
+from ...journal import NewRun, Post, input_hash
 from ..flow import Flow
 
 if TYPE_CHECKING:
@@ -34,15 +36,18 @@ def _fire(execution: Execution, key: str, seen: int) -> None:
 def start_child(execution: Execution, command: StartChild) -> None:
     """Start a child run, in one transaction with the event that says so."""
     host, row, key = execution.host, execution.row, command.key
+    if execution.drive.open_call(key) is None:
+        return  # its end was in the inbox as the run began
     if not command.detached and execution.replaced(EventType.CHILD_ENDED, command):
         return
     run = execution.children.get(key) or command.id or f"{row.id}/{key}"
     if key in execution.children:
         return host.child_left(run)
+    flow = cast("Flow[..., Any]", command.flow)
+    if _taken(execution, run, flow, command):
+        return
     if not command.detached:
         execution.children[key] = run
-    flow = command.flow
-    assert isinstance(flow, Flow)
     new = NewRun(
         run, row.tenant, flow.name, flow.origin, flow.version, command.args, execution.now(), host.seed(),
         host.journal.owner, flow.revision, row.id, None if command.detached else key,
@@ -52,6 +57,24 @@ def start_child(execution: Execution, command: StartChild) -> None:
         body=dumps({"run": run, "flow": flow.name}), args=command.args, children=[new],
         done=partial(host.child_started, run, command.args),
     )  # fmt: skip
+
+
+def _taken(execution: Execution, run: str, flow: Flow[..., Any], command: StartChild) -> bool:
+    """Whether the child's id is another run's: then the call fails. A detached child may be the same run again."""
+    row = execution.host.journal.find(run)
+    if row is None or (
+        command.detached and (row.flow, row.input_hash) == (flow.name, input_hash(command.args)) and not row.memo_run
+    ):
+        return False
+    error = DuplicateRun(
+        f"the child's id {run} is taken by another run, of {row.flow}",
+        run=execution.row.id,
+        key=command.key,
+        remedy="start this run, or the child, with another id",
+    )
+    body = dumps({"run": run, "fault": classify(error).body()})
+    execution.write(EventType.CHILD_ENDED, key=command.key, seen=command.seen, args=command.args, body=body)
+    return True
 
 
 def give_up(execution: Execution, command: Cancel) -> None:

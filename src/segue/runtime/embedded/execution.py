@@ -53,6 +53,10 @@ class Execution(Line):
         self.lasting: set[str] = set()
         self.replayed = False
         self._held: list[Command] = []
+        self.on: asyncio.Event | None = None
+        """Set when a pause ends, for attempts whose backoff is over."""
+        self.in_thread: dict[str, asyncio.Future[Any]] = {}
+        """Once-effects in threads: a thread cannot be stopped, so its end is waited for."""
 
     # its life
 
@@ -250,6 +254,8 @@ class Execution(Line):
     ) -> None:  # fmt: skip
         """Journal a step's outcome, and before it what its attempt recorded."""
         self._check_open()
+        if command.key in self.overridden:
+            return  # somebody has said meanwhile what came of it
         if self.drive.live_errors and type_ == EventType.STEP_COMPLETED:
             self.drive.live_errors.pop(command.key, None)
         if scope is not None and scope.events:
@@ -268,15 +274,6 @@ class Execution(Line):
         for type_, version, body in scope.events:
             self.write(type_, key=key, attempt=n, body=dumps(body), version=version)
         scope.events.clear()
-
-    async def back_off(self, key: str, retry_at: float) -> None:
-        """Wait for the next attempt. The run may park meanwhile."""
-        self.backoffs[key] = retry_at
-        self.settle()
-        try:
-            await asyncio.sleep(max(0.0, retry_at - self.host.clock.now()))
-        finally:
-            self.backoffs.pop(key, None)
 
     def unknown(self, key: str, why: str) -> None:
         """An interrupted once-effect that nobody could reconcile: the rest of the run goes on as far as it can."""
@@ -297,6 +294,9 @@ class Execution(Line):
     def resume(self) -> None:
         """Carry out what was held back."""
         self.paused = False
+        if self.on is not None:
+            self.on.set()
+            self.on = None
         held, self._held = self._held, []
         for command in held:
             if isinstance(command, Record) or self.drive.open_call(command.key) is not None:
@@ -354,7 +354,7 @@ class Execution(Line):
         anew.
         """
         wakes = [due for due, _ in self.timers.values()] + list(self.backoffs.values())
-        return bool(wakes) and min(wakes) <= self.host.clock.now()
+        return bool(wakes) and not self.paused and min(wakes) <= self.host.clock.now()
 
     def _rest(self) -> None:
         if self.unknowns and not self.timers and not self.backoffs:

@@ -24,6 +24,7 @@ from ..clock import Clock
 from . import ends
 from .attempts import announce
 from .execution import Execution
+from .stalls import let_go
 
 log = logging.getLogger("segue")
 
@@ -58,6 +59,8 @@ class Host:
         self.crash_limit = crash_limit
         self.loop = asyncio.get_running_loop()
         self.context = contextvars.copy_context()
+        self.stall_s = 2 * tick_s
+        """After standing still for so long, this process makes sure that its runs are still its own."""
         self.threads = ThreadPoolExecutor(step_threads, thread_name_prefix="segue-step")
         self.executions: dict[int, Execution] = {}
         self.errors: dict[int, BaseException] = {}
@@ -94,9 +97,13 @@ class Host:
         for handle in (self._ticker, self._waker[1] if self._waker else None):
             if handle is not None:
                 handle.cancel()
-        busy = [t for e in self.executions.values() for k, t in e.steps.items() if k in e.once]
-        if busy:
+        if busy := self._effects():
             await asyncio.wait(busy, timeout=5.0)
+        if threads := [call for e in self.executions.values() for call in e.in_thread.values()]:
+            log.warning("waiting for %d effects in threads, which cannot be stopped", len(threads))
+            await asyncio.wait(threads)
+            if busy := self._effects():
+                await asyncio.wait(busy, timeout=1.0)
         for execution in list(self.executions.values()):
             execution.leave()
         self.threads.shutdown(wait=False, cancel_futures=True)
@@ -105,6 +112,9 @@ class Host:
             for future in futures:
                 if not future.done():
                     future.set_result(None)
+
+    def _effects(self) -> list[asyncio.Task[None]]:
+        return [t for e in self.executions.values() for k, t in e.steps.items() if k in e.once]
 
     def waits_on(self, no: int) -> list[dict[str, Any]] | None:
         """What a run in memory waits for; None when it is not in memory."""
@@ -165,8 +175,8 @@ class Host:
         if not self.journal.in_memory_only():
             self._scanned = 0
             now = self.loop.time()
-            if now - self._ticked > 2 * self._tick_s:
-                self._let_go()
+            if now - self._ticked > self.stall_s:
+                let_go(self)
             self._ticked = now
             for execution in self.executions.values():
                 announce(execution)
@@ -305,15 +315,6 @@ class Host:
         log.error("run %s is set aside in this process: %s", no, error)
         self.damaged[no] = error
         self._notify(no)
-
-    def _let_go(self) -> None:
-        """After a stall (a stopped process, a blocked loop): drop the runs that others have taken over meanwhile."""
-        rows = self.journal.query(
-            "select no from runs where state in ('queued', 'running') and owner = ?", (self.journal.owner,)
-        )
-        mine = {no for (no,) in rows}
-        for execution in [e for no, e in self.executions.items() if no not in mine]:
-            execution.lost(StaleOwner("another process took it over while this one stood still", run=execution.row.id))
 
     def _reclaim(self, no: int) -> None:
         """Try again with a run that could not be written: from what the journal holds."""

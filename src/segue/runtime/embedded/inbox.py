@@ -50,10 +50,10 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=item.body)
     execution.unknowns.pop(key, None)
     execution.overridden.add(key)
-    task = execution.steps.pop(key, None)
-    if task is not None:
-        execution.once.discard(key)
-        task.cancel()
+    if key not in execution.once:  # an effect on its way is left to end; what comes of it no longer counts
+        task = execution.steps.pop(key, None)
+        if task is not None:
+            task.cancel()
     value = item.value or b"null"
     execution.write(
         EventType.STEP_COMPLETED, key=key, seen=command.seen, attempt=0, value=value, consumed=taken["consumed"]

@@ -1,0 +1,45 @@
+"""After a stall (a stopped process, a blocked loop): what is no longer this process's is let go, and not begun."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from ...errors import StaleOwner
+
+if TYPE_CHECKING:
+    from .execution import Execution
+    from .host import Host
+
+
+def let_go(host: Host) -> None:
+    """Drop the runs that others have taken over meanwhile."""
+    rows = host.journal.query(
+        "select no from runs where state in ('queued', 'running') and owner = ?", (host.journal.owner,)
+    )
+    mine = {no for (no,) in rows}
+    for execution in [e for no, e in host.executions.items() if no not in mine]:
+        execution.lost(StaleOwner("another process took it over while this one stood still", run=execution.row.id))
+
+
+def confirm(execution: Execution) -> None:
+    """In a step's thread, before a call that stood in line: raises StaleOwner when the run is another's by now."""
+    loop, answer = execution.host.loop, Future[bool]()
+    loop.call_soon_threadsafe(_is_ours, execution, answer)
+    while not loop.is_closed():
+        try:
+            if answer.result(timeout=1.0):
+                return
+            break
+        except TimeoutError:
+            continue
+    raise StaleOwner("another process took the run over while this call stood in line", run=execution.row.id)
+
+
+def _is_ours(execution: Execution, answer: Future[bool]) -> None:
+    try:
+        journal = execution.host.journal
+        row = None if execution.closed else journal.find(execution.row.no)
+        answer.set_result(row is not None and (row.owner, row.epoch) == (journal.owner, execution.row.epoch))
+    except Exception as error:  # noqa: BLE001  a database that cannot be read: the call is not made
+        answer.set_exception(error)

@@ -1,0 +1,23 @@
+"""A process is judged by the heartbeat that it has promised, not by that of whoever looks."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from segue.journal.owners import Owner
+
+
+def test_a_slow_heart_is_not_a_stopped_one(tmp_path: Path) -> None:
+    slow, quick = Owner(tmp_path, 10.0), Owner(tmp_path, 0.05)
+    try:
+        slow.beat()
+        assert quick.alive(slow.id)
+        time.sleep(0.2)
+        assert quick.alive(slow.id), "it has promised to beat every ten seconds"
+        assert slow.alive(quick.id)
+        time.sleep(0.2)
+        assert not slow.alive(quick.id), "it has promised to beat every 0.05 s"
+    finally:
+        slow.close()
+        quick.close()
