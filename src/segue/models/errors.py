@@ -48,11 +48,22 @@ class WeightsUnavailable(WeightsError):
 
 
 class InvalidModel(ModelError):
-    """A model's description holds a value that cannot be. `field` is its dotted path: `price.per_million_in`."""
+    """A model's description holds a value that cannot be.
+
+    `field` is its dotted path, as `quality.code` or `deployments.0.url`; `says` is what is wrong with it.
+    """
 
     code = "invalid-model"
     fault_kind = FaultKind.BAD_REQUEST
     field: str = ""
+    says: str = ""
+
+    @classmethod
+    def at(cls, field: str, says: str, *, of: str = "", remedy: str | None = None) -> InvalidModel:
+        """The error of one field, of the model that `of` names."""
+        error = cls(f"{f'model {of!r}: ' if of else ''}{field}: {says}", remedy=remedy)
+        error.field, error.says = field, says
+        return error
 
 
 class UnknownModel(ModelError):
