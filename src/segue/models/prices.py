@@ -7,19 +7,21 @@ a price depends on the hour of the day, the dearest hour counts, so that a budge
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from ..core.budgets import nano
 from .spec import Model, Provider
 from .tariff import FREE, Price, Tier
 
 SOURCE = "genai-prices"
+_FINE = 1_000_000
 
 _OF_PROVIDER = {
     Provider.OPENAI: "openai",
@@ -75,10 +77,11 @@ def published(provider: Provider | str, id: str, *, url: str | None = None, at: 
     if tables is None or (name is None and url is None):
         return None
     try:
-        _, found = tables.find_provider_model(id, None, name, None if name else url)
+        owner, found = tables.find_provider_model(id, None, name, None if name else url)
     except LookupError:
         return None
-    return _read(found, at or datetime.now(UTC))
+    own = any(model is found for model in owner.models)  # else it is another provider's: its rebates do not count here
+    return _read(found, at or datetime.now(UTC), rebates=own)
 
 
 @cache
@@ -97,7 +100,7 @@ def _tables() -> Any:
     return importlib.import_module("genai_prices.data_snapshot").get_snapshot()
 
 
-def _read(found: Any, at: datetime) -> Price | None:
+def _read(found: Any, at: datetime, *, rebates: bool) -> Price | None:
     rows = [row.__dict__ for row in _rows(found.prices, at)]
     rates = {ours: _rate(rows, theirs) for ours, theirs in _TARIFF.items()}
     if rates["per_million_in"] is None and rates["per_million_out"] is None:
@@ -105,7 +108,7 @@ def _read(found: Any, at: datetime) -> Price | None:
     return Price(
         **_whole(rates),
         per_request=_each(rows, "requests_kcount", 1000) or 0,
-        batch_factor=_batch_factor(found, rows, at),
+        batch_factor=_batch_factor(found, rows, at) if rebates else 1.0,
         tiers=tuple(Tier(above=start, **_whole(_tier(rows, start))) for start in _starts(rows)),
         other={name: each for name, (key, per) in _OTHER.items() if (each := _each(rows, key, per)) is not None},
         source=SOURCE,
@@ -124,7 +127,7 @@ def _rows(prices: Any, at: datetime) -> Iterator[Any]:
     if not isinstance(prices, list):
         yield prices
         return
-    rows: list[Any] = prices
+    rows = cast("list[Any]", prices)
     for row in reversed(rows):
         if row.constraint is None or _begun(row.constraint, at):
             yield row.prices
@@ -179,7 +182,7 @@ def _batch_factor(found: Any, rows: list[dict[str, Any]], at: datetime) -> float
             row: dict[str, Any] = variant.prices.__dict__
             pairs = ((_at(row[key], None), _rate(rows, key)) for key in _TARIFF.values() if row.get(key) is not None)
             shares = [Fraction(nano(price), whole) for price, whole in pairs if whole]
-            return min(1.0, float(max(shares, default=Fraction(1))))
+            return min(1.0, math.ceil(max(shares, default=Fraction(1)) * _FINE) / _FINE)
     return 1.0
 
 

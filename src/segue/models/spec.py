@@ -6,7 +6,6 @@ it). Nothing of a provider is imported to describe it.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 from ..core.records import Json
 from .catalogue import MODELS
 from .errors import InvalidModel, UnknownModel
+from .reading import meant
 from .tariff import FREE, Price, Tier, expect
 
 __all__ = [
@@ -75,7 +75,8 @@ class Limits:
     def __post_init__(self) -> None:
         """Hold what must be true."""
         for name in ("rpm", "tpm", "concurrency"):
-            expect((getattr(self, name) or 1) >= 1 and getattr(self, name) != 0, name, "at least 1")
+            limit = getattr(self, name)
+            expect(limit is None or limit >= 1, name, f"{limit} is too small: at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +97,7 @@ class Deployment:
         """Hold what must be true."""
         _named(self.name)
         _address(self.url, self.key_env)
-        expect(0 < self.weight < float("inf"), "weight", "more than 0")
+        expect(0 < self.weight < float("inf"), "weight", f"{self.weight} is too small: more than 0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,17 +150,18 @@ class Model:
         self._expect_sizes()
         self._expect_reachable()
         for kind, value in self.quality.items():
-            expect(0 <= value <= 1, f"quality.{kind}", "from 0 to 1")
+            expect(0 <= value <= 1, f"quality.{kind}", f"{value} is not from 0 to 1")
         expect(_is_json(self.settings), "settings", "plain JSON")
 
     def __hash__(self) -> int:
         return hash((self.name, self.provider, self.id))
 
     def _expect_sizes(self) -> None:
-        expect(self.window >= 1, "window", "at least 1 token")
+        expect(self.window >= 1, "window", f"{self.window} is too small: at least 1 token")
         least = 0 if self.embeds else 1
-        expect(least <= self.max_output <= self.window, "max_output", f"from {least} token to the window")
-        expect(self.dimensions is None or self.dimensions >= 1, "dimensions", "at least 1")
+        fits = least <= self.max_output <= self.window
+        expect(fits, "max_output", f"{self.max_output} is not from {least} to the window, {self.window}")
+        expect(self.dimensions is None or self.dimensions >= 1, "dimensions", f"{self.dimensions}: at least 1")
         expect(
             self.dimensions is None or self.embeds, "dimensions", 'only for a model with the capability "embeddings"'
         )
@@ -250,7 +252,8 @@ class Catalogue:
         try:
             return self.models[name]
         except KeyError:
-            remedy = meant(name, self.models) or _one_of(self.models)
+            guess = meant(name, self.models)
+            remedy = f"did you mean {guess}?" if guess else _one_of(self.models)
             raise UnknownModel(f"no model is called {name!r}", remedy=remedy) from None
 
     def with_(self, *models: Model) -> Catalogue:
@@ -285,14 +288,6 @@ def local_models() -> Catalogue:
     )  # fmt: skip
 
 
-def meant(word: str, known: Iterable[str]) -> str:
-    """`did you mean fast?`, or nothing where no known word is like it."""
-    known = list(known)
-    folded = {k.casefold().replace("_", "-"): k for k in known}
-    close = difflib.get_close_matches(word.casefold().replace("_", "-"), folded, n=2, cutoff=0.6)
-    return f"did you mean {' or '.join(folded[c] for c in close)}?" if close else ""
-
-
 def _one_of(known: Iterable[str]) -> str:
     names = list(known)
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
@@ -311,7 +306,8 @@ def _word(kind: type[W], word: str, name: str) -> W:
 
 def _unknown(kind: type[StrEnum], word: object, name: str) -> InvalidModel:
     guess = meant(str(word), kind)
-    return InvalidModel.at(name, f"{word!r} is not known{'; ' + guess if guess else ''}", remedy=_one_of(kind))
+    says = f"{word!r} is not known" + (f"; did you mean {guess}?" if guess else "")
+    return InvalidModel.at(name, says, remedy=_one_of(kind))
 
 
 def _named(name: str) -> None:

@@ -146,9 +146,6 @@ class Price(Tariff):
         return Fraction(str(self.batch_factor)) if batch else _WHOLE
 
 
-FREE = Price(per_million_in=0, per_million_out=0, batch_factor=1, source="local")
-"""What runs on one's own machine costs nothing by the token."""
-
 _WHOLE = Fraction(1)
 _KINDS = tuple(Tariff.__dataclass_fields__)
 
@@ -169,3 +166,7 @@ def _nano(amount: Dollars | None) -> int | None:
 
 def _up(amount: Fraction | int) -> int:
     return -(-amount.numerator // amount.denominator)
+
+
+FREE = Price(per_million_in=0, per_million_out=0, batch_factor=1, source="local")
+"""What runs on one's own machine costs nothing by the token."""
