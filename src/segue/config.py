@@ -39,5 +39,5 @@ def database_from_environment() -> str:
 
 
 def config_from_environment() -> str | None:
-    """The configuration file that SEGUE_CONFIG names; None where it names none, then segue.toml is read if it is there."""
+    """The configuration file that SEGUE_CONFIG names. None: segue.toml in this folder, if it is there."""
     return os.environ.get("SEGUE_CONFIG") or None
