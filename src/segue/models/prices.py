@@ -187,5 +187,5 @@ def _batch_factor(found: Any, rows: list[dict[str, Any]], at: datetime) -> float
 
 
 def _dearest(prices: list[Price]) -> Price | None:
-    """Where the deployments of a pool have prices of their own, a budget has to hold for each."""
+    """Of a pool whose servers have prices of their own: the one whose output costs most."""
     return max(prices, key=lambda p: (p.rates().per_million_out, p.rates().per_million_in), default=None)

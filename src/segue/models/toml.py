@@ -62,8 +62,8 @@ def _catalogue(table: Table) -> Catalogue:
 
 def _model(name: str, table: Table) -> Model | None:
     values: dict[str, Any] = _identity(name, table)
-    local = MODELS.get(values["id"] or name) if values["provider"] == Provider.LOCAL else None
-    values |= _abilities(table, local)
+    ours = values["provider"] == Provider.LOCAL
+    values |= _abilities(table, MODELS.get(values["id"] or name) if ours else None, required=not ours)
     values |= {"price": _price(table, embeds=Capability.EMBEDDINGS in values["capabilities"])}
     values |= {"tags": _tags(table), "quality": _quality(table), "settings": _settings(table)}
     values |= {"limits": _limits(table), "deployments": _deployments(table)}
@@ -79,16 +79,17 @@ def _identity(name: str, table: Table) -> dict[str, Any]:
     return values | {"provider": provider, "id": values["id"] or ""}
 
 
-def _abilities(table: Table, local: LocalModel | None) -> dict[str, Any]:
+def _abilities(table: Table, local: LocalModel | None, *, required: bool) -> dict[str, Any]:
     """Sizes and capabilities; a local model knows its own."""
     able = table.words("capabilities", Capability, hints=_OTHER_CAPABILITIES)
     if able is None:
         able = [Capability.JSON_SCHEMA] if local else []
-    asks = None if local else "how many tokens request and answer may have together"
-    window = table.whole("window", required=asks)
+    asks = "how many tokens request and answer may have together"
+    window = table.whole("window", required=asks if required else None)
     window = local.window if window is None and local else window
     embeds = Capability.EMBEDDINGS in able
-    most = table.whole("max_output", required=None if local or embeds else "how many tokens an answer may have")
+    asks = "how many tokens an answer may have"
+    most = table.whole("max_output", required=asks if required and not embeds else None)
     if most is None:
         most = 0 if embeds else (window or 0) // 2
     return {"capabilities": able, "window": window, "max_output": most, "dimensions": table.whole("dimensions")}
