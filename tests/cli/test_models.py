@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 from collections.abc import Callable
@@ -12,9 +11,8 @@ import pytest
 from rich.console import Console
 
 from segue.cli.models import table
-from segue.errors import MissingExtra
-from segue.models.ping import Ping, Probe, ping
-from segue.models.spec import Deployment, Model, Price, Provider
+from segue.models.ping import Ping
+from segue.models.spec import Model, Price, Provider
 from tests.cli.terminal import Terminal
 
 FILE = """
@@ -111,61 +109,19 @@ def test_a_ping_that_fails_says_why_and_ends_with_one(stocked: Terminal) -> None
     assert answer["ok"] is False and answer["deployment"] == "smart" and "is not set" in answer["says"]
 
 
+def test_a_server_that_is_not_there_is_told(stocked: Terminal) -> None:
+    done = stocked.segue("models", "mine", "--ping")
+    assert done.code == 1 and "✗ mine: " in done.err and "Traceback" not in done.err
+
+
 def test_local_weights_that_are_not_there_are_told(terminal: Terminal, tmp_path: Path) -> None:
     done = terminal.segue("models", "smollm2", "--ping", env={"SEGUE_CACHE": str(tmp_path / "empty")})
     assert done.code == 1
     assert "the weights of smollm2 are not in" in done.err and "python -m segue.models.weights smollm2" in done.err
 
 
-# --- asking -----------------------------------------------------------------------------------------------------------
-
-
 def model(name: str = "m", **fields: object) -> Model:
     return Model(**{"name": name, "provider": Provider.OPENAI, "window": 1000, "max_output": 100, **fields})  # type: ignore[arg-type]
-
-
-def asked(given: Model, probe: Probe, environ: dict[str, str] | None = None, timeout_s: float = 5.0) -> list[Ping]:
-    return asyncio.run(ping(given, probe=probe, environ=environ or {}, timeout_s=timeout_s))
-
-
-POOL = model(deployments=(Deployment(name="eu", key_env="EU"), Deployment(name="us"), Deployment(name="asia")))
-
-
-def test_every_deployment_is_asked_and_one_that_fails_hides_no_other() -> None:
-    seen: list[str] = []
-
-    async def probe(_model: Model, deployment: Deployment, _timeout_s: float) -> None:
-        seen.append(deployment.name)
-        if deployment.name == "us":
-            raise ConnectionError("refused")
-
-    answers = asked(POOL, probe, {"EU": "key"})
-    assert [(one.deployment, one.ok) for one in answers] == [("eu", True), ("us", False), ("asia", True)]
-    assert answers[1].says == "ConnectionError: refused" and sorted(seen) == ["asia", "eu", "us"]
-
-
-def test_without_its_key_a_deployment_is_not_asked() -> None:
-    async def probe(_model: Model, deployment: Deployment, _timeout_s: float) -> None:
-        assert deployment.name != "eu"
-
-    eu, us, _ = asked(POOL, probe, {"EU": ""})
-    assert (eu.ok, eu.says, eu.remedy) == (False, "EU is not set", "export EU=…") and us.ok
-
-
-def test_no_answer_in_time_is_a_failure() -> None:
-    async def probe(_model: Model, _deployment: Deployment, _timeout_s: float) -> None:
-        await asyncio.Event().wait()
-
-    (answer,) = asked(model(), probe, timeout_s=0.01)
-    assert not answer.ok and answer.says == "no answer within 0.01 s"
-
-
-def test_an_error_of_ours_brings_its_remedy() -> None:
-    async def probe(_model: Model, _deployment: Deployment, _timeout_s: float) -> None:
-        raise MissingExtra("a package is missing", remedy="pip install it")
-
-    (answer,) = asked(model(), probe)
-    assert (answer.says, answer.remedy) == ("a package is missing", "pip install it")
 
 
 def drawn(health: Callable[[Model], str] | None, told: dict[str, list[Ping]] | None, width: int = 100) -> str:

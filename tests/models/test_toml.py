@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,27 @@ def test_a_key_in_the_file_is_not_shown() -> None:
         assert "secret" not in str(error.value)
 
 
+PAGE = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+BLOCKS = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_the_examples_of_the_page_are_read(number: int) -> None:
+    text = BLOCKS[number].replace(
+        "[models.rich.price]",
+        "[models.rich]\nprovider = 'openai'\nwindow = 300_000\nmax_output = 5\n[models.rich.price]",
+    )
+    assert len(read(text)) >= 1
+
+
+def test_the_page_names_every_key_and_every_word() -> None:
+    with pytest.raises(ConfigError) as error:
+        read("[models.x]\nzzz = 1\nprovider = 'zzz'\ncapabilities = ['zzz']\nprice = { zzz = 1 }\nlimits = { zzz = 1 }")
+    allowed = [says.rpartition("llowed: ")[2].split(", ") for _, _, says in error.value.mistakes if "llowed: " in says]
+    assert len(allowed) == 5
+    assert [word for words in allowed for word in words if not re.search(rf"\b{word}\b", PAGE)] == []
+
+
 def test_an_error_is_a_value() -> None:
     with pytest.raises(ConfigError) as error:
         read(minimal("zzz = 1"))
@@ -352,7 +374,7 @@ def test_any_text_is_a_catalogue_or_an_error_with_lines(lines: list[str]) -> Non
         assert all(0 <= line <= len(lines) for line, _, _ in error.mistakes)
 
 
-values: Any = st.none() | st.integers() | st.floats() | st.text(max_size=3) | st.booleans() | st.just([]) | st.just({})
+values: Any = st.integers() | st.floats() | st.text(max_size=3) | st.booleans() | st.just([]) | st.just({})
 
 
 @given(st.sampled_from(sorted(tomllib.loads(WHOLE)["models"]["smart"])), values)

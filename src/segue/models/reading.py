@@ -17,6 +17,7 @@ import re
 import tomllib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path as File
 from typing import Any, cast
 
@@ -36,8 +37,13 @@ class Mistakes:
 
     def __init__(self, path: str, text: str):
         self.path = path
-        self._lines = lines_of(text)
+        self._text = text
         self._found: list[tuple[int, Path, str]] = []
+
+    @cached_property
+    def _lines(self) -> Mapping[Path, int]:
+        """Found at the first mistake: most files have none."""
+        return lines_of(self._text)
 
     def add(self, at: Path, says: str) -> None:
         """Note one."""
