@@ -52,11 +52,25 @@ WHERE: list[tuple[Path, int]] = [
 ]
 
 
+TEXTS = [
+    '"""a""""', '"""a"""""', '"""\\\\""""', '"""""a"""', '"""\n\n"""', '"""a\\"""\n"""',
+    "'''a''''", "'''\\'''", "''", '"\\\\"',
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(("path", "line"), WHERE)
 def test_a_path_has_the_line_where_it_begins(path: Path, line: int) -> None:
     tomllib.loads(TEXT)
     assert lines_of(TEXT)[path] == line
     assert lines_of(TEXT.replace("\n", "\r\n"))[path] == line
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_ends_where_its_quotes_do(text: str) -> None:
+    document = f"a = {text}\n\nb = [{text}, 1]\n"
+    tomllib.loads(document)
+    lines, more = lines_of(document), text.count("\n")
+    assert (lines[("b",)], lines[("b", 1)]) == (3 + more, 3 + 2 * more)
 
 
 def test_what_has_no_line_has_that_of_what_is_in_it_or_around_it() -> None:

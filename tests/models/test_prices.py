@@ -134,6 +134,19 @@ def test_a_long_request_costs_its_tier_for_every_token() -> None:
     assert [price.rates(n).per_million_in for n in (100, 101, 201, None)] == [10**6, 2 * 10**6, 5 * 10**6, 5 * 10**6]
 
 
+@pytest.mark.parametrize(
+    ("kind", "of"), [("cache_read", "in"), ("cache_write", "in"), ("audio_in", "in"), ("audio_out", "out")]
+)
+def test_the_dearest_kind_of_token_is_what_is_set_aside(kind: str, of: str) -> None:
+    dear: Any = {f"per_million_{kind}": 9}
+    for price in (
+        Price(per_million_in=5, per_million_out=5, **dear),
+        Price(per_million_in=5, per_million_out=5, tiers=(Tier(above=1, per_million_in=0, per_million_out=0, **dear),)),
+    ):
+        rates = price.rates()
+        assert (rates.per_million_in, rates.per_million_out) == ((9, 5) if of == "in" else (5, 9))
+
+
 def test_other_units_and_requests_are_counted() -> None:
     price = Price(per_million_in=0, per_million_out=0, per_request=7, other={"web_searches": 10_000_000})
     used = Usage(requests=3, other={"web_searches": 2, "unheard_of": 9})
@@ -213,6 +226,13 @@ def test_a_batch_costs_half_where_the_provider_says_so() -> None:
         assert price is not None and price.batch_factor == 0.5
     unsaid = published("bedrock", "amazon.nova-pro-v1:0", at=AT)
     assert unsaid is not None and unsaid.batch_factor == 1
+
+
+def test_another_providers_price_is_taken_without_its_rebate() -> None:
+    """Google sells Claude too: the tables lend Anthropic's price, and nobody says that Google's batches cost half."""
+    own, lent = published("anthropic", "claude-mythos-5-2", at=AT), published("google", "claude-mythos-5-2", at=AT)
+    assert own is not None and own.batch_factor == 0.5
+    assert lent is not None and lent.per_million_in == own.per_million_in and lent.batch_factor == 1
 
 
 def test_a_published_price_says_where_it_is_from() -> None:

@@ -151,6 +151,11 @@ def test_the_version_depends_on_the_content_and_not_on_the_order(order: list[int
     assert Catalogue.of(*(models[n] for n in order)).version == Catalogue.of(*models).version
 
 
+def test_the_order_of_tags_is_no_other_version() -> None:
+    one, other = ({"a": "1", "b": "2"}, {"b": "2", "a": "1"})
+    assert Catalogue.of(model(tags=one)).version == Catalogue.of(model(tags=other)).version
+
+
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
 def test_any_change_is_another_version(change: dict[str, Any]) -> None:
     assert Catalogue.of(model(**change)).version != Catalogue.of(model()).version

@@ -15,7 +15,7 @@ from rich.text import Text
 from ..core.budgets import usd
 from ..errors import InputError
 from ..models import UnknownModel
-from ..models.ping import Ping, ping
+from ..models.ping import Ping, hang_up, ping
 from ..models.spec import Catalogue, Model, Price
 from .exits import Exit
 from .paint import emit, out, pairs, tell
@@ -64,7 +64,10 @@ async def _ping(chosen: Sequence[Model]) -> Pings:
         if model.provider == "local":
             told[model.name] = await ping(model)
     others = [model for model in chosen if model.name not in told]
-    answers = await asyncio.gather(*(ping(model) for model in others))
+    try:
+        answers = await asyncio.gather(*(ping(model) for model in others))
+    finally:
+        await hang_up()
     return told | {model.name: answer for model, answer in zip(others, answers, strict=True)}
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..errors import MissingExtra, SegueError
@@ -17,6 +19,7 @@ from .spec import Deployment, Model, Provider
 
 TIMEOUT_S = 60.0
 """A local model is loaded by its first call."""
+_CALLS = f"{__package__}.calls"
 _ASKED = "Say OK."
 _TOKENS = 16
 """Some providers take no smaller limit."""
@@ -45,11 +48,19 @@ async def ping(
 
     `probe` asks in another way than the model's provider does.
     """
-    ask = probe or (_local if model.provider is Provider.LOCAL else _remote)
-    return await asyncio.gather(*(_one(ask, model, deployment, timeout_s, environ) for deployment in model.pool()))
+    return await asyncio.gather(*(_one(probe, model, each, timeout_s, environ) for each in model.pool()))
 
 
-async def _one(ask: Probe, model: Model, deployment: Deployment, timeout_s: float, environ: Mapping[str, str]) -> Ping:
+async def hang_up() -> None:
+    """Close the connections that this event loop's calls have opened, if there were any."""
+    calls = sys.modules.get(_CALLS)
+    if calls is not None:
+        await calls.close()
+
+
+async def _one(
+    probe: Probe | None, model: Model, deployment: Deployment, timeout_s: float, environ: Mapping[str, str]
+) -> Ping:
     began = time.monotonic()
 
     def ended(ok: bool, says: str = "", remedy: str | None = None) -> Ping:
@@ -59,6 +70,8 @@ async def _one(ask: Probe, model: Model, deployment: Deployment, timeout_s: floa
     if deployment.key_env is not None and not environ.get(deployment.key_env):
         return ended(False, f"{deployment.key_env} is not set", f"export {deployment.key_env}=…")
     try:
+        ask = probe or _probe_of(model)
+        began = time.monotonic()  # what is imported for the first call is no time of the model's
         async with asyncio.timeout(timeout_s):
             await ask(model, deployment, timeout_s)
     except TimeoutError:
@@ -70,23 +83,25 @@ async def _one(ask: Probe, model: Model, deployment: Deployment, timeout_s: floa
     return ended(True)
 
 
+def _probe_of(model: Model) -> Probe:
+    """Through the calls of this room; nothing of a provider is imported before. Raises MissingExtra."""
+    if model.provider is Provider.LOCAL:
+        return _local
+    return partial(_remote, _module(_CALLS, model), _module("pydantic_ai.messages", model))
+
+
 async def _local(model: Model, _deployment: Deployment, _timeout_s: float) -> object:
     return await complete(Request(model=model.id, prompt=_ASKED, max_tokens=_TOKENS))
 
 
-async def _remote(model: Model, deployment: Deployment, timeout_s: float) -> object:
-    """Through the calls of this room; nothing of a provider is imported before."""
-    calls = _module(f"{__package__}.calls", model)
+async def _remote(calls: Any, messages: Any, model: Model, deployment: Deployment, timeout_s: float) -> object:
     if model.embeds:
         return await calls.embed(model, deployment, [_ASKED], timeout_s)
-    messages = _module("pydantic_ai.messages", model)
     asked = [messages.ModelRequest(parts=[messages.UserPromptPart(content=_ASKED)])]
+    most = min(_TOKENS, model.max_output)
     return await calls.call(
-        calls.Call(
-            model=model, deployment=deployment, messages=asked, tools=(), output_schema=None, output_mode="text",
-            max_tokens=min(_TOKENS, model.max_output), settings=model.settings, timeout_s=timeout_s, first_token_s=None,
-        )
-    )  # fmt: skip
+        calls.Call(model=model, deployment=deployment, messages=asked, max_tokens=most, timeout_s=timeout_s)
+    )
 
 
 def _module(name: str, model: Model) -> Any:
