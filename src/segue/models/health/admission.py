@@ -1,7 +1,7 @@
 """Whether a call may go, and to which deployment of the pool. Pure: state in, state out.
 
-Each deployment is asked for its `Offer`: what it would take now, or how long to wait and why. One whose breaker wants to
-be tried goes first, with one call; else the choice is by chance, by weight, health and free places, so that
+Each deployment is asked for its `Offer`: what it would take now, or how long to wait and why. One whose breaker wants
+to be tried goes first, with one call; else the choice is by chance, by weight, health and free places, so that
 neither one process nor several together rush to the same place.
 """
 
@@ -149,35 +149,58 @@ def _unshut(pulse: Pulse, now: float) -> Pulse:
 
 
 def _offer(state: State, to: Deployment, tokens: int, caller: Caller, rules: Rules) -> Offer:
-    """The first thing in the way, the most lasting one first."""
     now, pulse = caller.now, state.pulse(to.name)
-    held = state.in_flight(to.name)
-    free = _free(state, to, held.calls)
     tried = pulse.shut_key == caller.keys.get(to.name, NO_KEY)
+    held, free = state.in_flight(to.name), _free(state, to, state.in_flight(to.name).calls)
+    barred = _barred(pulse, tried, now) or _full(state, to, tokens, now)
+    if barred is None and free == 0:
+        wait_s = _turnover_s(pulse.adaptive.fast_s, held.calls)
+        barred = _Bar(Standing.BUSY, f"{held.calls} calls are in flight", wait_s)
+    barred = barred or _stalled(pulse, state.fresh(to.name), now, rules)
+    if barred is not None:
+        return Offer(to, *barred, 0, 0.0)
+    if tried or pulse.breaker.is_open:
+        return Offer(to, Standing.PROBING, "", 0.0, 1, 0.0)
+    return Offer(to, Standing.OPEN, "", 0.0, free, _pull(to, pulse, held.calls, free, now))
+
+
+class _Bar(NamedTuple):
+    standing: Standing
+    reason: str
+    wait_s: float
+
+
+def _barred(pulse: Pulse, tried: bool, now: float) -> _Bar | None:
+    """What keeps all calls away, the most lasting thing first."""
     if tried and now < pulse.shut_until:
-        return Offer(to, Standing.SHUT, "its key was refused", pulse.shut_until - now, 0, 0.0)
+        return _Bar(Standing.SHUT, "its key was refused", pulse.shut_until - now)
+    breaker = pulse.breaker
+    if breaker.is_open and now < breaker.until and breaker.until >= pulse.closed_until:
+        return _Bar(Standing.BROKEN, f"its breaker is open, {breaker.openings} in a row", breaker.until - now)
     if now < pulse.closed_until:
-        return Offer(to, Standing.PAUSED, "its server asked for a pause", pulse.closed_until - now, 0, 0.0)
-    waits = pulse.breaker.wait_s(now)
-    if waits:
-        probing = pulse.breaker.probing(now)
-        reason = "a probe is under way" if probing else f"{pulse.breaker.openings} openings in a row"
-        return Offer(to, Standing.PROBING if probing else Standing.BROKEN, reason, waits, 0, 0.0)
-    standing = Standing.PROBING if tried or pulse.breaker.is_open else Standing.OPEN
-    if free == 0:
-        return Offer(
-            to, Standing.BUSY, f"{held.calls} calls in flight", _turnover_s(pulse.adaptive.fast_s, held.calls), 0, 0.0
-        )
-    delay = limits.delay(to.limits, pulse.minute.at(now, limits.MINUTE), held.tokens, tokens, now)
-    if delay.seconds:
-        return Offer(to, Standing.BUSY, delay.reason, delay.seconds, 0, 0.0)
-    stalled = _stalled_s(pulse, state.fresh(to.name), now, rules)
-    if stalled:
-        quiet = now - pulse.quiet_since
-        return Offer(to, Standing.STALLED, f"nothing has come back for {quiet:.1f} s", stalled, 0, 0.0)
-    return Offer(
-        to, standing, "", 0.0, 1 if standing is Standing.PROBING else free, _pull(to, pulse, held.calls, free, now)
-    )
+        return _Bar(Standing.PAUSED, "its server asked for a pause", pulse.closed_until - now)
+    waits = breaker.wait_s(now)
+    return _Bar(Standing.PROBING, "a probe is under way", waits) if waits else None
+
+
+def _full(state: State, to: Deployment, tokens: int, now: float) -> _Bar | None:
+    if to.limits.rpm is None and to.limits.tpm is None:
+        return None
+    minute = state.pulse(to.name).minute.at(now, limits.MINUTE)
+    delay = limits.delay(to.limits, minute, state.in_flight(to.name).tokens, tokens, now)
+    return _Bar(Standing.BUSY, delay.reason, delay.seconds) if delay.seconds else None
+
+
+def _stalled(pulse: Pulse, calls: int, now: float, rules: Rules) -> _Bar | None:
+    """Calls in flight and nothing back. One more may try it now and then."""
+    quiet_s, rule = now - pulse.quiet_since, rules.concurrency
+    if calls < rule.silence_calls or quiet_s <= rule.silence_min_s:
+        return None
+    patience = concurrency.silent_s(calls, pulse.p95_s(), rule)
+    wait_s = pulse.last_began + patience - now
+    if quiet_s <= patience or wait_s <= 0:
+        return None
+    return _Bar(Standing.STALLED, f"nothing has come back for {quiet_s:.1f} s", wait_s)
 
 
 def _pull(to: Deployment, pulse: Pulse, calls: int, free: int | None, now: float) -> float:
@@ -190,18 +213,8 @@ def _pull(to: Deployment, pulse: Pulse, calls: int, free: int | None, now: float
     return max(to.weight, 0.0) * health * room
 
 
-def _stalled_s(pulse: Pulse, calls: int, now: float, rules: Rules) -> float:
-    """Seconds to wait for a stalled deployment, 0 for one that is not. One more call may try it now and then."""
-    if calls < rules.concurrency.silence_calls:
-        return 0.0
-    patience = concurrency.silent_s(calls, pulse.p95_s(), rules.concurrency)
-    if now - pulse.quiet_since <= patience:
-        return 0.0
-    return max(pulse.last_began + patience - now, 0.0)
-
-
 def _free(state: State, to: Deployment, calls: int) -> int | None:
-    """Calls that it would take now. A probe is bound by the catalogue's limit only: what it takes is to be found out."""
+    """Calls that it would take now. A probe is bound by the catalogue's limit only: the rest is to be found out."""
     pulse, ceiling = state.pulse(to.name), to.limits.concurrency
     left = None if ceiling is None else max(ceiling - calls, 0)
     learned = None if pulse.breaker.is_open else pulse.adaptive.places(None)

@@ -113,7 +113,7 @@ def began(breaker: Breaker, caller: str, now: float, rule: BreakerRule) -> Break
     return breaker._replace(prober=caller, probe_until=now + rule.probe_s)
 
 
-def ended(breaker: Breaker, turn: int, said: Verdict, now: float, luck: float, rule: BreakerRule) -> Breaker:
+def ended(breaker: Breaker, turn: int, said: Verdict, now: float, *, luck: float, rule: BreakerRule) -> Breaker:
     """A call that began in `turn` has ended. `luck` in [0, 1) spreads the pauses."""
     if turn != breaker.turn:
         return breaker

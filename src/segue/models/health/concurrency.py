@@ -56,21 +56,22 @@ class Adaptive(NamedTuple):
 
 
 def answered(
-    adaptive: Adaptive, latency_s: float, began: float, in_flight: int, now: float, rule: ConcurrencyRule
+    adaptive: Adaptive, latency_s: float, *, began: float, in_flight: int, now: float, rule: ConcurrencyRule
 ) -> Adaptive:
     """An answer came. `in_flight` counts the calls with this one."""
     n = adaptive.answers + 1
     fast = adaptive.fast_s + (latency_s - adaptive.fast_s) / min(n, 8)
     slow = adaptive.slow_s + (latency_s - adaptive.slow_s) / min(n, 200)
     after = adaptive._replace(fast_s=fast, slow_s=slow, answers=min(n, 1_000_000))
-    if n >= rule.samples and fast > rule.slower * slow and _loaded(after, in_flight):
-        return _cut(after, rule.slow_cut, rule.slow_floor, began, in_flight, now)
+    slowed = n >= rule.samples and fast > rule.slower * slow and began >= adaptive.cut_at
+    if slowed and _loaded(after, in_flight):
+        return _cut(after, in_flight, now, share=rule.slow_cut, floor=rule.slow_floor)
     return _grown(after, in_flight, rule)
 
 
-def pushed_back(adaptive: Adaptive, began: float, in_flight: int, now: float, rule: ConcurrencyRule) -> Adaptive:
+def pushed_back(adaptive: Adaptive, *, began: float, in_flight: int, now: float, rule: ConcurrencyRule) -> Adaptive:
     """The other side had too much. `in_flight` counts the calls with this one."""
-    return _cut(adaptive, rule.cut, 1, began, in_flight, now)
+    return adaptive if began < adaptive.cut_at else _cut(adaptive, in_flight, now, share=rule.cut, floor=1)
 
 
 def restarted(adaptive: Adaptive, now: float) -> Adaptive:
@@ -92,9 +93,7 @@ def _loaded(adaptive: Adaptive, in_flight: int) -> bool:
     return in_flight >= 2 if adaptive.limit == math.inf else 2 * in_flight >= adaptive.limit
 
 
-def _cut(adaptive: Adaptive, share: float, floor: int, began: float, in_flight: int, now: float) -> Adaptive:
-    if began < adaptive.cut_at:
-        return adaptive
+def _cut(adaptive: Adaptive, in_flight: int, now: float, *, share: float, floor: int) -> Adaptive:
     limit = max(min(adaptive.limit, in_flight) * share, min(floor, adaptive.limit))
     return adaptive._replace(limit=limit, threshold=limit, cut_at=now)
 

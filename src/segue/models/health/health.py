@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,10 @@ _FRESH_S = 0.05
 """How long a look at the shared state serves."""
 _SWEEP_S = 0.1
 """How often it is looked who is gone, while somebody waits."""
+
+
+_PARENTS: list[Memory | Shared] = []
+"""A connection of a parent is never closed in a child: SQLite's locks would suffer."""
 
 
 class HealthView(NamedTuple):
@@ -64,12 +69,11 @@ class Health:
         self._path = None if path is None else Path(path)
         self._rules, self._clock, self._luck, self._key_of = rules or Rules(), clock, luck, key_of
         self._ids = itertools.count(1)
-        self._lock = threading.Lock()
         self._stamps: dict[str, str] = {}
         self._begin()
 
     def _begin(self) -> None:
-        self._pid = os.getpid()
+        self._pid, self._lock = os.getpid(), threading.Lock()
         self._store: Memory | Shared = Memory() if self._path is None else Shared(self._path)
         self._held: dict[int, Place] = {}
         self._late: list[tuple[Place, Outcome]] = []
@@ -85,11 +89,10 @@ class Health:
     def try_acquire(self, model: Model, tokens: int) -> Place | Wait:
         """A place for a call that uses up to `tokens` tokens, input and output; or how long to wait, and for what.
 
-        Never blocks for longer than the file is busy (a quarter second); then the answer is to wait.
+        Never blocks for longer than 50 ms, when the file is locked; then the answer is to wait.
         """
         self._tidy()
-        caller, id = self._caller(model), next(self._ids)
-        caller = caller._replace(id=id)
+        caller = self._caller(model)._replace(id=next(self._ids))
 
         def step(state: State) -> tuple[State | None, Place | Wait]:
             return admit(state, model, tokens, caller, self._rules)
@@ -101,7 +104,7 @@ class Health:
         except StoreLocked as error:
             return Wait(0.05, error.message)
         if isinstance(answer, Place):
-            self._held[id] = answer
+            self._held[answer.id] = answer
         return answer
 
     def release(self, place: Place, outcome: Fault | None, latency_s: float, tokens: int) -> None:
@@ -132,7 +135,8 @@ class Health:
         now = self._clock()
         if now - self._looked_at >= _FRESH_S or now < self._looked_at:
             self._check_process()
-            self._looked_at, self._versions = now, self._store.versions()
+            with suppress(StoreLocked):  # then what was seen last must do
+                self._looked_at, self._versions = now, self._store.versions()
         version = self._versions.get(model.name, 0)
         known = self._views.get(model.name)
         if known and known[0] == version and now < known[1]:
@@ -232,6 +236,7 @@ class Health:
     def _check_process(self) -> None:
         """A forked child is a process of its own: it holds none of its parent's places."""
         if os.getpid() != self._pid:
+            _PARENTS.append(self._store)
             self._begin()
 
 

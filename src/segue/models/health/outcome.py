@@ -11,6 +11,7 @@ from . import breaker as breakers
 from . import concurrency, limits
 from .admission import Caller, Place
 from .breaker import Verdict
+from .concurrency import ConcurrencyRule
 from .state import KEPT, NO_KEY, Held, Pulse, Rules, State
 
 _PUSHBACK = frozenset({FaultKind.RATE_LIMITED, FaultKind.OVERLOADED, FaultKind.TIMED_OUT})
@@ -35,9 +36,9 @@ def settle(state: State, place: Place, outcome: Outcome, caller: Caller, rules: 
     used = _counted(place, outcome, said)
     pulse = pulse._replace(minute=pulse.minute.add(0, used, now, limits.MINUTE))
     pulse = _heeded(pulse, outcome.fault, caller.keys.get(name, NO_KEY), now, rules)
-    pulse = _adapted(pulse, place, outcome, said, max(state.fresh(name), 1), now, rules)
+    pulse = _adapted(pulse, outcome, _Round(place.began, max(state.fresh(name), 1), now), rules.concurrency)
     before = pulse.breaker
-    after = breakers.ended(before, place.turn, said, now, caller.luck, rules.breaker)
+    after = breakers.ended(before, place.turn, said, now, luck=caller.luck, rule=rules.breaker)
     if after.turn != before.turn:
         pulse = pulse._replace(stale=max(calls - 1, 0))
         if after.is_open:
@@ -89,20 +90,25 @@ def _heeded(pulse: Pulse, fault: Fault | None, key: str, now: float, rules: Rule
     return pulse
 
 
-def _adapted(
-    pulse: Pulse, place: Place, outcome: Outcome, said: Verdict, calls: int, now: float, rules: Rules
-) -> Pulse:
-    if outcome.fault is None or outcome.fault.kind not in _SILENT:
-        pulse = pulse._replace(quiet_since=now)
-    if said is Verdict.ANSWERED:
-        latency = max(outcome.latency_s, 0.0)
-        adaptive = concurrency.answered(pulse.adaptive, latency, place.began, calls, now, rules.concurrency)
-        latencies = (*pulse.latencies_ms[1 - KEPT :], round(latency * 1000))
-        return pulse._replace(adaptive=adaptive, latencies_ms=latencies)
-    if outcome.fault is not None and outcome.fault.kind in _PUSHBACK:
-        adaptive = concurrency.pushed_back(pulse.adaptive, place.began, calls, now, rules.concurrency)
-        return pulse._replace(adaptive=adaptive)
-    return pulse
+class _Round(NamedTuple):
+    """When a call began, the calls at that deployment with it, and when it ended."""
+
+    began: float
+    in_flight: int
+    now: float
+
+
+def _adapted(pulse: Pulse, outcome: Outcome, call: _Round, rule: ConcurrencyRule) -> Pulse:
+    kind = outcome.fault.kind if outcome.fault else None
+    if kind not in _SILENT:
+        pulse = pulse._replace(quiet_since=call.now)
+    if kind in _PUSHBACK:
+        return pulse._replace(adaptive=concurrency.pushed_back(pulse.adaptive, **call._asdict(), rule=rule))
+    if breakers.verdict(kind) is not Verdict.ANSWERED:
+        return pulse
+    latency_s = max(outcome.latency_s, 0.0)
+    adaptive = concurrency.answered(pulse.adaptive, latency_s, **call._asdict(), rule=rule)
+    return pulse._replace(adaptive=adaptive, latencies_ms=(*pulse.latencies_ms[1 - KEPT :], round(latency_s * 1000)))
 
 
 def _given_back(state: State, place: Place, caller: Caller) -> State:

@@ -1,9 +1,9 @@
 """The states of all models in one small SQLite file, shared by the processes of a machine.
 
-A change is a compare-and-swap: read the row, work out the new state, write it if the row is still the one that was read.
-No Python runs while the file is locked: the lock is held for one statement, some 20 µs, so a process that is slow,
-swapped out or busy with other threads does not hold the others up. The file can be thrown away at any time: what is lost is
-what was learned since.
+A change is a compare-and-swap: read the row, work out the new state, write it if the row is still the one that was
+read. No Python runs while the file is locked: the lock is held for one statement, some 20 µs, so a process that is
+slow or busy with other threads does not hold the others up. The file can be thrown away at any time: what is
+lost is what was learned since.
 
 WAL with synchronous=OFF: nothing here must outlive a power cut. Times are of a clock that all processes share and that
 starts anew with the machine; a state from the future is from before that, and counts as none.
@@ -11,6 +11,7 @@ starts anew with the machine; a state from the future is from before that, and c
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 import time
@@ -85,9 +86,10 @@ class Memory:
 class Shared:
     """The states in a file. Raises StoreError and its kinds, which name the file and the next thing to do."""
 
-    def __init__(self, path: Path, busy_s: float = 0.25):
+    def __init__(self, path: Path, busy_s: float = 0.05):
         self._path, self._busy_s = path, busy_s
         self._lock = threading.Lock()
+        self._locked_at = -math.inf
         self._cached: dict[str, Row] = {}
         try:
             self._alive = Alive(path.with_name(f"{path.name}-live"))
@@ -117,9 +119,10 @@ class Shared:
     def change(self, model: str, step: Step[T], now: float) -> T:
         """Take a step from the present state, and again from a newer one when somebody else was quicker.
 
-        Raises StoreLocked when the file stays locked for `busy_s` seconds.
+        Raises StoreLocked when the file stays locked for `busy_s` seconds, and at once if it just was for as long.
         """
-        give_up, tries = time.monotonic() + self._busy_s, 0
+        began, tries = time.monotonic(), 0
+        patience = self._busy_s if began - self._locked_at > self._busy_s else 0.0
         with self._lock:
             while True:
                 row = self._read(model, now)
@@ -128,7 +131,8 @@ class Shared:
                     return answer
                 tries += 1
                 if tries > _SPINS:
-                    if time.monotonic() > give_up:
+                    if time.monotonic() > began + patience:
+                        self._locked_at = time.monotonic()
                         raise fault(StoreLocked, str(self._path), "it is locked", "end or continue who holds it")
                     time.sleep(0.0005)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -190,9 +190,5 @@ def _pulse(breaker: list[Any], adaptive: list[Any], minute: list[Any], latencies
 
 
 def _window(fields: Sequence[Any]) -> Window:
-    return of(_slots(fields[0]))
-
-
-def _slots(rows: Sequence[Sequence[int]]) -> Iterator[tuple[int, int, int]]:
-    for number, first, second in rows:
-        yield number, first, second
+    slots: Sequence[Sequence[int]] = fields[0]
+    return of((number, first, second) for number, first, second in slots)
