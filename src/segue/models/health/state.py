@@ -164,11 +164,12 @@ class State(NamedTuple):
 
 
 _UNKNOWN = Pulse()
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 def dumps(state: State) -> str:
     """As JSON, read again by `loads`. Infinite numbers are written as Python's json does."""
-    return json.dumps(state, separators=(",", ":"))
+    return _encode(state)
 
 
 def loads(text: str) -> State:
