@@ -77,7 +77,11 @@ def test_a_probe_that_said_nothing_frees_the_place() -> None:
     assert forgotten(probed, "another") == probed
 
 
-@given(st.lists(st.tuples(st.sampled_from(["ask", "end", "wait"]), st.integers(0, 50), st.sampled_from(Verdict)), max_size=150))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["ask", "end", "wait"]), st.integers(0, 50), st.sampled_from(Verdict)), max_size=150
+    )
+)
 def test_no_order_of_events_lets_two_probes_out(events: list[tuple[str, int, Verdict]]) -> None:
     breaker, now = Breaker(), 100.0
     calls: list[tuple[int, bool]] = []  # the turn that each call in flight began in, and whether it was open

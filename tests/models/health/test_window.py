@@ -14,7 +14,9 @@ events = st.lists(
 
 
 @given(events)
-def test_what_happened_within_reach_is_counted_and_what_is_long_past_is_not(steps: list[tuple[float, int, int]]) -> None:
+def test_what_happened_within_reach_is_counted_and_what_is_long_past_is_not(
+    steps: list[tuple[float, int, int]],
+) -> None:
     window, now = Window(), 100.0
     log: list[tuple[float, int, int]] = []
     for after, first, second in steps:

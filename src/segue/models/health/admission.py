@@ -208,7 +208,7 @@ def _pull(to: Deployment, pulse: Pulse, calls: int, free: int | None, now: float
 
     Of a deployment whose places nobody knows, those with fewer calls in flight pull more.
     """
-    health = max(1.0 - pulse.breaker.error_rate(now), 0.05) ** 2
+    health = pulse.breaker.trust(now) ** 2
     room = 1 / (1 + calls) if free is None else free / (free + calls)
     return max(to.weight, 0.0) * health * room
 

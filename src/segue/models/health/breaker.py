@@ -105,6 +105,11 @@ class Breaker(NamedTuple):
         recent = self.recent.at(now, RECENT)
         return recent.second / recent.first if recent.first else 0.0
 
+    def trust(self, now: float) -> float:
+        """How likely the next call is answered, in (0, 1]: as if five more had been, so that one failure is not all."""
+        recent = self.recent.at(now, RECENT)
+        return 1.0 - recent.second / (recent.first + 5)
+
 
 def began(breaker: Breaker, caller: str, now: float, rule: BreakerRule) -> Breaker:
     """A call is sent; in an open breaker it is the probe. `wait_s` was 0."""

@@ -63,10 +63,13 @@ def answered(
     fast = adaptive.fast_s + (latency_s - adaptive.fast_s) / min(n, 8)
     slow = adaptive.slow_s + (latency_s - adaptive.slow_s) / min(n, 200)
     after = adaptive._replace(fast_s=fast, slow_s=slow, answers=min(n, 1_000_000))
-    slowed = n >= rule.samples and fast > rule.slower * slow and began >= adaptive.cut_at
-    if slowed and _loaded(after, in_flight):
+    if began < adaptive.cut_at:
+        return after
+    if not _loaded(after, in_flight):  # few calls say nothing about many; after an outage each answer says something
+        return _grown(after, rule) if after.limit < after.threshold else after
+    if n >= rule.samples and fast > rule.slower * slow:
         return _cut(after, in_flight, now, share=rule.slow_cut, floor=rule.slow_floor)
-    return _grown(after, in_flight, rule)
+    return _grown(after, rule)
 
 
 def pushed_back(adaptive: Adaptive, *, began: float, in_flight: int, now: float, rule: ConcurrencyRule) -> Adaptive:
@@ -98,8 +101,8 @@ def _cut(adaptive: Adaptive, in_flight: int, now: float, *, share: float, floor:
     return adaptive._replace(limit=limit, threshold=limit, cut_at=now)
 
 
-def _grown(adaptive: Adaptive, in_flight: int, rule: ConcurrencyRule) -> Adaptive:
-    if adaptive.limit == math.inf or not _loaded(adaptive, in_flight):
+def _grown(adaptive: Adaptive, rule: ConcurrencyRule) -> Adaptive:
+    if adaptive.limit == math.inf:
         return adaptive
     slow_start = adaptive.limit < adaptive.threshold
     limit = adaptive.limit + (1.0 if slow_start else 1.0 / adaptive.limit)

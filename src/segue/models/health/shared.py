@@ -91,16 +91,20 @@ class Shared:
         self._lock = threading.Lock()
         self._locked_at = -math.inf
         self._cached: dict[str, Row] = {}
+        self._database = self._open()
         try:
             self._alive = Alive(path.with_name(f"{path.name}-live"))
         except OSError as error:
+            self._database.close()
             raise translate(error, str(path)) from error
         self.owner = self._alive.id
-        self._database = self._open()
 
     def _open(self) -> sqlite3.Connection:
         try:
             database = sqlite3.connect(self._path, timeout=5.0, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise self._refused(error) from error
+        try:
             database.execute("pragma journal_mode = wal")
             database.execute("pragma synchronous = off")
             database.execute("pragma wal_autocheckpoint = 250")
@@ -108,6 +112,7 @@ class Shared:
             database.execute(f"create table if not exists {_TABLE} ({columns})")
             database.execute("pragma busy_timeout = 0")
         except sqlite3.Error as error:
+            database.close()
             raise self._refused(error) from error
         return database
 
