@@ -377,7 +377,7 @@ def test_a_state_reads_back_as_it_was(tmp_path: Path, clock: Clock, opened: Call
         if n % 9:
             health.release(got, fault(FaultKind.UNREACHABLE, 0.1) if n % 5 == 0 else None, 0.5, 70)
             clock.now += 3
-    state = health._store.read(model.name, clock.now).state
+    state = health._store.read(model.name).state
     assert state.holders
     assert loads(dumps(state)) == state
     assert health.try_acquire(model, 1)

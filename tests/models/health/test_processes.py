@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -132,7 +133,7 @@ def test_a_stopped_process_keeps_its_places_and_holds_nobody_up(start: Start, tm
         clock.now += 900
         assert all(isinstance(health.try_acquire(model, 10), Place) for _ in range(4)), "its lease is over"
         holder.send_signal(signal.SIGCONT)
-        tell(holder, "release")
+        tell(holder, f"release at {clock.now}")
         assert line(holder) == "released"
         assert isinstance(health.try_acquire(model, 10), Wait), "what it gives back late is not counted twice"
 
@@ -190,6 +191,7 @@ def test_threads_share_the_places(tmp_path: Path) -> None:
                 with lock:
                     now, done = now + 1, done + 1
                     most = max(most, now)
+                time.sleep(0.0002)  # the others have their turn
                 with lock:
                     now -= 1
                 health.release(got, None, 0.01, 10)
@@ -205,8 +207,6 @@ def test_threads_share_the_places(tmp_path: Path) -> None:
 
 
 def test_a_file_that_stays_locked_makes_callers_wait_and_loses_no_outcome(tmp_path: Path) -> None:
-    import sqlite3
-
     model = single(concurrency=1)
     with closing(Health(tmp_path / "h")) as health, closing(sqlite3.connect(tmp_path / "h")) as other:
         got = health.try_acquire(model, 10)
@@ -215,7 +215,9 @@ def test_a_file_that_stays_locked_makes_callers_wait_and_loses_no_outcome(tmp_pa
         began = time.monotonic()
         health.release(got, None, 0.1, 10)
         for _ in range(20):
-            assert health.try_acquire(model, 10) == Wait(0.05, f"{tmp_path / 'h'}: it is locked")
+            assert isinstance(health.try_acquire(model, 10), Wait)
+        locked = health.try_acquire(single(concurrency=2), 10)
+        assert locked == Wait(0.05, f"{tmp_path / 'h'}: it is locked")
         assert not health.may_retry(model)
         assert health.view(model).free == 0
         assert time.monotonic() - began < 1.5, "the loop is not held up by each of them"

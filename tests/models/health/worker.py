@@ -23,11 +23,13 @@ def fast_clock() -> float:
 
 
 def hold(path: str, number: str, now: str) -> None:
-    health = Health(path, clock=Clock(float(now)))
+    clock = Clock(float(now))
+    health = Health(path, clock=clock)
     got = [health.try_acquire(single(concurrency=int(number)), 10) for _ in range(int(number))]
     print(sum(isinstance(p, Place) for p in got), flush=True)
     for line in sys.stdin:
-        if line.strip() == "release":
+        if line.startswith("release at "):
+            clock.now = float(line.split()[2])
             for each in got:
                 if isinstance(each, Place):
                     health.release(each, None, 1.0, 10)

@@ -132,9 +132,13 @@ def _began(state: State, to: Deployment, tokens: int, caller: Caller, rules: Rul
     if pulse.shut_key == caller.keys.get(to.name, NO_KEY):
         pulse = _unshut(pulse, now)
     breaker = breakers.began(pulse.breaker, caller.owner, now, rules.breaker)
-    quiet = now if not state.in_flight(to.name).calls else pulse.quiet_since
+    quiet = pulse.quiet_since if pulse.unanswered else now
     pulse = pulse._replace(
-        breaker=breaker, minute=pulse.minute.add(1, 0, now, limits.MINUTE), quiet_since=quiet, last_began=now
+        breaker=breaker,
+        minute=pulse.minute.add(1, 0, now, limits.MINUTE),
+        quiet_since=quiet,
+        unanswered=pulse.unanswered + 1,
+        last_began=now,
     )
     own = state.holders[caller.owner].held.get(to.name, Held()) if caller.owner in state.holders else Held()
     after = state.with_pulse(to.name, pulse, now)
@@ -156,7 +160,7 @@ def _offer(state: State, to: Deployment, tokens: int, caller: Caller, rules: Rul
     if barred is None and free == 0:
         wait_s = _turnover_s(pulse.adaptive.fast_s, held.calls)
         barred = _Bar(Standing.BUSY, f"{held.calls} calls are in flight", wait_s)
-    barred = barred or _stalled(pulse, state.fresh(to.name), now, rules)
+    barred = barred or _stalled(pulse, min(pulse.unanswered, state.fresh(to.name)), now, rules)
     if barred is not None:
         return Offer(to, *barred, 0, 0.0)
     if tried or pulse.breaker.is_open:
@@ -192,7 +196,7 @@ def _full(state: State, to: Deployment, tokens: int, now: float) -> _Bar | None:
 
 
 def _stalled(pulse: Pulse, calls: int, now: float, rules: Rules) -> _Bar | None:
-    """Calls in flight and nothing back. One more may try it now and then."""
+    """Several calls have begun, and nothing has come back for long. One more may try it now and then."""
     quiet_s, rule = now - pulse.quiet_since, rules.concurrency
     if calls < rule.silence_calls or quiet_s <= rule.silence_min_s:
         return None

@@ -74,7 +74,7 @@ class Health:
 
     def _begin(self) -> None:
         self._pid, self._lock = os.getpid(), threading.Lock()
-        self._store: Memory | Shared = Memory() if self._path is None else Shared(self._path)
+        self._store: Memory | Shared = Memory() if self._path is None else Shared(self._path, self._clock)
         self._held: dict[int, Place] = {}
         self._late: list[tuple[Place, Outcome]] = []
         self._views: dict[str, tuple[int, float, HealthView]] = {}
@@ -98,9 +98,9 @@ class Health:
             return admit(state, model, tokens, caller, self._rules)
 
         try:
-            answer = self._change(model.name, step, caller.now)
+            answer = self._change(model.name, step)
             if isinstance(answer, Wait) and self._bury(model, caller.now):
-                answer = self._change(model.name, step, caller.now)
+                answer = self._change(model.name, step)
         except StoreLocked as error:
             return Wait(0.05, error.message)
         if isinstance(answer, Place):
@@ -112,6 +112,7 @@ class Health:
 
         A second release of the same place changes nothing. Never raises for a busy file: it is done later then.
         """
+        self._check_process()
         if self._held.pop(place.id, None) is not place:
             return
         self._late.append((place, Outcome(outcome, latency_s, tokens)))
@@ -119,6 +120,7 @@ class Health:
 
     def may_retry(self, model: Model) -> bool:
         """Take a retry of this model from its budget. False: there have been too many; go elsewhere, or give up."""
+        self._check_process()
         now = self._clock()
 
         def step(state: State) -> tuple[State | None, bool]:
@@ -126,15 +128,15 @@ class Health:
             return (state._replace(at=now, budget=budget), True) if budget else (None, False)
 
         try:
-            return self._change(model.name, step, now)
+            return self._change(model.name, step)
         except StoreLocked:
             return False
 
     def view(self, model: Model) -> HealthView:
         """How a model stands, at most 50 ms old. Cheap: what has not changed is not worked out again."""
+        self._check_process()
         now = self._clock()
         if now - self._looked_at >= _FRESH_S or now < self._looked_at:
-            self._check_process()
             with suppress(StoreLocked):  # then what was seen last must do
                 self._looked_at, self._versions = now, self._store.versions()
         version = self._versions.get(model.name, 0)
@@ -148,12 +150,14 @@ class Health:
 
     def views(self, model: Model) -> dict[str, HealthView]:
         """How each deployment of a model stands, by name, as of now."""
+        self._check_process()
         caller = self._caller(model)
-        state = self._store.read(model.name, caller.now).state
+        state = self._store.read(model.name).state
         return {o.deployment.name: _view(state, o, caller.now) for o in offers(state, model, 1, caller, self._rules)}
 
     def reopen(self, model: Model, deployment: str | None = None) -> None:
         """A person has acted (a new key, a paid bill): let calls to a deployment, or to all of them, through again."""
+        self._check_process()
         now = self._clock()
         names = [d.name for d in model.pool() if deployment in (None, d.name)]
 
@@ -162,10 +166,11 @@ class Health:
                 state = reopened(state, name, now)
             return state, None
 
-        self._change(model.name, step, now)
+        self._change(model.name, step)
 
     def close(self) -> None:
         """Give back all places that are still held, and leave."""
+        self._check_process()
         for place in list(self._held.values()):
             self.release(place, INTERRUPTED, 0.0, 0)
         self._store.close()
@@ -183,16 +188,16 @@ class Health:
             self._stamps[key] = hashlib.blake2b(key.encode(), digest_size=3, person=b"segue-health").hexdigest()
         return self._stamps[key]
 
-    def _change(self, model: str, step: Step[T], now: float) -> T:
+    def _change(self, model: str, step: Step[T]) -> T:
         self._looked_at = -math.inf
-        return self._store.change(model, step, now)
+        return self._store.change(model, step)
 
     def _look(self, model: Model, now: float) -> HealthView:
         caller = self._caller(model)
-        row: Row = self._store.read(model.name, now)
+        row: Row = self._store.read(model.name)
         view = _whole_view(row.state, model, caller, self._rules)
         if view.wait_s and self._bury(model, now):
-            view = _whole_view(self._store.read(model.name, now).state, model, caller, self._rules)
+            view = _whole_view(self._store.read(model.name).state, model, caller, self._rules)
         return view
 
     def _bury(self, model: Model, now: float) -> bool:
@@ -200,11 +205,11 @@ class Health:
         if now - self._swept_at < _SWEEP_S:
             return False
         self._swept_at = now
-        holders = self._store.read(model.name, now).state.holders
+        holders = self._store.read(model.name).state.holders
         gone = set(self._store.dead(holders))
         gone |= {o for o, h in holders.items() if o != self.owner and now - h.at > self._rules.lease_s}
         if gone:
-            self._change(model.name, lambda state: (swept(state, gone, now), None), now)
+            self._change(model.name, lambda state: (swept(state, gone, now), None))
         return bool(gone)
 
     def _tidy(self) -> None:
@@ -231,7 +236,7 @@ class Health:
         now, to = self._clock(), place.deployment
         keys = {to.name: self._stamp(to.key_env)}
         caller = Caller(self._store.owner, now, self._luck(), keys)
-        self._change(place.model, lambda state: (settle(state, place, outcome, caller, self._rules), None), now)
+        self._change(place.model, lambda state: (settle(state, place, outcome, caller, self._rules), None))
 
     def _check_process(self) -> None:
         """A forked child is a process of its own: it holds none of its parent's places."""

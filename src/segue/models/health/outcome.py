@@ -66,7 +66,7 @@ def reopened(state: State, deployment: str, now: float) -> State:
     """A person has acted: the deployment takes calls again, as if nothing had been against it."""
     pulse = state.pulse(deployment)
     breaker = breakers.Breaker(turn=pulse.breaker.turn + 1)
-    fresh = pulse._replace(breaker=breaker, closed_until=-math.inf, shut_until=-math.inf, shut_key="", quiet_since=now)
+    fresh = pulse._replace(breaker=breaker, closed_until=-math.inf, shut_until=-math.inf, shut_key="", unanswered=0)
     fresh = fresh._replace(stale=state.in_flight(deployment).calls)
     return state.with_pulse(deployment, fresh, now)
 
@@ -101,7 +101,7 @@ class _Round(NamedTuple):
 def _adapted(pulse: Pulse, outcome: Outcome, call: _Round, rule: ConcurrencyRule) -> Pulse:
     kind = outcome.fault.kind if outcome.fault else None
     if kind not in _SILENT:
-        pulse = pulse._replace(quiet_since=call.now)
+        pulse = pulse._replace(unanswered=0)
     if kind in _PUSHBACK:
         return pulse._replace(adaptive=concurrency.pushed_back(pulse.adaptive, **call._asdict(), rule=rule))
     if breakers.verdict(kind) is not Verdict.ANSWERED:

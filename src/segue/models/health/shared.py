@@ -36,7 +36,7 @@ _MAKE = f"insert into {_TABLE} values (?, 1, ?) on conflict do nothing"
 _SPINS = 200
 """Tries before it sleeps between them: others hold the lock for microseconds."""
 _SKEW_S = 5.0
-"""How far the last change may lie ahead: two processes read the clock one after the other."""
+"""How far the last change may lie ahead. The clock is read for it: a process may have been stopped since it last did."""
 
 
 class Row(NamedTuple):
@@ -58,14 +58,14 @@ class Memory:
         self._rows: dict[str, Row] = {}
         self._lock = threading.Lock()
 
-    def read(self, model: str, now: float) -> Row:
+    def read(self, model: str) -> Row:
         """What is known of a model."""
         return self._rows.get(model, _NONE)
 
-    def change(self, model: str, step: Step[T], now: float) -> T:
+    def change(self, model: str, step: Step[T]) -> T:
         """Take a step from the present state, alone."""
         with self._lock:
-            row = self.read(model, now)
+            row = self.read(model)
             state, answer = step(row.state)
             if state is not None:
                 self._rows[model] = Row(row.version + 1, state)
@@ -86,8 +86,8 @@ class Memory:
 class Shared:
     """The states in a file. Raises StoreError and its kinds, which name the file and the next thing to do."""
 
-    def __init__(self, path: Path, busy_s: float = 0.05):
-        self._path, self._busy_s = path, busy_s
+    def __init__(self, path: Path, clock: Callable[[], float], busy_s: float = 0.05):
+        self._path, self._clock, self._busy_s = path, clock, busy_s
         self._lock = threading.Lock()
         self._locked_at = -math.inf
         self._cached: dict[str, Row] = {}
@@ -116,12 +116,12 @@ class Shared:
             raise self._refused(error) from error
         return database
 
-    def read(self, model: str, now: float) -> Row:
+    def read(self, model: str) -> Row:
         """What is known of a model."""
         with self._lock:
-            return self._read(model, now)
+            return self._read(model)
 
-    def change(self, model: str, step: Step[T], now: float) -> T:
+    def change(self, model: str, step: Step[T]) -> T:
         """Take a step from the present state, and again from a newer one when somebody else was quicker.
 
         Raises StoreLocked when the file stays locked for `busy_s` seconds, and at once if it just was for as long.
@@ -130,7 +130,7 @@ class Shared:
         patience = self._busy_s if began - self._locked_at > self._busy_s else 0.0
         with self._lock:
             while True:
-                row = self._read(model, now)
+                row = self._read(model)
                 state, answer = step(row.state)
                 if state is None or self._swap(model, row.version, state):
                     return answer
@@ -159,7 +159,7 @@ class Shared:
             self._database.close()
             self._alive.close()
 
-    def _read(self, model: str, now: float) -> Row:
+    def _read(self, model: str) -> Row:
         try:
             found = self._database.execute(_READ, (model,)).fetchone()
         except sqlite3.Error as error:
@@ -170,7 +170,7 @@ class Shared:
         row = self._cached.get(model, _NONE)
         if row.version != version:
             row = self._cached[model] = Row(version, self._decoded(text))
-        return Row(version, State()) if row.state.at > now + _SKEW_S else row
+        return Row(version, State()) if row.state.at > self._clock() + _SKEW_S else row
 
     def _swap(self, model: str, version: int, state: State) -> bool:
         """Whether the row was still that version, and is the new one now."""

@@ -95,7 +95,9 @@ class Pulse(NamedTuple):
     """Its key was refused; `shut_key` is the stamp of that key."""
     shut_key: str = ""
     quiet_since: float = 0.0
-    """Since when nothing has come back, while there are calls in flight."""
+    """When the first call since the last sign of life began."""
+    unanswered: int = 0
+    """Calls that have begun since the last sign of life."""
     last_began: float = 0.0
     stale: int = 0
     """Calls in flight from before the breaker's last turn. They say nothing about what it takes now."""
