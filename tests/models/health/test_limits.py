@@ -62,7 +62,7 @@ def test_the_wait_it_names_is_the_wait_it_takes(rpm: int, gaps: list[float]) -> 
         minute = minute.at(now, MINUTE)
         wait = delay(Limits(rpm=rpm), minute, 0, 1, now).seconds
         if wait:
-            just_before = now + wait * 0.999
+            just_before = now + max(wait - 0.002, 0.0)
             assert delay(Limits(rpm=rpm), minute.at(just_before, MINUTE), 0, 1, just_before).seconds > 0
             now += wait + 1e-6
             minute = minute.at(now, MINUTE)

@@ -95,7 +95,7 @@ class Health:
         caller = self._caller(model)._replace(id=next(self._ids))
 
         def step(state: State) -> tuple[State | None, Place | Wait]:
-            return admit(state, model, tokens, caller, self._rules)
+            return admit(state, model, tokens, caller._replace(now=self._clock()), self._rules)
 
         try:
             answer = self._change(model.name, step)

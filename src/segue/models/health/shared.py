@@ -36,7 +36,7 @@ _MAKE = f"insert into {_TABLE} values (?, 1, ?) on conflict do nothing"
 _SPINS = 200
 """Tries before it sleeps between them: others hold the lock for microseconds."""
 _SKEW_S = 5.0
-"""How far the last change may lie ahead. The clock is read for it: a process may have been stopped since it last did."""
+"""How far the last change may lie ahead. The clock is read anew for it: the process may have been stopped since."""
 
 
 class Row(NamedTuple):
