@@ -11,10 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import segue
 from segue.core.faults import FaultKind
@@ -136,6 +139,48 @@ def test_a_stopped_process_keeps_its_places_and_holds_nobody_up(start: Start, tm
         tell(holder, f"release at {clock.now}")
         assert line(holder) == "released"
         assert isinstance(health.try_acquire(model, 10), Wait), "what it gives back late is not counted twice"
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from([0, 1]), st.sampled_from(["ask", "ask", "end", "fail", "leave"]), st.floats(0, 12)),
+    max_size=60,
+)
+
+
+@given(steps, st.integers(1, 4), st.integers(2, 9), st.integers(30, 90))
+def test_whatever_two_processes_do_the_provider_sees_no_more_than_its_limits(
+    events: list[tuple[int, str, float]], concurrency: int, rpm: int, tpm: int
+) -> None:
+    clock, model = Clock(), single(concurrency=concurrency, rpm=rpm, tpm=tpm)
+    held: list[list[Place]] = [[], []]
+    began: list[tuple[float, int]] = []
+    ended: list[tuple[float, int]] = []
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+
+        def opened() -> Health:
+            return stack.enter_context(closing(Health(Path(folder) / "h", clock=clock)))
+
+        both = [opened(), opened()]
+        for which, what, after in events:
+            clock.now += after
+            if what == "ask":
+                got = both[which].try_acquire(model, 10)
+                if isinstance(got, Place):
+                    held[which].append(got)
+                    began.append((clock.now, 10))
+            elif what == "leave":  # its calls end with it
+                both[which].close()
+                ended += [(clock.now, 10) for _ in held[which]]
+                both[which], held[which] = opened(), []
+            elif held[which]:
+                refused = fault(FaultKind.OVERLOADED) if what == "fail" else None
+                both[which].release(held[which].pop(0), refused, after, 10)
+                ended.append((clock.now, 10))
+            assert len(held[0]) + len(held[1]) <= concurrency
+    for first, _ in began:
+        assert sum(first <= at < first + 60 for at, _ in began) <= rpm
+    for counted in (began, ended):
+        assert all(sum(n for at, n in counted if first <= at < first + 60) <= tpm for first, _ in counted)
 
 
 def broken(path: Path, clock: Clock) -> None:

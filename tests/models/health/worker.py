@@ -47,7 +47,7 @@ def rush(path: str, seconds: str, limits: str) -> None:
     while time.monotonic() < until:
         got = health.try_acquire(model, 10)
         if isinstance(got, Place):
-            held.append((got, fast_clock()))
+            held.append((got, got.began))
         if held and (len(held) > 2 or isinstance(got, Place)):
             place, began = held.pop(0)
             calls.append((began, fast_clock()))

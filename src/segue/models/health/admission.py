@@ -61,7 +61,6 @@ class Place(NamedTuple):
     turn: int
     """The breaker's, so that a late outcome is known as one."""
     id: int
-    retry: bool = False
 
 
 class Wait(NamedTuple):

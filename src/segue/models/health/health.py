@@ -104,7 +104,8 @@ class Health:
         except StoreLocked as error:
             return Wait(0.05, error.message)
         if isinstance(answer, Place):
-            self._held[answer.id] = answer
+            with self._lock:
+                self._held[answer.id] = answer
         return answer
 
     def release(self, place: Place, outcome: Fault | None, latency_s: float, tokens: int) -> None:
@@ -113,9 +114,11 @@ class Health:
         A second release of the same place changes nothing. Never raises for a busy file: it is done later then.
         """
         self._check_process()
-        if self._held.pop(place.id, None) is not place:
-            return
-        self._late.append((place, Outcome(outcome, latency_s, tokens)))
+        with self._lock:
+            if self._held.get(place.id) is not place:
+                return
+            del self._held[place.id]
+            self._late.append((place, Outcome(outcome, latency_s, tokens)))
         self._settle_late()
 
     def may_retry(self, model: Model) -> bool:
@@ -216,10 +219,12 @@ class Health:
         self._check_process()
         if self._late:
             self._settle_late()
-        oldest = next(iter(self._held.values()), None)
-        while oldest is not None and self._clock() - oldest.began > self._rules.lease_s:
+        while (oldest := self._oldest()) is not None and self._clock() - oldest.began > self._rules.lease_s:
             self.release(oldest, INTERRUPTED, 0.0, 0)
-            oldest = next(iter(self._held.values()), None)
+
+    def _oldest(self) -> Place | None:
+        with self._lock:
+            return next(iter(self._held.values()), None)
 
     def _settle_late(self) -> None:
         """Write the outcomes that wait, in their order. One that cannot be written now waits on."""

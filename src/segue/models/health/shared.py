@@ -2,8 +2,8 @@
 
 A change is a compare-and-swap: read the row, work out the new state, write it if the row is still the one that was
 read. No Python runs while the file is locked: the lock is held for one statement, some 20 µs, so a process that is
-slow or busy with other threads does not hold the others up. The file can be thrown away at any time: what is
-lost is what was learned since.
+slow or busy with other threads does not hold the others up. While no process has it open, the file can be
+thrown away: what is lost is what was learned since.
 
 WAL with synchronous=OFF: nothing here must outlive a power cut. Times are of a clock that all processes share and that
 starts anew with the machine; a state from the future is from before that, and counts as none.
