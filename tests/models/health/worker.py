@@ -1,7 +1,7 @@
 """A process of its own that uses a file of health. `python -m tests.models.health.worker COMMAND PATH ...`.
 
 `hold N`: take N places of a model with N, say so, and wait to be killed. `rush SECONDS LIMITS`: take and give back as
-fast as it goes, and print when each call began and ended. `probe N`: ask N times and print the places got.
+fast as it goes, and print when each call was let through, began and ended. `probe N`: ask N times and print the places got.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ def rush(path: str, seconds: str, limits: str) -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     until = time.monotonic() + float(seconds)
-    calls: list[tuple[float, float]] = []
+    calls: list[tuple[float, float, float]] = []
     held: list[tuple[Place, float]] = []
     while time.monotonic() < until:
         got = health.try_acquire(model, 10)
         if isinstance(got, Place):
-            held.append((got, got.began))
+            held.append((got, fast_clock()))
         if held and (len(held) > 2 or isinstance(got, Place)):
             place, began = held.pop(0)
-            calls.append((began, fast_clock()))
+            calls.append((place.began, began, fast_clock()))
             health.release(place, None, 0.01, 10)
         elif not isinstance(got, Place):
             time.sleep(0.0005)
     for place, began in held:
-        calls.append((began, fast_clock()))
+        calls.append((place.began, began, fast_clock()))
         health.release(place, None, 0.01, 10)
     print(json.dumps(calls), flush=True)
 
