@@ -1,7 +1,8 @@
 """A process of its own that uses a file of health. `python -m tests.models.health.worker COMMAND PATH ...`.
 
 `hold N`: take N places of a model with N, say so, and wait to be killed. `rush SECONDS LIMITS`: take and give back as
-fast as it goes, and print when each call was let through, began and ended. `probe N`: ask N times and print the places got.
+fast as it goes, and print when each call was let through, began and ended. `probe N`: ask N times, and print how many
+places it got.
 """
 
 from __future__ import annotations
