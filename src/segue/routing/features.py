@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .types import Embedder, Features, Kind, Modality, Piece, Request
@@ -38,7 +38,7 @@ _MATHS = re.compile(
     r"\\(?:frac|sqrt|int|sum|begin|left)|\$[^$\n]{1,80}\$|\d\s*[-+*/^=<>×÷]\s*[\dx(]|\b[a-z]\s*[=^]\s*\S|\d\s*%"
 )
 _LIST = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s", re.M)
-_BASE = {
+_BASE: Mapping[str, float] = {
     Kind.CHAT: 0.1, Kind.CLASSIFY: 0.2, Kind.EXTRACT: 0.2, Kind.TRANSLATE: 0.25, Kind.SUMMARISE: 0.25,
     Kind.QUESTION: 0.3, Kind.WRITE: 0.3, Kind.CODE: 0.45, Kind.MATHS: 0.45, Kind.REASON: 0.5,
 }  # fmt: skip
@@ -139,7 +139,7 @@ def _difficulty(kind: str, words: Counter[str], text: str, tokens: int, formal: 
     asked = min(4, text.count("?") + len(_LIST.findall(text)))
     long = math.log2(1 + tokens / 100) * 0.04
     steps = 0.1 if "step by step" in text.casefold() else 0.0
-    base = _BASE.get(kind, 0.35)  # pyright: ignore[reportArgumentType]  a kind of the caller's own is none of these
+    base = _BASE.get(kind, 0.35)
     return round(min(1.0, base + 0.08 * min(hard, 4) + 0.03 * asked + min(0.3, long) + steps + 0.15 * formal), 3)
 
 

@@ -6,29 +6,17 @@ there is comes first. Bounds on cost and latency are promises: who breaks them i
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..core.records import Stage
 from .arrays import Flags, Rows, Vector
 from .eligible import Exclusion
+from .policies import Goal, Ranked, Weighted
 from .types import Predictions
 
-if TYPE_CHECKING:
-    from .policies import Ranked
-
-__all__ = ["Goal", "Ranking", "bounded", "rank"]
-
-
-class Goal(StrEnum):
-    """What is wanted most."""
-
-    CHEAPEST = "cheapest"
-    BEST = "best"
-    FASTEST = "fastest"
-    WEIGHTED = "weighted"
+__all__ = ["Ranking", "bounded", "rank"]
 
 
 class Ranking(NamedTuple):
@@ -48,7 +36,7 @@ class Ranking(NamedTuple):
     """From the first choice to the last."""
 
 
-def bounded(policy: Ranked, expected: Predictions, names: tuple[str, ...]) -> dict[int, Exclusion]:
+def bounded(policy: Ranked, expected: Predictions) -> dict[int, Exclusion]:
     """Who breaks a promise, by place, and why."""
     broken: dict[int, Exclusion] = {}
     if policy.cost_usd_max is not None:
@@ -76,13 +64,12 @@ def rank(policy: Ranked, expected: Predictions) -> Ranking:
     """The candidates under the policy's objective."""
     quality = cautious(policy, expected)
     cost, latency = _filled(expected.cost.mean), expected.latency.mean
-    goal = policy.goal
-    if goal is Goal.WEIGHTED:
+    if isinstance(policy, Weighted):
         score = policy.per_quality * quality - policy.per_usd * cost - policy.per_s * latency
         slope = policy.per_quality
     else:
-        score = {Goal.CHEAPEST: -cost, Goal.FASTEST: -latency, Goal.BEST: quality}[goal]
-        slope = 1.0 if goal is Goal.BEST else 0.0
+        score = {Goal.CHEAPEST: -cost, Goal.FASTEST: -latency, Goal.BEST: quality}[policy.goal]
+        slope = 1.0 if policy.goal is Goal.BEST else 0.0
     fits = quality >= policy.quality_min
     # Among equals the better, then the cheaper, then the faster one; who does not reach the bound comes by quality.
     order = np.lexsort((latency, cost, -quality, -np.where(fits, score, 0.0), np.where(fits, -np.inf, -quality), ~fits))

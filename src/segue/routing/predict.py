@@ -8,6 +8,7 @@ which nothing is known is uncertain, not bad.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from .types import Conversation, Features, Kind, Predictions, Predictor, Request
 
 __all__ = ["expected_output", "predict"]
 
-_OUTPUT = {
+_OUTPUT: Mapping[str, int] = {
     Kind.CLASSIFY: 12, Kind.EXTRACT: 150, Kind.QUESTION: 180, Kind.CHAT: 80, Kind.SUMMARISE: 220, Kind.MATHS: 320,
     Kind.REASON: 420, Kind.WRITE: 450, Kind.CODE: 480,
 }  # fmt: skip
@@ -48,7 +49,7 @@ def expected_output(request: Request, features: Features) -> tuple[float, float]
     elif features.kind == Kind.TRANSLATE:
         mean = max(16.0, float(features.tokens))
     else:
-        mean = _OUTPUT.get(features.kind, _OUTPUT_ANY)  # pyright: ignore[reportArgumentType]  a kind of the caller's own
+        mean = _OUTPUT.get(features.kind, _OUTPUT_ANY)
     mean = min(float(mean), float(request.tokens_out_max))
     return mean, _OUTPUT_SPREAD * mean
 

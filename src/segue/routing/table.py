@@ -122,7 +122,7 @@ class Conditions:
 
 
 class Situation(NamedTuple):
-    """All that a choice is made from. The arrays of its stages are in the order of the table, or of some of its rows."""
+    """All that a choice is made from."""
 
     request: Request
     features: Features

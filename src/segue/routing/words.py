@@ -20,7 +20,7 @@ def _by_word(groups: Mapping[str, str]) -> Mapping[str, str]:
 # fmt: off
 KINDS = _by_word(
     {
-        Kind.SUMMARISE: "summarise summarize summarised summarized summary summaries tldr condense shorten abstract gist "
+        Kind.SUMMARISE: "summarise summarize summarised summarized summary summaries tldr condense shorten gist "
                         "zusammenfassen zusammenfassung fasse résume résumé resumen",
         Kind.TRANSLATE: "translate translation translated übersetze übersetzen übersetzung traduis traduire traduction "
                         "traduce traducir traduci",
