@@ -25,6 +25,8 @@ _QUANTILES = np.array([-3.0, -2.0, -1.2, -0.6, 0.0, 0.6, 1.2, 2.0, 3.0])
 _REACH = 5.0
 """Standard deviations to either side that count."""
 _SD_MIN = 1e-6
+_DIGITS = 9
+"""Of a propensity. It is rounded before the choice is drawn, so what is recorded is what was drawn from."""
 _DRAWS = 256
 _DRAWS_OF_MANY = 64
 
@@ -62,8 +64,10 @@ def by_draws(ranking: Ranking, sd: Vector, seed: int) -> Chances:
     quality = ranking.quality + noise
     score = np.where(quality >= ranking.floor, ranking.score + ranking.slope * noise, -np.inf)
     none = ~np.isfinite(score).any(axis=1)
-    winners = np.where(none, quality.argmax(axis=1), score.argmax(axis=1))
-    return Chances(np.bincount(winners, minlength=many) / samples, samples, str(seed))
+    # Where nobody reaches the bound, the best counts.
+    worth = np.where(none[:, None], quality, score)
+    won: Vector = np.bincount(worth.argmax(axis=1), minlength=many) / samples
+    return Chances(won, samples, str(seed))
 
 
 def mixed(p: Vector, greedy: int, floor: float, ceiling: float) -> Vector:
@@ -80,9 +84,7 @@ def mixed(p: Vector, greedy: int, floor: float, ceiling: float) -> Vector:
     most = (ceiling - floor) / (1.0 - floor) if floor < 1.0 else 0.0
     if share > most:
         others *= most / share
-    others *= 1.0 - floor
-    even = floor / (len(p) - 1)
-    others += even
+    others = np.round(others * (1.0 - floor) + floor / (len(p) - 1), _DIGITS)
     others[greedy] = 0.0
     others[greedy] = max(0.0, 1.0 - float(others.sum()))
     return others
@@ -91,7 +93,7 @@ def mixed(p: Vector, greedy: int, floor: float, ceiling: float) -> Vector:
 def draw(p: Vector, luck: float) -> int:
     """The place that a number in [0, 1) falls on. A place without a chance is never drawn."""
     edges = np.cumsum(p)
-    at = int(np.searchsorted(edges, luck * edges[-1], side="right"))
+    at = int((edges <= luck * edges[-1]).sum())
     if at >= len(p) or p[at] <= 0.0:
         at = int(np.flatnonzero(p)[-1])  # rounding at the upper end
     return at

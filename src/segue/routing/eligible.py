@@ -7,6 +7,7 @@ answer has no place free, waiting is better than nobody.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +40,8 @@ class Eligibility(NamedTuple):
     excluded: Mapping[int, Exclusion]
 
 
-class Rule(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rule:
     """One reason to leave candidates out: whom, and what to say of one."""
 
     stage: Stage
@@ -87,7 +89,7 @@ def _hard(at: Situation) -> Iterable[Rule]:
     yield from tag_rules(request.require, table)
     if request.budget_nano is not None:
         yield _budget(request.budget_nano, at.features, table, tokens_out)
-    yield Rule(Stage.HEALTH, at.conditions.open, lambda row: at.conditions.reasons.get(row, "its circuit is open"))
+    yield Rule(Stage.HEALTH, at.conditions.down, lambda row: at.conditions.reasons.get(row, "it is down"))
 
 
 def _tag_reason(table: Table, key: str, allowed: str | Collection[str]) -> Callable[[int], str]:

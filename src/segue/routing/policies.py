@@ -7,7 +7,7 @@ leads. All raise InvalidPolicy, naming the field, for what cannot be.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import StrEnum
 from hashlib import blake2b
 from json import dumps
@@ -17,8 +17,8 @@ from ..core.records import Json
 from .errors import expect
 
 __all__ = [
-    "POLICIES", "Affinity", "Arm", "Best", "Cascade", "Cheapest", "Example", "Examples", "Explore", "Fastest", "Function",
-    "Goal", "Hedge", "Pinned", "Policy", "Ranked", "Shadow", "Split", "Weighted",
+    "POLICIES", "Affinity", "Arm", "Best", "Cascade", "Cheapest", "Example", "Examples", "Explore", "Fastest",
+    "Function", "Goal", "Hedge", "Pinned", "Policy", "Ranked", "Shadow", "Split", "Weighted",
 ]  # fmt: skip
 
 _INFINITE = float("inf")
@@ -93,8 +93,8 @@ class Policy:
 
     def body(self) -> dict[str, Json]:
         """As plain JSON, without what has its default: what is recorded, and hashed."""
-        plain = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name != "name"}
-        return {"kind": self.kind, **{name: value for name, value in plain.items() if value not in (None, [], {}, "")}}
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "name" and not _is_default(self, f)}
+        return {"kind": self.kind, **{name: _plain(value) for name, value in given.items()}}
 
     def version(self) -> str:
         """A hash of all that it says."""
@@ -253,7 +253,7 @@ class Shadow(Policy):
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Hedge(Policy):
-    """As another policy; where no answer has come after a while, the next one is asked too, and the first answer wins."""
+    """As another policy; if no answer has come after a while, the next one is asked too, and the first answer wins."""
 
     kind: ClassVar[str] = "hedge"
     of: Policy
@@ -340,18 +340,24 @@ POLICIES: Mapping[str, type[Policy]] = {
 """All kinds by name."""
 
 
+def _is_default(policy: Policy, of: Field[Any]) -> bool:
+    default = of.default if of.default_factory is MISSING else of.default_factory()
+    return getattr(policy, of.name) == default
+
+
 def _plain(value: object) -> Json:
     """A field as JSON: policies within by what they say."""
+    said: Any = value.value if isinstance(value, StrEnum) else value
     if isinstance(value, Policy):
-        return {**({"name": value.name} if value.name else {}), **value.body()}
-    if isinstance(value, Explore | Arm | Example):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in cast("Mapping[object, object]", value).items()}
-    if isinstance(value, frozenset | set):
-        return sorted(map(str, cast("frozenset[object]", value)))
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in cast("list[object]", value)]
-    if callable(value):
-        return f"{getattr(value, '__module__', '?')}:{getattr(value, '__qualname__', '?')}"
-    return cast("Json", value)
+        said = {**({"name": value.name} if value.name else {}), **value.body()}
+    elif isinstance(value, Explore | Arm | Example):
+        said = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    elif isinstance(value, Mapping):
+        said = {str(k): _plain(v) for k, v in cast("Mapping[object, object]", value).items()}
+    elif isinstance(value, frozenset | set):
+        said = sorted(map(str, cast("frozenset[object]", value)))
+    elif isinstance(value, list | tuple):
+        said = [_plain(one) for one in cast("list[object]", value)]
+    elif callable(value):
+        said = f"{getattr(value, '__module__', '?')}:{getattr(value, '__qualname__', '?')}"
+    return cast("Json", said)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .arrays import Rows, Vector
+from .arrays import Rows, Vector, numbered
 from .table import PRIOR_SD, Situation, Table
 from .types import Conversation, Features, Kind, Predictions, Predictor, Request, Spread
 
@@ -71,7 +71,7 @@ class _Who(NamedTuple):
 
 
 def _names(table: Table, rows: Rows) -> tuple[str, ...]:
-    return table.names if len(rows) == len(table) else tuple(table.names[row] for row in rows.tolist())
+    return table.names if len(rows) == len(table) else tuple(table.names[row] for row in numbered(rows))
 
 
 def _quality(who: _Who) -> Spread:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
@@ -94,31 +95,31 @@ class Conditions:
     """How each candidate is now, as columns. NaN: not known."""
 
     def __init__(self, table: Table, view: Callable[[Option], Condition | None] | None = None) -> None:
-        many = len(table)
-        self.open = np.zeros(many, np.bool_)
-        self.free = np.full(many, np.inf)
-        self.wait_s, self.p95_s, self.ttft_s, self.tokens_per_s = np.zeros(many), *np.full((3, many), np.nan)
-        self.reasons: dict[int, str] = {}
-        for at, option in enumerate(table.options if view is not None else ()):
-            condition = view(option) if view is not None else None
-            if condition is not None:
-                self._put(at, condition)
+        seen = [_WELL if view is None else view(option) or _WELL for option in table.options]
+        columns = np.array([_numbers(now) for now in seen], np.float64).reshape(len(seen), 5).T
+        self.free, self.wait_s, self.p95_s, self.ttft_s, self.tokens_per_s = columns
+        self.down = np.array([now.standing in _DOWN for now in seen], np.bool_)
+        """Who would not answer at all."""
+        self.reasons = {at: f"{now.standing}: {now.reason}" for at, now in enumerate(seen) if now.reason}
 
-    def _put(self, at: int, now: Condition) -> None:
-        self.open[at] = now.state == "open"
-        self.wait_s[at] = now.wait_s
-        if now.free is not None:
-            self.free[at] = now.free
-        if now.reason:
-            self.reasons[at] = now.reason
-        if now.p95_s is not None:
-            self.p95_s[at] = now.p95_s
-        for column, said in (
-            (self.ttft_s, getattr(now, "ttft_s", None)),
-            (self.tokens_per_s, getattr(now, "tokens_per_s", None)),
-        ):
-            if said:
-                column[at] = said
+
+class _Well(NamedTuple):
+    standing: str = "open"
+    reason: str = ""
+    free: int | None = None
+    wait_s: float = 0.0
+    p95_s: float | None = None
+
+
+_WELL = _Well()
+_DOWN = frozenset({"stalled", "broken", "shut"})
+_WAIT_S_MAX = 86_400.0
+
+
+def _numbers(now: Condition) -> tuple[float, ...]:
+    free = math.inf if now.free is None else now.free
+    known = (now.p95_s, getattr(now, "ttft_s", None), getattr(now, "tokens_per_s", None))
+    return (free, min(now.wait_s, _WAIT_S_MAX), *(math.nan if value is None else value for value in known))
 
 
 class Situation(NamedTuple):

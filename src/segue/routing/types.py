@@ -221,16 +221,16 @@ class Option(Protocol):
 
 
 class Condition(Protocol):
-    """How a model is now. `ttft_s` and `tokens_per_s` may be there too."""
+    """How a model is now, as `models.health` sees it. `ttft_s` and `tokens_per_s` may be there too."""
 
     @property
-    def state(self) -> str:
-        """`closed` (well), `half-open` or `open`."""
+    def standing(self) -> str:
+        """`open` (well), `probing`, `busy`, `paused`, `stalled`, `broken` or `shut`."""
         ...
 
     @property
-    def reason(self) -> str | None:
-        """Why it is not well."""
+    def reason(self) -> str:
+        """What is in the way; empty when nothing is."""
         ...
 
     @property
@@ -240,7 +240,7 @@ class Condition(Protocol):
 
     @property
     def wait_s(self) -> float:
-        """Until a place is expected to be free."""
+        """Until it may take a call; infinite: never."""
         ...
 
     @property
