@@ -18,17 +18,19 @@ from .objective import Ranking
 
 __all__ = ["by_draws", "draw", "mixed", "normal_cdf", "only", "thompson"]
 
-_POINTS, _POINTS_OF_MANY = 64, 28
-_CLOSE, _CLOSE_OF_MANY = 4, 1
+_POINTS, _CLOSE = 64, 4
+_POINTS_OF_MANY, _CLOSE_OF_MANY = 28, 1
 _MANY = 64
 _QUANTILES = np.array([-3.0, -2.0, -1.2, -0.6, 0.0, 0.6, 1.2, 2.0, 3.0])
+"""The grid of the sum: its points, and around how many it is closer, at which of their quantiles."""
+_RIVALS = 128
+"""So many can come first by Thompson sampling; the others have the floor of the exploration."""
 _REACH = 5.0
 """Standard deviations to either side that count."""
 _SD_MIN = 1e-6
+_DRAWS = 256
 _DIGITS = 9
 """Of a propensity. It is rounded before the choice is drawn, so what is recorded is what was drawn from."""
-_DRAWS = 256
-_DRAWS_OF_MANY = 64
 
 
 class Chances(NamedTuple):
@@ -58,16 +60,15 @@ def thompson(ranking: Ranking, sd: Vector, seed: int) -> Chances:
 
 def by_draws(ranking: Ranking, sd: Vector, seed: int) -> Chances:
     """The same for any ranking, estimated by drawing qualities."""
-    many = len(sd)
-    samples = _DRAWS if many <= 200 else _DRAWS_OF_MANY
-    noise = np.random.default_rng(seed).standard_normal((samples, many)) * sd
-    quality = ranking.quality + noise
-    score = np.where(quality >= ranking.floor, ranking.score + ranking.slope * noise, -np.inf)
-    none = ~np.isfinite(score).any(axis=1)
-    # Where nobody reaches the bound, the best counts.
-    worth = np.where(none[:, None], quality, score)
-    won: Vector = np.bincount(worth.argmax(axis=1), minlength=many) / samples
-    return Chances(won, samples, str(seed))
+    who = ranking.order[:_RIVALS]
+    noise = np.random.default_rng(seed).standard_normal((_DRAWS, len(who))) * sd[who]
+    quality = ranking.quality[who] + noise
+    score = np.where(quality >= ranking.floor, ranking.score[who] + ranking.slope * noise, -np.inf)
+    missed = np.isneginf(score.max(axis=1))
+    score[missed] = quality[missed]
+    p = np.zeros(len(sd))
+    p[who] = np.bincount(score.argmax(axis=1), minlength=len(who)) / _DRAWS
+    return Chances(p, _DRAWS, str(seed))
 
 
 def mixed(p: Vector, greedy: int, floor: float, ceiling: float) -> Vector:
@@ -131,6 +132,8 @@ def _largest(mean: Vector, sd: Vector, below: float | None = None) -> Vector:
     if below is not None and low >= below:
         low = float((mean - _REACH * sd).min())
     rivals = np.flatnonzero(mean + _REACH * sd > low)
+    if len(rivals) > _RIVALS:
+        rivals = rivals[np.argsort(-(mean[rivals] + 2.0 * sd[rivals]), kind="stable")[:_RIVALS]]
     edges = _edges(mean[rivals], sd[rivals], low, below)
     p = np.zeros(len(mean))
     if len(edges) < 2:

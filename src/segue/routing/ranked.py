@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..core.records import Sampling, Stage
-from .arrays import Flags, Rows
+from .arrays import Flags, Rows, numbered
 from .choose import draw, mixed, only, thompson
 from .eligible import Exclusion
 from .lots import Ground, Lot, certain, following, nobody, placed, taken
@@ -15,6 +15,9 @@ from .objective import bounded, rank
 from .policies import Affinity, Cascade, Ranked
 
 __all__ = ["cascade", "ranked"]
+
+_NAMED = 40
+"""More are never named as those who come next."""
 
 
 def ranked(policy: Ranked, ground: Ground, allowed: Flags) -> Lot:
@@ -29,13 +32,14 @@ def ranked(policy: Ranked, ground: Ground, allowed: Flags) -> Lot:
     expected = taken(ground.expected, seats, ground.many)
     ranking = rank(policy, expected)
     greedy, explore = int(ranking.order[0]), policy.explore
+    in_order = numbered(seats[ranking.order[:_NAMED]])
     score = placed(ranking.score, seats, ground.many, np.nan)
     stays = _session(policy, ground, seats, ranking.fits)
     if stays is not None:
-        lot = certain(ground, [stays, *seats[ranking.order].tolist()], pinned_by="session")
+        lot = certain(ground, [stays, *in_order], pinned_by="session")
         return replace(lot, barred=barred, score=score)
     if explore.ceiling <= 0.0 or len(seats) == 1:
-        lot = certain(ground, seats[ranking.order].tolist())
+        lot = certain(ground, in_order)
         return replace(lot, barred=barred, score=score)
     seed = int(ground.chance("seed") * 2**32)
     chances = thompson(ranking, expected.quality.sd, seed)
@@ -44,7 +48,7 @@ def ranked(policy: Ranked, ground: Ground, allowed: Flags) -> Lot:
     return Lot(
         p=placed(p, seats, ground.many, 0.0),
         choice=int(seats[at]),
-        order=following(seats[ranking.order].tolist(), int(seats[at])),
+        order=following(in_order, int(seats[at])),
         barred=barred,
         score=score,
         sampling=Sampling.ESTIMATED if chances.samples else Sampling.EXACT,

@@ -10,12 +10,12 @@ import base64
 from collections.abc import Iterable
 from functools import lru_cache
 from math import isnan
-from typing import Any, TypeVar
+from typing import cast
 
 import numpy as np
 
-from ..core.records import Candidate, Decision, Estimate, Json, Part
-from .arrays import Vector
+from ..core.records import Candidate, Decision, Estimate, Json, Target
+from .arrays import Rows, Vector, listed, numbered
 from .eligible import Exclusion
 from .lots import Ground, Lot
 from .policies import Policy
@@ -23,10 +23,9 @@ from .types import Features, Spread
 
 __all__ = ["decision"]
 
-P = TypeVar("P", bound=Part)
-
-_DIGITS = {"quality": 4, "cost": 9, "latency": 4}
-"""Decimals of an estimate: more would be noise that is journaled."""
+_new, _fill = object.__new__, object.__setattr__
+DETAILED = 128
+"""Of so many candidates the estimates are recorded; of the others only who they are and their chance."""
 _LEFT_OUT = frozenset({"examples"})
 """What a policy says that is too long for each decision."""
 
@@ -75,22 +74,28 @@ def _candidates(ground: Ground, lot: Lot) -> Iterable[Candidate]:
     for row, why in excluded.items():
         made[row] = _excluded(targets[row], why)
     if ground.many:
-        for row, one in zip(ground.base.rows.tolist(), _eligible(ground, lot), strict=True):
+        for row, one in zip(numbered(ground.base.rows), _eligible(ground, lot), strict=True):
             made[row] = one
     return (one for one in made if one is not None)
 
 
-def _eligible(ground: Ground, lot: Lot) -> Iterable[Candidate]:
-    expected, targets, rows = ground.expected, ground.at.table.targets, ground.base.rows.tolist()
-    columns = (
-        rows, lot.p.tolist(), _scores(lot.score, ground.many), _estimates(expected.quality, "quality"),
-        _estimates(expected.cost, "cost"), _estimates(expected.latency, "latency"), _facts(ground),
-    )  # fmt: skip
+def _eligible(ground: Ground, lot: Lot) -> list[Candidate]:
+    expected, targets, many = ground.expected, ground.at.table.targets, ground.many
+    detailed = _detailed(lot, many)
+    estimates = (
+        _estimates(expected.quality, detailed, many, 4),
+        _estimates(expected.cost, detailed, many, 9),
+        _estimates(expected.latency, detailed, many, 4),
+    )
+    columns = (numbered(ground.base.rows), listed(lot.p), _scores(lot.score, many), *estimates, _facts(ground))
     barred = lot.barred
+    made: list[Candidate] = []
     for place, (row, p, score, quality, cost, latency, facts) in enumerate(zip(*columns, strict=True)):
-        why = barred.get(place) if barred else None
-        yield _part(
-            Candidate,
+        why = barred.get(place)
+        one = _new(Candidate)
+        _fill(
+            one,
+            "__dict__",
             {
                 "target": targets[row],
                 "eligible": why is None,
@@ -104,11 +109,15 @@ def _eligible(ground: Ground, lot: Lot) -> Iterable[Candidate]:
                 "facts": facts,
             },
         )
+        made.append(one)
+    return made
 
 
-def _excluded(target: Any, why: Exclusion) -> Candidate:
-    return _part(
-        Candidate,
+def _excluded(target: Target, why: Exclusion) -> Candidate:
+    one = _new(Candidate)
+    _fill(
+        one,
+        "__dict__",
         {
             "target": target,
             "eligible": False,
@@ -122,15 +131,28 @@ def _excluded(target: Any, why: Exclusion) -> Candidate:
             "facts": {},
         },
     )
+    return one
 
 
-def _estimates(of: Spread, what: str) -> list[Estimate | None]:
-    digits, source = _DIGITS[what], of.source
-    mean, sd = np.round(of.mean, digits).tolist(), np.round(of.sd, digits).tolist()
-    return [
-        None if isnan(m) else _part(Estimate, {"mean": m, "sd": s, "n": n, "source": source})
-        for m, s, n in zip(mean, sd, of.n.tolist(), strict=True)
-    ]
+def _detailed(lot: Lot, many: int) -> Rows | None:
+    """Those of whom the estimates are recorded: all, or of many the likeliest and then the best. None: all."""
+    if many <= DETAILED:
+        return None
+    score = np.zeros(many) if lot.score is None else np.nan_to_num(lot.score, nan=-np.inf)
+    return np.union1d(np.lexsort((-score, -lot.p))[:DETAILED], np.array(lot.order, np.intp))
+
+
+def _estimates(of: Spread, detailed: Rows | None, many: int, digits: int) -> list[Estimate | None]:
+    """To so many decimals: more would be noise that is journaled."""
+    places = range(many) if detailed is None else numbered(detailed)
+    mean, sd, n = (column if detailed is None else column[detailed] for column in (of.mean, of.sd, of.n))
+    source, made = of.source, cast("list[Estimate | None]", [None] * many)
+    rounded = listed(np.round(mean, digits)), listed(np.round(sd, digits)), listed(n)
+    for place, m, s, k in zip(places, *rounded, strict=True):
+        if not isnan(m):
+            one = made[place] = _new(Estimate)
+            _fill(one, "__dict__", {"mean": m, "sd": s, "n": k, "source": source})
+    return made
 
 
 def _scores(score: Vector | None, many: int) -> list[float | None]:
@@ -174,10 +196,3 @@ def _embedding(of: Features) -> str | None:
 def _described(policy: Policy) -> tuple[str, dict[str, Json]]:
     """Its version, and what is recorded of what it wants."""
     return policy.version(), {name: value for name, value in policy.body().items() if name not in _LEFT_OUT}
-
-
-def _part(kind: type[P], values: dict[str, Any]) -> P:
-    """A part with these values, which are all its fields in their order, and hold what it demands."""
-    part = object.__new__(kind)
-    object.__setattr__(part, "__dict__", values)
-    return part
