@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Vector
+from .arrays import Flags, Vector
 from .objective import Ranking
 
 __all__ = ["by_draws", "draw", "mixed", "normal_cdf", "only", "thompson"]
@@ -64,7 +64,7 @@ def by_draws(ranking: Ranking, sd: Vector, seed: int) -> Chances:
     noise = np.random.default_rng(seed).standard_normal((_DRAWS, len(who))) * sd[who]
     quality = ranking.quality[who] + noise
     score = np.where(quality >= ranking.floor, ranking.score[who] + ranking.slope * noise, -np.inf)
-    missed = np.isneginf(score.max(axis=1))
+    missed: Flags = np.isneginf(score.max(axis=1))
     score[missed] = quality[missed]
     p = np.zeros(len(sd))
     p[who] = np.bincount(score.argmax(axis=1), minlength=len(who)) / _DRAWS

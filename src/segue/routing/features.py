@@ -31,13 +31,13 @@ _NEEDS = {Modality.IMAGE: "vision", Modality.AUDIO: "audio", Modality.DOCUMENT: 
 
 _WORD = re.compile(r"[^\W\d_]+")
 _CODE = re.compile(
-    r"```|[;{}]\s*$|[\w)]\(\)|=>|!=|==|^\s*(?:def|class|import|from|return|if|for|while|fn|let|const|var)\b",
+    r"```|[;{}] ?$|[\w)]\(\)|=>|!=|==|^[ \t]{0,40}(?:def|class|import|from|return|if|for|while|fn|let|const|var)\b",
     re.MULTILINE,
 )
 _MATHS = re.compile(
-    r"\\(?:frac|sqrt|int|sum|begin|left)|\$[^$\n]{1,80}\$|\d\s*[-+*/^=<>×÷]\s*[\dx(]|\b[a-z]\s*[=^]\s*\S|\d\s*%"
+    r"\\(?:frac|sqrt|int|sum|begin|left)|\$[^$\n]{1,80}\$|\d ?[-+*/^=<>×÷] ?[\dx(]|\b[a-z] ?[=^] ?\S|\d ?%"
 )
-_LIST = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s", re.M)
+_LIST = re.compile(r"^[ \t]{0,40}(?:[-*•]|\d{1,2}[.)])[ \t]", re.MULTILINE)
 _BASE: Mapping[str, float] = {
     Kind.CHAT: 0.1, Kind.CLASSIFY: 0.2, Kind.EXTRACT: 0.2, Kind.TRANSLATE: 0.25, Kind.SUMMARISE: 0.25,
     Kind.QUESTION: 0.3, Kind.WRITE: 0.3, Kind.CODE: 0.45, Kind.MATHS: 0.45, Kind.REASON: 0.5,
