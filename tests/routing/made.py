@@ -83,7 +83,9 @@ def routed(policy: Policy, catalogue: Catalogue | None = None, luck: float = 0.5
     """The decision of a router for a request."""
     kept = {name: asked.pop(name) for name in ("embedder", "predictors") if name in asked}
     now: Mapping[str, Now] = asked.pop("now", {})
-    router = Router(catalogue or three(), {"r": policy}, view=lambda option: now.get(option.name), **kept)
+    router = Router(
+        three() if catalogue is None else catalogue, {"r": policy}, view=lambda option: now.get(option.name), **kept
+    )
     return router.decide(Request(**({"text": "hello there", "tokens_in": 1000} | asked)), id="d", luck=luck, route="r")
 
 

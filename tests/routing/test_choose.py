@@ -28,8 +28,9 @@ def played(of: Ranking, sd: Vector, samples: int = 200_000) -> Vector:
     rng = np.random.default_rng(7)
     noise = rng.standard_normal((samples, len(sd))) * sd
     quality = of.quality + noise
-    score = np.where(quality >= of.floor, of.score + of.slope * noise, -np.inf)
-    missed = ~(quality >= of.floor).any(axis=1)
+    fits = (quality >= of.floor) | (of.floor == 0.0)
+    score = np.where(fits, of.score + of.slope * noise, -np.inf)
+    missed = ~fits.any(axis=1)
     score[missed] = quality[missed]
     return np.bincount(score.argmax(axis=1), minlength=len(sd)) / samples
 
@@ -132,10 +133,11 @@ def test_the_normal_distribution() -> None:
     assert normal_cdf(z).tolist() == pytest.approx([0.0, 0.0249979, 0.5, 0.8413447, 0.95, 1.0], abs=2e-7)
 
 
-@given(shares, shares, st.floats(0.001, 1), st.floats(0, 5), st.floats(0.001, 5), shares)
+@given(shares, shares, st.floats(0.001, 1), st.tuples(st.floats(0, 5), st.floats(0.001, 5)), shares)
 def test_a_cheaper_one_of_the_same_quality_is_never_chosen_less_often(
-    quality: float, other: float, sd: float, cost: float, more: float, least: float
+    quality: float, other: float, sd: float, costs: tuple[float, float], least: float
 ) -> None:
+    cost, more = costs
     of = ranking(Cheapest(quality_min=least), [quality, quality, other], [cost + more, cost, cost + more / 2])
     p = thompson(of, np.full(3, sd), 1).p
     assert p[1] >= p[0] - 1e-6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ from segue.routing import (
     PolicyFailed,
     Predictors,
     Request,
+    Router,
     Shadow,
     Split,
     Weighted,
@@ -154,7 +156,7 @@ def test_a_cascade_of_its_own_takes_who_is_better_than_all_cheaper_ones() -> Non
 
 
 def test_a_cascade_skips_a_step_that_would_not_pay() -> None:
-    hopeless = Predictors(quality=Learned({"small": (0.01, 0.01), "mid": (0.05, 0.01)}))
+    hopeless = Predictors(quality=Learned({"small": (0.001, 0.01), "mid": (0.05, 0.01)}))
     steps = ("small", "mid", "large")
     assert chosen(routed(Cascade(steps=steps), predictors=hopeless)) == "large"
     assert chosen(routed(Cascade(steps=steps, skip=False), predictors=hopeless)) == "small"
@@ -184,10 +186,31 @@ def test_a_split_is_sticky_by_key_and_says_so() -> None:
 
 
 def test_the_shares_of_a_split_are_right() -> None:
-    by_key = Counter(chosen(routed(ab(0.2), key=f"user {at}")) for at in range(1500))
-    assert pytest.approx(by_key["large"] / 1500, abs=0.035) == 0.2
-    by_luck = Counter(chosen(routed(ab(0.2), luck=at / 1500)) for at in range(1500))
-    assert pytest.approx(by_luck["large"] / 1500, abs=0.035) == 0.2
+    router = Router(three(), {"default": ab(0.2)})
+
+    def share(of: Sequence[tuple[str | None, float]]) -> float:
+        dealt = [router.decide(Request(text="", key=key), id="d", luck=luck) for key, luck in of]
+        return sum(chosen(decision) == "large" for decision in dealt) / len(of)
+
+    assert share([(f"user {at}", 0.5) for at in range(1500)]) == pytest.approx(0.2, abs=0.035)
+    assert share([(None, at / 1500) for at in range(1500)]) == pytest.approx(0.2, abs=0.035)
+
+
+@given(catalogues(least=2), st.integers(0, 7), st.floats(0.1, 0.9), st.floats(0, 1), st.booleans())
+def test_a_cheaper_twin_never_loses_under_cheapest(
+    catalogue: Catalogue, at: int, discount: float, least: float, explores: bool
+) -> None:
+    one = list(catalogue)[at % len(catalogue)]
+    if one.price is None:
+        return
+    cheaper = replace(one.price, per_million_in=int(one.price.per_million_in * discount),
+                      per_million_out=int(one.price.per_million_out * discount))  # fmt: skip
+    both = catalogue.with_(replace(one, name="twin", price=cheaper))
+    policy = Cheapest(quality_min=least, explore=Explore() if explores else NEVER)
+    decision = routed(policy, both, tokens_in=500, tokens_out=100.0)
+    seen = by_name(decision)
+    assert seen["twin"].eligible == seen[one.name].eligible
+    assert seen["twin"].propensity >= seen[one.name].propensity - 1e-6
 
 
 def test_another_salt_deals_the_keys_anew() -> None:
@@ -232,7 +255,7 @@ def test_a_shadow_answers_beside_if_it_may() -> None:
 def test_a_hedge_asks_the_next_one_after_the_p95() -> None:
     decision = routed(Hedge(of=Cheapest(explore=NEVER)), now={"small": Now(p95_s=3.5)})
     assert decision.hedge is not None
-    assert (chosen(decision), names(decision, [decision.hedge]), decision.hedge_after_s) == ("small", ["large"], 3.5)
+    assert (chosen(decision), names(decision, [decision.hedge]), decision.hedge_after_s) == ("small", ["mid"], 3.5)
     unseen = routed(Hedge(of=Cheapest(explore=NEVER)))
     assert unseen.chosen is not None
     assert unseen.chosen.latency_s is not None
@@ -330,8 +353,9 @@ def test_a_function_that_chooses_nobody_is_an_error(function: Any, says: str) ->
 
 POLICIES: list[Policy] = [
     Cheapest(quality_min=0.5), Best(cost_usd_max=0.01), Fastest(quality_min=0.3, strict=True), Weighted(per_usd=5),
-    Weighted(per_usd=5, quality_min=0.4), Cheapest(explore=NEVER), Best(affinity=Affinity.SESSION, among=("m0", "m1", "m2")),
-    Cascade(), Cascade(steps=("m1", "m0", "m9"), explore=Explore()), pin("m1"), Pinned(model="m1", otherwise=Best()),
+    Weighted(per_usd=5, quality_min=0.4), Cheapest(explore=NEVER), Cascade(),
+    Best(affinity=Affinity.SESSION, among=("m0", "m1", "m2")),
+    Cascade(steps=("m1", "m0", "m9"), explore=Explore()), pin("m1"), Pinned(model="m1", otherwise=Best()),
     Split(arms=(Arm(name="a", policy=Best(), share=2), Arm(name="b", policy=pin("m0"), share=1))),
     Shadow(of=Best(), shadows=("m1",), share=0.5), Hedge(of=Fastest()),
     Function(function=lambda _request, _features, seen: {one.name: 1.0 for one in seen}),
@@ -402,6 +426,7 @@ def test_a_version_changes_with_what_a_policy_says_and_not_with_its_name() -> No
         (lambda: Function(function="nothing"), "function"),
         (lambda: Pinned(model=""), "model"),
     ],
+    ids=map(str, range(10)),
 )
 def test_what_cannot_be_names_its_field(make: Any, field: str) -> None:
     with pytest.raises(InvalidPolicy) as caught:

@@ -64,7 +64,7 @@ def by_draws(ranking: Ranking, sd: Vector, seed: int) -> Chances:
     noise = np.random.default_rng(seed).standard_normal((_DRAWS, len(who))) * sd[who]
     quality = ranking.quality[who] + noise
     score = np.where(quality >= ranking.floor, ranking.score[who] + ranking.slope * noise, -np.inf)
-    missed: Flags = np.isneginf(score.max(axis=1))
+    missed: Flags = score.max(axis=1) == -np.inf
     score[missed] = quality[missed]
     p = np.zeros(len(sd))
     p[who] = np.bincount(score.argmax(axis=1), minlength=len(who)) / _DRAWS

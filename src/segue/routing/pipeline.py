@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ from .table import Conditions, Situation, Table
 from .types import Condition, Embedder, Option, Predictors, Request
 
 __all__ = ["Router", "decide"]
+
+O = TypeVar("O", bound=Option)
 
 
 def decide(
@@ -52,11 +55,11 @@ class Router:
 
     def __init__(
         self,
-        options: Iterable[Option],
+        options: Iterable[O],
         routes: Mapping[str, Policy],
         *,
         predictors: Predictors | None = None,
-        view: Callable[[Option], Condition | None] | None = None,
+        view: Callable[[O], Condition | None] | None = None,
         embedder: Embedder | None = None,
         clock: Callable[[], float] = time.thread_time,
     ) -> None:

@@ -67,7 +67,7 @@ def _split(policy: Split, ground: Ground, allowed: Flags) -> Lot:
     weights = np.where(alive, shares, 0.0) / shares[alive].sum()
     p = np.array(weights @ np.array([lot.p for lot in lots]))
     of, key = lots[at], ground.at.request.key
-    record = SplitRecord(name=policy.title, arm=policy.arms[at].name, share=float(shares[at]), by=_hashed(key))
+    record = SplitRecord(name=policy.title, arm=policy.arms[at].name, share=float(shares[at]), by=_hashed(policy, key))
     certain = int((p > 0.0).sum()) == 1
     estimated = any(lot.sampling is Sampling.ESTIMATED for lot in lots)
     return replace(
@@ -93,8 +93,11 @@ def _barred_by_all(lots: Sequence[Lot]) -> dict[int, Exclusion]:
     return {place: lots[0].barred[place] for place in sorted(shared)}
 
 
-def _hashed(key: str | None) -> str | None:
-    return None if key is None else blake2b(key.encode("utf-8", "replace"), digest_size=8).hexdigest()
+def _hashed(policy: Split, key: str | None) -> str | None:
+    """The key, so that its requests are known as one's, and no one knows whose."""
+    if key is None:
+        return None
+    return blake2b(f"{policy.salt or policy.title}\0{key}".encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def _shadow(policy: Shadow, ground: Ground, allowed: Flags) -> Lot:

@@ -48,7 +48,8 @@ class Affinity(StrEnum):
 class Explore:
     """The share of the traffic that goes to others than the one that seems best, so that they are learned about.
 
-    Within these bounds Thompson sampling sets it: it is high where little is known. A ceiling of 0 makes a policy
+    Within these bounds Thompson sampling sets it: it is high where little is known. Bounds on cost and latency hold for
+    what is explored too, one on quality does not: only what is tried is learned. A ceiling of 0 makes a policy
     deterministic.
     """
 

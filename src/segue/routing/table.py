@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -94,7 +94,8 @@ class Table:
 class Conditions:
     """How each candidate is now, as columns. NaN: not known."""
 
-    def __init__(self, table: Table, view: Callable[[Option], Condition | None] | None = None) -> None:
+    def __init__(self, table: Table, view: Callable[[Any], Condition | None] | None = None) -> None:
+        """`view` is asked for each option that the table was made of."""
         seen = [_WELL if view is None else view(option) or _WELL for option in table.options]
         columns = np.array([_numbers(now) for now in seen], np.float64).reshape(len(seen), 5).T
         self.free, self.wait_s, self.p95_s, self.ttft_s, self.tokens_per_s = columns

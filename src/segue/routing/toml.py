@@ -14,6 +14,7 @@ A policy that is made of others names them: a route of this file, or a model, wh
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
@@ -250,7 +251,9 @@ def _explore(table: Table, default: Explore | None = None) -> Explore | None:
     usual = Explore()
     if not isinstance(given, dict):
         floor = table.number("explore")
-        if floor is None or floor == 0:
+        if floor is not None and not 0 <= floor < 1:
+            return table.wrong("explore", f"{floor} is no share: from 0 to below 1")
+        if not floor:
             return NEVER
         return _made(Explore, table, {"floor": floor, "ceiling": max(floor, usual.ceiling)})
     inside = cast("Table", table.table("explore"))
@@ -278,12 +281,23 @@ def _some(names: Collection[str]) -> str:
     return ", ".join(list(names)[:12]) + (", …" if len(names) > 12 else "")
 
 
+def _broken(kind: Callable[..., Any], given: Mapping[str, Any]) -> bool:
+    """Whether something is left out that holds a mistake where it stands: another route, an arm, an example."""
+    asked = (name for name, one in inspect.signature(kind).parameters.items() if one.default is one.empty)
+    return any(given.get(name) is None or None in _tuple(given[name]) for name in asked)
+
+
+def _tuple(value: object) -> tuple[object, ...]:
+    return cast("tuple[object, ...]", value) if isinstance(value, tuple) else ()
+
+
 def _made(kind: Callable[..., Any], table: Table, values: Mapping[str, Any]) -> Any:
     """What a table describes, left to its defaults where it says nothing; None where it holds a mistake."""
-    if not table.fine:
+    given = {name: value for name, value in values.items() if value is not None}
+    if not table.fine or _broken(kind, given):
         return None
     try:
-        return kind(**{name: value for name, value in values.items() if value is not None})
+        return kind(**given)
     except InvalidPolicy as error:
         at = (*table.at, *error.field.split("."))
         table.mistakes.add(at, error.message.partition(": ")[2])
