@@ -29,7 +29,7 @@ from .types import Condition, Embedder, Option, Predictors, Request
 
 __all__ = ["Router", "decide"]
 
-O = TypeVar("O", bound=Option)
+Offered = TypeVar("Offered", bound=Option)
 
 
 def decide(
@@ -55,11 +55,11 @@ class Router:
 
     def __init__(
         self,
-        options: Iterable[O],
+        options: Iterable[Offered],
         routes: Mapping[str, Policy],
         *,
         predictors: Predictors | None = None,
-        view: Callable[[O], Condition | None] | None = None,
+        view: Callable[[Offered], Condition | None] | None = None,
         embedder: Embedder | None = None,
         clock: Callable[[], float] = time.thread_time,
     ) -> None:
