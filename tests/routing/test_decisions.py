@@ -1,4 +1,4 @@
-"""What holds for the decisions of every policy: they are whole, they are what is drawn from, and they have a version."""
+"""What holds for the decisions of every policy: they are whole, what is drawn from, and have a version."""
 
 from __future__ import annotations
 
