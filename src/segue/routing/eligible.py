@@ -1,0 +1,157 @@
+"""Who could answer, and of everybody else the stage and the reason why not. Pure, over columns.
+
+Each candidate is excluded by the first rule that it does not pass. Only `LIMIT` is soft: where everybody who could
+answer has no place free, waiting is better than nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ..core.records import Stage
+from .arrays import Flags, Rows, Vector
+from .features import needs_of
+from .predict import expected_output
+from .table import Conditions, Situation, Table
+from .types import Features, Request
+
+__all__ = ["Eligibility", "Exclusion", "eligible"]
+
+_MARGIN = 1.1
+"""An estimated input may be longer than it seems."""
+_EMBEDDINGS = "embeddings"
+
+
+class Exclusion(NamedTuple):
+    """Why one is not eligible."""
+
+    stage: Stage
+    reason: str
+
+
+class Eligibility(NamedTuple):
+    """Who can answer: places in the table, in its order; and why the others cannot."""
+
+    rows: Rows
+    excluded: Mapping[int, Exclusion]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One reason to leave candidates out: whom, and what to say of one."""
+
+    stage: Stage
+    bad: Flags
+    reason: Callable[[int], str]
+
+
+def eligible(at: Situation) -> Eligibility:
+    """Who can answer. No rule costs more than a look at a column."""
+    fits = np.ones(len(at.table), np.bool_)
+    excluded: dict[int, Exclusion] = {}
+    for rule in _hard(at):
+        apply(rule, fits, excluded)
+    busy = _limit(at.request, at.conditions)
+    if (fits & ~busy.bad).any():
+        apply(busy, fits, excluded)
+    return Eligibility(np.flatnonzero(fits), excluded)
+
+
+def apply(rule: Rule, fits: Flags, excluded: dict[int, Exclusion]) -> None:
+    """Take those out who are left and break the rule, in place."""
+    if rule.bad.any():
+        for row in np.flatnonzero(fits & rule.bad).tolist():
+            excluded[row] = Exclusion(rule.stage, rule.reason(row))
+        fits &= ~rule.bad
+
+
+def tag_rules(require: Mapping[str, str | Collection[str]], table: Table) -> Iterable[Rule]:
+    """The rules of required tags: `residency` is a stage of its own, the others are policy."""
+    for key, allowed in require.items():
+        stage = Stage.RESIDENCY if key == "residency" else Stage.POLICY
+        yield Rule(stage, ~table.tagged(key, allowed), _tag_reason(table, key, allowed))
+
+
+def _hard(at: Situation) -> Iterable[Rule]:
+    request, table = at.request, at.table
+    tokens_out, _ = expected_output(request, at.features)
+    if request.model is not None:
+        wish = f"the {request.pinned_by} wants {request.model}"
+        yield Rule(Stage.POLICY, ~table.among((request.model,)), lambda _: wish)
+    if request.tried:
+        yield Rule(Stage.TRIED, table.among(request.tried), lambda row: _tried(request.tried[table.names[row]]))
+    yield _capability(needs_of(request, at.features.modalities), table)
+    yield from _window(request, at.features, table, tokens_out)
+    yield from tag_rules(request.require, table)
+    if request.budget_nano is not None:
+        yield _budget(request.budget_nano, at.features, table, tokens_out)
+    yield Rule(Stage.HEALTH, at.conditions.down, lambda row: at.conditions.reasons.get(row, "it is down"))
+
+
+def _tag_reason(table: Table, key: str, allowed: str | Collection[str]) -> Callable[[int], str]:
+    wanted = allowed if isinstance(allowed, str) else " or ".join(sorted(allowed)) or "nothing"
+
+    def reason(row: int) -> str:
+        has = table.options[row].tags.get(key)
+        return f"its {key} is {has}, not {wanted}" if has else f"it has no tag {key}; wanted is {wanted}"
+
+    return reason
+
+
+def _tried(why: str) -> str:
+    return f"it was tried: {why}" if why else "it was tried"
+
+
+def _capability(needs: frozenset[str], table: Table) -> Rule:
+    """A model that only embeds writes no answer."""
+    bad = ~table.able(needs)
+    if _EMBEDDINGS not in needs:
+        bad |= table.max_output < 1
+
+    def reason(row: int) -> str:
+        lacks = sorted(map(str, needs - {str(c) for c in table.options[row].capabilities}))
+        return f"it lacks {', '.join(lacks)}" if lacks else "it only embeds"
+
+    return Rule(Stage.CAPABILITY, bad, reason)
+
+
+def _window(request: Request, features: Features, table: Table, tokens_out: float) -> Iterable[Rule]:
+    """The input and the answer that is expected must fit; the output limit can be lowered."""
+    into, holds = features.tokens if features.counted else round(features.tokens * _MARGIN), table.window
+    if _EMBEDDINGS in request.needs:
+        bad = holds < into
+        yield Rule(Stage.WINDOW, bad, lambda row: f"{into} tokens of input, its window holds {holds[row]}")
+        return
+    least, most = request.tokens_out_min, table.max_output
+    out = np.minimum(max(least, round(tokens_out)), np.maximum(most, least))
+    said = "tokens of input and {} of output, its window holds {}".format
+    yield Rule(Stage.WINDOW, holds < into + out, lambda row: f"{into} {said(out[row], holds[row])}")
+    yield Rule(Stage.WINDOW, most < least, lambda row: f"it writes {most[row]} tokens at most, not {least}")
+
+
+def _budget(left_nano: int, features: Features, table: Table, tokens_out: float) -> Rule:
+    """By the dearest kind of input, and the output that is expected: the reservation itself is exact."""
+    needed = _dearest_nano(features, table, tokens_out)
+
+    def reason(row: int) -> str:
+        if np.isnan(needed[row]):
+            return "no price is known, and there is a budget"
+        return f"it may cost {needed[row] / 1e9:.6f} USD, {left_nano / 1e9:.6f} are left"
+
+    return Rule(Stage.BUDGET, ~(needed <= left_nano), reason)
+
+
+def _dearest_nano(features: Features, table: Table, tokens_out: float) -> Vector:
+    """What a call costs if all its input is of the dearest kind, in nano-dollars; NaN where no price is known."""
+    into, out, read, write = table.rates(features.tokens)
+    dearest = np.maximum(into, np.maximum(read, write))
+    return table.per_request + features.tokens * dearest + np.minimum(tokens_out, table.max_output) * out
+
+
+def _limit(request: Request, conditions: Conditions) -> Rule:
+    bad = (conditions.free < 1) & (conditions.wait_s > request.wait_s_max)
+    return Rule(Stage.LIMIT, bad, lambda row: f"no place is free for {conditions.wait_s[row]:.1f} s")

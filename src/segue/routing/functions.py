@@ -1,0 +1,79 @@
+"""A function of the user that chooses: found by its name, called, and its answer read."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from math import isfinite
+from typing import Any, NamedTuple, cast
+
+from .errors import PolicyFailed
+from .policies import Function
+from .table import Situation
+
+__all__ = ["Considered", "chosen", "load_function"]
+
+
+class Considered(NamedTuple):
+    """A candidate, as a function sees it. None: not known."""
+
+    name: str
+    quality: float | None
+    """0 to 1, as expected."""
+    cost_usd: float | None
+    latency_s: float | None
+    tags: Mapping[str, str]
+
+
+def chosen(policy: Function, at: Situation, seen: Sequence[Considered]) -> dict[str, float]:
+    """What the function says: names with their weights, of which the first is the choice where all weigh nothing.
+
+    Raises PolicyFailed where the function cannot be found, raises, or names somebody who is not among the candidates.
+    """
+    title, function = policy.title, policy.function
+    call = load_function(function) if isinstance(function, str) else function
+    try:
+        answer: object = call(at.request, at.features, seen)
+    except Exception as error:
+        raise PolicyFailed(f"the function of {title} raised {type(error).__name__}: {error}") from error
+    weights = _weights(title, answer)
+    known = {one.name for one in seen}
+    for name, weight in weights.items():
+        if name not in known:
+            remedy = f"choose among its third argument: {', '.join(sorted(known))}"
+            raise PolicyFailed(f"the function of {title} chose {name!r}, which is not eligible", remedy=remedy)
+        if not (isfinite(weight) and weight >= 0.0):
+            raise PolicyFailed(f"the function of {title} gave {name!r} the weight {weight}: it is not negative")
+    return weights
+
+
+@cache
+def load_function(name: str) -> Callable[..., Any]:
+    """The function that `module:name` names. Raises PolicyFailed."""
+    module, _, path = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        says = f"{name} cannot be found: {error}"
+        raise PolicyFailed(says, remedy="give module:name of what can be imported") from None
+    if not callable(found):
+        raise PolicyFailed(f"{name} is no function")
+    return cast("Callable[..., Any]", found)
+
+
+def _weights(title: str, answer: object) -> dict[str, float]:
+    if isinstance(answer, str):
+        return {answer: 0.0}
+    given = cast("Mapping[Any, Any] | Sequence[Any]", answer)
+    try:
+        pairs = given.items() if isinstance(given, Mapping) else [(name, 0.0) for name in given]
+        weights = {str(name): float(weight) for name, weight in pairs}
+    except (TypeError, ValueError):
+        weights = {}
+    if not weights:
+        says = f"the function of {title} gave {answer!r}"
+        raise PolicyFailed(says, remedy="give a name, several in their order, or weights by name")
+    return weights

@@ -1,0 +1,107 @@
+"""The pipeline: a request and a policy in, a decision out. No model is called to make it.
+
+    router = Router(catalogue, routes, predictors=..., view=health.view, embedder=...)
+    decision = router.decide(Request(text="..."), route="cheap", id="d1", luck=0.42)
+
+`decide` is pure; `Router` keeps what is made once: the catalogue as columns, the routes, the embedded examples.
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.records import Decision
+from .eligible import eligible
+from .errors import PolicyFailed, UnknownRoute
+from .features import features_of
+from .lots import Ground
+from .plans import plan
+from .policies import Examples, Policy
+from .record import decision
+from .table import Conditions, Situation, Table
+from .types import Condition, Embedder, Option, Predictors, Request
+
+__all__ = ["Router", "decide"]
+
+Offered = TypeVar("Offered", bound=Option)
+
+
+def decide(
+    policy: Policy,
+    at: Situation,
+    *,
+    id: str,
+    luck: float,
+    vectors: Callable[[Examples], NDArray[np.float32]] | None = None,
+) -> Decision:
+    """Who is asked, and how that was chosen. `choice` is None where nobody is eligible.
+
+    `luck` is a number in [0, 1): with the same one, and all else equal, the decision is the same. `vectors` gives the
+    embeddings of a policy's examples. Raises PolicyFailed where a function of the user chooses nobody there is.
+    """
+    ground = Ground(at, eligible(at), luck, vectors)
+    lot = plan(policy, ground, np.ones(ground.many, np.bool_))
+    return decision(policy, ground, lot, id=id)
+
+
+class Router:
+    """The routes over one catalogue. It holds nothing of any request."""
+
+    def __init__(
+        self,
+        options: Iterable[Offered],
+        routes: Mapping[str, Policy],
+        *,
+        predictors: Predictors | None = None,
+        view: Callable[[Offered], Condition | None] | None = None,
+        embedder: Embedder | None = None,
+        clock: Callable[[], float] = time.thread_time,
+    ) -> None:
+        """`options` is a catalogue, or anything like one. `view` says how a model is now; `clock` gives CPU seconds."""
+        self.table = Table(options, getattr(options, "version", ""))
+        self.routes, self.embedder = dict(routes), embedder
+        self.predictors = predictors or Predictors()
+        self._view, self._clock = view, clock
+        self._well = Conditions(self.table)
+        self._vectors: dict[int, tuple[Examples, NDArray[np.float32]]] = {}
+
+    def route(self, name: str) -> Policy:
+        """The policy of a route. Raises UnknownRoute, naming those whose names are like it."""
+        try:
+            return self.routes[name]
+        except KeyError:
+            close = difflib.get_close_matches(name, self.routes, n=2)
+            known = f"did you mean {' or '.join(close)}?" if close else f"one of {', '.join(self.routes) or 'none'}"
+            raise UnknownRoute(f"no route is called {name!r}", remedy=known) from None
+
+    def situation(self, request: Request) -> Situation:
+        """What a choice for this request is made from, as of now."""
+        conditions = self._well if self._view is None else Conditions(self.table, self._view)
+        return Situation(request, features_of(request, self.embedder), self.table, conditions, self.predictors)
+
+    def decide(self, request: Request, *, id: str, luck: float, route: str | Policy | None = None) -> Decision:
+        """The decision for a request, by its own route or by another one. Raises UnknownRoute, PolicyFailed."""
+        began = self._clock()
+        named = request.route if route is None else route
+        policy = named if isinstance(named, Policy) else self.route(named or "default")
+        made = decide(policy, self.situation(request), id=id, luck=luck, vectors=self.vectors)
+        made.__dict__["took_s"] = round(self._clock() - began, 6)  # nobody has seen the record yet
+        return made
+
+    def vectors(self, policy: Examples) -> NDArray[np.float32]:
+        """The embeddings of a policy's examples, made when they are first asked for."""
+        known = self._vectors.get(id(policy))
+        if known is None:
+            if self.embedder is None:
+                raise PolicyFailed(f"{policy.title} goes by examples, and there is no embedder")
+            rows = np.array([self.embedder.embed(example.text) for example in policy.examples], np.float32)
+            lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+            known = policy, (rows / np.where(lengths > 0.0, lengths, 1.0)).astype(np.float32)
+            self._vectors[id(policy)] = known
+        return known[1]

@@ -1,0 +1,182 @@
+"""How each policy chooses among those who are eligible: one function for each kind, all with the same result, a `Lot`.
+
+Pure but for the user's own functions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from ..core.records import Sampling, Stage
+from ..core.records import Split as SplitRecord
+from .arrays import Flags, Rows, Vector, listed, numbered
+from .choose import draw
+from .eligible import Exclusion, Rule, apply, tag_rules
+from .functions import Considered, chosen
+from .lots import Ground, Lot, certain, following, nobody, placed
+from .policies import Cascade, Examples, Function, Hedge, Pinned, Policy, Ranked, Shadow, Split
+from .ranked import cascade, ranked
+
+__all__ = ["plan"]
+
+_Z95 = 1.645
+
+
+def plan(policy: Policy, ground: Ground, allowed: Flags) -> Lot:
+    """What the policy comes to among those who are allowed. Raises PolicyFailed for a function of the user."""
+    allowed, barred = _narrowed(policy, ground, allowed)
+    lot = _PLANS[_kind(policy)](policy, ground, allowed)
+    return replace(lot, barred={**lot.barred, **barred}) if barred else lot
+
+
+def _kind(policy: Policy) -> type[Policy]:
+    return next(kind for kind in type(policy).__mro__ if kind in _PLANS)
+
+
+def _narrowed(policy: Policy, ground: Ground, allowed: Flags) -> tuple[Flags, dict[int, Exclusion]]:
+    """Without those whom the policy's own names and tags leave out."""
+    if not policy.among and not policy.require:
+        return allowed, {}
+    table, rows = ground.at.table, ground.base.rows
+    fits, by_row = np.zeros(len(table), np.bool_), dict[int, Exclusion]()
+    fits[rows[allowed]] = True
+    if policy.among:
+        says = f"it is not among those of {policy.title}"
+        apply(Rule(Stage.POLICY, ~table.among(policy.among), lambda _: says), fits, by_row)
+    for rule in tag_rules(policy.require, table):
+        apply(rule, fits, by_row)
+    places = {row: place for place, row in enumerate(rows.tolist())} if by_row else {}
+    return allowed & fits[rows], {places[row]: why for row, why in by_row.items()}
+
+
+def _split(policy: Split, ground: Ground, allowed: Flags) -> Lot:
+    """Each arm is worked out: a propensity is that over all arms, before the key was looked at."""
+    lots = [plan(arm.policy, ground, allowed) for arm in policy.arms]
+    total = sum(arm.share for arm in policy.arms)
+    shares = np.array([arm.share / total for arm in policy.arms])
+    alive = np.array([lot.choice is not None for lot in lots]) & (shares > 0.0)
+    if not alive.any():
+        return replace(nobody(ground), barred=_barred_by_all(lots))
+    at = _arm(policy, ground, shares, alive)
+    weights = np.where(alive, shares, 0.0) / shares[alive].sum()
+    p = np.array(weights @ np.array([lot.p for lot in lots]))
+    of, key = lots[at], ground.at.request.key
+    record = SplitRecord(name=policy.title, arm=policy.arms[at].name, share=float(shares[at]), by=_hashed(policy, key))
+    certain = int((p > 0.0).sum()) == 1
+    estimated = any(lot.sampling is Sampling.ESTIMATED for lot in lots)
+    return replace(
+        of,
+        p=p,
+        barred=_barred_by_all(lots),
+        sampling=Sampling.ESTIMATED if estimated else Sampling.DETERMINISTIC if certain else Sampling.EXACT,
+        exploration=round(sum(w * lot.exploration for w, lot in zip(weights.tolist(), lots, strict=True)), 9),
+        splits=(record, *of.splits),
+        notes={"arm": policy.arms[at].name, **of.notes},
+    )
+
+
+def _arm(policy: Split, ground: Ground, shares: Vector, alive: Flags) -> int:
+    """The arm of this request. Where an arm has nobody, only its own requests are dealt anew."""
+    salt, key = policy.salt or policy.title, ground.at.request.key
+    at = draw(shares, ground.chance(f"arm {salt}", key))
+    return at if alive[at] else draw(np.where(alive, shares, 0.0), ground.chance(f"other arm {salt}", key))
+
+
+def _barred_by_all(lots: Sequence[Lot]) -> dict[int, Exclusion]:
+    shared = set(lots[0].barred).intersection(*(lot.barred for lot in lots))
+    return {place: lots[0].barred[place] for place in sorted(shared)}
+
+
+def _hashed(policy: Split, key: str | None) -> str | None:
+    """The key, so that its requests are known as one's, and no one knows whose."""
+    if key is None:
+        return None
+    return blake2b(f"{policy.salt or policy.title}\0{key}".encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def _shadow(policy: Shadow, ground: Ground, allowed: Flags) -> Lot:
+    lot = plan(policy.of, ground, allowed)
+    if lot.choice is None or ground.chance(f"shadow {policy.title}") >= policy.share:
+        return lot
+    return replace(lot, shadows=tuple(place for place in ground.places(policy.shadows) if place != lot.choice))
+
+
+def _hedge(policy: Hedge, ground: Ground, allowed: Flags) -> Lot:
+    lot = plan(policy.of, ground, allowed)
+    if lot.choice is None or not lot.order:
+        return lot
+    after = policy.after_s if policy.after_s is not None else _slow_s(ground, lot.choice)
+    return replace(lot, hedge=lot.order[0], hedge_after_s=round(after, 4))
+
+
+def _slow_s(ground: Ground, place: int) -> float:
+    """What 95% of its calls stay under: as health has seen it, else as predicted."""
+    seen = float(ground.at.conditions.p95_s[ground.base.rows[place]])
+    latency = ground.expected.latency
+    return float(latency.mean[place] + _Z95 * latency.sd[place]) if np.isnan(seen) else seen
+
+
+def _pinned(policy: Pinned, ground: Ground, allowed: Flags) -> Lot:
+    wanted = [place for place in ground.places((policy.model,)) if allowed[place]]
+    if not wanted and policy.otherwise is not None:
+        return plan(policy.otherwise, ground, allowed)
+    why = Exclusion(Stage.POLICY, f"the route is pinned to {policy.model}")
+    barred = {place: why for place in np.flatnonzero(allowed).tolist() if place not in wanted}
+    if not wanted:
+        return nobody(ground, barred)
+    return replace(certain(ground, wanted, pinned_by="policy"), barred=barred)
+
+
+def _examples(policy: Examples, ground: Ground, allowed: Flags) -> Lot:
+    embedding = ground.at.features.embedding
+    if embedding is None or ground.vectors is None:
+        lot = plan(policy.otherwise, ground, allowed)
+        return replace(lot, notes={"example": None, "why": "there is no embedding", **lot.notes})
+    length = float(np.linalg.norm(embedding)) or 1.0
+    likeness = ground.vectors(policy) @ embedding / length
+    at = int(np.argmax(likeness))
+    like = float(likeness[at])
+    if like < policy.similarity_min:
+        lot = plan(policy.otherwise, ground, allowed)
+        return replace(lot, notes={"example": None, "similarity": round(like, 4), **lot.notes})
+    lot = plan(policy.examples[at].use, ground, allowed)
+    return replace(lot, notes={"example": at, "similarity": round(like, 4), **lot.notes})
+
+
+def _function(policy: Function, ground: Ground, allowed: Flags) -> Lot:
+    """Weights are a distribution; else the first name is the choice, and the others are next; after one, anybody."""
+    seats = np.flatnonzero(allowed)
+    if not len(seats):
+        return nobody(ground)
+    said = chosen(policy, ground.at, _considered(ground, seats))
+    order, total = ground.places(tuple(said)), sum(said.values())
+    if total <= 0.0:
+        rest = [place for place in seats.tolist() if place not in order] if len(order) == 1 else []
+        return certain(ground, [*order, *rest])
+    weights = np.array([said[ground.name(place)] for place in order]) / total
+    p = placed(weights, np.array(order, np.intp), ground.many, 0.0)
+    choice = draw(p, ground.luck)
+    order.sort(key=lambda place: -p[place])
+    return Lot(p=p, choice=choice, order=following(order, choice), sampling=Sampling.EXACT)
+
+
+def _considered(ground: Ground, seats: Rows) -> list[Considered]:
+    """The candidates at these places, as a function of the user sees them."""
+    expected, options, rows = ground.expected, ground.at.table.options, ground.base.rows
+    spreads = (expected.quality.mean, expected.cost.mean, expected.latency.mean)
+    quality, cost, latency = ([None if math.isnan(x) else x for x in listed(mean[seats])] for mean in spreads)
+    who = (options[row] for row in numbered(rows[seats]))
+    columns = zip(who, quality, cost, latency, strict=True)
+    return [Considered(o.name, q, c, s, o.tags) for o, q, c, s in columns]
+
+
+_PLANS: Mapping[type[Policy], Callable[[Any, Ground, Flags], Lot]] = {
+    Ranked: ranked, Cascade: cascade, Split: _split, Shadow: _shadow, Hedge: _hedge, Pinned: _pinned,
+    Examples: _examples, Function: _function,
+}  # fmt: skip

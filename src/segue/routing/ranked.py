@@ -1,0 +1,118 @@
+"""Choosing by what is expected: the four ranked policies, which learn by exploring a little, and the cascade. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..core.records import Sampling, Stage
+from .arrays import Flags, Rows, numbered
+from .choose import draw, mixed, only, thompson
+from .eligible import Exclusion
+from .lots import Ground, Lot, certain, following, nobody, placed, taken
+from .objective import bounded, rank
+from .policies import Affinity, Cascade, Ranked
+
+__all__ = ["cascade", "ranked"]
+
+_NAMED = 40
+"""More are never named as those who come next."""
+
+
+def ranked(policy: Ranked, ground: Ground, allowed: Flags) -> Lot:
+    """By the objective, with a share for the others as large as what is not known of them, within its bounds."""
+    seats = np.flatnonzero(allowed)
+    broken = bounded(policy, taken(ground.expected, seats, ground.many)) if len(seats) else {}
+    barred = {int(seats[at]): why for at, why in broken.items()}
+    if broken:
+        seats = np.delete(seats, list(broken))
+    if not len(seats):
+        return nobody(ground, barred)
+    expected = taken(ground.expected, seats, ground.many)
+    ranking = rank(policy, expected)
+    greedy, explore = int(ranking.order[0]), policy.explore
+    in_order = numbered(seats[ranking.order[:_NAMED]])
+    score = placed(ranking.score, seats, ground.many, np.nan)
+    stays = _session(policy, ground, seats, ranking.fits)
+    if stays is not None:
+        lot = certain(ground, [stays, *in_order], pinned_by="session")
+        return replace(lot, barred=barred, score=score)
+    if explore.ceiling <= 0.0 or len(seats) == 1:
+        lot = certain(ground, in_order)
+        return replace(lot, barred=barred, score=score)
+    seed = int(ground.chance("seed") * 2**32)
+    chances = thompson(ranking, expected.quality.sd, seed)
+    p = mixed(chances.p, greedy, explore.floor, explore.ceiling)
+    at = draw(p, ground.luck)
+    return Lot(
+        p=placed(p, seats, ground.many, 0.0),
+        choice=int(seats[at]),
+        order=following(in_order, int(seats[at])),
+        barred=barred,
+        score=score,
+        sampling=Sampling.ESTIMATED if chances.samples else Sampling.EXACT,
+        samples=chances.samples or None,
+        seed=chances.seed,
+        exploration=round(1.0 - float(p[greedy]), 9),
+        explored=at != greedy,
+    )
+
+
+def _session(policy: Ranked, ground: Ground, seats: Rows, fits: Flags) -> int | None:
+    """Where the conversation stays, if it does: who answered last, and still may, and still is good enough."""
+    last = ground.at.request.conversation.last
+    if policy.affinity is not Affinity.SESSION or last is None:
+        return None
+    for place in ground.places((last,)):
+        where = np.flatnonzero(seats == place)
+        if len(where) and (fits[where[0]] or not fits.any()):
+            return place
+    return None
+
+
+def cascade(policy: Cascade, ground: Ground, allowed: Flags) -> Lot:
+    """The first step that is left, or a later one where the first is not expected to pay; the steps above are next."""
+    steps = [place for place in ground.places(policy.steps) if allowed[place]]
+    if not policy.steps:
+        steps = _climbing(ground, np.flatnonzero(allowed))
+        steps = steps[: policy.steps_max - 1] + steps[-1:] if len(steps) > policy.steps_max else steps
+    outside = set(np.flatnonzero(allowed).tolist()) - set(steps)
+    barred = {place: Exclusion(Stage.POLICY, "it is no step of the cascade") for place in sorted(outside)}
+    if not steps:
+        return nobody(ground, barred)
+    climbing = ground.at.request.stage > 0
+    first = 0 if climbing or not policy.skip else _worthwhile(ground, steps)
+    if climbing or policy.explore.ceiling <= 0.0 or len(steps) == 1:
+        return replace(certain(ground, steps[first:]), barred=barred, stage=ground.at.request.stage)
+    p = mixed(only(first, len(steps)), first, policy.explore.floor, policy.explore.ceiling)
+    at = draw(p, ground.luck)
+    chances = placed(p, np.array(steps, np.intp), ground.many, 0.0)
+    return Lot(
+        p=chances, choice=steps[at], order=tuple(steps[at + 1 :]), barred=barred, sampling=Sampling.EXACT,
+        exploration=round(1.0 - float(p[first]), 9), explored=at != first,
+    )  # fmt: skip
+
+
+def _climbing(ground: Ground, seats: Rows) -> list[int]:
+    """From the cheapest up, those that are expected to be better than all cheaper ones."""
+    cost = np.nan_to_num(ground.expected.cost.mean[seats], nan=np.inf)
+    quality = ground.expected.quality.mean[seats]
+    steps: list[int] = []
+    best = -1.0
+    for at in np.lexsort((-quality, cost)).tolist():
+        if quality[at] > best:
+            best = float(quality[at])
+            steps.append(int(seats[at]))
+    return steps
+
+
+def _worthwhile(ground: Ground, steps: list[int]) -> int:
+    """The first step that is expected to save more than it costs: its price, against its chance to spare the rest."""
+    cost, quality = np.nan_to_num(ground.expected.cost.mean), ground.expected.quality.mean
+    first, rest = len(steps) - 1, float(cost[steps[-1]])
+    for at in range(len(steps) - 2, -1, -1):
+        pays = cost[steps[at]] <= quality[steps[at]] * rest
+        if pays:
+            first, rest = at, float(cost[steps[at]] + (1.0 - quality[steps[at]]) * rest)
+    return first

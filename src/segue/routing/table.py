@@ -1,0 +1,145 @@
+"""The candidates as columns, so that a thousand of them are looked at in one stroke. Made once per catalogue."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..core.records import Target, TargetKind
+from .arrays import Flags, Vector
+from .types import Condition, Features, Kind, Option, Predictors, Request, Tariff
+
+__all__ = ["PRIOR", "PRIOR_SD", "Conditions", "Situation", "Table"]
+
+PRIOR = 0.5
+"""The quality of a model of which nobody said anything."""
+PRIOR_SD = 0.25
+"""How much a prior of the catalogue is trusted."""
+_RATES = 4
+
+
+class Table:
+    """Columns of the catalogue, in its order. Rates are nano-dollars per token, NaN where no price is known."""
+
+    def __init__(self, options: Iterable[Option], version: str = "", kind: TargetKind = TargetKind.MODEL) -> None:
+        self.options = tuple(options)
+        self.version = version
+        self.names = tuple(option.name for option in self.options)
+        self.place = {name: at for at, name in enumerate(self.names)}
+        self.targets = tuple(Target(kind=kind, name=o.name, provider=str(o.provider)) for o in self.options)
+        self.window = np.array([o.window for o in self.options], np.int64)
+        self.max_output = np.array([o.max_output for o in self.options], np.int64)
+        self.per_request = np.array([o.price.per_request if o.price else np.nan for o in self.options], np.float64)
+        rates = [_rates(o.price) for o in self.options]
+        self._rates = np.array(rates, np.float64).reshape(len(rates), _RATES).T.copy()
+        self._tiers = tuple((at, tier) for at, o in enumerate(self.options) for tier in getattr(o.price, "tiers", ()))
+        self._bits: dict[str, int] = {}
+        self._able = np.array([self._mask(o.capabilities) for o in self.options], np.uint64)
+        self._tagged: dict[tuple[str, frozenset[str]], Flags] = {}
+        self._priors: dict[str, Vector] = {}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def rates(self, tokens_in: int) -> Vector:
+        """Rows of input, output, cache read and cache write, a column per candidate, for an input of this length."""
+        reached = [(at, tier) for at, tier in self._tiers if tokens_in > tier.above]
+        if not reached:
+            return self._rates
+        rates = self._rates.copy()
+        for at, tier in reached:
+            rates[:, at] = _rates(tier)
+        return rates
+
+    def able(self, needs: Collection[str]) -> Flags:
+        """Who has all of these capabilities."""
+        if not needs:
+            return np.ones(len(self), np.bool_)
+        if not self._bits.keys() >= set(needs):
+            return np.zeros(len(self), np.bool_)
+        need = np.uint64(self._mask(needs))
+        return (self._able & need) == need
+
+    def tagged(self, key: str, allowed: str | Collection[str]) -> Flags:
+        """Whose tag has one of these values."""
+        values = frozenset({allowed} if isinstance(allowed, str) else allowed)
+        known = self._tagged.get((key, values))
+        if known is None:
+            known = np.array([o.tags.get(key) in values for o in self.options], np.bool_)
+            self._tagged[key, values] = known
+        return known
+
+    def priors(self, kind: str) -> Vector:
+        """The quality that the catalogue expects at a kind of task."""
+        known = self._priors.get(kind)
+        if known is None:
+            known = np.array([_prior(o.quality, kind) for o in self.options], np.float64)
+            if len(self._priors) < 256:  # a caller may make up kinds without end
+                self._priors[kind] = known
+        return known
+
+    def among(self, names: Collection[str]) -> Flags:
+        """Who is called so."""
+        flags = np.zeros(len(self), np.bool_)
+        flags[[self.place[name] for name in names if name in self.place]] = True
+        return flags
+
+    def _mask(self, words: Collection[str]) -> int:
+        return sum(1 << self._bits.setdefault(str(word), len(self._bits)) for word in set(words))
+
+
+class Conditions:
+    """How each candidate is now, as columns. NaN: not known."""
+
+    def __init__(self, table: Table, view: Callable[[Any], Condition | None] | None = None) -> None:
+        """`view` is asked for each option that the table was made of."""
+        seen = [_WELL if view is None else view(option) or _WELL for option in table.options]
+        columns = np.array([_numbers(now) for now in seen], np.float64).reshape(len(seen), 5).T
+        self.free, self.wait_s, self.p95_s, self.ttft_s, self.tokens_per_s = columns
+        self.down = np.array([now.standing in _DOWN for now in seen], np.bool_)
+        """Who would not answer at all."""
+        self.reasons = {at: f"{now.standing}: {now.reason}" for at, now in enumerate(seen) if now.reason}
+
+
+class _Well(NamedTuple):
+    standing: str = "open"
+    reason: str = ""
+    free: int | None = None
+    wait_s: float = 0.0
+    p95_s: float | None = None
+
+
+_WELL = _Well()
+_DOWN = frozenset({"stalled", "broken", "shut"})
+_WAIT_S_MAX = 86_400.0
+
+
+def _numbers(now: Condition) -> tuple[float, ...]:
+    free = math.inf if now.free is None else now.free
+    known = (now.p95_s, getattr(now, "ttft_s", None), getattr(now, "tokens_per_s", None))
+    return (free, min(now.wait_s, _WAIT_S_MAX), *(math.nan if value is None else value for value in known))
+
+
+class Situation(NamedTuple):
+    """All that a choice is made from."""
+
+    request: Request
+    features: Features
+    table: Table
+    conditions: Conditions
+    predictors: Predictors = Predictors()
+
+
+def _rates(of: Tariff | None) -> tuple[float, ...]:
+    if of is None:
+        return (np.nan,) * _RATES
+    into, read, write = of.per_million_in, of.per_million_cache_read, of.per_million_cache_write
+    rates = (into, of.per_million_out, into if read is None else read, into if write is None else write)
+    return tuple(rate / 1e6 for rate in rates)
+
+
+def _prior(quality: Mapping[str, float], kind: str) -> float:
+    return quality.get(kind, quality.get(Kind.ANY, PRIOR))
