@@ -36,3 +36,9 @@ def expect(holds: bool, field: str, says: str) -> None:
         error = InvalidPolicy(f"{field}: {says}")
         error.field = field
         raise error
+
+
+class UnreadableModel(UsageError):
+    """A trained router cannot be read: it is damaged, or of another version."""
+
+    code = "unreadable-model"

@@ -11,14 +11,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from .types import Embedder, Features, Kind, Modality, Piece, Request
 from .words import HARD, KINDS, LANGUAGES, SCRIPTS, WEIGHTS
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = ["count_tokens", "features", "features_of", "piece_of"]
 
@@ -82,7 +77,8 @@ def features(
         code=code,
         maths=maths,
         modalities=modalities,
-        embedding=_embedding(embedder, text, pieces),
+        text=_whole(text, pieces),
+        embedding=None if embedder is None else embedder.embed(_whole(text, pieces)),
         embedding_model=None if embedder is None else embedder.name,
     )
 
@@ -169,7 +165,5 @@ def _script(text: str) -> str | None:
     return None
 
 
-def _embedding(embedder: Embedder | None, text: str, pieces: Sequence[Piece]) -> NDArray[np.float32] | None:
-    if embedder is None:
-        return None
-    return embedder.embed("\n".join((text, *(piece.text for piece in pieces if piece.text))))
+def _whole(text: str, pieces: Sequence[Piece]) -> str:
+    return "\n".join((text, *(piece.text for piece in pieces if piece.text)))

@@ -73,6 +73,8 @@ class Features:
     maths: float = 0.0
     """How mathematical it is, 0 to 1."""
     modalities: frozenset[Modality] = frozenset({Modality.TEXT})
+    text: str = ""
+    """What a predictor may read of it."""
     embedding: NDArray[np.float32] | None = None
     """One row, of unit length if the embedder makes it so."""
     embedding_model: str | None = None

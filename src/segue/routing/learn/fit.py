@@ -1,0 +1,151 @@
+"""Training: from requests and how well models did on them to a `QualityModel`. Needs scipy; takes seconds.
+
+A row need not say something of each model: past traffic knows only of the one that answered. Of more than `ROWS_MAX`
+rows the last ones are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .model import SHARES, SURFACE_WIDTH, TOPIC_WIDTH, QualityModel
+from .space import Space
+from .trust import Trust, clusters, folds
+
+__all__ = ["ROWS_MAX", "fit"]
+
+F32 = NDArray[np.float32]
+ROWS_MAX = 8000
+RIDGE = 1.0
+"""The variance of one outcome, as a share of that of what is learned."""
+MEAN_PRIOR = 4.0
+"""Observations that the prior of a model's mean stands for."""
+_PROBED = 2500
+"""Rows that trust is measured on."""
+_CLUSTERS = 12
+
+
+def fit(
+    texts: Sequence[str],
+    scores: NDArray[np.floating[Any]],
+    models: Sequence[str],
+    *,
+    priors: NDArray[np.floating[Any]] | None = None,
+    seed: int = 0,
+    report: Callable[[str], None] = lambda _: None,
+) -> QualityModel:
+    """Learn from `scores` `(texts, models)`, 0 to 1, NaN where nothing is known. `priors` are the models' means before."""
+    texts, scores = list(texts)[-ROWS_MAX:], np.asarray(scores, np.float32)[-ROWS_MAX:]
+    seen = np.isfinite(scores)
+    report("reading the requests")
+    space, matrix, topics, surface = Space.of(texts, seed)
+    report("comparing them")
+    kernel = _kernel(matrix, topics, surface)
+    mean = _means(scores, seen, priors)
+    centred = np.where(seen, scores - mean, 0.0).astype(np.float32)
+    report("learning")
+    dual = _solve(kernel, centred, seen)
+    report("how far to believe it")
+    common, apart, spread, noise = _judge(kernel, centred, seen, topics, seed)
+    words = np.ascontiguousarray(matrix.T @ dual, dtype=np.float32)
+    version = blake2b("\n".join(texts).encode() + scores.tobytes(), digest_size=5).hexdigest()
+    return QualityModel(
+        f"kernel-{version}", tuple(models), space, words, topics, surface, dual, seen, mean, spread, noise, common, apart
+    )
+
+
+def _kernel(matrix: Any, topics: F32, surface: F32) -> F32:
+    kernel = np.asarray((matrix @ matrix.T).todense(), np.float32) * np.float32(SHARES["words"])
+    kernel += np.float32(SHARES["topics"]) * _gauss(topics, TOPIC_WIDTH)
+    kernel += np.float32(SHARES["surface"]) * _gauss(surface, SURFACE_WIDTH)
+    return kernel
+
+
+def _gauss(rows: F32, width: float) -> F32:
+    squares = (rows * rows).sum(1)
+    distance = squares[:, None] + squares - 2.0 * (rows @ rows.T)
+    return np.exp(-width * np.maximum(distance, 0.0), dtype=np.float32)
+
+
+def _means(scores: F32, seen: NDArray[np.bool_], priors: NDArray[np.floating[Any]] | None) -> F32:
+    """Of each model: between its prior and what was seen of it."""
+    count = seen.sum(0)
+    total = np.where(seen, scores, 0.0).sum(0)
+    overall = total.sum() / max(float(count.sum()), 1.0)
+    before = np.full(scores.shape[1], overall) if priors is None else np.where(np.isfinite(priors), priors, overall)
+    return ((total + MEAN_PRIOR * before) / (count + MEAN_PRIOR)).astype(np.float32)
+
+
+def _solve(kernel: F32, centred: F32, seen: NDArray[np.bool_]) -> F32:
+    """The dual weights: models that the same rows speak of are solved together."""
+    from scipy.linalg import cho_factor, cho_solve  # noqa: PLC0415  training alone needs it
+
+    dual = np.zeros_like(centred)
+    for pattern in np.unique(seen, axis=1).T:
+        columns = np.flatnonzero((seen == pattern[:, None]).all(0))
+        rows = np.flatnonzero(pattern)
+        if len(rows):
+            part = kernel[np.ix_(rows, rows)]
+            part[np.diag_indices(len(rows))] += RIDGE
+            factor = cho_factor(part, lower=True, overwrite_a=True, check_finite=False)
+            dual[np.ix_(rows, columns)] = cho_solve(factor, centred[np.ix_(rows, columns)], check_finite=False)
+    return dual
+
+
+def _judge(
+    kernel: F32, centred: F32, seen: NDArray[np.bool_], topics: F32, seed: int
+) -> tuple[Trust, Trust, F32, float]:
+    """Trust, the spread of each model's expectations, and the noise: by leaving rows and clusters of rows out."""
+    random = np.random.default_rng(seed)
+    some = np.sort(random.choice(len(kernel), min(_PROBED, len(kernel)), replace=False))
+    kernel, centred, seen, topics = kernel[np.ix_(some, some)], centred[some], seen[some], topics[some]
+    alone = [np.array([row]) for row in range(len(some))]
+    label = clusters(topics, _CLUSTERS, seed)
+    together = [np.flatnonzero(label == k) for k in np.unique(label)]
+    near = topics @ topics.T
+    likes, saids = list[F32](), list[F32]()
+    for groups in (alone, together):
+        said = np.zeros_like(centred)
+        for pattern in np.unique(seen, axis=1).T:
+            columns = np.flatnonzero((seen == pattern[:, None]).all(0))
+            said[:, columns] = _left_out(kernel, centred[:, columns], pattern, groups)
+        likes.append(folds(near, groups))
+        saids.append(said)
+    like, said, mask = np.concatenate(likes), np.concatenate(saids), np.concatenate([seen, seen])
+    true = np.concatenate([centred, centred])
+    common_said, common_true = _row_mean(said, mask), _row_mean(true, mask)
+    apart_said, apart_true = (np.where(mask, rows - rows_mean, 0.0) for rows, rows_mean in (
+        (said, common_said), (true, common_true)))
+    spread = np.sqrt((saids[0] ** 2).mean(0)).astype(np.float32)
+    noise = float(np.sqrt(((centred - saids[0])[seen] ** 2).mean())) if seen.any() else 0.5
+    return Trust.of(like, common_said, common_true), Trust.of(like, apart_said, apart_true), spread, noise
+
+
+def _row_mean(rows: F32, mask: NDArray[np.bool_]) -> F32:
+    return (np.where(mask, rows, 0.0).sum(1) / np.maximum(mask.sum(1), 1))[:, None].astype(np.float32)
+
+
+def _left_out(kernel: F32, centred: F32, pattern: NDArray[np.bool_], groups: Sequence[NDArray[np.intp]]) -> F32:
+    """What each row would have been told without its group: from one inverse, a small system a group.
+
+    With A = K + ridge and a group g: the residual left out is inv(inv(A)[g, g]) @ (inv(A) @ y)[g].
+    """
+    rows = np.flatnonzero(pattern)
+    said = np.zeros_like(centred)
+    if not len(rows):
+        return said
+    inverse = np.linalg.inv(kernel[np.ix_(rows, rows)] + RIDGE * np.eye(len(rows), dtype=np.float32))
+    weights = inverse @ centred[rows]
+    place = np.full(len(kernel), -1)
+    place[rows] = np.arange(len(rows))
+    for group in groups:
+        mine = place[group][place[group] >= 0]
+        if len(mine):
+            residual = np.linalg.solve(inverse[np.ix_(mine, mine)], weights[mine])
+            said[rows[mine]] = centred[rows[mine]] - residual
+    return said

@@ -1,0 +1,105 @@
+"""The space that texts are compared in: weighted n-grams, their main directions, and the surface.
+
+`Space.of(texts)` finds it once for a set of texts; `place(text)` is where another one lies in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .text import SURFACE, grams, surface
+
+__all__ = ["Place", "Space"]
+
+F32 = NDArray[np.float32]
+TOPICS = 128
+"""Main directions of the n-grams (latent semantic analysis, Deerwester et al. 1990)."""
+
+
+class Place(NamedTuple):
+    """Where a text lies."""
+
+    terms: NDArray[np.intp]
+    """Rows of the space's n-grams that it has."""
+    weights: F32
+    """Of each; their squares and those of the n-grams that the space does not know have the sum 1."""
+    topics: F32
+    """`TOPICS` or fewer values, of unit length, or all 0."""
+    surface: F32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Space:
+    """A vocabulary with weights, its main directions, and the usual surface."""
+
+    hashes: NDArray[np.uint32]
+    """Of the n-grams that two texts or more had; sorted."""
+    idf: F32
+    rare: float
+    """The weight of an n-gram that the space does not know."""
+    axes: F32
+    """`(n-grams, topics)`."""
+    centre: F32
+    spread: F32
+
+    @classmethod
+    def of(cls, texts: Sequence[str], seed: int = 0) -> tuple[Space, Any, F32, F32]:
+        """The space of some texts, and where they lie: sparse weights `(texts, n-grams)`, topics, surfaces."""
+        seen = [grams(text) for text in texts]
+        hashes, counts = np.unique(np.concatenate(seen), return_counts=True)
+        kept = counts >= min(2, len(texts))
+        idf = (np.log((1 + len(texts)) / (1 + counts[kept])) + 1).astype(np.float32)
+        raw = np.array([surface(text) for text in texts], np.float32).reshape(len(texts), SURFACE)
+        centre, spread = raw.mean(0), raw.std(0) + 1e-3
+        bare = cls(
+            hashes[kept], idf, float(np.log((1 + len(texts)) / 2) + 1), np.zeros((len(idf), 0), np.float32), centre, spread
+        )
+        terms, weights = zip(*(bare._weigh(ids) for ids in seen), strict=True)
+        matrix = _sparse(terms, weights, len(idf))
+        axes = _main_axes(matrix, min(TOPICS, len(texts) - 1, max(1, len(idf) - 1)), seed)
+        space = cls(bare.hashes, idf, bare.rare, axes, centre, spread)
+        return space, matrix, _unit(matrix @ axes), (raw - centre) / spread
+
+    def place(self, text: str) -> Place:
+        """Where a text lies."""
+        terms, weights = self._weigh(grams(text))
+        topics = weights @ self.axes[terms] if len(terms) else np.zeros(self.axes.shape[1], np.float32)
+        return Place(terms, weights, _unit(topics[None])[0], (surface(text) - self.centre) / self.spread)
+
+    def _weigh(self, ids: NDArray[np.uint32]) -> tuple[NDArray[np.intp], F32]:
+        at = np.searchsorted(self.hashes, ids)
+        at[at == len(self.hashes)] = 0
+        known = self.hashes[at] == ids if len(self.hashes) else np.zeros(len(ids), bool)
+        terms = at[known]
+        weights = self.idf[terms]
+        length = np.sqrt(float(weights @ weights) + (len(ids) - len(terms)) * self.rare**2)
+        return terms, weights / np.float32(max(length, 1e-9))
+
+
+def _unit(rows: F32) -> F32:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.where(lengths > 1e-6, lengths, 1.0)).astype(np.float32)
+
+
+def _sparse(terms: Sequence[NDArray[np.intp]], weights: Sequence[F32], columns: int) -> Any:
+    from scipy.sparse import csr_matrix  # noqa: PLC0415  training alone needs it
+
+    ends = np.concatenate([[0], np.cumsum([len(t) for t in terms])])
+    return csr_matrix((np.concatenate(weights), np.concatenate(terms), ends), shape=(len(terms), columns))
+
+
+def _main_axes(matrix: Any, many: int, seed: int) -> F32:
+    """Right singular vectors, by random projection and two power iterations (Halko et al. 2011)."""
+    random = np.random.default_rng(seed)
+    guess = matrix @ random.standard_normal((matrix.shape[1], many + 10)).astype(np.float32)
+    for _ in range(2):
+        guess, _ = np.linalg.qr(guess)
+        guess = matrix @ (matrix.T @ guess)
+    basis, _ = np.linalg.qr(guess)
+    _, _, right = np.linalg.svd((matrix.T @ basis).T, full_matrices=False)
+    return np.ascontiguousarray(right[:many].T, dtype=np.float32)
