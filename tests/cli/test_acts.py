@@ -147,6 +147,26 @@ def test_a_fork_that_makes_no_sense_is_refused(terminal: Terminal, words: list[s
     assert done.code == 2 and says in done.err and len(terminal.query("select 1 from runs")) == 1
 
 
+@pytest.mark.parametrize("how", [[], ["--detach"]])
+def test_a_result_of_another_type_is_refused(terminal: Terminal, how: list[str]) -> None:
+    terminal.segue("run", "shop:pays", "-i", "7", "--id", "p1")
+    done = terminal.segue("fork", "p1", "--at", "price", "--repeat", "--result", 'price="dear"', "--json", *how)
+    error = json.loads(done.err)["error"]
+    assert (done.code, done.out, error["code"], error["run"]) == (2, "", "input", "p1")
+    assert error["key"].startswith("price[") and "is no int" in error["message"] and error["remedy"]
+    assert len(terminal.query("select 1 from runs")) == 1
+
+
+def test_an_override_of_another_type_is_refused(terminal: Terminal) -> None:
+    started = terminal.start("run", "shop:guarded", "-i", '"door"', "--id", "g1")
+    until(lambda: terminal.has("g1", "attempt.started", "gate%"))
+    for wrong in (["--result", "5"], ["--skip"]):
+        done = terminal.segue("override", "g1", "gate", *wrong)
+        assert done.code == 2 and "is no str" in done.err, done.err
+    assert terminal.segue("override", "g1", "gate", "--result", '"by hand"').code == 0
+    assert started.wait().out == "400 by hand\n"
+
+
 def test_feedback_reaches_a_run_after_its_end(terminal: Terminal) -> None:
     terminal.segue("run", "shop:total", "-i", '{"items": ["ab"]}', "--id", "t1")
     assert terminal.segue("feedback", "t1", 0.5, "--key", "price", "--note", "so so", "--by", "ann").code == 0

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..runtime.engine import Engine
 from ..runtime.run import Run
 from . import inputs, keys
-from .carrying import Carrying, carry, finished, load
+from .carrying import Carrying, carry, finished, load, load_if_there
 from .exits import Exit
 from .paint import Copyable, tell
 from .shelf import path_of, reading
@@ -56,7 +56,10 @@ def fork(
         return await (await engine.get(run)).fork(point, results=replaced, input=changed, id=id)
 
     if only_record:
-        return _recorded(how, asyncio.run(_record(how, make)))
+        load_if_there(row)
+        with redirect_stdout(sys.stderr):
+            recorded = asyncio.run(_record(how, make))
+        return _recorded(how, recorded)
     with redirect_stdout(sys.stderr):
         load(row.flow, row.origin)
         code, made = asyncio.run(carry(how, make))

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +22,7 @@ from ..runtime.engine import Engine
 from ..runtime.run import Run
 from . import inputs, keys
 from .advice import Say, Standing
+from .carrying import load_if_there
 from .exits import Exit
 from .paint import Copyable, tell
 from .shelf import path_of, reading, say_for, standing_of
@@ -50,7 +53,8 @@ class Sender:
 
     def send(self, run: str, act: Act) -> Any:
         """Do one thing to a run, and give what it gives."""
-        return asyncio.run(self._send(run, act))
+        with redirect_stdout(sys.stderr):  # a replay runs the flow, which may print
+            return asyncio.run(self._send(run, act))
 
     async def _send(self, run: str, act: Act) -> Any:
         async with Engine(path_of(self.db), recover=False) as engine:
@@ -113,6 +117,7 @@ def override(
     if standing.row.state in ENDED:
         raise RunEnded(f"the run has ended ({standing.row.state})", run=run, remedy=f"fork it: {to.say('fork', run)}")
     key = _open_key(given, standing, to.say)
+    load_if_there(standing.row)
     to.send(run, lambda r: r.override(key, value, retry=retry, skip=skip, by=by, why=why))
     what = "is made again" if retry else "is skipped" if skip else "has its result"
     return to.sent(run, f"{printable(short_key(key))} {what}")
