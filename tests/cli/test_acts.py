@@ -36,7 +36,11 @@ def test_a_signal_waits_for_a_process_and_its_id_is_sent_once(terminal: Terminal
     assert first.code == 0 and "No process carries the run out" in first.err and "segue resume a1" in first.err
     assert "signal answer was sent" in terminal.segue("show", "a1").out
     again = terminal.segue("signal", "a1", "answer", "-p", '"other"', "--id", "one", "--json")
-    assert again.code == 0 and "already" in again.err
+    assert (again.code, again.err) == (0, "")
+    told = {"run": "a1", "state": "parked", "sent": False, "taken": False, "attended": False}
+    assert again.json == told
+    in_words = terminal.segue("signal", "a1", "answer", "-p", '"other"', "--id", "one")
+    assert (in_words.code, in_words.out) == (0, "") and "already: nothing was sent" in in_words.err
     assert terminal.segue("resume", "a1").out == "why from a file\n"
     late = terminal.segue("signal", "a1", "answer")
     assert late.code == 2 and "the run has ended (completed)" in late.err

@@ -60,8 +60,8 @@ class Sender:
         async with Engine(path_of(self.db), recover=False) as engine:
             return await act(await engine.get(run))
 
-    def sent(self, run: str, what: str) -> Exit:
-        """Say what was sent, and who takes it."""
+    def sent(self, run: str, what: str, *, new: bool = True) -> Exit:
+        """Say what was sent, and who takes it; with `new=False` that it was sent before."""
         until = time.monotonic() + TAKEN_WITHIN_S
         standing = self.look(run)
         while standing.posts and standing.attended and time.monotonic() < until:
@@ -69,11 +69,11 @@ class Sender:
             standing = self.look(run)
         row = standing.row
         if self.as_json:
-            body = {"run": run, "state": row.state, "taken": not standing.posts, "attended": standing.attended}
-            print(json.dumps(body, ensure_ascii=False))
+            posts = {"taken": not standing.posts, "attended": standing.attended}
+            print(json.dumps({"run": run, "state": row.state, "sent": new, **posts}, ensure_ascii=False))
             return Exit.DONE
-        tell(Text("✓ ", "green").append(what, "default"))
-        if standing.posts and not standing.attended:
+        tell(Text("✓ ", "green").append(what, "default") if new else Text(what, "dim"))
+        if new and standing.posts and not standing.attended:
             tell(
                 Text("No process carries the run out; the next one that does takes it.", "dim"),
                 Copyable(self.say("resume", run), "to go on with it here"),
@@ -87,8 +87,7 @@ def signal(to: Sender, run: str, name: str, *, payload: str | None, id: str | No
     to.look(run)
     new = to.send(run, lambda r: r.signal(name, value, id=id, by=by))
     if not new:
-        tell(Text(f"The run has had a signal with the id {id} already: nothing was sent.", "dim"))
-        return Exit.DONE
+        return to.sent(run, f"The run has had a signal with the id {id} already: nothing was sent.", new=False)
     return to.sent(run, f"signal {printable(name)} sent to {printable(run)}")
 
 
