@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 from ..config import EngineOptions
 from ..core.codec import Codec
+from ..core.keys import is_run_id
 from ..core.secret import using
 from ..errors import EngineClosed, InputError, UnknownFlow
 from ..journal import Collected, Journal, NewRun
@@ -26,10 +27,6 @@ from .flow import Flow
 from .run import Run, RunStatus, status_of
 
 R = TypeVar("R")
-
-
-def _is_id(run: object) -> bool:
-    return isinstance(run, str) and 0 < len(run) <= 512 and run == run.strip() and run.isprintable()
 
 
 class Engine:
@@ -133,7 +130,7 @@ class Engine:
                 remedy="decorate it with @flow, and pass it uncalled",
             )
         run = id if id is not None else token_hex(6)
-        if not _is_id(run):
+        if not is_run_id(run):
             raise InputError(f"run id {run!r}: a text of 1 to 512 printable characters", remedy="choose one: order-7")
         with self.sealing(tenant):
             data = self._bound(flow, args, kwargs)
