@@ -68,8 +68,10 @@ def fork(
 
 
 async def _record(how: Carrying, make: Any) -> tuple[Exit, RunRow]:
-    """Record a run in an engine that has no room for any."""
-    async with Engine(path_of(how.db), recover=False, capacity=0) as engine:
+    """Record a run in an engine that carries none out."""
+    engine = Engine(path_of(how.db), recover=False)
+    engine.carries = False
+    async with engine:
         return Exit.DONE, engine.journal.get((await make(engine)).id)
 
 

@@ -63,6 +63,8 @@ class Engine:
         """Where the keys of secrets are: in the folder `<database>-keys`, unless another keyring was given."""
         self.chance: Random | None = None
         self.pace_s = 0.0
+        self.carries = True
+        """Whether runs are carried out here. Without it they are only recorded, for another engine."""
         self._host: Host | None = None
 
     async def __aenter__(self) -> Self:
@@ -79,9 +81,9 @@ class Engine:
 
     def attach(self, journal: Journal) -> None:
         """Carry out the runs of a journal."""
-        options = self.options
+        options, capacity = self.options, self.options.capacity if self.carries else 0
         self._host = Host(
-            journal, self.clock, capacity=options.capacity, resident=options.resident, linger_s=options.linger_s,
+            journal, self.clock, capacity=capacity, resident=options.resident, linger_s=options.linger_s,
             tick_s=options.tick_s, crash_limit=options.crash_limit, step_threads=options.step_threads,
             recover=options.recover, keyring=self.keyring, chance=self.chance, pace_s=self.pace_s,
         )  # fmt: skip

@@ -105,8 +105,12 @@ class Run(Generic[R]):
     async def signal(self, name: str, payload: Any = None, *, id: str | None = None, by: str = "") -> bool:
         """Send a signal, before or after the flow waits for it. The same `id` again is no new signal: gives False.
 
-        Raises RunEnded, and UnserialisableResult for a payload that is no JSON.
+        Raises RunEnded, InputError for a name or an id that is no text, and UnserialisableResult for a payload that is
+        no JSON.
         """
+        for what, text in (("name", name), ("id", "" if id is None else id)):
+            if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+                raise InputError(f"signal {what} {text!r} is no text", run=self.id, remedy=f"give the {what} as a text")
         value = self._encode(payload)
         return await self._post("signal", name, id or str(uuid4()), value, {"by": by})
 
