@@ -81,10 +81,10 @@ def fit(run: str, key: str, command: Command | None, data: bytes) -> None:
     except ValueError as error:
         what = f"is no {describe(of.annotation)}: {misfit(of, error)}"
         raise InputError(
-            f"the result that is given for it {what}",
+            f"the result given for {key} {what}",
             run=run,
             key=key,
-            remedy=f"give {describe(of.annotation)}, as JSON would hold it: that is what the call returns",
+            remedy=f"the call returns {describe(of.annotation)}: give a value of that type",
         ) from (None if of.private else error)
 
 
