@@ -80,7 +80,9 @@ async def fork_times(path: Path, places: Sequence[int], rounds: int) -> tuple[li
     """
     spent: list[list[float]] = [[] for _ in places]
     by_event: list[float] = []
-    async with Engine(str(path), capacity=0, recover=False) as engine:
+    engine = Engine(str(path), recover=False)
+    engine.carries = False
+    async with engine:
         run = await engine.get(_ID)
         steps = [e async for e in run.events(follow=False) if e.type == "step.completed"]
         for _ in range(rounds + 1):

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
+from typing import Any
+
+from .errors import InputError
 
 DEFAULT_DATABASE = "segue.db"
 DEFAULT_CONFIG = "segue.toml"
+_LEAST = {"capacity": 1, "resident": 0, "crash_limit": 1, "step_threads": 1}
+"""Of whole numbers."""
+_MAY_BE_NONE_AT_ALL = frozenset({"linger_s", "lock_timeout_s"})
+"""Of seconds: those that may be 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineOptions:
-    """How an engine runs. The defaults are safe; times are seconds."""
+    """How an engine runs. The defaults are safe; times are seconds. Raises InputError for a value that cannot be."""
 
     capacity: int = 1000
     """Runs in memory at once. More are accepted and queue."""
@@ -31,6 +39,22 @@ class EngineOptions:
     """Threads for steps that are plain functions."""
     recover: bool = True
     """Whether to take up runs that nobody has: queued ones, those of dead processes, timers that are due."""
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            _check(name, getattr(self, name), int, least, f"a whole number from {least}")
+        for name in (n for n in self.__dataclass_fields__ if n.endswith("_s")):
+            if name in _MAY_BE_NONE_AT_ALL:
+                _check(name, getattr(self, name), (int, float), 0.0, "a number of seconds from 0")
+            else:
+                _check(name, getattr(self, name), (int, float), math.ulp(0.0), "a number of seconds greater than 0")
+
+
+def _check(name: str, value: Any, kind: type | tuple[type, ...], least: float, wanted: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, kind) or not least <= value < math.inf:
+        raise InputError(
+            f"Engine({name}={value!r}): this must be {wanted}", remedy=f"leave {name} out, or give {wanted}"
+        )
 
 
 def database_from_environment() -> str:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 import segue
 from segue import Applied, NotApplied, flow, gather, sleep, step, wait_for
@@ -69,6 +70,54 @@ async def test_a_fork_with_results_replaced(world: World) -> None:
         assert "t" not in ran
         again = await early.fork()
         assert await again.result() == await early.result()
+
+
+async def test_a_result_of_another_type_is_refused_before_the_fork_is_made(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(report, "t")
+        await run.result()
+        keys = await keys_of(run)
+        for key in (keys[0], keys[-1], keys[0].replace("#1", "#2")):
+            with pytest.raises(InputError, match="is no str") as caught:
+                await run.fork(at=keys[0], results={key: 5}, id="never")
+            assert (caught.value.run, caught.value.key) == (run.id, key)
+            assert caught.value.remedy
+        assert len(await engine.runs()) == 1
+
+
+async def test_a_childs_result_of_another_type_is_refused(world: World) -> None:
+    async with world.parking() as engine:
+        run = await engine.start(parent, id="p")
+        await in_state(run, "parked")
+        (key,) = await keys_of(run, "child.started")
+        with pytest.raises(InputError, match="is no str"):
+            await run.fork(results={key: [1]})
+        assert await (await run.fork(results={key: "given"})).result() == ["given", "BESIDE"]
+
+
+class Old(BaseModel):
+    whole: int
+
+
+@step(upcast=lambda old: {"whole": old["part"]})
+async def shaped() -> Old:
+    return Old(whole=1)
+
+
+@flow
+async def shapes() -> int:
+    return (await shaped()).whole
+
+
+async def test_a_result_that_upcast_reads_is_taken(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(shapes)
+        await run.result()
+        (key,) = await keys_of(run)
+        assert await (await run.fork(results={key: {"part": 7}})).result() == 7
+        assert await (await run.fork(results={key: Old(whole=8)})).result() == 8
+        with pytest.raises(InputError, match="is no Old"):
+            await run.fork(results={key: {"none": 7}})
 
 
 async def test_a_fork_with_another_input(world: World) -> None:

@@ -59,6 +59,26 @@ async def surrogate() -> str:
     return "\ud800"
 
 
+def cycle() -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    made["it"] = made
+    return made
+
+
+@step
+async def a_cycle() -> Any:
+    return cycle()
+
+
+@step
+async def a_typed_cycle() -> dict[str, Any]:
+    return cycle()
+
+
+@step
+async def takes_anything(it: Any) -> None: ...
+
+
 @step
 async def typed(n: int) -> int:
     return n
@@ -112,6 +132,38 @@ def flows() -> dict[str, tuple[Any, type[BaseException], str]]:
     @flow
     async def nan_sleep() -> None:
         await sleep(float("nan"))
+
+    @flow
+    async def sleeps_a_text() -> None:
+        await sleep("abc")  # type: ignore[arg-type]
+
+    @flow
+    async def sleeps_for_ever() -> None:
+        await sleep(10**400)
+
+    @flow
+    async def times_out_by_a_text() -> None:
+        await wait_for("x", timeout_s="soon")  # type: ignore[call-overload]
+
+    @flow
+    async def waits_for_a_number() -> None:
+        await wait_for(5)  # type: ignore[call-overload]
+
+    @flow
+    async def holds_itself() -> None:
+        await a_cycle()
+
+    @flow
+    async def holds_itself_typed() -> None:
+        await a_typed_cycle()
+
+    @flow
+    async def gives_what_holds_itself() -> None:
+        await takes_anything(cycle())
+
+    @flow
+    async def returns_what_holds_itself() -> Any:
+        return cycle()
 
     @flow
     async def asyncio_timeout() -> None:
@@ -168,6 +220,14 @@ def flows() -> dict[str, tuple[Any, type[BaseException], str]]:
         "missing_argument": (missing_argument, InputError, "its signature is typed"),
         "negative_timeout": (negative_timeout, InputError, "no time to wait"),
         "nan_sleep": (nan_sleep, InputError, "no time to wait"),
+        "sleeps_a_text": (sleeps_a_text, InputError, "segue.sleep: 'abc' is no time to wait"),
+        "sleeps_for_ever": (sleeps_for_ever, InputError, "no time to wait"),
+        "times_out_by_a_text": (times_out_by_a_text, InputError, "segue.wait_for: 'soon' is no time to wait"),
+        "waits_for_a_number": (waits_for_a_number, InputError, "5 is no name of a signal"),
+        "holds_itself": (holds_itself, UnserialisableResult, "it holds itself"),
+        "holds_itself_typed": (holds_itself_typed, UnserialisableResult, "it holds itself"),
+        "gives_what_holds_itself": (gives_what_holds_itself, InputError, "argument 'it' is no"),
+        "returns_what_holds_itself": (returns_what_holds_itself, UnserialisableResult, "it holds itself"),
         "asyncio_timeout": (asyncio_timeout, SegueError, "segue.timeout"),
         "asyncio_wait_for": (asyncio_wait_for, SegueError, "segue.timeout"),
         "asyncio_sleep": (asyncio_sleep, SegueError, "segue.sleep"),
@@ -290,11 +350,15 @@ async def waits() -> Any:
 async def test_a_signal_that_is_no_json(world: World) -> None:
     async with world.engine() as engine:
         run = await engine.start(waits)
-        for payload in (threading.Lock(), float("nan"), {"a": object()}, "\ud800"):
+        for payload in (threading.Lock(), float("nan"), {"a": object()}, "\ud800", cycle()):
             with pytest.raises(UnserialisableResult):
                 await run.signal("x", payload)
         with pytest.raises(SegueError):
             await run.signal("\ud800", 1)
+        with pytest.raises(InputError, match="signal name 5 is no text"):
+            await run.signal(5)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="signal id 5 is no text"):
+            await run.signal("x", id=5)  # type: ignore[arg-type]
         await run.signal("x", {"a": [1, None]})
         assert await run.result() == {"a": [1, None]}
 
@@ -305,6 +369,28 @@ async def test_an_engine_that_is_closed() -> None:
         await engine.start(takes_a_number, 1)
     with pytest.raises(InputError, match="capacity"):
         Engine("x.db", capacitance=3)
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [
+        ("capacity", (0, -1, 1.5, "9", True, None)),
+        ("resident", (-1, "x")),
+        ("crash_limit", (0, -1)),
+        ("step_threads", (0, -1)),
+        ("heartbeat_s", (0, -1, "9", None, float("nan"), float("inf"))),
+        ("tick_s", (0, -0.1)),
+        ("linger_s", (-1, float("nan"))),
+        ("lock_timeout_s", (-1,)),
+    ],
+)
+def test_an_engine_with_an_option_that_cannot_be(option: str, wrong: tuple[Any, ...]) -> None:
+    for value in wrong:
+        with pytest.raises(InputError, match=rf"Engine\({option}=") as caught:
+            Engine("x.db", **{option: value})
+        assert caught.value.remedy
+        assert option in caught.value.remedy
+    assert not Path("x.db").exists()
 
 
 class Fancy(BaseModel):

@@ -9,7 +9,7 @@ import pytest
 
 import segue
 from segue import Retry, flow, sleep, step, wait_for
-from segue.errors import RunCancelled, RunFailed, Undecodable
+from segue.errors import InputError, RunCancelled, RunFailed
 from tests.behaviour.world import World, in_state, keys_of, kinds_of, until
 
 calls: list[Any] = []
@@ -167,14 +167,57 @@ async def late_echo(what: str) -> str:
     return what
 
 
-async def test_an_override_of_a_wrong_type_can_be_put_right(world: World) -> None:
+async def test_an_override_of_a_wrong_type_is_refused_before_it_is_sent(world: World) -> None:
     async with world.engine() as engine:
         run = await engine.start(long_echo)
         await until(lambda: calls)
         (waits,) = (await run.status()).waits_on
-        await run.override(waits["key"], {"no": "string"})
-        with pytest.raises(Undecodable, match="resume"):
-            await run.result()
+        for wrong in ({"no": "string"}, None):
+            with pytest.raises(InputError, match="is no str") as caught:
+                await run.override(waits["key"], wrong)
+            assert (caught.value.run, caught.value.key) == (run.id, waits["key"])
+            assert caught.value.remedy
+        with pytest.raises(InputError, match="is no str"):
+            await run.override(waits["key"], skip=True)
+        await run.override(waits["key"], "a string")
+        assert await run.result() == "a string"
+        assert len(await keys_of(run, "operator.acted")) == 1
+
+
+async def test_an_override_of_a_step_that_is_not_open_is_refused(world: World) -> None:
+    behave["nap_s"] = world.while_s * 20
+    async with world.engine() as engine:
+        run = await engine.start(three_steps)
+        await until(lambda: calls)
+        await world.pass_(0.2)
+        (done,) = await keys_of(run, "step.completed") or [""]
+        for how in ({"result": 1}, {"retry": True}, {"skip": True}):
+            with pytest.raises(InputError, match="no open step 'nokey'") as caught:
+                await run.override("nokey", **how)
+            assert caught.value.run == run.id
+            assert caught.value.remedy
+        if done:
+            with pytest.raises(InputError, match="outcome already"):
+                await run.override(done, "again")
+        assert await keys_of(run, "operator.acted") == []
+        await run.cancel()
+
+
+async def test_an_override_is_held_against_the_type_also_where_the_run_is_not(world: World) -> None:
+    """Here the run is parked, or at work in another engine."""
+    if world.virtual:
+        pytest.skip("two engines at a time need a file")
+    async with world.engine() as engine, world.engine(recover=False) as other:
+        run = await engine.start(long_echo)
+        await until(lambda: calls)
+        (waits,) = (await run.status()).waits_on
+        there = await other.get(run.id)
+        with pytest.raises(InputError, match="is no str"):
+            await there.override(waits["key"], 5)
+        with pytest.raises(InputError, match="no open step"):
+            await there.override("late_echo[x]#9", "x")
+        await there.override(waits["key"], "from afar")
+        assert await run.result() == "from afar"
 
 
 BEGUN: list[str] = []

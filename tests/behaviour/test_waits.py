@@ -211,6 +211,52 @@ async def test_a_detached_child_lives_on_its_own(world: World) -> None:
 
 
 @flow
+async def night(day: int, last: int) -> int:
+    """A loop that starts its successor: `docs/flows.md` shows it."""
+    await note(f"night {day}")
+    if day < last:
+        assert await segue.detach(night, day + 1, last, id=f"nightly-{day + 1}") == f"nightly-{day + 1}"
+    return day
+
+
+async def test_a_detached_child_is_named_as_it_is_told(world: World) -> None:
+    async with world.engine() as engine:
+        first = await engine.start(night, 1, last=3, id="nightly-1")
+        assert await first.result() == 1
+        for day in (2, 3):
+            await until(lambda day=day: engine.journal.find(f"nightly-{day}"))
+            assert await (await engine.get(f"nightly-{day}")).result() == day
+        assert await (await first.fork(at=1)).result() == 1, "the same id is the same run"
+        await engine.settled()
+        assert ran == ["night 1", "night 2", "night 3", "night 1"]
+
+
+@flow
+async def named(id: str) -> str:
+    return f"done {id}"
+
+
+@flow
+async def detaches_what_has_an_id(how: str) -> str:
+    if how == "by name":
+        return await segue.detach(named, id="own")
+    if how == "by position":
+        return await segue.detach(named, "own", id="child-9")
+    return await segue.detach(named, "own", id=" bad ")
+
+
+async def test_a_flows_own_parameter_id_goes_first(world: World) -> None:
+    async with world.engine() as engine:
+        own = await engine.run(detaches_what_has_an_id, "by name", id="p")
+        assert own.startswith("p/")
+        assert await (await engine.get(own)).result() == "done own"
+        assert await engine.run(detaches_what_has_an_id, "by position") == "child-9"
+        assert await (await engine.get("child-9")).result() == "done own"
+        with pytest.raises(RunFailed, match="run id ' bad '"):
+            await engine.run(detaches_what_has_an_id, "")
+
+
+@flow
 async def waiting_child() -> str:
     try:
         return await wait_for("never")

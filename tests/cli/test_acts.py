@@ -36,7 +36,11 @@ def test_a_signal_waits_for_a_process_and_its_id_is_sent_once(terminal: Terminal
     assert first.code == 0 and "No process carries the run out" in first.err and "segue resume a1" in first.err
     assert "signal answer was sent" in terminal.segue("show", "a1").out
     again = terminal.segue("signal", "a1", "answer", "-p", '"other"', "--id", "one", "--json")
-    assert again.code == 0 and "already" in again.err
+    assert (again.code, again.err) == (0, "")
+    told = {"run": "a1", "state": "parked", "sent": False, "taken": False, "attended": False}
+    assert again.json == told
+    in_words = terminal.segue("signal", "a1", "answer", "-p", '"other"', "--id", "one")
+    assert (in_words.code, in_words.out) == (0, "") and "already: nothing was sent" in in_words.err
     assert terminal.segue("resume", "a1").out == "why from a file\n"
     late = terminal.segue("signal", "a1", "answer")
     assert late.code == 2 and "the run has ended (completed)" in late.err
@@ -145,6 +149,26 @@ def test_a_fork_that_makes_no_sense_is_refused(terminal: Terminal, words: list[s
     terminal.segue("run", "shop:pays", "-i", "7", "--id", "p1")
     done = terminal.segue("fork", "p1", *words)
     assert done.code == 2 and says in done.err and len(terminal.query("select 1 from runs")) == 1
+
+
+@pytest.mark.parametrize("how", [[], ["--detach"]])
+def test_a_result_of_another_type_is_refused(terminal: Terminal, how: list[str]) -> None:
+    terminal.segue("run", "shop:pays", "-i", "7", "--id", "p1")
+    done = terminal.segue("fork", "p1", "--at", "price", "--repeat", "--result", 'price="dear"', "--json", *how)
+    error = json.loads(done.err)["error"]
+    assert (done.code, done.out, error["code"], error["run"]) == (2, "", "input", "p1")
+    assert error["key"].startswith("price[") and "is no int" in error["message"] and error["remedy"]
+    assert len(terminal.query("select 1 from runs")) == 1
+
+
+def test_an_override_of_another_type_is_refused(terminal: Terminal) -> None:
+    started = terminal.start("run", "shop:guarded", "-i", '"door"', "--id", "g1")
+    until(lambda: terminal.has("g1", "attempt.started", "gate%"))
+    for wrong in (["--result", "5"], ["--skip"]):
+        done = terminal.segue("override", "g1", "gate", *wrong)
+        assert done.code == 2 and "is no str" in done.err, done.err
+    assert terminal.segue("override", "g1", "gate", "--result", '"by hand"').code == 0
+    assert started.wait().out == "400 by hand\n"
 
 
 def test_feedback_reaches_a_run_after_its_end(terminal: Terminal) -> None:

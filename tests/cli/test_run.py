@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.cli.terminal import Terminal
+from tests.cli.terminal import Terminal, until
 
 
 def test_the_result_is_all_that_goes_to_stdout(terminal: Terminal) -> None:
@@ -143,6 +143,65 @@ def test_a_detached_run_is_recorded_and_left_to_the_next_process(terminal: Termi
     assert (done.code, done.out) == (0, "t1\n") and "segue resume t1" in done.err
     assert terminal.state("t1") == "queued" and terminal.calls() == []
     assert terminal.segue("resume", "t1").out == "200\n"
+
+
+def test_a_detached_run_and_fork_are_told_in_json(terminal: Terminal) -> None:
+    items = ["--input", '{"items": ["ab"]}']
+    done = terminal.segue("run", "shop:total", *items, "--id", "t1", "--detach", "--json")
+    assert (done.code, done.json, done.err) == (0, {"run": "t1", "state": "queued"}, "")
+    terminal.segue("resume", "t1")
+    fork = terminal.segue("fork", "t1", "--at", "1", "--id", "t2", "--detach", "--json")
+    assert (fork.code, fork.json, fork.err) == (0, {"run": "t2", "state": "queued"}, "")
+    again = terminal.segue("run", "shop:total", *items, "--id", "t1", "--detach", "--json")
+    assert again.json == {"run": "t1", "state": "completed"}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["runs", "-n", "-1"], "'--limit'"),
+        (["resume", "x", "--patience-s", "-1"], "'--patience-s'"),
+        (["signal", "x"], "Missing argument 'NAME'"),
+        (["feedback", "x", "5"], "'SCORE'"),
+        (["show", "x", "--nope"], "--nope"),
+        (["show", "x", "y", "z"], "z"),
+        (["nosuch"], "nosuch"),
+        (["gc"], "--older-than"),
+        (["events", "t1", "--type", "foo"], "--type foo: no such type of event"),
+        (["events", "t1", "--type", "step.started"], "step.completed"),
+    ],
+)
+def test_what_cannot_be_read_is_an_error_in_json(terminal: Terminal, words: list[str], says: str) -> None:
+    terminal.segue("run", "shop:total", "--input", '{"items": ["ab"]}', "--id", "t1")
+    done = terminal.segue(*words, "--json")
+    error = json.loads(done.err)["error"]
+    assert (done.code, done.out, error["exit"]) == (2, "", 2)
+    assert says in error["message"] + error["remedy"] and error["remedy"]
+    in_words = terminal.segue(*words)
+    assert (in_words.code, in_words.out) == (2, "") and "✗" in in_words.err and "  do  " in in_words.err
+
+
+def test_events_of_a_type_or_of_its_first_word(terminal: Terminal) -> None:
+    terminal.segue("run", "shop:total", "--input", '{"items": ["ab"]}', "--id", "t1")
+    for kind, count in (("step", 1), ("step.completed", 1), ("run", 3), ("timer", 0)):
+        done = terminal.segue("events", "t1", "--type", kind)
+        assert (done.code, len(done.out.splitlines())) == (0, count), kind
+
+
+def test_what_resume_cannot_import_is_an_error_in_json(terminal: Terminal) -> None:
+    terminal.segue("run", "shop:total", "--input", '{"items": ["ab"]}', "--id", "t1", "--detach")
+    (terminal.folder / "shop.py").write_text("")
+    done = terminal.segue("resume", "--json")
+    assert done.code == 6 and [r["id"] for r in done.json] == ["t1"]
+    assert json.loads(done.err)["error"]["code"] == "unknown-flow"
+
+
+def test_resume_of_a_run_that_another_process_has_is_told_in_json(terminal: Terminal) -> None:
+    terminal.start("run", "shop:guarded", "-i", '"door"', "--id", "g1")
+    until(lambda: terminal.has("g1", "step.completed", "price%"))
+    done = terminal.segue("resume", "g1", "--json")
+    assert (done.code, done.err) == (0, "")
+    assert done.json == {"run": "g1", "state": "running", "sent": False, "taken": True, "attended": True}
 
 
 def test_a_failed_run_is_an_error_in_json(terminal: Terminal) -> None:

@@ -116,6 +116,60 @@ async def test_a_truncated_database_is_refused(tmp_path: Path) -> None:
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize("size", [0, 1, 50, 99, 100, 511])
+async def test_a_database_that_was_cut_off_before_its_header_ends_is_refused(tmp_path: Path, size: int) -> None:
+    """SQLite would take the first two for new ones, and the runs that were in them would be made again."""
+    path = tmp_path / "segue.db"
+    async with Engine(str(path)) as engine:
+        await engine.run(bulky, 3, id="r")
+    os.truncate(path, size)
+    await refused(path, StoreCorrupt)
+    with pytest.raises(StoreCorrupt, match=r"segue\.db"):
+        Journal.open_readonly(str(path))
+    assert path.stat().st_size == size
+    path.unlink()
+    async with Engine(str(path)) as engine:
+        assert await engine.run(bulky, 3, id="r") == 3000
+
+
+async def test_an_empty_file_beside_the_log_of_a_database_is_refused(tmp_path: Path) -> None:
+    """SQLite would throw the log away."""
+    path, log = tmp_path / "segue.db", tmp_path / "segue.db-wal"
+    path.touch()
+    log.write_bytes(b"what was committed")
+    await refused(path, StoreCorrupt, "it is empty, and was a database")
+    assert log.read_bytes() == b"what was committed"
+
+
+async def test_an_empty_file_is_made_a_database(tmp_path: Path) -> None:
+    """As `mktemp` makes one; also one that a process left which died before its first write."""
+    path = tmp_path / "segue.db"
+    path.touch()
+    (tmp_path / "segue.db-live").mkdir()
+    with pytest.raises(StoreError, match="no run was ever recorded") as caught:
+        Journal.open_readonly(str(path))
+    assert "segue run" in str(caught.value)
+    async with Engine(str(path)) as engine:
+        assert await engine.run(bulky, 3, id="r") == 3000
+
+
+async def test_a_file_of_a_byte_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "segue.db"
+    path.write_bytes(b"\n")
+    await refused(path, StoreCorrupt, "it has 1 byte", "restore it from a copy, or name another file")
+    assert [p.name for p in tmp_path.iterdir()] == ["segue.db"]
+    assert path.read_bytes() == b"\n"
+
+
+async def test_a_database_that_was_deleted_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "segue.db"
+    for _ in range(2):
+        async with Engine(str(path)) as engine:
+            assert await engine.runs() == []
+            await engine.run(bulky, 3, id="r")
+        path.unlink()
+
+
 async def test_a_file_that_another_program_locks_is_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "segue.db"
     async with Engine(str(path)):

@@ -14,7 +14,7 @@ import pytest
 
 from segue import Engine
 from segue.errors import InputError, StoreCorrupt, StoreError, StoreFull, StoreLocked, StoreMissing, Undecodable
-from segue.journal import blobs
+from segue.journal import Journal, blobs
 from tests.durable import places
 from tests.durable.checks import sound
 from tests.durable.flows import bulky, waits
@@ -80,6 +80,27 @@ async def test_on_a_full_disk_running_work_waits_and_new_starts_are_refused(
             assert await run.result() == 400_000
             assert engine.journal.trouble is None
             assert await engine.run(bulky, 3, id="a") == before
+        sound(path)
+
+
+async def test_a_first_start_on_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
+    with places.small_disk(tmp_path / "disk", 256) as folder:
+        path = folder / "segue.db"
+        with filled(folder):
+            for _ in range(2):
+                with pytest.raises(StoreFull, match="free some space"):
+                    async with Engine(str(path)):
+                        pass
+                assert not path.exists()
+                with pytest.raises(StoreMissing):
+                    Journal.open_readonly(str(path))
+            path.touch()
+            with pytest.raises(StoreFull):
+                async with Engine(str(path)):
+                    pass
+            assert path.exists(), "it is not its own"
+        async with Engine(str(path)) as engine:
+            assert await engine.run(bulky, 1, id="r") == 1000
         sound(path)
 
 

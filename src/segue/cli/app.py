@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import wraps
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, NoReturn, ParamSpec
 
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     try:
         code = app(arguments, prog_name="segue", standalone_mode=False)
     except Exception as error:  # noqa: BLE001  the parser's own: commands end with a code
-        code = _unreadable(error)
+        code = _unreadable(error, as_json=_asks_for_json(sys.argv[1:] if arguments is None else arguments))
     if code in (Exit.SUSPENDED, Exit.TERMINATED):
         _leave_at_once(code)
     sys.exit(int(code or 0))
@@ -59,15 +60,18 @@ def _leave_at_once(code: int) -> NoReturn:
     os._exit(int(code))
 
 
-def _unreadable(error: Exception) -> Exit:
+def _asks_for_json(arguments: Sequence[str]) -> bool:
+    """Whether `--json` is given: what the parser refuses it has not read."""
+    return "--json" in takewhile(lambda word: word != "--", arguments)
+
+
+def _unreadable(error: Exception, *, as_json: bool) -> Exit:
     from ..errors import UsageError
-    from .paint import complain
 
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", None) or "segue"
     shown = getattr(error, "format_message", lambda: str(error))()
-    complain(UsageError(shown.rstrip("."), remedy=f"see {path} --help"))
-    return Exit.USAGE
+    return _failed(UsageError(shown.rstrip("."), remedy=f"see {path} --help"), as_json=as_json)
 
 
 def _nobody_reads() -> Exit:
@@ -99,7 +103,7 @@ def command(name: str, panel: str) -> Callable[[Callable[P, Exit]], Callable[P, 
     return register
 
 
-def _failed(error: Exception, *, debug: bool, as_json: bool) -> Exit:
+def _failed(error: Exception, *, as_json: bool, debug: bool = False) -> Exit:
     from .exits import exit_of
     from .faults import as_json as error_json
     from .paint import complain

@@ -8,14 +8,14 @@ import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rich.text import Text
 
 from ..core.lifecycle import ENDED, RunState
-from ..errors import SegueError
+from ..errors import SegueError, UnknownFlow
 from ..journal import RunRow
 from ..runtime import registry
 from ..runtime.engine import Engine
@@ -90,6 +90,14 @@ def load(name: str, origin: str | None = None) -> Flow[..., Any]:
             f"importing {name.partition(':')[0]} raised {type(error).__name__}: {error}",
             remedy="put the module right: it must be importable without running anything",
         ) from error
+
+
+def load_if_there(row: RunRow) -> None:
+    """Import a run's flow, so that what is given for it can be held against its types. Without it they are taken as
+    they are: the run may be another machine's.
+    """
+    with redirect_stdout(sys.stderr), suppress(UnknownFlow):
+        load(row.flow, row.origin)
 
 
 def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:

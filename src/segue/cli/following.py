@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator
 from rich.text import Text
 
 from ..core.codec import loads
-from ..core.events import Event
+from ..core.events import Event, EventType
 from ..core.faults import Fault
 from ..core.lifecycle import ENDED, RunState
+from ..errors import InputError
 from ..journal import RunRow
 from ..journal.reading import Reader
 from .exits import OF_STATE, Exit
@@ -30,10 +31,23 @@ def events(db: str, run: str, *, after: int, kind: str | None, follow: bool, as_
     """Print a journal, line by line."""
     with reading(db) as reader:
         row = reader.get(run)
+        if kind is not None:
+            _check_type(reader, kind)
         for event in _tail(reader, row, after, follow):
             if kind is None or event.type == kind or event.type.startswith(f"{kind}."):
                 _print_event(row.id, event, as_json)
     return Exit.DONE
+
+
+def _check_type(reader: Reader, kind: str) -> None:
+    """Raises InputError for a type that no event has: it is one of ours, its first word, or one of a later Segue's."""
+    known = [t.value for t in EventType]
+    if kind in known or kind in {t.partition(".")[0] for t in known}:
+        return
+    if not reader.query("select 1 from events where type = ? limit 1", (kind,)):
+        raise InputError(
+            f"--type {kind}: no such type of event", remedy=f"one of these, or its first word: {', '.join(known)}"
+        )
 
 
 def _tail(reader: Reader, row: RunRow, after: int, follow: bool) -> Iterator[Event]:

@@ -23,6 +23,7 @@ from ..runtime.run import Run
 from .advice import Standing, advise
 from .carrying import LINGER_S, POLL_S, Carrying, Stop, carry, finished, load, rests, stoppable
 from .exits import Exit
+from .faults import as_json as error_json
 from .paint import Copyable, advised, complain, stated, tell
 from .shelf import path_of, reading, standing_of, summary
 from .telling import Sender
@@ -60,8 +61,11 @@ def resume(how: Carrying, run: str, patience_s: float, by: str, why: str) -> Exi
 
 
 def _elsewhere(how: Carrying, row: RunRow, asks: bool, by: str, why: str) -> Exit:
+    to = Sender(how.db, how.as_json)
     if asks:
-        Sender(how.db).send(row.id, lambda run: run.resume(by=by, why=why))
+        to.send(row.id, lambda run: run.resume(by=by, why=why))
+    if how.as_json:
+        return to.sent(row.id, "", new=asks)
     pid = (row.owner or "").partition("-")[0]
     told = "is told to go on" if asks else "carries it out already"
     tell(Text(f"Process {pid} {told}.", "dim"), Copyable(how.say("watch", row.id), "to follow it"))
@@ -86,7 +90,7 @@ def resume_all(how: Carrying, patience_s: float, stay: bool) -> Exit:
             f"select distinct flow, version, origin from runs where state in ({_marks(OPEN)})", sorted(OPEN)
         )
     with redirect_stdout(sys.stderr):
-        missing = _load_all(flows)
+        missing = _load_all(flows, how.as_json)
         stop = asyncio.run(_carry_all(how, patience_s, stay)) if open_before or stay else None
     with reading(how.db) as reader:
         standings = [standing_of(reader, reader.get(no)) for no in open_before]
@@ -112,7 +116,7 @@ def _marks(values: Any) -> str:
     return ", ".join("?" * len(values))
 
 
-def _load_all(flows: list[tuple[Any, ...]]) -> int:
+def _load_all(flows: list[tuple[Any, ...]], as_json: bool) -> int:
     """Import what can be; say what cannot. Gives how many could not."""
     missing = 0
     for flow, version, origin in flows:
@@ -120,7 +124,10 @@ def _load_all(flows: list[tuple[Any, ...]]) -> int:
             load_for(flow, version, origin)
         except UnknownFlow as error:
             missing += 1
-            complain(error)
+            if as_json:
+                print(error_json(error), file=sys.stderr)
+            else:
+                complain(error)
     return missing
 
 
@@ -132,7 +139,7 @@ async def _carry_all(how: Carrying, patience_s: float, stay: bool) -> Stop:
             await asyncio.wait([stopped], timeout=POLL_S)
             if not how.as_json and not how.quiet:
                 _tell_ended(engine, since, told)
-        if stopped.done() and not how.quiet:
+        if stopped.done() and not how.quiet and not how.as_json:
             tell(Text("Suspending; once more kills.", "dim"))
         stopped.cancel()
         if not how.as_json and not how.quiet:

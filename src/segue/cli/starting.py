@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
@@ -12,10 +13,11 @@ from rich.text import Text
 
 from ..core.events import Event, EventType
 from ..errors import InputError
+from ..journal import RunRow
 from ..runtime.engine import Engine
 from ..runtime.run import Run
 from . import inputs, keys
-from .carrying import Carrying, carry, finished, load
+from .carrying import Carrying, carry, finished, load, load_if_there
 from .exits import Exit
 from .paint import Copyable, tell
 from .shelf import path_of, reading
@@ -32,9 +34,8 @@ def run(how: Carrying, target: str, given: str | None, id: str | None, *, only_r
     with redirect_stdout(sys.stderr):
         flow = load(target)
         values = {} if given is None else inputs.arguments(flow, inputs.read_json(given, "--input"))
-        recorded = asyncio.run(_record(how, make)) if only_record else None
-        code, row = (Exit.DONE, None) if recorded is not None else asyncio.run(carry(how, make))
-    return finished(how, code, row) if row is not None else _recorded(how, recorded or "")
+        code, row = asyncio.run(_record(how, make) if only_record else carry(how, make))
+    return _recorded(how, row) if only_record else finished(how, code, row)
 
 
 def fork(
@@ -56,24 +57,31 @@ def fork(
         return await (await engine.get(run)).fork(point, results=replaced, input=changed, id=id)
 
     if only_record:
-        return _recorded(how, asyncio.run(_record(how, make)))
+        load_if_there(row)
+        with redirect_stdout(sys.stderr):
+            _, made = asyncio.run(_record(how, make))
+        return _recorded(how, made)
     with redirect_stdout(sys.stderr):
         load(row.flow, row.origin)
         code, made = asyncio.run(carry(how, make))
     return finished(how, code, made)
 
 
-async def _record(how: Carrying, make: Any) -> str:
-    """Record a run in an engine that has no room for any."""
-    async with Engine(path_of(how.db), recover=False, capacity=0) as engine:
-        return (await make(engine)).id
+async def _record(how: Carrying, make: Any) -> tuple[Exit, RunRow]:
+    """Record a run in an engine that carries none out."""
+    engine = Engine(path_of(how.db), recover=False)
+    engine.carries = False
+    async with engine:
+        return Exit.DONE, engine.journal.get((await make(engine)).id)
 
 
-def _recorded(how: Carrying, id: str) -> Exit:
-    print(id)
-    tell(
-        Text("It is recorded, and not yet carried out here.", "dim"), Copyable(how.say("resume", id), "to carry it out")
-    )
+def _recorded(how: Carrying, row: RunRow) -> Exit:
+    if how.as_json:
+        print(json.dumps({"run": row.id, "state": row.state}, ensure_ascii=False))
+        return Exit.DONE
+    print(row.id)
+    resume = Copyable(how.say("resume", row.id), "to carry it out")
+    tell(Text("It is recorded, and not yet carried out here.", "dim"), resume)
     return Exit.DONE
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +22,7 @@ from ..runtime.engine import Engine
 from ..runtime.run import Run
 from . import inputs, keys
 from .advice import Say, Standing
+from .carrying import load_if_there
 from .exits import Exit
 from .paint import Copyable, tell
 from .shelf import path_of, reading, say_for, standing_of
@@ -50,14 +53,15 @@ class Sender:
 
     def send(self, run: str, act: Act) -> Any:
         """Do one thing to a run, and give what it gives."""
-        return asyncio.run(self._send(run, act))
+        with redirect_stdout(sys.stderr):  # a replay runs the flow, which may print
+            return asyncio.run(self._send(run, act))
 
     async def _send(self, run: str, act: Act) -> Any:
         async with Engine(path_of(self.db), recover=False) as engine:
             return await act(await engine.get(run))
 
-    def sent(self, run: str, what: str) -> Exit:
-        """Say what was sent, and who takes it."""
+    def sent(self, run: str, what: str, *, new: bool = True) -> Exit:
+        """Say what was sent, and who takes it; with `new=False` that it was sent before."""
         until = time.monotonic() + TAKEN_WITHIN_S
         standing = self.look(run)
         while standing.posts and standing.attended and time.monotonic() < until:
@@ -65,11 +69,11 @@ class Sender:
             standing = self.look(run)
         row = standing.row
         if self.as_json:
-            body = {"run": run, "state": row.state, "taken": not standing.posts, "attended": standing.attended}
-            print(json.dumps(body, ensure_ascii=False))
+            posts = {"taken": not standing.posts, "attended": standing.attended}
+            print(json.dumps({"run": run, "state": row.state, "sent": new, **posts}, ensure_ascii=False))
             return Exit.DONE
-        tell(Text("✓ ", "green").append(what, "default"))
-        if standing.posts and not standing.attended:
+        tell(Text("✓ ", "green").append(what, "default") if new else Text(what, "dim"))
+        if new and standing.posts and not standing.attended:
             tell(
                 Text("No process carries the run out; the next one that does takes it.", "dim"),
                 Copyable(self.say("resume", run), "to go on with it here"),
@@ -83,8 +87,7 @@ def signal(to: Sender, run: str, name: str, *, payload: str | None, id: str | No
     to.look(run)
     new = to.send(run, lambda r: r.signal(name, value, id=id, by=by))
     if not new:
-        tell(Text(f"The run has had a signal with the id {id} already: nothing was sent.", "dim"))
-        return Exit.DONE
+        return to.sent(run, f"The run has had a signal with the id {id} already: nothing was sent.", new=False)
     return to.sent(run, f"signal {printable(name)} sent to {printable(run)}")
 
 
@@ -113,6 +116,7 @@ def override(
     if standing.row.state in ENDED:
         raise RunEnded(f"the run has ended ({standing.row.state})", run=run, remedy=f"fork it: {to.say('fork', run)}")
     key = _open_key(given, standing, to.say)
+    load_if_there(standing.row)
     to.send(run, lambda r: r.override(key, value, retry=retry, skip=skip, by=by, why=why))
     what = "is made again" if retry else "is skipped" if skip else "has its result"
     return to.sent(run, f"{printable(short_key(key))} {what}")

@@ -124,13 +124,13 @@ def roundtrip(of: Codec, value: Any) -> tuple[bytes, Any]:
             return _ATOMS[kind](value).encode(), value
         data = of.encode(of.validate(value))
         return data, of.decode(data)
-    except (TypeError, ValueError) as error:  # pydantic's errors are ValueErrors
+    except (TypeError, ValueError, RecursionError) as error:  # pydantic's errors are ValueErrors
         raise UnserialisableResult(
             f"a value of type {kind.__qualname__} cannot be stored as {describe(of.annotation)}: {misfit(of, error)}",
             remedy="return a pydantic model, a dataclass or plain JSON values, and declare it in the annotation"
             if value is not None
             else f"it returned None: return {describe(of.annotation)}, or annotate the result as None",
-        ) from (None if of.private else error)
+        ) from (None if of.private or isinstance(error, RecursionError) else error)
 
 
 def encode_arguments(codecs: Mapping[str, Codec], bound: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
@@ -146,11 +146,11 @@ def encode_arguments(codecs: Mapping[str, Codec], bound: Mapping[str, Any]) -> t
         try:
             values[name] = valid = of.validate(value)
             parts.append(f'"{name}":{of.encode(valid).decode()}')
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise InputError(
                 f"argument {name!r} is no {describe(of.annotation)}: {misfit(of, error)}",
                 remedy=f"pass {describe(of.annotation)}, or change the annotation of {name!r}",
-            ) from (None if of.private else error)
+            ) from (None if of.private or isinstance(error, RecursionError) else error)
     try:
         return ("{" + ",".join(parts) + "}").encode(), values
     except UnicodeEncodeError as error:
@@ -238,6 +238,8 @@ def _has_secret(schema: Any) -> bool:
 
 def misfit(of: Codec, error: Exception) -> str:
     """What is wrong, in one line; without the values of a type that has a `Secret` in it."""
+    if isinstance(error, RecursionError):
+        return "it holds itself, or is nested too deep"
     report: Any = getattr(error, "errors", None)
     if report is None:
         return "a value does not fit" if of.private else str(error)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
-from .codec import Codec
+from .codec import Codec, Upcast
 from .recovery import ONCE, Recovery
 from .redaction import Redact
 
@@ -35,6 +35,9 @@ class StepOptions:
 
     redact: Redact | None = None
     """Applied to the result before it is journaled, and before the flow sees it."""
+
+    upcast: Upcast | None = None
+    """Turns a stored result that no longer fits its type into one that does."""
 
     guarded: bool = field(init=False)
     """Whether the start of an attempt must be durable before the call is made, so that it counts."""

@@ -39,6 +39,11 @@ def quoted(text: str) -> str:
     return text.translate(_QUOTES)
 
 
+def is_run_id(given: object) -> bool:
+    """Whether it may be the id of a run: a text of 1 to 512 printable characters, without space at its ends."""
+    return isinstance(given, str) and 0 < len(given) <= 512 and given == given.strip() and given.isprintable()
+
+
 def family(key: str) -> str:
     """The key without identity and count: `a/fetch[1f…]#2` is of the family `a/fetch`."""
     if key.endswith("]", 0, key.rfind("#")):

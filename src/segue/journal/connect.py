@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from ..errors import StoreCorrupt, StoreError, StoreMissing, StoreReadOnly, StoreTooNew
-from . import schema
+from . import schema, traces
 from .faults import fault, translate
 
 MEMORY = ":memory:"
@@ -79,11 +79,23 @@ def _check_place(path: str, readonly: bool) -> None:
             )
         if not os.access(file, os.R_OK):
             raise fault(StoreReadOnly, path, "this user may not read it", f"allow it: chmod u+r {path}")
-        return
+        return _check_size(path)
     if file.exists() and not os.access(file, os.W_OK):
         raise fault(StoreReadOnly, path, "the file cannot be written", f"make it writable for this user: {path}")
     if not os.access(folder, os.W_OK):
         raise fault(StoreReadOnly, path, f"its folder {folder} cannot be written", "make it writable for this user")
+    _check_size(path)
+
+
+def _check_size(path: str) -> None:
+    """A file that was cut off. SQLite takes one of a byte for a new one, and throws the log of an empty one away."""
+    size = traces.size(path)
+    if size is not None and 0 < size < traces.HEADER:
+        what = f"it has {size} {'byte' if size == 1 else 'bytes'}: it was cut off, or is no database"
+        raise fault(StoreCorrupt, path, what, "restore it from a copy, or name another file")
+    if traces.was_made(path):
+        remedy = f"restore it from a copy; to begin anew, delete it: rm {path}"
+        raise fault(StoreCorrupt, path, "it is empty, and was a database: its content was cut off", remedy)
 
 
 def _open(path: str, readonly: bool, lock_timeout_s: float) -> sqlite3.Connection:
@@ -123,5 +135,7 @@ def _check(connection: sqlite3.Connection, path: str, readonly: bool) -> None:
         what = f"its schema version is {version}; this Segue knows up to {newest}"
         raise fault(StoreTooNew, path, what, "upgrade Segue (pip install -U segue); nothing was written to the file")
     if readonly and version < newest:
-        what = "it is empty" if version == 0 else f"its schema version is {version}, and today's is {newest}"
+        if version == 0:
+            raise fault(StoreError, path, "it is empty: no run was ever recorded in it", "start a run first: segue run")
+        what = f"its schema version is {version}, and today's is {newest}"
         raise fault(StoreError, path, what, "open it once with an engine: that makes today's tables")

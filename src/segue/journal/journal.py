@@ -13,13 +13,13 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, TypeVar
 
-from ..errors import EngineClosed, StoreReadOnly, WrongLoop
-from . import tables
+from ..errors import EngineClosed, StoreError, StoreReadOnly, WrongLoop
+from . import tables, traces
 from .batch import Accept, Batcher, Call
 from .blobs import Payloads
 from .connect import MEMORY, connect, look, prepare
 from .faults import fault, translate
-from .owners import Owner, ring
+from .owners import Owner, living, ring
 from .reading import Reader
 from .records import NewRun, Post, RunRow, Write
 from .retention import Collected, Retention
@@ -63,14 +63,17 @@ class Journal(Reader):
         """Open or make the database. Raises a StoreError that names the file and the next thing to do."""
         if path == MEMORY:
             return cls.in_memory()
+        if new := traces.size(path) is None:
+            traces.forget(path)
         connection = look(path, lock_timeout_s=lock_timeout_s)
         try:
             turns, owner = _take_place(path, heartbeat_s, lock_timeout_s)
         except OSError as error:
             connection.close()
+            if new:
+                traces.withdraw(path)
             raise translate(error, path) from error
-        with turns.taken():
-            prepare(connection, path)
+        _make(path, connection, turns, owner, new=new)
         payloads = Payloads(Path(f"{path}-blobs"))
         reader = connect(path, readonly=True, lock_timeout_s=lock_timeout_s)
         writer = Writer(Batcher(connection, payloads), path, turns, owner.beat, heartbeat_s / 8)
@@ -259,6 +262,23 @@ def _take_place(path: str, heartbeat_s: float, lock_timeout_s: float) -> tuple[T
         raise fault(StoreReadOnly, path, f"the folder {live} cannot be written", "make it writable for this user")
     live.mkdir(exist_ok=True)
     return Turns(live, lock_timeout_s), Owner(live, heartbeat_s)
+
+
+def _make(path: str, connection: sqlite3.Connection, turns: Turns, owner: Owner, *, new: bool) -> None:
+    """Make today's tables. Where that fails, as on a full disk, nothing of this process stays."""
+    try:
+        with turns.taken():
+            try:
+                prepare(connection, path)
+            except StoreError:
+                if new and living(Path(f"{path}-live")) == [owner.id]:
+                    traces.withdraw(path)
+                raise
+    except StoreError:
+        owner.close()
+        turns.close()
+        raise
+    traces.mark(path)
 
 
 _open_journals: weakref.WeakSet[Journal] = weakref.WeakSet()

@@ -121,7 +121,7 @@ def replayed(row: RunRow, events: Iterable[Event], flow: Flow[..., Any], keyring
     vault = Vault(keyring, row.tenant)
     try:
         with using(vault):
-            values = _input(row, flow, memory.args)
+            values = input_of(row, flow, memory.args)
             drive.begin(flow.body(values), memory.first_at, vault.with_refusal(partial(_refused, drive)))
             drive.replay(memory)
             return _judge(row, flow, drive, memory, once)
@@ -185,7 +185,8 @@ def _error(flow: Flow[..., Any], drive: Drive) -> BaseException | None:
     return None
 
 
-def _input(row: RunRow, flow: Flow[..., Any], args: bytes) -> dict[str, Any]:
+def input_of(row: RunRow, flow: Flow[..., Any], args: bytes) -> dict[str, Any]:
+    """The stored input as today's types. Raises Undecodable."""
     try:
         if callable(flow.migrate) and row.version != flow.version:
             args = dumps(flow.migrate(loads(args)))

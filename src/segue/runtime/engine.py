@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 from ..config import EngineOptions
 from ..core.codec import Codec
+from ..core.keys import is_run_id
 from ..core.secret import using
 from ..errors import EngineClosed, InputError, UnknownFlow
 from ..journal import Collected, Journal, NewRun
@@ -26,10 +27,6 @@ from .flow import Flow
 from .run import Run, RunStatus, status_of
 
 R = TypeVar("R")
-
-
-def _is_id(run: object) -> bool:
-    return isinstance(run, str) and 0 < len(run) <= 512 and run == run.strip() and run.isprintable()
 
 
 class Engine:
@@ -66,6 +63,8 @@ class Engine:
         """Where the keys of secrets are: in the folder `<database>-keys`, unless another keyring was given."""
         self.chance: Random | None = None
         self.pace_s = 0.0
+        self.carries = True
+        """Whether runs are carried out here. Without it they are only recorded, for another engine."""
         self._host: Host | None = None
 
     async def __aenter__(self) -> Self:
@@ -82,9 +81,9 @@ class Engine:
 
     def attach(self, journal: Journal) -> None:
         """Carry out the runs of a journal."""
-        options = self.options
+        options, capacity = self.options, self.options.capacity if self.carries else 0
         self._host = Host(
-            journal, self.clock, capacity=options.capacity, resident=options.resident, linger_s=options.linger_s,
+            journal, self.clock, capacity=capacity, resident=options.resident, linger_s=options.linger_s,
             tick_s=options.tick_s, crash_limit=options.crash_limit, step_threads=options.step_threads,
             recover=options.recover, keyring=self.keyring, chance=self.chance, pace_s=self.pace_s,
         )  # fmt: skip
@@ -133,7 +132,7 @@ class Engine:
                 remedy="decorate it with @flow, and pass it uncalled",
             )
         run = id if id is not None else token_hex(6)
-        if not _is_id(run):
+        if not is_run_id(run):
             raise InputError(f"run id {run!r}: a text of 1 to 512 printable characters", remedy="choose one: order-7")
         with self.sealing(tenant):
             data = self._bound(flow, args, kwargs)

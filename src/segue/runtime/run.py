@@ -26,7 +26,8 @@ from ..errors import (
     UnknownEffect,
 )
 from ..journal import NewRun, Post, RunRow
-from . import registry
+from ..journal.vault import Vault
+from . import given, registry
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -104,8 +105,12 @@ class Run(Generic[R]):
     async def signal(self, name: str, payload: Any = None, *, id: str | None = None, by: str = "") -> bool:
         """Send a signal, before or after the flow waits for it. The same `id` again is no new signal: gives False.
 
-        Raises RunEnded, and UnserialisableResult for a payload that is no JSON.
+        Raises RunEnded, InputError for a name or an id that is no text, and UnserialisableResult for a payload that is
+        no JSON.
         """
+        for what, text in (("name", name), ("id", "" if id is None else id)):
+            if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+                raise InputError(f"signal {what} {text!r} is no text", run=self.id, remedy=f"give the {what} as a text")
         value = self._encode(payload)
         return await self._post("signal", name, id or str(uuid4()), value, {"by": by})
 
@@ -127,9 +132,14 @@ class Run(Generic[R]):
     async def override(
         self, key: str, result: Any = None, *, retry: bool = False, skip: bool = False, by: str = "", why: str = ""
     ) -> None:
-        """Say what came of an open step: its `result`, `skip` it (the result is None), or `retry` it from the start."""
+        """Say what came of an open step: its `result`, `skip` it (the result is None), or `retry` it from the start.
+
+        Raises InputError when the run has no such step open, or when the step returns another type, as far as the flow
+        is known in this process; RunEnded after its end.
+        """
         act = "retry" if retry else "skip" if skip else "result"
         value = None if retry else self._encode(None if skip else result)
+        await self._check_override(key, value)
         await self._post("override", key, str(uuid4()), value, {"act": act, "by": by, "why": why})
 
     async def feedback(self, score: float, *, key: str | None = None, by: str = "", note: str = "") -> None:
@@ -151,16 +161,20 @@ class Run(Generic[R]):
 
         `at` is the key of the step to make anew, or the `seq` of the last event to keep; None keeps all but the end.
         The new run knows the outcomes that the step had seen. `results` replaces results by key (those of steps that
-        are still to come are never made), `input` arguments by name.
+        are still to come are never made), `input` arguments by name. Raises InputError, before anything is recorded,
+        for a point that the run does not have and for results and arguments of another type, as far as the flow is
+        known in this process.
         """
         row, journal = self._row(), self._engine.journal
         upto = journal.fork_point(row, at)
         first = next(journal.events(row, row.memo_seq, row.memo_seq + 1))
         args, edited = first.args or b"{}", bool(loads(first.body).get("edited")) or input is not None
         if input is not None:
-            given = {**loads(args), **{k: json.loads(self._encode(v, args, k)) for k, v in input.items()}}
-            args = self._checked(row, dumps(given))
+            changed = {k: json.loads(self._encode(v, args, k)) for k, v in input.items()}
+            args = self._checked(row, dumps({**loads(args), **changed}))
         replaced = {k: self._encode(v).decode() for k, v in (results or {}).items()}
+        if replaced:
+            await self._check_results(row, replaced)
         new = NewRun(
             id=id or f"{self.id}~{uuid4().hex[:8]}", tenant=row.tenant, flow=row.flow, origin=row.origin,
             version=row.version, args=args, at=self._engine.clock.now(), seed=self._engine.host.seed(),
@@ -184,6 +198,47 @@ class Run(Generic[R]):
         if flow is not None:
             flow.signature.check(args, self.id)
         return args
+
+    async def _check_results(self, row: RunRow, replaced: Mapping[str, str]) -> None:
+        calls = await self._calls(row)
+        with self._engine.sealing(self._tenant):
+            for key, value in replaced.items():
+                given.fit(self.id, key, calls.like(key), value.encode())
+
+    async def _check_override(self, key: str, value: bytes | None) -> None:
+        row, execution = self._row(), self._engine.host.executions.get(self._no)
+        if row.state in ENDED:
+            return
+        command = None if execution is None else execution.drive.open_call(key)
+        if command is None:
+            calls = await self._calls(row)
+            command = calls.made.get(key)
+            if key not in calls.open and not self._may_be_open(row, key, known=bool(calls.made)):
+                raise given.not_open(row, key, calls)
+        if value is not None:
+            with self._engine.sealing(self._tenant):
+                given.fit(self.id, key, command, value)
+
+    def _may_be_open(self, row: RunRow, key: str, *, known: bool) -> bool:
+        """Without the flow's code: a call that another process has just begun may not be on record yet."""
+        journal = self._engine.journal
+        noted = [w.get("key") for w in row.detail.get("waits_on", [])]
+        return not known and (key in noted or ("#" in key and row.owner is not None and journal.alive(row.owner)))
+
+    async def _calls(self, row: RunRow) -> given.Calls:
+        """The calls that the run makes, by a replay. It is no part of a task: Python 3.14 does not let tasks nest."""
+        loop, flow = asyncio.get_running_loop(), registry.for_run(row.flow, row.version)
+        future: asyncio.Future[given.Calls] = loop.create_future()
+        events, vault = list(self._engine.journal.events(row)), Vault(self._engine.keyring, row.tenant)
+
+        def replay() -> None:
+            try:
+                future.set_result(given.calls(row, events, flow, vault))
+            except Exception as error:  # noqa: BLE001  it is raised where it is awaited
+                future.set_exception(error)
+
+        loop.call_soon(replay)
+        return await future
 
     def _row(self) -> RunRow:
         return self._engine.journal.get(self._no)

@@ -61,6 +61,10 @@ class Signature:
             raise InputError(f"{name}: {error}", remedy=f"its signature is {name}{self._signature}") from error
         return encode_arguments(self.codecs, bound.arguments)
 
+    def takes(self, name: str, after: int) -> bool:
+        """Whether a parameter of this name is open after so many arguments by position."""
+        return name in self._names and name not in self._positional[:after]
+
     def check(self, args: bytes, run: str) -> None:
         """Whether arguments as JSON fit. Raises InputError, naming the run and what does not fit."""
         stored = loads(args)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from ..core.codec import Upcast, fingerprint
+from ..core.codec import Codec, Upcast, fingerprint
 from ..core.commands import Effect, RunStep, StepOptions
 from ..core.events import EventType, made
 from ..core.keys import quoted
@@ -32,11 +32,10 @@ class Step(Generic[P, R]):
     another step, the function simply runs.
     """
 
-    def __init__(self, function: Callable[P, Any], options: StepOptions, upcast: Upcast | None = None):
+    def __init__(self, function: Callable[P, Any], options: StepOptions):
         self.function, self.options, self.name = function, options, options.name
         self.signature = Signature(function)
         self.key: str | None = None
-        self._upcast = upcast
         update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
@@ -49,7 +48,7 @@ class Step(Generic[P, R]):
         self, *, key: str | None = None, retry: Recovery | None = None, timeout_s: float | None = None
     ) -> Step[P, R]:
         """The same step with other options for one call: a `key` of your own instead of the fingerprint."""
-        copy = Step[P, R](self.function, self.options, self._upcast)
+        copy = Step[P, R](self.function, self.options)
         copy.key = self.key if key is None else key
         given: dict[str, Any] = {}
         if retry is not None:
@@ -80,18 +79,23 @@ class Step(Generic[P, R]):
             raise
         if event.type == EventType.STEP_FAILED:
             raise drive.failure(event)
-        return self._read(drive, key, event.value or b"null")
-
-    def _read(self, drive: Any, key: str, data: bytes) -> R:
         try:
-            return self.signature.result.decode(data)
+            return read(signature.result, event.value or b"null", self.options.upcast)
         except ValueError as error:
-            if self._upcast is None:
-                raise drive.undecodable(key, error) from error
-        try:
-            return self.signature.result.validate(self._upcast(json.loads(data)))
-        except Exception as error:
             raise drive.undecodable(key, error) from error
+
+
+def read(of: Codec, data: bytes, upcast: Upcast | None = None) -> Any:
+    """A stored result; one that does not fit its type goes through `upcast`. Raises ValueError when it does not fit."""
+    try:
+        return of.decode(data)
+    except ValueError:
+        if upcast is None:
+            raise
+    try:
+        return of.validate(upcast(json.loads(data)))
+    except Exception as error:
+        raise ValueError(str(error)) from error
 
 
 @overload
@@ -196,8 +200,9 @@ class StepDecorator:
             threaded=not inspect.iscoroutinefunction(function),
             reconcile=self._reconcile,
             redact=self._redact,
+            upcast=self._upcast,
         )
-        return Step[..., Any](function, options, self._upcast)
+        return Step[..., Any](function, options)
 
 
 def attempts_of(retry: Recovery) -> int:

@@ -73,6 +73,13 @@ async def wait_for(name: str, *, returns: Any = Any, timeout_s: Seconds | None =
     A payload that is no `returns` is recorded as rejected, and the wait goes on. Raises TimeoutError after `timeout_s`.
     """
     scope = in_flow("segue.wait_for")
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        raise InputError(
+            f"segue.wait_for: {name!r} is no name of a signal",
+            run=scope.drive.run,
+            key=f"{scope.path}wait",
+            remedy='give a text: wait_for("approved")',
+        )
     if timeout_s is None:
         return await _signal(scope, name, returns)
     _seconds(timeout_s, "wait_for", scope)
@@ -94,10 +101,14 @@ async def _signal(scope: FlowScope, name: str, returns: Any) -> Any:
 
 
 def _seconds(given: Seconds, what: str, scope: FlowScope) -> float:
-    seconds = given.total_seconds() if isinstance(given, timedelta) else float(given)
-    if not 0 <= seconds < math.inf:
+    try:
+        seconds = given.total_seconds() if isinstance(given, timedelta) else float(given)
+    except (TypeError, ValueError, OverflowError):
+        seconds = None
+    if seconds is None or not 0 <= seconds < math.inf:
+        shown = repr(given)[:80] if seconds is None else f"{seconds:g} s"
         raise InputError(
-            f"segue.{what}: {seconds:g} s is no time to wait",
+            f"segue.{what}: {shown} is no time to wait",
             run=scope.drive.run,
             key=scope.path + what,
             remedy="give a number of seconds from 0 up",

@@ -1,0 +1,113 @@
+"""What people say came of a call, held against what the flow takes: before it is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from ..core.codec import Codec, describe, misfit
+from ..core.commands import Command, RunStep, StartChild, Timer, Wait
+from ..core.events import Event
+from ..core.keys import family
+from ..core.replay import Memory
+from ..core.secret import using
+from ..errors import InputError, SegueError
+from ..journal import RunRow
+from ..journal.vault import Vault
+from .check import input_of
+from .drive import Drive, Future
+from .flow import Flow
+from .step import read
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The calls that a run makes, by key; `open` are the keys of those that have no outcome."""
+
+    made: Mapping[str, Command]
+    open: frozenset[str]
+
+    def like(self, key: str) -> Command | None:
+        """The call of this key or, for one that was not made, a call of the same name, if all such give one type."""
+        if key in self.made:
+            return self.made[key]
+        same = [c for k, c in self.made.items() if family(k) == family(key)] if "#" in key else []
+        return same[0] if len({of.annotation for of in map(_result, same) if of is not None}) == 1 else None
+
+
+class _Noting(Drive):
+    """A drive that notes what the flow asks for."""
+
+    def __init__(self, run: str, seeds: Any):
+        super().__init__(run, seeds, strict=False)
+        self.noted: dict[str, Command] = {}
+
+    def request(self, command: RunStep | Wait | Timer | StartChild) -> Future:
+        future = super().request(command)
+        self.noted[command.key] = command
+        return future
+
+
+def calls(row: RunRow, events: Iterable[Event], flow: Flow[..., Any] | None, vault: Vault) -> Calls:
+    """The calls of a run up to the end of its journal, by a replay: nothing is carried out, nothing is written.
+
+    Where the flow is not in this process, or cannot be replayed, they are as many as are found.
+    """
+    memory = Memory.of(events, {key: value.encode() for key, value in row.replaced.items()})
+    begun = frozenset(memory.attempts) | memory.effects | memory.timers.keys() | memory.children.keys()
+    if flow is None:
+        return Calls({}, begun)
+    drive = _Noting(row.id, memory.seeds)
+    try:
+        with using(vault):
+            values = input_of(row, flow, memory.args)
+            drive.begin(flow.body(values), memory.first_at, vault)
+            drive.replay(memory)
+            return Calls(drive.noted, begun | drive.waiting.keys() | drive.left.keys())
+    except SegueError:
+        return Calls(drive.noted, begun)
+    finally:
+        drive.suspend()
+
+
+def fit(run: str, key: str, command: Command | None, data: bytes) -> None:
+    """See that the flow can take `data` as what came of this call. Raises InputError."""
+    of = _result(command)
+    if of is None:
+        return
+    try:
+        read(of, data, command.options.upcast if isinstance(command, RunStep) else None)
+    except ValueError as error:
+        what = f"is no {describe(of.annotation)}: {misfit(of, error)}"
+        raise InputError(
+            f"the result given for {key} {what}",
+            run=run,
+            key=key,
+            remedy=f"the call returns {describe(of.annotation)}: give a value of that type",
+        ) from (None if of.private else error)
+
+
+def not_open(row: RunRow, key: str, known: Calls) -> InputError:
+    """The error of an override that names no open step."""
+    if key in known.made:
+        return InputError(
+            "the step has an outcome already",
+            run=row.id,
+            key=key,
+            remedy="make it again in a fork: run.fork(at=KEY), segue fork RUN --at KEY",
+        )
+    near = sorted(known.open)[:5]
+    what = f"; open: {', '.join(near)}" if near else ""
+    return InputError(
+        f"the run has no open step {key!r}{what}", run=row.id, remedy=f"list its keys: segue show {row.id}"
+    )
+
+
+def _result(command: Command | None) -> Codec | None:
+    """What a call returns; None for one whose outcome has no type."""
+    if isinstance(command, RunStep):
+        return command.result
+    if isinstance(command, StartChild) and not command.detached:
+        return cast("Flow[..., Any]", command.flow).signature.result
+    return None
