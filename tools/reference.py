@@ -34,6 +34,7 @@ found by its module's name, else by the file that it was started from.
 
 ENVIRONMENT = (
     Entry("SEGUE_DB", "The database of the command line. Default: `segue.db` in the current folder."),
+    Entry("SEGUE_CONFIG", "The file with the models. Default: `segue.toml` in the current folder, if it is there."),
     Entry("SEGUE_BY", "Who acts, for the record of `cancel`, `override` and the like. Default: this user's name."),
     Entry("SEGUE_CACHE", "Where the weights of the local models are kept. Default: `~/.cache/segue`."),
     Entry("NO_COLOR", "When set, the command line uses no colours."),

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 DEFAULT_DATABASE = "segue.db"
+DEFAULT_CONFIG = "segue.toml"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,3 +36,8 @@ class EngineOptions:
 def database_from_environment() -> str:
     """The database that the command line uses: SEGUE_DB, else segue.db in this folder."""
     return os.environ.get("SEGUE_DB", DEFAULT_DATABASE)
+
+
+def config_from_environment() -> str | None:
+    """The configuration file that SEGUE_CONFIG names. None: segue.toml in this folder, if it is there."""
+    return os.environ.get("SEGUE_CONFIG") or None

@@ -12,6 +12,7 @@ SegueError
 │   ├── UnknownRun                no such run in this database
 │   ├── DuplicateRun              the id is taken by a run with another input
 │   ├── RunEnded                  the run has ended: signals and changes no longer reach it
+│   ├── ConfigError               mistakes in segue.toml: file, line, key, and what is allowed there
 │   ├── WrongLoop                 an engine belongs to the loop, thread and process that opened it
 │   └── MissingExtra              a feature needs a package that is not installed
 ├── StepFailed                    a step gave up; the error that it raised could not be rebuilt
@@ -128,6 +129,20 @@ class RunEnded(UsageError):
     """The run has ended; later work is a fork."""
 
     code = "run-ended"
+
+
+class ConfigError(UsageError):
+    """Mistakes in a configuration file; the message has one line for each.
+
+    `path` is the file, `line` and `setting` (dotted) the place of the first mistake, `mistakes` all of them as
+    `(line, setting, what is wrong)`. Line 0: it has no line, as what is missing as a whole.
+    """
+
+    code = "config"
+    path: str = ""
+    line: int = 0
+    setting: str = ""
+    mistakes: tuple[tuple[int, str, str], ...] = ()
 
 
 class WrongLoop(UsageError):

@@ -9,6 +9,7 @@ import segue.cli.checking
 import segue.cli.collecting
 import segue.cli.following
 import segue.cli.listing
+import segue.cli.models
 import segue.cli.resuming
 import segue.cli.showing
 import segue.cli.starting

@@ -11,7 +11,7 @@ import typer
 from ..config import DEFAULT_DATABASE
 from .app import LOOKING, RUNNING, command
 from .exits import Exit
-from .options import AsJson, By, Db, Debug, Given, NewId, Patience, Quiet, RunId, Why
+from .options import AsJson, By, Config, Db, Debug, Given, NewId, Patience, Quiet, RunId, Why
 
 
 def user(by: str) -> str:
@@ -212,3 +212,27 @@ def check(
     from . import checking
 
     return checking.checked(db, run, flow, as_json)
+
+
+@command("models", LOOKING)
+def models(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="MODEL", help="Only these; without, all.", show_default=False)
+    ] = None,
+    *,
+    ping: Annotated[
+        bool, typer.Option("--ping", help="Ask each for a word: it costs a few tokens. Ends with 1 if one fails.")
+    ] = False,
+    config: Config = None,
+    db: Db = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> Exit:
+    """List the models, what they cost and can do.
+
+    Prices are USD per million tokens; a + says that long requests cost more, a ? that no price is known. Mistakes in
+    the file are told with their lines.
+    """
+    from . import models as listed
+
+    return listed.models(names or [], config, as_json, test=ping)

@@ -11,6 +11,10 @@ from .manual import COMMON
 Db = Annotated[
     str, typer.Option("--db", metavar="FILE", envvar="SEGUE_DB", help="The database.", rich_help_panel=COMMON)
 ]
+Config = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE", envvar="SEGUE_CONFIG", show_default="segue.toml", help="The models."),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Give JSON on stdout, and errors as JSON.", rich_help_panel=COMMON)
 ]

@@ -1,7 +1,8 @@
-"""The models: which there are, where their weights lie, and how one is called.
+"""The models: which there are, what each can do and costs, where local weights lie, and how one is called.
 
-Today they are local: llama.cpp runs in this process, from weights that `python -m segue.models.weights` fetches once. A
-call takes a `Request` and gives a `Completion` with its usage. Nothing heavy is imported before the first call.
+A `Catalogue` of `Model`s comes from `segue.toml` or from Python; `models.prices` knows what the providers publish.
+Local models run in this process through llama.cpp, from weights that `python -m segue.models.weights` fetches once:
+such a call takes a `Request` and gives a `Completion` with its usage. Nothing heavy is imported before the first call.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from .catalogue import MODELS, LocalModel, local_model
 from .errors import (
     BadOutput,
     ContextTooLong,
+    InvalidModel,
     LocalExtraMissing,
     ModelError,
     ModelFailed,
@@ -20,17 +22,26 @@ from .errors import (
 )
 from .places import has_weights, weights_folder, weights_of
 from .records import Completion, Example, Request
+from .spec import Capability, Catalogue, Deployment, Limits, Model, Price, Provider
 
 __all__ = [
     "MODELS",
     "BadOutput",
+    "Capability",
+    "Catalogue",
     "Completion",
     "ContextTooLong",
+    "Deployment",
     "Example",
+    "InvalidModel",
+    "Limits",
     "LocalExtraMissing",
     "LocalModel",
+    "Model",
     "ModelError",
     "ModelFailed",
+    "Price",
+    "Provider",
     "Request",
     "UnknownModel",
     "WeightsError",

@@ -4,6 +4,7 @@ ModelError
 ├── WeightsError            the weights of a local model
 │   ├── WeightsMissing      they were never fetched
 │   └── WeightsUnavailable  they could not be fetched, or what came is not what was expected
+├── InvalidModel            a model is described in a way that cannot be
 ├── UnknownModel            no model of this name is in the catalogue
 ├── LocalExtraMissing       the package that runs local models is not installed
 ├── ContextTooLong          the request does not fit into the model's window
@@ -51,6 +52,25 @@ class WeightsUnavailable(WeightsError):
 
     code = "weights-unavailable"
     fault_kind = FaultKind.UNREACHABLE
+
+
+class InvalidModel(ModelError):
+    """A model's description holds a value that cannot be.
+
+    `field` is its dotted path, as `quality.code` or `deployments.0.url`; `says` is what is wrong with it.
+    """
+
+    code = "invalid-model"
+    fault_kind = FaultKind.BAD_REQUEST
+    field: str = ""
+    says: str = ""
+
+    @classmethod
+    def at(cls, field: str, says: str, *, of: str = "", remedy: str | None = None) -> InvalidModel:
+        """The error of one field, of the model that `of` names."""
+        error = cls(f"{f'model {of!r}: ' if of else ''}{field}: {says}", remedy=remedy)
+        error.field, error.says = field, says
+        return error
 
 
 class UnknownModel(ModelError):

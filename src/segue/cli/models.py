@@ -1,0 +1,134 @@
+"""`segue models`: the catalogue, what each model costs and can do, and with `--ping` whether it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..core.budgets import usd
+from ..errors import InputError
+from ..models import UnknownModel
+from ..models.ping import Ping, ping
+from ..models.spec import Catalogue, Model, Price
+from .exits import Exit
+from .paint import emit, out, pairs, tell
+from .words import duration, first_line, plural, printable
+
+Pings = dict[str, list[Ping]]
+HealthOf = Callable[[Model], str]
+"""How a model fares, in a word or two: `open: 429`, `p95 1.2 s`. Empty: nothing is known."""
+
+_UNKNOWN = "?"
+
+
+def models(
+    names: Sequence[str], config: str | None, as_json: bool, *, test: bool, health: HealthOf | None = None
+) -> Exit:
+    """List the models of a catalogue, all or those that are named; `test` asks each of them for an answer."""
+    catalogue = Catalogue.load(config)
+    chosen = [_named(catalogue, name) for name in dict.fromkeys(names)] or list(catalogue)
+    told = asyncio.run(_ping(chosen)) if test else None
+    if as_json:
+        listed = [_as_json(model, told, health) for model in chosen]
+        about = {"source": catalogue.source, "version": catalogue.version}
+        print(json.dumps(about | {"models": listed}, ensure_ascii=False, indent=2))
+    else:
+        console = out()
+        emit(console, table(chosen, told, health))
+        tell(
+            Text(f"{plural(len(chosen), 'model')} of {printable(catalogue.source or 'the built-in catalogue')}", "dim")
+        )
+        _tell_failures(told or {})
+    failed = [one for pings in (told or {}).values() for one in pings if not one.ok]
+    return Exit.FAILED if failed else Exit.DONE
+
+
+def _named(catalogue: Catalogue, name: str) -> Model:
+    try:
+        return catalogue.get(name)
+    except UnknownModel as error:
+        raise InputError(error.message, remedy=error.remedy) from None
+
+
+async def _ping(chosen: Sequence[Model]) -> Pings:
+    """Local models one after the other: they share this machine's cores; all others at once."""
+    told: Pings = {}
+    for model in chosen:
+        if model.provider == "local":
+            told[model.name] = await ping(model)
+    others = [model for model in chosen if model.name not in told]
+    answers = await asyncio.gather(*(ping(model) for model in others))
+    return told | {model.name: answer for model, answer in zip(others, answers, strict=True)}
+
+
+def table(chosen: Sequence[Model], told: Pings | None, health: HealthOf | None) -> Table:
+    """One row a model. Prices are USD per million tokens."""
+    columns: list[tuple[str, str, Callable[[Model], RenderableType]]] = [
+        ("model", "left", lambda m: Text(printable(m.name))),
+        ("provider", "left", lambda m: Text(m.provider)),
+        ("window", "right", lambda m: Text(_tokens(m.window))),
+        ("output", "right", lambda m: Text(_tokens(m.max_output))),
+        ("$ in", "right", lambda m: Text(_dollars(m.price, "per_million_in"))),
+        ("$ out", "right", lambda m: Text(_dollars(m.price, "per_million_out"))),
+    ]
+    if health is not None:
+        columns.append(("health", "left", lambda m: Text(printable(health(m)))))
+    if told is not None:
+        columns.append(("ping", "left", lambda m: _pinged(told[m.name])))
+    columns.append(("can", "left", lambda m: Text(" ".join(sorted(m.capabilities)), "dim")))
+    made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for head, side, _ in columns:
+        made.add_column(head, justify="right" if side == "right" else "left", no_wrap=head != "can")
+    for model in chosen:
+        made.add_row(*(cell(model) for _, _, cell in columns))
+    return made
+
+
+def _pinged(pings: Sequence[Ping]) -> Text:
+    """The slowest time where all answered; else how many did not."""
+    failed = [one for one in pings if not one.ok]
+    if not failed:
+        return Text(f"✓ {duration(max(one.seconds for one in pings))}", "green")
+    return Text("✗ failed" if len(pings) == 1 else f"✗ {len(failed)} of {len(pings)}", "red")
+
+
+def _tell_failures(told: Pings) -> None:
+    for one in (one for pings in told.values() for one in pings if not one.ok):
+        name = one.model if one.deployment == one.model else f"{one.model}/{one.deployment}"
+        tell(Text("✗ ", "red").append(f"{printable(name)}: {first_line(one.says)}", "default"))
+        if one.remedy:
+            tell(pairs([("do", Text(printable(one.remedy)))], 2))
+
+
+def _tokens(count: int) -> str:
+    """`128k`, `1M`, `4,096`; nothing for a model that writes no answer."""
+    if count == 0:
+        return "–"
+    for size, unit in ((1_000_000, "M"), (1000, "k")):
+        if count >= size and count % size == 0:
+            return f"{count // size:,}{unit}"
+    return f"{count:,}"
+
+
+def _dollars(price: Price | None, kind: str) -> str:
+    if price is None:
+        return _UNKNOWN
+    amount: Decimal = usd(getattr(price, kind)).normalize()
+    return f"{amount:f}" + ("+" if price.tiers else "")
+
+
+def _as_json(model: Model, told: Pings | None, health: HealthOf | None) -> dict[str, Any]:
+    body = model.body()
+    if health is not None:
+        body["health"] = health(model)
+    if told is not None:
+        answers = told[model.name]
+        body["ping"] = [{name: getattr(one, name) for name in Ping.__dataclass_fields__} for one in answers]
+    return body
