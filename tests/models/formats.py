@@ -61,7 +61,7 @@ def _chat_pieces(texts: list[str]) -> list[Any]:
     usage = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25}
     last = chunk({}) | {"choices": [], "usage": usage}
     said = [chunk({"role": "assistant", "content": texts[0]}), *(chunk({"content": text}) for text in texts[1:])]
-    return [*said, chunk({}, "stop"), last]
+    return [*said, chunk({}, "stop") | {"x_groq": {"id": "req_1", "usage": usage}}, last]
 
 
 def _response(text: str, status: str = "completed") -> dict[str, Any]:

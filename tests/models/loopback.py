@@ -72,6 +72,8 @@ async def serve(say: Callable[[Asked], Say | None]) -> AsyncIterator[Server]:
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             state.gone.set()
+        except asyncio.CancelledError:
+            return  # the server is closing
         finally:
             tasks.discard(task)
             writer.transport.abort()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -79,12 +80,14 @@ async def test_bedrock_answers_over_its_own_protocol(monkeypatch: pytest.MonkeyP
     async with serve(lambda asked: Say(body=converse("Fine."))) as server:
         model = Model(
             name="b", provider=Provider.BEDROCK, id="amazon.nova-lite-v1:0", window=1000, max_output=100,
-            url=server.url, region="us-east-1", key_env="TEST_KEY",
+            url=server.url, region="us-east-1",
         )  # fmt: skip
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "a-key")
         c = Call(model=model, deployment=model.pool()[0], messages=ASKED)
         reply = await call(c)
         assert (reply.text, reply.usage.tokens_in, reply.finish) == ("Fine.", 20, "stop")
-        assert server.asked[0].headers["authorization"] == "Bearer k-1"
+        assert "Credential=a-key" in server.asked[0].headers["authorization"]
         server.say = lambda asked: Say(
             429, {"message": "Too many tokens, please wait"}, {"x-amzn-errortype": "ThrottlingException:http://x"}
         )
@@ -393,8 +396,8 @@ print(loaded())
 from pydantic_ai.messages import ModelRequest, UserPromptPart
 from segue.models.calls import Call, call
 from segue.models.spec import Model
-m = Model(name="m", provider=sys.argv[1], window=100, max_output=10, url="http://127.0.0.1:9", key_env="PATH",
-          region="us-east-1")
+m = Model(name="m", provider=sys.argv[1], window=100, max_output=10, url="http://127.0.0.1:9", region="us-east-1",
+          key_env="PATH" if sys.argv[1] != "bedrock" else None)
 c = Call(model=m, deployment=m.pool()[0], messages=[ModelRequest(parts=[UserPromptPart("x")])])
 try: asyncio.run(call(c))
 except Exception as error: print(type(error).__name__)
@@ -404,8 +407,9 @@ print([v for v in loaded() if v in vendors])
 
 @pytest.mark.parametrize("provider", VENDORS)
 def test_no_vendor_is_imported_before_its_first_call(provider: str) -> None:
+    env = os.environ | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     ran = subprocess.run(
-        [sys.executable, "-c", LOADED, provider], capture_output=True, text=True, check=True, timeout=50
+        [sys.executable, "-c", LOADED, provider], capture_output=True, text=True, check=True, timeout=50, env=env
     )
     before, error, after = ran.stdout.split("\n")[:3]
     assert (before, error) == ("[]", "Unreachable"), ran.stdout

@@ -8,14 +8,15 @@ library is imported at the first call that needs it.
 from __future__ import annotations
 
 import asyncio
+import importlib
+import sys
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from ..core.faults import FaultKind, rebuild
 from ..core.records import Usage
-from ..errors import SegueError
 from .errors import RequestRefused, TooSlow
 from .exchange import OUTPUT_TOOL, Call, Delta, OutputMode, Reply
 from .providers import close, connected, no_embeddings
@@ -31,15 +32,11 @@ async def call(c: Call) -> Reply:
     Raises RateLimited, Overloaded, TooSlow (after `timeout_s`), Unreachable, ContextTooLong, ContentRefused,
     RequestRefused, NotAuthorised, BadOutput, or MissingExtra. Cancelling the await closes the connection.
     """
-    began = time.monotonic()
-    async with _faults(c.model.name), _limit(c, began + c.timeout_s):
-        if c.model.provider is Provider.LOCAL:
-            from . import calls_local  # noqa: PLC0415  beside the models in this process
-
-            return await calls_local.call(c, began)
-        from . import calls_remote  # noqa: PLC0415  it imports pydantic-ai
-
-        return await calls_remote.call(c, began)
+    async with _faults(c.model.name):
+        ask = await _way(c)
+        began = time.monotonic()
+        async with _limit(c, began + c.timeout_s):
+            return await ask.call(c, began)
 
 
 async def stream(c: Call) -> AsyncGenerator[Delta | Reply, None]:
@@ -49,8 +46,10 @@ async def stream(c: Call) -> AsyncGenerator[Delta | Reply, None]:
     without the provider's own sign of the end raises Unreachable: what came before it is no answer. Close it
     (`aclosing`) when leaving early, so that the provider stops at once.
     """
+    async with _faults(c.model.name):
+        ask = await _way(c)
     began = time.monotonic()
-    async with aclosing(_items(c, began)) as items:
+    async with aclosing(ask.stream(c, began)) as items:
         first = True
         while True:
             async with _faults(c.model.name), _limit(c, _due(c, began, first)):
@@ -68,7 +67,7 @@ async def embed(
     if model.provider is Provider.LOCAL or not texts:
         raise no_embeddings(model) if texts else RequestRefused(f"{model.name}: there are no texts to embed")
     async with _faults(model.name):
-        connection = connected(model, deployment)
+        connection = await connected(model, deployment)
         if connection.embed is None:
             raise no_embeddings(model)
         try:
@@ -88,14 +87,20 @@ def _embedded(model: Model, texts: Sequence[str], said: int) -> Usage:
     return usage if model.price is None else model.price.charged(usage)
 
 
-async def _items(c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]:
-    if c.model.provider is Provider.LOCAL:
-        from . import calls_local as ways  # noqa: PLC0415
-    else:
-        from . import calls_remote as ways  # noqa: PLC0415  it imports pydantic-ai
-    async with aclosing(ways.stream(c, began)) as items:
-        async for item in items:
-            yield item
+class _Way(Protocol):
+    """How calls are made: over a provider's API, or in this process. `began` is on the monotonic clock."""
+
+    async def call(self, c: Call, began: float) -> Reply: ...
+    def stream(self, c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]: ...
+
+
+async def _way(c: Call) -> _Way:
+    """Imports and connects before the call's time begins, and off the event loop where that takes long."""
+    name = f"{__package__}.calls_{'local' if c.model.provider is Provider.LOCAL else 'remote'}"
+    module: Any = sys.modules.get(name) or await asyncio.to_thread(importlib.import_module, name)
+    if c.model.provider is not Provider.LOCAL:
+        await connected(c.model, c.deployment)
+    return module
 
 
 def _due(c: Call, began: float, first: bool) -> float:
@@ -129,12 +134,8 @@ async def _faults(model: str) -> AsyncGenerator[None, None]:
     """What a library raises becomes an error of ours."""
     try:
         yield
-    except SegueError:
-        raise
     except Exception as error:
-        raise _ours(error, model) from error
-
-
-def _ours(error: Exception, model: str) -> Exception:
-    ours: Any = error_of(error, model=model)
-    return ours if isinstance(ours, SegueError) else error
+        ours = error_of(error, model=model)
+        if ours is error:
+            raise
+        raise ours from error

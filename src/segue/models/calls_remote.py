@@ -45,7 +45,7 @@ async def call(c: Call, began: float) -> Reply:
     token = heard.set(noted)
     try:
         response = await model_request(
-            connected(c.model, c.deployment).model,
+            (await connected(c.model, c.deployment)).model,
             _messages(c),
             model_settings=_settings(c),
             model_request_parameters=_parameters(c),
@@ -62,7 +62,7 @@ async def stream(c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]:
     ttft_s: float | None = None
     heard.set(noted)
     async with model_request_stream(
-        connected(c.model, c.deployment).model,
+        (await connected(c.model, c.deployment)).model,
         _messages(c),
         model_settings=_settings(c),
         model_request_parameters=_parameters(c),

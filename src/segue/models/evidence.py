@@ -166,6 +166,8 @@ def _said(error: BaseException) -> _Said:
 
 def _body_of(error: BaseException, response: Any) -> object:
     body: object = getattr(error, "body", None)
+    if body is None and type(error).__name__ == "ValidationError":
+        return _refused_by_pydantic(error)
     if body is None:
         body = getattr(error, "details", None)
     if body is None or body == "":
@@ -174,6 +176,12 @@ def _body_of(error: BaseException, response: Any) -> object:
         except Exception:  # noqa: BLE001  httpx: the body of a stream was never read
             body = None
     return body
+
+
+def _refused_by_pydantic(error: Any) -> object:
+    """An error that an SDK took for an answer, and found to be none."""
+    inputs = [_object(each.get("input")) for each in error.errors(include_url=False)]
+    return next((given for given in inputs if given and holds_error(given)), None)
 
 
 def _said_by_aws(response: Mapping[str, Any]) -> _Said:

@@ -108,11 +108,11 @@ def fault_in(
     return _fault(seen, kind, limit, model, time.time() if now is None else now)
 
 
-def error_of(error: BaseException, *, model: str = "", now: float | None = None) -> Exception:
-    """The error of `models.errors` for what a provider's library raised; an error of ours as it is."""
-    if isinstance(error, SegueError):
-        return error
-    return rebuild(fault_of(error, model=model, now=now))
+def error_of(error: Exception, *, model: str = "", now: float | None = None) -> Exception:
+    """The error of `models.errors` for what a provider's library raised; any other error as it is."""
+    fault = fault_of(error, model=model, now=now)
+    ours = not isinstance(error, SegueError) and fault.error.startswith(f"{ModelError.__module__}:")
+    return rebuild(fault) if ours else error
 
 
 def made(kind: FaultKind, message: str, **state: str | int | float | None) -> Fault:

@@ -80,7 +80,7 @@ BROKEN = _any(
     r"failed to decode response", r"expected a json response", r"invalid response from .{0,40} endpoint",
     r"expected json data", r"ended without a `?finish_reason", r"incomplete (?:chunked )?read",
     r"peer closed connection",
-    r"response ended prematurely", r"stream was interrupted",
+    r"streamed response ended without content", r"response ended prematurely", r"stream was interrupted",
 )  # fmt: skip
 
 CODES: Mapping[str, K] = {
@@ -198,6 +198,14 @@ STATUSES: Mapping[int, K] = {
 """Where the rest of 4xx is a bad request and the rest of 5xx overload. 498 is Groq's, 52x Cloudflare's."""
 
 TRANSPORT: Mapping[str, K] = {
+    "NoCredentialsError": K.UNAUTHORISED,
+    "PartialCredentialsError": K.UNAUTHORISED,
+    "CredentialRetrievalError": K.UNAUTHORISED,
+    "TokenRetrievalError": K.UNAUTHORISED,
+    "NoAuthTokenError": K.UNAUTHORISED,
+    "NoRegionError": K.UNAUTHORISED,
+    "InvalidEndpointConfigurationError": K.UNAUTHORISED,
+    "ParamValidationError": K.BAD_REQUEST,
     "ConnectTimeout": K.UNREACHABLE,
     "ConnectTimeoutError": K.UNREACHABLE,
     "PoolTimeout": K.OVERLOADED,
@@ -220,7 +228,7 @@ TRANSPORT: Mapping[str, K] = {
     "gaierror": K.UNREACHABLE,
     "ConnectionError": K.UNREACHABLE,
 }
-"""Names of classes, bases included; the first that fits counts."""
+"""Names of classes, bases included; the first that fits counts. Those of botocore come before a call is sent."""
 
 LIMITS: tuple[tuple[re.Pattern[str], str], ...] = (
     (_any(r"input tokens per (?:min|model per min)", r"InputTokens?PerModelPerMinute", r"input.?tokens? per minute"),

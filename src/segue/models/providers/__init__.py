@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 from weakref import WeakKeyDictionary
 
 from ...errors import MissingExtra
@@ -79,16 +80,19 @@ class _Open:
 _open: WeakKeyDictionary[asyncio.AbstractEventLoop, _Open] = WeakKeyDictionary()
 
 
-def connected(model: Model, deployment: Deployment) -> Connection:
+async def connected(model: Model, deployment: Deployment) -> Connection:
     """The connection to a deployment, made at the first call of this event loop.
 
-    Raises NotAuthorised where its key is not in the environment, MissingExtra where its library is not installed.
+    The provider's library is imported off the loop: that takes a second or two. Raises NotAuthorised where the key is
+    not in the environment, MissingExtra where the library is not installed.
     """
     key = key_of(model, deployment)
     place = (model.provider, model.id, model.dimensions, deployment.url, deployment.region, key)
     opened = _open.setdefault(asyncio.get_running_loop(), _Open()).by_key
     if place not in opened:
-        opened[place] = _module(model).connect(model, deployment, key)
+        module = sys.modules.get(_name(model)) or await asyncio.to_thread(_import, model)
+        if place not in opened:  # while this one waited, another call may have
+            opened[place] = cast("_Connects", module).connect(model, deployment, key)
     return opened[place]
 
 
@@ -127,12 +131,14 @@ def no_embeddings(model: Model) -> RequestRefused:
     )
 
 
-def _module(model: Model) -> _Connects:
-    name = _MODULES[model.provider]
+def _name(model: Model) -> str:
+    return f"{__name__}.{_MODULES[model.provider]}"
+
+
+def _import(model: Model) -> object:
     try:
-        module: Any = importlib.import_module(f"{__name__}.{name}")
+        return importlib.import_module(_name(model))
     except ImportError as error:
         raise MissingExtra(
             f"models of {model.provider} cannot be called here: {error}", remedy="pip install 'segue[models]'"
         ) from error
-    return module

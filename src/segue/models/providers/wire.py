@@ -7,8 +7,10 @@ that the SDK raises them as any other error, with body and headers.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -19,7 +21,7 @@ CONNECT_S = 5.0
 READ_S = 600.0
 """The longest silence that a connection bears; the call's own limits are shorter."""
 BAD_GATEWAY = 502
-_MOST_CONNECTIONS = 1000
+CONNECTIONS = 1000
 _KEPT = ("request-id", "x-request-id", "cf-ray", "retry-after")
 
 heard: ContextVar[dict[str, str] | None] = ContextVar("heard", default=None)
@@ -29,10 +31,17 @@ heard: ContextVar[dict[str, str] | None] = ContextVar("heard", default=None)
 def client() -> httpx2.AsyncClient:
     """A client for one deployment, that its owner closes."""
     return httpx2.AsyncClient(
+        verify=trust(),
         timeout=httpx2.Timeout(READ_S, connect=CONNECT_S),
-        limits=httpx2.Limits(max_connections=_MOST_CONNECTIONS, max_keepalive_connections=100),
+        limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
         event_hooks={"request": [_connects_soon], "response": [look]},
     )
+
+
+@cache
+def trust() -> ssl.SSLContext:
+    """The certificates that are trusted, read once for all clients: it takes longer than all else of making one."""
+    return httpx2.create_ssl_context()
 
 
 async def look(response: Any) -> None:
@@ -44,8 +53,9 @@ async def look(response: Any) -> None:
         ("text/event-stream", "application/vnd.amazon.eventstream")
     ):
         return
-    body: bytes = await response.aread()
-    if (b'"error' in body or not body.lstrip().startswith((b"{", b"["))) and holds_error(body):
+    body: bytes = (await response.aread()).strip()
+    whole = body.startswith((b"{", b"[")) and body.endswith((b"}", b"]"))
+    if not whole or (b'"error' in body and holds_error(body)):
         response.status_code = evidence_in(body).status or BAD_GATEWAY
 
 
