@@ -14,7 +14,6 @@ from pydantic_ai.messages import (
     BinaryContent,
     CompactionPart,
     FilePart,
-    ImageUrl,
     InstructionBaselinePart,
     ModelMessage,
     ModelMessagesTypeAdapter,
@@ -58,61 +57,51 @@ TEXTS = st.sampled_from(["Hello.", "", "  \n", "Über", "a" * 50])
 ARGS: st.SearchStrategy[Any] = st.sampled_from([{}, {"a": 1}, '{"a": [1]}', '{"a": ', "[1]", "", None])
 
 
-@st.composite
-def responses(draw: st.DrawFn) -> ModelResponse:
-    """What some model said, sealed parts included."""
-    made = draw(st.sampled_from(MODELS))
+def part_of(system: str) -> st.SearchStrategy[ModelResponsePart]:
+    """What a model of this provider says, sealed."""
+    mine = st.just(system)
+    maybe = {name: st.sampled_from([None, f"{name}_1"]) for name in ("msg", "rs", "fc")}
+    searched = ("web_search", {"query": "x"}, "srv_1")
+    return st.one_of(
+        st.builds(TextPart, TEXTS, id=maybe["msg"], provider_name=mine),
+        st.builds(
+            ThinkingPart, TEXTS, signature=st.sampled_from([None, "c2lnbmVk"]), id=maybe["rs"], provider_name=mine
+        ),
+        st.builds(ToolCallPart, NAMES, ARGS, IDS, id=maybe["fc"], provider_name=mine),
+        st.builds(ToolCallPart, NAMES, ARGS, IDS, id=maybe["fc"], provider_name=mine),
+        st.just(NativeToolCallPart(*searched, provider_name=system)),
+        st.just(NativeToolReturnPart("web_search", "found", "srv_1", provider_name=system)),
+        st.builds(CompactionPart, st.sampled_from([None, "We met."]), provider_name=mine),
+        st.just(FilePart(BinaryContent(b"png", media_type="image/png"))),
+    )
+
+
+def said_by(made: Model) -> st.SearchStrategy[ModelResponse]:
     system = SYSTEMS.get(made.provider, made.provider.value)
-    mine: dict[str, Any] = {"provider_name": system}
-
-    def part() -> st.SearchStrategy[ModelResponsePart]:
-        text = st.builds(
-            TextPart, TEXTS, id=st.sampled_from([None, "msg_1"]), **{k: st.just(v) for k, v in mine.items()}
-        )
-        thinking = st.builds(
-            ThinkingPart, TEXTS, signature=st.sampled_from([None, "c2lnbmVk"]), id=st.sampled_from([None, "rs_1"]),
-            provider_name=st.just(system),
-        )  # fmt: skip
-        call = st.builds(
-            ToolCallPart, NAMES, ARGS, IDS, id=st.sampled_from([None, "fc_1"]), provider_name=st.just(system),
-        )  # fmt: skip
-        native = st.builds(NativeToolCallPart, st.just("web_search"), st.just({"query": "x"}), st.just("srv_1"), **{
-            k: st.just(v) for k, v in mine.items()})  # fmt: skip
-        returned = st.builds(NativeToolReturnPart, st.just("web_search"), st.just("found"), st.just("srv_1"), **{
-            k: st.just(v) for k, v in mine.items()})  # fmt: skip
-        summary = st.builds(CompactionPart, st.sampled_from([None, "We met."]), provider_name=st.just(system))
-        file = st.just(FilePart(BinaryContent(b"png", media_type="image/png")))
-        return st.one_of(text, thinking, call, call, native, returned, summary, file)
-
-    parts = draw(st.lists(part(), max_size=4))
-    said = ModelResponse(
-        parts=parts,
-        provider_name=system,
-        model_name=made.id,
-        provider_response_id=draw(st.sampled_from([None, "resp_1"])),
-    )
-    return stamped(said, made.name, made.name) if draw(st.booleans()) else said
+    said = st.builds(
+        ModelResponse, st.lists(part_of(system), max_size=4), provider_name=st.just(system),
+        model_name=st.just(made.id), provider_response_id=st.sampled_from([None, "resp_1"]),
+    )  # fmt: skip
+    return said | said.map(lambda one: stamped(one, made.name, made.name))
 
 
-@st.composite
-def requests(draw: st.DrawFn) -> ModelRequest:
-    image = BinaryContent(b"png", media_type="image/png")
-    shown = st.sampled_from([
-        ["Look:", image], [ImageUrl("https://x.y/z.png")], ["", "  "], ["a", "b"],
-        [UploadedFile("file-1", provider_name="openai", media_type="application/pdf")],
-    ])  # fmt: skip
-    part: st.SearchStrategy[ModelRequestPart] = st.one_of(
-        st.builds(UserPromptPart, TEXTS),
-        st.builds(UserPromptPart, shown),
-        st.builds(SystemPromptPart, TEXTS),
-        st.builds(ToolReturnPart, NAMES, st.sampled_from(["5", "", None, {"a": 1}, ["x", image]]), IDS),
-        st.builds(ToolReturnPart, NAMES, st.just("5"), IDS),
-        st.just(InstructionBaselinePart(instructions=[])),
-    )
-    return ModelRequest(parts=draw(st.lists(part, max_size=4)), instructions=draw(st.sampled_from([None, "Be brief."])))
-
-
-CONVERSATIONS = st.lists(st.one_of(requests(), responses(), responses()), max_size=7)
+IMAGE = BinaryContent(b"png", media_type="image/png")
+SHOWN: st.SearchStrategy[Any] = st.sampled_from([
+    ["Look:", IMAGE], [IMAGE], ["", "  "], ["a", "b"],
+    [UploadedFile("file-1", provider_name="openai", media_type="application/pdf")],
+])  # fmt: skip
+ASKED: st.SearchStrategy[ModelRequestPart] = st.one_of(
+    st.builds(UserPromptPart, TEXTS),
+    st.builds(UserPromptPart, SHOWN),
+    st.builds(SystemPromptPart, TEXTS),
+    st.builds(ToolReturnPart, NAMES, st.sampled_from(["5", "", None, {"a": 1}, ["x", IMAGE]]), IDS),
+    st.builds(ToolReturnPart, NAMES, st.just("5"), IDS),
+    st.just(InstructionBaselinePart(instructions=[])),
+)
+REQUESTS = st.builds(ModelRequest, st.lists(ASKED, max_size=4), instructions=st.sampled_from([None, "Be brief."]))
+RESPONSES = st.one_of(*(said_by(made) for made in MODELS))
+TURNS = {True: REQUESTS, False: RESPONSES}
+CONVERSATIONS = st.lists(st.booleans().flatmap(TURNS.__getitem__), max_size=7)
 
 
 @given(CONVERSATIONS, st.sampled_from(MODELS), st.booleans())

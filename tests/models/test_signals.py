@@ -138,6 +138,18 @@ def test_our_own_errors_are_what_they_say() -> None:
     assert fault_of(ZeroDivisionError("x")).error == "builtins:ZeroDivisionError"
 
 
+def test_a_mistake_while_a_fault_is_handled_is_not_that_fault() -> None:
+    from pydantic_ai.exceptions import ModelHTTPError
+
+    try:
+        try:
+            raise ModelHTTPError(429, "m", "slow down")
+        except ModelHTTPError:
+            int("x")
+    except ValueError as mistake:
+        assert fault_of(mistake).kind is K.TOOL_FAILED and error_of(mistake) is mistake
+
+
 @pytest.mark.parametrize("kind", list(ERRORS))
 def test_a_fault_becomes_an_error_of_ours_that_reads_the_same_when_classified_again(kind: FaultKind) -> None:
     fault = made(kind, "fast: 429", status=429, retry_after_s=3.0, limit="requests", remedy="wait")

@@ -90,15 +90,15 @@ def is_own(response: ModelResponse, model: Model, deployment: str | None = None)
 def _portable(
     messages: Sequence[ModelMessage], model: Model, deployment: str | None, tools: bool
 ) -> Iterator[ModelMessage]:
-    first = True
+    opening = True
     for message in messages:
         if isinstance(message, ModelResponse):
+            opening = False
             yield _response(message, model, is_own(message, model, deployment), tools)
         else:
-            inline = first or model.provider in _SYSTEM_ANYWHERE
+            inline = opening or model.provider in _SYSTEM_ANYWHERE
             parts = [p for part in message.parts for p in _asked(part, model, inline, tools)]
             yield ModelRequest(parts=parts, instructions=message.instructions, timestamp=message.timestamp)
-        first = False
 
 
 def _asked(part: ModelRequestPart, model: Model, inline: bool, tools: bool) -> Iterator[ModelRequestPart]:
@@ -215,14 +215,22 @@ def _settled(messages: Iterator[ModelMessage] | Sequence[ModelMessage]) -> list[
         if isinstance(last, ModelRequest) and isinstance(message, ModelRequest):
             turns[-1] = _one_request(last, message)
         elif isinstance(last, ModelResponse) and isinstance(message, ModelResponse):
-            turns[-1] = _one_response(last, message)
+            joined = _one_response(last, message)
+            turns[-1:] = [joined] if joined.parts else []
         else:
             turns.append(message)
     if not turns or isinstance(turns[0], ModelResponse):
         turns.insert(0, ModelRequest(parts=[UserPromptPart(BEGIN)]))
     if isinstance(turns[-1], ModelResponse):
         turns.append(ModelRequest(parts=[UserPromptPart(GO_ON)]))
-    return [_asking(turn) if isinstance(turn, ModelRequest) else turn for turn in turns]
+    asked = [_asking(turn) if isinstance(turn, ModelRequest) else turn for turn in turns]
+    return [_opened(asked[0]), *asked[1:]]
+
+
+def _opened(turn: ModelMessage) -> ModelMessage:
+    """System prompts that stand in the first turn begin it."""
+    assert isinstance(turn, ModelRequest)
+    return replace(turn, parts=sorted(turn.parts, key=lambda part: not isinstance(part, SystemPromptPart)))
 
 
 def _one_request(one: ModelRequest, other: ModelRequest) -> ModelRequest:

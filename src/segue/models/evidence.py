@@ -139,7 +139,10 @@ class _Said:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it was raised from, groups unpacked to their first."""
+    """An error and what it was raised from, groups unpacked to their first.
+
+    Not what was being handled when it was raised: a mistake in the code that handles a rate limit is no rate limit.
+    """
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
@@ -148,7 +151,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         if isinstance(current, BaseExceptionGroup):
             current = cast("BaseExceptionGroup[BaseException]", current).exceptions[0]
         else:
-            current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+            current = current.__cause__
 
 
 def _said(error: BaseException) -> _Said:

@@ -39,6 +39,12 @@ def usage_of(said: RequestUsage, model: Model, messages: Sequence[ModelMessage],
     return counted if model.price is None else model.price.charged(counted)
 
 
+def spent(model: Model, messages: Sequence[ModelMessage], text: str = "") -> Usage:
+    """Our own estimate of what a call took that failed, after `text` of an answer had come: it is paid all the same."""
+    usage = Usage(tokens_in=estimate(messages), tokens_out=tokens(text), estimated=True)
+    return usage if model.price is None else model.price.charged(usage)
+
+
 def estimate(messages: Sequence[ModelMessage]) -> int:
     """About how many tokens a conversation has; files count a thousand each."""
     return sum(_TURN + _size(part) for message in messages for part in message.parts)
