@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -17,7 +14,7 @@ from pydantic_ai.tools import ToolDefinition
 
 from segue.core.faults import FaultKind, classify
 from segue.models import errors
-from segue.models.calls import Call, Delta, Reply, call, close, embed, stream
+from segue.models.calls import Call, Delta, Reply, call, close, stream
 from segue.models.conversation import made_by
 from segue.models.spec import Capability, Limits, Model, Price, Provider
 from tests.models.formats import CHAT, CLAUDE, FORMATS, GEMINI, OLLAMA, RESPONSES, Format, converse, tool_call
@@ -343,32 +340,6 @@ async def test_two_deployments_have_their_own_keys_and_places(monkeypatch: pytes
     assert [made_by(reply.message) for reply in replies] == [("p", "east"), ("p", "west")]
 
 
-@pytest.mark.parametrize("provider", [Provider.OPENAI, Provider.OPENAI_COMPATIBLE, Provider.OLLAMA, Provider.MISTRAL])
-async def test_texts_are_embedded_in_their_order(provider: Provider) -> None:
-    data = [{"object": "embedding", "index": n, "embedding": [float(n), 0.5]} for n in (1, 0)]
-    said = {"object": "list", "id": "e", "data": data, "model": "e", "usage": {"prompt_tokens": 7, "total_tokens": 7}}
-    async with serve(lambda _: Say(body=said)) as server:
-        model = Model(
-            name="e", provider=provider, capabilities=frozenset({Capability.EMBEDDINGS}), window=1000, max_output=0,
-            url=server.url + "/v1", key_env="TEST_KEY", price=Price.dollars("0.02", 0),
-        )  # fmt: skip
-        vectors, usage = await embed(model, model.pool()[0], ["a", "b"], 10)
-        assert (vectors, usage.tokens_in, usage.estimated, usage.cost_nano) == ([[0.0, 0.5], [1.0, 0.5]], 7, False, 140)
-        with pytest.raises(errors.BadOutput, match="2 vectors for 3 texts"):
-            await embed(model, model.pool()[0], ["a", "b", "c"], 10)
-        server.say = lambda _: Say(429, {"error": {"message": "slow"}}, {"retry-after": "2"})
-        with pytest.raises(errors.RateLimited) as limited:
-            await embed(model, model.pool()[0], ["a"], 10)
-        await close()
-    assert limited.value.retry_after_s == 2.0 and len(server.asked) == 3
-
-
-async def test_a_provider_without_embeddings_says_so() -> None:
-    async with at(CLAUDE, lambda _: None) as (_, c):
-        with pytest.raises(errors.RequestRefused, match="anthropic has no embeddings"):
-            await embed(c.model, c.deployment, ["a"])
-
-
 async def test_a_model_in_this_process_takes_the_same_conversation(smollm2: str) -> None:
     model = Model(
         name="small", provider=Provider.LOCAL, id=smollm2, capabilities=frozenset({Capability.JSON_SCHEMA}),
@@ -381,37 +352,3 @@ async def test_a_model_in_this_process_takes_the_same_conversation(smollm2: str)
     said, reply = await text_of(c)
     assert json.loads(reply.text) in ("well", "badly") and said == reply.text
     assert made_by(reply.message) == ("small", "small") and reply.usage.tokens_in > 0
-
-
-VENDORS = {
-    "openai": "openai", "openai-responses": "openai", "anthropic": "anthropic", "google": "google.genai",
-    "bedrock": "boto3", "mistral": "mistralai", "groq": "groq", "ollama": "openai",
-}  # fmt: skip
-LOADED = """
-import asyncio, sys
-import segue.models.calls, segue.models.signals, segue.models.exchange
-vendors = ("openai", "anthropic", "google.genai", "boto3", "botocore", "mistralai", "groq")
-def loaded(): return sorted(v for v in (*vendors, "pydantic_ai", "httpx", "httpx2", "numpy") if v in sys.modules)
-print(loaded())
-from pydantic_ai.messages import ModelRequest, UserPromptPart
-from segue.models.calls import Call, call
-from segue.models.spec import Model
-m = Model(name="m", provider=sys.argv[1], window=100, max_output=10, url="http://127.0.0.1:9", region="us-east-1",
-          key_env="PATH" if sys.argv[1] != "bedrock" else None)
-c = Call(model=m, deployment=m.pool()[0], messages=[ModelRequest(parts=[UserPromptPart("x")])])
-try: asyncio.run(call(c))
-except Exception as error: print(type(error).__name__)
-print([v for v in loaded() if v in vendors])
-"""
-
-
-@pytest.mark.parametrize("provider", VENDORS)
-def test_no_vendor_is_imported_before_its_first_call(provider: str) -> None:
-    env = os.environ | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-    ran = subprocess.run(
-        [sys.executable, "-c", LOADED, provider], capture_output=True, text=True, check=True, timeout=50, env=env
-    )
-    before, error, after = ran.stdout.split("\n")[:3]
-    assert (before, error) == ("[]", "Unreachable"), ran.stdout
-    wanted = {VENDORS[provider], "botocore"} if provider == "bedrock" else {VENDORS[provider]}
-    assert set(json.loads(after.replace("'", '"'))) == wanted
