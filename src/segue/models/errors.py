@@ -9,6 +9,13 @@ ModelError
 ├── LocalExtraMissing       the package that runs local models is not installed
 ├── ContextTooLong          the request does not fit into the model's window
 ├── ModelFailed             the model's server refused or broke
+│   ├── RateLimited         over one of its limits
+│   ├── Overloaded          it has too much to do, or broke on its own side
+│   ├── TooSlow             it did not answer, or not go on, in time
+│   ├── Unreachable         the connection, a proxy, or an answer that is none
+│   ├── ContentRefused      the provider or the model will not answer this
+│   ├── RequestRefused      the request is wrong: it names the field
+│   └── NotAuthorised       the key, the account or the model's name: a person must act
 └── BadOutput               the output does not fit the schema, or a check turned it down
 """
 
@@ -88,9 +95,66 @@ class ContextTooLong(ModelError):
 
 
 class ModelFailed(ModelError):
-    """The model's server refused the request or broke."""
+    """The model's server refused the request or broke.
+
+    `status` is the HTTP status, `said` the provider's own code for it, `retry_after_s` how long it asks to wait, and
+    `limit` which of its limits was met; each only where it is known.
+    """
 
     code = "model-failed"
+    status: int | None = None
+    said: str = ""
+    retry_after_s: float | None = None
+    limit: str | None = None
+
+
+class RateLimited(ModelFailed):
+    """Over one of the provider's limits."""
+
+    code = "rate-limited"
+    fault_kind = FaultKind.RATE_LIMITED
+
+
+class Overloaded(ModelFailed):
+    """The provider has too much to do, or broke on its own side."""
+
+    code = "overloaded"
+    fault_kind = FaultKind.OVERLOADED
+
+
+class TooSlow(ModelFailed):
+    """No answer, no first token, or no progress in time."""
+
+    code = "too-slow"
+    fault_kind = FaultKind.TIMED_OUT
+
+
+class Unreachable(ModelFailed):
+    """The connection failed, a proxy answered, or what came is no whole answer."""
+
+    code = "unreachable"
+    fault_kind = FaultKind.UNREACHABLE
+
+
+class ContentRefused(ModelFailed):
+    """The provider's filter or the model itself will not answer this."""
+
+    code = "content-refused"
+    fault_kind = FaultKind.CONTENT_REFUSED
+
+
+class RequestRefused(ModelFailed):
+    """The request is wrong, and would be refused again."""
+
+    code = "request-refused"
+    fault_kind = FaultKind.BAD_REQUEST
+
+
+class NotAuthorised(ModelFailed):
+    """The key, the account or the model's name is refused: a person must act."""
+
+    code = "not-authorised"
+    fault_kind = FaultKind.UNAUTHORISED
 
 
 class BadOutput(ModelError):

@@ -1,0 +1,141 @@
+"""One call to one deployment of a model, through pydantic-ai or to the model in this process.
+
+It is made once: nothing here asks again, and every SDK's own retries are off. What goes wrong is raised as an error of
+`models.errors`, which carries its kind of fault, what the provider said and how long it asks to wait. A vendor's
+library is imported at the first call that needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Protocol
+
+from ..core.faults import FaultKind, rebuild
+from ..core.records import Usage
+from .errors import RequestRefused, TooSlow
+from .exchange import OUTPUT_TOOL, Call, Delta, OutputMode, Reply
+from .providers import close, connected, no_embeddings
+from .signals import error_of, made
+from .spec import Deployment, Model, Provider
+
+__all__ = ["OUTPUT_TOOL", "Call", "Delta", "OutputMode", "Reply", "call", "close", "embed", "stream"]
+
+
+async def call(c: Call) -> Reply:
+    """Ask once and wait for the whole answer; what came may still be no answer, which `verdict.judge` says.
+
+    Raises RateLimited, Overloaded, TooSlow (after `timeout_s`), Unreachable, ContextTooLong, ContentRefused,
+    RequestRefused, NotAuthorised, BadOutput, or MissingExtra. Cancelling the await closes the connection.
+    """
+    async with _faults(c.model.name):
+        ask = await _way(c)
+        began = time.monotonic()
+        async with _limit(c, began + c.timeout_s):
+            return await ask.call(c, began)
+
+
+async def stream(c: Call) -> AsyncGenerator[Delta | Reply, None]:
+    """Ask once and give the answer as it comes; the last item is the Reply, whole. Raises as `call` does.
+
+    No item within `first_token_s`, none for `stall_s`, or no end within `timeout_s`: TooSlow. A stream that ends
+    without the provider's own sign of the end raises Unreachable: what came before it is no answer. Close it
+    (`aclosing`) when leaving early, so that the provider stops at once.
+    """
+    async with _faults(c.model.name):
+        ask = await _way(c)
+    began = time.monotonic()
+    async with aclosing(ask.stream(c, began)) as items:
+        first = True
+        while True:
+            async with _faults(c.model.name), _limit(c, _due(c, began, first)):
+                item = await anext(items, None)
+            if item is None:
+                return
+            first = False
+            yield item
+
+
+async def embed(
+    model: Model, deployment: Deployment, texts: Sequence[str], timeout_s: float = 60.0
+) -> tuple[list[list[float]], Usage]:
+    """One vector for each text, in their order. Raises as `call` does; RequestRefused where there are no embeddings."""
+    if model.provider is Provider.LOCAL or not texts:
+        raise no_embeddings(model) if texts else RequestRefused(f"{model.name}: there are no texts to embed")
+    async with _faults(model.name):
+        connection = await connected(model, deployment)
+        if connection.embed is None:
+            raise no_embeddings(model)
+        try:
+            async with asyncio.timeout(timeout_s):
+                found = await connection.embed(list(texts))
+        except TimeoutError as late:
+            raise _late(model, timeout_s, "no embeddings") from late
+    if len(found.vectors) != len(texts) or not all(found.vectors):
+        fault = made(FaultKind.BAD_OUTPUT, f"{model.name}: {len(found.vectors)} vectors for {len(texts)} texts")
+        raise rebuild(fault)
+    return found.vectors, _embedded(model, texts, found.tokens_in)
+
+
+def _embedded(model: Model, texts: Sequence[str], said: int) -> Usage:
+    counted = said or sum(max(1, -(-len(text) // 4)) for text in texts)
+    usage = Usage(tokens_in=counted, estimated=not said)
+    return usage if model.price is None else model.price.charged(usage)
+
+
+class _Way(Protocol):
+    """How calls are made: over a provider's API, or in this process. `began` is on the monotonic clock."""
+
+    async def call(self, c: Call, began: float) -> Reply: ...
+    def stream(self, c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]: ...
+
+
+async def _way(c: Call) -> _Way:
+    """Imports and connects before the call's time begins, and off the event loop where that takes long."""
+    name = f"{__package__}.calls_{'local' if c.model.provider is Provider.LOCAL else 'remote'}"
+    module: Any = sys.modules.get(name) or await asyncio.to_thread(importlib.import_module, name)
+    if c.model.provider is not Provider.LOCAL:
+        await connected(c.model, c.deployment)
+    return module
+
+
+def _due(c: Call, began: float, first: bool) -> float:
+    """By when the next item must be here."""
+    end = began + c.timeout_s
+    if first:
+        return end if c.first_token_s is None else min(end, began + c.first_token_s)
+    return end if c.stall_s is None else min(end, time.monotonic() + c.stall_s)
+
+
+@asynccontextmanager
+async def _limit(c: Call, due: float) -> AsyncGenerator[None, None]:
+    """TooSlow when it is not done by then."""
+    left_s = due - time.monotonic()
+    limit = asyncio.timeout(left_s)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as late:
+        if not limit.expired():
+            raise
+        raise _late(c.model, max(0.0, left_s), "no answer, or no next piece of it,") from late
+
+
+def _late(model: Model, seconds: float, what: str) -> TooSlow:
+    return TooSlow(f"{model.name}: {what} within {seconds:.3g} s", remedy="another model, or a longer timeout_s")
+
+
+@asynccontextmanager
+async def _faults(model: str) -> AsyncGenerator[None, None]:
+    """What a library raises becomes an error of ours."""
+    try:
+        yield
+    except Exception as error:
+        ours = error_of(error, model=model)
+        if ours is error:
+            raise
+        raise ours from error

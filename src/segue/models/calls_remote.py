@@ -1,0 +1,199 @@
+"""Calls to providers, through pydantic-ai's direct requests. Imported at the first such call."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from pydantic_ai.direct import model_request, model_request_stream
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    PartDeltaEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
+    ThinkingPart,
+    ThinkingPartDelta,
+    ToolCallPart,
+    ToolCallPartDelta,
+)
+from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.output import OutputObjectDefinition
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.tools import ToolDefinition
+
+from ..core.faults import FaultKind, rebuild
+from .conversation import fit, stamped
+from .exchange import OUTPUT_TOOL, Call, Delta, Reply
+from .providers import connected
+from .providers.wire import heard
+from .signals import made
+from .spec import Provider
+from .usage import usage_of
+
+_STRAY_REFUSAL = "refusal"
+
+
+async def call(c: Call, began: float) -> Reply:
+    """One answer, whole."""
+    noted: dict[str, str] = {}
+    token = heard.set(noted)
+    try:
+        response = await model_request(
+            (await connected(c.model, c.deployment)).model,
+            _messages(c),
+            model_settings=_settings(c),
+            model_request_parameters=_parameters(c),
+            instrument=False,
+        )
+    finally:
+        heard.reset(token)
+    return _reply(c, response, noted, began, None)
+
+
+async def stream(c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]:
+    """The pieces of one answer, and then all of it."""
+    noted: dict[str, str] = {}
+    ttft_s: float | None = None
+    heard.set(noted)
+    async with model_request_stream(
+        (await connected(c.model, c.deployment)).model,
+        _messages(c),
+        model_settings=_settings(c),
+        model_request_parameters=_parameters(c),
+        instrument=False,
+    ) as events:
+        async for event in events:
+            delta = _delta(event)
+            if delta is not None:
+                ttft_s = time.monotonic() - began if ttft_s is None else ttft_s
+                yield delta
+        response = events.get()
+    if not _ended(response):
+        raise rebuild(made(FaultKind.UNREACHABLE, f"{c.model.name}: the stream ended without a sign of its end"))
+    yield _reply(c, response, noted, began, ttft_s)
+
+
+def _messages(c: Call) -> list[ModelMessage]:
+    fitted = fit(c.messages, c.model, tools=_has_tools(c), deployment=c.deployment.name)
+    if c.output_mode != "prompt" or c.output_schema is None:
+        return fitted
+    last = cast("ModelRequest", fitted[-1])
+    asked = "\n\n".join(filter(None, (_instructions(fitted), as_json(c.output_schema))))
+    return [*fitted[:-1], replace(last, instructions=asked)]
+
+
+def _instructions(messages: list[ModelMessage]) -> str | None:
+    said = (m.instructions for m in reversed(messages) if isinstance(m, ModelRequest))
+    return next(filter(None, said), None)
+
+
+def as_json(schema: Mapping[str, Any]) -> str:
+    """What asks for an answer of a schema."""
+    return (
+        "Answer with one JSON value that fits this JSON Schema, and with nothing else: no explanation, no code fence.\n"
+        + json.dumps(schema, ensure_ascii=False)
+    )
+
+
+def _has_tools(c: Call) -> bool:
+    return bool(c.tools) or (c.output_mode == "tool" and c.output_schema is not None)
+
+
+def _settings(c: Call) -> ModelSettings:
+    given: dict[str, Any] = {**c.model.settings, **c.settings}
+    given["max_tokens"] = min(c.max_tokens, c.model.max_output) if c.model.max_output else c.max_tokens
+    if c.model.provider is not Provider.BEDROCK:  # botocore's are those of its client
+        given["timeout"] = c.timeout_s
+    return cast("ModelSettings", given)
+
+
+def _parameters(c: Call) -> ModelRequestParameters:
+    tools = list(c.tools)
+    if c.output_schema is None or c.output_mode in ("text", "prompt"):
+        return ModelRequestParameters(function_tools=tools)
+    schema = dict(c.output_schema)
+    if c.output_mode == "native":
+        wanted = OutputObjectDefinition(json_schema=schema, name=OUTPUT_TOOL)
+        return ModelRequestParameters(function_tools=tools, output_mode="native", output_object=wanted)
+    answer = ToolDefinition(
+        name=OUTPUT_TOOL, description="Gives the answer.", parameters_json_schema=schema, kind="output"
+    )
+    return ModelRequestParameters(
+        function_tools=tools, output_mode="tool", output_tools=[answer], allow_text_output=False
+    )
+
+
+def _delta(event: object) -> Delta | None:
+    if isinstance(event, PartStartEvent):
+        return _started(event.index, event.part)
+    if not isinstance(event, PartDeltaEvent):
+        return None
+    piece = event.delta
+    if isinstance(piece, TextPartDelta):
+        return Delta(piece.content_delta, "text", event.index)
+    if isinstance(piece, ThinkingPartDelta):
+        return Delta(piece.content_delta or "", "thinking", event.index)
+    if isinstance(piece, ToolCallPartDelta):
+        args = piece.args_delta
+        return Delta(args if isinstance(args, str) else json.dumps(args) if args else "", "tool", event.index)
+    return None
+
+
+def _started(index: int, part: object) -> Delta | None:
+    if isinstance(part, TextPart):
+        return Delta(part.content, "text", index)
+    if isinstance(part, ThinkingPart):
+        return Delta(part.content, "thinking", index)
+    if isinstance(part, ToolCallPart):
+        return Delta(part.args if isinstance(part.args, str) else "", "tool", index)
+    return None
+
+
+def _ended(response: ModelResponse) -> bool:
+    """Whether the provider has said that it is done."""
+    details = response.provider_details or {}
+    return bool(details.get("finish_reason") or details.get(_STRAY_REFUSAL)) or response.finish_reason is not None
+
+
+def _reply(c: Call, response: ModelResponse, noted: dict[str, str], began: float, ttft_s: float | None) -> Reply:
+    calls = [part for part in response.parts if isinstance(part, ToolCallPart)]
+    answers = [part for part in calls if part.tool_name == OUTPUT_TOOL] if c.output_mode == "tool" else []
+    details: dict[str, Any] = response.provider_details or {}
+    refusal: Any = details.get(_STRAY_REFUSAL)
+    written = "".join(part.content for part in response.parts if isinstance(part, TextPart | ThinkingPart))
+    return Reply(
+        message=stamped(response, c.model.name, c.deployment.name),
+        text=answers[0].args_as_json_str() if answers else bare(response.text or "", c),
+        tool_calls=tuple(part for part in calls if part not in answers),
+        usage=usage_of(response.usage, c.model, c.messages, written + "".join(p.args_as_json_str() for p in calls)),
+        finish=_finish(response, bool(answers)),
+        finish_raw=str(details.get("finish_reason") or ""),
+        refusal=refusal if isinstance(refusal, str) else "",
+        answered_by=response.model_name,
+        request_id=noted.get("x-request-id") or noted.get("request-id") or response.provider_response_id,
+        ttft_s=ttft_s,
+        latency_s=time.monotonic() - began,
+        headers=noted,
+    )
+
+
+def _finish(response: ModelResponse, answered: bool) -> str:
+    """A call of the answer's own tool is no call of a tool."""
+    finish = response.finish_reason or "stop"
+    return "stop" if answered and finish == "tool_call" else finish
+
+
+def bare(text: str, c: Call) -> str:
+    """A text that was asked to be JSON, without the fence that many models put around it."""
+    if c.output_schema is None or c.output_mode == "text":
+        return text
+    plain = text.strip()
+    if plain.startswith("```") and plain.endswith("```") and "\n" in plain:
+        return plain[plain.index("\n") + 1 : -3].strip()
+    return plain

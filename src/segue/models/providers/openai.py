@@ -1,0 +1,55 @@
+"""OpenAI's two APIs, Ollama, and every server that speaks as OpenAI does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openai import AsyncOpenAI, omit
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+from pydantic_ai.profiles.openai import OpenAIModelProfile
+from pydantic_ai.providers.ollama import OllamaProvider
+from pydantic_ai.providers.openai import OpenAIProvider
+from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
+
+from ..spec import Deployment, Model, Provider
+from . import NO_KEY, Connection, Embedded, base_url
+from .wire import client, closing
+
+OLLAMA_URL = "http://localhost:11434/v1"
+_ENDS = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True)
+"""A stream that ends without saying that it has ended was cut."""
+
+
+def connect(model: Model, deployment: Deployment, key: str | None) -> Connection:
+    """The connection to one deployment."""
+    http = client()
+    url = base_url(deployment.url)
+    if model.provider is Provider.OLLAMA:
+        url = base_url(deployment.url or OLLAMA_URL, end="/v1")
+    sdk = AsyncOpenAI(base_url=url, api_key=key or NO_KEY, http_client=http, max_retries=0)
+    provider = _provider(model, sdk)
+    if model.provider is Provider.OPENAI_RESPONSES:
+        return Connection(OpenAIResponsesModel(model.id, provider=provider), closing(http), _embed(sdk, model))
+    chat = OpenAIChatModel(model.id, provider=provider, profile=_ENDS)
+    return Connection(chat, closing(http), _embed(sdk, model))
+
+
+def _provider(model: Model, sdk: AsyncOpenAI) -> Any:
+    if model.provider is Provider.OLLAMA:
+        return OllamaProvider(openai_client=sdk)
+    if model.provider is Provider.OPENAI_COMPATIBLE:
+        return OpenAICompatibleProvider(Provider.OPENAI_COMPATIBLE.value, openai_client=sdk)
+    return OpenAIProvider(openai_client=sdk)
+
+
+def _embed(sdk: AsyncOpenAI, model: Model) -> Any:
+    async def embed(texts: list[str]) -> Embedded:
+        size = model.dimensions if model.provider is Provider.OPENAI else None
+        answer = await sdk.embeddings.create(
+            input=texts, model=model.id, dimensions=size or omit, encoding_format="float"
+        )
+        ordered = sorted(answer.data, key=lambda item: item.index)
+        usage: Any = answer.usage  # some servers send none
+        return Embedded([item.embedding for item in ordered], getattr(usage, "prompt_tokens", 0) or 0)
+
+    return embed

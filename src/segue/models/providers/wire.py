@@ -1,0 +1,86 @@
+"""The HTTP clients of the providers' SDKs: one per deployment, with short times to connect, and eyes on what comes.
+
+An SDK takes every 200 for an answer: an error inside of it becomes a validation error, a proxy's page a decoding error,
+and what was really said is lost. A hook looks at such answers first and gives them the status that they stand for, so
+that the SDK raises them as any other error, with body and headers.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from functools import cache
+from typing import Any
+
+import httpx2
+
+from ..evidence import evidence_in, holds_error
+
+CONNECT_S = 5.0
+READ_S = 600.0
+"""The longest silence that a connection bears; the call's own limits are shorter."""
+BAD_GATEWAY = 502
+CONNECTIONS = 1000
+_KEPT = ("request-id", "x-request-id", "cf-ray", "retry-after")
+
+heard: ContextVar[dict[str, str] | None] = ContextVar("heard", default=None)
+"""A dict here receives the headers of the answer to a call: its id, its rate limits."""
+
+
+def client() -> httpx2.AsyncClient:
+    """A client for one deployment, that its owner closes."""
+    return httpx2.AsyncClient(
+        verify=trust(),
+        timeout=httpx2.Timeout(READ_S, connect=CONNECT_S),
+        limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+        event_hooks={"request": [_connects_soon], "response": [look]},
+    )
+
+
+@cache
+def trust() -> ssl.SSLContext:
+    """The certificates that are trusted, read once for all clients: it takes longer than all else of making one."""
+    return httpx2.create_ssl_context()
+
+
+async def look(response: Any) -> None:
+    """A hook of httpx and httpx2: keep what the headers say, and unmask an error that comes as success."""
+    noted = heard.get()
+    if noted is not None:
+        noted.update(kept(response.headers))
+    if response.status_code != 200 or response.headers.get("content-type", "").startswith(
+        ("text/event-stream", "application/vnd.amazon.eventstream")
+    ):
+        return
+    body: bytes = (await response.aread()).strip()
+    whole = body.startswith((b"{", b"[")) and body.endswith((b"}", b"]"))
+    if not whole or (b'"error' in body and holds_error(body)):
+        response.status_code = evidence_in(body).status or BAD_GATEWAY
+
+
+async def _connects_soon(request: Any) -> None:
+    """SDKs send one number for all phases: it must not allow as long a wait for the connection."""
+    timeout: dict[str, float | None] = dict(request.extensions.get("timeout") or {})
+    connect = timeout.get("connect")
+    timeout["connect"] = CONNECT_S if connect is None else min(connect, CONNECT_S)
+    request.extensions = {**request.extensions, "timeout": timeout}
+
+
+def kept(headers: Mapping[str, str]) -> dict[str, str]:
+    """Of an answer's headers those that say something about the call or its limits."""
+    return {n.lower(): v for n, v in headers.items() if n.lower() in _KEPT or "ratelimit" in n.lower()}
+
+
+def closing(*clients: Any) -> Callable[[], Awaitable[None]]:
+    """What closes these clients."""
+
+    async def close() -> None:
+        for one in clients:
+            await one.aclose()
+
+    return close
+
+
+hooks = {"request": [_connects_soon], "response": [look]}
+"""For a client of another httpx."""

@@ -1,0 +1,95 @@
+"""Embeddings of every provider that has them; and nothing of a vendor is imported before its first call."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from segue.models import errors
+from segue.models.calls import close, embed
+from segue.models.spec import Capability, Model, Price, Provider
+from tests.models.formats import CLAUDE
+from tests.models.loopback import Say, serve
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_KEY", "k-1")
+
+
+@pytest.mark.parametrize("provider", [Provider.OPENAI, Provider.OPENAI_COMPATIBLE, Provider.OLLAMA, Provider.MISTRAL])
+async def test_texts_are_embedded_in_their_order(provider: Provider) -> None:
+    data = [{"object": "embedding", "index": n, "embedding": [float(n), 0.5]} for n in (1, 0)]
+    said = {"object": "list", "id": "e", "data": data, "model": "e", "usage": {"prompt_tokens": 7, "total_tokens": 7}}
+    async with serve(lambda _: Say(body=said)) as server:
+        model = Model(
+            name="e", provider=provider, capabilities=frozenset({Capability.EMBEDDINGS}), window=1000, max_output=0,
+            url=server.url + "/v1", key_env="TEST_KEY", price=Price.dollars("0.02", 0),
+        )  # fmt: skip
+        vectors, usage = await embed(model, model.pool()[0], ["a", "b"], 10)
+        assert (vectors, usage.tokens_in, usage.estimated, usage.cost_nano) == ([[0.0, 0.5], [1.0, 0.5]], 7, False, 140)
+        with pytest.raises(errors.BadOutput, match="2 vectors for 3 texts"):
+            await embed(model, model.pool()[0], ["a", "b", "c"], 10)
+        server.say = lambda _: Say(429, {"error": {"message": "slow"}}, {"retry-after": "2"})
+        with pytest.raises(errors.RateLimited) as limited:
+            await embed(model, model.pool()[0], ["a"], 10)
+        await close()
+    assert limited.value.retry_after_s == 2.0 and len(server.asked) == 3
+
+
+async def test_a_provider_without_embeddings_says_so() -> None:
+    model = CLAUDE.model("http://127.0.0.1:9")
+    with pytest.raises(errors.RequestRefused, match="anthropic has no embeddings"):
+        await embed(model, model.pool()[0], ["a"])
+    await close()
+
+
+async def test_gemini_embeds_too() -> None:
+    said = {"embeddings": [{"values": [0.5, 1.0]}, {"values": [1.0, 0.5]}]}
+    async with serve(lambda _: Say(body=said)) as server:
+        model = Model(
+            name="e", provider=Provider.GOOGLE, capabilities=frozenset({Capability.EMBEDDINGS}), window=1000,
+            max_output=0, url=server.url, key_env="TEST_KEY",
+        )  # fmt: skip
+        vectors, usage = await embed(model, model.pool()[0], ["a", "b"])
+        await close()
+    assert vectors == [[0.5, 1.0], [1.0, 0.5]] and usage.estimated
+    assert "embed" in server.asked[0].path.lower()
+
+
+VENDORS = {
+    "openai": "openai", "openai-responses": "openai", "anthropic": "anthropic", "google": "google.genai",
+    "bedrock": "boto3", "mistral": "mistralai", "groq": "groq", "ollama": "openai",
+}  # fmt: skip
+LOADED = """
+import asyncio, sys
+import segue.models.calls, segue.models.signals, segue.models.exchange
+vendors = ("openai", "anthropic", "google.genai", "boto3", "botocore", "mistralai", "groq")
+def loaded(): return sorted(v for v in (*vendors, "pydantic_ai", "httpx", "httpx2", "numpy") if v in sys.modules)
+print(loaded())
+from pydantic_ai.messages import ModelRequest, UserPromptPart
+from segue.models.calls import Call, call
+from segue.models.spec import Model
+m = Model(name="m", provider=sys.argv[1], window=100, max_output=10, url="http://127.0.0.1:9", region="us-east-1",
+          key_env="PATH" if sys.argv[1] != "bedrock" else None)
+c = Call(model=m, deployment=m.pool()[0], messages=[ModelRequest(parts=[UserPromptPart("x")])])
+try: asyncio.run(call(c))
+except Exception as error: print(type(error).__name__)
+print([v for v in loaded() if v in vendors])
+"""
+
+
+@pytest.mark.parametrize("provider", VENDORS)
+def test_no_vendor_is_imported_before_its_first_call(provider: str) -> None:
+    env = os.environ | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    ran = subprocess.run(
+        [sys.executable, "-c", LOADED, provider], capture_output=True, text=True, check=True, timeout=50, env=env
+    )
+    before, error, after = ran.stdout.split("\n")[:3]
+    assert (before, error) == ("[]", "Unreachable"), ran.stdout
+    wanted = {VENDORS[provider], "botocore"} if provider == "bedrock" else {VENDORS[provider]}
+    assert set(json.loads(after.replace("'", '"'))) == wanted
