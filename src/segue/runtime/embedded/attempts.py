@@ -43,6 +43,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
         await back_off(execution, command.key, retry_at)
     while True:
         n = 1 + (history[-1].n if history else execution.memory.numbers.get(command.key, 0))
+        execution.tries[command.key] = n
         if options.guarded:
             body = {"effect": options.effect}
             await execution.durable(EventType.ATTEMPT_STARTED, command, attempt=n, body=body)
@@ -296,8 +297,9 @@ def announce(execution: Execution) -> None:
         if isinstance(command, RunStep) and not command.options.guarded and key not in execution.backoffs:
             execution.announced.add(key)
             body = dumps({"late": True})
+            n = execution.tries.get(key, 1)
             execution.write(
-                EventType.ATTEMPT_STARTED, key=key, seen=command.seen, attempt=1, args=command.args, body=body
+                EventType.ATTEMPT_STARTED, key=key, seen=command.seen, attempt=n, args=command.args, body=body
             )
 
 

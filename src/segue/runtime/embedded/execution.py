@@ -45,6 +45,8 @@ class Execution(Line):
         self.children: dict[str, str] = {}
         self.overridden: set[str] = set()
         self.announced: set[str] = set()
+        self.tries: dict[str, int] = {}
+        """The number of the attempt that is on its way, where it may be another than the first."""
         self.once: set[str] = set()
         """Once-effects on their way: they are never cancelled, and the run ends after them."""
         self.vault = vault_of(self)
@@ -231,6 +233,7 @@ class Execution(Line):
             del self.steps[key]
             self.backoffs.pop(key, None)
             self.once.discard(key)
+            self.tries.pop(key, None)
 
     # what attempts report
 
