@@ -236,3 +236,30 @@ def models(
     from . import models as listed
 
     return listed.models(names or [], config, as_json, test=ping)
+
+
+@command("routes", LOOKING)
+def routes(
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="bench: measure the learned router.")],
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="[DATA]", help="pair (a weak and a strong model) or many.", show_default=False),
+    ] = None,
+    *,
+    train: Annotated[
+        list[str] | None, typer.Option("--train", metavar="FILE", help="Rows to learn from; may be repeated.")
+    ] = None,
+    test: Annotated[
+        list[str] | None, typer.Option("--test", metavar="FILE", help="Rows to ask about; may be repeated.")
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> Exit:
+    """Measure the learned router on labelled requests.
+
+    It stands beside random, the best single model and an oracle. Files are JSON lines, gzip'd or plain: a row is
+    {"id", "task", "prompt", "scores": {model: 0..1}, "usd": {model: cost} or null}. Test rows are never learned from.
+    """
+    from . import routes as routing
+
+    return routing.routes(action, what, train or [], test or [], as_json)

@@ -3,6 +3,8 @@
 UsageError
 ├── InvalidPolicy           a policy that cannot be; names its field
 ├── UnknownRoute            no route of this name
+├── MissingExtra            a package that an extra of Segue brings is not installed
+├── UnreadableModel         a trained router is damaged, or of another version
 └── PolicyFailed            a user's own function chose nobody that there is, or raised
 """
 
@@ -42,3 +44,9 @@ class UnreadableModel(UsageError):
     """A trained router cannot be read: it is damaged, or of another version."""
 
     code = "unreadable-model"
+
+
+class MissingExtra(UsageError):
+    """A package that an extra of Segue brings is not installed."""
+
+    code = "missing-extra"

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import InputError
 from .model import SHARES, SURFACE_WIDTH, TOPIC_WIDTH, QualityModel
-from .space import Space
-from .trust import Trust, clusters, folds
+from .space import Space, scipy_part
+from .trust import Trust, clusters, folds, kin
 
 __all__ = ["ROWS_MAX", "fit"]
 
@@ -28,6 +29,8 @@ MEAN_PRIOR = 4.0
 _PROBED = 2500
 """Rows that trust is measured on."""
 _CLUSTERS = 12
+_TASKS_MIN = 4
+"""Tasks that must be told apart for them to stand for what is new; else neighbourhoods do."""
 
 
 def fit(
@@ -36,10 +39,20 @@ def fit(
     models: Sequence[str],
     *,
     priors: NDArray[np.floating[Any]] | None = None,
+    tasks: Sequence[str] | None = None,
     seed: int = 0,
     report: Callable[[str], None] = lambda _: None,
 ) -> QualityModel:
-    """Learn from `scores` `(texts, models)`, 0 to 1, NaN where nothing is known. `priors` are the models' means before."""
+    """Learn from `scores` `(texts, models)`, 0 to 1, NaN where nothing is known. `priors` are the models' means before.
+
+    `tasks` tells what kind of request each is, a flow's step say: how far to believe what is said of a new kind is
+    then measured on kinds left out.
+
+    Raises InputError when there is nothing to learn from.
+    """
+    if len(texts) < 2 or not np.isfinite(np.asarray(scores, np.float32)).any():
+        raise InputError("there is nothing to learn from", remedy="give two scored requests or more")
+    tasks = None if tasks is None else tasks[-ROWS_MAX:]
     texts, scores = list(texts)[-ROWS_MAX:], np.asarray(scores, np.float32)[-ROWS_MAX:]
     seen = np.isfinite(scores)
     report("reading the requests")
@@ -51,11 +64,23 @@ def fit(
     report("learning")
     dual = _solve(kernel, centred, seen)
     report("how far to believe it")
-    common, apart, spread, noise = _judge(kernel, centred, seen, topics, seed)
+    common, apart, spread, noise = _judge(kernel, _Rows(centred, seen, topics, surface, tasks), seed)
     words = np.ascontiguousarray(matrix.T @ dual, dtype=np.float32)
     version = blake2b("\n".join(texts).encode() + scores.tobytes(), digest_size=5).hexdigest()
     return QualityModel(
-        f"kernel-{version}", tuple(models), space, words, topics, surface, dual, seen, mean, spread, noise, common, apart
+        version=f"kernel-{version}",
+        models=tuple(models),
+        space=space,
+        words=words,
+        topics=topics,
+        surface=surface,
+        dual=dual,
+        seen=seen.astype(np.float32),
+        mean=mean,
+        spread=spread,
+        noise=noise,
+        common=common,
+        apart=apart,
     )
 
 
@@ -83,7 +108,7 @@ def _means(scores: F32, seen: NDArray[np.bool_], priors: NDArray[np.floating[Any
 
 def _solve(kernel: F32, centred: F32, seen: NDArray[np.bool_]) -> F32:
     """The dual weights: models that the same rows speak of are solved together."""
-    from scipy.linalg import cho_factor, cho_solve  # noqa: PLC0415  training alone needs it
+    linalg = scipy_part("linalg")
 
     dual = np.zeros_like(centred)
     for pattern in np.unique(seen, axis=1).T:
@@ -92,22 +117,23 @@ def _solve(kernel: F32, centred: F32, seen: NDArray[np.bool_]) -> F32:
         if len(rows):
             part = kernel[np.ix_(rows, rows)]
             part[np.diag_indices(len(rows))] += RIDGE
-            factor = cho_factor(part, lower=True, overwrite_a=True, check_finite=False)
-            dual[np.ix_(rows, columns)] = cho_solve(factor, centred[np.ix_(rows, columns)], check_finite=False)
+            factor = linalg.cho_factor(part, lower=True, overwrite_a=True, check_finite=False)
+            dual[np.ix_(rows, columns)] = linalg.cho_solve(factor, centred[np.ix_(rows, columns)], check_finite=False)
     return dual
 
 
-def _judge(
-    kernel: F32, centred: F32, seen: NDArray[np.bool_], topics: F32, seed: int
-) -> tuple[Trust, Trust, F32, float]:
-    """Trust, the spread of each model's expectations, and the noise: by leaving rows and clusters of rows out."""
+def _judge(kernel: F32, rows: _Rows, seed: int) -> tuple[Trust, Trust, F32, float]:
+    """Trust, the spread of each model's expectations, and the noise: by leaving rows and whole tasks out."""
     random = np.random.default_rng(seed)
     some = np.sort(random.choice(len(kernel), min(_PROBED, len(kernel)), replace=False))
-    kernel, centred, seen, topics = kernel[np.ix_(some, some)], centred[some], seen[some], topics[some]
+    kernel, centred, seen = kernel[np.ix_(some, some)], rows.centred[some], rows.seen[some]
+    topics, surface = rows.topics[some], rows.surface[some]
+    near = kin(topics @ topics.T, _gauss(surface, SURFACE_WIDTH))
     alone = [np.array([row]) for row in range(len(some))]
-    label = clusters(topics, _CLUSTERS, seed)
+    label = np.array(["" if rows.tasks is None else rows.tasks[row] for row in some])
+    if len(np.unique(label)) < _TASKS_MIN:
+        label = clusters(topics, _CLUSTERS, seed)
     together = [np.flatnonzero(label == k) for k in np.unique(label)]
-    near = topics @ topics.T
     likes, saids = list[F32](), list[F32]()
     for groups in (alone, together):
         said = np.zeros_like(centred)
@@ -118,12 +144,24 @@ def _judge(
         saids.append(said)
     like, said, mask = np.concatenate(likes), np.concatenate(saids), np.concatenate([seen, seen])
     true = np.concatenate([centred, centred])
+    del kernel, near
     common_said, common_true = _row_mean(said, mask), _row_mean(true, mask)
-    apart_said, apart_true = (np.where(mask, rows - rows_mean, 0.0) for rows, rows_mean in (
-        (said, common_said), (true, common_true)))
+    apart_said, apart_true = (
+        np.where(mask, rows - rows_mean, 0.0) for rows, rows_mean in ((said, common_said), (true, common_true))
+    )
     spread = np.sqrt((saids[0] ** 2).mean(0)).astype(np.float32)
     noise = float(np.sqrt(((centred - saids[0])[seen] ** 2).mean())) if seen.any() else 0.5
     return Trust.of(like, common_said, common_true), Trust.of(like, apart_said, apart_true), spread, noise
+
+
+class _Rows(NamedTuple):
+    """What was learned from, one row a request."""
+
+    centred: F32
+    seen: NDArray[np.bool_]
+    topics: F32
+    surface: F32
+    tasks: Sequence[str] | None
 
 
 def _row_mean(rows: F32, mask: NDArray[np.bool_]) -> F32:

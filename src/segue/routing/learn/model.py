@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 from ..errors import UnreadableModel
 from ..types import Features
 from .space import Place, Space
-from .trust import Trust, likeness
+from .trust import Trust, kin, likeness
 
 __all__ = ["Expected", "QualityModel"]
 
 F32 = NDArray[np.float32]
 FORMAT = 1
+DOUBT = 0.5
+"""Standard deviations of a difference that count as none."""
+_HAIR = 1e-3
 SHARES = {"words": 0.5, "topics": 0.25, "surface": 0.25}
 """Of each part in the kernel."""
 TOPIC_WIDTH, SURFACE_WIDTH = 2.0, 0.02
@@ -52,8 +55,8 @@ class QualityModel:
     surface: F32
     dual: F32
     """`(rows, models)`; 0 where a row says nothing of a model."""
-    seen: NDArray[np.bool_]
-    """`(rows, models)`: which row says something of which model."""
+    seen: F32
+    """`(rows, models)`: 1 where a row says something of a model, else 0."""
     mean: F32
     spread: F32
     """Of each model: how much what is expected of it varies with the request."""
@@ -63,49 +66,61 @@ class QualityModel:
     """In how hard a request is for all."""
     apart: Trust
     """In who is better at it than usual."""
+    _surface_squares: F32 = field(init=False, repr=False)
+    _counts: F32 = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """What every prediction needs."""
+        object.__setattr__(self, "_surface_squares", (self.surface**2).sum(1))
+        object.__setattr__(self, "_counts", self.seen.sum(0))
 
     def expected(self, text: str) -> Expected:
         """Of all models, for a request."""
         return self._at(self.space.place(text))
 
-    def predict(self, features: Features, models: Sequence[str]) -> tuple[F32, F32, F32]:
+    def predict(self, features: Features, models: Sequence[str]) -> tuple[Any, Any, Any]:
         """As the pipeline asks for it: NaN for a model that nothing was learned of."""
         known = {name: place for place, name in enumerate(self.models)}
-        said = self.expected(features.text)
-        places = [known.get(name, -1) for name in models]
-        blank = np.array([np.nan], np.float32)
-        columns = (np.concatenate([column, end])[places] for column, end in zip(said, (blank, blank, blank * 0), strict=True))
-        mean, sd, n = columns
-        return mean, sd, np.nan_to_num(n)
+        mean, sd, n = self.expected(features.text)
+        at = np.array([known.get(name, -1) for name in models], np.intp)
+        unknown = at < 0
+        return np.where(unknown, np.nan, mean[at]), np.where(unknown, np.nan, sd[at]), np.where(unknown, 0.0, n[at])
 
     def _at(self, place: Place) -> Expected:
         cosines = self.topics @ place.topics
         near = _gauss(2.0 - 2.0 * cosines, TOPIC_WIDTH)
-        far = ((self.surface - place.surface) ** 2).sum(1)
-        kernel = SHARES["topics"] * near + SHARES["surface"] * _gauss(far, SURFACE_WIDTH)
+        far = self._surface_squares - 2.0 * (self.surface @ place.surface) + place.surface @ place.surface
+        formed = _gauss(far, SURFACE_WIDTH)
+        kernel = SHARES["topics"] * near + SHARES["surface"] * formed
         moved = SHARES["words"] * (place.weights @ self.words[place.terms]) + kernel @ self.dual
-        like = float(likeness(cosines[None])[0])
+        alike = kin(cosines, formed)
+        like = float(likeness(alike[None])[0])
         together = moved.mean()
         shown = self.common(like) * together + self.apart(like) * (moved - together)
-        counts = self.seen.sum(0)
-        unsure = self.spread**2 * (1.0 - self.apart(like)) + self.noise**2 / np.maximum(counts, 1.0)
-        close = np.maximum(cosines, 0.0) ** 8 @ self.seen
-        return Expected(
-            np.clip(self.mean + shown, 0.0, 1.0).astype(np.float32), np.sqrt(unsure).astype(np.float32), close.astype(np.float32)
-        )
+        unsure = self.spread**2 * (1.0 - self.apart(like)) + self.noise**2 / np.maximum(self._counts, 1.0)
+        close = np.square(np.square(alike)) @ self.seen
+        sd = np.sqrt(unsure)
+        mean = self._doubting(np.clip(self.mean + shown, 0.0, 1.0), sd)
+        return Expected(mean.astype(np.float32), sd.astype(np.float32), close.astype(np.float32))
+
+    def _doubting(self, mean: Any, sd: Any) -> Any:
+        """Whoever seems better than the model that is best at large, by no more than the doubt about the two, comes
+        next to it instead: to leave what is known to be good takes a reason.
+        """
+        usual = int(np.argmax(self.mean))
+        gain = mean - mean[usual]
+        doubtful = (gain > 0) & (gain <= DOUBT * np.sqrt(sd**2 + sd[usual] ** 2))
+        return np.where(doubtful, mean[usual] - _HAIR * (1.0 - gain), mean)
 
     def to_bytes(self) -> bytes:
         """As a file: numbers only, nothing that runs when it is read."""
-        arrays = {
-            "hashes": self.space.hashes, "idf": self.space.idf, "axes": self.space.axes, "centre": self.space.centre,
-            "spread_of_surface": self.space.spread, "words": self.words, "topics": self.topics, "surface": self.surface,
-            "dual": self.dual, "seen": self.seen, "mean": self.mean, "spread": self.spread,
-            "common_at": self.common.at, "common_share": self.common.share, "apart_at": self.apart.at,
-            "apart_share": self.apart.share,
-        }  # fmt: skip
-        head = {
-            "format": FORMAT, "version": self.version, "models": self.models, "rare": self.space.rare, "noise": self.noise
-        }  # fmt: skip
+        arrays: dict[str, Any] = {
+            **{f"space_{name}": getattr(self.space, name) for name in _SPACE},
+            **{name: getattr(self, name) for name in _OWN},
+            **{f"{name}_{part}": getattr(getattr(self, name), part) for name in _TRUST for part in ("at", "share")},
+        }
+        head = {"format": FORMAT, "version": self.version, "models": self.models}
+        head |= {"rare": self.space.rare, "noise": self.noise}
         file = io.BytesIO()
         np.savez_compressed(file, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays)
         return file.getvalue()
@@ -116,15 +131,14 @@ class QualityModel:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 head = json.loads(file["head"].tobytes())
-                a = {name: file[name] for name in file.files if name != "head"}
-            if head["format"] != FORMAT:
-                raise ValueError(f"its format is {head['format']}, this Segue reads {FORMAT}")
-            space = Space(a["hashes"], a["idf"], head["rare"], a["axes"], a["centre"], a["spread_of_surface"])
+                if head["format"] != FORMAT:
+                    raise ValueError(f"its format is {head['format']}, this Segue reads {FORMAT}")
+                space = Space(rare=head["rare"], **{name: file[f"space_{name}"] for name in _SPACE})
+                trust: dict[str, Any] = {name: Trust(file[f"{name}_at"], file[f"{name}_share"]) for name in _TRUST}
+                own: dict[str, Any] = {name: file[name] for name in _OWN}
             return cls(
-                head["version"], tuple(head["models"]), space, a["words"], a["topics"], a["surface"], a["dual"],
-                a["seen"], a["mean"], a["spread"], head["noise"], Trust(a["common_at"], a["common_share"]),
-                Trust(a["apart_at"], a["apart_share"]),
-            )  # fmt: skip
+                version=head["version"], models=tuple(head["models"]), space=space, noise=head["noise"], **own, **trust
+            )
         except Exception as error:
             raise UnreadableModel(
                 f"the trained router cannot be read: {type(error).__name__}: {error}",
@@ -132,5 +146,10 @@ class QualityModel:
             ) from error
 
 
-def _gauss(squares: F32, width: float) -> F32:
+_SPACE = ("hashes", "idf", "axed", "axes", "centre", "spread")
+_OWN = ("words", "topics", "surface", "dual", "seen", "mean", "spread")
+_TRUST = ("common", "apart")
+
+
+def _gauss(squares: Any, width: float) -> Any:
     return np.exp(-width * np.maximum(squares, 0.0))

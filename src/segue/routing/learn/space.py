@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import MissingExtra
 from .text import SURFACE, grams, surface
 
 __all__ = ["Place", "Space"]
 
 F32 = NDArray[np.float32]
+AXED = 40_000
+"""N-grams that the main directions are made of: the most frequent ones."""
 TOPICS = 128
 """Main directions of the n-grams (latent semantic analysis, Deerwester et al. 1990)."""
 
@@ -42,8 +46,10 @@ class Space:
     idf: F32
     rare: float
     """The weight of an n-gram that the space does not know."""
+    axed: NDArray[np.int32]
+    """Of each n-gram, its row in `axes`; the last row, all 0, for those that are too rare."""
     axes: F32
-    """`(n-grams, topics)`."""
+    """`(AXED + 1 or fewer, topics)`."""
     centre: F32
     spread: F32
 
@@ -56,19 +62,23 @@ class Space:
         idf = (np.log((1 + len(texts)) / (1 + counts[kept])) + 1).astype(np.float32)
         raw = np.array([surface(text) for text in texts], np.float32).reshape(len(texts), SURFACE)
         centre, spread = raw.mean(0), raw.std(0) + 1e-3
-        bare = cls(
-            hashes[kept], idf, float(np.log((1 + len(texts)) / 2) + 1), np.zeros((len(idf), 0), np.float32), centre, spread
-        )
+        often = np.argsort(idf, kind="stable")[:AXED]
+        axed = np.full(len(idf), len(often), np.int32)
+        axed[often] = np.arange(len(often), dtype=np.int32)
+        rare = float(np.log((1 + len(texts)) / 2) + 1)
+        bare = cls(hashes[kept], idf, rare, axed, np.zeros((len(often) + 1, 0), np.float32), centre, spread)
         terms, weights = zip(*(bare._weigh(ids) for ids in seen), strict=True)
         matrix = _sparse(terms, weights, len(idf))
-        axes = _main_axes(matrix, min(TOPICS, len(texts) - 1, max(1, len(idf) - 1)), seed)
-        space = cls(bare.hashes, idf, bare.rare, axes, centre, spread)
-        return space, matrix, _unit(matrix @ axes), (raw - centre) / spread
+        main = matrix[:, often]
+        axes = _main_axes(main, min(TOPICS, len(texts) - 1, max(1, len(often) - 1)), seed)
+        axes = np.concatenate([axes, np.zeros((1, axes.shape[1]), np.float32)])
+        space = cls(bare.hashes, idf, rare, axed, axes, centre, spread)
+        return space, matrix, _unit(main @ axes[:-1]), (raw - centre) / spread
 
     def place(self, text: str) -> Place:
         """Where a text lies."""
         terms, weights = self._weigh(grams(text))
-        topics = weights @ self.axes[terms] if len(terms) else np.zeros(self.axes.shape[1], np.float32)
+        topics = weights @ self.axes[self.axed[terms]] if len(terms) else np.zeros(self.axes.shape[1], np.float32)
         return Place(terms, weights, _unit(topics[None])[0], (surface(text) - self.centre) / self.spread)
 
     def _weigh(self, ids: NDArray[np.uint32]) -> tuple[NDArray[np.intp], F32]:
@@ -87,10 +97,18 @@ def _unit(rows: F32) -> F32:
 
 
 def _sparse(terms: Sequence[NDArray[np.intp]], weights: Sequence[F32], columns: int) -> Any:
-    from scipy.sparse import csr_matrix  # noqa: PLC0415  training alone needs it
-
     ends = np.concatenate([[0], np.cumsum([len(t) for t in terms])])
-    return csr_matrix((np.concatenate(weights), np.concatenate(terms), ends), shape=(len(terms), columns))
+    return scipy_part("sparse").csr_matrix(
+        (np.concatenate(weights), np.concatenate(terms), ends), shape=(len(terms), columns)
+    )
+
+
+def scipy_part(name: str) -> Any:
+    """A part of scipy, which training alone needs. Raises MissingExtra."""
+    try:
+        return import_module(f"scipy.{name}")
+    except ImportError as error:
+        raise MissingExtra(f"to train a router takes scipy: {error}", remedy="pip install 'segue[learn]'") from error
 
 
 def _main_axes(matrix: Any, many: int, seed: int) -> F32:

@@ -6,6 +6,7 @@ Bounded: of a long text the beginning and the end are read.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from zlib import crc32
 
 import numpy as np
@@ -27,15 +28,15 @@ def grams(text: str) -> NDArray[np.uint32]:
     """Hashes of the words, pairs and triples of words of a text, and of stems; sorted, each once."""
     tokens = _tokens(text.lower())
     stems = ["0" if token.isdigit() else token[:_STEM] for token in tokens]
-    said = [*tokens, *map(" ".join, zip(tokens, tokens[1:], strict=False))]
+    said = [*tokens, *map(" ".join, pairwise(tokens))]
     said += map(" ".join, zip(tokens, tokens[1:], tokens[2:], strict=False))
     said += ["~" + stem for stem in stems]
-    said += ["~" + " ".join(pair) for pair in zip(stems, stems[1:], strict=False)]
+    said += ["~" + " ".join(pair) for pair in pairwise(stems)]
     return np.unique(np.fromiter((crc32(gram.encode()) for gram in said), np.uint32, len(said)))
 
 
 def surface(text: str) -> NDArray[np.float32]:
-    """How long it is, how many numbers, sentences, marks and rare letters it has: `SURFACE` values, mostly logarithms."""
+    """How long it is, how many numbers, sentences and marks it has: `SURFACE` values, mostly logarithms."""
     words = re.findall(r"\w+", text)
     numbers = _NUMBER.findall(text)
     largest = max((min(float(number), 1e9) for number in numbers), default=0.0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NEAR", "Trust", "clusters", "likeness"]
+__all__ = ["NEAR", "Trust", "clusters", "folds", "kin", "likeness"]
 
 F32 = NDArray[np.float32]
 NEAR = 8
@@ -45,6 +45,11 @@ class Trust:
             np.array([like[b].mean() for b in bins], np.float32),
             np.clip(_rising(slopes, weights), 0.0, 1.0).astype(np.float32),
         )
+
+
+def kin(cosines: F32, surfaces: F32) -> F32:
+    """How alike two requests are, 0 to 1: in what they are about, and in their form."""
+    return np.maximum(cosines, 0.0) * surfaces
 
 
 def likeness(near: F32) -> F32:
