@@ -13,7 +13,8 @@ difference to what was logged on the same rows, which is much better known where
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -25,6 +26,8 @@ from .intervals import Array, Interval, interval
 from .rows import Logged, Measure
 from .weighed import Weighed
 
+_LIMITS = (0.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
+_MATTERS = 0.1
 _PSEUDO = 2.0
 """Pseudo-successes, and as many pseudo-failures (half of 1.96 squared): Agresti and Coull 1998."""
 
@@ -72,6 +75,35 @@ def design_effect(w: Weighed, measure: Measure) -> float:
     if alone <= 1e-18 * float((weight * y).sum()) ** 2 or alone == 0.0:
         return max(1.0, kish(weight) / max(1.0, kish(w.sums(weight)[:, 0])))
     return max(1.0, float((w.sums(e)[:, 0] ** 2).sum()) / alone)
+
+
+def effective_expected(w: Weighed) -> float:
+    """The effective sample that the chances alone lead one to expect, whatever was drawn."""
+    ratio = np.divide(w.target, w.logged, out=np.zeros_like(w.target), where=w.logged > 0.0)
+    squares = float((w.target * ratio).sum())
+    return float(w.target[w.logged > 0.0].sum()) ** 2 / squares if squares > 0.0 else 0.0
+
+
+def agreeing(w: Weighed) -> float:
+    """How many choices are to be expected, effectively, that agree with the target where it differs most from the log.
+
+    A mean effective sample hides it: where nine asks of ten go as ever and the tenth to one that is hardly explored,
+    hundreds of effective rows may hold three choices of that kind, or none. So, among the (row, candidate) cells whose
+    weight is above each of some limits, Kish's number is computed from the chances alone (no luck of the draw), and the
+    least counts; cells that together matter neither for the value nor for the change are passed over.
+    """
+    reached = w.logged > 0.0
+    ratio = np.divide(w.target, w.logged, out=np.zeros_like(w.target), where=reached)
+    moved = float(np.abs(w.target - w.logged).sum()) / 2.0 / max(1, len(w))
+    least, whole = math.inf, 1.0
+    for limit in _LIMITS:
+        heavy = ratio > limit
+        mass, squares = float(w.target[heavy].sum()), float((w.target * ratio)[heavy].sum())
+        found = mass**2 / squares if squares > 0.0 else 0.0
+        whole = whole if limit else max(1.0, found)
+        if limit == 0.0 or mass / len(w) > _MATTERS * min(1.0 / math.sqrt(whole), moved):
+            least = min(least, found)
+    return least
 
 
 def known(w: Weighed, measure: Measure) -> Weighed:
@@ -148,15 +180,20 @@ def _pseudo(estimator: Estimator, whole: Array, weight: Array, effective: float)
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Rows beside their shadows: `differs` (n,) is the target's chance of another than the choice, `paired` (n,) says
-    whether all of those were asked on the side, `other` (n,) the target's expected outcome among them."""
+    """Rows beside their shadows.
+
+    `differs` (n,) is the target's chance of another than the choice, `paired` (n,) says whether all of those were asked
+    on the side, `other` (n,) is the target's expected outcome among them.
+    """
 
     w: Weighed
     differs: Array
     paired: NDArray[np.bool_]
     other: Array
     effective: float
-    """How many pairs, effectively."""
+    """How many pairs, effectively: clusters taken into account."""
+    runs: float
+    """How many clusters they come from, effectively."""
 
 
 def pairs(w: Weighed, rows: Sequence[Logged], measure: Measure) -> Pairs:
@@ -178,8 +215,9 @@ def pairs(w: Weighed, rows: Sequence[Logged], measure: Measure) -> Pairs:
     e = weight * (gap - float((weight * gap).sum()) / max(float(weight.sum()), 1e-300))
     alone = float((e**2).sum())
     effect = max(1.0, float((w.sums(e)[:, 0] ** 2).sum()) / alone) if alone > 0.0 else 1.0
-    effective = min(kish(weight) / effect, kish(weight) if alone > 0.0 else kish(w.sums(weight)[:, 0]))
-    return Pairs(w=w, differs=differs, paired=paired, other=other, effective=effective)
+    runs = kish(w.sums(weight)[:, 0])
+    effective = kish(weight) / effect if alone > 0.0 else runs
+    return Pairs(w=w, differs=differs, paired=paired, other=other, effective=effective, runs=runs)
 
 
 def shadowed(p: Pairs, measure: Measure, level: float = 0.95) -> Figure:
@@ -230,6 +268,3 @@ def logged_mean(w: Weighed, measure: Measure) -> float:
     """The mean of what was logged; NaN where nothing is known."""
     y = w.outcomes[measure]
     return float(np.nanmean(y)) if bool(np.isfinite(y).any()) else np.nan
-
-
-Figures = Mapping[Measure, Sequence[Figure]]

@@ -65,7 +65,7 @@ def _own(x: Array, left: Array, arm: Places, arms: int) -> Array:
 def _ridge(x: Array, y: Array, *, free_intercept: bool) -> Array:
     penalty = np.full(x.shape[1], _SHRINK)
     penalty[0] = 1e-9 if free_intercept else _SHRINK
-    return np.linalg.solve(x.T @ x + np.diag(penalty), x.T @ y)
+    return np.asarray(np.linalg.solve(x.T @ x + np.diag(penalty), x.T @ y), dtype=np.float64)
 
 
 def _design(features: Array, given: Array) -> Array:

@@ -27,6 +27,8 @@ Statistic = Callable[[Array], Array]
 """Totals (..., k) to values (...); NaN or infinite where they do not define it."""
 
 _MANY = 1e5
+_IN_HAND = 0.2
+"""The share of the error that is not used: 95% is computed as 96%, so that the promise does not hang on luck."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +53,7 @@ class Interval:
 
 
 def interval(statistic: Statistic, totals: Array, pseudo: Array | None = None, level: float = 0.95) -> Interval:
-    """The interval of a statistic of column totals; `totals` is (clusters, k), so is `pseudo`: what is added for safety.
+    """The interval of a statistic of column totals; `totals` is (clusters, k), and so is `pseudo`, added for safety.
 
     The value is that of the true totals, the interval that with the pseudo-clusters. Its ends are infinite where the
     clusters do not suffice: fewer than two, or one without which the statistic is not defined.
@@ -66,7 +68,7 @@ def interval(statistic: Statistic, totals: Array, pseudo: Array | None = None, l
     if not influence.any():
         return Interval(value=value, low=centre, high=centre, se=0.0, df=float(len(totals) - 1))
     se, df, skew = _moments(influence)
-    reach = t_quantile(0.5 + level / 2, df)
+    reach = t_quantile(1.0 - (1.0 - level) * (1.0 - _IN_HAND) / 2.0, df)
     low = centre - se * max(reach, _untwisted(reach, skew))
     high = centre + se * max(reach, -_untwisted(-reach, skew))
     return Interval(value=value, low=min(low, value), high=max(high, value), se=se, df=df)

@@ -81,7 +81,8 @@ class Weighed:
 
     def sums(self, *columns: Array) -> Array:
         """(n,) columns to (clusters, k) sums per cluster."""
-        return np.column_stack([np.bincount(self.cluster, column, minlength=self.clusters) for column in columns])
+        per = (np.bincount(self.cluster, column, minlength=self.clusters) for column in columns)
+        return np.column_stack([np.asarray(sums, dtype=np.float64) for sums in per])
 
 
 def weigh(rows: Sequence[Logged], target: Target) -> Weighed:
