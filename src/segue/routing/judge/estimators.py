@@ -14,7 +14,6 @@ difference to what was logged on the same rows, which is much better known where
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from .fitted import cross_fitted
 from .intervals import Array, Interval, interval
-from .rows import Logged, Measure
+from .rows import Measure
 from .weighed import Weighed
 
 _LIMITS = (0.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
@@ -145,10 +144,15 @@ def _figure(measure: Measure, estimator: Estimator, totals: Array, pseudo: Array
         with np.errstate(divide="ignore", invalid="ignore"):
             return t[..., 0] / t[..., 1] - t[..., 2] / t[..., 3]
 
+    both = [interval(statistic, totals, pseudo, level) for statistic in (value, difference)]
+    if estimator is Estimator.IPS and pseudo is not None:
+        # Its own noise is how many choices happen to agree, which pseudo-clusters would pull to one side.
+        plain = [interval(statistic, totals, None, level) for statistic in (value, difference)]
+        both = [one.joined(other) for one, other in zip(both, plain, strict=True)]
     return Figure(
         estimator=estimator,
-        value=_within(interval(value, totals, pseudo, level), measure, difference=False),
-        difference=_within(interval(difference, totals, pseudo, level), measure, difference=True),
+        value=_within(both[0], measure, difference=False),
+        difference=_within(both[1], measure, difference=True),
     )
 
 
@@ -196,12 +200,8 @@ class Pairs:
     """How many clusters they come from, effectively."""
 
 
-def pairs(w: Weighed, rows: Sequence[Logged], measure: Measure) -> Pairs:
-    """What shadows say, of the rows in `w` (the same, in the same order)."""
-    beside = np.full(w.target.shape, np.nan)
-    for i, row in enumerate(rows):
-        for place, outcome in row.shadows.items():
-            beside[i, place] = outcome.of(measure)
+def pairs(w: Weighed, beside: Array, measure: Measure) -> Pairs:
+    """What shadows say; `beside` (n, K) is what came of those who answered on the side, NaN for all others."""
     elsewhere = w.target.copy()
     elsewhere[np.arange(len(w)), w.choice] = 0.0
     differs = np.clip(1.0 - w.at_choice(w.target), 0.0, 1.0)

@@ -46,6 +46,11 @@ class Interval:
         slack = 1e-9 * max(1.0, abs(truth))
         return self.low - slack <= truth <= self.high + slack
 
+    def joined(self, other: Interval) -> Interval:
+        """The hull of two intervals of one value."""
+        low, high = min(self.low, other.low), max(self.high, other.high)
+        return Interval(value=self.value, low=low, high=high, se=max(self.se, other.se), df=min(self.df, other.df))
+
     def clipped(self, low: float, high: float) -> Interval:
         """The same within what the measure can be."""
         value, bottom, top = (min(max(v, low), high) for v in (self.value, self.low, self.high))

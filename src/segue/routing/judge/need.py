@@ -36,7 +36,7 @@ class Need:
     days_to_answer: float | None
     days_to_claim: float | None
     exploration_wanted: float
-    """The share that would allow a claim within `within_days` (the whole traffic, if none does)."""
+    """The share that allows a claim within `within_days`: the present one, a greater one, or all of it if none does."""
     days_then: float | None
     """Days from now until a claim, with that share."""
     within_days: float
@@ -51,6 +51,8 @@ class Need:
         else:
             first = f"{_days(self.days_to_answer)} for a cautious answer and " if self.days_to_answer else ""
             still = f"at that share and the present traffic it takes {first}{_days(self.days_to_claim)} for a claim"
+        if self.exploration_wanted <= self.exploration:
+            return f"{now}; {still}"
         then = "" if self.days_then is None else f", {_days(self.days_then)} would do"
         return f"{now}; {still}; with {self.exploration_wanted:.1%}{then}"
 
@@ -79,7 +81,8 @@ def need(w: Weighed, have: Have, rate: float | None, within_days: float = 14.0) 
     """What is missing for a claim; `rate` is asks per day. Reckoned from the chances alone, not from what was drawn."""
     answer = _asks(w, w.logged, have, (REFUSE, AGREEING_TO_ANSWER))
     claim = _asks(w, w.logged, have, (CLAIM, AGREEING_TO_CLAIM))
-    wanted, then = _wanted(w, have, rate, within_days)
+    enough = rate is not None and claim is not None and claim / rate <= within_days
+    wanted, then = (w.exploration, _over(claim, rate)) if enough else _wanted(w, have, rate, within_days)
     return Need(
         exploration=w.exploration,
         asks_per_day=rate,
@@ -96,7 +99,7 @@ def need(w: Weighed, have: Have, rate: float | None, within_days: float = 14.0) 
 def _wanted(w: Weighed, have: Have, rate: float | None, within_days: float) -> tuple[float, float | None]:
     """The least share of exploration, above the present one, that allows a claim in time, and the days it takes."""
     days: float | None = None
-    for share in (s for s in _SHARES if s > w.exploration):
+    for share in (s for s in _SHARES if s > 1.01 * w.exploration):
         days = _over(_asks(w, _mixed(w, share), have, (CLAIM, AGREEING_TO_CLAIM)), rate)
         if days is not None and days <= within_days:
             return share, days
@@ -119,12 +122,12 @@ def _asks(w: Weighed, logged: Array, have: Have, wanted: tuple[float, float]) ->
 
 def _mixed(w: Weighed, share: float) -> Array:
     """(n, K) the logged policies' chances with another share of even exploration in place of the present one."""
-    there = (w.arms >= 0).astype(np.float64)
+    there: Array = (w.arms >= 0).astype(np.float64)
     even = there / there.sum(axis=1, keepdims=True)
-    bare = np.clip(w.logged - w.exploration * even, 0.0, None)
+    bare: Array = np.maximum(w.logged - w.exploration * even, 0.0)
     total = bare.sum(axis=1, keepdims=True)
-    bare = np.where(total > 1e-9, bare / np.where(total > 1e-9, total, 1.0), even)
-    return (1.0 - share) * bare + share * even
+    policy: Array = np.where(total > 1e-9, bare / np.maximum(total, 1e-9), even)
+    return (1.0 - share) * policy + share * even
 
 
 def _over(asks: int | None, rate: float | None) -> float | None:

@@ -14,10 +14,22 @@ import numpy as np
 
 from segue.core.records import Sampling
 
-from .estimators import WEIGHING, Estimator, agreeing, design_effect, kish, known, weighted
+from .estimators import (
+    WEIGHING,
+    Estimator,
+    Figure,
+    agreeing,
+    design_effect,
+    kish,
+    known,
+    pairs,
+    shadowed,
+    weighted,
+)
 from .intervals import Array
+from .need import AGREEING_TO_ANSWER, REFUSE
 from .rows import NANO, Logged, Measure, Outcome, Prediction
-from .weighed import Weighed
+from .weighed import Places, Weighed
 
 _MOODS = 2
 
@@ -45,6 +57,8 @@ class World:
     """Standard deviation of the log factor that a run's asks share."""
     failures: float = 0.05
     """How often arms fail to answer, roughly."""
+    shadowed: float = 0.0
+    """The share of asks on which all other arms answer on the side."""
     models: str = "none"
     """What was predicted: `none`, `good`, `poor`."""
     tables: int = 7
@@ -115,6 +129,11 @@ def truth(world: World) -> dict[Measure, tuple[float, float]]:
 
 def traffic(world: World, seed: int) -> Weighed:
     """Traffic of a world, as arrays; rewards of a third of the asks are not known."""
+    return drawn(world, seed)[0]
+
+
+def drawn(world: World, seed: int) -> tuple[Weighed, Mapping[Measure, Array]]:
+    """Traffic, and what came of the shadows: (n, K), NaN for who was not asked on the side."""
     rng, t = np.random.default_rng(seed), tables(world)
     mood = rng.integers(0, _MOODS, world.runs)
     size = 1 + rng.poisson(world.asks * np.where(mood == 1, 1.5, 1.0) - 1.0)
@@ -122,26 +141,38 @@ def traffic(world: World, seed: int) -> Weighed:
     n, z = len(cluster), mood[cluster]
     kind = (t.kinds.cumsum(axis=1)[z] < rng.random(n)[:, None]).sum(axis=1).clip(0, world.kinds - 1)
     choice = (t.logging.cumsum(axis=1)[kind] < rng.random(n)[:, None]).sum(axis=1).clip(0, world.arms - 1)
-    mean = {m: of[z, kind, choice] for m, of in t.means.items()}
-    outcomes = {
-        Measure.REWARD: np.where(rng.random(n) < 2 / 3, rng.random(n) < mean[Measure.REWARD], np.nan),
-        Measure.ANSWERED: (rng.random(n) < mean[Measure.ANSWERED]).astype(np.float64),
-    }
-    for m in (Measure.COST, Measure.LATENCY):
-        shared, alone = rng.normal(size=world.runs)[cluster] * world.common, rng.normal(size=n) * world.skew
-        outcomes[m] = mean[m] * np.exp(shared + alone - (world.common**2 + world.skew**2) / 2.0)
-    return Weighed(
+    would = _would(world, {m: of[z, kind] for m, of in t.means.items()}, rng, cluster)
+    asked = rng.random(n)[:, None] < world.shadowed
+    chosen = np.arange(world.arms) == choice[:, None]
+    w = Weighed(
         cluster=cluster.astype(np.int64),
         arms=np.tile(np.arange(world.arms), (n, 1)),
         target=t.target[kind],
         logged=t.logging[kind],
         choice=choice.astype(np.int64),
-        outcomes=outcomes,
+        outcomes={m: y[chosen] for m, y in would.items()},
         predictions={m: _predicted(world, t, m)[kind] for m in Measure},
         features=np.eye(world.kinds)[kind],
         samples=np.full(n, np.inf),
         exploration=world.exploration,
     )
+    return w, {m: np.where(asked & ~chosen, y, np.nan) for m, y in would.items()}
+
+
+def _would(
+    world: World, mean: Mapping[Measure, Array], rng: np.random.Generator, cluster: Places
+) -> dict[Measure, Array]:
+    """(n, K) what would come of each arm: binary, or lognormal with factors of the run, the ask and the arm."""
+    shape = mean[Measure.REWARD].shape
+    reward = (rng.random(shape) < mean[Measure.REWARD]).astype(np.float64)
+    reward[rng.random(shape[0]) > 2 / 3] = np.nan
+    found = {Measure.REWARD: reward}
+    found[Measure.ANSWERED] = (rng.random(shape) < mean[Measure.ANSWERED]).astype(np.float64)
+    for m in (Measure.COST, Measure.LATENCY):
+        shared = world.common * rng.normal(size=world.runs)[cluster][:, None]
+        alone = world.skew * (rng.normal(size=(shape[0], 1)) + rng.normal(size=shape)) / np.sqrt(2.0)
+        found[m] = mean[m] * np.exp(shared + alone - (world.common**2 + world.skew**2) / 2.0)
+    return found
 
 
 def _predicted(world: World, t: Tables, m: Measure) -> Array:
@@ -202,30 +233,38 @@ class Coverage:
 Key = tuple[Measure, Estimator, str]
 
 
-def coverage(world: World, repeats: int, seed: int = 0, least: float = 30.0) -> tuple[dict[Key, Coverage], float]:
+def coverage(world: World, repeats: int, seed: int = 0) -> tuple[dict[Key, Coverage], float]:
     """How often 95% intervals of each measure and estimator cover the value and the difference, over repeats.
 
-    Also the median effective sample. A repeat below an effective sample of `least` gives none, as the verdict's.
+    Also the median effective sample. A repeat that the verdict would refuse gives none. With shadows, those are
+    measured, and no weights are formed.
     """
     held: dict[Key, list[tuple[bool, bool, float]]] = {}
     sizes: list[float] = []
     facts = truth(world)
     for repeat in range(repeats):
-        w = traffic(world, seed + repeat)
+        w, beside = drawn(world, seed + repeat)
         for m in Measure:
-            seen = known(w, m)
-            effective = kish(seen.weight) / design_effect(seen, m)
+            effective, figures = _figures(w, beside[m], m, with_shadows=world.shadowed > 0.0)
             sizes.append(effective)
-            if effective < least or agreeing(seen) < 10.0:
-                continue
-            for name in WEIGHING:
-                figure = weighted(seen, m, name, effective)
-                for what, found, true in zip(
-                    ("value", "difference"), (figure.value, figure.difference), facts[m], strict=True
-                ):
+            for figure in figures:
+                both = (("value", figure.value), ("difference", figure.difference))
+                for (what, found), true in zip(both, facts[m], strict=True):
                     entry = (found.holds(true), true > found.high, (found.high - found.low) / facts[m][0])
-                    held.setdefault((m, name, what), []).append(entry)
+                    held.setdefault((m, figure.estimator, what), []).append(entry)
     return {key: _counted(entries) for key, entries in held.items()}, float(np.median(sizes))
+
+
+def _figures(w: Weighed, beside: Array, m: Measure, *, with_shadows: bool) -> tuple[float, list[Figure]]:
+    """The effective sample and the figures that the verdict would give."""
+    if with_shadows:
+        p = pairs(w, beside, m)
+        return p.effective, [shadowed(p, m)] if p.effective >= REFUSE else []
+    seen = known(w, m)
+    effective = kish(seen.weight) / design_effect(seen, m)
+    if effective < REFUSE or agreeing(seen) < AGREEING_TO_ANSWER:
+        return effective, []
+    return effective, [weighted(seen, m, name, effective) for name in WEIGHING]
 
 
 def _counted(entries: list[tuple[bool, bool, float]]) -> Coverage:

@@ -30,7 +30,7 @@ from .estimators import (
 )
 from .need import AGREEING_TO_ANSWER, AGREEING_TO_CLAIM, CLAIM, REFUSE, UNREACHED, Have, Need, need, per_day
 from .rows import Logged, Measure, Target
-from .weighed import Weighed, weigh
+from .weighed import Weighed, shadows_of, weigh
 
 _RUNS_TO_CLAIM, _RUNS_TO_ANSWER = 30.0, 8.0
 _SAMPLING_BIAS = 0.01
@@ -215,7 +215,7 @@ def _unweighted(
     found = refused or replace(none, need=need(w, Have(), ask.rate, ask.within_days))
     modelled, off = (_number(v) for v in by_models(w, m))
     found = replace(found, basis=None, now=_number(logged_mean(w, m)), modelled=modelled, models_off=off)
-    beside = pairs(w, rows, m)
+    beside = pairs(w, shadows_of(rows, w, m), m)
     same = not beside.differs.any()
     effective = kish(w.sums(np.ones(len(w)))[:, 0]) if same else beside.effective
     if found.now is not None and effective >= REFUSE and (same or beside.runs >= _RUNS_TO_ANSWER):

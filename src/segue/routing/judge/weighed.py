@@ -121,6 +121,15 @@ def weigh(rows: Sequence[Logged], target: Target) -> Weighed:
     )
 
 
+def shadows_of(rows: Sequence[Logged], w: Weighed, measure: Measure) -> Array:
+    """(n, K) what came of those who answered on the side, NaN for all others; `w` are the same rows, in that order."""
+    beside = np.full(w.target.shape, np.nan)
+    for i, row in enumerate(rows):
+        for place, outcome in row.shadows.items():
+            beside[i, place] = outcome.of(measure)
+    return beside
+
+
 def _samples(row: Logged) -> float:
     return float(row.samples or 1) if row.sampling is Sampling.ESTIMATED else np.inf
 
