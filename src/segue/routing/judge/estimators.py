@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .fitted import cross_fitted
-from .intervals import Array, Interval, interval
+from .intervals import Array, Interval, Statistic, interval, share_interval
 from .rows import Measure
 from .weighed import Weighed
 
@@ -131,11 +131,7 @@ def weighted(w: Weighed, measure: Measure, estimator: Estimator, effective: floa
     else:
         top, bottom = weight * y, (weight if estimator is Estimator.SNIPS else one)
     totals = w.sums(top, bottom, y, one)
-    pseudo = _pseudo(estimator, totals.sum(axis=0), weight, effective) if _is_share(measure, y) else None
-    return _figure(measure, estimator, totals, pseudo, level)
 
-
-def _figure(measure: Measure, estimator: Estimator, totals: Array, pseudo: Array | None, level: float) -> Figure:
     def value(t: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
             return t[..., 0] / t[..., 1]
@@ -144,15 +140,20 @@ def _figure(measure: Measure, estimator: Estimator, totals: Array, pseudo: Array
         with np.errstate(divide="ignore", invalid="ignore"):
             return t[..., 0] / t[..., 1] - t[..., 2] / t[..., 3]
 
-    both = [interval(statistic, totals, pseudo, level) for statistic in (value, difference)]
-    if estimator is Estimator.IPS and pseudo is not None:
-        # Its own noise is how many choices happen to agree, which pseudo-clusters would pull to one side.
-        plain = [interval(statistic, totals, None, level) for statistic in (value, difference)]
-        both = [one.joined(other) for one, other in zip(both, plain, strict=True)]
+    pseudo = _pseudo(estimator, totals.sum(axis=0), weight, effective) if _is_share(measure, y) else None
+    runs = kish(w.sums(weight)[:, 0])
+
+    def found(statistic: Statistic) -> Interval:
+        if pseudo is None:
+            return interval(statistic, totals, level)
+        share = share_interval(statistic, totals, pseudo, runs, level)
+        # Of IPS, the noise is also how many choices happen to agree: pseudo-clusters alone would pull it to one side.
+        return share.joined(interval(statistic, totals, level)) if estimator is Estimator.IPS else share
+
     return Figure(
         estimator=estimator,
-        value=_within(both[0], measure, difference=False),
-        difference=_within(both[1], measure, difference=True),
+        value=_within(found(value), measure, difference=False),
+        difference=_within(found(difference), measure, difference=True),
     )
 
 
@@ -235,10 +236,16 @@ def shadowed(p: Pairs, measure: Measure, level: float = 0.95) -> Figure:
         return t[..., 0] / t[..., 1] + difference(t)
 
     pseudo = _pseudo_pairs(weight, p.effective) if _is_share(measure, y[seen > 0.0]) else None
+
+    def found(statistic: Statistic) -> Interval:
+        if pseudo is None:
+            return interval(statistic, totals, level)
+        return share_interval(statistic, totals, pseudo, p.runs, level)
+
     return Figure(
         estimator=Estimator.SHADOWS,
-        value=_within(interval(value, totals, pseudo, level), measure, difference=False),
-        difference=_within(interval(difference, totals, pseudo, level), measure, difference=True),
+        value=_within(found(value), measure, difference=False),
+        difference=_within(found(difference), measure, difference=True),
     )
 
 

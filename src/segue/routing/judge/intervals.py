@@ -9,7 +9,7 @@ A statistic is a smooth function of the totals of per-cluster columns. Its inter
   costs and heavy weights are skewed, and a symmetric interval misses above. The hull of both is taken: each alone was
   measured below 93% at an effective sample of 30 to 100;
 - the most influential cluster counted once more: the next like it may just not have been seen;
-- for shares, pseudo-clusters as in Agresti and Coull (1998), so that "none failed" is no certainty.
+- for shares instead of these two, pseudo-clusters as in Agresti and Coull (1998): "none failed" is no certainty.
 """
 
 from __future__ import annotations
@@ -57,26 +57,50 @@ class Interval:
         return Interval(value=value, low=bottom, high=top, se=self.se, df=self.df)
 
 
-def interval(statistic: Statistic, totals: Array, pseudo: Array | None = None, level: float = 0.95) -> Interval:
-    """The interval of a statistic of column totals; `totals` is (clusters, k), and so is `pseudo`, added for safety.
+def interval(statistic: Statistic, totals: Array, level: float = 0.95) -> Interval:
+    """The interval of a statistic of column totals; `totals` is (clusters, k).
 
-    The value is that of the true totals, the interval that with the pseudo-clusters. Its ends are infinite where the
-    clusters do not suffice: fewer than two, or one without which the statistic is not defined.
+    Its ends are infinite where the clusters do not suffice: fewer than two, or one without which the statistic is not
+    defined.
     """
-    value = float(statistic(totals.sum(axis=0)))
-    held = totals if pseudo is None else np.vstack([totals, pseudo])
-    whole = held.sum(axis=0)
-    centre = float(statistic(whole))
-    influence = centre - statistic(whole - held)
-    if len(totals) < 2 or not math.isfinite(centre) or not bool(np.isfinite(influence).all()):
+    value, influence = _jackknife(statistic, totals)
+    if len(totals) < 2 or not bool(np.isfinite(influence).all()):
         return Interval(value=value, low=-math.inf, high=math.inf, se=math.inf, df=0.0)
     if not influence.any():
-        return Interval(value=value, low=centre, high=centre, se=0.0, df=float(len(totals) - 1))
+        return Interval(value=value, low=value, high=value, se=0.0, df=float(len(totals) - 1))
     se, df, skew = _moments(influence)
-    reach = t_quantile(1.0 - (1.0 - level) * (1.0 - _IN_HAND) / 2.0, df)
-    low = centre - se * max(reach, _untwisted(reach, skew))
-    high = centre + se * max(reach, -_untwisted(-reach, skew))
+    reach = _reach(level, df)
+    low = value - se * max(reach, _untwisted(reach, skew))
+    high = value + se * max(reach, -_untwisted(-reach, skew))
+    return Interval(value=value, low=low, high=high, se=se, df=df)
+
+
+def share_interval(
+    statistic: Statistic, totals: Array, pseudo: Array, effective_clusters: float, level: float = 0.95
+) -> Interval:
+    """The same for means of yes and no: that of the totals and pseudo-clusters together, widened to hold the value.
+
+    Skewness is not corrected beside: it is that of a binomial, which the pseudo-clusters are made for.
+    """
+    value, _ = _jackknife(statistic, totals)
+    centre, influence = _jackknife(statistic, np.vstack([totals, pseudo]))
+    df = effective_clusters - 1.0
+    if len(totals) < 2 or df <= 0.0 or not bool(np.isfinite(influence).all()):
+        return Interval(value=value, low=-math.inf, high=math.inf, se=math.inf, df=0.0)
+    se = math.sqrt(float((influence**2).sum()))
+    low, high = centre - _reach(level, df) * se, centre + _reach(level, df) * se
     return Interval(value=value, low=min(low, value), high=max(high, value), se=se, df=df)
+
+
+def _jackknife(statistic: Statistic, totals: Array) -> tuple[float, Array]:
+    """The value, and by how much each cluster moves it."""
+    whole = totals.sum(axis=0)
+    value = statistic(whole)
+    return float(value), value - statistic(whole - totals)
+
+
+def _reach(level: float, df: float) -> float:
+    return t_quantile(1.0 - (1.0 - level) * (1.0 - _IN_HAND) / 2.0, df)
 
 
 def _moments(influence: Array) -> tuple[float, float, float]:

@@ -126,7 +126,7 @@ def _mixed(w: Weighed, share: float) -> Array:
     even = there / there.sum(axis=1, keepdims=True)
     bare: Array = np.maximum(w.logged - w.exploration * even, 0.0)
     total = bare.sum(axis=1, keepdims=True)
-    policy: Array = np.where(total > 1e-9, bare / np.maximum(total, 1e-9), even)
+    policy = np.divide(bare, total, out=even.copy(), where=total > 1e-9)
     return (1.0 - share) * policy + share * even
 
 
