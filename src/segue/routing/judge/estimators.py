@@ -83,26 +83,36 @@ def effective_expected(w: Weighed) -> float:
     return float(w.target[w.logged > 0.0].sum()) ** 2 / squares if squares > 0.0 else 0.0
 
 
-def agreeing(w: Weighed) -> float:
-    """How many choices are to be expected, effectively, that agree with the target where it differs most from the log.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Agreement:
+    """Choices to be expected, effectively, that agree with the target where it differs most from the log."""
+
+    count: float
+    weight: float
+    """Of one of them."""
+
+
+def agreement(w: Weighed) -> Agreement:
+    """How much there is where the target differs most from the log.
 
     A mean effective sample hides it: where nine asks of ten go as ever and the tenth to one that is hardly explored,
     hundreds of effective rows may hold three choices of that kind, or none. So, among the (row, candidate) cells whose
     weight is above each of some limits, Kish's number is computed from the chances alone (no luck of the draw), and the
     least counts; cells that together matter neither for the value nor for the change are passed over.
     """
-    reached = w.logged > 0.0
-    ratio = np.divide(w.target, w.logged, out=np.zeros_like(w.target), where=reached)
+    ratio = np.divide(w.target, w.logged, out=np.zeros_like(w.target), where=w.logged > 0.0)
     moved = float(np.abs(w.target - w.logged).sum()) / 2.0 / max(1, len(w))
-    least, whole = math.inf, 1.0
+    least = Agreement(count=math.inf, weight=1.0)
+    matters = 0.0
     for limit in _LIMITS:
         heavy = ratio > limit
         mass, squares = float(w.target[heavy].sum()), float((w.target * ratio)[heavy].sum())
-        found = mass**2 / squares if squares > 0.0 else 0.0
-        whole = whole if limit else max(1.0, found)
-        if limit == 0.0 or mass / len(w) > _MATTERS * min(1.0 / math.sqrt(whole), moved):
-            least = min(least, found)
-    return least
+        if squares <= 0.0 or mass <= matters * len(w):
+            continue
+        found = Agreement(count=mass**2 / squares, weight=squares / mass)
+        least = found if found.count < least.count else least
+        matters = matters or _MATTERS * min(1.0 / math.sqrt(max(1.0, found.count)), moved)
+    return least if math.isfinite(least.count) else Agreement(count=0.0, weight=1.0)
 
 
 def known(w: Weighed, measure: Measure) -> Weighed:
@@ -122,8 +132,8 @@ def expected(w: Weighed, measure: Measure) -> Array:
     return cross_fitted(w, measure)
 
 
-def weighted(w: Weighed, measure: Measure, estimator: Estimator, effective: float, level: float = 0.95) -> Figure:
-    """IPS, SNIPS or DR of rows with propensities and known outcomes. `effective` scales the pseudo-clusters."""
+def weighted(w: Weighed, measure: Measure, estimator: Estimator, level: float = 0.95) -> Figure:
+    """IPS, SNIPS or DR of rows with propensities and known outcomes."""
     y, weight, one = w.outcomes[measure], w.weight, np.ones(len(w))
     if estimator is Estimator.DR:
         q = expected(w, measure)
@@ -140,7 +150,7 @@ def weighted(w: Weighed, measure: Measure, estimator: Estimator, effective: floa
         with np.errstate(divide="ignore", invalid="ignore"):
             return t[..., 0] / t[..., 1] - t[..., 2] / t[..., 3]
 
-    pseudo = _pseudo(estimator, totals.sum(axis=0), weight, effective) if _is_share(measure, y) else None
+    pseudo = _pseudo(w, measure, estimator, totals.sum(axis=0)) if _is_share(measure, y) else None
     runs = kish(w.sums(weight)[:, 0])
 
     def found(statistic: Statistic) -> Interval:
@@ -168,13 +178,13 @@ def _is_share(measure: Measure, y: Array) -> bool:
     return measure.bounded and bool(((y == 0.0) | (y == 1.0)).mean() >= 0.5)
 
 
-def _pseudo(estimator: Estimator, whole: Array, weight: Array, effective: float) -> Array:
-    """(4, 4): two pseudo-clusters with the outcome 1 and two with 0, each as heavy as one effective row.
+def _pseudo(w: Weighed, measure: Measure, estimator: Estimator, whole: Array) -> Array:
+    """(4, 4): two pseudo-clusters with the outcome 1 and two with 0, each as heavy as an effective row is at most.
 
     They change a column of totals so that the estimate moves as Agresti and Coull's does, whatever the estimator.
     """
-    total = float(weight.sum())
-    heavy = total / max(1.0, effective)
+    total = float(w.weight.sum())
+    heavy = design_effect(w, measure) * max(agreement(w).weight, total / max(1.0, kish(w.weight)))
     mean = whole[0] / whole[1] if whole[1] else 0.5
     base = heavy * whole[1] / total if total > 0.0 else 0.0
     rows = [(base * mean + heavy * (outcome - mean), base, 0.0, 0.0) for outcome in (0.0, 1.0)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .estimators import agreeing, effective_expected
+from .estimators import agreement, effective_expected
 from .intervals import Array
 from .rows import Logged
 from .weighed import Weighed
@@ -114,7 +114,7 @@ def _asks(w: Weighed, logged: Array, have: Have, wanted: tuple[float, float]) ->
     per_ask = have.known / len(w)
     pairs = (
         (wanted[0] - have.effective, effective_expected(drawn) / have.effect * per_ask),
-        (wanted[1] - have.agreeing, agreeing(drawn) * per_ask),
+        (wanted[1] - have.agreeing, agreement(drawn).count * per_ask),
     )
     missing = [math.ceil(lack / gain) if gain > 0.0 else None for lack, gain in pairs if lack > 0.0]
     return None if None in missing else max((m for m in missing if m is not None), default=0)

@@ -18,7 +18,7 @@ from .estimators import (
     WEIGHING,
     Estimator,
     Figure,
-    agreeing,
+    agreement,
     design_effect,
     kish,
     known,
@@ -262,9 +262,9 @@ def _figures(w: Weighed, beside: Array, m: Measure, *, with_shadows: bool) -> tu
         return p.effective, [shadowed(p, m)] if p.effective >= REFUSE else []
     seen = known(w, m)
     effective = kish(seen.weight) / design_effect(seen, m)
-    if effective < REFUSE or agreeing(seen) < AGREEING_TO_ANSWER:
+    if effective < REFUSE or agreement(seen).count < AGREEING_TO_ANSWER:
         return effective, []
-    return effective, [weighted(seen, m, name, effective) for name in WEIGHING]
+    return effective, [weighted(seen, m, name) for name in WEIGHING]
 
 
 def _counted(entries: list[tuple[bool, bool, float]]) -> Coverage:

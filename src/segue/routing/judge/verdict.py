@@ -18,7 +18,7 @@ from .estimators import (
     WEIGHING,
     Estimator,
     Figure,
-    agreeing,
+    agreement,
     by_models,
     design_effect,
     kish,
@@ -143,7 +143,7 @@ def _weighted(w: Weighed, m: Measure, ask: _Asked) -> Finding:
     seen = known(w, m)
     effect = design_effect(seen, m) if len(seen) else 1.0
     effective = kish(seen.weight) / effect
-    matching = agreeing(seen) if len(seen) else 0.0
+    matching = agreement(seen).count if len(seen) else 0.0
     unreached = float(seen.unreached.mean()) if len(seen) else 1.0
     runs = kish(seen.sums(seen.weight)[:, 0]) if len(seen) else 0.0
     standing, notes = _standing(seen, effective, matching, runs, unreached)
@@ -157,9 +157,7 @@ def _weighted(w: Weighed, m: Measure, ask: _Asked) -> Finding:
         measure=m,
         standing=standing,
         basis=Estimator.DR,
-        figures=()
-        if standing is Standing.REFUSED
-        else tuple(weighted(seen, m, e, effective, ask.level) for e in WEIGHING),
+        figures=() if standing is Standing.REFUSED else tuple(weighted(seen, m, e, ask.level) for e in WEIGHING),
         now=_number(logged_mean(seen, m)) if len(seen) else None,
         effective=effective,
         agreeing=matching,
