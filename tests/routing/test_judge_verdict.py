@@ -74,15 +74,14 @@ def test_little_evidence_is_refused_and_names_exploration_and_days() -> None:
         assert "days for a claim" in says(found)
 
 
-def test_the_days_that_were_named_do_suffice() -> None:
-    found = judged(LITTLE)[Measure.COST]
+def test_the_asks_that_were_named_do_suffice() -> None:
+    world = World(runs=50, exploration=0.1)
+    found = judged(world)[Measure.COST]
     assert found.need is not None
     assert found.need.asks_to_claim is not None
-    grown = LITTLE.runs * (1.0 + 1.25 * found.need.asks_to_claim / found.rows)
-    later = judged(replace(LITTLE, runs=int(grown)))[Measure.COST]
-    assert later.standing is Standing.CLAIMED
-    less = judged(replace(LITTLE, runs=int(0.5 * grown)))[Measure.COST]
-    assert less.standing is Standing.CAUTIOUS
+    grown = world.runs * (1.0 + 1.25 * found.need.asks_to_claim / found.rows)
+    assert judged(replace(world, runs=int(grown)))[Measure.COST].standing is Standing.CLAIMED
+    assert judged(replace(world, runs=int(0.5 * grown)))[Measure.COST].standing is Standing.CAUTIOUS
 
 
 def test_more_exploration_needs_fewer_days() -> None:
@@ -146,15 +145,16 @@ def _shadows(asked: dict[Measure, list[list[float]]], i: int) -> dict[int, Outco
 
 
 def test_shadow_pairs_answer_for_a_deterministic_policy() -> None:
-    world = World(runs=600, exploration=0.0, target="dear", shadowed=0.2)
-    found = dict(judge(shadow_log(world, 0), target_of(world)).findings)
-    for measure, (value, change) in truth(world).items():
-        assert found[measure].basis is Estimator.SHADOWS
-        assert found[measure].standing is Standing.CLAIMED
-        best = found[measure].best
-        assert best is not None
-        assert best.value.holds(value)
-        assert best.difference.holds(change)
+    world, seeds = World(runs=400, exploration=0.0, target="dear", shadowed=0.25), range(8)
+    held = {m: 0 for m in Measure}
+    for seed in seeds:
+        for measure, found in judge(shadow_log(world, seed), target_of(world)).findings.items():
+            assert found.basis is Estimator.SHADOWS
+            assert found.standing in {Standing.CLAIMED, Standing.CAUTIOUS}
+            assert found.best is not None
+            value, change = truth(world)[measure]
+            held[measure] += found.best.value.holds(value) and found.best.difference.holds(change)
+    assert min(held.values()) >= len(seeds) - 2
 
 
 def test_too_few_shadow_pairs_are_no_answer() -> None:
