@@ -15,6 +15,7 @@ WORLDS = {
     "long correlated runs": World(runs=60, asks=30.0, exploration=0.05, softness=0.2, common=0.8, skew=0.7),
     "few long runs": World(runs=40, asks=60.0, exploration=0.3, common=0.7),
     "the cheapest": World(runs=600, exploration=0.05, target="cheap"),
+    "the cheapest, in little traffic": World(runs=150, exploration=0.03, target="cheap"),
     "another for some kinds": World(runs=600, exploration=0.05, target="other", moved=2),
     "another for one kind": World(runs=1000, exploration=0.05, target="other", moved=1),
     "a soft mixture": World(runs=150, exploration=0.05, softness=0.3, target="soft"),

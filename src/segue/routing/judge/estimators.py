@@ -154,11 +154,13 @@ def weighted(w: Weighed, measure: Measure, estimator: Estimator, level: float = 
     runs = kish(w.sums(weight)[:, 0])
 
     def found(statistic: Statistic) -> Interval:
+        plain = interval(statistic, totals, level)
         if pseudo is None:
-            return interval(statistic, totals, level)
-        share = share_interval(statistic, totals, pseudo, runs, level)
-        # Of IPS, the noise is also how many choices happen to agree: pseudo-clusters alone would pull it to one side.
-        return share.joined(interval(statistic, totals, level)) if estimator is Estimator.IPS else share
+            return plain
+        more = pseudo if statistic is value else np.vstack([pseudo, _pseudo_dropped(w, measure, estimator, pseudo)])
+        share = share_interval(statistic, totals, more, runs, level)
+        # Neither the number of choices that happen to agree (IPS) nor a difference is a mean of yes and no alone.
+        return share if statistic is value and estimator is not Estimator.IPS else share.joined(plain)
 
     return Figure(
         estimator=estimator,
@@ -191,6 +193,14 @@ def _pseudo(w: Weighed, measure: Measure, estimator: Estimator, whole: Array) ->
     if estimator is not Estimator.DR:
         rows = [(heavy * outcome, base, 0.0, 0.0) for outcome in (0.0, 1.0)]
     return np.repeat(np.array(rows), int(_PSEUDO), axis=0)
+
+
+def _pseudo_dropped(w: Weighed, measure: Measure, estimator: Estimator, pseudo: Array) -> Array:
+    """(4, 4): for differences, the same of rows that the target would have nothing of (their weight is 0)."""
+    heavy = design_effect(w, measure)
+    mean = float(pseudo[:, 0].sum() / pseudo[:, 1].sum()) if estimator is Estimator.DR else 0.0
+    bottom = 0.0 if estimator is Estimator.SNIPS else 1.0
+    return heavy * np.array([(mean, bottom, outcome, 1.0) for outcome in (0.0, 0.0, 1.0, 1.0)])
 
 
 @dataclass(frozen=True, kw_only=True)
