@@ -9,7 +9,8 @@ A statistic is a smooth function of the totals of per-cluster columns. Its inter
   costs and heavy weights are skewed, and a symmetric interval misses above. The hull of both is taken: each alone was
   measured below 93% at an effective sample of 30 to 100;
 - on either side the most influential cluster counted once more: the next like it may just not have been seen;
-- for shares instead of these two (differences: beside them), pseudo-clusters as in Agresti and Coull (1998): "none failed" is no certainty.
+- for shares instead of these two (for their differences, and IPS: beside them), pseudo-clusters as in Agresti and Coull
+  (1998), so that "none failed" is no certainty.
 """
 
 from __future__ import annotations
