@@ -1,0 +1,268 @@
+"""The verdict on a policy: per measure a claim, a cautious answer, or a refusal that says what is missing.
+
+Weights are formed of rows with propensities only. Without enough of those, shadow pairs answer; without those, the
+models' own expectation is given, labelled as such and never as a claim.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import cast
+
+import numpy as np
+
+from .estimators import (
+    WEIGHING,
+    Estimator,
+    Figure,
+    agreement,
+    by_models,
+    design_effect,
+    kish,
+    known,
+    logged_mean,
+    pairs,
+    shadowed,
+    weighted,
+)
+from .need import AGREEING_TO_ANSWER, AGREEING_TO_CLAIM, CLAIM, REFUSE, UNREACHED, Have, Need, need, per_day
+from .rows import Logged, Measure, Target
+from .weighed import Weighed, shadows_of, weigh
+
+_RUNS_TO_CLAIM, _RUNS_TO_ANSWER = 30.0, 8.0
+_SAMPLING_BIAS = 0.01
+_TINY_UNREACHED = 1e-6
+_NO_CHANCE = "these choices were not drawn: no weights can be formed"
+_ALIKE = "shadows are taken to be asked irrespective of what came of the choice"
+
+
+class Standing(StrEnum):
+    """How firmly a finding stands."""
+
+    CLAIMED = "claimed"
+    """On an effective sample of 200 or more."""
+    CAUTIOUS = "cautious"
+    """Intervals hold, but are wide, or something else limits it: see the notes."""
+    MODELLED = "model estimate"
+    """What the models expect: nobody has tried it."""
+    REFUSED = "refused"
+    """On an effective sample below 30: no figure is given."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """What is found of one measure. Figures are per ask, in the measure's unit."""
+
+    measure: Measure
+    standing: Standing
+    basis: Estimator | None
+    """What `best` was come to by."""
+    figures: tuple[Figure, ...] = ()
+    """All estimates on that basis, none where it is refused or modelled."""
+    now: float | None = None
+    """The mean of what was logged, on the same rows."""
+    effective: float = 0.0
+    """The effective sample: weights and correlated clusters taken into account."""
+    agreeing: float = 0.0
+    """Of it, where the policy differs most from what was logged; at least 10 are asked for, 30 for a claim."""
+    rows: int = 0
+    modelled: float | None = None
+    """What the models expect, where they are complete."""
+    models_off: float | None = None
+    """By how much the models were too low about what was logged, in the mean."""
+    need: Need | None = None
+    """What is missing for a claim, unless it is one."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def best(self) -> Figure | None:
+        """The figure to read first: doubly robust, or what the basis gives."""
+        return next((f for f in self.figures if f.estimator is self.basis), None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """The verdict, measure by measure, and what it rests on."""
+
+    findings: Mapping[Measure, Finding]
+    rows: int
+    weighable: int
+    """Rows with propensities."""
+    clusters: int
+    exploration: float
+    """The mean share that the logged policies explored with."""
+    unreached: float
+    """The policy's chance of candidates that the log could not have drawn, in the mean over rows with propensities."""
+    days: float | None
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values, for `--json`; what is not finite is None."""
+        plain = {k: v for k, v in asdict(self).items() if k != "findings"}
+        findings = {m.value: asdict(f) | {"says": says(f)} for m, f in self.findings.items()}
+        return cast("dict[str, object]", _finite(plain | {"findings": findings}))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    rate: float | None
+    within_days: float
+    level: float
+
+
+def judge(rows: Sequence[Logged], target: Target, *, within_days: float = 14.0, level: float = 0.95) -> Judgement:
+    """What `target` would have got on this traffic. Raises InputError where it gives no distribution.
+
+    `within_days` is the time within which the share of exploration that is asked for should allow a claim.
+    """
+    every = weigh(rows, target)
+    mask = np.array([row.weighable for row in rows], dtype=np.bool_)
+    drawn, rate = every.only(mask), per_day(rows)
+    asked = _Asked(rate=rate, within_days=within_days, level=level)
+    findings: dict[Measure, Finding] = {}
+    for m in Measure:
+        found = _weighted(drawn, m, asked) if len(drawn) else None
+        if found is None or found.standing is Standing.REFUSED:
+            found = _unweighted(every, rows, m, found, asked)
+        findings[m] = found
+    return Judgement(
+        findings=findings,
+        rows=len(rows),
+        weighable=len(drawn),
+        clusters=every.clusters,
+        exploration=every.exploration,
+        unreached=float(drawn.unreached.mean()) if len(drawn) else 1.0,
+        days=None if rate is None else len(rows) / rate,
+    )
+
+
+def _weighted(w: Weighed, m: Measure, ask: _Asked) -> Finding:
+    """By importance weights: a claim, a cautious answer or a refusal."""
+    seen = known(w, m)
+    effect = design_effect(seen, m) if len(seen) else 1.0
+    effective = kish(seen.weight) / effect
+    matching = agreement(seen).count if len(seen) else 0.0
+    unreached = float(seen.unreached.mean()) if len(seen) else 1.0
+    runs = kish(seen.sums(seen.weight)[:, 0]) if len(seen) else 0.0
+    standing, notes = _standing(seen, effective, matching, runs, unreached)
+    share = len(seen) / len(w)
+    if share < 1.0 and len(seen):
+        notes.append(f"known for {share:.0%} of these asks; the others are taken to be alike")
+    missing = standing is not Standing.CLAIMED
+    have = Have(effect=effect, known=share)
+    have = have if unreached > UNREACHED else replace(have, effective=effective, agreeing=matching)
+    return Finding(
+        measure=m,
+        standing=standing,
+        basis=Estimator.DR,
+        figures=() if standing is Standing.REFUSED else tuple(weighted(seen, m, e, ask.level) for e in WEIGHING),
+        now=_number(logged_mean(seen, m)) if len(seen) else None,
+        effective=effective,
+        agreeing=matching,
+        rows=len(seen),
+        need=need(w, have, ask.rate, ask.within_days) if missing else None,
+        notes=tuple(notes),
+    )
+
+
+def _standing(
+    w: Weighed, effective: float, matching: float, runs: float, unreached: float
+) -> tuple[Standing, list[str]]:
+    """How firmly weights stand, and what limits them."""
+    if unreached > UNREACHED:
+        why = f"{unreached:.1%} of its choices could not have been drawn by the policies that were logged"
+        return Standing.REFUSED, [why]
+    refusals = {
+        f"the effective sample is {effective:.0f}, below {REFUSE:.0f}": effective < REFUSE,
+        f"where it differs most, only {matching:.0f} choices agree with it": matching < AGREEING_TO_ANSWER,
+        f"the evidence comes from {runs:.0f} runs, effectively": runs < _RUNS_TO_ANSWER,
+    }
+    if any(refusals.values()):
+        return Standing.REFUSED, [why for why, holds in refusals.items() if holds]
+    limits = {
+        f"the effective sample is {effective:.0f}, below {CLAIM:.0f}": effective < CLAIM,
+        f"where it differs most, only {matching:.0f} choices agree with it": matching < AGREEING_TO_CLAIM,
+        f"the evidence comes from {runs:.0f} runs, effectively": runs < _RUNS_TO_CLAIM,
+        f"{unreached:.2%} of its choices could not have been drawn": unreached > _TINY_UNREACHED,
+        "propensities were estimated from too few draws": _sampling_bias(w) > _SAMPLING_BIAS,
+    }
+    notes = [why for why, holds in limits.items() if holds]
+    return (Standing.CAUTIOUS if notes else Standing.CLAIMED), notes
+
+
+def _sampling_bias(w: Weighed) -> float:
+    """How much too heavy weights are in the mean for propensities that rest on draws: about (1 - p) / (draws · p)."""
+    p, weight = w.at_choice(w.logged), w.weight
+    total = float(weight.sum())
+    return float((weight * (1.0 - p) / (w.samples * p)).sum()) / total if total > 0.0 else 0.0
+
+
+def _unweighted(
+    w: Weighed,
+    rows: Sequence[Logged],
+    m: Measure,
+    refused: Finding | None,
+    ask: _Asked,
+) -> Finding:
+    """By shadow pairs, else by the models, else a refusal."""
+    none = Finding(measure=m, standing=Standing.REFUSED, basis=None, notes=(_NO_CHANCE,) if len(w) else ("no rows",))
+    if not len(w):
+        return none
+    found = refused or replace(none, need=need(w, Have(), ask.rate, ask.within_days))
+    modelled, off = (_number(v) for v in by_models(w, m))
+    found = replace(found, basis=None, now=_number(logged_mean(w, m)), modelled=modelled, models_off=off)
+    beside = pairs(w, shadows_of(rows, w, m), m)
+    same = not beside.differs.any()
+    effective = kish(w.sums(np.ones(len(w)))[:, 0]) if same else beside.effective
+    if found.now is not None and effective >= REFUSE and (same or beside.runs >= _RUNS_TO_ANSWER):
+        claims = effective >= CLAIM and (same or beside.runs >= _RUNS_TO_CLAIM)
+        return replace(
+            found,
+            standing=Standing.CLAIMED if claims else Standing.CAUTIOUS,
+            basis=Estimator.SHADOWS,
+            figures=(shadowed(beside, m, ask.level),),
+            effective=effective,
+            agreeing=effective,
+            rows=int(beside.paired.sum()),
+            need=None if claims else found.need,
+            notes=(*found.notes, _ALIKE),
+        )
+    if modelled is None:
+        return found
+    return replace(found, standing=Standing.MODELLED, basis=Estimator.MODELS)
+
+
+def says(found: Finding) -> str:
+    """A finding for a reader, in a sentence or two."""
+    best, name = found.best, found.measure.value
+    if best is not None:
+        value, change = best.value, best.difference
+        said = f"{name}: {value.value:.4g} [{value.low:.4g}, {value.high:.4g}] per ask, now {found.now or 0.0:.4g}"
+        said += f"; change {change.value:+.4g} [{change.low:+.4g}, {change.high:+.4g}]"
+        said += f" ({found.standing.value}, {best.estimator.value}, effective sample {found.effective:.0f})"
+    elif found.standing is Standing.MODELLED:
+        said = f"{name}: {found.modelled or 0.0:.4g} per ask is what the models expect; nobody has tried it"
+        said += "" if found.models_off is None else f" (they were {-found.models_off:+.2g} off about what was logged)"
+    else:
+        said = f"{name}: refused"
+    said += "".join(f"; {note}" for note in found.notes)
+    return said if found.need is None else f"{said}. To claim: {found.need.says()}"
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _finite(value: object) -> object:
+    """Plain values: numbers that are not finite are None, enums their values, tuples lists."""
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in cast("dict[object, object]", value).items()}
+    if isinstance(value, tuple | list):
+        return [_finite(v) for v in cast("Sequence[object]", value)]
+    return value

@@ -1,0 +1,138 @@
+"""Rows and a target policy as arrays: what estimators compute on. Places of candidates are padded to the widest row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segue.core.records import Sampling
+
+from .intervals import Array
+from .rows import Logged, Measure, Target, chances
+
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighed:
+    """n rows with K places each. Padding has the arm -1 and the chance 0."""
+
+    cluster: Places
+    """(n,) numbers from 0 without gaps."""
+    arms: Places
+    """(n, K) which candidate, numbered over all rows."""
+    target: Array
+    """(n, K) chances under the policy to be judged."""
+    logged: Array
+    """(n, K) chances under the policies that chose; 1 for the choice where they are no chances."""
+    choice: Places
+    """(n,) the place that was chosen."""
+    outcomes: Mapping[Measure, Array]
+    """(n,) each; NaN is unknown."""
+    predictions: Mapping[Measure, Array]
+    """(n, K) each; NaN is unknown."""
+    features: Array
+    """(n, d); d may be 0."""
+    samples: Array
+    """(n,) draws behind estimated propensities; infinite where they are exact."""
+    exploration: float = 0.0
+    """The mean share that the logging policies explored with."""
+
+    def __len__(self) -> int:
+        return len(self.choice)
+
+    @property
+    def clusters(self) -> int:
+        """How many there are."""
+        return int(self.cluster.max()) + 1 if len(self) else 0
+
+    def at_choice(self, columns: Array) -> Array:
+        """(n, K) to (n,): the column of what was chosen."""
+        return columns[np.arange(len(self)), self.choice]
+
+    @property
+    def weight(self) -> Array:
+        """(n,) importance weights: the target's chance of what was chosen over the chance it had."""
+        return self.at_choice(self.target) / self.at_choice(self.logged)
+
+    @property
+    def unreached(self) -> Array:
+        """(n,) the target's chance of what could not have been chosen: nothing is known of it."""
+        return np.clip(1.0 - np.where(self.logged > 0.0, self.target, 0.0).sum(axis=1), 0.0, 1.0)
+
+    def only(self, mask: NDArray[np.bool_]) -> Weighed:
+        """Some of the rows, clusters numbered anew."""
+        _, cluster = np.unique(self.cluster[mask], return_inverse=True)
+        return Weighed(
+            cluster=cluster.astype(np.int64),
+            arms=self.arms[mask],
+            target=self.target[mask],
+            logged=self.logged[mask],
+            choice=self.choice[mask],
+            outcomes={m: y[mask] for m, y in self.outcomes.items()},
+            predictions={m: q[mask] for m, q in self.predictions.items()},
+            features=self.features[mask],
+            samples=self.samples[mask],
+            exploration=self.exploration,
+        )
+
+    def sums(self, *columns: Array) -> Array:
+        """(n,) columns to (clusters, k) sums per cluster."""
+        per = (np.bincount(self.cluster, column, minlength=self.clusters) for column in columns)
+        return np.column_stack([np.asarray(sums, dtype=np.float64) for sums in per])
+
+
+def weigh(rows: Sequence[Logged], target: Target) -> Weighed:
+    """Rows beside a target policy. Raises InputError where its chances are no distribution.
+
+    Which rows may be weighed is the caller's to see to (`Logged.weighable`): of others, the choice has the chance 1.
+    """
+    n, width = len(rows), max((len(row.candidates) for row in rows), default=0)
+    dims = min((len(row.features) for row in rows), default=0)
+    clusters = _numbered([row.cluster for row in rows])
+    names = _numbered([name for row in rows for name in row.candidates])
+    arms = np.full((n, width), -1, dtype=np.int64)
+    given, had = np.zeros((n, width)), np.zeros((n, width))
+    predicted = {m: np.full((n, width), np.nan) for m in Measure}
+    for i, row in enumerate(rows):
+        k = len(row.candidates)
+        arms[i, :k] = [names[name] for name in row.candidates]
+        given[i, :k] = chances(target, row)
+        if row.weighable:
+            had[i, :k] = row.propensities
+        else:
+            had[i, row.choice] = 1.0
+        for m in Measure if row.predictions else ():
+            predicted[m][i, :k] = [p.of(m) for p in row.predictions]
+    return Weighed(
+        cluster=np.array([clusters[row.cluster] for row in rows], dtype=np.int64),
+        arms=arms,
+        target=given,
+        logged=had,
+        choice=np.array([row.choice for row in rows], dtype=np.int64),
+        outcomes={m: np.array([row.outcome.of(m) for row in rows], dtype=np.float64) for m in Measure},
+        predictions=predicted,
+        features=np.array([row.features[:dims] for row in rows], dtype=np.float64).reshape(n, dims),
+        samples=np.array([_samples(row) for row in rows], dtype=np.float64),
+        exploration=sum(row.exploration for row in rows) / max(1, n),
+    )
+
+
+def shadows_of(rows: Sequence[Logged], w: Weighed, measure: Measure) -> Array:
+    """(n, K) what came of those who answered on the side, NaN for all others; `w` are the same rows, in that order."""
+    beside = np.full(w.target.shape, np.nan)
+    for i, row in enumerate(rows):
+        for place, outcome in row.shadows.items():
+            beside[i, place] = outcome.of(measure)
+    return beside
+
+
+def _samples(row: Logged) -> float:
+    return float(row.samples or 1) if row.sampling is Sampling.ESTIMATED else np.inf
+
+
+def _numbered(names: Sequence[str]) -> dict[str, int]:
+    return {name: i for i, name in enumerate(dict.fromkeys(names))}
