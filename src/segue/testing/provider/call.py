@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from pydantic_core import to_json
+
 from . import spoiling, tokens
 from .answers import answer
 from .faults import BAD_OUTPUT, HARMLESS, STATUS, Draw, Trouble, fitted
@@ -105,7 +107,7 @@ class Call:
         status, headers, body = self.format.error(refused, self.ids)
         limits = self.format.headers(self.meter.standing() if self.meter else None, self.ids)
         self.entry.error = refused.message
-        self.whole(status, {**_JSON, **limits, **headers}, json.dumps(body, ensure_ascii=False).encode())
+        self.whole(status, {**_JSON, **limits, **headers}, to_json(body))
         self.end(outcome)
 
     async def denied(self, trouble: Trouble, asked: Asked, served: Served) -> bool:
@@ -117,8 +119,8 @@ class Call:
             if trouble is not Trouble.PROMPT_BLOCKED or blocked is None:
                 self.refuse(self.format.refusal(trouble, asked, served, plan), Outcome.SPOILT)
                 return True
-            body = f"data: {json.dumps(blocked)}\r\n\r\n" if asked.stream else json.dumps(blocked)
-            self.whole(200, self.headers(stream=asked.stream), body.encode())
+            body = b"data: %b\r\n\r\n" % to_json(blocked) if asked.stream else to_json(blocked)
+            self.whole(200, self.headers(stream=asked.stream), body)
         elif trouble is Trouble.HTML_ERROR:
             self.whole(502, _HTML, spoiling.PROXY_PAGE)
         elif trouble is Trouble.HTML_OK:
@@ -170,7 +172,7 @@ class Call:
         if trouble is Trouble.STREAM_ERROR:
             wrong = Refused(why=Wrong.SERVER_ERROR, message="Internal error encountered.")
             content = self.format.error(wrong, self.ids)[2]
-        body = json.dumps(content, ensure_ascii=False).encode()
+        body = to_json(content)
         deeds = spoiling.whole(trouble, body, drawn.where, plan)
         if len(deeds) == 1 and trouble is not Trouble.CUT:
             return self.whole(200, self.headers(stream=False), cast("Frame", deeds[0]).data)

@@ -142,7 +142,8 @@ class GoogleEmbeddings(Google):
 def _is_text(value: Any) -> bool:
     if isinstance(value, str):
         return value != ""
-    return isinstance(value, list) and bool(value) and all(isinstance(n, int) for n in cast("list[Any]", value))
+    numbers = cast("list[Any]", value if isinstance(value, list) else [])
+    return bool(numbers) and all(isinstance(number, int) for number in numbers)
 
 
 def _packed(numbers: list[float]) -> str:

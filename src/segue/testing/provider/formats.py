@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from email.utils import formatdate
 from typing import ClassVar, Literal, NamedTuple
 
+from pydantic_core import to_json
+
 from . import tokens
 from .faults import FaultPlan, Trouble
 from .http import Request
@@ -162,5 +164,5 @@ def wait(seconds: float) -> str:
 
 def event(data: Body, name: str | None = None) -> bytes:
     """A server-sent event."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return (f"event: {name}\ndata: {text}\n\n" if name else f"data: {text}\n\n").encode()
+    text = to_json(data)
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), text) if name else b"data: %b\n\n" % text

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, ClassVar
 
+from pydantic_core import to_json
+
 from . import tokens
 from .faults import Trouble
 from .formats import Format, Words, asked_tokens, retry_after
@@ -154,7 +156,7 @@ class Google(Format):
             so_far = None if usage is None else usage._replace(tokens_out=sent, thoughts=min(sent, len(thoughts)))
             so_far = usage if finish is not None else so_far
             data = {"candidates": [_candidate(parts, finish)], **_response(asked, ids, so_far)}
-            found.append(Frame(f"data: {json.dumps(data, ensure_ascii=False)}\r\n\r\n".encode(), part, count))
+            found.append(Frame(b"data: %b\r\n\r\n" % to_json(data), part, count))
 
         for piece in thoughts if _shows(asked) else ():
             chunk(_thought(piece), 1)
@@ -179,7 +181,7 @@ class Google(Format):
     def error_frame(self, ids: Ids) -> bytes:
         """An error in the place of a response."""
         error = {"code": 503, "message": "The model is overloaded. Please try again later.", "status": "UNAVAILABLE"}
-        return f"data: {json.dumps({'error': error})}\r\n\r\n".encode()
+        return b"data: %b\r\n\r\n" % to_json({"error": error})
 
     def request_id(self, ids: Ids) -> str:
         """The id of the response."""

@@ -283,14 +283,16 @@ def within(body: Body, name: str, low: float, high: float) -> None:
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise bad(f"Invalid type for '{name}': expected a decimal, but got {_TYPES.get(type(value), 'something else')}"
-                  " instead.", name, "invalid_type")  # fmt: skip
+        message = f"Invalid type for '{name}': expected a decimal, but got {_kind_of(value)} instead."
+        raise bad(message, name, "invalid_type")
     word = "integer" if isinstance(value, int) and isinstance(low, int) else "decimal"
     if value < low:
-        message = f"Invalid '{name}': {word} below minimum value. Expected a value >= {low}, but got {value} instead."
+        message = f"Invalid '{name}': {word} below minimum value. Expected a value >= {low:g}, but got {value} instead."
         raise bad(message, name, f"{word}_below_min_value")
     if value > high:
-        message = f"Invalid '{name}': {word} above maximum value. Expected a value <= {high}, but got {value} instead."
+        message = (
+            f"Invalid '{name}': {word} above maximum value. Expected a value <= {high:g}, but got {value} instead."
+        )
         raise bad(message, name, f"{word}_above_max_value")
 
 
