@@ -80,9 +80,9 @@ class Trouble(StrEnum):
     NOT_JSON = "not-json"
     """Prose where JSON was asked for."""
     WRONG_SCHEMA = "wrong-schema"
-    """JSON that does not fit the schema."""
+    """JSON that does not fit the schema: of the answer, or of the tool that is called."""
     BAD_ARGUMENTS = "bad-arguments"
-    """A tool call whose arguments are no JSON, or do not fit where the format allows only JSON."""
+    """A tool call whose arguments are no JSON; where the format can carry only JSON: none, or a call that failed."""
     UNKNOWN_TOOL = "unknown-tool"
     """A call of a tool that was not offered."""
     NO_USAGE = "no-usage"
@@ -208,11 +208,10 @@ def fitted(trouble: Trouble, asked: Asked, *, calls: bool) -> Trouble:
     """The trouble in the form that this call can meet: prose needs an answer in JSON, bad arguments need a call."""
     if trouble in (Trouble.BAD_ARGUMENTS, Trouble.UNKNOWN_TOOL) and not calls:
         trouble = Trouble.WRONG_SCHEMA
-    if trouble in (Trouble.NOT_JSON, Trouble.WRONG_SCHEMA):
-        if calls:
-            return Trouble.BAD_ARGUMENTS
-        if asked.schema is None:
-            trouble = Trouble.NOT_JSON if asked.json else Trouble.EMPTY_CONTENT
+    if trouble is Trouble.NOT_JSON and calls:
+        return Trouble.BAD_ARGUMENTS
+    if trouble in (Trouble.NOT_JSON, Trouble.WRONG_SCHEMA) and not calls and asked.schema is None:
+        return Trouble.NOT_JSON if asked.json else Trouble.EMPTY_CONTENT
     if trouble is Trouble.NO_END and not asked.stream:
         return Trouble.BAD_CHUNK
     return trouble

@@ -171,6 +171,8 @@ def take(buffer: bytearray) -> Request | None:
     Raises:
         NotHttp: It is malformed, too large, or its body has no length.
     """
+    if buffer and not 65 <= buffer[0] <= 90:
+        raise NotHttp(400, "a request begins with its method; https is not spoken here")
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
         if len(buffer) > MAX_HEAD:

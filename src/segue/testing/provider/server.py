@@ -38,7 +38,9 @@ class Provider:
         self._next: dict[str, list[Trouble | None]] = {}
         self._open: set[Connection] = set()
         self._server: asyncio.Server | None = None
-        self._requests = 0
+        self._requests = self._running = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self.host, self.port = "127.0.0.1", 0
 
     # --- where it is ---
@@ -94,6 +96,10 @@ class Provider:
         self.meter(model)
         self._next.setdefault(model, []).extend(None if t is None else known(t) for t in troubles)
 
+    async def idle(self) -> None:
+        """Wait until no request is under way: what clients gave up is in the log then."""
+        await self._quiet.wait()
+
     async def stop(self) -> None:
         """Stop listening and cut every connection: whoever calls is refused. `start` goes on at the same port."""
         if self._server is not None:
@@ -128,7 +134,14 @@ class Provider:
         route = self._routes.of(request.path)
         if route.format is None or request.method != "POST":
             return self._elsewhere(request, route.path, connection)
-        await Call(self, route.format, request, connection, place=route.place, ids=ids).run()
+        self._running += 1
+        self._quiet.clear()
+        try:
+            await Call(self, route.format, request, connection, place=route.place, ids=ids).run()
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._quiet.set()
         return None
 
     def _elsewhere(self, request: Request, path: str, connection: Connection) -> None:

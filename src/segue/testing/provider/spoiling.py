@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple, TypeAlias
 
 from .answers import halved
@@ -60,7 +61,9 @@ def spoilt(trouble: Trouble, asked: Asked, said: Answer) -> Answer:  # noqa: PLR
                 text=f"Sure! Here is what you asked for:\n\n{json.dumps(example(asked.schema or {}, seed))[:-1]}"
             )
         case Trouble.WRONG_SCHEMA:
-            return Answer(text=json.dumps(misfit(asked.schema, seed)))
+            schemas = {tool.name: tool.schema for tool in asked.tools}
+            calls = tuple(c._replace(arguments=json.dumps(misfit(schemas.get(c.name), seed))) for c in said.calls)
+            return replace(said, calls=calls) if calls else Answer(text=json.dumps(misfit(asked.schema, seed)))
         case Trouble.BAD_ARGUMENTS:
             return Answer(calls=tuple(_malformed(call) for call in said.calls), finish=Finish.MALFORMED_CALL)
         case Trouble.UNKNOWN_TOOL:
