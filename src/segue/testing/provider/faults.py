@@ -183,12 +183,16 @@ class FaultPlan:
     """Between two pieces, with `trickle`."""
     silence_s: float = 600.0
     """How long a silent or stalled connection is kept open, before it is reset."""
+    _everywhere: Faults = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_everywhere", Faults(rates=self.rates))
 
     def draw(self, model: str, n: int) -> Draw:
         """What the n-th call of a model meets, counted from 0."""
         digest = hashlib.blake2b(f"{self.seed}\0{model}\0{n}".encode(), digest_size=16).digest()
         dice, where = (int.from_bytes(half, "big") / (1 << 64) for half in (digest[:8], digest[8:]))
-        faults = self.models.get(model) or Faults(rates=self.rates)
+        faults = self.models.get(model, self._everywhere)
         return Draw(faults.draw(dice, n), where)
 
 

@@ -44,7 +44,7 @@ def read(body: Body, served: Served, find: Find, before: list[Body]) -> Asked:
     """What is asked. `before` are the items of the previous response, and those before it."""
     if served.strict_parameters:
         openai.known(body, PARAMETERS)
-    if "input" not in body and not body.get("previous_response_id"):
+    if body.get("input") is None and not body.get("previous_response_id"):
         message = "Missing required parameter: 'input'."
         raise bad(message, "input", "missing_required_parameter")
     _ranges(body, served)
