@@ -1,7 +1,8 @@
-"""The real clients of the providers, with retries off, behind one face: ask, plain or streamed, and get text and calls."""
+"""The real clients of the providers, with retries off, behind one face; and a raw one that costs little."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -69,6 +70,28 @@ async def clients(provider: Provider, *, timeout_s: float = 5.0, url: str = "") 
             "google": _google(client),
         }
         yield Clients(openai, anthropic, client, ask)
+
+
+async def raw(provider: Provider, prompt: str, model: str = "m", *, stream: bool = False) -> int:
+    """One chat completion over a connection of its own. Gives the status, when all that is promised has come.
+
+    Raises:
+        EOFError: The answer was cut. OSError: The connection was reset.
+    """
+    asked = {"model": model, "messages": [{"role": "user", "content": prompt}], "stream": stream}
+    body = json.dumps(asked).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nauthorization: Bearer k\r\ncontent-length: {len(body)}\r\n\r\n"
+    reader, writer = await asyncio.open_connection(provider.host, provider.port)
+    try:
+        writer.write(head.encode() + body)
+        said = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        if "content-length" in said:
+            await reader.readexactly(int(said.partition("content-length: ")[2].split()[0]))
+        else:
+            await reader.readuntil(b"0\r\n\r\n")
+        return int(said.split()[1])
+    finally:
+        writer.close()
 
 
 def _chat(client: AsyncOpenAI) -> Ask:

@@ -103,7 +103,7 @@ async def test_only_harmless_faults_leave_a_right_answer(format: str) -> None:
         async def one(trouble: Trouble, way: dict[str, bool]) -> None:
             try:
                 got = await c.ask[format](PROMPT, trouble.value, **way)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  whatever a client makes of it
                 assert trouble not in HARMLESS, (trouble, way, error)
                 return
             silent = (format, trouble) in SILENT_CLIENTS and way.get("tool") and way["stream"]
@@ -152,17 +152,17 @@ async def _headers(c: Clients, format: str, trouble: Trouble) -> tuple[httpx.Hea
 
 async def test_when_to_retry_is_told_in_every_form() -> None:
     async with serve(MODELS, faults=plan(retry_after_s=7)) as provider, clients(provider) as c:
-        for format in FORMATS:
-            headers, _ = await _headers(c, format, Trouble.RATE_LIMITED)
+        for name in FORMATS:
+            headers, _ = await _headers(c, name, Trouble.RATE_LIMITED)
             assert headers["retry-after"] == "7"
-            headers, _ = await _headers(c, format, Trouble.RATE_LIMITED_DATE)
+            headers, _ = await _headers(c, name, Trouble.RATE_LIMITED_DATE)
             when = email.utils.parsedate_to_datetime(headers["retry-after"]).timestamp()
             assert 4 < when - time.time() < 9
-            headers, body = await _headers(c, format, Trouble.RATE_LIMITED_OWN)
+            headers, body = await _headers(c, name, Trouble.RATE_LIMITED_OWN)
             assert "retry-after" not in headers
-            if format == "google":
+            if name == "google":
                 assert [d["retryDelay"] for d in body["error"]["details"] if "RetryInfo" in d["@type"]] == ["7s"]
-            elif format == "anthropic":
+            elif name == "anthropic":
                 reset = datetime.fromisoformat(headers["anthropic-ratelimit-requests-reset"]).timestamp()
                 assert 4 < reset - time.time() < 9
             else:
@@ -209,10 +209,10 @@ async def test_a_lost_answer_was_made_and_billed() -> None:
 
 async def test_usage_goes_missing_or_wrong_and_the_log_knows_better() -> None:
     async with serve(MODELS, faults=plan()) as provider, clients(provider) as c:
-        for format, way in itertools.product(FORMATS, ({}, {"stream": True})):
-            missing = await c.ask[format](PROMPT, Trouble.NO_USAGE, **way)
-            assert (missing.tokens_in, missing.tokens_out) == ((0, 0) if format == "anthropic" else (-1, -1))
-            assert (await c.ask[format](PROMPT, Trouble.WRONG_USAGE, **way))[-2:] == (1, 0)
+        for name, way in itertools.product(FORMATS, ({}, {"stream": True})):
+            missing = await c.ask[name](PROMPT, Trouble.NO_USAGE, **way)
+            assert (missing.tokens_in, missing.tokens_out) == ((0, 0) if name == "anthropic" else (-1, -1))
+            assert (await c.ask[name](PROMPT, Trouble.WRONG_USAGE, **way))[-2:] == (1, 0)
             assert provider.log[-1].tokens_out > 5
 
 

@@ -146,7 +146,9 @@ def test_a_tool_is_called_when_the_prompt_names_it_and_not_again_after_its_resul
     assert answer(asked(tools=tools)).calls[0].name == "weather"
     after = Asked(model="m", body={}, turns=(Turn("user", "the weather"), Turn("tool", "sunny")), tools=tools)
     assert answer(after).calls == ()
-    assert answer(asked(tools=(Tool("other", {}),), must_call="*")).calls[0].name == "other"
+    two = (Tool("other", {}), Tool("last", {}))
+    assert answer(asked(tools=two, must_call="*")).calls[0].name == "last"
+    assert answer(asked(tools=two, must_call="other")).calls[0].name == "other"
 
 
 ANSWERS = st.builds(
@@ -163,10 +165,10 @@ ANSWERS = st.builds(
 @pytest.mark.parametrize("path", STREAMED)
 @given(said=ANSWERS, thinking=st.booleans())
 def test_the_tokens_of_a_stream_are_those_of_its_answer(path: str, said: Answer, thinking: bool) -> None:
-    format = Routes().of(path).format
-    assert format is not None
+    spoken = Routes().of(path).format
+    assert spoken is not None
     usage = Usage(5, said.tokens, 0, tokens.count(said.thoughts))
-    frames = format.frames(asked(stream=True, thinking=thinking), said, usage, Ids(1))
+    frames = spoken.frames(asked(stream=True, thinking=thinking), said, usage, Ids(1))
     assert sum(frame.tokens for frame in frames) == said.tokens
     parts = [frame.part for frame in frames]
     assert parts == sorted(parts, key=["head", "content", "tail"].index)

@@ -1,217 +1,30 @@
-"""What the real providers refuse is refused, in their words; what they take is taken."""
+"""What Anthropic and Google refuse is refused, in their words; what they take is taken. Keys and models of all."""
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import httpx
 import pytest
 
-from segue.testing.provider import Outcome, Served, serve
+from segue.testing.provider import serve
 from segue.testing.provider.marks import sign
-
-MODELS = {
-    "m": Served(window=2_000, max_output=1_000),
-    "thinker": Served(thinking=True),
-    "strict": Served(prefill=False, alternate=True),
-    "locked": Served(keys=frozenset({"k2"})),
-}
-HEADERS = {"authorization": "Bearer k", "x-api-key": "k", "anthropic-version": "2023-06-01", "x-goog-api-key": "k"}
-CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
-GENERATE = "/v1beta/models/{model}:generateContent"
-EMBED = "/v1/embeddings"
-OBJECT: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-STRICT = {**OBJECT, "additionalProperties": False}
-
-
-def words(n: int) -> str:
-    """A text of n tokens."""
-    return " ".join(["word"] * n)
-
-
-def user(text: str = "hello") -> dict[str, Any]:
-    return {"role": "user", "content": text}
-
-
-def called(id: str = "call_1", arguments: Any = "{}", name: str = "weather") -> dict[str, Any]:
-    call = {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
-    return {"role": "assistant", "content": None, "tool_calls": [call]}
-
-
-def result(id: str = "call_1") -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": id, "content": "sunny"}
-
-
-def function(**more: Any) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": "weather", "parameters": OBJECT, **more}}
-
-
-async def post(url: str, path: str, body: Any, headers: dict[str, str] | None = None) -> httpx.Response:
-    """The model goes into the path where that has a place for it."""
-    body = copy.deepcopy(body)
-    if "{model}" in path:
-        path = path.format(model=body.pop("model"))
-    async with httpx.AsyncClient() as client:
-        return await client.post(url + path, json=body, headers=HEADERS if headers is None else headers)
-
-
-async def refused(path: str, body: Any, said: str, *, status: int = 400) -> Any:
-    async with serve(MODELS) as provider:
-        got = await post(provider.url, path, body)
-        assert got.status_code == status, got.text
-        error = got.json()["error"]
-        assert said in error["message"], error["message"]
-        assert provider.log[-1].outcome is Outcome.REJECTED
-        assert provider.counts().tokens_in == provider.counts().tokens_out == 0
-        return error
-
-
-async def taken(path: str, body: Any) -> Any:
-    async with serve(MODELS) as provider:
-        got = await post(provider.url, path, body)
-        assert got.status_code == 200, got.text
-        return got.json()
-
-
-# --- OpenAI chat ---
-
-CHAT_REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("no messages", {"messages": []}, "Invalid 'messages': empty array."),
-    ("unknown parameter", {"foo": 1}, "Unknown parameter: 'foo'."),
-    ("top_k", {"top_k": 5}, "Unknown parameter: 'top_k'."),
-    ("temperature", {"temperature": 3.0}, "Expected a value <= 2, but got 3.0 instead."),
-    ("role", {"messages": [{"role": "model", "content": "x"}]}, "Invalid value: 'model'. Supported values are: 'system'"),
-    ("no content", {"messages": [{"role": "user", "content": None}]}, "expected a string, got null."),
-    ("foreign part", {"messages": [user(), {"role": "assistant", "content": [{"type": "thinking", "thinking": "x"}]}]},
-     "Invalid value: 'thinking'. Supported values are: 'text' and 'refusal'."),
-    ("foreign field", {"messages": [user(), {"role": "assistant", "content": "x", "reasoning_content": "y"}]},
-     "Unknown parameter: 'messages[1].reasoning_content'."),
-    ("orphan result", {"messages": [user(), result()]}, "must be a response to a preceeding message with 'tool_calls'"),
-    ("result of another", {"messages": [user(), called(), result("call_2")]}, "must be a response to a preceeding"),
-    ("no result", {"messages": [user(), called(), user()]}, "did not have response messages: call_1"),
-    ("no result at the end", {"messages": [user(), called()]}, "did not have response messages: call_1"),
-    ("empty calls", {"messages": [user(), {"role": "assistant", "content": "x", "tool_calls": []}]}, "empty array"),
-    ("long id", {"messages": [user(), called("x" * 41), result("x" * 41)]}, "string with maximum length 40, but got a"),
-    ("arguments", {"messages": [user(), called(arguments={}), result()]}, "expected a string, but got an object"),
-    ("called name", {"messages": [user(), called(name="a b"), result()]}, "string does not match pattern"),
-    ("tool name", {"tools": [function(name="get weather")]}, "'tools[0].function.name': string does not match pattern"),
-    ("long tool name", {"tools": [function(name="x" * 65)]}, "maximum length 64, but got a string with length 65"),
-    ("tool schema", {"tools": [function(parameters={"type": "string"})]}, "got 'type: \"string\"'"),
-    ("strict tool", {"tools": [function(strict=True)]}, "'additionalProperties' is required to be supplied and to be"),
-    ("no tools", {"tools": []}, "Invalid 'tools': empty array."),
-    ("choice without tools", {"tool_choice": "auto"}, "'tool_choice' is only allowed when 'tools' are specified."),
-    ("choice of another", {"tools": [function()], "tool_choice": {"type": "function", "function": {"name": "x"}}},
-     "is not in 'tools'"),
-    ("stream options", {"stream_options": {"include_usage": True}}, "only allowed when 'stream' is enabled"),
-    ("both limits", {"max_tokens": 5, "max_completion_tokens": 5}, "at the same time is not supported"),
-    ("too many tokens", {"max_tokens": 1_001}, "This model supports at most 1000 completion tokens"),
-    ("too long", {"messages": [user(words(2_100))]}, "maximum context length is 2000 tokens. However, your messages"),
-    ("json without the word", {"response_format": {"type": "json_object"}}, "must contain the word 'json'"),
-    ("open schema", {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": OBJECT,
-     "strict": True}}}, "Invalid schema for response_format 'x': In context=()"),
-    ("optional field", {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "strict": True,
-     "schema": {**STRICT, "required": []}}}}, "Missing 'city'."),
-    ("reasoner's tokens", {"model": "thinker", "max_tokens": 5}, "Use 'max_completion_tokens' instead."),
-    ("reasoner's heat", {"model": "thinker", "temperature": 0.5}, "'temperature' does not support 0.5"),
-    ("effort", {"reasoning_effort": "low"}, "reasoning_effort"),
-    ("prefill", {"model": "strict", "messages": [user(), {"role": "assistant", "content": "So"}]}, "Expected last role"),
-    ("alternation", {"model": "strict", "messages": [user(), user()]}, "roles must alternate"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("more", "said"), [c[1:] for c in CHAT_REFUSED], ids=[c[0] for c in CHAT_REFUSED])
-async def test_chat_refuses(more: dict[str, Any], said: str) -> None:
-    error = await refused(CHAT, {"model": "m", "messages": [user()], **more}, said)
-    assert error["type"] == "invalid_request_error"
-
-
-async def test_chat_names_the_field_and_the_code() -> None:
-    error = await refused(CHAT, {"model": "m", "messages": [user()], "foo": 1}, "foo")
-    assert (error["param"], error["code"]) == ("foo", "unknown_parameter")
-    error = await refused(CHAT, {"model": "m", "messages": [user(words(2_100))]}, "")
-    assert (error["param"], error["code"]) == ("messages", "context_length_exceeded")
-
-
-async def test_chat_takes_a_conversation_with_calls_and_pictures() -> None:
-    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
-    messages = [
-        {"role": "system", "content": "be kind"},
-        {"role": "user", "content": [{"type": "text", "text": "what is this?"}, picture]},
-        called(), result(), {"role": "assistant", "content": "a cat"}, user("and the weather?"),
-    ]  # fmt: skip
-    said = await taken(CHAT, {"model": "m", "messages": messages, "tools": [function()]})
-    assert said["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "weather"
-
-
-# --- OpenAI responses ---
-
-
-def item(kind: str, **more: Any) -> dict[str, Any]:
-    return {"type": kind, **more}
-
-
-OURS = "gAAAAAB" + sign("openai", "a thought")
-CALL = item("function_call", call_id="c1", name="weather", arguments="{}")
-OUTPUT = item("function_call_output", call_id="c1", output="sunny")
-RESPONSES_REFUSED: list[tuple[str, dict[str, Any], str, int]] = [
-    ("no input", {"input": None}, "Missing required parameter: 'input'.", 400),
-    ("unknown parameter", {"messages": []}, "Unknown parameter: 'messages'.", 400),
-    ("orphan output", {"input": [user(), OUTPUT]}, "No tool call found for function call output with call_id c1.", 400),
-    ("no output", {"input": [user(), CALL]}, "No tool output found for function call c1.", 400),
-    ("foreign id", {"input": [{**CALL, "id": "toolu_1"}, OUTPUT]}, "Expected an ID that begins with 'fc'.", 400),
-    ("long id", {"input": [{**CALL, "id": "fc" + "x" * 63}, OUTPUT]}, "maximum length 64, but got a string with", 400),
-    ("long call id", {"input": [{**CALL, "call_id": "x" * 65}, OUTPUT]}, "maximum length 64", 400),
-    ("part of a user", {"input": [{"role": "user", "content": [item("text", text="x")]}]}, "Invalid value: 'text'", 400),
-    ("part of an assistant", {"input": [{"role": "assistant", "content": [item("input_text", text="x")]}]},
-     "Supported values are: 'output_text' and 'refusal'.", 400),
-    ("unknown reasoning", {"model": "thinker", "input": [item("reasoning", id="rs_1", summary=[]), CALL, OUTPUT]},
-     "Item with id 'rs_1' not found.", 404),
-    ("not stored", {"model": "thinker", "store": False,
-     "input": [item("reasoning", id="rs_1", summary=[]), CALL, OUTPUT]},
-     "Items are not persisted when `store` is set to false.", 404),
-    ("foreign reasoning", {"model": "thinker",
-     "input": [item("reasoning", id="rs_1", summary=[], encrypted_content=sign("anthropic", "x")), CALL, OUTPUT]},
-     "could not be verified", 400),
-    ("lonely reasoning", {"model": "thinker",
-     "input": [item("reasoning", id="rs_1", summary=[], encrypted_content=OURS), user()]},
-     "without its required following item", 400),
-    ("foreign item", {"input": [item("thinking", thinking="x")]}, "Invalid value: 'thinking'", 400),
-    ("unknown native item", {"input": [item("web_search_call", id="ws_1")]}, "Item with id 'ws_1' not found.", 404),
-    ("few tokens", {"max_output_tokens": 5}, "Expected a value >= 16, but got 5 instead.", 400),
-    ("reasoner's heat", {"model": "thinker", "temperature": 0.2}, "'temperature' is not supported with this model", 400),
-    ("previous", {"previous_response_id": "resp_x"}, "Previous response with id 'resp_x' not found.", 400),
-    ("chat's tools", {"tools": [function()]}, "Missing required parameter: 'tools[0].name'.", 400),
-    ("required without tools", {"tool_choice": "required"}, "must be specified with 'tools'", 400),
-    ("open schema", {"text": {"format": {"type": "json_schema", "name": "x", "schema": OBJECT, "strict": True}}},
-     "'additionalProperties' is required to be supplied", 400),
-    ("include", {"include": ["everything"]}, "Invalid value: 'everything'.", 400),
-    ("too long", {"input": words(2_100)}, "Your input exceeds the context window of this model.", 400),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("more", "said", "status"), [c[1:] for c in RESPONSES_REFUSED], ids=[c[0] for c in RESPONSES_REFUSED]
-)
-async def test_responses_refuse(more: dict[str, Any], said: str, status: int) -> None:
-    await refused(RESPONSES, {"model": "m", "input": "hello", **more}, said, status=status)
-
-
-async def test_responses_take_back_what_they_gave() -> None:
-    """Stored by its id, or whole with encrypted thoughts, or by the id of the response."""
-    tool = {"type": "function", "name": "weather", "parameters": OBJECT}
-    first = {"model": "thinker", "input": "the weather in Rome", "tools": [tool]}
-    async with serve(MODELS) as provider:
-        for store in (True, False):
-            asked = {**first, "store": store, "include": ["reasoning.encrypted_content"]}
-            given = (await post(provider.url, RESPONSES, asked)).json()
-            assert [found["type"] for found in given["output"]] == ["reasoning", "function_call"]
-            answer = item("function_call_output", call_id=given["output"][1]["call_id"], output="sunny")
-            both = [user("the weather in Rome"), *given["output"], answer]
-            assert (await post(provider.url, RESPONSES, {**asked, "input": both})).status_code == 200
-            after = {**asked, "input": [answer], "previous_response_id": given["id"]}
-            assert (await post(provider.url, RESPONSES, after)).status_code == (200 if store else 400)
-
+from tests.testing.provider_posts import (
+    CHAT,
+    EMBED,
+    GENERATE,
+    HEADERS,
+    MESSAGES,
+    MODELS,
+    OBJECT,
+    RESPONSES,
+    STRICT,
+    post,
+    refused,
+    taken,
+    user,
+    words,
+)  # fmt: skip
 
 # --- Anthropic ---
 
@@ -233,37 +46,45 @@ ANTHROPIC_REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("unknown field", {"frequency_penalty": 1}, "frequency_penalty: Extra inputs are not permitted"),
     ("heat", {"temperature": 1.5}, "temperature: Input should be less than or equal to 1"),
     ("system role", {"messages": [{"role": "system", "content": "x"}, user()]}, 'Unexpected role "system"'),
-    ("tool role", {"messages": [user(), {"role": "tool", "content": "x"}]}, "messages.1.role: Input should be 'user' or"),
+    ("tool role", {"messages": [user(), {"role": "tool", "content": "x"}]},
+     "messages.1.role: Input should be 'user' or"),
     ("first turn", {"messages": [{"role": "assistant", "content": "x"}, user()]}, 'first message must use the "user"'),
     ("empty text", {"messages": [says(block("text", text=""), role="user")]}, "text content blocks must be non-empty"),
     ("blank text", {"messages": [says(block("text", text=" \n"), role="user")]}, "must contain non-whitespace text"),
     ("empty content", {"messages": [user(), {"role": "assistant", "content": []}, user()]}, "messages.1: all messages"),
     ("orphan result", {"messages": [user(), GAVE]}, "messages.1.content.0: unexpected `tool_use_id` found in"),
     ("no result", {"messages": [user(), says(USE), user()]}, "messages.1: `tool_use` ids were found without"),
-    ("result not first", {"messages": [user(), says(USE), says(block("text", text="so"), GAVE["content"][0], role="user")]},
+    ("result not first", {"messages": [user(), says(USE), says(
+     block("text", text="so"), GAVE["content"][0], role="user")]},
      "`tool_use` ids were found without `tool_result` blocks immediately after: t1."),
     ("same id twice", {"messages": [user(), says(USE), GAVE, says(USE), GAVE]}, "`tool_use` ids must be unique"),
-    ("bad id", {"messages": [user(), says({**USE, "id": "a.b"}), GAVE]}, "String should match pattern '^[a-zA-Z0-9_-]+$'"),
-    ("arguments as text", {"messages": [user(), says({**USE, "input": "{}"}), GAVE]}, "Input should be a valid dictionary"),
+    ("bad id", {"messages": [user(), says({**USE, "id": "a.b"}), GAVE]},
+     "String should match pattern '^[a-zA-Z0-9_-]+$'"),
+    ("arguments as text", {"messages": [user(), says({**USE, "input": "{}"}), GAVE]},
+     "Input should be a valid dictionary"),
     ("foreign thought", {"messages": [user(), says(block("thinking", thinking="x", signature="abc")), user()]},
      "messages.1.content.0: Invalid `signature` in `thinking` block"),
     ("changed thought", {"messages": [user(), says(block("thinking", thinking="y", signature=sign("anthropic", "x"))),
      user()]}, "Invalid `signature`"),
-    ("unsigned thought", {"messages": [user(), says(block("thinking", thinking="x")), user()]}, "signature: Field required"),
+    ("unsigned thought", {"messages": [user(), says(block("thinking", thinking="x")), user()]},
+     "signature: Field required"),
     ("foreign block", {"messages": [user(), says(block("reasoning", text="x")), user()]}, "does not match any of the"),
     ("foreign field", {"messages": [user(), says(block("text", text="x", id="msg_1")), user()]},
      "messages.1.content.0.text.id: Extra inputs are not permitted"),
     ("thought missing", {**THINKING, "messages": [user(), says(USE), GAVE], "tools": [OWN_TOOL]},
      "Expected `thinking` or `redacted_thinking`, but found `tool_use`"),
     ("small budget", {"thinking": {"type": "enabled", "budget_tokens": 10}}, "greater than or equal to 1024"),
-    ("budget over tokens", {"thinking": {"type": "enabled", "budget_tokens": 2_000}}, "must be greater than `thinking.b"),
+    ("budget over tokens", {"thinking": {"type": "enabled", "budget_tokens": 2_000}},
+     "must be greater than `thinking.b"),
     ("thinking and heat", {**THINKING, "temperature": 0.5}, "`temperature` may only be set to 1 when thinking is"),
     ("thinking and force", {**THINKING, "tools": [OWN_TOOL], "tool_choice": {"type": "any"}}, "Thinking may not be"),
-    ("prefill", {"model": "strict", "messages": [user(), {"role": "assistant", "content": "So"}]}, "does not support ass"),
+    ("prefill", {"model": "strict", "messages": [user(), {"role": "assistant", "content": "So"}]},
+     "does not support ass"),
     ("prefill with a space", {"messages": [user(), {"role": "assistant", "content": "So "}]}, "trailing whitespace"),
     ("alternation", {"model": "strict", "messages": [user(), user()]}, "roles must alternate"),
     ("tool name", {"tools": [{**OWN_TOOL, "name": "a b"}]}, "tools.0.custom.name: String should match pattern"),
-    ("tool schema", {"tools": [{"name": "x", "input_schema": {"properties": {}}}]}, "input_schema.type: Field required"),
+    ("tool schema", {"tools": [{"name": "x", "input_schema": {"properties": {}}}]},
+     "input_schema.type: Field required"),
     ("two of a name", {"tools": [OWN_TOOL, OWN_TOOL]}, "tools: Tool names must be unique."),
     ("choice without tools", {"tool_choice": {"type": "any"}}, "may only be specified while providing tools"),
     ("open schema", {"output_config": {"format": {"type": "json_schema", "schema": OBJECT}}},
@@ -271,7 +92,8 @@ ANTHROPIC_REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("bounded number", {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object",
      "additionalProperties": False, "properties": {"n": {"type": "integer", "minimum": 1}}}}}},
      "For 'integer' type, properties minimum are not supported"),
-    ("too many tokens", {"max_tokens": 1_001}, "max_tokens: 1001 > 1000, which is the maximum allowed number of output"),
+    ("too many tokens", {"max_tokens": 1_001},
+     "max_tokens: 1001 > 1000, which is the maximum allowed number of output"),
     ("too long", {"messages": [user(words(2_100))]}, "prompt is too long: 2100 tokens > 2000 maximum"),
     ("too long with tokens", {"max_tokens": 900, "messages": [user(words(1_200))]}, "exceed context limit: 1200 + 900"),
 ]  # fmt: skip
@@ -325,12 +147,15 @@ GOOGLE_REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("no parts", {"contents": [content("user")]}, "contents.parts must not be empty"),
     ("empty part", {"contents": [content("user", {"thought": True})]}, "required oneof field 'data' must have one"),
     ("foreign part", {"contents": [content("user", {"type": "text", "text": "x"})]}, 'Unknown name "type"'),
-    ("call first", {"contents": [content("model", G_CALL), content("user", G_GAVE)]}, "function call turn comes immediately"),
-    ("orphan response", {"contents": [ASKS, content("user", G_GAVE)]}, "function response turn comes immediately after"),
+    ("call first", {"contents": [content("model", G_CALL), content("user", G_GAVE)]},
+     "function call turn comes immediately"),
+    ("orphan response", {"contents": [ASKS, content("user", G_GAVE)]},
+     "function response turn comes immediately after"),
     ("responses missing", {"contents": [ASKS, content("model", G_CALL, G_CALL), content("user", G_GAVE)]},
      "number of function response parts is equal to the number of function call parts"),
     ("response not an object", {"contents": [ASKS, content("model", G_CALL), content("user", {"functionResponse":
-     {"name": "weather", "response": "sunny"}})]}, "Invalid value at 'contents[2].parts[0].function_response.response'"),
+     {"name": "weather", "response": "sunny"}})]},
+     "Invalid value at 'contents[2].parts[0].function_response.response'"),
     ("unanswered call", {"contents": [ASKS, content("model", G_CALL)]}, "single turn requests end with a user role"),
     ("missing signature", {"model": "thinker", "contents": [ASKS, content("model", G_CALL), content("user", G_GAVE)]},
      "Function call is missing a thought_signature in functionCall parts."),
@@ -346,7 +171,8 @@ GOOGLE_REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("tools and json", {**declared(), "generationConfig": {"responseMimeType": "application/json"}}, "is unsupported"),
     ("schema without json", {"generationConfig": {"responseSchema": OBJECT}}, "only allowed with response mime type"),
     ("heat", {"generationConfig": {"temperature": 2.5}}, "temperature must be in the range [0.0, 2.0]"),
-    ("too many tokens", {"generationConfig": {"maxOutputTokens": 1_001}}, "supported range is from 1 (inclusive) to 1001"),
+    ("too many tokens", {"generationConfig": {"maxOutputTokens": 1_001}},
+     "supported range is from 1 (inclusive) to 1001"),
     ("alternation", {"model": "strict", "contents": [ASKS, ASKS]}, "alternate between user and model"),
     ("too long", {"contents": [content("user", {"text": words(2_100)})]}, "The input token count (2100) exceeds"),
 ]  # fmt: skip
@@ -368,7 +194,7 @@ async def test_google_takes_its_own_signatures_and_the_two_that_stand_for_none()
     await taken(GENERATE, {**asked, "contents": [ASKS, other, content("user", G_GAVE)]})
 
 
-# --- keys, models, embeddings ---
+# --- keys and models ---
 
 ASKED = {
     CHAT: {"messages": [user()]},
@@ -399,18 +225,3 @@ async def test_a_body_that_is_no_json_is_refused_in_the_right_form(path: str) ->
         got = await client.post(provider.url + path.format(model="m"), content=b"{nope", headers=HEADERS)
         assert got.status_code == 400
         assert got.json()["error"]["message"]
-
-
-EMBED_REFUSED = [
-    ({"input": ""}, "'$.input' is invalid."),
-    ({"input": []}, "'$.input' is invalid."),
-    ({"input": ["x"] * 2_049}, "'$.input' is invalid."),
-    ({"input": words(2_100)}, "maximum context length is 2000 tokens, however you requested 2100"),
-    ({"input": "x", "truncate": True}, "Unknown parameter: 'truncate'."),
-    ({"input": "x", "dimensions": 65}, "Expected a value <= 64"),
-]
-
-
-@pytest.mark.parametrize(("body", "said"), EMBED_REFUSED)
-async def test_embeddings_refuse(body: dict[str, Any], said: str) -> None:
-    await refused(EMBED, {"model": "m", **body}, said)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from . import tokens
 from .schemas import example
-from .speech import Answer, Answerer, Asked, Call, Finish
+from .speech import Answer, Answerer, Asked, Call, Finish, Tool
 
 ECHOED = 40
 """Tokens of the prompt that the default answer repeats."""
@@ -51,11 +51,9 @@ def halved(said: Answer) -> Answer:
 
 
 def _default(asked: Asked) -> Answer:
-    named = asked.must_call or _named_in(asked)
-    if named is not None:
-        tool = next((t for t in asked.tools if named in (t.name, "*")), None)
-        if tool is not None:
-            return Answer(calls=(Call(tool.name, json.dumps(example(tool.schema, asked.prompt))),))
+    tool = _wanted(asked)
+    if tool is not None:
+        return Answer(calls=(Call(tool.name, json.dumps(example(tool.schema, asked.prompt))),))
     if asked.schema is not None:
         return Answer(text=json.dumps(example(asked.schema, asked.prompt), ensure_ascii=False))
     if asked.json:
@@ -63,11 +61,18 @@ def _default(asked: Asked) -> Answer:
     return Answer(text=f"You said: {tokens.head(asked.prompt, ECHOED)}")
 
 
-def _named_in(asked: Asked) -> str | None:
-    """A tool that the prompt names is called, once: not when its result is there."""
-    if not asked.turns or asked.turns[-1].role != "user":
-        return None
-    return next((tool.name for tool in asked.tools if tool.name in asked.prompt), None)
+def _wanted(asked: Asked) -> Tool | None:
+    """The tool that must be called, or that the prompt names: that one once, not when its result is there.
+
+    Of those of which any must be called it is the last: there clients put the one that ends their loop.
+    """
+    if asked.must_call not in (None, "*"):
+        return next((tool for tool in asked.tools if tool.name == asked.must_call), None)
+    if asked.turns and asked.turns[-1].role == "user":
+        named = next((tool for tool in asked.tools if tool.name in asked.prompt), None)
+        if named is not None:
+            return named
+    return asked.tools[-1] if asked.must_call and asked.tools else None
 
 
 def _stopped(said: Answer, stop: tuple[str, ...]) -> Answer:

@@ -75,7 +75,7 @@ class OpenAIChat(Format):
             "annotations": [],
         }
         if said.calls:
-            message["tool_calls"] = [_call(call, ids, i) for i, call in enumerate(said.calls)]
+            message["tool_calls"] = [_call(asked, call, ids, i) for i, call in enumerate(said.calls)]
         choice: Body = {"index": 0, "message": message, "logprobs": None, "finish_reason": _FINISH[said.finish]}
         body: Body = {**_base(asked, ids, "chat.completion"), "choices": [choice]}
         return body if usage is None else {**body, "usage": _usage(usage)}
@@ -96,13 +96,17 @@ class OpenAIChat(Format):
             found.append(chunk({field: piece}, count=1 + hidden))
             hidden = 0
         for i, call in enumerate(said.calls):
-            start = {**_call(call._replace(arguments=""), ids, i), "index": i}
+            start = {**_call(asked, call._replace(arguments=""), ids, i), "index": i}
             found.append(chunk({"tool_calls": [start]}, count=tokens.count(call.name) + hidden))
             hidden = 0
             for piece in tokens.split(call.arguments):
                 found.append(chunk({"tool_calls": [{"index": i, "function": {"arguments": piece}}]}, count=1))
         found.append(chunk({}, _FINISH[said.finish], hidden, "tail"))
-        if with_usage and usage is not None:
+        if asked.mistral:
+            data: Body = {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": _FINISH[said.finish]}]}
+            data |= {"usage": _usage(usage)} if usage is not None else {}
+            found[-1] = found[-1]._replace(data=event({**base, **data}))
+        elif with_usage and usage is not None:
             found.append(Frame(event({**base, "choices": [], "usage": _usage(usage)}), "tail"))
         return [*found, Frame(b"data: [DONE]\n\n", "tail")]
 
@@ -135,9 +139,9 @@ def _base(asked: Asked, ids: Ids, kind: str) -> Body:
     }
 
 
-def _call(call: Call, ids: Ids, i: int) -> Body:
+def _call(asked: Asked, call: Call, ids: Ids, i: int) -> Body:
     return {
-        "id": call.id or ids.of("call_", i),
+        "id": call.id or (ids.of("", i, length=9) if asked.mistral else ids.of("call_", i)),
         "type": "function",
         "function": {"name": call.name, "arguments": call.arguments},
     }

@@ -8,6 +8,8 @@ from typing import Any, cast
 
 from . import openai_checks as openai
 from .openai_checks import bad
+from .mistral_rules import PARAMETERS as _OF_MISTRAL
+from .mistral_rules import mistral_order
 from .served import Served
 from .speech import Asked, Body, Json, Tool, Turn, object_of
 
@@ -45,13 +47,15 @@ _NO_REASONER = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 def read(body: Body, served: Served) -> Asked:
     """What is asked."""
     if served.strict_parameters:
-        openai.known(body, PARAMETERS)
+        openai.known(body, PARAMETERS | _OF_MISTRAL if served.mistral else PARAMETERS)
     _ranges(body, served)
     listed = openai.some(openai.needed(body, "messages", list, ""), "messages")
     talk = _Talk(served)
     for i, message in enumerate(listed):
         talk.add(openai.typed(message, dict, f"messages[{i}]"), i)
     talk.closed(len(listed))
+    if served.mistral:
+        mistral_order(cast("list[Body]", listed))
     if not served.prefill and talk.turns and talk.turns[-1].role == "assistant":
         raise bad("Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant")
     offered = _tools(body)
@@ -71,6 +75,7 @@ def read(body: Body, served: Served) -> Asked:
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         stream=body.get("stream") is True,
         thinking=served.thinking,
+        mistral=served.mistral,
         extra_tokens=talk.extra_tokens,
     )
 
@@ -130,7 +135,8 @@ class _Talk:
         path = f"messages[{i}]"
         role = openai.one_of(openai.needed(message, "role", str, path), ROLES, f"{path}.role")
         if self.served.strict_parameters:
-            openai.known(message, _FIELDS[role], path)
+            more = {"prefix"} if self.served.mistral else set[str]()
+            openai.known(message, _FIELDS[role] | more, path)
         if role == "tool":
             return self.tool(message, i)
         self.closed(i)

@@ -99,6 +99,9 @@ def bad(message: str, param: str | None = None, code: str | None = None) -> Refu
 
 def error_body(refused: Refused) -> Body:
     """The error object of OpenAI's APIs."""
+    if refused.mistral is not None:
+        error: Body = {"object": "error", "message": refused.message, "type": refused.mistral, "param": None}
+        return {**error, "code": refused.code, "raw_status_code": _STATUS[refused.why][0]}
     kind = _STATUS[refused.why][1]
     kind = "tokens" if kind == "requests" and "(TPM)" in refused.message else kind
     return {"error": {"message": refused.message, "type": kind, "param": refused.param, "code": refused.code}}

@@ -39,6 +39,8 @@ class Served:
     """A conversation may end with a turn of the assistant."""
     alternate: bool = False
     """Turns must alternate, as older models, templates of local ones and Bedrock want it."""
+    mistral: bool = False
+    """In chat completions it has Mistral's rules for ids and turns, and its form of errors."""
     cache: bool = False
     """A prefix of turns that was seen before counts as cached."""
     strict_parameters: bool = True

@@ -62,6 +62,8 @@ class Asked:
     """Thoughts are wanted, in the form that the provider gives them."""
     extra_tokens: int = 0
     """Tokens of parts that are no text: images, audio, documents."""
+    mistral: bool = False
+    """Answered as Mistral does: ids of calls have nine letters or digits, a stream's last chunk has the usage."""
     dimensions: int = 0
     """Of the embeddings that are wanted."""
 
@@ -142,6 +144,8 @@ class Refused(Exception):
     tell: Literal["seconds", "date", "own", "nothing"] = "seconds"
     """How it is told: a Retry-After of seconds or a date, only the provider's own headers or details, or not."""
     details: list[Body] = field(default_factory=list[Body])
+    mistral: str | None = None
+    """The type of the error, where it has Mistral's form."""
 
     def __str__(self) -> str:
         return self.message
