@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from .speech import Body, Refused, Wrong
 
@@ -27,7 +28,7 @@ def mistral_order(messages: Sequence[Body]) -> None:
         if not CALL_ID.match(str(call.get("id"))):
             message = f"Tool call id was {call.get('id')} but must be a-z, A-Z, 0-9, with a length of 9."
             raise _bad(message, "invalid_function_call", "3280")
-    for before, after in zip(roles, roles[1:], strict=False):
+    for before, after in pairwise(roles):
         if after not in _AFTER.get(before, (after,)):
             raise _bad(f"Unexpected role '{after}' after role '{before}'", "invalid_request_message_order", "3230")
     if roles[-1] not in ("user", "tool") and not messages[-1].get("prefix"):

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from . import openai_checks as openai
-from .openai_checks import bad
 from .mistral_rules import PARAMETERS as _OF_MISTRAL
 from .mistral_rules import mistral_order
+from .openai_checks import bad
 from .served import Served
 from .speech import Asked, Body, Json, Tool, Turn, object_of
 

@@ -107,7 +107,7 @@ class Provider:
             self._server = None
         for connection in list(self._open):
             connection.cut()
-        await asyncio.sleep(0)
+        await self.idle()
 
     async def start(self, host: str = "127.0.0.1", port: int | None = None) -> None:
         """Listen, at the port of before where there was one."""
