@@ -110,7 +110,8 @@ class QualityModel:
         usual = int(np.argmax(self.mean))
         gain = mean - mean[usual]
         doubtful = (gain > 0) & (gain <= DOUBT * np.sqrt(sd**2 + sd[usual] ** 2))
-        return np.where(doubtful, mean[usual] - _HAIR * (1.0 - gain), mean)
+        moved: Any = np.where(doubtful, mean[usual] - _HAIR * (1.0 - gain), mean)
+        return moved
 
     def to_bytes(self) -> bytes:
         """As a file: numbers only, nothing that runs when it is read."""
