@@ -252,6 +252,7 @@ def routes(
     test: Annotated[
         list[str] | None, typer.Option("--test", metavar="FILE", help="Rows to ask about; may be repeated.")
     ] = None,
+    db: Db = DEFAULT_DATABASE,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> Exit:

@@ -39,8 +39,8 @@ class Owner:
         draft = self._folder / f"{self.id}{_DRAFT}"
         file = draft.open("xb")
         fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(f"{self._heartbeat_s:g}".encode())  # how long others are to wait for its beats
-        file.flush()
+        with suppress(OSError):  # on a full disk others go by their own
+            os.write(file.fileno(), f"{self._heartbeat_s:g}".encode())  # how long to wait for its beats
         draft.rename(self._path)
         return file
 

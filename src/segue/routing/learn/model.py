@@ -103,14 +103,14 @@ class QualityModel:
         mean = self._doubting(np.clip(self.mean + shown, 0.0, 1.0), sd)
         return Expected(mean.astype(np.float32), sd.astype(np.float32), close.astype(np.float32))
 
-    def _doubting(self, mean: Any, sd: Any) -> Any:
+    def _doubting(self, mean: F32, sd: F32) -> F32:
         """Whoever seems better than the model that is best at large, by no more than the doubt about the two, comes
         next to it instead: to leave what is known to be good takes a reason.
         """
         usual = int(np.argmax(self.mean))
         gain = mean - mean[usual]
         doubtful = (gain > 0) & (gain <= DOUBT * np.sqrt(sd**2 + sd[usual] ** 2))
-        moved: Any = np.where(doubtful, mean[usual] - _HAIR * (1.0 - gain), mean)
+        moved: F32 = np.where(doubtful, mean[usual] - _HAIR * (1.0 - gain), mean).astype(np.float32)
         return moved
 
     def to_bytes(self) -> bytes:
