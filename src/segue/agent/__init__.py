@@ -8,7 +8,7 @@ from __future__ import annotations
 from .approve import SIGNAL, Approval, approve
 from .ask import Answer, answer, ask
 from .form import Check
-from .gateway import Gateway
+from .gateway import Gateway, use_models
 from .request import Tried
 
-__all__ = ["SIGNAL", "Answer", "Approval", "Check", "Gateway", "Tried", "answer", "approve", "ask"]
+__all__ = ["SIGNAL", "Answer", "Approval", "Check", "Gateway", "Tried", "answer", "approve", "ask", "use_models"]

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ..core.budgets import nano
 from ..core.faults import Fault, FaultKind, rebuild
@@ -24,7 +25,7 @@ from ..routing import Cheapest, Policy, Request, Router, load_routes
 from ..runtime.scope import Surroundings, surroundings
 from .request import Question, bound
 
-__all__ = ["DEFAULT_ROUTE", "Gateway", "gateway"]
+__all__ = ["DEFAULT_ROUTE", "Gateway", "gateway", "use_models"]
 
 DEFAULT_ROUTE: Policy = Cheapest(name="default")
 """Where nobody says how to choose: the cheapest model that can do it."""
@@ -149,13 +150,24 @@ def _make(around: Surroundings) -> Gateway:
     ready = given.get("gateway")
     if isinstance(ready, Gateway):
         return ready
-    catalogue = given.get("catalogue") or Catalogue.load(given.get("config"))
+    config = given.get("config") or _config
+    catalogue = given.get("catalogue") or Catalogue.load(config)
     routes = given.get("routes")
     if routes is None:
-        routes = load_routes(given.get("config"), list(catalogue.models))
+        routes = load_routes(config, list(catalogue.models))
     path = None if around.database is None else f"{around.database}-health"
     return Gateway.of(catalogue, routes, health=Health(path, rules=given.get("rules")))
 
 
+def use_models(config: str | Path) -> None:
+    """The file of models and routes that this program's flows are written for, where their engine was given none.
+
+    Called where the flows are defined, so that it holds for whichever process carries them out.
+    """
+    global _config  # noqa: PLW0603  one default a process
+    _config = str(config)
+
+
+_config: str | None = None
 _own = Surroundings()
 _making = threading.Lock()

@@ -68,24 +68,27 @@ class Recover:
 
     def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
         """`history` ends with the attempt that has just failed."""
-        if len(history) >= self.policy.attempts:
-            return Fail()
         model, kind = asked_in(fault), fault.kind
-        if model is None and kind is not FaultKind.INTERRUPTED:
-            return Fail()  # not a fault of a model: a bug in a check, nobody who can answer
+        if len(history) >= self.policy.attempts or (model is None and kind is not FaultKind.INTERRUPTED):
+            return Fail()  # the latter is no fault of a model: a bug in a check, nobody who can answer
         if kind is FaultKind.BAD_OUTPUT and model and _repairs(history, model) < self.policy.repairs:
             return self._repaired(fault, history, model)
         if kind is FaultKind.CONTEXT_TOO_LONG:
             other = self.others(failed_in(history))
             return Use(other) if other else self._shrunk(history)
         if kind in _ELSEWHERE or kind is FaultKind.BAD_OUTPUT or self._may_detour(kind):
-            other = self.others(failed_in(history))
+            other = self._elsewhere(kind, history, model, luck)
             if other is not None:
-                return Use(other)
-            again = self.others({} if model is None else {model: kind.value})
-            if again is not None:  # all have failed once: another round, after a pause
-                return Use(again, _pause(history, luck))
+                return other
         return self._again(fault, history, model, luck)
+
+    def _elsewhere(self, kind: FaultKind, history: Sequence[Attempt], model: str | None, luck: float) -> Use | None:
+        """Whoever has not failed yet; when all have, another round after a pause."""
+        other = self.others(failed_in(history))
+        if other is not None:
+            return Use(other)
+        again = self.others({} if model is None else {model: kind.value})
+        return None if again is None else Use(again, _pause(history, luck))
 
     def _may_detour(self, kind: FaultKind) -> bool:
         return kind is FaultKind.CONTENT_REFUSED and self.policy.refused == "next"
