@@ -170,7 +170,7 @@ async def test_a_model_that_errs_is_asked_again_and_then_a_template_stands_in(
     drafts = [request for request in seen if not request.choices]
     assert (done.reply.by, len(drafts), len(done.reply.mistakes)) == ("template", 2, 2)
     assert "Do not repeat this mistake: it has 3 words" in drafts[1].input
-    assert (done.how, done.usage.turned_down) == ("outvoted", 3)
+    assert (done.how, done.usage.turned_down) == ("outvoted", 4)  # two votes, two drafts
 
 
 async def test_a_batch_runs_children_and_one_that_fails_spoils_no_other(

@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
+from pydantic import TypeAdapter
+
 from ..errors import InputError
 from ..models import BadOutput, Example, ModelError
 from ..routing import Policy as RoutingPolicy
@@ -120,7 +122,7 @@ async def answer(
     )
 
     async def attempt(question: Question) -> Given:
-        scope = here()
+        question, scope = _QUESTION.validate_python(question), here()  # outside of a run what was amended is JSON
         make = Attempting(gateway(), form, check, policy, timeout_s)
         return await make(question, scope if isinstance(scope, StepScope) else StepScope("", "ask", 1))
 
@@ -137,6 +139,9 @@ async def answer(
         vars(error)["tried"] = _tried_of(error)
         raise
     return Answer(value=_valued(form.value, given), tried=tuple(given.tried))
+
+
+_QUESTION = TypeAdapter(Question)
 
 
 def _valued(read: Any, given: Given) -> Any:

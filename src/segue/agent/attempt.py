@@ -22,7 +22,8 @@ from ..core.records import (
 )
 from ..core.recovery import Amend, Use
 from ..errors import InputError
-from ..models import Deployment, Model
+from ..models import Deployment, Model, Provider
+from ..models.errors import RequestRefused
 from ..models.exchange import Call, Reply
 from ..models.health import Place
 from ..models.signals import made
@@ -70,21 +71,19 @@ class Attempting:
 
     def decide(self, question: Question, scope: StepScope) -> Decision:
         """Who answers this attempt: whom the Recovery names, else by the route among those that have not failed."""
-        tried, pin = failed_in(scope.history), scope.candidate or question.model
-        decision = self.gateway.decide(question, self.policy, tried, pin)
-        if decision.chosen is None and scope.candidate is not None:  # it has broken down since
-            decision = self.gateway.decide(question, self.policy, {scope.candidate: "broken down"}, question.model)
+        tried, named = failed_in(scope.history), _named(question, scope)
+        decision = self.gateway.decide(question, self.policy, tried, named)
+        if decision.chosen is None and named is not None and question.model is None:  # it has broken down since
+            decision = self.gateway.decide(question, self.policy, {named: "broken down"}, None)
         return decision
 
     async def _called(self, question: Question, model: Model, place: Place, record: _Record) -> Given:
-        from ..models.calls import call  # noqa: PLC0415  heavy, and only who asks needs it
-
         began = time.monotonic()
         fault: Fault | None = None
         reply: Reply | None = None
         value: Any = None
         try:
-            reply = await call(self._call(question, model, place))
+            reply = await _adapted(self._call(question, model, place))
             fault = judge(reply, question.schema)
         except Exception as error:  # noqa: BLE001  whatever a call raises is a fault of this attempt
             fault = classify(error)
@@ -121,7 +120,7 @@ class Attempting:
             output_schema=question.schema,
             output_mode=output_mode(model, question.schema),
             max_tokens=min(question.max_tokens, model.max_output),
-            settings=question.settings,
+            settings={**question.settings, **_luck(question, model)},
             timeout_s=self.timeout_s,
         )
 
@@ -130,6 +129,44 @@ class Attempting:
     ) -> None:
         used = bound(question) + question.max_tokens if tokens is None else tokens
         self.gateway.release(place, fault, time.monotonic() - began, used)
+
+
+async def _adapted(asked: Call) -> Reply:
+    """The call; where its adapter declines a native schema, before anything is sent, as the arguments of a tool."""
+    from ..models.calls import call  # noqa: PLC0415  heavy, and only who asks needs it
+
+    try:
+        return await call(asked)
+    except RequestRefused as refused:
+        if asked.output_mode != "native" or _NO_NATIVE not in refused.message:
+            raise
+        whole = (asked.output_schema or {}).get("type") == "object"
+        return await call(replace(asked, output_mode="tool" if whole else "prompt"))
+
+
+_NO_NATIVE = "Native structured output is not supported"
+
+
+def _named(question: Question, scope: StepScope) -> str | None:
+    """Whom the last answer of the Recovery named."""
+    for attempt in reversed(scope.history):
+        if isinstance(attempt.answer, Use):
+            return attempt.answer.candidate
+        if isinstance(attempt.answer, Amend):
+            return question.first
+    return None
+
+
+def _luck(question: Question, model: Model) -> dict[str, Any]:
+    """A model in this process says the same again unless it is given some luck."""
+    if model.provider is not Provider.LOCAL or not question.mistakes:
+        return {}
+    seed: Any = question.settings.get("seed", model.settings.get("seed", 1))
+    return {"temperature": _MENDING, "seed": int(seed) + len(question.mistakes)}
+
+
+_MENDING = 0.4
+"""The temperature of an answer that was asked for again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,8 +79,15 @@ class Recover:
         if kind in _ELSEWHERE or kind is FaultKind.BAD_OUTPUT or self._may_detour(kind):
             other = self._elsewhere(kind, history, model, luck)
             if other is not None:
-                return other
+                return self._climbed(fault, history, other) if kind is FaultKind.BAD_OUTPUT else other
         return self._again(fault, history, model, luck)
+
+    def _climbed(self, fault: Fault, history: Sequence[Attempt], other: Use) -> Answer:
+        """The next one up, which is shown what was wrong with the answers before."""
+        question = _question(self.question, plan_of(history).changes)
+        mistakes = [*question.mistakes, fault.message][-3:]
+        changed = {**_plain(question), "mistakes": mistakes, "first": other.candidate}
+        return Amend({"question": changed}, other.after_s)
 
     def _elsewhere(self, kind: FaultKind, history: Sequence[Attempt], model: str | None, luck: float) -> Use | None:
         """Whoever has not failed yet; when all have, another round after a pause."""
@@ -101,7 +108,7 @@ class Recover:
             changed = {**_plain(question), "max_tokens": question.max_tokens * 2}
         else:
             changed = {**_plain(question), "mistakes": [*question.mistakes, fault.message][-3:]}
-        return Amend({"question": {**changed, "model": model}})
+        return Amend({"question": {**changed, "first": model}})
 
     def _shrunk(self, history: Sequence[Attempt]) -> Answer:
         """The parts with their middles cut, once."""

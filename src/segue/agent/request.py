@@ -35,6 +35,8 @@ class Question:
     max_tokens: int = 1024
     budget_usd: float | None = None
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
+    first: str | None = None
+    """Whom to ask first: the one that is to mend its answer, or the next one up."""
     mistakes: list[str] = field(default_factory=list[str])
     """What was wrong with the answers so far, for the next one to avoid."""
 

@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from segue import Engine, Run, RunFailed, approve, ask, flow
-from segue.agent import Approval, answer
+from segue.agent import Approval, Tried, answer
 from segue.core.records import AttemptRecorded, record_of
 from segue.models import BadOutput, Completion, ModelFailed, Request
 
@@ -44,7 +44,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
                 raise said
             return Completion(text=said, model=request.model, tokens_in=7, tokens_out=3, finish=finish)
 
-        monkeypatch.setattr(importlib.import_module("segue.agent.ask"), "call_model", complete)
+        monkeypatch.setattr(importlib.import_module("segue.models.calls_local"), "complete", complete)
         return got
 
     return say
@@ -79,8 +79,12 @@ async def test_a_bad_answer_is_shown_and_asked_for_again(script: Script) -> None
     got = script('{"name": "Rex"}', '{"name": "Rex", "legs": 5}', '{"name": "Rex", "legs": 4}')
     given = await answer("Pet?", "dog", returns=Pet, check=lambda pet: f"{pet.legs} legs" if pet.legs % 2 else None)
     assert given.value.legs == 4
-    assert [tried.error for tried in given.tried] == ["legs: Field required", "5 legs", ""]
-    assert got[1].input == "dog\nDo not repeat this mistake: legs: Field required"
+    assert [tried.error for tried in given.tried] == [
+        "the answer does not fit: it: the field 'legs' is missing",
+        "5 legs",
+        "",
+    ]
+    assert got[1].input == "dog\nDo not repeat this mistake: the answer does not fit: it: the field 'legs' is missing"
     assert got[2].input == "dog\nDo not repeat this mistake: 5 legs"
     assert [r.seed for r in got] == [1, 2, 3]
     assert [r.temperature > 0 for r in got] == [False, True, True]
@@ -88,16 +92,17 @@ async def test_a_bad_answer_is_shown_and_asked_for_again(script: Script) -> None
 
 async def test_it_gives_up_after_two_repairs_and_says_what_was_tried(script: Script) -> None:
     got = script("nonsense")
-    with pytest.raises(BadOutput, match="no answer that fits in 3 calls") as error:
-        await ask("Pet?", returns=Pet)
-    assert len(got) == len(error.value.tried) == 3
-    assert error.value.tried[0].completion.tokens_in == 7
+    with pytest.raises(BadOutput, match="no JSON") as error:
+        await ask("Pet?", returns=Pet, model="gemma3", attempts=3)
+    tried: tuple[Tried, ...] = vars(error.value)["tried"]
+    assert len(got) == len(tried) == 3
+    assert tried[0].tokens_in == 7
 
 
 async def test_an_answer_that_was_cut_off_is_bad(script: Script) -> None:
     script("Once upon a", finish="length")
-    with pytest.raises(BadOutput, match="did not end"):
-        await ask("A story.", repairs=0)
+    with pytest.raises(BadOutput, match="cut at its limit"):
+        await ask("A story.", repairs=0, attempts=1)
 
 
 async def test_a_check_may_raise_what_is_wrong(script: Script) -> None:
@@ -115,35 +120,41 @@ async def name_a_pet(kind: str) -> Pet:
     return await ask("Name it.", kind, returns=Pet)
 
 
-async def test_in_a_run_each_call_is_a_step_and_its_usage_is_on_record(script: Script, tmp_path: Path) -> None:
+async def test_in_a_run_it_is_one_step_and_each_attempt_is_on_record(script: Script, tmp_path: Path) -> None:
     got = script("nonsense", '{"name": "Rex", "legs": 4}')
     async with Engine(str(tmp_path / "x.db")) as engine:
         run = await engine.start(name_a_pet, "dog")
         assert (await run.result()).name == "Rex"
         events = [event async for event in run.events()]
     steps = [event for event in events if event.type == "step.completed"]
-    assert [(event.key or "").split("[")[0] for event in steps] == ["ask", "ask"]
-    assert json.loads(steps[0].value or b"")["tokens_in"] == 7
+    assert [(event.key or "").split("[")[0] for event in steps] == ["ask"]
+    assert [one["tokens_in"] for one in json.loads(steps[0].value or b"")["tried"]] == [7, 7]
+    assert [event.type for event in events].count("decision.made") == 2
     records = [record_of(event) for event in events if event.type == "attempt.recorded"]
-    assert [
-        (r.why, r.usage.tokens_out, r.target.name) for r in records if isinstance(r, AttemptRecorded) and r.usage
-    ] == [
-        ("primary", 3, "smollm2"),
-        ("repair", 3, "smollm2"),
+    assert [(r.why, r.end, r.usage.tokens_out) for r in records if isinstance(r, AttemptRecorded) and r.usage] == [
+        ("primary", "rejected", 3),
+        ("repair", "answered", 3),
     ]
     assert len(got) == 2
 
 
-async def test_what_was_answered_before_a_stop_is_not_asked_again(script: Script, tmp_path: Path) -> None:
-    got = script("nonsense", ModelFailed("gone"))
+@flow
+async def name_two(kind: str) -> list[str]:
+    first = await ask("Name it.", kind, returns=Pet)
+    second = await ask("Name another.", kind, returns=Pet, attempts=1)
+    return [first.name, second.name]
+
+
+async def test_what_was_answered_before_a_failure_is_not_asked_again(script: Script, tmp_path: Path) -> None:
+    got = script('{"name": "Rex", "legs": 4}', ModelFailed("gone"))
     async with Engine(str(tmp_path / "x.db")) as engine:
-        run = await engine.start(name_a_pet, "dog", id="pet")
+        run = await engine.start(name_two, "dog", id="pet")
         with pytest.raises(RunFailed, match="gone"):
             await run.result()
-        again = script('{"name": "Rex", "legs": 4}')
+        again = script('{"name": "Kim", "legs": 4}')
         failed = [event.key async for event in run.events() if event.type == "step.failed"]
         fork = await run.fork(failed[0], id="pet-2")
-        assert (await fork.result()).legs == 4
+        assert await fork.result() == ["Rex", "Kim"]
     assert (len(got), len(again)) == (2, 1)
 
 
