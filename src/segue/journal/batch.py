@@ -14,7 +14,7 @@ from .faults import passes
 from .numbers import Numbers
 from .records import More, NewRun, Write
 from .rows import Rows
-from .schema import GAP, STALE
+from .schema import GAP, STALE, TAKEN
 from .tables import accept, insert_post, insert_run
 
 if TYPE_CHECKING:
@@ -89,12 +89,11 @@ class Batcher:
                 answers = [self._alone(job) for job in jobs]
             connection.execute("commit")
         except BaseException:
+            self._clear()
             self._numbers.drop()
             if connection.in_transaction:
                 connection.execute("rollback")
             raise
-        finally:
-            self._clear()
         self._numbers.keep()
         self._payloads.forget()
         return answers
@@ -115,6 +114,7 @@ class Batcher:
             else:
                 if isinstance(job, Call):
                     self._flush()
+                    self._give_way()
                 answers.append((job.done, None, self._answer(job)))
         self._flush()
         return answers
@@ -126,13 +126,20 @@ class Batcher:
         try:
             answer = self._add(job) if isinstance(job, Write) else (job.done, None, self._answer(job))
             self._flush()
+            if isinstance(job, Call):
+                self._give_way()
         except Exception as error:
             if passes(error) or not connection.in_transaction:
                 raise
             self._clear()
             connection.execute("rollback to job")
             connection.execute("release job")
-            return (job.done, job, _refused(job, error)) if isinstance(job, Write) else (job.done, error, None)
+            if not isinstance(job, Write):
+                return job.done, error, None
+            refusal = _refused(job, error)
+            if isinstance(refusal, InputError):
+                self._numbers.refuse(job.event)
+            return job.done, job, refusal
         connection.execute("release job")
         return answer
 
@@ -150,7 +157,7 @@ class Batcher:
         event, more = job.event, job.more
         if more is not None and _is_money(more):
             try:
-                self._open_books().carry(job)
+                self._open_books().carry(event, more)
             except (BudgetExceeded, InputError, UnicodeEncodeError) as refusal:  # before anything of it was written
                 self._numbers.refuse(event)
                 return job.done, job, refusal
@@ -174,7 +181,11 @@ class Batcher:
     def _clear(self) -> None:
         self._rows.clear()
         if self._books is not None:
-            self._books.clear()
+            self._books.forget()
+
+    def _give_way(self) -> None:
+        if self._books is not None:
+            self._books.give_way()
 
     def _append(self, event: Event) -> None:
         self._rows.append(self._payloads.externalise(self._connection, event) if is_large(event) else event)
@@ -212,4 +223,6 @@ def _refused(write: Write, error: Exception) -> Exception:
             f"event {write.event.seq} of run {write.event.run} was not written: the one before it is missing",
             remedy="nothing: the run goes on from what the journal holds",
         )
+    if isinstance(error, sqlite3.IntegrityError) and TAKEN in str(error):
+        return InputError("a reservation of this run has this id already", remedy="an attempt reserves once")
     return error

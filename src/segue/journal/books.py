@@ -5,7 +5,6 @@ Imported with the first budget: the records that it stands on cost 30 ms, which 
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 
@@ -15,48 +14,62 @@ from ..core.events import Event, EventType
 from ..core.records import BudgetScope, Reservation, Settlement
 from ..errors import InputError, InternalError
 from . import accounts
-from .accounts import AMOUNT_MAX, Account, Hold, Key, key_of
-from .records import Write
+from .accounts import AMOUNT_MAX, Amounts, Hold, Key, key_of
+from .records import More, Write
 
 Name = tuple[int, str]
 """A reservation's run and id."""
+_NOTHING: Amounts = (0, 0, 0)
+_KEPT = 20_000
+"""Accounts, and open reservations, that a process remembers."""
 
 
 class Books:
-    """What a transaction reserves and settles. Nothing is remembered from one to the next: others write in between.
+    """What a transaction reserves and settles: `load` reads for a batch at once, `carry` checks and counts, `flush`
+    writes. `forget` follows a rollback, and `give_way` comes before anybody else writes to these tables.
 
-    `load` reads what a batch needs at once, `carry` checks and counts, `flush` writes, and `clear` drops it all.
+    What is kept from one transaction to the next is what others cannot change: the numbers of accounts, and the open
+    reservations of runs that are this process's. Should a run be so no longer, its event is refused, and all of it with
+    it.
     """
 
     def __init__(self, connection: sqlite3.Connection):
         self._connection = connection
-        self._accounts: dict[Key, Account] = {}
-        self._holds: dict[Name, Hold | None] = {}
-        self._changed: set[Name] = set()
-        self._moves: dict[int, tuple[int, int, int]] = {}
+        self._numbers: dict[Key, int] = {}
         self._limits: dict[int, int | None] = {}
+        """What this process knows to be noted."""
+        self._holds: dict[Name, Hold] = {}
+        self._used: dict[int, int] = {}
+        """What is spent and held of accounts with a limit, in this transaction."""
+        self._resolved: dict[int, list[int]] = {}
+        """The numbers of the accounts of reservations, by their identity in memory."""
+        self._moves: dict[int, Amounts] = {}
+        self._made: dict[Name, Hold] = {}
+        self._settled: dict[Name, Hold] = {}
+        self._said: dict[int, int | None] = {}
+        """Limits to be noted."""
 
     def load(self, writes: Iterable[Write]) -> None:
-        """Read what these reserve in and settle. What is not read before it is carried out is read then."""
+        """Read what these need. What is not read before it is carried out is read then."""
         names: list[Name] = []
-        keys: list[Key] = []
+        asked: list[Reservation] = []
         for write in writes:
             more = write.more
             if more is not None and more.reserve is not None:
-                names.append((write.event.run, more.reserve.id))
-                keys += [key_of(scope, more.reserve.currency) for scope in more.reserve.scopes]
+                asked.append(more.reserve)
             elif more is not None and more.settle is not None:
                 names.append((write.event.run, more.settle.settles))
-        self._read(names, keys)
+        if asked:
+            self._resolved = dict(zip(map(id, asked), self._read_accounts(asked), strict=True))
+        if names:
+            self._read_holds(names)
 
-    def carry(self, write: Write) -> None:
+    def carry(self, event: Event, more: More) -> None:
         """Count what goes with an event. Raises BudgetExceeded, and InputError: then nothing is counted."""
-        event, more = write.event, write.more
-        assert more is not None
         record = more.reserve or more.settle
         assert record is not None
         if event.type != record.type or (more.reserve is not None and more.settle is not None):
-            raise InternalError(f"{event.type} says nothing of money: it goes with {record.type}, and one with each")
+            raise InternalError(f"{event.type} says nothing of this money: it goes with its own {record.type}")
         if record.amount_nano > AMOUNT_MAX:
             raise InputError(f"{record.amount_nano} nano-{record.currency} cannot be stored", remedy="give less")
         if isinstance(record, Reservation):
@@ -65,89 +78,126 @@ class Books:
             self._settle(event, record)
 
     def flush(self) -> None:
-        """Write what was counted, and drop what was read."""
+        """Write what was counted. Raises IntegrityError for a reservation whose id is taken."""
         connection = self._connection
-        if self._changed:
-            made = (self._holds[name] for name in self._changed)
-            accounts.keep(connection, [hold for hold in made if hold is not None])
+        if self._made:
+            accounts.hold(connection, list(self._made.values()))
+        if self._settled:
+            accounts.settle(connection, list(self._settled.values()))
         if self._moves:
-            accounts.move(connection, [(no, *amounts) for no, amounts in self._moves.items()])
-        if self._limits:
-            accounts.limit(connection, [(limit, no) for no, limit in self._limits.items()])
-        self.clear()
+            accounts.move(connection, self._moves)
+        if self._said:
+            accounts.limit(connection, self._said)
+        for changed in (self._resolved, self._used, self._moves, self._made, self._settled, self._said):
+            changed.clear()
+        if len(self._holds) > _KEPT or len(self._numbers) > _KEPT:
+            self.forget()
 
-    def clear(self) -> None:
+    def give_way(self) -> None:
+        """After `flush`: somebody else may write to these tables, so what they may change is dropped."""
+        self._holds.clear()
+
+    def forget(self) -> None:
         """Drop all."""
-        if self._accounts or self._holds:
-            self._accounts.clear()
-            self._holds.clear()
-            self._changed.clear()
-            self._moves.clear()
-            self._limits.clear()
+        kept = self._numbers, self._limits, self._holds
+        for known in (*kept, self._resolved, self._used, self._moves, self._made, self._settled, self._said):
+            known.clear()
 
     def _reserve(self, event: Event, asked: Reservation) -> None:
-        name = (event.run, asked.id)
-        keys = [key_of(scope, asked.currency) for scope in asked.scopes]
-        self._read([name], keys)
-        if self._holds[name] is not None:
+        name, amount = (event.run, asked.id), asked.amount_nano
+        if name in self._holds or name in self._settled:
             raise reserved_before(asked)
-        found = [self._accounts[key] for key in keys]
-        check(asked, [self._standing(account) for account in found])
-        for account, scope in zip(found, asked.scopes, strict=True):
-            if account.limit != scope.limit_nano:
-                self._limits[account.no] = None if scope.limit_nano is None else min(scope.limit_nano, AMOUNT_MAX)
-        numbers = list(dict.fromkeys(account.no for account in found))
-        for no in numbers:
-            self._move(no, 0, asked.amount_nano, 0)
-        self._holds[name] = Hold(
-            event.run, asked.id, event.seq, event.epoch, asked.amount_nano, asked.currency, json.dumps(numbers)
-        )
-        self._changed.add(name)
+        numbers = self._resolved.get(id(asked)) or self._read_accounts((asked,))[0]
+        used = self._used
+        if any(
+            scope.limit_nano is not None and amount > scope.limit_nano - used[no]
+            for no, scope in zip(numbers, asked.scopes, strict=True)
+        ):
+            check(asked, [Standing(held=used.get(no, 0)) for no in numbers])
+        for no, scope in zip(numbers, asked.scopes, strict=True):
+            if self._limits[no] != scope.limit_nano:
+                self._limits[no] = scope.limit_nano
+                self._said[no] = _stored(scope.limit_nano)
+        own = tuple(dict.fromkeys(numbers))
+        self._move(own, 0, amount, 0)
+        hold = Hold(event.run, asked.id, event.seq, event.epoch, amount, asked.currency, own)
+        self._holds[name] = self._made[name] = hold
 
     def _settle(self, event: Event, took: Settlement) -> None:
-        name = (event.run, took.settles)
-        self._read([name], [])
-        hold = self._holds[name]
+        name, amount, estimated = (event.run, took.settles), took.amount_nano, took.estimated
+        hold = self._settled.get(name) or self._holds.get(name) or self._read_holds((name,)).get(name)
         if hold is None:
             raise InputError(f"nothing was reserved as {took.settles!r} in this run", remedy="reserve it first")
         if took.currency != hold.currency:
             what = f"reservation {hold.id!r} is in {hold.currency}, not in {took.currency}"
             raise InputError(what, remedy=f"settle it in {hold.currency}")
-        if hold.settled is not None and weight(took) <= hold.weight:
-            return
-        spent, held = (took.amount_nano, -hold.amount) if hold.settled is None else (took.amount_nano - hold.settled, 0)
-        estimated = took.amount_nano * took.estimated - (hold.settled or 0) * hold.estimated
-        for no in json.loads(hold.accounts):
-            self._move(no, spent, held, estimated)
-        corrected = weight(took)[0]
-        self._holds[name] = hold._replace(settled=took.amount_nano, estimated=took.estimated, corrected=corrected)
-        self._changed.add(name)
+        weighs = weight(took)
+        if hold.settled is None:
+            self._move(hold.accounts, amount, -hold.amount, amount * estimated)
+        elif weighs > hold.weight:
+            more_estimated = amount * estimated - hold.settled * hold.estimated
+            self._move(hold.accounts, amount - hold.settled, 0, more_estimated)
+        else:
+            return  # it says less than what is known
+        self._holds.pop(name, None)
+        self._settled[name] = hold._replace(settled=amount, estimated=estimated, corrected=weighs[0])
 
-    def _read(self, names: Iterable[Name], keys: Iterable[Key]) -> None:
-        """Read what is not yet known. An account that is named for the first time is made."""
-        new = [name for name in dict.fromkeys(names) if name not in self._holds]
+    def _read_accounts(self, asked: Sequence[Reservation]) -> list[list[int]]:
+        """The numbers of each one's accounts, in the order of its scopes. What is named for the first time is made."""
+        numbers, used = self._numbers, self._used
+        keys = [[key_of(scope, one.currency) for scope in one.scopes] for one in asked]
+        if not all(key in numbers for some in keys for key in some):
+            self._find_or_make(
+                [
+                    (key, s.limit_nano)
+                    for one, some in zip(asked, keys, strict=True)
+                    for key, s in zip(some, one.scopes, strict=True)
+                ]
+            )
+        found = [[numbers[key] for key in some] for some in keys]
+        unread = {
+            no
+            for one, some in zip(asked, found, strict=True)
+            for no, scope in zip(some, one.scopes, strict=True)
+            if scope.limit_nano is not None and no not in used
+        }
+        if unread:
+            used.update(accounts.used(self._connection, list(unread)))
+            for no in unread & self._moves.keys():
+                used[no] += sum(self._moves[no][:2])
+        return found
+
+    def _find_or_make(self, limits: Iterable[tuple[Key, int | None]]) -> None:
+        unknown = {key: limit for key, limit in limits if key not in self._numbers}
+        self._find(list(unknown))
+        new = [(*key, _stored(limit)) for key, limit in unknown.items() if key not in self._numbers]
         if new:
-            self._holds.update(dict.fromkeys(new))
-            self._holds.update({(hold.run, hold.id): hold for hold in accounts.holds(self._connection, new)})
-        missing = [key for key in dict.fromkeys(keys) if key not in self._accounts]
-        if missing:
-            self._find(missing)
-            missing = [key for key in missing if key not in self._accounts]
-        if missing:
-            accounts.open_accounts(self._connection, missing)
-            self._find(missing)
+            accounts.make(self._connection, new)
+            self._find([row[:4] for row in new])
 
     def _find(self, keys: Sequence[Key]) -> None:
-        self._accounts.update({account.key: account for account in accounts.find(self._connection, keys)})
+        for account in accounts.find(self._connection, keys):
+            self._numbers[account.key] = account.no
+            self._limits[account.no] = account.limit
 
-    def _standing(self, account: Account) -> Standing:
-        """As it stands in this transaction."""
-        spent, held, estimated = self._moves.get(account.no, (0, 0, 0))
-        return Standing(account.spent + spent, account.held + held, account.estimated + estimated)
+    def _read_holds(self, names: Iterable[Name]) -> dict[Name, Hold]:
+        """Reservations that are not known yet."""
+        unknown = [name for name in dict.fromkeys(names) if name not in self._holds and name not in self._settled]
+        found = accounts.holds(self._connection, unknown) if unknown else []
+        self._holds.update({(hold.run, hold.id): hold for hold in found})
+        return self._holds
 
-    def _move(self, no: int, spent: int, held: int, estimated: int) -> None:
-        before = self._moves.get(no, (0, 0, 0))
-        self._moves[no] = (before[0] + spent, before[1] + held, before[2] + estimated)
+    def _move(self, numbers: Sequence[int], spent: int, held: int, estimated: int) -> None:
+        moves, used = self._moves, self._used
+        for no in numbers:
+            a, b, c = moves.get(no, _NOTHING)
+            moves[no] = (a + spent, b + held, c + estimated)
+            if no in used:
+                used[no] += spent + held
+
+
+def _stored(limit: int | None) -> int | None:
+    return None if limit is None else max(-AMOUNT_MAX, min(limit, AMOUNT_MAX))
 
 
 def standings(connection: sqlite3.Connection, scopes: Sequence[BudgetScope], currency: str) -> list[Standing]:

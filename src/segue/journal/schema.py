@@ -66,7 +66,6 @@ create table reservations (
     currency text not null, accounts text not null, settled_nano integer,
     estimated integer not null default 0, corrected integer not null default 0, primary key (run, id)
 ) without rowid;
-create index reservations_open on reservations (run) where settled_nano is null;
 """
 
 MIGRATIONS: tuple[str, ...] = (_V1, _V2)
@@ -75,6 +74,8 @@ MIGRATIONS: tuple[str, ...] = (_V1, _V2)
 
 STALE, GAP = "stale owner", "out of order"
 """What the trigger says of an event whose writer has lost the run, and of one whose predecessor is missing."""
+TAKEN = "reservations.run, reservations.id"
+"""What SQLite says of a second reservation with one id."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:
