@@ -19,7 +19,7 @@ from tests.durable.checks import sound
 from tests.durable.flows import waits
 
 FIRST = Path(__file__).parent / "first_version.sql"
-V2 = """
+NEXT = """
 alter table runs add column note text;
 create table labels (run integer not null, label text not null);
 create trigger labels_are_short before insert on labels begin
@@ -30,8 +30,8 @@ insert into labels select no, 'old' from runs;
 CRASH = """
 import os, sqlite3, sys
 from segue.journal import connect, schema
-from tests.durable.test_schema import V2
-schema.MIGRATIONS = (*schema.MIGRATIONS, V2)
+from tests.durable.test_schema import NEXT
+schema.MIGRATIONS = (*schema.MIGRATIONS, NEXT)
 seen = []
 def died(statement):
     seen.append(statement)
@@ -81,7 +81,7 @@ def test_a_migration_that_is_interrupted_is_done_again(tmp_path: Path, monkeypat
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("pragma user_version").fetchone() == (1,)
         assert "note" not in [c[1] for c in db.execute("pragma table_info(runs)")]
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, V2))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, NEXT))
     connect.connect(str(path)).close()
     connect.connect(str(path)).close()
     with closing(sqlite3.connect(path)) as db:
@@ -108,7 +108,7 @@ async def test_a_reader_brings_nothing_forward_and_older_code_refuses_newer_file
     path = tmp_path / "segue.db"
     first_version(path)
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, V2))
+        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, NEXT))
         with pytest.raises(StoreError, match="open it once with an engine"):
             Journal.open_readonly(str(path))
         connect.connect(str(path)).close()

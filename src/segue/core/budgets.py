@@ -11,7 +11,7 @@ Amounts are whole nano-dollars (1e-9 USD).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from typing import NamedTuple
@@ -92,6 +92,21 @@ class Standing(NamedTuple):
         return self.spent + self.held
 
 
+def left(scopes: Sequence[BudgetScope], standings: Sequence[Standing]) -> int | None:
+    """The most that a call may cost under budgets that stand so; None where none has a limit. Not below 0."""
+    rests = [s.limit_nano - at.used for s, at in zip(scopes, standings, strict=True) if s.limit_nano is not None]
+    return max(0, min(rests)) if rests else None
+
+
+def check(reservation: Reservation, standings: Sequence[Standing]) -> None:
+    """See that it fits into its budgets, which stand so. Raises BudgetExceeded naming the first that it does not."""
+    for scope, standing in zip(reservation.scopes, standings, strict=True):
+        if scope.limit_nano is not None:
+            rest = max(0, scope.limit_nano - standing.used)
+            if reservation.amount_nano > rest:
+                raise _exceeded(scope, reservation, rest)
+
+
 class Open(NamedTuple):
     """A reservation that nothing has settled. `epoch` is the incarnation that made it."""
 
@@ -148,18 +163,15 @@ class Ledger:
 
     def left(self, scopes: Iterable[BudgetScope], currency: str = "USD") -> int | None:
         """The most that a call may cost under all of these budgets; None where none has a limit. Not below 0."""
-        rests = [s.limit_nano - self.standing(s, currency).used for s in scopes if s.limit_nano is not None]
-        return max(0, min(rests)) if rests else None
+        asked = tuple(scopes)
+        return left(asked, [self.standing(s, currency) for s in asked])
 
     def reserve(self, run: int, reservation: Reservation, epoch: int = 1) -> None:
         """Check and add a reservation. Raises BudgetExceeded naming the first budget that it does not fit into."""
         known = self._entries.get((run, reservation.id))
         if known is not None and known.reserved is not None:
-            raise InputError(f"reservation {reservation.id!r} of this run exists", remedy="an attempt reserves once")
-        for scope in reservation.scopes:
-            left = self.left((scope,), reservation.currency)
-            if left is not None and reservation.amount_nano > left:
-                raise _exceeded(scope, reservation, left)
+            raise reserved_before(reservation)
+        check(reservation, [self.standing(s, reservation.currency) for s in reservation.scopes])
         self.add(run, reservation, epoch)
 
     def open(self, run: int | None = None, before_epoch: int | None = None) -> list[Open]:
@@ -197,6 +209,11 @@ class Ledger:
             self._standings[account] = Standing(spent, held, estimated)
 
 
+def reserved_before(reservation: Reservation) -> InputError:
+    """The error of a second reservation with one id."""
+    return InputError(f"reservation {reservation.id!r} of this run exists", remedy="an attempt reserves once")
+
+
 def lost(reservation: Reservation) -> Settlement:
     """What settles a reservation that a crash left open: its full amount, as an estimate."""
     return Settlement(
@@ -210,9 +227,13 @@ def _better(a: Settlement | None, b: Settlement) -> Settlement:
     return b if a is None or _rank(b) > _rank(a) else a
 
 
-def _rank(settlement: Settlement) -> tuple[bool, bool, int, bytes]:
-    corrected = settlement.why is SettledBy.CORRECTED
-    return corrected, not settlement.estimated, settlement.amount_nano, dumps(settlement.to_body())
+def weight(settlement: Settlement) -> tuple[bool, bool, int]:
+    """Which of several settlements of one reservation counts: that of the greatest weight; of equals, any."""
+    return settlement.why is SettledBy.CORRECTED, not settlement.estimated, settlement.amount_nano
+
+
+def _rank(settlement: Settlement) -> tuple[tuple[bool, bool, int], bytes]:
+    return weight(settlement), dumps(settlement.to_body())
 
 
 def _size(reservation: Reservation) -> tuple[int, bytes]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.events import Event
-from ..errors import StaleOwner, StoreError
+from ..core.lifecycle import ENDED
+from ..errors import BudgetExceeded, InputError, StaleOwner, StoreError
 from .blobs import Payloads, is_large, large, large_arguments
 from .faults import passes
+from .numbers import Numbers
 from .records import More, NewRun, Write
 from .rows import Rows
-from .schema import GAP, STALE
+from .schema import GAP, STALE, TAKEN
 from .tables import accept, insert_post, insert_run
+
+if TYPE_CHECKING:
+    from .books import Books
 
 
 class Call:
@@ -49,7 +54,8 @@ class Batcher:
 
     def __init__(self, connection: sqlite3.Connection, payloads: Payloads):
         self._connection, self._payloads = connection, payloads
-        self._rows = Rows(connection)
+        self._rows, self._numbers = Rows(connection), Numbers()
+        self._books: Books | None = None
 
     def pack(self, jobs: Sequence[Job]) -> None:
         """Make large payloads ready. Slow, so it comes before the transaction and before this process's turn."""
@@ -76,17 +82,19 @@ class Batcher:
             except Exception as error:
                 if passes(error):
                     raise
-                self._rows.clear()
+                self._clear()
+                self._numbers.drop()
                 connection.execute("rollback")
                 connection.execute("begin immediate")
                 answers = [self._alone(job) for job in jobs]
             connection.execute("commit")
         except BaseException:
+            self._clear()
+            self._numbers.drop()
             if connection.in_transaction:
                 connection.execute("rollback")
             raise
-        finally:
-            self._rows.clear()
+        self._numbers.keep()
         self._payloads.forget()
         return answers
 
@@ -97,15 +105,18 @@ class Batcher:
     def _together(self, jobs: Sequence[Job]) -> list[Answer]:
         """The fast way: the rows of all runs in a few statements. Whoever looks at rows finds them written."""
         answers: list[Answer] = []
+        money = [job for job in jobs if isinstance(job, Write) and job.more is not None and _is_money(job.more)]
+        if money:
+            self._open_books().load(money)
         for job in jobs:
             if isinstance(job, Write):
-                self._add(job)
-                answers.append((job.done, job, None))
+                answers.append(self._add(job))
             else:
                 if isinstance(job, Call):
-                    self._rows.flush()
+                    self._flush()
+                    self._give_way()
                 answers.append((job.done, None, self._answer(job)))
-        self._rows.flush()
+        self._flush()
         return answers
 
     def _alone(self, job: Job) -> Answer:
@@ -113,17 +124,24 @@ class Batcher:
         connection = self._connection
         connection.execute("savepoint job")
         try:
-            result = self._add(job) if isinstance(job, Write) else self._answer(job)
-            self._rows.flush()
+            answer = self._add(job) if isinstance(job, Write) else (job.done, None, self._answer(job))
+            self._flush()
+            if isinstance(job, Call):
+                self._give_way()
         except Exception as error:
             if passes(error) or not connection.in_transaction:
                 raise
-            self._rows.clear()
+            self._clear()
             connection.execute("rollback to job")
             connection.execute("release job")
-            return (job.done, job, _refused(job, error)) if isinstance(job, Write) else (job.done, error, None)
+            if not isinstance(job, Write):
+                return job.done, error, None
+            refusal = _refused(job, error)
+            if isinstance(refusal, InputError):
+                self._numbers.refuse(job.event)
+            return job.done, job, refusal
         connection.execute("release job")
-        return (job.done, job, None) if isinstance(job, Write) else (job.done, None, result)
+        return answer
 
     def _answer(self, job: Call | Accept) -> Any:
         if isinstance(job, Call):
@@ -133,10 +151,41 @@ class Batcher:
             self._append(event)
         return answer
 
-    def _add(self, job: Write) -> None:
-        self._append(job.event)
-        if job.more is not None:
-            self._apply(job.event, job.more)
+    def _add(self, job: Write) -> Answer:
+        if self._numbers:
+            job = job._replace(event=self._numbers.placed(job.event))
+        event, more = job.event, job.more
+        if more is not None and _is_money(more):
+            try:
+                self._open_books().carry(event, more)
+            except (BudgetExceeded, InputError, UnicodeEncodeError) as refusal:  # before anything of it was written
+                self._numbers.refuse(event)
+                return job.done, job, refusal
+        self._append(event)
+        if more is not None:
+            self._apply(event, more)
+        return job.done, job, None
+
+    def _open_books(self) -> Books:
+        if self._books is None:
+            from .books import Books  # noqa: PLC0415  see there
+
+            self._books = Books(self._connection)
+        return self._books
+
+    def _flush(self) -> None:
+        self._rows.flush()
+        if self._books is not None:
+            self._books.flush()
+
+    def _clear(self) -> None:
+        self._rows.clear()
+        if self._books is not None:
+            self._books.forget()
+
+    def _give_way(self) -> None:
+        if self._books is not None:
+            self._books.give_way()
 
     def _append(self, event: Event) -> None:
         self._rows.append(self._payloads.externalise(self._connection, event) if is_large(event) else event)
@@ -145,6 +194,8 @@ class Batcher:
         connection = self._connection
         if more.change is not None:
             self._rows.change(event.run, more.change)
+            if self._numbers and (more.change.release or more.change.state in ENDED):
+                self._numbers.forget(event.run)
         if more.paused is not None:
             connection.execute("update runs set paused = ? where no = ?", (more.paused, event.run))
         for no in more.consumed:  # its payload is in the event now; what stays is the id, against doubles
@@ -154,6 +205,10 @@ class Batcher:
                 self._append(first)
         for post in more.posts:
             insert_post(connection, post)
+
+
+def _is_money(more: More) -> bool:
+    return more.reserve is not None or more.settle is not None
 
 
 def _refused(write: Write, error: Exception) -> Exception:
@@ -168,4 +223,6 @@ def _refused(write: Write, error: Exception) -> Exception:
             f"event {write.event.seq} of run {write.event.run} was not written: the one before it is missing",
             remedy="nothing: the run goes on from what the journal holds",
         )
+    if isinstance(error, sqlite3.IntegrityError) and TAKEN in str(error):
+        return InputError("a reservation of this run has this id already", remedy="an attempt reserves once")
     return error

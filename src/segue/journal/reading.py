@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from ..core.events import ENDS, Event
 from ..errors import InputError, SegueError, StoreCorrupt, StoreReadOnly, UnknownRun
@@ -15,6 +15,10 @@ from .blobs import Payloads
 from .faults import fault, translate
 from .owners import holds, living
 from .records import Item, RunRow, Standing, Write
+
+if TYPE_CHECKING:
+    from ..core import budgets
+    from ..core.records import BudgetScope
 
 T = TypeVar("T")
 
@@ -111,6 +115,21 @@ class Reader:
     def standing(self, where: str, *values: Any, limit: int = -1) -> list[Standing]:
         """Where some runs stand. `where` is SQL over the columns of RunRow."""
         return self._guard(lambda: tables.standing(self._reader, where, values, limit))
+
+    def standing_of(self, scopes: Sequence[BudgetScope], currency: str = "USD") -> list[budgets.Standing]:
+        """How budgets stand, in the order of `scopes`: spent, held and estimated, in nano-dollars."""
+        from .books import standings  # noqa: PLC0415  see there
+
+        return self._guard(lambda: standings(self._reader, scopes, currency))
+
+    def left(self, scopes: Sequence[BudgetScope], currency: str = "USD") -> int | None:
+        """The most that a call may cost under all of these budgets, in nano-dollars; None where none has a limit.
+
+        Somebody else may reserve before you do: it is the reservation that is checked.
+        """
+        from ..core.budgets import left  # noqa: PLC0415  see books
+
+        return left(scopes, self.standing_of(scopes, currency))
 
     def query(self, sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         """A read-only query of the tables."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.events import Event
+
+if TYPE_CHECKING:  # 30 ms, which a run without budgets need not pay
+    from ..core.records import Reservation, Settlement
 
 
 class RunRow(NamedTuple):
@@ -110,6 +113,9 @@ class Write(NamedTuple):
 
     `done(write, error)` is called on the loop after the commit; with StaleOwner when another process owns the run by
     now. `then` is the writer's own, for `done` to call.
+
+    A unit whose reservation or settlement is refused, with BudgetExceeded or InputError, leaves no gap: what the same
+    incarnation writes after it moves up by one, and `done` is given the event with the number that it got.
     """
 
     event: Event
@@ -126,3 +132,7 @@ class More(NamedTuple):
     posts: Sequence[Post] = ()
     children: Sequence[NewRun] = ()
     consumed: Sequence[int] = ()
+    reserve: Reservation | None = None
+    """What its `usage.reserved` sets aside: checked against every budget, and refused with BudgetExceeded."""
+    settle: Settlement | None = None
+    """What its `usage.settled` settles. In the commit of the outcome, if both are queued in one turn of the loop."""

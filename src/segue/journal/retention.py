@@ -3,6 +3,8 @@
 A run goes in one small transaction, and its remains in many: `tombstones.remains` is its number until nothing is left
 of it, so that a collection that was interrupted is ended by the next one. A payload's file is deleted after the commit
 that deletes its row, inside of a transaction: no writer can begin to use it in between.
+
+Budgets stay as they stand: what a run took of them is in their accounts, also what it never settled.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ..core.lifecycle import ENDED
+from . import accounts
 from .blobs import DRAFT
 
 T = TypeVar("T")
@@ -178,6 +181,7 @@ def _delete(connection: sqlite3.Connection, numbers: list[int], before: float) -
             "insert or replace into tombstones (id, state, ended_at, remains) values (?, ?, ?, ?)",
             (id_, state, ended_at, no),
         )
+        accounts.lose(connection, no)
         connection.execute("delete from runs where no = ?", (no,))
     return page
 
@@ -191,6 +195,7 @@ def _bury(connection: sqlite3.Connection) -> _Remains | None:
     events = _delete_page(connection, "events", "pos", no, _PAGE)
     left = _PAGE - events
     left -= _delete_page(connection, "inbox", "no", id_, left)
+    left -= accounts.bury(connection, no, left)
     refs = connection.execute("select hash from refs where run = ? limit ?", (no, left)).fetchall()
     payloads: list[tuple[int, str | None]] = []
     for (digest,) in refs:

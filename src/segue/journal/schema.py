@@ -52,12 +52,30 @@ create index tombstones_remains on tombstones (remains) where remains is not nul
 create table switches (name text primary key, at real not null, by text not null, why text not null) without rowid;
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1,)
+_V2 = """
+create table accounts (
+    no integer primary key, kind text not null, name text not null, period text not null, currency text not null,
+    spent_nano integer not null default 0, held_nano integer not null default 0,
+    estimated_nano integer not null default 0, limit_nano integer,
+    check (typeof(spent_nano) = 'integer' and typeof(held_nano) = 'integer' and held_nano >= 0
+        and typeof(estimated_nano) = 'integer' and estimated_nano between 0 and spent_nano)
+);
+create unique index accounts_name on accounts (name, kind, period, currency);
+create table reservations (
+    run integer not null, id text not null, seq integer not null, epoch integer not null, amount_nano integer not null,
+    currency text not null, accounts text not null, settled_nano integer,
+    estimated integer not null default 0, corrected integer not null default 0, primary key (run, id)
+) without rowid;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2)
 """Entry i takes a database from version i to i+1. Entries are never changed, only added."""
 
 
 STALE, GAP = "stale owner", "out of order"
 """What the trigger says of an event whose writer has lost the run, and of one whose predecessor is missing."""
+TAKEN = "reservations.run, reservations.id"
+"""What SQLite says of a second reservation with one id."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -13,6 +13,7 @@ from ..core.codec import canonical, dumps
 from ..core.events import ENDS, Event, EventType
 from ..core.lifecycle import ENDED, RunState
 from ..errors import DuplicateRun, RunEnded, UnknownRun
+from . import accounts
 from .blobs import Payloads, refers
 from .records import Item, NewRun, Post, RunRow, Standing
 
@@ -125,7 +126,10 @@ def claim(
     revision: str,
     stuck: bool = False,
 ) -> tuple[RunRow, int] | None:
-    """Take a run over, unless a living process has it. Gives it and its last `seq`."""
+    """Take a run over, unless a living process has it. Gives it and its last `seq`.
+
+    A reservation that an earlier incarnation has left open is settled at its full amount, as an estimate.
+    """
     states = [RunState.QUEUED, RunState.RUNNING, RunState.PARKED] + ([RunState.STUCK] if stuck else [])
     free = [owner, *dead]
     claimed = connection.execute(
@@ -139,7 +143,19 @@ def claim(
     row = run_row(claimed[0])
     last = connection.execute("select max(seq) from events where run = ?", (no,)).fetchone()[0]
     insert_event(connection, None, _started(no, last + 1, row.epoch, at, _incarnation(owner, revision)))
-    return row, last + 1
+    return row, _settle_lost(connection, row, last + 1, at)
+
+
+def _settle_lost(connection: sqlite3.Connection, row: RunRow, last: int, at: float) -> int:
+    """Settle what is open, and say so in the journal. Gives the run's last `seq`."""
+    open_ = accounts.lose(connection, row.no)
+    if open_:
+        from .books import lost_event  # noqa: PLC0415  see there
+
+        for hold in open_:
+            last += 1
+            insert_event(connection, None, lost_event(connection, hold, last, row.epoch, at))
+    return last
 
 
 def _started(no: int, seq: int, epoch: int, at: float, body: bytes) -> Event:
