@@ -99,7 +99,7 @@ def _setup(
     limits = {"rpm": scene.rpm, "tpm": scene.tpm, "concurrency": scene.concurrency}
     return {
         "url": provider.url,
-        "models": {size: {"id": id, "limits": limits, "dollars": DOLLARS[size]} for size, id in models.items()},
+        "models": {size: {"id": name, "limits": limits, "dollars": DOLLARS[size]} for size, name in models.items()},
         "timeout_s": scene.timeout_s,
         "patience_s": scene.patience_s,
         "max_tokens": scene.max_tokens,

@@ -82,7 +82,7 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
-def tally(
+def tally(  # noqa: PLR0917  called in one place
     client: str, version: str, scene: Scene, done: Sequence[Done], seen: Seen, counts: Mapping[str, Mapping[str, int]]
 ) -> Tally:
     """The figures. `counts` are those of this client's models."""
