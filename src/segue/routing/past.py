@@ -91,14 +91,10 @@ def logged_rows(found: Sequence[Row]) -> Past:
         if reason is not None:
             past.left_out[reason] += 1
             continue
-        outcome = Outcome(
-            answered=row.answered, reward=row.reward, cost_nano=row.cost_nano, latency_s=row.latency_s
-        )
+        outcome = Outcome(answered=row.answered, reward=row.reward, cost_nano=row.cost_nano, latency_s=row.latency_s)
         try:
             features = _numbers(row.decision)
-            past.rows.append(
-                logged(row.run, row.decision, outcome, shadows=row.shadows, features=features, at=row.at)
-            )
+            past.rows.append(logged(row.run, row.decision, outcome, shadows=row.shadows, features=features, at=row.at))
         except InputError:
             past.left_out["its record is damaged"] += 1
     return past

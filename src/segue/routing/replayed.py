@@ -15,17 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.records import Candidate, Decision, Estimate, Stage
-from .arrays import Rows, Vector
+from .arrays import Rows, Vector, numbered
 from .eligible import Eligibility, eligible
+from .judge.rows import Logged
 from .lots import Ground
 from .plans import plan
 from .policies import Policy
 from .predict import predict
 from .table import Conditions, Situation, Table
 from .types import Features, Modality, Option, Predictions, Request, Spread
-
-
-from .judge.rows import Logged
 
 __all__ = ["Replayed"]
 
@@ -109,7 +107,7 @@ def _embedding(decision: Decision) -> NDArray[np.float32] | None:
 def _expected(at: Situation, rows: Rows, logged: Mapping[str, Candidate]) -> Predictions:
     """As recorded; where nothing is, as catalogue and prices have it."""
     usual = predict(at, rows)
-    who = [logged.get(at.table.names[row]) for row in rows.tolist()]
+    who = [logged.get(at.table.names[row]) for row in numbered(rows)]
     return Predictions(
         _over(usual.quality, [c and c.quality for c in who]),
         _over(usual.cost, [c and c.cost_usd for c in who]),

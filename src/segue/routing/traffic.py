@@ -32,12 +32,13 @@ from ..core.records import (
 from ..errors import RecordError, SegueError, StoreCorrupt
 from ..journal import Reader, RunRow
 
-__all__ = ["Ask", "Preferred", "Traffic", "Wanted", "request_of"]
+__all__ = ["OUTCOMES", "Ask", "Preferred", "Traffic", "Wanted", "request_of"]
 
 _BATCH = 500
 _ASKS_MAX = 20_000
 _DECIDED = (EventType.DECISION_MADE, EventType.ATTEMPT_RECORDED, EventType.USAGE_SETTLED, EventType.FEEDBACK_GIVEN)
-_OUTCOMES = (EventType.ATTEMPT_RECORDED, EventType.FEEDBACK_GIVEN)
+OUTCOMES = (EventType.ATTEMPT_RECORDED, EventType.FEEDBACK_GIVEN)
+"""What there is to learn from."""
 _ASIDE = frozenset({AttemptWhy.SHADOW, AttemptWhy.PROBE})
 
 
@@ -113,7 +114,7 @@ class Traffic:
         self.passed_over: Counter[str] = Counter()
         """What could not be read, by reason."""
         self.preferred: list[Preferred] = []
-        self._types = [t.value for t in (_DECIDED if decisions else _OUTCOMES)]
+        self._types = [t.value for t in (_DECIDED if decisions else OUTCOMES)]
         self._asks: dict[tuple[int, str], Ask] = {}
         self._of_run: dict[int, list[Ask]] = {}
         self._runs: dict[int | str, RunRow | None] = {}
@@ -132,6 +133,8 @@ class Traffic:
     def read(self, reader: Reader, events_max: int | None = None) -> int:
         """Read what came since, and say how many events that were. Raises StoreError where the file cannot be read."""
         many = 0
+        if not self.position:
+            self.position = self._beginning(reader)
         while events_max is None or many < events_max:
             batch = reader.since(self.position, self._types, _BATCH)
             for position, event in batch:
@@ -143,6 +146,14 @@ class Traffic:
         self._name(reader)
         self._trim()
         return many
+
+    def _beginning(self, reader: Reader) -> int:
+        """Before so many of the last attempts that no ask that will be kept is missed, unless it took very many."""
+        found = reader.query(
+            "select pos from events where type = ? order by pos desc limit 1 offset ?",
+            (EventType.ATTEMPT_RECORDED, 3 * self._asks_max),
+        )
+        return found[0][0] if found else 0
 
     def _take(self, reader: Reader, position: int, event: Event) -> None:
         run = self._run(reader, event.run)
