@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import multiprocessing
 import os
@@ -97,6 +98,9 @@ class FullDisk:
             raise OSError(28, "No space left on device")
         return self.real(*args)
 
+    def __get__(self, one: object, kind: type | None = None) -> Callable[..., object]:
+        return functools.partial(self, one)
+
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 @pytest.mark.parametrize("fails_at", range(6))
@@ -107,10 +111,8 @@ def test_a_failure_at_any_write_leaves_what_was_there(
     kept(versions, b"first")
     versions.use("v1")
     with monkeypatch.context() as patch, contextlib.suppress(OSError):
-        failing = FullDisk(os.fsync if call == "fsync" else Path.replace, fails_at)
-        patch.setattr(os, "fsync", failing) if call == "fsync" else patch.setattr(
-            Path, "replace", lambda draft, to: failing(draft, to)
-        )
+        home = os if call == "fsync" else Path
+        patch.setattr(home, call, FullDisk(getattr(home, call), fails_at))
         versions.use(kept(versions, b"second").name)
     assert all(versions.content(one) for one in versions.list())
     current = versions.current()
