@@ -93,3 +93,29 @@ def test_no_vendor_is_imported_before_its_first_call(provider: str) -> None:
     assert (before, error) == ("[]", "Unreachable"), ran.stdout
     wanted = {VENDORS[provider], "botocore"} if provider == "bedrock" else {VENDORS[provider]}
     assert set(json.loads(after.replace("'", '"'))) == wanted
+
+
+FIRST_CALLS = """
+import asyncio
+from segue.models.calls import Call, call
+from segue.models.errors import ModelError
+from segue.models.spec import Model
+model = Model(name="m", provider="openai", url="http://127.0.0.1:9/v1", window=1000, max_output=100)
+async def one(late):
+    await asyncio.sleep(late)
+    try:
+        await call(Call(model=model, deployment=model.pool()[0], messages=[]))
+    except ModelError:
+        return
+async def main():
+    await asyncio.gather(*(one(n / 50) for n in range(100)))
+asyncio.run(main())
+"""
+
+
+def test_first_calls_that_come_together_wait_for_one_import() -> None:
+    environment = {**os.environ, "OPENAI_API_KEY": "any"}
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_CALLS], env=environment, capture_output=True, text=True, check=False, timeout=50
+    )
+    assert done.returncode == 0, done.stderr

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import sys
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -94,13 +93,18 @@ class _Way(Protocol):
     def stream(self, c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]: ...
 
 
+_ways: dict[str, Any] = {}
+"""By name, and whole: `sys.modules` has a module as soon as another thread has begun to import it."""
+
+
 async def _way(c: Call) -> _Way:
     """Imports and connects before the call's time begins, and off the event loop where that takes long."""
     name = f"{__package__}.calls_{'local' if c.model.provider is Provider.LOCAL else 'remote'}"
-    module: Any = sys.modules.get(name) or await asyncio.to_thread(importlib.import_module, name)
+    if name not in _ways:
+        _ways[name] = await asyncio.to_thread(importlib.import_module, name)
     if c.model.provider is not Provider.LOCAL:
         await connected(c.model, c.deployment)
-    return module
+    return _ways[name]
 
 
 def _due(c: Call, began: float, first: bool) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
@@ -78,6 +77,8 @@ class _Open:
 
 
 _open: WeakKeyDictionary[asyncio.AbstractEventLoop, _Open] = WeakKeyDictionary()
+_imported: dict[str, _Connects] = {}
+"""By name, and whole: `sys.modules` has a module as soon as another thread has begun to import it."""
 
 
 async def connected(model: Model, deployment: Deployment) -> Connection:
@@ -90,9 +91,9 @@ async def connected(model: Model, deployment: Deployment) -> Connection:
     place = (model.provider, model.id, model.dimensions, deployment.url, deployment.region, key)
     opened = _open.setdefault(asyncio.get_running_loop(), _Open()).by_key
     if place not in opened:
-        module = sys.modules.get(_name(model)) or await asyncio.to_thread(_import, model)
+        module = _imported.get(_name(model)) or await asyncio.to_thread(_import, model)
         if place not in opened:  # while this one waited, another call may have
-            opened[place] = cast("_Connects", module).connect(model, deployment, key)
+            opened[place] = module.connect(model, deployment, key)
     return opened[place]
 
 
@@ -135,10 +136,11 @@ def _name(model: Model) -> str:
     return f"{__name__}.{_MODULES[model.provider]}"
 
 
-def _import(model: Model) -> object:
+def _import(model: Model) -> _Connects:
     try:
-        return importlib.import_module(_name(model))
+        module = cast("_Connects", importlib.import_module(_name(model)))
     except ImportError as error:
         raise MissingExtra(
             f"models of {model.provider} cannot be called here: {error}", remedy="pip install 'segue[models]'"
         ) from error
+    return _imported.setdefault(_name(model), module)

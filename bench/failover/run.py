@@ -1,0 +1,113 @@
+"""Both scenes for one client after the other, at one server."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .crew import Done, crew, drive
+from .provider import Provider
+from .scene import DOLLARS, Scene
+from .tally import Outage, Tally, outage, tally
+from .tasks import Ask, Seen, asks
+
+Advance = Callable[[str, int, int], None]
+"""What is under way, how many asks are over, of how many."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entrant:
+    """One client: how its process is started, and what is particular in its setup."""
+
+    name: str
+    command: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def entrants(litellm: str | None) -> list[Entrant]:
+    """Those that can be run here."""
+    found = list[Entrant]()
+    if litellm is not None:
+        peer = (litellm, "-m", "bench.failover.peer")
+        found.append(Entrant(name="litellm", command=peer))
+        found.append(Entrant(name="litellm-validating", command=peer, options={"validate": True}))
+    found.append(Entrant(name="bare", command=(sys.executable, "-m", "bench.failover.bare")))
+    if importlib.util.find_spec("segue.agent.gateway") is not None:
+        found.append(Entrant(name="segue", command=(sys.executable, "-m", "bench.failover.engine")))
+    return found
+
+
+def run(scene: Scene, clients: Sequence[Entrant], advance: Advance) -> list[Tally]:
+    """All figures, one client after the other."""
+    with Provider(scene, [client.name for client in clients]) as provider:
+        return [asyncio.run(_client(scene, client, provider, advance)) for client in clients]
+
+
+async def _client(scene: Scene, client: Entrant, provider: Provider, advance: Advance) -> Tally:
+    since = len(await asyncio.to_thread(provider.log, 0))
+    version, done = await _failing(scene, client, provider, advance)
+    seen = Seen(await asyncio.to_thread(provider.log, since))
+    every = await asyncio.to_thread(provider.counts)
+    counts = {name: every[name] for name in scene.models(client.name).values()}
+    first = tally(client.name, version, scene, done, seen, counts)
+    return replace(first, outage=await _outage(scene, client, provider, advance) if scene.outage_s else None)
+
+
+async def _failing(
+    scene: Scene, client: Entrant, provider: Provider, advance: Advance
+) -> tuple[str, list[Done]]:  # fmt: skip
+    every = asks(scene.asks, "a", scene.seed)
+    with tempfile.TemporaryDirectory(prefix="segue-failover-") as folder:
+        setup = _setup(scene, client, provider, scene.models(client.name), folder)
+        async with crew(client.command, setup, scene.processes) as workers:
+            tell = _told(advance, f"{client.name}: failing models", len(every))
+            return workers[0].version, await drive(workers, every, scene.per_s, tell)
+
+
+async def _outage(scene: Scene, client: Entrant, provider: Provider, advance: Advance) -> Outage:
+    """As long before it as during it; the cheapest model is the one that goes down."""
+    models, since = scene.calm(client.name), len(await asyncio.to_thread(provider.log, 0))
+    every = asks(2 * max(20, round(scene.outage_s * scene.per_s)), "o", scene.seed)
+    half = len(every) // 2
+    with tempfile.TemporaryDirectory(prefix="segue-failover-") as folder:
+        setup = _setup(scene, client, provider, models, folder)
+        async with crew(client.command, setup, scene.processes) as workers:
+            await drive(workers, asks(20, "w", scene.seed), scene.per_s, lambda _: None)
+            calm = await drive(workers, every[:half], scene.per_s, _told(advance, f"{client.name}: all well", half))
+            await asyncio.to_thread(provider.fail, models["small"], scene.down)
+            try:
+                tell = _told(advance, f"{client.name}: one model down", half)
+                rough = await drive(workers, every[half:], scene.per_s, tell)
+            finally:
+                await asyncio.to_thread(provider.heal, models["small"])
+    return outage(scene, calm, rough, Seen(await asyncio.to_thread(provider.log, since)))
+
+
+def _told(advance: Advance, what: str, total: int) -> Callable[[int], None]:
+    return lambda done: advance(what, done, total)
+
+
+def _setup(
+    scene: Scene, client: Entrant, provider: Provider, models: Mapping[str, str], folder: str
+) -> dict[str, Any]:  # fmt: skip
+    limits = {"rpm": scene.rpm, "tpm": scene.tpm, "concurrency": scene.concurrency}
+    return {
+        "url": provider.url,
+        "models": {size: {"id": id, "limits": limits, "dollars": DOLLARS[size]} for size, id in models.items()},
+        "timeout_s": scene.timeout_s,
+        "patience_s": scene.patience_s,
+        "max_tokens": scene.max_tokens,
+        "processes": scene.processes,
+        "health": str(Path(folder) / "bench.db-health"),
+        "database": str(Path(folder) / "bench.db"),
+        **client.options,
+    }
+
+
+__all__ = ["Ask", "Entrant", "entrants", "run"]
