@@ -58,6 +58,12 @@ class Bench:
     def asks(self) -> list[Ask]:
         return list(self.read().asks)
 
+    def forget(self, kind: str) -> None:
+        """As if events of a type had not been written yet."""
+        with sqlite3.connect(self.path) as database:
+            database.execute("delete from events where type = ?", (kind,))
+        database.close()
+
     def row(self) -> Row:
         (row,) = rows(self.read())
         return row
@@ -109,11 +115,33 @@ async def test_what_follows_a_decision_is_what_came_of_it(bench: Bench) -> None:
 
 @benched
 async def test_an_ask_that_is_under_way_is_no_row_yet(bench: Bench) -> None:
-    await bench.ask([decision(), rejected("large", 1, NextMove.USE)], [decision()], [attempt("large")])
+    await bench.ask([decision(), rejected("large", 1)], [decision()], [attempt("large")])
+    bench.forget("step.completed")
     assert rows(bench.read()) == [] and len(bench.traffic) == 3
+
+
+@benched
+async def test_an_ask_that_failed_is_a_row(bench: Bench) -> None:
     await bench.ask([decision(), rejected("large", 1, NextMove.FAIL)])
     row = bench.row()
     assert not row.answered and row.answered_by is None and row.passed == 0.0 and row.score is None
+
+
+@benched
+async def test_a_decision_that_a_crash_left_without_an_attempt_is_still_the_first(bench: Bench) -> None:
+    later = attempt("small", 2, decision="d2", why=AttemptWhy.RETRY, follows=AttemptRef(epoch=1, n=1))
+    await bench.ask([decision(), decision("d2"), later])
+    assert bench.row().decision.id == "d1" and bench.row().attempts == 1
+
+
+@benched
+async def test_asks_within_one_step_are_told_apart(bench: Bench) -> None:
+    again = rejected("mid", 1, decision="d2")
+    mended = attempt("mid", 2, decision="d3", why=AttemptWhy.REPAIR, follows=AttemptRef(epoch=1, n=1))
+    two = [decision("d1"), attempt("large", decision="d1"), decision("d2"), again, decision("d3"), mended]
+    await bench.ask(two)
+    found = rows(bench.read())
+    assert [(row.decision.id, row.attempts, row.answered_by) for row in found] == [("d1", 1, "large"), ("d2", 2, "mid")]
 
 
 @benched
@@ -131,8 +159,10 @@ async def test_what_is_not_known_stays_unknown(bench: Bench) -> None:
         ],
     )
     first, second = rows(bench.read())
-    assert first.cost_nano is None and first.latency_s is None and first.reward is None and first.answered
-    assert second.cost_nano == 5 and second.latency_s is None  # how long the failed one took is not known
+    assert first.cost_nano is None and first.reward is None and first.answered
+    assert second.cost_nano == 5
+    for row in (first, second):  # how long an attempt took is not known: so, from the decision to the end
+        assert row.latency_s is not None and 0 <= row.latency_s < 1
 
 
 @benched

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,14 @@ from rich.text import Text
 
 from ..core.records import Candidate, Decision, Estimate
 from ..errors import InputError
-from ..models.spec import Capability, Catalogue
+from ..models.spec import Capability, Catalogue, Model
 from .exits import Exit
 from .paint import emit, out, pairs
 from .words import printable
 
 if TYPE_CHECKING:
     from ..routing import Policy, Router
+    from ..routing.types import Condition
 
 PLAIN = ("cheapest", "best", "fastest", "cascade")
 """Policies that need nothing but their name."""
@@ -44,10 +46,10 @@ def route(
         if word not in {c.value for c in Capability}:
             allowed = ", ".join(c.value for c in Capability)
             raise InputError(f"no capability is called {word!r}", remedy=f"one of {allowed}")
-    router = router_of(db, config)
     wish = policy or "default"
     request = Request(text=prompt, kind=kind, needs=frozenset(needs), route=wish)
-    decision = router.decide(request, id="preview", luck=luck, route=named(router, wish))
+    with router_of(db, config) as router:
+        decision = router.decide(request, id="preview", luck=luck, route=named(router, wish))
     if as_json:
         from ..routing.reasons import reasons  # noqa: PLC0415
 
@@ -57,7 +59,8 @@ def route(
     return Exit.DONE if decision.choice is not None else Exit.FAILED
 
 
-def router_of(db: str, config: str | None) -> Router:
+@contextmanager
+def router_of(db: str, config: str | None) -> Generator[Router]:
     """The router that an engine on this database would have: the catalogue, its routes, what was learned, health."""
     from ..routing import Predictors, Router, load_routes  # noqa: PLC0415
     from ..routing.learned import Learned  # noqa: PLC0415
@@ -66,29 +69,40 @@ def router_of(db: str, config: str | None) -> Router:
     routes = load_routes(config, list(catalogue.models))
     learned = Learned(db, catalogue, learn=False)
     predictors = Predictors(quality=learned if learned.version != "prior" else None)
-    return Router(catalogue, routes, predictors=predictors, view=_view(db))
+    with _health(db) as view:
+        yield Router(catalogue, routes, predictors=predictors, view=view)
+
+
+@contextmanager
+def _health(db: str) -> Generator[Callable[[Model], Condition] | None]:
+    """How the models are, where the processes of this machine have written it down."""
+    path = Path(f"{db}-health")
+    if not path.exists():
+        yield None
+        return
+    from ..models.health import Health  # noqa: PLC0415
+
+    health = Health(path)
+    try:
+        yield health.view
+    finally:
+        health.close()
+
+
+def plain(name: str) -> Policy | None:
+    """One of the policies that need no more than their name."""
+    from ..routing.policies import POLICIES  # noqa: PLC0415
+
+    return POLICIES[name]() if name in PLAIN else None
 
 
 def named(router: Router, name: str) -> str | Policy:
-    """A route of the file, else one of the policies that need no more than their name. Raises UnknownRoute."""
-    from ..routing.policies import POLICIES  # noqa: PLC0415
-
-    if name not in router.routes and name == "default":
-        return POLICIES["cheapest"](name="default")
-    if name not in router.routes and name in PLAIN:
-        return POLICIES[name]()
-    router.route(name)
-    return name
-
-
-def _view(db: str) -> Any:
-    """How the models are, where a process on this machine knows it."""
-    path = Path(f"{db}-health")
-    if not path.exists():
-        return None
-    from ..models.health import Health  # noqa: PLC0415
-
-    return Health(str(path)).view
+    """A route of the file, else a plain policy; without a `default` there, the cheapest. Raises UnknownRoute."""
+    if name in router.routes:
+        return name
+    if name == "default":
+        return plain("cheapest") or name
+    return plain(name) or router.route(name)
 
 
 def drawn(decision: Decision) -> list[RenderableType]:

@@ -10,9 +10,10 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
-from ..core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Decision, NextMove, Settlement
+from ..core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Decision, Settlement
 from ..errors import InputError
 from .judge.rows import Logged, Outcome, left_out, logged
 from .lessons import score_of
@@ -20,7 +21,6 @@ from .traffic import Ask, Traffic
 
 __all__ = ["Past", "Row", "logged_rows", "rows"]
 
-_OPEN = frozenset({NextMove.AGAIN, NextMove.USE, NextMove.AMEND})
 _CAME = frozenset({AttemptEnd.ANSWERED, AttemptEnd.SUPERSEDED})
 
 
@@ -101,24 +101,23 @@ def logged_rows(found: Sequence[Row]) -> Past:
 
 
 def _chains(ask: Ask) -> Iterator[_Chain]:
-    """One, as a rule; several where a step has asked more than once."""
-    known = {decision.id: decision for decision in ask.decisions}
-    first: dict[str, str] = {}
-    for decision in ask.decisions:
-        first[decision.id] = first.get(decision.after or "", decision.id)
-    roots = [d for d in known.values() if first[d.id] == d.id and d.after is None]
-    if len(roots) == 1:
-        yield _Chain(roots[0], ask.attempts)
+    """One, as a rule; several where a step has asked more than once: each begins with an attempt that follows none."""
+    made = {decision.id: decision for decision in ask.decisions if decision.choice is not None}
+    begins = [at for at, a in enumerate(ask.attempts) if a.follows is None and a.why is AttemptWhy.PRIMARY]
+    if len(begins) < 2 or any(a.decision not in made for a in ask.attempts):
+        first = next(iter(made.values()), next(iter(ask.decisions), None))
+        if first is not None:
+            yield _Chain(first, ask.attempts)
         return
-    for root in roots:
-        yield _Chain(root, [a for a in ask.attempts if first.get(a.decision or "") == root.id])
+    for at, until in pairwise([*begins, len(ask.attempts)]):
+        yield _Chain(made[ask.attempts[at].decision or ""], ask.attempts[at:until])
 
 
 def _row(ask: Ask, chain: _Chain) -> Row | None:
     own = [a for a in chain.attempts if a.why not in (AttemptWhy.SHADOW, AttemptWhy.PROBE)]
     good = [a for a in own if a.end is AttemptEnd.ANSWERED]
-    if not good and (not own or own[-1].then in _OPEN):
-        return None
+    if not own or (not good and ask.over_at is None):
+        return None  # it is under way, or was never sent
     usages = [a.usage for a in own if a.usage is not None]
     return Row(
         run=ask.run.id,
@@ -132,7 +131,7 @@ def _row(ask: Ask, chain: _Chain) -> Row | None:
         score=ask.score if good else None,
         attempts=len(own),
         cost_nano=_sum(_cost(a, ask.settled) for a in own),
-        latency_s=_latency(chain.first, own, good),
+        latency_s=_latency(ask, chain.first, own, good),
         tokens_in=sum(u.tokens_in for u in usages),
         tokens_out=sum(u.tokens_out for u in usages),
         shadows=_shadows(ask, chain),
@@ -165,13 +164,17 @@ def _sum(values: Iterator[int | None]) -> int | None:
     return total
 
 
-def _latency(first: Decision, own: Sequence[AttemptRecorded], good: Sequence[AttemptRecorded]) -> float | None:
-    """Of the attempts one after the other; beside a hedge that won, those that it overtook do not count."""
+def _latency(
+    ask: Ask, first: Decision, own: Sequence[AttemptRecorded], good: Sequence[AttemptRecorded]
+) -> float | None:
+    """Of the attempts one after the other, without what a hedge overtook; else from the decision to the step's end."""
     if good and good[-1].why is AttemptWhy.HEDGE and first.hedge_after_s is not None:
         return None if good[-1].latency_s is None else first.hedge_after_s + good[-1].latency_s
     waited = [a for a in own if a.why is not AttemptWhy.HEDGE and a.end is not AttemptEnd.CANCELLED]
     known = [a.queued_s + a.latency_s for a in waited if a.latency_s is not None]
-    return math.fsum(known) if len(known) == len(waited) and known else None
+    if len(known) == len(waited) and known:
+        return math.fsum(known)
+    return None if ask.over_at is None else max(0.0, ask.over_at - ask.at)
 
 
 def _shadows(ask: Ask, chain: _Chain) -> dict[int, Outcome]:

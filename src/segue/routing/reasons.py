@@ -88,7 +88,9 @@ def _because(decision: Decision, chosen: Candidate, able: list[Candidate]) -> st
         fit = sum(c.quality is not None and c.quality.mean >= floor for c in able)
         of = f"of {fit} whose quality is expected to reach {floor:g}" if fit else of
     if kind in _WANT:
-        return f"{_WANT[kind]} {of}" if chosen.propensity >= 0.5 else f"drawn with a chance of {share(chosen.propensity)}"
+        return (
+            f"{_WANT[kind]} {of}" if chosen.propensity >= 0.5 else f"drawn with a chance of {share(chosen.propensity)}"
+        )
     if kind == "cascade":
         return f"the step that is expected to pay; stage {decision.stage}"
     arm = decision.objective.get("arm")

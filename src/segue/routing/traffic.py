@@ -39,6 +39,7 @@ _ASKS_MAX = 20_000
 _DECIDED = (EventType.DECISION_MADE, EventType.ATTEMPT_RECORDED, EventType.USAGE_SETTLED, EventType.FEEDBACK_GIVEN)
 OUTCOMES = (EventType.ATTEMPT_RECORDED, EventType.FEEDBACK_GIVEN)
 """What there is to learn from."""
+_STEP_ENDS = (EventType.STEP_COMPLETED, EventType.STEP_FAILED, EventType.STEP_CANCELLED)
 _ASIDE = frozenset({AttemptWhy.SHADOW, AttemptWhy.PROBE})
 
 
@@ -66,6 +67,8 @@ class Ask:
     """By reservation."""
     opinions: list[Feedback] = field(default_factory=list[Feedback])
     request: Wanted | None = None
+    over_at: float | None = None
+    """When its step ended; None: it has not, or that is not known."""
 
     @property
     def taken(self) -> AttemptRecorded | None:
@@ -118,8 +121,8 @@ class Traffic:
         self._asks: dict[tuple[int, str], Ask] = {}
         self._of_run: dict[int, list[Ask]] = {}
         self._runs: dict[int | str, RunRow | None] = {}
-        self._nameless: dict[tuple[int, str], Ask] = {}
-        """Asks whose request is not known yet: their step has not ended."""
+        self._open: dict[tuple[int, str], Ask] = {}
+        """Asks whose step has not ended: what was asked is not known yet."""
         self._asks_max = asks_max
 
     @property
@@ -143,7 +146,7 @@ class Traffic:
             many += len(batch)
             if len(batch) < _BATCH:
                 break
-        self._name(reader)
+        self._close(reader)
         self._trim()
         return many
 
@@ -177,7 +180,7 @@ class Traffic:
         ask = self._asks.get(name)
         if ask is None:
             ask = Ask(run=run, key=name[1], at=event.began or event.at, seq=event.seq, position=position)
-            self._asks[name] = self._nameless[name] = ask
+            self._asks[name] = self._open[name] = ask
             self._of_run.setdefault(run.no, []).append(ask)
         ask.position = position
         return ask
@@ -228,28 +231,29 @@ class Traffic:
         self.preferred.append(Preferred(about[0], better.target.name, worse.target.name, strength, position))
         about[0].position = position
 
-    def _name(self, reader: Reader) -> None:
-        """Find what was asked, where the step has ended since: its arguments say it."""
-        for name, ask in list(self._nameless.items()):
+    def _close(self, reader: Reader) -> None:
+        """See whose step has ended since: its arguments say what was asked."""
+        marks = ", ".join("?" for _ in _STEP_ENDS)
+        for name, ask in list(self._open.items()):
             found = reader.query(
-                "select seq from events where run = ? and seq >= ? and key = ? and args is not null order by seq"
-                " limit 1",
-                (name[0], ask.seq, ask.key),
+                f"select seq from events where run = ? and seq > ? and key = ? and type in ({marks})"
+                " order by seq limit 1",
+                (name[0], ask.seq, ask.key, *_STEP_ENDS),
             )
             if not found:
                 continue
-            del self._nameless[name]
+            del self._open[name]
             try:
                 (event,) = reader.events(ask.run, found[0][0] - 1, found[0][0])
             except SegueError:
                 self.passed_over["a request that is gone"] += 1
                 continue
-            ask.request = request_of(event.args, ask.run.flow)
+            ask.over_at, ask.request = event.at, request_of(event.args, ask.run.flow)
 
     def _trim(self) -> None:
         for name in list(self._asks)[: max(0, len(self._asks) - self._asks_max)]:
             ask = self._asks.pop(name)
-            self._nameless.pop(name, None)
+            self._open.pop(name, None)
             left = self._of_run[ask.run.no]
             left.remove(ask)
             if not left:
