@@ -238,29 +238,90 @@ def models(
     return listed.models(names or [], config, as_json, test=ping)
 
 
-@command("routes", LOOKING)
-def routes(
-    action: Annotated[str, typer.Argument(metavar="ACTION", help="bench: measure the learned router.")],
-    what: Annotated[
-        str | None,
-        typer.Argument(metavar="[DATA]", help="pair (a weak and a strong model) or many.", show_default=False),
-    ] = None,
+@command("route", LOOKING)
+def route(
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What would be asked.", show_default=False)],
     *,
-    train: Annotated[
-        list[str] | None, typer.Option("--train", metavar="FILE", help="Rows to learn from; may be repeated.")
+    policy: Annotated[
+        str | None,
+        typer.Option("--policy", "-p", metavar="ROUTE", help="A route, or cheapest, best, fastest, cascade."),
     ] = None,
-    test: Annotated[
-        list[str] | None, typer.Option("--test", metavar="FILE", help="Rows to ask about; may be repeated.")
+    kind: Annotated[
+        str | None, typer.Option("--kind", metavar="KIND", help="The kind of task, instead of a guess: code, write, …")
     ] = None,
+    needs: Annotated[
+        list[str] | None,
+        typer.Option("--needs", metavar="CAPABILITY", help="What it takes: tools, vision; repeatable."),
+    ] = None,
+    luck: Annotated[
+        float, typer.Option("--luck", metavar="NUMBER", min=0, max=0.999999, help="What draws the choice, 0 to 1.")
+    ] = 0.5,
+    config: Config = None,
     db: Db = DEFAULT_DATABASE,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> Exit:
-    """Measure the learned router on labelled requests.
+    """Show which model would answer a prompt, and why.
 
-    It stands beside random, the best single model and an oracle. Files are JSON lines, gzip'd or plain: a row is
-    {"id", "task", "prompt", "scores": {model: 0..1}, "usd": {model: cost} or null}. Test rows are never learned from.
+    Prints the decision table: who is eligible and why the others are not, what quality, cost and latency are expected
+    of each, its score and its chance. No model is called. It knows what was learned and how models are, as an engine
+    on this database would. Ends with 1 where nobody could answer.
+    """
+    from . import route as routed
+
+    return routed.route(prompt, policy, db, config, as_json, kind=kind, needs=needs or [], luck=luck)
+
+
+@command("routes", LOOKING)
+def routes(
+    action: Annotated[
+        str, typer.Argument(metavar="ACTION", help="list, eval NEW.toml, train, versions, rollback NAME, bench DATA.")
+    ],
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[WHAT]",
+            help="A file with routes, a version, or the data of a bench: pair, many.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    route: Annotated[
+        str | None, typer.Option("--route", metavar="ROUTE", help="eval: only asks that took this route.")
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", "-p", metavar="ROUTE", help="eval: this route of NEW.toml for all asks.")
+    ] = None,
+    last: Annotated[int, typer.Option("--last", metavar="COUNT", min=1, help="eval: so many asks at most.")] = 10_000,
+    days: Annotated[
+        float, typer.Option("--days", metavar="DAYS", min=0.01, help="eval: within which a claim is wanted.")
+    ] = 14.0,
+    train: Annotated[
+        list[str] | None, typer.Option("--train", metavar="FILE", help="bench: rows to learn from; may be repeated.")
+    ] = None,
+    test: Annotated[
+        list[str] | None, typer.Option("--test", metavar="FILE", help="bench: rows to ask about; may be repeated.")
+    ] = None,
+    config: Config = None,
+    by: By = "",
+    db: Db = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> Exit:
+    """List routes, judge others, and look after what was learned.
+
+    list: the routes of the file. eval NEW.toml: what its routes would have cost, answered and taken on the past
+    traffic of this database, with 95% intervals; ends with 1 where all that is refused. train: learn now from
+    checks and feedback. versions: what was learned. rollback NAME: go back to a version, and stay there.
+
+    bench pair|many: measure the learned router on labelled requests, beside random, the best single model and an
+    oracle. Its files are JSON lines, gzip'd or plain: a row is {"id", "task", "prompt", "scores": {model: 0..1},
+    "usd": {model: cost} or null}. Test rows are never learned from.
     """
     from . import routes as routing
 
-    return routing.routes(action, what, train or [], test or [], as_json)
+    asked = routing.Asked(
+        db=db, config=config, as_json=as_json, train=train or [], test=test or [], route=route, policy=policy,
+        last=last, days=days, by=user(by),
+    )  # fmt: skip
+    return routing.routes(action, what, asked)

@@ -1,11 +1,12 @@
-"""`segue routes`: what the routes are, and how well the learned router does on labelled requests."""
+"""`segue routes`: what the routes are, what was learned, and how well other routes would have done."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -15,21 +16,59 @@ from ..errors import InputError
 from .exits import Exit
 from .paint import emit, err, out, tell
 
+T = TypeVar("T")
+
 _BENCHES = ("pair", "many")
 _TITLES = {"learned": "learned", "random": "random", "best_single": "best single", "oracle": "oracle"}
+ACTIONS = {
+    "list": "segue routes list",
+    "eval": "segue routes eval NEW.toml",
+    "train": "segue routes train",
+    "versions": "segue routes versions",
+    "rollback": "segue routes rollback NAME",
+    "bench": "segue routes bench pair|many --train FILE --test FILE",
+}
 
 
-def routes(action: str, what: str | None, train: Sequence[str], test: Sequence[str], as_json: bool) -> Exit:
-    """Do what is asked. Raises InputError for an action or a bench that there is not."""
-    if action != "bench":
-        raise InputError(
-            f"no action is called {action!r}", remedy="segue routes bench pair|many --train FILE --test FILE"
-        )
-    if what not in _BENCHES:
-        raise InputError(
-            f"no bench is called {what!r}" if what else "which bench?", remedy=f"one of {', '.join(_BENCHES)}"
-        )
-    return _bench(what, train, test, as_json)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What the command line says beside the action."""
+
+    db: str
+    config: str | None = None
+    as_json: bool = False
+    train: Sequence[str] = ()
+    test: Sequence[str] = ()
+    route: str | None = None
+    policy: str | None = None
+    last: int = 10_000
+    days: float = 14.0
+    by: str = ""
+
+
+def routes(action: str, what: str | None, asked: Asked) -> Exit:
+    """Do what is asked. Raises InputError for an action that there is not, or that lacks its object."""
+    if action not in ACTIONS:
+        raise InputError(f"no action is called {action!r}", remedy=f"one of {', '.join(ACTIONS)}")
+    if action in {"eval", "rollback"} and what is None:
+        raise InputError(f"routes {action}: what?", remedy=ACTIONS[action])
+    if action == "bench":
+        if what not in _BENCHES:
+            raise InputError(
+                f"no bench is called {what!r}" if what else "which bench?", remedy=f"one of {', '.join(_BENCHES)}"
+            )
+        return _bench(what, asked.train, asked.test, asked.as_json)
+    if action == "eval":
+        from . import judging  # noqa: PLC0415  numpy, for the commands that need it
+
+        return judging.evaluated(what or "", asked)
+    from . import shelved  # noqa: PLC0415
+
+    if action == "list":
+        return shelved.listed(asked)
+    if action == "rollback":
+        return shelved.rolled_back(what or "", asked)
+    return shelved.trained(asked) if action == "train" else shelved.versions(asked)
 
 
 def _bench(what: str, train: Sequence[str], test: Sequence[str], as_json: bool) -> Exit:
@@ -39,7 +78,7 @@ def _bench(what: str, train: Sequence[str], test: Sequence[str], as_json: bool) 
     if as_json:
         print(json.dumps(run(benchmark.read(train), benchmark.read(test))))
         return Exit.DONE
-    said = _watched(lambda report: run(benchmark.read(train), benchmark.read(test), report))
+    said = watched(lambda report: run(benchmark.read(train), benchmark.read(test), report))
     emit(out(), _table(said))
     about = said["about"]
     models = about.get("models") or [about["weak"], about["strong"]]
@@ -52,7 +91,8 @@ def _bench(what: str, train: Sequence[str], test: Sequence[str], as_json: bool) 
     return Exit.DONE
 
 
-def _watched(work: Callable[[Callable[[str], None]], dict[str, Any]]) -> dict[str, Any]:
+def watched(work: Callable[[Callable[[str], None]], T]) -> T:
+    """Do some work, and show a person who looks on how far it is."""
     console: Console = err()
     if not (console.is_terminal and sys.stderr.isatty()):
         return work(lambda _: None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
@@ -75,6 +75,23 @@ class Reader:
             stop = row.memo_seq if until is None else min(until, row.memo_seq)
             yield from self.events(self.get(row.memo_run), after, stop)
         yield from self._guard(lambda: list(tables.events(self._reader, self._payloads, row.no, after, until)))
+
+    def since(self, position: int, types: Collection[str], limit: int = 1000) -> list[tuple[int, Event]]:
+        """Events of all runs after a position of the database, of these types, oldest first, each with its position.
+
+        Large payloads are still references: `whole` fetches them.
+        """
+        marks = ", ".join("?" for _ in types)
+        rows = self.query(
+            f"select pos, {', '.join(Event._fields)} from events where pos > ? and type in ({marks})"
+            " order by pos limit ?",
+            (position, *types, limit),
+        )
+        return [(row[0], Event._make(row[1:])) for row in rows]
+
+    def whole(self, event: Event) -> Event:
+        """An event of `since` with its payloads. Raises StoreCorrupt for one that is gone or damaged."""
+        return self._guard(lambda: self._payloads.resolve(self._reader, event))
 
     def end(self, row: RunRow) -> Event:
         """The event that ended a run. Raises StoreCorrupt when a run that has ended has none."""

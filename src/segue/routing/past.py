@@ -1,0 +1,202 @@
+"""Past traffic as rows: each ask's first decision, with its candidates and chances, beside what came of the whole ask.
+
+The first decision, since what follows (a repair, a fallback, a climb) is what came of it: a policy is judged by what an
+ask cost in the end, not by how its first call ended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
+
+from ..core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Decision, Settlement
+from ..errors import InputError
+from .judge.rows import Logged, Outcome, left_out, logged
+from .lessons import score_of
+from .traffic import Ask, Traffic
+
+__all__ = ["Past", "Row", "logged_rows", "rows"]
+
+_CAME = frozenset({AttemptEnd.ANSWERED, AttemptEnd.SUPERSEDED})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """A decision and what came of it. Money is nano-dollars, times are seconds; None: not known."""
+
+    run: str
+    flow: str
+    key: str
+    at: float
+    decision: Decision
+    answered: bool
+    """Whether an answer came that was used."""
+    answered_by: str | None
+    passed: float | None
+    """How the checks of that answer went, 0 to 1; 0 where no answer passed; None where there were none."""
+    score: float | None
+    """What was thought of it, 0 to 1."""
+    attempts: int
+    cost_nano: int | None
+    latency_s: float | None
+    tokens_in: int
+    tokens_out: int
+    shadows: Mapping[int, Outcome] = field(default_factory=dict[int, Outcome])
+    """What came of those who answered on the side, by their place among the candidates."""
+
+    @property
+    def reward(self) -> float | None:
+        """What was thought of it, else how its checks went."""
+        return self.passed if self.score is None else self.score
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """By name."""
+        return tuple(c.target.name for c in self.decision.candidates)
+
+    @property
+    def propensities(self) -> tuple[float, ...]:
+        """The chance that each had."""
+        return tuple(c.propensity for c in self.decision.candidates)
+
+
+class Past(NamedTuple):
+    """Rows for the judge, and how many decisions were left out, by reason."""
+
+    rows: list[Logged]
+    left_out: Counter[str]
+
+
+class _Chain(NamedTuple):
+    """A first decision, and the attempts that it and those after it led to."""
+
+    first: Decision
+    attempts: Sequence[AttemptRecorded]
+
+
+def rows(traffic: Traffic) -> list[Row]:
+    """A row for each ask that is over, in order. What is still under way, or has no decision, is left out."""
+    return [row for ask in traffic.asks for chain in _chains(ask) if (row := _row(ask, chain)) is not None]
+
+
+def logged_rows(found: Sequence[Row]) -> Past:
+    """The same for `judge.judge`."""
+    past = Past([], Counter())
+    for row in found:
+        reason = left_out(row.decision)
+        if reason is not None:
+            past.left_out[reason] += 1
+            continue
+        outcome = Outcome(answered=row.answered, reward=row.reward, cost_nano=row.cost_nano, latency_s=row.latency_s)
+        try:
+            features = _numbers(row.decision)
+            past.rows.append(logged(row.run, row.decision, outcome, shadows=row.shadows, features=features, at=row.at))
+        except InputError:
+            past.left_out["its record is damaged"] += 1
+    return past
+
+
+def _chains(ask: Ask) -> Iterator[_Chain]:
+    """One, as a rule; several where a step has asked more than once: each begins with an attempt that follows none."""
+    made = {decision.id: decision for decision in ask.decisions if decision.choice is not None}
+    begins = [at for at, a in enumerate(ask.attempts) if a.follows is None and a.why is AttemptWhy.PRIMARY]
+    if len(begins) < 2 or any(a.decision not in made for a in ask.attempts):
+        first = next(iter(made.values()), next(iter(ask.decisions), None))
+        if first is not None:
+            yield _Chain(first, ask.attempts)
+        return
+    for at, until in pairwise([*begins, len(ask.attempts)]):
+        yield _Chain(made[ask.attempts[at].decision or ""], ask.attempts[at:until])
+
+
+def _row(ask: Ask, chain: _Chain) -> Row | None:
+    own = [a for a in chain.attempts if a.why not in (AttemptWhy.SHADOW, AttemptWhy.PROBE)]
+    good = [a for a in own if a.end is AttemptEnd.ANSWERED]
+    if not own or (not good and ask.over_at is None):
+        return None  # it is under way, or was never sent
+    usages = [a.usage for a in own if a.usage is not None]
+    return Row(
+        run=ask.run.id,
+        flow=ask.run.flow,
+        key=ask.key,
+        at=ask.at,
+        decision=chain.first,
+        answered=bool(good),
+        answered_by=good[-1].target.name if good else None,
+        passed=_passed(own, good),
+        score=ask.score if good else None,
+        attempts=len(own),
+        cost_nano=_sum(_cost(a, ask.settled) for a in own),
+        latency_s=_latency(ask, chain.first, own, good),
+        tokens_in=sum(u.tokens_in for u in usages),
+        tokens_out=sum(u.tokens_out for u in usages),
+        shadows=_shadows(ask, chain),
+    )
+
+
+def _passed(own: Sequence[AttemptRecorded], good: Sequence[AttemptRecorded]) -> float | None:
+    if good:
+        return score_of(good[-1], judged=False)
+    judged = [score for a in own if (score := score_of(a)) is not None]
+    return 0.0 if judged else None
+
+
+def _cost(attempt: AttemptRecorded, settled: Mapping[str, Settlement]) -> int | None:
+    """As its usage says, else as it was settled; what was never answered costs nothing."""
+    if attempt.usage is not None and attempt.usage.cost_nano is not None:
+        return attempt.usage.cost_nano
+    paid = settled.get(attempt.reservation or "")
+    if paid is not None:
+        return paid.amount_nano
+    return None if attempt.usage is not None or attempt.end in _CAME else 0
+
+
+def _sum(values: Iterator[int | None]) -> int | None:
+    total = 0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total
+
+
+def _latency(
+    ask: Ask, first: Decision, own: Sequence[AttemptRecorded], good: Sequence[AttemptRecorded]
+) -> float | None:
+    """Of the attempts one after the other, without what a hedge overtook; else from the decision to the step's end."""
+    if good and good[-1].why is AttemptWhy.HEDGE and first.hedge_after_s is not None:
+        return None if good[-1].latency_s is None else first.hedge_after_s + good[-1].latency_s
+    waited = [a for a in own if a.why is not AttemptWhy.HEDGE and a.end is not AttemptEnd.CANCELLED]
+    known = [a.queued_s + a.latency_s for a in waited if a.latency_s is not None]
+    if len(known) == len(waited) and known:
+        return math.fsum(known)
+    return None if ask.over_at is None else max(0.0, ask.over_at - ask.at)
+
+
+def _shadows(ask: Ask, chain: _Chain) -> dict[int, Outcome]:
+    beside = {a.target.name: a for a in chain.attempts if a.why is AttemptWhy.SHADOW}
+    found: dict[int, Outcome] = {}
+    for place in chain.first.shadows:
+        attempt = beside.get(chain.first.candidates[place].target.name)
+        if attempt is not None:
+            came = attempt.end in _CAME
+            found[place] = Outcome(
+                answered=came,
+                reward=score_of(attempt, judged=False) if came else None,
+                cost_nano=_cost(attempt, ask.settled),
+                latency_s=attempt.latency_s,
+            )
+    return found
+
+
+def _numbers(decision: Decision) -> tuple[float, float]:
+    """What the judge's own models go by: how hard, and how long."""
+    hard, long = decision.features.get("difficulty"), decision.features.get("tokens")
+    return (
+        float(hard) if isinstance(hard, int | float) else 0.5,
+        math.log1p(max(0.0, float(long))) if isinstance(long, int | float) else 0.0,
+    )

@@ -1,0 +1,124 @@
+"""Other routes on past decisions: what chance they would have given each candidate, from what was known then.
+
+The estimates are those on record, so nothing that came later is looked at. Whom the policy of then left out may be
+chosen again; whom the request, a budget or health left out may not. A model that was no candidate then is taken to have
+been eligible where it fits: its chance goes to nobody who was seen, and the judge says so.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.records import Candidate, Decision, Estimate, Stage
+from .arrays import Rows, Vector, numbered
+from .eligible import Eligibility, eligible
+from .judge.rows import Logged
+from .lots import Ground
+from .plans import plan
+from .policies import Policy
+from .predict import predict
+from .table import Conditions, Situation, Table
+from .types import Features, Modality, Option, Predictions, Request, Spread
+
+__all__ = ["Replayed"]
+
+_LUCK = 0.5
+"""No chance of this one's own is at work: only the distribution counts."""
+
+
+class Replayed:
+    """Routes as a target of the judge. With `policy`, that one of them is taken for every ask."""
+
+    def __init__(self, options: Iterable[Option], routes: Mapping[str, Policy], policy: Policy | None = None) -> None:
+        self.table, self.routes, self.policy = Table(options), dict(routes), policy
+        self._well = Conditions(self.table)
+
+    def policy_for(self, decision: Decision) -> Policy | None:
+        """The policy that takes the place of the one that chose; None: there is none of that name."""
+        return self.policy or self.routes.get(decision.route or "default")
+
+    def __call__(self, row: Logged) -> tuple[float, ...]:
+        """The chance of each candidate of a row. Raises PolicyFailed for a function of the user."""
+        decision = row.decision
+        policy = None if decision is None else self.policy_for(decision)
+        if decision is None or policy is None:
+            return tuple(row.propensities)
+        ground = self._ground(decision)
+        lot = plan(policy, ground, np.ones(ground.many, np.bool_))
+        by_name = {ground.name(place): float(p) for place, p in enumerate(lot.p.tolist())}
+        return tuple(by_name.get(name, 0.0) for name in row.candidates)
+
+    def _ground(self, decision: Decision) -> Ground:
+        features = _features(decision)
+        request = Request(
+            text="", kind=features.kind, tokens_in=features.tokens, route=decision.route, depth=decision.depth
+        )
+        at = Situation(request, features, self.table, self._well)
+        logged = {c.target.name: c for c in decision.candidates}
+        fit = eligible(at)
+        rows = np.array(
+            [row for row, name in enumerate(self.table.names) if _may(logged.get(name), row in fit.rows)], np.intp
+        )
+        return Ground(at, Eligibility(rows, {}), _LUCK, None, _expected(at, rows, logged))
+
+
+def _may(logged: Candidate | None, fits: bool) -> bool:
+    """What the policy of then excluded has estimates; whom the request excluded has none."""
+    if logged is None:
+        return fits
+    return logged.eligible or (logged.excluded_at is Stage.POLICY and logged.latency_s is not None)
+
+
+def _features(decision: Decision) -> Features:
+    said = decision.features
+
+    def number(name: str, usual: float = 0.0) -> float:
+        value = said.get(name)
+        return float(value) if isinstance(value, int | float) else usual
+
+    modalities = said.get("modalities")
+    known = {m.value for m in Modality}
+    listed = cast("list[object]", modalities) if isinstance(modalities, list | tuple) else []
+    return Features(
+        kind=str(said.get("kind") or "any"),
+        difficulty=number("difficulty", 0.5),
+        tokens=int(number("tokens")),
+        counted=True,
+        language=str(said.get("language") or "und"),
+        code=number("code"),
+        maths=number("maths"),
+        modalities=frozenset(Modality(m) for m in listed if m in known) or frozenset({Modality.TEXT}),
+        embedding=_embedding(decision),
+        embedding_model=decision.embedding_model,
+    )
+
+
+def _embedding(decision: Decision) -> NDArray[np.float32] | None:
+    if decision.embedding is None:
+        return None
+    return np.frombuffer(base64.b64decode(decision.embedding), "<f2").astype(np.float32)
+
+
+def _expected(at: Situation, rows: Rows, logged: Mapping[str, Candidate]) -> Predictions:
+    """As recorded; where nothing is, as catalogue and prices have it."""
+    usual = predict(at, rows)
+    who = [logged.get(at.table.names[row]) for row in numbered(rows)]
+    return Predictions(
+        _over(usual.quality, [c and c.quality for c in who]),
+        _over(usual.cost, [c and c.cost_usd for c in who]),
+        _over(usual.latency, [c and c.latency_s for c in who]),
+        usual.cached,
+    )
+
+
+def _over(usual: Spread, recorded: list[Estimate | None]) -> Spread:
+    def column(of: Vector, name: str) -> Vector:
+        said = [None if one is None else getattr(one, name) for one in recorded]
+        return np.array([u if s is None else s for u, s in zip(of.tolist(), said, strict=True)], np.float64)
+
+    return Spread(column(usual.mean, "mean"), column(usual.sd, "sd"), column(usual.n, "n"), "recorded")
