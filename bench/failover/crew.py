@@ -41,7 +41,12 @@ class Worker:
     @classmethod
     async def start(cls, command: Sequence[str], setup: Mapping[str, Any]) -> Worker:
         """Start one and wait until it is ready. Raises EOFError when it ends before."""
-        env = {**os.environ, _KEY: "any", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "src")))}
+        env = {
+            **os.environ,
+            _KEY: "any",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "src"))),
+        }
         pipe = asyncio.subprocess.PIPE
         made = await asyncio.create_subprocess_exec(
             *command, cwd=ROOT, env=env, stdin=pipe, stdout=pipe, limit=LINE
