@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
+
 from pydantic import BaseModel
 
 import segue
 from segue import flow, gather
-from segue.agent import Approval, Tried, approve
+from segue.agent import Approval, Tried, approve, use_models
 
 from .facts import find_customer, find_payment, find_policy
 from .money import claim_of, pay_back
 from .records import Claim, Facts, Resolution, Ticket, Triage, Usage, euros
 from .reply import case_of, draft
 from .triage import classify
+
+use_models(Path(__file__).with_name("segue.toml"))
 
 LEDGER = "support_desk.ledger.jsonl"
 LEAD = "team lead"
@@ -74,8 +79,9 @@ def usage_of(tried: list[Tried]) -> Usage:
     return Usage(
         calls=len(tried),
         turned_down=sum(bool(t.error) for t in tried),
-        tokens_in=sum(t.completion.tokens_in for t in tried),
-        tokens_out=sum(t.completion.tokens_out for t in tried),
+        tokens_in=sum(t.tokens_in for t in tried),
+        tokens_out=sum(t.tokens_out for t in tried),
+        asked=dict(Counter(t.model for t in tried)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -84,9 +85,17 @@ class Usage(BaseModel, frozen=True):
     turned_down: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    asked: dict[str, int] = {}
+    """How often each model was."""
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(**{field: getattr(self, field) + getattr(other, field) for field in Usage.model_fields})
+        return Usage(
+            calls=self.calls + other.calls,
+            turned_down=self.turned_down + other.turned_down,
+            tokens_in=self.tokens_in + other.tokens_in,
+            tokens_out=self.tokens_out + other.tokens_out,
+            asked=dict(Counter(self.asked) + Counter(other.asked)),
+        )
 
 
 class Reply(BaseModel, frozen=True):

@@ -15,7 +15,6 @@ from segue.models import BadOutput
 from .records import Claim, Facts, Language, Reply, Ticket, euros, table
 from .triage import language_of
 
-WRITER = "smollm2"
 _WORDS_MIN, _WORDS_MAX = 12, 80
 _ECHO = 7
 """So many words in a row from the customer's text are an echo."""
@@ -78,13 +77,15 @@ async def draft(case: Case) -> tuple[Reply, list[Tried]]:
     examples = sorted(map(tuple, forms["examples"][case.situation]), key=lambda shot: _alike(shot[0], case.brief))
     try:
         given = await answer(
-            forms["prompt"], case.brief, model=WRITER, examples=examples, check=lambda text: mistake(text, case),
-            max_tokens=120, repairs=1, style="text", words=("Case", "Reply"),
+            forms["prompt"], case.brief, route="draft", examples=examples, check=lambda text: mistake(text, case),
+            max_tokens=120, repairs=0, attempts=2, settings={"words": ["Case", "Reply"]},
         )  # fmt: skip
     except BadOutput as error:
         mistakes = [tried.error for tried in error.tried]
         return Reply(text=case.template(), by="template", mistakes=mistakes), list(error.tried)
-    return Reply(text=given.value, by=WRITER, mistakes=[t.error for t in given.tried if t.error]), list(given.tried)
+    return Reply(text=given.value, by=given.model, mistakes=[t.error for t in given.tried if t.error]), list(
+        given.tried
+    )
 
 
 def mistake(text: str, case: Case) -> str | None:

@@ -73,7 +73,8 @@ def _sums(screen: Console, done: list[Resolution], failed: int) -> None:
         f"Paid back: {euros(sum(r.paid_cents for r in done))}. "
         f"Approvals asked: {len(asked)}, given: {approved}.\n"
         f"Models: {usage.calls} calls, {usage.turned_down} answers turned down, "
-        f"{usage.tokens_in:,} tokens in, {usage.tokens_out:,} out. Cost: nothing, they ran here."
+        f"{usage.tokens_in:,} tokens in, {usage.tokens_out:,} out. Cost: nothing, they ran here.\n"
+        f"Chosen by the routes: {', '.join(f'{model} {n} times' for model, n in sorted(usage.asked.items()))}."
     )
 
 

@@ -6,17 +6,17 @@ same topic? If not, the second model is asked, and the majority holds.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
 from typing import cast, get_args
 
-from segue.agent import Tried, answer
+from segue.agent import Answer, Check, Tried, answer
 from segue.models import BadOutput
 
 from .records import TOPICS, Language, Topic, Triage, table
 
-FIRST, SECOND = "smollm2", "gemma3"
 _PROMPT = f"Sort each customer message of a money app into one topic: {', '.join(TOPICS[:-1])} or {TOPICS[-1]}."
 _LONGEST = 300
 _SIMILAR = 1.1
@@ -34,28 +34,29 @@ async def classify(text: str) -> tuple[Triage, list[Tried]]:
     votes: dict[str, str] = {"words": words or "none"}
 
     def agrees(topic: Topic) -> str | None:
-        return None if words in (None, topic) else f"the words say {words}"
+        return None if topic == words else f"the words say {words or 'nothing'}"
 
-    first, tried = await _vote(message, FIRST, agrees)
-    votes[FIRST] = first
-    if first == words:
-        return Triage(topic=first, how="agreed", votes=votes), tried
-    second, more = await _vote(message, SECOND, None)
-    votes[SECOND] = second
-    topic = second if second in (first, words) else words or second
-    how = "outvoted" if second in (first, words) else "unsure"
-    return Triage(topic=topic, how=how, votes=votes), [*tried, *more]
+    tried = await _votes(message, agrees)
+    said = [cast("Topic", json.loads(one.text)) for one in tried]
+    votes |= {one.model: topic for one, topic in zip(tried, said, strict=True)}
+    if said[0] == words:
+        return Triage(topic=said[0], how="agreed", votes=votes), tried
+    second = said[-1]
+    topic = second if second in (said[0], words) else words or second
+    how = "outvoted" if second in (said[0], words) else "unsure"
+    return Triage(topic=topic, how=how, votes=votes), tried
 
 
-async def _vote(message: str, model: str, check: object) -> tuple[Topic, list[Tried]]:
+async def _votes(message: str, check: Check[Topic]) -> list[Tried]:
+    """What the models say, one after the other, until one agrees with the words."""
     try:
-        given = await answer(
-            _PROMPT, message, returns=Topic, model=model, examples=_EXAMPLES, check=cast("None", check), max_tokens=8,
-            repairs=0, style="text", words=("Message", "About"),
+        given: Answer[Topic] = await answer(
+            _PROMPT, message, returns=Topic, route="sort", examples=_EXAMPLES, check=check, max_tokens=8, repairs=0,
+            attempts=2, settings={"words": ["Message", "About"]},
         )  # fmt: skip
     except BadOutput as error:
-        return cast("Topic", error.tried[0].completion.text), list(error.tried)
-    return given.value, list(given.tried)
+        return list(error.tried)
+    return list(given.tried)
 
 
 def nearest(text: str) -> Topic | None:

@@ -15,7 +15,7 @@ def install(
     replace: Callable[[object, str, object], object], model: Callable[[Request], Awaitable[Completion]] | None = None
 ) -> None:
     """Put `model`, or this one, in the place of the models. `replace` is setattr, or monkeypatch's."""
-    replace(importlib.import_module("segue.agent.ask"), "call_model", model or complete)
+    replace(importlib.import_module("segue.models.calls_local"), "complete", model or complete)
 
 
 async def complete(request: Request) -> Completion:

@@ -6,6 +6,9 @@ Tool-using agents and delegation come to live here too.
 from __future__ import annotations
 
 from .approve import SIGNAL, Approval, approve
-from .ask import Answer, Tried, answer, ask, complete
+from .ask import Answer, answer, ask
+from .form import Check
+from .gateway import Gateway, use_models
+from .request import Tried
 
-__all__ = ["SIGNAL", "Answer", "Approval", "Tried", "answer", "approve", "ask", "complete"]
+__all__ = ["SIGNAL", "Answer", "Approval", "Check", "Gateway", "Tried", "answer", "approve", "ask", "use_models"]

@@ -1,42 +1,30 @@
-"""`ask`: a model's answer as a typed value, checked, and asked for again when it is wrong.
+"""`ask`: an answer as a typed value, from whichever model the route chooses, in spite of everything.
 
-Each call of a model is a durable step named `ask`, whose result is the completion with its usage. The checks run in the
-flow, between the calls, so they must be pure; what a check turns down is shown to the model in the next call.
+Each question is one durable step named `ask`. Its attempts follow `recovery`: each is decided, called, judged and
+journaled on its own (`decision.made`, `attempt.recorded`), so a crash between two of them loses and repeats none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any, Generic, TypeVar, cast, overload
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, overload
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_json
-
-from ..core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Target, TargetKind, Usage
-from ..models import BadOutput, Completion, Example, Request
-from ..models.catalogue import Style
-from ..models.local import complete as call_model
+from ..errors import InputError
+from ..models import BadOutput, Example, ModelError
+from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope, here
 from ..runtime.step import step
+from .attempt import Attempting
+from .form import Check, form_of
+from .gateway import gateway
+from .recovery import Policy, Refused
+from .request import Given, Question, Tried, shown
+
+__all__ = ["Answer", "answer", "ask", "asked"]
 
 T = TypeVar("T")
-
-Check = Callable[[T], str | None]
-"""Says what is wrong with an answer, for the model to read; None when nothing is. A ValueError says it too."""
-
-REPAIRS = 2
-"""How often a bad answer is asked for again."""
-_REPAIR_TEMPERATURE = 0.4
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tried:
-    """One call of a model, and why its answer was turned down; `error` is empty for the one that was taken."""
-
-    completion: Completion
-    error: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,25 +34,43 @@ class Answer(Generic[T]):
     value: T
     tried: tuple[Tried, ...]
 
+    @property
+    def model(self) -> str:
+        """Who gave it."""
+        return self.tried[-1].model
+
+
+@step(name="ask")
+async def asked(question: Question) -> Given:
+    """The durable step of a question. `ask` gives it its body."""
+    raise InputError("this step is made by segue.ask", remedy="call segue.ask")
+
 
 @overload
 async def ask(
-    prompt: str, *parts: object, returns: type[T], model: str = "smollm2", system: str = "",
-    examples: Sequence[tuple[object, T]] = (), check: Check[T] | None = None, max_tokens: int = 256,
-    repairs: int = REPAIRS, style: Style | None = None, words: tuple[str, str] = ("Input", "Output"),
+    prompt: str, *parts: object, returns: type[T], route: str | RoutingPolicy | None = None, model: str | None = None,
+    system: str = "", examples: Sequence[tuple[object, T]] = (), check: Check[T] | None = None, max_tokens: int = 1024,
+    repairs: int = 2, attempts: int = 8, refused: Refused = "fail", timeout_s: float = 60.0, kind: str | None = None,
+    needs: Collection[str] = (), require: Mapping[str, str] | None = None, budget_usd: float | None = None,
+    settings: Mapping[str, Any] | None = None, key: str | None = None,
 ) -> T: ...  # fmt: skip
 @overload
 async def ask(
-    prompt: str, *parts: object, model: str = "smollm2", system: str = "",
-    examples: Sequence[tuple[object, str]] = (), check: Check[str] | None = None, max_tokens: int = 256,
-    repairs: int = REPAIRS, style: Style | None = None, words: tuple[str, str] = ("Input", "Output"),
+    prompt: str, *parts: object, route: str | RoutingPolicy | None = None, model: str | None = None,
+    system: str = "", examples: Sequence[tuple[object, str]] = (), check: Check[str] | None = None,
+    max_tokens: int = 1024, repairs: int = 2, attempts: int = 8, refused: Refused = "fail", timeout_s: float = 60.0,
+    kind: str | None = None, needs: Collection[str] = (), require: Mapping[str, str] | None = None,
+    budget_usd: float | None = None, settings: Mapping[str, Any] | None = None, key: str | None = None,
 ) -> str: ...  # fmt: skip
 async def ask(prompt: str, *parts: object, **options: Any) -> Any:
-    """Ask a model, and give its answer as a value of the type `returns` (text if none is given).
+    """Ask, and give the answer as a value of the type `returns` (text if none is given).
 
-    `parts` are what it is asked about: text, or any value, which is shown as JSON. Literals and enums of strings are
-    answered by choice, other types as JSON of their schema. `examples` are pairs of an input and the wanted answer.
-    Raises BadOutput when no answer fits after `repairs` more calls, and what `models.local.complete` raises.
+    `parts` are what it is asked about: text, or any value, which is shown as JSON. Who answers is said by `route` (a
+    name of segue.toml, or a policy), by `model`, or by the default: the cheapest that can. `needs` are capabilities,
+    `require` tags that it must have. `check` says what is wrong with an answer: it is shown to the model, up to
+    `repairs` times, then the next one is asked, up to `attempts` calls in all. `timeout_s` limits one call. `settings`
+    go to the model: `temperature`, `seed`. Raises the error of the last attempt: a `models.ModelError`, or InputError
+    where nobody can answer.
     """
     return (await answer(prompt, *parts, **options)).value
 
@@ -73,130 +79,75 @@ async def answer(
     prompt: str,
     *parts: object,
     returns: Any = str,
-    model: str = "smollm2",
+    route: str | RoutingPolicy | None = None,
+    model: str | None = None,
     system: str = "",
     examples: Sequence[tuple[object, Any]] = (),
     check: Check[Any] | None = None,
-    max_tokens: int = 256,
-    repairs: int = REPAIRS,
-    style: Style | None = None,
-    words: tuple[str, str] = ("Input", "Output"),
+    max_tokens: int = 1024,
+    repairs: int = 2,
+    attempts: int = 8,
+    refused: Refused = "fail",
+    timeout_s: float = 60.0,
+    kind: str | None = None,
+    needs: Collection[str] = (),
+    require: Mapping[str, str] | None = None,
+    budget_usd: float | None = None,
+    settings: Mapping[str, Any] | None = None,
+    key: str | None = None,
 ) -> Answer[Any]:
-    """As `ask`, with the calls that it took: their usage, and why answers were turned down.
+    """As `ask`, with the calls that it took: who was asked, what it used, and why answers were turned down.
 
-    Raises BadOutput, whose `tried` are the calls.
+    The error that it raises has them as `tried`.
     """
-    form = _form(returns)
-    request = Request(
-        model=model,
-        prompt="\n".join(filter(None, (system, prompt))),
-        input="\n".join(map(_shown, parts)),
-        examples=[Example(_shown(given), form.written(wanted)) for given, wanted in examples],
-        choices=form.choices,
+    if attempts < 1 or repairs < 0 or max_tokens < 1 or timeout_s <= 0:
+        raise InputError("ask: attempts and max_tokens are at least 1, repairs at least 0, timeout_s more than 0")
+    form, policy = form_of(returns), route if isinstance(route, RoutingPolicy) else None
+    question = Question(
+        prompt=prompt,
+        parts=[shown(part) for part in parts],
+        system=system,
+        examples=[Example(shown(given), form.written(wanted)) for given, wanted in examples],
         schema=form.schema,
+        route=policy.title if policy is not None else route if isinstance(route, str) else None,
+        model=model,
+        kind=kind,
+        needs=sorted(needs),
+        require=dict(require or {}),
         max_tokens=max_tokens,
-        style=style,
-        words=words,
+        budget_usd=budget_usd,
+        settings=dict(settings or {}),
     )
-    tried: list[Tried] = []
-    while True:
-        completion = await complete(_repair(request, tried))
-        value, error = form.judge(completion, check)
-        tried.append(Tried(completion=completion, error=error))
-        if not error:
-            return Answer(value=value, tried=tuple(tried))
-        if len(tried) > repairs:
-            raise _given_up(model, tried)
+
+    async def attempt(question: Question) -> Given:
+        scope = here()
+        make = Attempting(gateway(), form, check, policy, timeout_s)
+        return await make(question, scope if isinstance(scope, StepScope) else StepScope("", "ask", 1))
+
+    def others(tried: Mapping[str, str]) -> str | None:
+        chosen = gateway().decide(question, policy, tried, None).chosen
+        return None if chosen is None else chosen.target.name
+
+    far = Policy(attempts=attempts, repairs=repairs, refused=refused)
+    made = asked.carried_out_by(attempt, far.recovery(question, others))
+    made = made if key is None else made.using(key=key)
+    try:
+        given = await made(question)
+    except ModelError as error:
+        vars(error)["tried"] = _tried_of(error)
+        raise
+    return Answer(value=_valued(form.value, given), tried=tuple(given.tried))
 
 
-@step(name="ask", timeout_s=300)
-async def complete(request: Request) -> Completion:
-    """One durable call of a model. Journaled as a step named `ask`, with the attempt's usage beside it.
-
-    A call that a crash cut off is made again, however often: it costs nothing but time.
-    """
-    completion = await call_model(request)
-    scope = here()
-    if isinstance(scope, StepScope):
-        scope.record(_attempt(completion, scope.attempt, repair=request.temperature > 0))
-    return completion
+def _valued(read: Any, given: Given) -> Any:
+    """The value as today's type. Raises BadOutput for one that was journaled by another."""
+    try:
+        return read(given.value)
+    except ValueError as error:
+        raise BadOutput(f"the answer on record does not fit today's type: {error}") from error
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Form:
-    """How answers of one type are asked for and read."""
-
-    adapter: TypeAdapter[Any] | None
-    choices: list[str]
-    schema: dict[str, Any] | None
-
-    def written(self, value: Any) -> str:
-        """A value as the model would write it."""
-        if self.adapter is None or self.choices:
-            return str(value)
-        return self.adapter.dump_json(value).decode()
-
-    def judge(self, completion: Completion, check: Check[Any] | None) -> tuple[Any, str]:
-        """The value and "", or None and what is wrong."""
-        if completion.finish == "length":
-            return None, f"it did not end within {completion.tokens_out} tokens"
-        try:
-            value = self._read(completion.text)
-            error = check(value) if check is not None else None
-        except ValidationError as bad:
-            return None, "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in bad.errors()[:3])
-        except ValueError as bad:
-            return None, str(bad) or "it is wrong"
-        return (None, error) if error else (value, "")
-
-    def _read(self, text: str) -> Any:
-        if self.adapter is None:
-            return text
-        return self.adapter.validate_python(text) if self.choices else self.adapter.validate_json(text)
-
-
-@cache
-def _form(returns: Any) -> _Form:
-    if returns is str:
-        return _Form(adapter=None, choices=[], schema=None)
-    adapter: TypeAdapter[Any] = TypeAdapter(returns)
-    schema = adapter.json_schema()
-    words = cast("list[object]", schema.get("enum", []))
-    if words and all(isinstance(word, str) for word in words):
-        return _Form(adapter=adapter, choices=[str(word) for word in words], schema=None)
-    return _Form(adapter=adapter, choices=[], schema=schema)
-
-
-def _shown(part: object) -> str:
-    return part if isinstance(part, str) else to_json(part).decode()
-
-
-def _repair(request: Request, tried: Sequence[Tried]) -> Request:
-    """The next call: the same, or with the last error shown and a little luck, lest it say the same again."""
-    if not tried:
-        return request
-    told = f"{request.input}\nDo not repeat this mistake: {tried[-1].error}".strip()
-    return replace(request, input=told, temperature=_REPAIR_TEMPERATURE, seed=request.seed + len(tried))
-
-
-def _given_up(model: str, tried: Sequence[Tried]) -> BadOutput:
-    error = BadOutput(f"{model} gave no answer that fits in {len(tried)} calls; the last time: {tried[-1].error}")
-    error.tried = tuple(tried)
-    return error
-
-
-def _attempt(completion: Completion, n: int, *, repair: bool) -> AttemptRecorded:
-    usage = Usage(
-        tokens_in=completion.tokens_in, tokens_out=completion.tokens_out, tokens_cache_read=completion.tokens_cached
-    )
-    return AttemptRecorded(
-        epoch=0,
-        n=n,
-        target=Target(kind=TargetKind.MODEL, name=completion.model, provider="local"),
-        why=AttemptWhy.REPAIR if repair else AttemptWhy.RETRY if n > 1 else AttemptWhy.PRIMARY,
-        end=AttemptEnd.ANSWERED,
-        amended="error shown" if repair else None,
-        usage=usage,
-        latency_s=completion.seconds,
-        finish_reason=completion.finish,
-    )
+def _tried_of(error: ModelError) -> tuple[Tried, ...]:
+    """The calls of a question that has no answer, as its last error carries them."""
+    said: Any = getattr(error, "tries", "[]")
+    return tuple(Tried(**one) for one in json.loads(said)) if isinstance(said, str) else ()

@@ -47,7 +47,7 @@ def asked(c: Call) -> Request:
         model=c.model.id,
         prompt=_prompt(requests),
         input=texts[-1],
-        examples=[Example(text, answer.text or "") for text, answer in zip(texts, answers, strict=False)],
+        examples=[Example(text, _plain(c, answer.text or "")) for text, answer in zip(texts, answers, strict=False)],
         choices=_choices(c),
         schema=None if c.output_schema is None or _choices(c) else dict(c.output_schema),
         max_tokens=min(c.max_tokens, c.model.max_output),
@@ -78,9 +78,19 @@ def _text(request: ModelRequest) -> str:
 
 
 def _choices(c: Call) -> list[str]:
-    """A schema that is a choice of texts, as JSON: llama.cpp has a quicker grammar for it."""
+    """A schema that is a choice of texts: the words are written bare, which small models are better at."""
     words: Any = (c.output_schema or {}).get("enum", [])
-    return [json.dumps(word) for word in words] if words and all(isinstance(w, str) for w in words) else []
+    return list(words) if words and all(isinstance(w, str) for w in words) else []
+
+
+def _plain(c: Call, answer: str) -> str:
+    """An earlier answer as the model would write it."""
+    if not _choices(c):
+        return answer
+    try:
+        return str(json.loads(answer))
+    except ValueError:
+        return answer
 
 
 def _reply(c: Call, done: Completion, began: float) -> Reply:
@@ -93,7 +103,7 @@ def _reply(c: Call, done: Completion, began: float) -> Reply:
     )
     return Reply(
         message=stamped(said, c.model.name, c.deployment.name),
-        text=done.text,
+        text=json.dumps(done.text) if _choices(c) else done.text,
         usage=usage if c.model.price is None else c.model.price.charged(usage),
         finish=done.finish,
         finish_raw=done.finish,

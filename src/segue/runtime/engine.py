@@ -25,6 +25,7 @@ from .clock import Clock, SystemClock
 from .embedded.host import Host
 from .flow import Flow
 from .run import Run, RunStatus, status_of
+from .scope import Surroundings, surround
 
 R = TypeVar("R")
 
@@ -43,6 +44,7 @@ class Engine:
         options: EngineOptions | None = None,
         clock: Clock | None = None,
         keyring: Keyring | None = None,
+        resources: Mapping[str, Any] | None = None,
         **given: Any,
     ):
         scheme, found, rest = url.partition("://")
@@ -61,6 +63,8 @@ class Engine:
             MemoryKeyring() if self.path == MEMORY else FolderKeyring(f"{self.path}-keys")
         )
         """Where the keys of secrets are: in the folder `<database>-keys`, unless another keyring was given."""
+        self.surroundings = Surroundings(None if self.path == MEMORY else self.path, resources)
+        """What the steps share; `resources` are for them: a catalogue of models, routes."""
         self.chance: Random | None = None
         self.pace_s = 0.0
         self.carries = True
@@ -82,6 +86,7 @@ class Engine:
     def attach(self, journal: Journal) -> None:
         """Carry out the runs of a journal."""
         options, capacity = self.options, self.options.capacity if self.carries else 0
+        surround(self.surroundings)
         self._host = Host(
             journal, self.clock, capacity=capacity, resident=options.resident, linger_s=options.linger_s,
             tick_s=options.tick_s, crash_limit=options.crash_limit, step_threads=options.step_threads,
@@ -93,7 +98,10 @@ class Engine:
         """Suspend what runs and give the file back."""
         if self._host is not None:
             host, self._host = self._host, None
-            await host.close()
+            try:
+                await host.close()
+            finally:
+                await self.surroundings.close()
 
     @property
     def host(self) -> Host:

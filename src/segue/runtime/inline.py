@@ -32,6 +32,7 @@ async def inline(
         plan = plan_of(history)
         if history:
             args, kwargs = _amended(function, args, kwargs, plan.changes)
+        if history or scope is not None:
             enter(_next(scope, options.name, history, plan))
         try:
             async with asyncio.timeout(options.timeout_s):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.keys import Scope
 from ..errors import NotInAFlow
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from ..core.records import Record
     from ..core.recovery import Attempt
     from .drive import Drive
+
+
+T = TypeVar("T")
 
 
 class FlowScope(Scope):
@@ -42,21 +46,80 @@ class StepScope:
     `history` are the attempts before this one, `candidate` whom the Recovery wants to be asked now (`Use`).
     """
 
-    __slots__ = ("attempt", "candidate", "events", "history", "key", "run")
+    __slots__ = ("_write", "attempt", "candidate", "epoch", "events", "history", "key", "run")
 
-    def __init__(self, run: str, key: str, attempt: int, history: Sequence[Attempt] = (), candidate: str | None = None):
-        self.run, self.key, self.attempt = run, key, attempt
+    def __init__(
+        self,
+        run: str,
+        key: str,
+        attempt: int,
+        history: Sequence[Attempt] = (),
+        candidate: str | None = None,
+        *,
+        epoch: int = 0,
+        write: Callable[[str, int, dict[str, Any]], Awaitable[None]] | None = None,
+    ):
+        self.run, self.key, self.attempt, self.epoch = run, key, attempt, epoch
         self.history, self.candidate = history, candidate
         self.events: list[tuple[str, int, dict[str, Any]]] = []
+        self._write = write
 
     def record(self, record: Record) -> None:
         """Journal a record under the step's key, before the attempt's outcome. Raises RecordError for a misfit."""
         self.events.append((record.type, record.version, record.to_body()))
 
+    async def commit(self, record: Record) -> None:
+        """Journal a record under the step's key now, and wait until it is on disk: before a call that costs money.
+
+        Outside of a run it is as `record`. Raises RecordError for a misfit.
+        """
+        if self._write is None:
+            self.record(record)
+        else:
+            await self._write(record.type, record.version, record.to_body())
+
     @property
     def idempotency_key(self) -> str:
         """Names this step to the outside world, the same over all its attempts."""
         return f"{self.run}/{self.key}"
+
+
+class Surroundings:
+    """What the steps of one engine share: made when it is first asked for, closed with the engine.
+
+    `database` is the engine's file, None outside of one; `given` what the engine was opened with for its steps.
+    """
+
+    def __init__(self, database: str | None = None, given: Mapping[str, Any] | None = None):
+        self.database, self.given = database, dict(given or {})
+        self._shared: dict[str, Any] = {}
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+
+    def share(self, name: str, make: Callable[[], T], close: Callable[[T], Awaitable[None]] | None = None) -> T:
+        """The one of this name."""
+        if name not in self._shared:
+            made = self._shared[name] = make()
+            if close is not None:
+                self._closers.append(partial(close, made))
+        return self._shared[name]
+
+    async def close(self) -> None:
+        """Close what was made, last first. Raises the first error, after all had their turn."""
+        self._shared.clear()
+        failed: Exception | None = None
+        while self._closers:
+            try:
+                await self._closers.pop()()
+            except Exception as error:  # noqa: BLE001  it is raised, after the others
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+
+_surroundings: ContextVar[Surroundings | None] = ContextVar("segue_surroundings", default=None)
+
+surroundings = _surroundings.get
+surround = _surroundings.set
 
 
 _current: ContextVar[FlowScope | StepScope | None] = ContextVar("segue_scope", default=None)

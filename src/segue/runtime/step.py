@@ -6,13 +6,15 @@ import asyncio
 import inspect
 import json
 from collections.abc import Callable, Coroutine, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ..core.codec import Codec, Upcast, fingerprint
 from ..core.commands import Effect, RunStep, StepOptions
-from ..core.events import EventType, made
+from ..core.events import EventType
+from ..core.events import made as event_made
 from ..core.keys import quoted
 from ..core.recovery import ONCE, Recovery, Retry
 from ..core.redaction import Redact, redacted, redaction
@@ -48,15 +50,22 @@ class Step(Generic[P, R]):
         self, *, key: str | None = None, retry: Recovery | None = None, timeout_s: float | None = None
     ) -> Step[P, R]:
         """The same step with other options for one call: a `key` of your own instead of the fingerprint."""
-        copy = Step[P, R](self.function, self.options)
-        copy.key = self.key if key is None else key
+        made = copy(self)
+        made.key = self.key if key is None else key
         given: dict[str, Any] = {}
         if retry is not None:
             given |= {"retry": retry, "attempts": attempts_of(retry)}
         if timeout_s is not None:
             given["timeout_s"] = _positive("timeout_s", timeout_s, self.name)
-        copy.options = replace(self.options, **given)
-        return copy
+        made.options = replace(self.options, **given)
+        return made
+
+    def carried_out_by(self, function: Callable[P, Any], retry: Recovery) -> Step[P, R]:
+        """The same step with another body and Recovery for one call: what they know need be no JSON."""
+        made = copy(self)
+        made.function = function
+        made.options = replace(self.options, retry=retry, attempts=attempts_of(retry))
+        return made
 
     async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         scope = here()
@@ -70,7 +79,7 @@ class Step(Generic[P, R]):
         key = scope.key(self.name, fingerprint(data) if self.key is None else quoted(self.key))
         drive, signature = scope.drive, self.signature
         call = (key, drive.seen, self.options, self.function, signature.result, data, values, signature.codecs)
-        command: RunStep = made(RunStep, call)
+        command: RunStep = event_made(RunStep, call)
         future = drive.request(command)
         try:
             event = await future

@@ -8,6 +8,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...core.codec import decode_arguments, dumps, roundtrip
@@ -49,7 +50,10 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
             await execution.durable(EventType.ATTEMPT_STARTED, command, attempt=n, body=body)
         began = execution.host.clock.now()
         plan = plan_of(history)
-        scope = StepScope(execution.row.id, command.key, n, tuple(history), plan.candidate)
+        scope = StepScope(
+            execution.row.id, command.key, n, tuple(history), plan.candidate, epoch=execution.row.epoch,
+            write=partial(_commit, execution, command, n),
+        )  # fmt: skip
         try:
             value = await _attempt(execution, command, scope, plan.changes)
         except BaseException as raised:  # noqa: BLE001  a step may raise anything: it becomes a fault
@@ -64,6 +68,13 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
         else:
             execution.step_ended(EventType.STEP_COMPLETED, command, n, began, scope, value=value)
             return
+
+
+async def _commit(  # noqa: PLR0917  bound in one place
+    execution: Execution, command: RunStep, n: int, type_: str, version: int, body: dict[str, Any]
+) -> None:
+    """Journal what an attempt says, and wait for the commit."""
+    await execution.durable(type_, command, attempt=n, body=body, version=version)
 
 
 async def perform_once(execution: Execution, command: RunStep) -> None:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .host import Host
 
 
+_OF_ATTEMPTS = (EventType.ATTEMPT_STARTED, EventType.ATTEMPT_FAILED)
+
+
 class Execution(Line):
     """A run that this process owns and has in memory."""
 
@@ -239,7 +242,7 @@ class Execution(Line):
 
     async def durable(
         self, type_: str, command: RunStep, *, attempt: int, began: float | None = None, body: Any = None,
-        value: bytes | None = None,
+        value: bytes | None = None, version: int = 1,
     ) -> None:  # fmt: skip
         """Journal something of an attempt, and wait for the commit."""
         self._check_open()
@@ -247,7 +250,7 @@ class Execution(Line):
         packed = dumps(body) if body is not None else None
         self.write(
             type_, key=command.key, seen=command.seen, attempt=attempt, began=began, body=packed, value=value,
-            args=command.args, done=partial(_resolve, future),
+            args=command.args if type_ in _OF_ATTEMPTS else None, done=partial(_resolve, future), version=version,
         )  # fmt: skip
         await future
 

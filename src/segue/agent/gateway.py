@@ -1,0 +1,173 @@
+"""The models as the steps of one engine see them: the catalogue, its routes, and how each model is.
+
+Made when the first question is asked, from what the engine was given (`resources={"catalogue": ..., "routes": ...}`) or
+from segue.toml; health is shared by all processes on the engine's database, in the file `<database>-health`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..core.budgets import nano
+from ..core.faults import Fault, FaultKind, rebuild
+from ..core.records import Decision
+from ..models import Catalogue, Model
+from ..models.health import Health, Place, Rules
+from ..models.signals import made
+from ..routing import Cheapest, Policy, Request, Router, load_routes
+from ..runtime.scope import Surroundings, surroundings
+from .request import Question, bound
+
+__all__ = ["DEFAULT_ROUTE", "Gateway", "gateway", "use_models"]
+
+DEFAULT_ROUTE: Policy = Cheapest(name="default")
+"""Where nobody says how to choose: the cheapest model that can do it."""
+
+
+@dataclass(slots=True)
+class Gateway:
+    """Chooses models, and lets calls through to them."""
+
+    catalogue: Catalogue
+    router: Router
+    health: Health
+    luck: Callable[[], float] = random.random
+    wait_s_max: float = 30.0
+    """How long a call waits for a free place at most."""
+    detour_s: float = 0.25
+    """A model that is busy for longer is passed over while another one is free."""
+    _counter: int = field(default=0, init=False)
+    _waiting: dict[str, deque[asyncio.Future[None]]] = field(
+        default_factory=dict[str, "deque[asyncio.Future[None]]"], init=False
+    )
+    """Calls of this process that wait for a place, by model, first come first."""
+
+    @classmethod
+    def of(
+        cls,
+        catalogue: Catalogue,
+        routes: Mapping[str, Policy] | None = None,
+        *,
+        health: Health | None = None,
+        rules: Rules | None = None,
+    ) -> Gateway:
+        """Over a catalogue; without `routes` there is only the default one."""
+        health = health or Health(rules=rules)
+        known = {"default": DEFAULT_ROUTE, **(routes or {})}
+        return cls(catalogue, Router(catalogue, known, view=health.view), health)
+
+    def decide(self, question: Question, policy: Policy | None, tried: Mapping[str, str], pin: str | None) -> Decision:
+        """Who answers. `tried` are those that failed, with the kind of fault; `pin` is the only one that may."""
+        self._counter += 1
+        request = Request(
+            text=question.text,
+            kind=question.kind,
+            needs=frozenset(question.needs),
+            require=question.require,
+            tokens_in=None,
+            tokens_out_max=question.max_tokens,
+            budget_nano=None if question.budget_usd is None else nano(question.budget_usd),
+            tried={name: why for name, why in tried.items() if name != pin},
+            model=pin or question.model,
+            pinned_by="recovery" if pin else "caller",
+            stage=len(tried),
+            route=question.route,
+            wait_s_max=self.detour_s,
+        )
+        name = f"d{self._counter}-{random.getrandbits(32):08x}"
+        return self.router.decide(request, id=name, luck=self.luck(), route=policy)
+
+    async def place(self, model: Model, question: Question, timeout_s: float) -> tuple[Place, float]:
+        """A place for one call, and how long it took to get it. Raises RateLimited when none comes in time."""
+        tokens, began = bound(question) + question.max_tokens, time.monotonic()
+        line = self._waiting.setdefault(model.name, deque())
+        while True:
+            answer = self.health.try_acquire(model, tokens)
+            waited = time.monotonic() - began
+            if isinstance(answer, Place):
+                return answer, waited
+            if answer.seconds > min(self.wait_s_max, timeout_s) - waited:
+                raise rebuild(_no_place(model, answer.reason, answer.seconds))
+            await self._turn(line, max(0.005, min(answer.seconds, 0.25)))
+
+    async def _turn(self, line: deque[asyncio.Future[None]], seconds: float) -> None:
+        """Wait until a place was given back here, or for some time: another process may have given one back."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        line.append(turn)
+        try:
+            async with asyncio.timeout(seconds):
+                await turn
+        except TimeoutError:
+            pass
+        finally:
+            if turn in line:
+                line.remove(turn)
+
+    def release(self, place: Place, fault: Fault | None, latency_s: float, tokens: int) -> None:
+        """Give a place back."""
+        self.health.release(place, fault, latency_s, tokens)
+        line = self._waiting.get(place.model)
+        for _ in range(2):  # an answer may have widened the limit too
+            if line:
+                turn = line.popleft()
+                if not turn.done():
+                    turn.set_result(None)
+
+    async def close(self) -> None:
+        """Leave: places that are held are given back."""
+        from ..models.calls import close  # noqa: PLC0415  nothing was called where it was not imported
+
+        self.health.close()
+        await close()
+
+
+def _no_place(model: Model, reason: str, seconds: float) -> Fault:
+    wait = None if seconds == float("inf") else seconds
+    return made(
+        FaultKind.RATE_LIMITED if wait is not None else FaultKind.OVERLOADED,
+        f"{model.name} takes no calls now: {reason}",
+        model=model.name,
+        retry_after_s=wait,
+    )
+
+
+def gateway() -> Gateway:
+    """That of the current engine; outside of one, that of this process."""
+    around = surroundings() or _own
+    with _making:
+        return around.share("gateway", lambda: _make(around), Gateway.close)
+
+
+def _make(around: Surroundings) -> Gateway:
+    given = around.given
+    ready = given.get("gateway")
+    if isinstance(ready, Gateway):
+        return ready
+    config = given.get("config") or _config
+    catalogue = given.get("catalogue") or Catalogue.load(config)
+    routes = given.get("routes")
+    if routes is None:
+        routes = load_routes(config, list(catalogue.models))
+    path = None if around.database is None else f"{around.database}-health"
+    return Gateway.of(catalogue, routes, health=Health(path, rules=given.get("rules")))
+
+
+def use_models(config: str | Path) -> None:
+    """The file of models and routes that this program's flows are written for, where their engine was given none.
+
+    Called where the flows are defined, so that it holds for whichever process carries them out.
+    """
+    global _config  # noqa: PLW0603  one default a process
+    _config = str(config)
+
+
+_config: str | None = None
+_own = Surroundings()
+_making = threading.Lock()

@@ -1,0 +1,167 @@
+"""What to do after a failed call of a model: the `Recovery` of a question. Pure, but for whom the gateway asks next.
+
+| fault | what follows |
+| --- | --- |
+| rate limited, overloaded, timed out, unreachable | the next candidate at once; without one the same, after a pause |
+| unauthorised | the next candidate |
+| bad output | the same model, shown its mistake (a cut answer: given more room); then the next candidate |
+| context too long | the next candidate with a larger window; else the parts are cut, once |
+| content refused | failed, unless `refused="next"` |
+| bad request, budget exceeded, bug | failed |
+| interrupted | the question is decided anew |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..core.faults import Fault, FaultKind
+from ..core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
+from .request import Question
+
+__all__ = ["Policy", "Refused", "asked_in", "failed_in"]
+
+Refused = Literal["fail", "next"]
+"""What follows a refusal: by default no detour around it."""
+
+_ELSEWHERE = frozenset(
+    {
+        FaultKind.RATE_LIMITED,
+        FaultKind.OVERLOADED,
+        FaultKind.TIMED_OUT,
+        FaultKind.UNREACHABLE,
+        FaultKind.UNAUTHORISED,
+        FaultKind.TOOL_FAILED,
+        FaultKind.INTERRUPTED,
+    }
+)
+_AGAIN = _ELSEWHERE - {FaultKind.UNAUTHORISED}
+_SHORT = 2000
+"""Characters of a part that is not worth cutting."""
+_BACKOFF_S, _BACKOFF_MAX_S = 0.25, 20.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """How far to go for an answer."""
+
+    attempts: int = 8
+    """Calls at most, of all models together."""
+    repairs: int = 2
+    """How often one model is shown its mistake."""
+    refused: Refused = "fail"
+
+    def recovery(self, question: Question, others: Callable[[Mapping[str, str]], str | None]) -> Recover:
+        """The Recovery of a question. `others` names whom to ask next, given who has failed and how."""
+        return Recover(self, question, others)
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """A `core.recovery.Recovery`."""
+
+    policy: Policy
+    question: Question
+    others: Callable[[Mapping[str, str]], str | None]
+
+    def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+        """`history` ends with the attempt that has just failed."""
+        model, kind = asked_in(fault), fault.kind
+        if len(history) >= self.policy.attempts or (model is None and kind is not FaultKind.INTERRUPTED):
+            return Fail()  # the latter is no fault of a model: a bug in a check, nobody who can answer
+        if kind is FaultKind.BAD_OUTPUT and model and _repairs(history, model) < self.policy.repairs:
+            return self._repaired(fault, history, model)
+        if kind is FaultKind.CONTEXT_TOO_LONG:
+            other = self.others(failed_in(history))
+            return Use(other) if other else self._shrunk(history)
+        if kind in _ELSEWHERE or kind is FaultKind.BAD_OUTPUT or self._may_detour(kind):
+            other = self._elsewhere(kind, history, model, luck)
+            if other is not None:
+                return other
+        return self._again(fault, history, model, luck)
+
+    def _elsewhere(self, kind: FaultKind, history: Sequence[Attempt], model: str | None, luck: float) -> Use | None:
+        """Whoever has not failed yet; when all have, another round after a pause."""
+        other = self.others(failed_in(history))
+        if other is not None:
+            return Use(other)
+        again = self.others({} if model is None else {model: kind.value})
+        return None if again is None else Use(again, _pause(history, luck))
+
+    def _may_detour(self, kind: FaultKind) -> bool:
+        return kind is FaultKind.CONTENT_REFUSED and self.policy.refused == "next"
+
+    def _repaired(self, fault: Fault, history: Sequence[Attempt], model: str) -> Answer:
+        """The same model, which is shown what was wrong; a cut answer gets more room instead."""
+        plan = plan_of(history)
+        question = _question(self.question, plan.changes)
+        if fault.limit == "max tokens":
+            changed = {**_plain(question), "max_tokens": question.max_tokens * 2}
+        else:
+            changed = {**_plain(question), "mistakes": [*question.mistakes, fault.message][-3:]}
+        return Amend({"question": {**changed, "model": model}})
+
+    def _shrunk(self, history: Sequence[Attempt]) -> Answer:
+        """The parts with their middles cut, once."""
+        question = _question(self.question, plan_of(history).changes)
+        if any(isinstance(a.answer, Amend) and _was_cut(a) for a in history) or not question.parts:
+            return Fail()
+        cut = [_without_middle(part) for part in question.parts]
+        return Amend({"question": {**_plain(question), "parts": cut}}) if cut != question.parts else Fail()
+
+    def _again(self, fault: Fault, history: Sequence[Attempt], model: str | None, luck: float) -> Answer:
+        """There is nobody else: the same one after a pause, if that may help."""
+        if fault.kind is FaultKind.INTERRUPTED:
+            return Again(0.0)
+        if fault.kind not in _AGAIN or model is None:
+            return Fail()
+        return Use(model, max(_pause(history, luck), fault.retry_after_s or 0.0))
+
+
+def _pause(history: Sequence[Attempt], luck: float) -> float:
+    """Seconds, with full jitter."""
+    return luck * min(_BACKOFF_MAX_S, _BACKOFF_S * 2.0 ** (len(history) - 1))
+
+
+def asked_in(fault: Fault) -> str | None:
+    """The model whose attempt ended so."""
+    model = (fault.state or {}).get("model")
+    return model if isinstance(model, str) and model else None
+
+
+def failed_in(history: Sequence[Attempt]) -> dict[str, str]:
+    """Who has failed, with the kind of the last fault."""
+    faults = [a.fault for a in history if a.fault is not None]
+    return {model: fault.kind.value for fault in faults if (model := asked_in(fault))}
+
+
+def _repairs(history: Sequence[Attempt], model: str) -> int:
+    """How often this model was asked again to mend its answer."""
+    mended = [a.fault for a in history if isinstance(a.answer, Amend) and a.fault is not None]
+    return sum(fault.kind is FaultKind.BAD_OUTPUT and asked_in(fault) == model for fault in mended)
+
+
+def _without_middle(part: str) -> str:
+    quarter = len(part) // 4
+    return part if len(part) < _SHORT else f"{part[:quarter]}\n[…]\n{part[-quarter:]}"
+
+
+def _was_cut(attempt: Attempt) -> bool:
+    return attempt.fault is not None and attempt.fault.kind is FaultKind.CONTEXT_TOO_LONG
+
+
+def _question(question: Question, changes: Mapping[str, Any]) -> Question:
+    """As it stands after what was changed so far."""
+    changed = changes.get("question")
+    if changed is None:
+        return question
+    return Question(**{k: v for k, v in changed.items() if k != "examples"}, examples=question.examples)
+
+
+def _plain(question: Question) -> dict[str, Any]:
+    """A question as JSON, as its codec would write it."""
+    from pydantic_core import to_jsonable_python  # noqa: PLC0415
+
+    return to_jsonable_python(question)

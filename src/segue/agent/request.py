@@ -1,0 +1,106 @@
+"""What is asked of whoever will answer, and what came of it: JSON, so that it can stand in the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
+
+from ..models import Capability, Example, Model
+
+if TYPE_CHECKING:
+    from pydantic_ai.messages import ModelMessage
+
+    from ..models.exchange import OutputMode
+
+__all__ = ["Given", "Question", "Tried", "bound", "messages", "output_mode", "shown"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """One question. Who answers it is decided at each attempt."""
+
+    prompt: str
+    parts: list[str] = field(default_factory=list[str])
+    system: str = ""
+    examples: list[Example] = field(default_factory=list[Example])
+    schema: dict[str, Any] | None = None
+    route: str | None = None
+    model: str | None = None
+    kind: str | None = None
+    needs: list[str] = field(default_factory=list[str])
+    require: dict[str, str] = field(default_factory=dict[str, str])
+    max_tokens: int = 1024
+    budget_usd: float | None = None
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])
+    mistakes: list[str] = field(default_factory=list[str])
+    """What was wrong with the answers so far, for the next one to avoid."""
+
+    @property
+    def text(self) -> str:
+        """All of it, for whoever chooses a model."""
+        return "\n".join(filter(None, (self.system, self.prompt, *self.parts)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tried:
+    """One call of a model. `error` says why its answer was not taken; it is empty for the one that was."""
+
+    model: str
+    error: str = ""
+    fault: str = ""
+    """The kind of fault, in the words of `core.faults.FaultKind`."""
+    text: str = ""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_nano: int | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """An answer: its value as JSON, and the calls that it took. The last one gave it."""
+
+    value: Any
+    tried: list[Tried]
+
+
+def shown(part: object) -> str:
+    """A part as a model is shown it: text, or JSON."""
+    return part if isinstance(part, str) else to_json(part).decode()
+
+
+def output_mode(model: Model, schema: Mapping[str, Any] | None) -> OutputMode:
+    """How a model is held to a schema: natively where it can, else as the arguments of a tool, else by being asked."""
+    if schema is None:
+        return "text"
+    if model.can(Capability.JSON_SCHEMA):
+        return "native"
+    return "tool" if model.can(Capability.TOOLS) and schema.get("type") == "object" else "prompt"
+
+
+def bound(question: Question) -> int:
+    """Tokens of input that it surely stays under: one a byte would be too many, one for two bytes is not too few."""
+    said: Sequence[str] = (question.text, *question.mistakes, *(e.input + e.output for e in question.examples))
+    schema = len(to_json(question.schema)) if question.schema else 0
+    return 64 + 16 * len(question.examples) + (sum(len(text.encode()) for text in said) + schema) // 2
+
+
+def messages(question: Question) -> list[ModelMessage]:
+    """The question as a conversation: examples as turns that went before."""
+    from pydantic_ai import messages as m  # noqa: PLC0415  heavy, and only who asks needs it
+
+    said: list[ModelMessage] = []
+    system = "\n".join(filter(None, (question.system, question.prompt if question.parts else "")))
+    head: list[m.ModelRequestPart] = [m.SystemPromptPart(system)] if system else []
+    for example in question.examples:
+        said.append(m.ModelRequest(parts=[*head, m.UserPromptPart(example.input)]))
+        said.append(m.ModelResponse(parts=[m.TextPart(example.output)]))
+        head = []
+    asked = "\n".join(question.parts) if question.parts else question.prompt
+    if question.mistakes:
+        asked += f"\nDo not repeat this mistake: {question.mistakes[-1]}"
+    said.append(m.ModelRequest(parts=[*head, m.UserPromptPart(asked)]))
+    return said
