@@ -3,9 +3,9 @@
 Nothing is assumed to begin with: the catalogue's limit holds, or none. Pushbacks (429, overloaded, timed out) halve
 the calls that were in flight when they are more than a share of the last calls: a provider that refuses one in twelve,
 however few it is sent, would else be held at two or three for ever. A rise of latency takes a little. Both cut once a
-round: what began before the last cut says nothing about the limit since. Answers raise it, by one a call below the threshold (slow start, after a breaker has
-closed: no herd), by one a round above it. The latency rule is that of Netflix's gradient limit: a fast mean against a
-slow one, and never without load.
+round: what began before the last cut says nothing about the limit since. Answers raise it, by one a call below the
+threshold (slow start, after a breaker has closed: no herd), by one a round above it. The latency rule is that of
+Netflix's gradient limit: a fast mean against a slow one, and never without load.
 """
 
 from __future__ import annotations
