@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from . import history, processes, profiles, report, small, throughput
+from .failover import __main__ as failover
 from .floor import grouped_rows, single_ms
 from .measure import Figure, Plan, Sample
 
@@ -28,6 +29,9 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "traceback": small.traceback_frames,
     "takeover": processes.takeover,
 }
+
+COMPARISONS: dict[str, Callable[[Sequence[str]], int]] = {"failover": failover.main}
+"""With other clients of the same server: long, with options of their own: `python -m bench NAME --help`."""
 
 
 def measure(names: Sequence[str], plan: Plan, tell: Callable[[str], None]) -> tuple[list[Figure], dict[str, Sample]]:
@@ -50,7 +54,9 @@ def measure(names: Sequence[str], plan: Plan, tell: Callable[[str], None]) -> tu
 
 def parse(given: Sequence[str]) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, epilog=f"Apart from these: {', '.join(COMPARISONS)}."
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones: {', '.join(BENCHMARKS)} (all)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: whether it runs")
     parser.add_argument("--full", action="store_true", help="100,000 parked runs instead of 10,000")
@@ -67,7 +73,10 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
 
 def main(given: Sequence[str] | None = None) -> int:
     """Measure what was asked for. 0 also when a goal is missed: a figure is no verdict on a busy machine."""
-    options = parse(sys.argv[1:] if given is None else given)
+    given = sys.argv[1:] if given is None else given
+    if given and given[0] in COMPARISONS:
+        return COMPARISONS[given[0]](given[1:])
+    options = parse(given)
     with report.progress(Console(stderr=True)) as (tell, progress):
         plan = Plan(
             folder=options.dir, quick=options.quick, full=options.full, repeats=options.repeats, progress=progress

@@ -9,6 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from segue.core.faults import Fault, FaultKind, classify
 from segue.core.records import Usage
 from segue.models.calls import Call, Reply, call, close
 from segue.models.health import Health, Place, Wait
+from segue.models.providers import connected
 from segue.models.spec import Catalogue, Limits, Model, Price
 from segue.models.usage import spent
 from segue.models.verdict import judge
@@ -137,8 +139,16 @@ def _answered(text: str | None, used: Sequence[Usage], own: Usage, error: str = 
     )  # fmt: skip
 
 
+async def connect(models: Catalogue) -> None:
+    """Import and open all that the first call would, so that no ask waits for it."""
+    await asyncio.to_thread(import_module, "segue.models.calls_remote")
+    for model in models:
+        await connected(model, model.pool()[0])
+
+
 async def make(setup: dict[str, Any]) -> Client:
     """Make one."""
+    await connect(catalogue_of(setup))
     return Bare(setup)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -63,7 +63,7 @@ class Worker:
 
     async def ask(self, ask: Ask) -> dict[str, Any]:
         """What it says to an ask."""
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[ask.ticket] = answer
         self._tell({"id": ask.ticket, "prompt": ask.prompt, "schema": ask.schema})
         return await answer
@@ -100,7 +100,7 @@ class Worker:
 
 
 @asynccontextmanager
-async def crew(command: Sequence[str], setup: Mapping[str, Any], processes: int) -> Any:
+async def crew(command: Sequence[str], setup: Mapping[str, Any], processes: int) -> AsyncGenerator[list[Worker], None]:
     """So many processes of one client."""
     async with AsyncExitStack() as stack:
         workers = list[Worker]()

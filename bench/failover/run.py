@@ -15,7 +15,7 @@ from .crew import Done, crew, drive
 from .provider import Provider
 from .scene import DOLLARS, Scene
 from .tally import Outage, Tally, outage, tally
-from .tasks import Ask, Seen, asks
+from .tasks import Seen, asks
 
 Advance = Callable[[str, int, int], None]
 """What is under way, how many asks are over, of how many."""
@@ -55,13 +55,11 @@ async def _client(scene: Scene, client: Entrant, provider: Provider, advance: Ad
     seen = Seen(await asyncio.to_thread(provider.log, since))
     every = await asyncio.to_thread(provider.counts)
     counts = {name: every[name] for name in scene.models(client.name).values()}
-    first = tally(client.name, version, scene, done, seen, counts)
+    first = tally(scene, done, seen, counts, name=(client.name, version))
     return replace(first, outage=await _outage(scene, client, provider, advance) if scene.outage_s else None)
 
 
-async def _failing(
-    scene: Scene, client: Entrant, provider: Provider, advance: Advance
-) -> tuple[str, list[Done]]:  # fmt: skip
+async def _failing(scene: Scene, client: Entrant, provider: Provider, advance: Advance) -> tuple[str, list[Done]]:
     every = asks(scene.asks, "a", scene.seed)
     with tempfile.TemporaryDirectory(prefix="segue-failover-") as folder:
         setup = _setup(scene, client, provider, scene.models(client.name), folder)
@@ -93,9 +91,7 @@ def _told(advance: Advance, what: str, total: int) -> Callable[[int], None]:
     return lambda done: advance(what, done, total)
 
 
-def _setup(
-    scene: Scene, client: Entrant, provider: Provider, models: Mapping[str, str], folder: str
-) -> dict[str, Any]:  # fmt: skip
+def _setup(scene: Scene, client: Entrant, provider: Provider, models: Mapping[str, str], folder: str) -> dict[str, Any]:
     limits = {"rpm": scene.rpm, "tpm": scene.tpm, "concurrency": scene.concurrency}
     return {
         "url": provider.url,
@@ -108,6 +104,3 @@ def _setup(
         "database": str(Path(folder) / "bench.db"),
         **client.options,
     }
-
-
-__all__ = ["Ask", "Entrant", "entrants", "run"]

@@ -32,6 +32,8 @@ class Scene:
     tpm: int = 260_000
     concurrency: int = 12
     """Limits of each model, which the server enforces."""
+    retry_after_s: float = 0.2
+    """What a 429 asks for: short, as all times here are. Who heeds it sends nothing to that model so long."""
     outage_s: float = 60.0
     down: str = "silent"
     """What the model that is down does."""
@@ -50,7 +52,14 @@ class Scene:
     def arguments(self, clients: list[str]) -> list[str]:
         """The server's command line."""
         limits = f"rpm={self.rpm},tpm={self.tpm},concurrency={self.concurrency},first_token_s=0.05,token_s=0.0005"
-        given = [f"--seed={self.seed}", "--retry-after-s=1", "--slow-s=0.6", "--gap-s=0.1", "--silence-s=20", "--json"]
+        given = [
+            f"--seed={self.seed}",
+            f"--retry-after-s={self.retry_after_s}",
+            "--slow-s=0.6",
+            "--gap-s=0.1",
+            "--silence-s=20",
+            "--json",
+        ]
         for client in clients:
             for name in self.models(client).values():
                 given += [f"--model={name}:{limits}", *(f"--fault={name}:{f}" for f in self.faults())]

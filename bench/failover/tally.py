@@ -82,16 +82,16 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
-def tally(  # noqa: PLR0917  called in one place
-    client: str, version: str, scene: Scene, done: Sequence[Done], seen: Seen, counts: Mapping[str, Mapping[str, int]]
+def tally(
+    scene: Scene, done: Sequence[Done], seen: Seen, counts: Mapping[str, Mapping[str, int]], *, name: tuple[str, str]
 ) -> Tally:
-    """The figures. `counts` are those of this client's models."""
+    """The figures. `counts` are those of this client's models, `name` is its name and version."""
     verdicts = {one.ask.ticket: check(one.ask, one.said["text"], seen) for one in done}
     ends, times = Counter(verdicts.values()), [one.s for one in done]
     calls = sum(c["calls"] for c in counts.values())
     errors = Counter(str(one.said["error"])[:90] for one in done if one.said["text"] is None)
     return Tally(
-        client=client, version=version, asks=len(done), valid=ends["valid"] / len(done), ends=dict(ends),
+        client=name[0], version=name[1], asks=len(done), valid=ends["valid"] / len(done), ends=dict(ends),
         attempts=calls / len(done), attempts_said=sum(one.said.get("attempts", 0) for one in done) / len(done),
         twice=seen.twice(), p50_s=quantile(times, 0.5), p99_s=quantile(times, 0.99), worst_s=max(times),
         asks_per_s=len(done) / max(one.due + one.s for one in done), limits=_kept(scene, counts.values()),

@@ -27,6 +27,14 @@ def test_five_failures_in_a_row_open_it() -> None:
     assert not after(*[BAD] * 4, OK, *[BAD] * 4).is_open
 
 
+def test_failures_that_come_before_the_answers_can_say_nothing_of_them() -> None:
+    breaker = Breaker()
+    for n in range(12):
+        assert not breaker.is_open, f"{n} have failed at once, 12 may still be answered"
+        breaker = ended(breaker, breaker.turn, BAD, 100.0, luck=0.5, rule=RULE, pending=12)
+    assert breaker.is_open
+
+
 def test_every_other_call_failing_opens_it() -> None:
     assert not after(*[OK, BAD] * 9).is_open
     assert after(*[OK, BAD] * 10).is_open

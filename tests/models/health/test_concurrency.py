@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,10 @@ from hypothesis import strategies as st
 from segue.models.health.concurrency import Adaptive, ConcurrencyRule, answered, pushed_back, restarted, silent_s
 
 RULE = ConcurrencyRule()
+
+
+MANY = 0.5
+"""A share of pushbacks that is more than a provider's bad luck."""
 
 
 def push(adaptive: Adaptive, in_flight: int, *, began: float = 0.0, now: float = 1.0) -> Adaptive:
@@ -26,22 +32,60 @@ def test_nothing_is_held_back_before_there_is_a_reason() -> None:
     assert answer(Adaptive(), 500).places(None) is None
 
 
-def test_a_pushback_halves_what_was_in_flight() -> None:
-    assert push(Adaptive(), 40).places(None) == 20
-    assert push(Adaptive(limit=100.0), 40).places(None) == 20
-    assert push(Adaptive(limit=10.0), 40).places(None) == 5
+def test_pushbacks_halve_what_was_in_flight() -> None:
+    assert push(Adaptive(pushed=MANY), 40).places(None) == 20
+    assert push(Adaptive(limit=100.0, pushed=MANY), 40).places(None) == 20
+    assert push(Adaptive(limit=10.0, pushed=MANY), 40).places(None) == 5
+
+
+def test_a_few_pushbacks_cut_nothing() -> None:
+    adaptive = Adaptive()
+    for n in range(4):
+        assert adaptive.places(None) is None, f"after {n}"
+        adaptive = push(adaptive, 40)
+    assert adaptive.places(None) == 20
 
 
 def test_a_burst_of_pushbacks_cuts_once() -> None:
     adaptive = Adaptive()
-    for left in range(40, 20, -1):
+    for left in range(43, 20, -1):
         adaptive = push(adaptive, left)
     assert adaptive.places(None) == 20
-    assert push(adaptive, 20, began=2.0, now=3.0).places(None) == 10
+    for _ in range(4):
+        adaptive = push(adaptive, 20, began=2.0, now=3.0)
+    assert adaptive.places(None) == 10
+
+
+def rounds(refused: Callable[[int, int], bool], demand: int, count: int = 4000) -> tuple[float, float]:
+    """The mean number of calls at a time, and the share refused: calls in rounds, each as many as it lets through."""
+    adaptive, calls, bad, many = Adaptive(), 0, 0, 0
+    while calls < count:
+        many, now = many + 1, 1.0 + many
+        places = adaptive.places(demand) or demand
+        for n in range(places):
+            calls += 1
+            if refused(n, calls):
+                bad += 1
+                adaptive = pushed_back(adaptive, began=now, in_flight=places, now=now + 0.5, rule=RULE)
+            else:
+                adaptive = answered(adaptive, 0.5, began=now, in_flight=places, now=now + 0.5, rule=RULE)
+    return calls / many, bad / calls
+
+
+def test_one_call_in_twelve_refused_by_chance_takes_no_places_away() -> None:
+    chance = random.Random(3)
+    at_a_time, _ = rounds(lambda _n, _calls: chance.random() < 1 / 12, demand=12)
+    assert at_a_time > 10.5
+
+
+def test_a_limit_that_nobody_told_is_found_and_used() -> None:
+    at_a_time, share = rounds(lambda n, _calls: n >= 10, demand=40)
+    assert 7 < at_a_time < 12
+    assert share < 0.1
 
 
 def test_it_rises_by_one_a_round() -> None:
-    adaptive = push(Adaptive(), 40)
+    adaptive = push(Adaptive(pushed=MANY), 40)
     for _ in range(20):
         adaptive = answer(adaptive, 20)
     assert adaptive.places(None) == 20
@@ -51,7 +95,7 @@ def test_it_rises_by_one_a_round() -> None:
 
 
 def test_an_idle_limit_does_not_rise() -> None:
-    adaptive = push(Adaptive(), 40)
+    adaptive = push(Adaptive(pushed=MANY), 40)
     assert answer(adaptive, 3).limit == adaptive.limit
 
 

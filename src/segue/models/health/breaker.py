@@ -1,6 +1,7 @@
 """A circuit breaker: closed, open, half-open. Pure.
 
-It opens after `streak` failures in a row, or when at least half of the calls of the last half minute failed. Then
+It opens after `streak` failures in a row, or when at least half of the calls of the last half minute failed. Failures
+that come faster than answers do say nothing of the calls in flight: in a row are then as many as those. Then
 nothing is sent for a pause, which doubles with each opening. After it, one call is let through, the probe: its answer
 closes the breaker, its failure opens it again. An outcome counts only for the turn that its call began in, so that
 calls from before an opening neither close it nor open it once more.
@@ -118,8 +119,13 @@ def began(breaker: Breaker, caller: str, now: float, rule: BreakerRule) -> Break
     return breaker._replace(prober=caller, probe_until=now + rule.probe_s)
 
 
-def ended(breaker: Breaker, turn: int, said: Verdict, now: float, *, luck: float, rule: BreakerRule) -> Breaker:
-    """A call that began in `turn` has ended. `luck` in [0, 1) spreads the pauses."""
+def ended(
+    breaker: Breaker, turn: int, said: Verdict, now: float, *, luck: float, rule: BreakerRule, pending: int = 0
+) -> Breaker:
+    """A call that began in `turn` has ended. `luck` in [0, 1) spreads the pauses.
+
+    `pending` calls of this turn may still be answered, where this one failed sooner than an answer comes.
+    """
     if turn != breaker.turn:
         return breaker
     if breaker.is_open:
@@ -129,7 +135,9 @@ def ended(breaker: Breaker, turn: int, said: Verdict, now: float, *, luck: float
     failed = said is Verdict.FAILED
     recent = breaker.recent.add(1, int(failed), now, RECENT)
     after = breaker._replace(recent=recent, streak=breaker.streak + 1 if failed else 0)
-    trips = after.streak >= rule.streak or (recent.first >= rule.calls and recent.second >= rule.share * recent.first)
+    trips = after.streak >= max(rule.streak, pending) or (
+        recent.first >= rule.calls and recent.second >= rule.share * recent.first
+    )
     return opened(after, now, luck, rule) if failed and trips else after
 
 

@@ -1,10 +1,11 @@
 """How many calls at a time a deployment takes: additive increase, multiplicative decrease. Pure.
 
-Nothing is assumed to begin with: the catalogue's limit holds, or none. A pushback (429, overloaded, timed out) halves
-the calls that were in flight; a rise of latency takes a little. Both cut once a round: what began before the last cut
-says nothing about the limit since. Answers raise it, by one a call below the threshold (slow start, after a breaker has
-closed: no herd), by one a round above it. The latency rule is that of Netflix's gradient limit: a fast mean against a
-slow one, and never without load.
+Nothing is assumed to begin with: the catalogue's limit holds, or none. Pushbacks (429, overloaded, timed out) halve
+the calls that were in flight when they are more than a share of the last calls: a provider that refuses one in twelve,
+however few it is sent, would else be held at two or three for ever. A rise of latency takes a little. Both cut once a
+round: what began before the last cut says nothing about the limit since. Answers raise it, by one a call below the
+threshold (slow start, after a breaker has closed: no herd), by one a round above it. The latency rule is that of
+Netflix's gradient limit: a fast mean against a slow one, and never without load.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ class ConcurrencyRule:
     """How fast the limit moves."""
 
     cut: float = 0.5
-    """What a pushback leaves of the calls in flight."""
+    """What pushbacks leave of the calls in flight."""
+    bears: float = 0.2
+    """The share of calls that may be pushed back without a cut: four in a row are more."""
+    memory: int = 16
+    """Calls that the share is a mean of, the last ones weighing most."""
     slow_cut: float = 0.85
     """What a rise of latency leaves."""
     slower: float = 3.0
@@ -47,6 +52,8 @@ class Adaptive(NamedTuple):
     fast_s: float = 0.0
     slow_s: float = 0.0
     answers: int = 0
+    pushed: float = 0.0
+    """The share of the last calls that was pushed back."""
 
     def places(self, ceiling: int | None) -> int | None:
         """Calls at a time under the catalogue's limit; None: no limit is known."""
@@ -62,7 +69,8 @@ def answered(
     n = adaptive.answers + 1
     fast = adaptive.fast_s + (latency_s - adaptive.fast_s) / min(n, 8)
     slow = adaptive.slow_s + (latency_s - adaptive.slow_s) / min(n, 200)
-    after = adaptive._replace(fast_s=fast, slow_s=slow, answers=min(n, 1_000_000))
+    pushed = adaptive.pushed * (1 - 1 / rule.memory)
+    after = adaptive._replace(fast_s=fast, slow_s=slow, answers=min(n, 1_000_000), pushed=pushed)
     if began < adaptive.cut_at:
         return after
     if not _loaded(after, in_flight):  # few calls say nothing about many; after an outage each answer says something
@@ -74,7 +82,10 @@ def answered(
 
 def pushed_back(adaptive: Adaptive, *, began: float, in_flight: int, now: float, rule: ConcurrencyRule) -> Adaptive:
     """The other side had too much. `in_flight` counts the calls with this one."""
-    return adaptive if began < adaptive.cut_at else _cut(adaptive, in_flight, now, share=rule.cut, floor=1)
+    if began < adaptive.cut_at:
+        return adaptive
+    after = adaptive._replace(pushed=adaptive.pushed + (1 - adaptive.pushed) / rule.memory)
+    return _cut(after, in_flight, now, share=rule.cut, floor=1) if after.pushed > rule.bears else after
 
 
 def restarted(adaptive: Adaptive, now: float) -> Adaptive:
@@ -98,7 +109,7 @@ def _loaded(adaptive: Adaptive, in_flight: int) -> bool:
 
 def _cut(adaptive: Adaptive, in_flight: int, now: float, *, share: float, floor: int) -> Adaptive:
     limit = max(min(adaptive.limit, in_flight) * share, min(floor, adaptive.limit))
-    return adaptive._replace(limit=limit, threshold=limit, cut_at=now)
+    return adaptive._replace(limit=limit, threshold=limit, cut_at=now, pushed=0.0)
 
 
 def _grown(adaptive: Adaptive, rule: ConcurrencyRule) -> Adaptive:

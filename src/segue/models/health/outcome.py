@@ -36,9 +36,11 @@ def settle(state: State, place: Place, outcome: Outcome, caller: Caller, rules: 
     used = _counted(place, outcome, said)
     pulse = pulse._replace(minute=pulse.minute.add(0, used, now, limits.MINUTE))
     pulse = _heeded(pulse, outcome.fault, caller.keys.get(name, NO_KEY), now, rules)
-    pulse = _adapted(pulse, outcome, _Round(place.began, max(state.fresh(name), 1), now), rules.concurrency)
+    fresh = state.fresh(name)
+    pending = fresh - 1 if outcome.latency_s < pulse.adaptive.fast_s else 0
+    pulse = _adapted(pulse, outcome, _Round(place.began, max(fresh, 1), now), rules.concurrency)
     before = pulse.breaker
-    after = breakers.ended(before, place.turn, said, now, luck=caller.luck, rule=rules.breaker)
+    after = breakers.ended(before, place.turn, said, now, luck=caller.luck, rule=rules.breaker, pending=pending)
     if after.turn != before.turn:
         pulse = pulse._replace(stale=max(calls - 1, 0))
         if after.is_open:
