@@ -82,14 +82,18 @@ def _policy(name: str | None, routes: Mapping[str, Policy]) -> Policy | None:
 
 
 def _traffic(target: Replayed, asked: Asked, report: Callable[[str], None]) -> Traffic:
-    from ..routing.past import logged_rows, rows  # noqa: PLC0415
+    from ..routing.past import (  # noqa: PLC0415
+        Row,
+        logged_rows,
+        rows,
+    )
     from ..routing.traffic import Traffic as Read  # noqa: PLC0415
 
     report("reading the journal")
     read = Read(asks_max=asked.last)
     with Journal.open_readonly(asked.db) as reader:
         read.read(reader)
-    kept, left_out = [], Counter[str]()
+    kept, left_out = list[Row](), Counter[str]()
     for row in rows(read):
         name = row.decision.route or "default"
         if asked.route is not None and name != asked.route:
