@@ -85,7 +85,7 @@ def test_a_migration_that_is_interrupted_is_done_again(tmp_path: Path, monkeypat
     connect.connect(str(path)).close()
     connect.connect(str(path)).close()
     with closing(sqlite3.connect(path)) as db:
-        assert db.execute("pragma user_version").fetchone() == (2,)
+        assert db.execute("pragma user_version").fetchone() == (len(schema.MIGRATIONS),)
         assert db.execute("select label from labels").fetchall() == [("old",)]
         with pytest.raises(sqlite3.IntegrityError, match="too long"):
             db.execute("insert into labels values (1, 'much longer than ten')")
@@ -111,8 +111,9 @@ async def test_a_reader_brings_nothing_forward_and_older_code_refuses_newer_file
         patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, NEXT))
         with pytest.raises(StoreError, match="open it once with an engine"):
             Journal.open_readonly(str(path))
+        newer = len(schema.MIGRATIONS)
         connect.connect(str(path)).close()
-    with pytest.raises(StoreTooNew, match="schema version is 2"):
+    with pytest.raises(StoreTooNew, match=f"schema version is {newer}"):
         async with Engine(str(path)):
             pass
     with pytest.raises(StoreTooNew):

@@ -6,10 +6,10 @@ journaled on its own (`decision.made`, `attempt.recorded`), so a crash between t
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, overload
+from functools import partial
+from typing import Any, Generic, TypeVar, Unpack, overload
 
 from pydantic import TypeAdapter
 
@@ -19,10 +19,12 @@ from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope, here
 from ..runtime.step import step
 from .attempt import Attempting
-from .form import Check, form_of
+from .form import Check, Form, form_of
 from .gateway import gateway
-from .recovery import Policy, Refused
+from .options import Options, checked
+from .recovery import Policy
 from .request import Given, Question, Tried, shown
+from .tries import tried_of
 
 __all__ = ["Answer", "answer", "ask", "asked"]
 
@@ -50,95 +52,88 @@ async def asked(question: Question) -> Given:
 
 @overload
 async def ask(
-    prompt: str, *parts: object, returns: type[T], route: str | RoutingPolicy | None = None, model: str | None = None,
-    system: str = "", examples: Sequence[tuple[object, T]] = (), check: Check[T] | None = None, max_tokens: int = 1024,
-    repairs: int = 2, attempts: int = 8, refused: Refused = "fail", timeout_s: float = 60.0, kind: str | None = None,
-    needs: Collection[str] = (), require: Mapping[str, str] | None = None, budget_usd: float | None = None,
-    settings: Mapping[str, Any] | None = None, key: str | None = None,
+    prompt: str, *parts: object, returns: type[T], examples: Sequence[tuple[object, T]] = (),
+    check: Check[T] | None = None, **options: Unpack[Options],
 ) -> T: ...  # fmt: skip
 @overload
 async def ask(
-    prompt: str, *parts: object, route: str | RoutingPolicy | None = None, model: str | None = None,
-    system: str = "", examples: Sequence[tuple[object, str]] = (), check: Check[str] | None = None,
-    max_tokens: int = 1024, repairs: int = 2, attempts: int = 8, refused: Refused = "fail", timeout_s: float = 60.0,
-    kind: str | None = None, needs: Collection[str] = (), require: Mapping[str, str] | None = None,
-    budget_usd: float | None = None, settings: Mapping[str, Any] | None = None, key: str | None = None,
+    prompt: str, *parts: object, examples: Sequence[tuple[object, str]] = (), check: Check[str] | None = None,
+    **options: Unpack[Options],
 ) -> str: ...  # fmt: skip
 async def ask(prompt: str, *parts: object, **options: Any) -> Any:
     """Ask, and give the answer as a value of the type `returns` (text if none is given).
 
-    `parts` are what it is asked about: text, or any value, which is shown as JSON. Who answers is said by `route` (a
-    name of segue.toml, or a policy), by `model`, or by the default: the cheapest that can. `needs` are capabilities,
-    `require` tags that it must have. `check` says what is wrong with an answer: it is shown to the model, up to
-    `repairs` times, then the next one is asked, up to `attempts` calls in all. `timeout_s` limits one call. `settings`
-    go to the model: `temperature`, `seed`. Raises the error of the last attempt: a `models.ModelError`, or InputError
-    where nobody can answer.
+    `parts` are what it is asked about: text, or any value, which is shown as JSON. Who answers is said by `route`, by
+    `model`, or by the default. `check` says what is wrong with an answer: it is shown to the model, up to `repairs`
+    times, then the next one is asked, up to `attempts` calls in all. All other options: `agent.options.Options`.
+    Raises the error of the last attempt: a `models.ModelError`, or InputError where nobody can answer.
     """
     return (await answer(prompt, *parts, **options)).value
 
 
 async def answer(
-    prompt: str,
-    *parts: object,
-    returns: Any = str,
-    route: str | RoutingPolicy | None = None,
-    model: str | None = None,
-    system: str = "",
-    examples: Sequence[tuple[object, Any]] = (),
-    check: Check[Any] | None = None,
-    max_tokens: int = 1024,
-    repairs: int = 2,
-    attempts: int = 8,
-    refused: Refused = "fail",
-    timeout_s: float = 60.0,
-    kind: str | None = None,
-    needs: Collection[str] = (),
-    require: Mapping[str, str] | None = None,
-    budget_usd: float | None = None,
-    settings: Mapping[str, Any] | None = None,
-    key: str | None = None,
-) -> Answer[Any]:
+    prompt: str, *parts: object, returns: Any = str, examples: Sequence[tuple[object, Any]] = (),
+    check: Check[Any] | None = None, **options: Unpack[Options],
+) -> Answer[Any]:  # fmt: skip
     """As `ask`, with the calls that it took: who was asked, what it used, and why answers were turned down.
 
     The error that it raises has them as `tried`.
     """
-    if attempts < 1 or repairs < 0 or max_tokens < 1 or timeout_s <= 0:
-        raise InputError("ask: attempts and max_tokens are at least 1, repairs at least 0, timeout_s more than 0")
-    form, policy = form_of(returns), route if isinstance(route, RoutingPolicy) else None
-    question = Question(
-        prompt=prompt,
-        parts=[shown(part) for part in parts],
-        system=system,
-        examples=[Example(shown(given), form.written(wanted)) for given, wanted in examples],
-        schema=form.schema,
-        route=policy.title if policy is not None else route if isinstance(route, str) else None,
-        model=model,
-        kind=kind,
-        needs=sorted(needs),
-        require=dict(require or {}),
-        max_tokens=max_tokens,
-        budget_usd=budget_usd,
-        settings=dict(settings or {}),
-    )
-
-    async def attempt(question: Question) -> Given:
-        question, scope = _QUESTION.validate_python(question), here()  # outside of a run what was amended is JSON
-        make = Attempting(gateway(), form, check, policy, timeout_s)
-        return await make(question, scope if isinstance(scope, StepScope) else StepScope("", "ask", 1))
-
-    def others(tried: Mapping[str, str]) -> str | None:
-        chosen = gateway().decide(question, policy, tried, None).chosen
-        return None if chosen is None else chosen.target.name
-
-    far = Policy(attempts=attempts, repairs=repairs, refused=refused)
-    made = asked.carried_out_by(attempt, far.recovery(question, others))
-    made = made if key is None else made.using(key=key)
+    said, form = checked(options), form_of(returns)
+    policy = said["route"] if isinstance(said["route"], RoutingPolicy) else None
+    question = _question(prompt, parts, form, examples, said)
+    make = _Make(form, check, policy, said["timeout_s"])
+    far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
+    made = asked.carried_out_by(make.attempt, far.recovery(question, partial(make.other, question)))
+    made = made if said["key"] is None else made.using(key=said["key"])
     try:
         given = await made(question)
     except ModelError as error:
-        vars(error)["tried"] = _tried_of(error)
+        vars(error)["tried"] = tried_of(error)
         raise
     return Answer(value=_valued(form.value, given), tried=tuple(given.tried))
+
+
+def _question(
+    prompt: str, parts: Sequence[object], form: Form, examples: Sequence[tuple[object, Any]], said: Mapping[str, Any]
+) -> Question:
+    route = said["route"]
+    return Question(
+        prompt=prompt,
+        parts=[shown(part) for part in parts],
+        system=said["system"],
+        examples=[Example(shown(given), form.written(wanted)) for given, wanted in examples],
+        schema=form.schema,
+        route=route.title if isinstance(route, RoutingPolicy) else route,
+        model=said["model"],
+        kind=said["kind"],
+        needs=sorted(said["needs"]),
+        require=dict(said["require"] or {}),
+        max_tokens=said["max_tokens"],
+        budget_usd=said["budget_usd"],
+        settings=dict(said["settings"] or {}),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Make:
+    """What one question's attempts are made with: the parts of it that are no JSON."""
+
+    form: Form
+    check: Check[Any] | None
+    policy: RoutingPolicy | None
+    timeout_s: float
+
+    async def attempt(self, question: Question) -> Given:
+        """The body of the step."""
+        question, scope = _QUESTION.validate_python(question), here()  # outside of a run what was amended is JSON
+        make = Attempting(gateway(), self.form, self.check, self.policy, self.timeout_s)
+        return await make(question, scope if isinstance(scope, StepScope) else StepScope("", "ask", 1))
+
+    def other(self, question: Question, tried: Mapping[str, str]) -> str | None:
+        """Whom to ask next, given who has failed and how."""
+        chosen = gateway().decide(question, self.policy, tried, None).chosen
+        return None if chosen is None else chosen.target.name
 
 
 _QUESTION = TypeAdapter(Question)
@@ -150,9 +145,3 @@ def _valued(read: Any, given: Given) -> Any:
         return read(given.value)
     except ValueError as error:
         raise BadOutput(f"the answer on record does not fit today's type: {error}") from error
-
-
-def _tried_of(error: ModelError) -> tuple[Tried, ...]:
-    """The calls of a question that has no answer, as its last error carries them."""
-    said: Any = getattr(error, "tries", "[]")
-    return tuple(Tried(**one) for one in json.loads(said)) if isinstance(said, str) else ()

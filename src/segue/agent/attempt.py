@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from ..core.faults import Fault, FaultKind, classify, rebuild
-from ..core.records import (
-    AttemptEnd,
-    AttemptRecorded,
-    AttemptRef,
-    AttemptWhy,
-    Decision,
-    Stage,
-    Target,
-    TargetKind,
-    Usage,
-)
+from ..core.records import AttemptEnd, Decision, Stage
 from ..core.recovery import Amend, Use
 from ..errors import InputError
-from ..models import Deployment, Model, Provider
-from ..models.errors import RequestRefused
-from ..models.exchange import Call, Reply
+from ..models import Model
+from ..models.exchange import Reply
 from ..models.health import Place
 from ..models.signals import made
 from ..models.verdict import judge
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope
+from .calling import call_for, send
 from .form import Check, Form
 from .gateway import Gateway
-from .recovery import asked_in, failed_in
-from .request import Given, Question, Tried, bound, messages, output_mode
+from .recorded import Recorded
+from .recovery import failed_in
+from .request import Given, Question, bound
+from .tries import answered, before, of_model, with_tries
 
 __all__ = ["Attempting"]
-
-_HOW = {
-    FaultKind.BAD_OUTPUT: AttemptWhy.REPAIR,
-    FaultKind.CONTEXT_TOO_LONG: AttemptWhy.SHRINK,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +45,11 @@ class Attempting:
         if decision.chosen is None:
             raise _nobody(decision)
         model = self.gateway.catalogue.get(decision.chosen.target.name)
-        record = _Record(scope, decision, model, question)
+        record = Recorded(scope, decision, model, question)
         try:
             place, queued_s = await self.gateway.place(model, question, self.timeout_s)
         except Exception as error:
-            fault = _with_tries(_of_model(classify(error), model), scope)
+            fault = with_tries(of_model(classify(error), model), scope)
             record.ended(AttemptEnd.FAILED, fault=fault)
             raise rebuild(fault) from error
         return await self._called(question, model, place, replace(record, queued_s=queued_s))
@@ -77,13 +62,13 @@ class Attempting:
             decision = self.gateway.decide(question, self.policy, {named: "broken down"}, None)
         return decision
 
-    async def _called(self, question: Question, model: Model, place: Place, record: _Record) -> Given:
+    async def _called(self, question: Question, model: Model, place: Place, record: Recorded) -> Given:
         began = time.monotonic()
         fault: Fault | None = None
         reply: Reply | None = None
         value: Any = None
         try:
-            reply = await _adapted(self._call(question, model, place))
+            reply = await send(call_for(question, model, place, self.timeout_s))
             fault = judge(reply, question.schema)
         except Exception as error:  # noqa: BLE001  whatever a call raises is a fault of this attempt
             fault = classify(error)
@@ -97,10 +82,10 @@ class Attempting:
         usage = reply.usage if reply is not None else None
         if fault is None and reply is not None:
             record.ended(AttemptEnd.ANSWERED, reply=reply, usage=usage)
-            tried = [*_before(record.scope), _tried(model, reply)]
+            tried = [*before(record.scope), answered(model, reply)]
             return Given(value=self.form.plain(value), tried=tried)
         assert fault is not None
-        fault = _with_tries(_of_model(fault, model, reply), record.scope)
+        fault = with_tries(of_model(fault, model, reply), record.scope)
         end = AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED
         record.ended(end, fault=fault, reply=reply, usage=usage)
         raise rebuild(fault)
@@ -112,39 +97,11 @@ class Attempting:
         value, wrong = self.form.read(reply.text, self.check)
         return value, made(FaultKind.BAD_OUTPUT, wrong) if wrong else None
 
-    def _call(self, question: Question, model: Model, place: Place) -> Call:
-        return Call(
-            model=model,
-            deployment=cast("Deployment", place.deployment),
-            messages=messages(question),
-            output_schema=question.schema,
-            output_mode=output_mode(model, question.schema),
-            max_tokens=min(question.max_tokens, model.max_output),
-            settings={**question.settings, **_luck(question, model)},
-            timeout_s=self.timeout_s,
-        )
-
     def _release(
         self, place: Place, fault: Fault | None, began: float, question: Question, tokens: int | None = None
     ) -> None:
         used = bound(question) + question.max_tokens if tokens is None else tokens
         self.gateway.release(place, fault, time.monotonic() - began, used)
-
-
-async def _adapted(asked: Call) -> Reply:
-    """The call; where its adapter declines a native schema, before anything is sent, as the arguments of a tool."""
-    from ..models.calls import call  # noqa: PLC0415  heavy, and only who asks needs it
-
-    try:
-        return await call(asked)
-    except RequestRefused as refused:
-        if asked.output_mode != "native" or _NO_NATIVE not in refused.message:
-            raise
-        whole = (asked.output_schema or {}).get("type") == "object"
-        return await call(replace(asked, output_mode="tool" if whole else "prompt"))
-
-
-_NO_NATIVE = "Native structured output is not supported"
 
 
 def _named(question: Question, scope: StepScope) -> str | None:
@@ -155,119 +112,6 @@ def _named(question: Question, scope: StepScope) -> str | None:
         if isinstance(attempt.answer, Amend):
             return question.first
     return None
-
-
-def _luck(question: Question, model: Model) -> dict[str, Any]:
-    """A model in this process says the same again unless it is given some luck."""
-    if model.provider is not Provider.LOCAL or not question.mistakes:
-        return {}
-    seed: Any = question.settings.get("seed", model.settings.get("seed", 1))
-    return {"temperature": _MENDING, "seed": int(seed) + len(question.mistakes)}
-
-
-_MENDING = 0.4
-"""The temperature of an answer that was asked for again."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """What is put on record of an attempt."""
-
-    scope: StepScope
-    decision: Decision
-    model: Model
-    question: Question
-    queued_s: float = 0.0
-
-    def ended(
-        self, end: AttemptEnd, *, fault: Fault | None = None, reply: Reply | None = None, usage: Usage | None = None
-    ) -> None:
-        """Journal the attempt, whole."""
-        last = self.scope.history[-1] if self.scope.history else None
-        state: Mapping[str, Any] = (fault.state or {}) if fault is not None else {}
-        status = state.get("status")
-        self.scope.record(
-            AttemptRecorded(
-                epoch=self.scope.epoch,
-                n=self.scope.attempt,
-                target=Target(kind=TargetKind.MODEL, name=self.model.name, provider=self.model.provider.value),
-                why=_why(self.scope, self.model.name),
-                end=end,
-                follows=None if last is None else AttemptRef(epoch=last.epoch, n=last.n),
-                fault=fault,
-                status=status if isinstance(status, int) else None,
-                usage=usage,
-                queued_s=round(self.queued_s, 4),
-                latency_s=None if reply is None else round(reply.latency_s, 4),
-                finish_reason=None if reply is None else reply.finish,
-                answered_by=None if reply is None else reply.answered_by,
-                request_id=None if reply is None else reply.request_id,
-                decision=self.decision.id,
-                amended="error shown" if self.question.mistakes else None,
-            )
-        )
-
-
-def _why(scope: StepScope, model: str) -> AttemptWhy:
-    """What an attempt is made for, from what came before it."""
-    if not scope.history:
-        return AttemptWhy.PRIMARY
-    last = scope.history[-1]
-    if isinstance(last.answer, Amend) and last.fault is not None:
-        return _HOW.get(last.fault.kind, AttemptWhy.RETRY)
-    if isinstance(last.answer, Use) and last.fault is not None and asked_in(last.fault) != model:
-        climbs = last.fault.kind is FaultKind.BAD_OUTPUT
-        return AttemptWhy.CLIMB if climbs else AttemptWhy.FALLBACK
-    return AttemptWhy.RETRY
-
-
-def _of_model(fault: Fault, model: Model, reply: Reply | None = None) -> Fault:
-    """A fault that names its model, and what the call took: the next attempt reads it."""
-    state: dict[str, Any] = {**(fault.state or {}), "model": model.name}
-    if reply is not None:
-        usage = reply.usage
-        state |= {"tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out, "text": reply.text[:2000]}
-        state |= {"seconds": round(reply.latency_s, 3)}
-        if usage.cost_nano is not None:
-            state["cost_nano"] = usage.cost_nano
-    return fault._replace(state=state)
-
-
-def _with_tries(fault: Fault, scope: StepScope) -> Fault:
-    """With all calls so far, for whoever catches the last error; the longest texts go first where they are many."""
-    tries = [*_before(scope), _failed(fault)]
-    said = json.dumps([{name: getattr(one, name) for name in Tried.__slots__} for one in tries])
-    return fault._replace(state={**(fault.state or {}), "tries": said if len(said) < 16_000 else "[]"})
-
-
-def _before(scope: StepScope) -> list[Tried]:
-    return [_failed(a.fault) for a in scope.history if a.fault is not None]
-
-
-def _failed(fault: Fault) -> Tried:
-    state = fault.state or {}
-    return Tried(
-        model=asked_in(fault) or "",
-        error=fault.message,
-        fault=fault.kind.value,
-        text=str(state.get("text", "")),
-        tokens_in=int(state.get("tokens_in", 0)),
-        tokens_out=int(state.get("tokens_out", 0)),
-        cost_nano=state.get("cost_nano"),
-        seconds=float(state.get("seconds", 0.0)),
-    )
-
-
-def _tried(model: Model, reply: Reply) -> Tried:
-    usage = reply.usage
-    return Tried(
-        model=model.name,
-        text=reply.text,
-        tokens_in=usage.tokens_in,
-        tokens_out=usage.tokens_out,
-        cost_nano=usage.cost_nano,
-        seconds=round(reply.latency_s, 3),
-    )
 
 
 _PASSES = frozenset({Stage.HEALTH, Stage.LIMIT, Stage.TRIED})

@@ -356,9 +356,7 @@ class Execution(Line):
 
     @property
     def due(self) -> bool:
-        """Whether a timer or a backoff has run out: it moves on at once, and to park it would only make it start
-        anew.
-        """
+        """Whether a timer or a backoff has run out: it moves on at once, and parked it would only start anew."""
         wakes = [due for due, _ in self.timers.values()] + list(self.backoffs.values())
         return bool(wakes) and not self.paused and min(wakes) <= self.host.clock.now()
 

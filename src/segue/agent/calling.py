@@ -1,0 +1,56 @@
+"""One question put to one model: the call, as its deployment is sent it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+from ..models import Deployment, Model, Provider
+from ..models.errors import RequestRefused
+from ..models.exchange import Call, Reply
+from ..models.health import Place
+from .request import Question, messages, output_mode
+
+__all__ = ["call_for", "send"]
+
+
+def call_for(question: Question, model: Model, place: Place, timeout_s: float) -> Call:
+    """What the model is sent."""
+    return Call(
+        model=model,
+        deployment=cast("Deployment", place.deployment),
+        messages=messages(question),
+        output_schema=question.schema,
+        output_mode=output_mode(model, question.schema),
+        max_tokens=min(question.max_tokens, model.max_output),
+        settings={**question.settings, **_luck(question, model)},
+        timeout_s=timeout_s,
+    )
+
+
+async def send(asked: Call) -> Reply:
+    """The call; where its adapter declines a native schema, before anything is sent, as the arguments of a tool."""
+    from ..models.calls import call  # noqa: PLC0415  heavy, and only who asks needs it
+
+    try:
+        return await call(asked)
+    except RequestRefused as refused:
+        if asked.output_mode != "native" or _NO_NATIVE not in refused.message:
+            raise
+        whole = (asked.output_schema or {}).get("type") == "object"
+        return await call(replace(asked, output_mode="tool" if whole else "prompt"))
+
+
+_NO_NATIVE = "Native structured output is not supported"
+
+
+def _luck(question: Question, model: Model) -> dict[str, Any]:
+    """A model in this process says the same again unless it is given some luck."""
+    if model.provider is not Provider.LOCAL or not question.mistakes:
+        return {}
+    seed: Any = question.settings.get("seed", model.settings.get("seed", 1))
+    return {"temperature": _MENDING, "seed": int(seed) + len(question.mistakes)}
+
+
+_MENDING = 0.4
+"""The temperature of an answer that was asked for again."""

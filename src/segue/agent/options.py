@@ -1,0 +1,75 @@
+"""How a question may be asked. Every option has a default; a name that is none is refused with the list of all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, TypedDict, cast
+
+from ..errors import InputError
+from ..routing import Policy as RoutingPolicy
+from .recovery import Refused
+
+__all__ = ["DEFAULTS", "Options", "checked"]
+
+
+class Options(TypedDict, total=False):
+    """What `ask` and `answer` take beside the prompt, its parts, `returns`, `examples` and `check`."""
+
+    route: str | RoutingPolicy | None
+    """A name of segue.toml, or a policy. None: the cheapest that can."""
+    model: str | None
+    """The only one that may answer."""
+    system: str
+    """What the model is told of its role."""
+    kind: str | None
+    """The kind of task, where the caller knows it better than the router would guess."""
+    needs: Collection[str]
+    """Capabilities that the model must have."""
+    require: Mapping[str, str] | None
+    """Tags that it must have: `{"residency": "eu"}`."""
+    max_tokens: int
+    """Of the answer."""
+    repairs: int
+    """How often one model is shown its mistake."""
+    attempts: int
+    """Calls at most, of all models together."""
+    refused: Refused
+    """What follows a refusal: `fail`, or `next` for a detour around it."""
+    timeout_s: float
+    """For one call, the last token included."""
+    budget_usd: float | None
+    """A bound for one call."""
+    settings: Mapping[str, Any] | None
+    """For the model: `temperature`, `seed`."""
+    key: str | None
+    """Names the call in its run, instead of the fingerprint of the question."""
+
+
+DEFAULTS: Options = {
+    "route": None,
+    "model": None,
+    "system": "",
+    "kind": None,
+    "needs": (),
+    "require": None,
+    "max_tokens": 1024,
+    "repairs": 2,
+    "attempts": 8,
+    "refused": "fail",
+    "timeout_s": 60.0,
+    "budget_usd": None,
+    "settings": None,
+    "key": None,
+}
+
+
+def checked(given: Options) -> dict[str, Any]:
+    """All options, with their defaults. Raises InputError for one that there is not, and for a bound out of range."""
+    unknown = given.keys() - DEFAULTS.keys()
+    if unknown:
+        names = ", ".join(("returns", "examples", "check", *DEFAULTS))
+        raise InputError(f"ask has no option {sorted(unknown)[0]!r}", remedy=f"its options are: {names}")
+    said = cast("dict[str, Any]", {**DEFAULTS, **given})
+    if said["attempts"] < 1 or said["repairs"] < 0 or said["max_tokens"] < 1 or said["timeout_s"] <= 0:
+        raise InputError("ask: attempts and max_tokens are at least 1, repairs at least 0, timeout_s more than 0")
+    return said

@@ -1,0 +1,72 @@
+"""The calls that a question has taken so far, as its faults carry them from one attempt to the next."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..core.faults import Fault
+from ..models import Model
+from ..models.exchange import Reply
+from ..runtime.scope import StepScope
+from .recovery import asked_in
+from .request import Tried
+
+__all__ = ["answered", "before", "of_model", "tried_of", "with_tries"]
+
+
+def of_model(fault: Fault, model: Model, reply: Reply | None = None) -> Fault:
+    """A fault that names its model, and what the call took: the next attempt reads it."""
+    state: dict[str, Any] = {**(fault.state or {}), "model": model.name}
+    if reply is not None:
+        usage = reply.usage
+        state |= {"tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out, "text": reply.text[:2000]}
+        state |= {"seconds": round(reply.latency_s, 3)}
+        if usage.cost_nano is not None:
+            state["cost_nano"] = usage.cost_nano
+    return fault._replace(state=state)
+
+
+def with_tries(fault: Fault, scope: StepScope) -> Fault:
+    """With all calls so far, for whoever catches the last error; the longest texts go first where they are many."""
+    tries = [*before(scope), _failed(fault)]
+    said = json.dumps([{name: getattr(one, name) for name in Tried.__slots__} for one in tries])
+    return fault._replace(state={**(fault.state or {}), "tries": said if len(said) < 16_000 else "[]"})
+
+
+def before(scope: StepScope) -> list[Tried]:
+    """The calls before this attempt."""
+    return [_failed(a.fault) for a in scope.history if a.fault is not None]
+
+
+def _failed(fault: Fault) -> Tried:
+    state = fault.state or {}
+    return Tried(
+        model=asked_in(fault) or "",
+        error=fault.message,
+        fault=fault.kind.value,
+        text=str(state.get("text", "")),
+        tokens_in=int(state.get("tokens_in", 0)),
+        tokens_out=int(state.get("tokens_out", 0)),
+        cost_nano=state.get("cost_nano"),
+        seconds=float(state.get("seconds", 0.0)),
+    )
+
+
+def answered(model: Model, reply: Reply) -> Tried:
+    """The call that gave the answer."""
+    usage = reply.usage
+    return Tried(
+        model=model.name,
+        text=reply.text,
+        tokens_in=usage.tokens_in,
+        tokens_out=usage.tokens_out,
+        cost_nano=usage.cost_nano,
+        seconds=round(reply.latency_s, 3),
+    )
+
+
+def tried_of(error: Exception) -> tuple[Tried, ...]:
+    """The calls of a question that has no answer, as its last error carries them."""
+    said: Any = getattr(error, "tries", "[]")
+    return tuple(Tried(**one) for one in json.loads(said)) if isinstance(said, str) else ()
