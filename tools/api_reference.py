@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 
 import segue
+from segue.agent import options
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "api.md"
 GROUPS = {
@@ -34,11 +37,27 @@ def _entry(name: str) -> list[str]:
     found = getattr(segue, name)
     text = inspect.getdoc(found) or ""
     lines = [f"### `{name}{_signature(found)}`", "", text, ""]
+    if name == "ask":
+        lines += ["| option | type | default | |", "| --- | --- | --- | --- |", *_options(), ""]
     if inspect.isclass(found) and name in ("Engine", "Run"):
         for method, function in vars(found).items():
             if not method.startswith("_") and inspect.isfunction(function):
                 lines += [f"#### `{name}.{method}{_signature(function)}`", "", inspect.getdoc(function) or "", ""]
     return lines
+
+
+def _options() -> Iterator[str]:
+    """The options of `ask` in order, each with the docstring that stands under it."""
+    tree = ast.parse(inspect.getsource(options))
+    (made,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Options")
+    for node, after in zip(made.body, [*made.body[1:], None], strict=True):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            assert isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant), (
+                f"{node.target.id}: no docstring"
+            )
+            name, kind = node.target.id, ast.unparse(node.annotation).replace("|", "\\|")
+            says = " ".join(str(after.value.value).split()).replace("|", "\\|")
+            yield f"| `{name}` | `{kind}` | `{options.DEFAULTS[name]!r}` | {says} |"
 
 
 def _signature(found: object) -> str:

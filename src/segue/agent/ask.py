@@ -65,7 +65,7 @@ async def ask(prompt: str, *parts: object, **options: Any) -> Any:
 
     `parts` are what it is asked about: text, or any value, which is shown as JSON. Who answers is said by `route`, by
     `model`, or by the default. `check` says what is wrong with an answer: it is shown to the model, up to `repairs`
-    times, then the next one is asked, up to `attempts` calls in all. All other options: `agent.options.Options`.
+    times, then the next one is asked, up to `attempts` calls in all.
     Raises the error of the last attempt: a `models.ModelError`, or InputError where nobody can answer.
     """
     return (await answer(prompt, *parts, **options)).value
