@@ -9,7 +9,7 @@ DEV   := $(VENV)/.has-dev
 # Imports from source each time are two to five times slower.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help demo weights test soak conformance bench check format docs clean
+.PHONY: help demo weights test histories soak conformance bench check format docs clean
 
 help: ## list the targets
 	@printf '\n  \033[1mSegue\033[0m: durable flows over one journal\n\n'
@@ -24,6 +24,9 @@ weights: $(LOCAL) ## fetch the local model's weights, once; SEGUE_CACHE=~/.cache
 
 test: $(DEV) ## run the tests; ARGS="-k name"
 	$(BIN)/pytest -n 2 $(ARGS)
+
+histories: $(DEV) ## fit 100,000 random histories, and hold what must be true of each
+	SEGUE_HISTORIES=100000 $(BIN)/pytest -n 2 tests/context/test_invariants.py $(ARGS)
 
 soak: $(DEV) ## run the long randomised tests
 	$(BIN)/pytest -n 2 -m soak -o faulthandler_timeout=0 $(ARGS)

@@ -1,0 +1,195 @@
+"""Making room: what is cut, cleared and left out until the rest fits. The working state of one assembly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from ..core.records import Fate
+from .pairs import Units
+from .shorter import cleared, cut, pointing, recalled_by, repeats
+from .tokens import Tokens
+from .types import Budget, Kind, Part, Role, Shown, Target
+
+__all__ = ["Fitting"]
+
+
+class Fitting:
+    """The parts of one assembly with their sizes, and what is done to each."""
+
+    def __init__(self, units: Units, budget: Budget, target: Target, tokens: Tokens):
+        self.units, self.budget, self.target, self.tokens = units, budget, target, tokens
+        parts = units.parts
+        self.whole = [self.count(part) for part in parts]
+        self.size = self.whole.copy()
+        """Of what is shown of each."""
+        self.as_: list[Part | None] = list(parts)
+        self.why: dict[int, str] = {}
+        self.into: dict[int, str] = {}
+        self.stays = [_stays(part) for part in parts]
+        self.members: dict[int, list[int]] = {}
+        for at, unit in enumerate(units.unit):
+            self.members.setdefault(unit, []).append(at)
+        self.total = sum(self.size)
+
+    def count(self, part: Part) -> int:
+        """The tokens of a part with the format around it."""
+        own = part.tokens if part.tokens is not None else self.tokens(part.text) + self.tokens(part.tool or "")
+        return own + self.budget.per_part
+
+    def fit(self) -> None:
+        """Do what must be done, and no more."""
+        self._without_bound()
+        self._cut_results()
+        self._once()
+        room = self.budget.input
+        if self.total > room:
+            self._clear(self._old_results(), self.total - room)
+        if self.total > room:
+            self._drop(room)
+        if self.total > room:
+            self._clear([at for at, part in enumerate(self.units.parts) if self._clearable(at, part)], math.inf)
+
+    def shown(self, at: int) -> Shown:
+        """What became of a part."""
+        part, as_ = self.units.parts[at], self.as_[at]
+        fate = Fate.DROPPED if as_ is None else Fate.KEPT if as_ is part else Fate.CUT
+        changed = fate is not Fate.KEPT
+        return Shown(
+            part=part, tokens=self.whole[at], fate=fate, why=self.why.get(at, ""), as_=as_,
+            tokens_shown=0 if as_ is None else self.size[at], into=self.into.get(at),
+            recall=recalled_by(part) if changed and self.units.origin[at] is not None else None,
+        )  # fmt: skip
+
+    # --- what is done to a part ---------------------------------------------------------------------------------------
+
+    def _show(self, at: int, as_: Part | None, why: str) -> None:
+        size = 0 if as_ is None else self.count(as_)
+        self.total += size - self.size[at]
+        self.size[at], self.as_[at], self.why[at] = size, as_, why
+
+    def _without_bound(self) -> None:
+        """What another model sealed goes; a call goes with its result."""
+        for members in self.members.values():
+            if not any(self._foreign(self.units.parts[at]) for at in members):
+                continue
+            calls = {self.units.parts[at].call for at in members if self._foreign(self.units.parts[at])} - {None}
+            for at in members:
+                part = self.units.parts[at]
+                if self._foreign(part) or part.call in calls:
+                    self._show(at, None, "other provider")
+
+    def _foreign(self, part: Part) -> bool:
+        return part.bound is not None and part.bound != self.target.model
+
+    def _cut_results(self) -> None:
+        """The middles of overlong tool results: the same cut in every call, as long as the window is the same."""
+        most = max(1, int(self.budget.input * self.budget.result_share) - self.budget.per_part)
+        for at, part in enumerate(self.units.parts):
+            if part.kind is Kind.RESULT and not part.pinned and self.as_[at] is part and self.whole[at] > most:
+                self._shorten(at, cut(part, max(1, most - self.tokens(part.tool or "")), self.tokens), "too long")
+
+    def _shorten(self, at: int, as_: Part, why: str) -> None:
+        if self.count(as_) < self.size[at]:
+            self._show(at, as_, why)
+
+    def _once(self) -> None:
+        """What is there twice is shown where it first stands."""
+        first: dict[str, int] = {}
+        for at, part in enumerate(self.units.parts):
+            if self.as_[at] is None or not repeats(part):
+                continue
+            earlier = first.setdefault(part.same, at)
+            if earlier == at:
+                continue
+            original = self.units.parts[earlier]
+            if part.kind is not Kind.RESULT:
+                self._show(at, None, f"duplicate of {recalled_by(original)}")
+                self.into[at] = original.hash
+            elif self.count(pointing(part, original)) < self.size[at]:
+                self._show(at, pointing(part, original), f"duplicate of {recalled_by(original)}")
+                self.into[at] = original.hash
+
+    # --- room ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def _step(self) -> int:
+        return max(1, int(self.budget.input * self.budget.step))
+
+    def _old_results(self) -> list[int]:
+        """Places of results that may be cleared, oldest first. How many grows in steps, for the prefix's sake."""
+        results = [at for at, part in enumerate(self.units.parts) if part.kind is Kind.RESULT and self.as_[at]]
+        kept = self.budget.results_kept
+        old = len(results) - kept
+        old = old // kept * kept if kept else old
+        return [at for at in results[: max(0, old)] if self._clearable(at, self.units.parts[at])]
+
+    def _clearable(self, at: int, part: Part) -> bool:
+        return part.kind is Kind.RESULT and not part.pinned and self.as_[at] is not None and at not in self.into
+
+    def _clear(self, places: Iterable[int], need: float) -> None:
+        """Clear results until so much is saved, rounded up to steps."""
+        goal = self.total - (need if math.isinf(need) else math.ceil(need / self._step) * self._step)
+        pointed_at = {into for at, into in self.into.items() if self.as_[at] is not None}
+        for at in places:
+            if self.total <= goal:
+                return
+            part = self.units.parts[at]
+            if not pointed_at or part.hash not in pointed_at:
+                self._shorten(at, cleared(part), "old tool result")
+
+    def _order(self) -> tuple[list[int], list[int]]:
+        """Units that may go, in the order in which they go: old turns; then what was recalled, and the newest."""
+        parts = self.units.parts
+        may = [unit for unit, members in self.members.items() if not any(self.stays[at] for at in members)]
+        said = [unit for unit in may if parts[self.members[unit][0]].kind is not Kind.MEMORY]
+        recalled = [unit for unit in may if parts[self.members[unit][0]].kind is Kind.MEMORY]
+        recalled.sort(key=lambda unit: parts[self.members[unit][0]].relevance or 0.0)
+        return said[:-1], [*recalled, *said[-1:]]
+
+    def _drop(self, room: int) -> None:
+        """Leave units out until the rest fits: in whole steps while old turns are left, then one by one."""
+        old, last = self._order()
+        goal = self.total - math.ceil((self.total - room) / self._step) * self._step
+        floor = sum(size for size, stays in zip(self.size, self.stays, strict=True) if stays)
+        self._drop_until(old, goal if goal >= floor + self._step else room)
+        self._drop_until(last, room)
+
+    def _drop_until(self, units: Sequence[int], goal: int) -> None:
+        for unit in units:
+            if self.total <= goal:
+                return
+            for at in self.members[unit]:
+                if self.as_[at] is not None:
+                    self._show(at, None, "window")
+            if self.into:
+                self._restore(unit)
+
+    def _restore(self, unit: int) -> None:
+        """What pointed at a part that is gone says it itself again, the first of them; the others point at that."""
+        gone = {self.units.parts[at].hash: at for at in self.members[unit]}
+        for name in gone.keys() & set(self.into.values()):
+            pointers = [p for p, into in self.into.items() if into == name and p != gone[name]]
+            heirs = [p for p in pointers if self.why.get(p) != "window"]
+            for p in pointers:
+                del self.into[p]
+            if heirs:
+                self._inherit(heirs)
+
+    def _inherit(self, heirs: Sequence[int]) -> None:
+        first, *others = sorted(heirs)
+        part = self.units.parts[first]
+        self._show(first, part, "")
+        del self.why[first]
+        if part.kind is Kind.RESULT:
+            most = max(1, int(self.budget.input * self.budget.result_share) - self.budget.per_part)
+            if self.whole[first] > most:
+                self._shorten(first, cut(part, max(1, most - self.tokens(part.tool or "")), self.tokens), "too long")
+        for at in others:
+            self.into[at] = part.hash
+            if self.units.parts[at].kind is Kind.RESULT:
+                self._show(at, pointing(self.units.parts[at], part), f"duplicate of {recalled_by(part)}")
+
+
+def _stays(part: Part) -> bool:
+    return part.pinned or part.asks or part.role is Role.SYSTEM or part.kind in (Kind.STATE, Kind.SUMMARY)

@@ -1,0 +1,53 @@
+"""Shorter forms of a part: with its middle cut, cleared, or pointing at an earlier part that says the same. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from .types import Kind, Part
+
+__all__ = ["HANDLE", "cleared", "cut", "pointing", "recalled_by"]
+
+HANDLE = 12
+"""Characters of a hash that name a part to the model."""
+
+
+def recalled_by(part: Part) -> str:
+    """The handle by which the model can have a part back."""
+    return part.hash[:HANDLE]
+
+
+def cleared(part: Part) -> Part:
+    """An old tool result, gone for room."""
+    return replace(part, text=f"[old result of {part.tool or 'the tool'} cleared; recall {recalled_by(part)}]", data={})
+
+
+def pointing(part: Part, first: Part) -> Part:
+    """A tool result that says what another one has said."""
+    return replace(part, text=f"[the same as the result of call {first.call}, which is shown]", data={})
+
+
+def cut(part: Part, room: int, count: Callable[[str], int]) -> Part:
+    """A part with its middle cut, of at most `room` tokens; cleared where not even that fits."""
+    note = f"\n[… the middle is cut; recall {recalled_by(part)} …]\n"
+    keep = max(0, int(len(part.text) * room / max(1, count(part.text))) - len(note))
+    while keep >= 16:
+        text = part.text[: keep * 2 // 3] + note + part.text[len(part.text) - keep // 3 :]
+        if count(text) <= room:
+            return replace(part, text=text)
+        keep = keep * 3 // 4
+    return cleared(part)
+
+
+def repeats(part: Part) -> bool:
+    """Whether a part is of a kind that is shown once, if it is given twice: results, documents, what was recalled."""
+    if part.pinned or part.asks:
+        return False
+    return part.kind in (Kind.MEMORY, Kind.FILE, Kind.IMAGE, Kind.AUDIO) or (
+        part.kind is Kind.RESULT and len(part.text) >= _WORTH
+    )
+
+
+_WORTH = 120
+"""Characters of a tool result that is worth pointing at instead of saying it again."""

@@ -1,0 +1,145 @@
+"""How many tokens a text has: exactly where the tokenizer is known here, else an estimate with a margin. Offline.
+
+`bpe-openai` (the extra `context`) counts as OpenAI's models do and brings its vocabularies along. For every other model
+the count is estimated from the kinds of characters, with weights fitted to tokenizers of 100,000 tokens (`large`) and
+of 32,000 (`small`, which spend a token on each digit), on prose, code, JSON, numbers and nine other languages.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from ..models import Model
+from ..models.spec import Provider
+
+__all__ = ["Tokens", "encoding_of", "estimate", "exact", "tokens_of"]
+
+_KEPT = 65_536
+"""Counts that are kept, so that a long thread is counted once."""
+_LONG = 16_384
+"""Characters of a text whose count is not kept under the text itself."""
+
+_OPENAI = frozenset({Provider.OPENAI, Provider.OPENAI_RESPONSES})
+_SMALL = frozenset({Provider.LOCAL, Provider.OLLAMA, Provider.MISTRAL, Provider.GOOGLE, Provider.OPENAI_COMPATIBLE})
+_CL100K = re.compile(r"(?:ft:)?(?:gpt-4(?!o|\.1|\.5)|gpt-3\.5|gpt-35|text-embedding-)")
+_O200K = re.compile(r"(?:ft:)?(?:gpt-|chatgpt-|o\d|codex|computer-use)")
+
+_WORD = re.compile(r"[A-Za-z]+")
+_DIGITS = re.compile(r"\d+")
+_SIGNS = re.compile(r"[^\w\s]+")
+_GAPS = re.compile(r"\n+|[ \t]{2,}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tokens:
+    """Counts the tokens of texts. The same text has the same count each time."""
+
+    name: str
+    count_: Callable[[str], int]
+    exact: bool
+    margin_share: float = 0.0
+    """By which share of the count the true one may be higher."""
+    _kept: dict[str, int] = field(default_factory=dict[str, int])
+
+    def __call__(self, text: str) -> int:
+        """The tokens of a text; 0 for none."""
+        if not text:
+            return 0
+        found = self._kept.get(text)
+        if found is None:
+            found = self.count_(text)
+            if len(text) <= _LONG:
+                if len(self._kept) >= _KEPT:
+                    self._kept.clear()
+                self._kept[text] = found
+        return found
+
+    def margin(self, room: int) -> int:
+        """Of so much room for input, what is kept free since the count is an estimate."""
+        return 0 if self.exact else math.ceil(room * self.margin_share / (1 + self.margin_share))
+
+
+def tokens_of(model: Model) -> Tokens:
+    """How the tokens of a model are counted."""
+    encoding = encoding_of(model)
+    known = exact(encoding) if encoding is not None else None
+    return known or estimate(small=model.provider in _SMALL)
+
+
+def encoding_of(model: Model) -> str | None:
+    """The encoding that an OpenAI model is known to use; None for all others."""
+    if model.provider not in _OPENAI:
+        return None
+    name = model.id.lower().rpartition("/")[2]
+    if _CL100K.match(name):
+        return "cl100k_base"
+    return "o200k_base" if _O200K.match(name) else None
+
+
+@cache
+def exact(encoding: str) -> Tokens | None:
+    """Counts by an encoding's own vocabulary; None where the package is not installed, or does not know it."""
+    try:
+        package: Any = import_module("bpe_openai")
+        encode: Callable[[str], list[int]] = package.get_encoding(encoding).encode_ordinary
+    except (ImportError, KeyError, ValueError):
+        return None
+    return Tokens(encoding, lambda text: len(encode(text)), exact=True)
+
+
+@cache
+def estimate(*, small: bool = False) -> Tokens:
+    """Estimates by kinds of characters. `small`: as a vocabulary of 32,000 tokens would, which needs more."""
+    weights = _SMALL_WEIGHTS if small else _LARGE_WEIGHTS
+    name = "estimate-small" if small else "estimate-large"
+    return Tokens(name, lambda text: _estimated(text, weights), exact=False, margin_share=0.3)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Weights:
+    """Tokens of each piece."""
+
+    word: float
+    digits: float
+    """Of three digits."""
+    signs: float
+    """Of three signs."""
+    gap: float
+    near: float
+    """Of a letter of Latin with accents, Greek, Cyrillic."""
+    far: float
+    """Of a letter of Hebrew, Arabic, the scripts of India, Thai."""
+    wide: float
+    """Of a character of Chinese, Japanese, Korean, and of signs."""
+    astral: float
+    """Of an emoji."""
+
+
+_LARGE_WEIGHTS = _Weights(word=0.95, digits=1.35, signs=1.05, gap=0.7, near=0.45, far=0.85, wide=1.0, astral=2.2)
+_SMALL_WEIGHTS = _Weights(word=1.02, digits=3.0, signs=1.4, gap=1.7, near=0.5, far=1.05, wide=1.3, astral=4.2)
+
+
+def _estimated(text: str, w: _Weights) -> int:
+    words = sum(1 + max(0, len(word) - 6) / 4 for word in _WORD.findall(text))
+    digits = sum(math.ceil(len(run) / 3) if w.digits < 2 else len(run) / 3 for run in _DIGITS.findall(text))
+    signs = sum(math.ceil(len(run) / 3) for run in _SIGNS.findall(text))
+    total = w.word * words + w.digits * digits + w.signs * signs + w.gap * len(_GAPS.findall(text))
+    if not text.isascii():
+        near, far, wide, astral = _scripts(text)
+        total += w.near * near + w.far * far + w.wide * wide + w.astral * astral
+    return max(1, math.ceil(total))
+
+
+def _scripts(text: str) -> tuple[int, int, int, int]:
+    counts = [0, 0, 0, 0]
+    for character in text:
+        code = ord(character)
+        if code >= 0x80:
+            counts[0 if code < 0x590 else 1 if code < 0x2E80 else 2 if code < 0x10000 else 3] += 1
+    return counts[0], counts[1], counts[2], counts[3]

@@ -1,0 +1,150 @@
+"""How contexts go wrong in the field, and that this one does not. `test_invariants` has the random histories."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from segue.context.assemble import assemble
+from segue.context.errors import ContextOverflow, InvalidContext
+from segue.context.pairs import NO_RESULT
+from segue.context.tokens import estimate
+from segue.context.types import Assembly, Budget, Kind, Part, Role, Target
+from segue.core.records import Fate
+
+TOKENS, OURS = estimate(), Target(model="ours")
+
+
+def system(text: str) -> Part:
+    return Part(role=Role.SYSTEM, text=text)
+
+
+def user(text: str, **more: object) -> Part:
+    return replace(Part(role=Role.USER, text=text), **more)
+
+
+def said(text: str) -> Part:
+    return Part(role=Role.ASSISTANT, text=text)
+
+
+def call(name: str) -> Part:
+    return Part(role=Role.ASSISTANT, kind=Kind.CALL, tool="look", call=name, text="{}")
+
+
+def result(name: str, text: str) -> Part:
+    return Part(role=Role.TOOL, kind=Kind.RESULT, tool="look", call=name, text=text)
+
+
+def fitted(parts: list[Part], window: int, **more: object) -> Assembly:
+    return assemble(parts, replace(Budget(window=window, reserved_out=0), **more), OURS, TOKENS)
+
+
+def test_what_fits_is_shown_as_it_is() -> None:
+    parts = [system("s"), user("u"), call("a"), result("a", "r"), said("done")]
+    assert fitted(parts, 10_000).parts == [replace(p, asks=True) if p.text == "u" else p for p in parts]
+
+
+def test_a_call_that_was_cut_off_is_closed_honestly_and_right_behind_what_was_said() -> None:
+    made = fitted([user("u"), call("a"), call("b"), result("b", "r"), user("go on")], 10_000)
+    assert [(p.kind, p.call) for p in made.parts[1:5]] == [
+        (Kind.CALL, "a"), (Kind.CALL, "b"), (Kind.RESULT, "a"), (Kind.RESULT, "b"),
+    ]  # fmt: skip
+    assert made.parts[3].text == NO_RESULT
+
+
+def test_a_dangling_call_is_left_out_like_any_other_when_room_is_short() -> None:
+    parts = [user("old " * 30), call("a"), *(user("more " * 30) for _ in range(9))]
+    made = fitted(parts, 200)
+    assert made.tokens <= 200
+    assert not [p for p in made.parts if p.call]
+
+
+@pytest.mark.parametrize("parts", [[result("a", "r")], [call("a"), result("a", "1"), result("a", "2")]])
+def test_a_result_that_answers_nothing_is_left_out_and_says_why(parts: list[Part]) -> None:
+    made = fitted([user("u"), *parts], 10_000)
+    assert [one.why for one in made.shown if one.fate is Fate.DROPPED] in (["no call"], ["a second result"])
+
+
+def test_parallel_calls_stay_or_go_together() -> None:
+    parts = [user("u"), call("a"), call("b"), result("b", "x " * 40), result("a", "y " * 40)]
+    parts += [user("more " * 40), said("ok " * 40), user("and now?")]
+    for window in range(60, 400, 7):
+        try:
+            shown = [p.call for p in fitted(parts, window).parts if p.call]
+        except ContextOverflow:
+            continue
+        assert sorted(shown) in ([], ["a", "a", "b", "b"])
+
+
+def test_sealed_thinking_goes_back_to_its_maker_only() -> None:
+    sealed = [
+        Part(role=Role.ASSISTANT, kind=Kind.THINKING, text="t", bound=name, data={"signature": "s"})
+        for name in ("ours", "theirs")
+    ]
+    made = fitted([user("u"), *sealed, said("a")], 10_000)
+    assert [p.bound for p in made.parts if p.bound] == ["ours"]
+    assert [one.why for one in made.left_out] == ["other provider"]
+
+
+def test_old_results_are_cleared_before_turns_go_and_can_be_recalled() -> None:
+    parts = [user("u")]
+    for n in range(8):
+        parts += [call(f"c{n}"), result(f"c{n}", f"{n} " + "some long result " * 30)]
+    made = fitted(parts, 700, results_kept=2)
+    cut = [one for one in made.shown if one.why == "old tool result"]
+    assert cut
+    assert all(one.recall and one.recall in (one.as_ or one.part).text for one in cut)
+    assert [p.text for p in made.parts[-1:]] == [parts[-1].text]
+
+
+def test_a_result_that_was_given_before_is_said_once() -> None:
+    long = "the same thing again " * 20
+    parts = [user("u"), call("a"), result("a", long), call("b"), result("b", long), user("v")]
+    made = fitted(parts, 10_000)
+    assert sum(long == p.text for p in made.parts) == 1
+    assert made.shown[4].into == parts[2].hash
+
+
+def test_what_points_at_a_part_that_is_gone_says_it_itself() -> None:
+    long = "the same thing again " * 20
+    parts = [user("u"), call("a"), result("a", long), *(said("x " * 100) for _ in range(3))]
+    parts += [user("w"), call("b"), result("b", long), user("v")]
+    made = fitted(parts, 300, result_share=1.0, results_kept=9)
+    assert [p.text for p in made.parts if p.kind is Kind.RESULT] == [long]
+
+
+def test_the_beginning_stays_the_same_over_many_calls() -> None:
+    parts, starts = [system("rules " * 10)], []
+    for n in range(120):
+        parts += [user(f"question {n} " * 5), said(f"answer {n} " * 5)]
+        starts.append(fitted(parts, 1000).parts[1].text)
+    assert len(set(starts)) < 20
+
+
+def test_a_summary_stands_where_what_it_covers_stood_and_a_call_is_never_cut_in_two() -> None:
+    parts = [system("s"), user("one"), call("a"), result("a", "r"), user("two"), said("ok")]
+    summary = Part(
+        role=Role.USER, kind=Kind.SUMMARY, text="so far", made_of=tuple(p.hash for p in parts[1:3])
+    )  # fmt: skip
+    made = fitted([*parts, summary, user("three")], 10_000)
+    assert [p.text for p in made.parts] == ["s", "so far", "{}", "r", "two", "ok", "three"]
+    assert [one.fate for one in made.shown if one.part.text == "one"] == [Fate.SUMMARISED]
+
+
+def test_an_equal_part_that_was_said_after_the_summary_is_not_covered() -> None:
+    ok = user("ok")
+    summary = Part(role=Role.USER, kind=Kind.SUMMARY, text="so far", made_of=(ok.hash,))
+    made = fitted([ok, said("a"), summary, ok, said("b"), user("c")], 10_000)
+    assert [p.text for p in made.parts] == ["so far", "a", "ok", "b", "c"]
+
+
+def test_what_must_stay_and_does_not_fit_is_said_not_cut() -> None:
+    with pytest.raises(ContextOverflow, match="there is room for 100") as caught:
+        fitted([system("long " * 200), user("u")], 100)
+    assert caught.value.remedy
+
+
+def test_a_window_that_the_answer_fills_is_refused() -> None:
+    with pytest.raises(InvalidContext, match="nothing is left"):
+        Budget(window=100, reserved_out=90, tools=20)
