@@ -10,6 +10,7 @@ import pytest
 
 from segue.context.assemble import assemble
 from segue.context.errors import ContextOverflow
+from segue.context.form import form
 from segue.context.pairs import NO_RESULT
 from segue.context.tokens import estimate
 from segue.context.types import Assembly, Kind, Part, Role
@@ -44,7 +45,7 @@ def check(seed: int) -> bool:
 def measured(made: Assembly) -> int:
     """Counted anew."""
     own = [
-        part.tokens if part.tokens is not None else TOKENS(part.text) + TOKENS(part.tool or "") for part in made.parts
+        part.tokens if part.tokens is not None else TOKENS(form(part)) + TOKENS(part.tool or "") for part in made.parts
     ]
     return sum(own) + made.budget.per_part * len(own) + made.budget.tools
 

@@ -14,9 +14,8 @@ from dataclasses import replace
 
 from ..core.records import Fate
 from .errors import ContextOverflow
-from .fitting import Fitting
+from .fitting import Fitting, counts, without_far
 from .pairs import Units, units_of
-from .shorter import recalled_by
 from .summaries import covered_by, in_place
 from .tokens import Tokens
 from .types import Assembly, Budget, Kind, Part, Role, Shown, Target
@@ -34,13 +33,15 @@ def assemble(parts: Sequence[Part], budget: Budget, target: Target, tokens: Toke
     """
     ordered = in_place(with_request(parts))
     covers = covered_by(ordered)
-    units = units_of([part for at, part in enumerate(ordered) if at not in covers])
-    kept_at = [at for at in range(len(ordered)) if at not in covers]
+    open_ = [at for at in range(len(ordered)) if at not in covers] if covers else range(len(ordered))
+    sizes = counts(ordered, tokens, budget.per_part)
+    kept_at, gone = without_far(ordered, open_, sizes, budget.input)
+    units = units_of([ordered[at] for at in kept_at])
     fitting = Fitting(units, budget, target, tokens)
-    fitting.fit()
+    fitting.fit(gone)
     if fitting.total > budget.input:
         raise _overflow(fitting, budget)
-    return _told(ordered, covers, kept_at, units, fitting)
+    return _told([*zip(ordered, sizes, strict=True)], covers, kept_at, units, fitting)
 
 
 def with_margin(budget: Budget, tokens: Tokens) -> Budget:
@@ -76,7 +77,7 @@ def _overflow(fitting: Fitting, budget: Budget) -> ContextOverflow:
 
 
 def _told(
-    ordered: Sequence[Part], covers: dict[int, Part], kept_at: Sequence[int], units: Units, fitting: Fitting
+    ordered: Sequence[tuple[Part, int]], covers: dict[int, Part], kept_at: Sequence[int], units: Units, fitting: Fitting
 ) -> Assembly:
     """Every part with what became of it, in order."""
     behind: dict[int, list[Shown]] = {}
@@ -91,20 +92,16 @@ def _told(
             of[last] = one
     told: list[Shown] = []
     lost = {kept_at[place]: why for place, why in units.lost.items()}
-    for at, part in enumerate(ordered):
-        told.append(of[at] if at in of else _left(part, fitting.count(part), lost.get(at), covers.get(at)))
-        told += behind.get(at, ())
+    for at, (part, size) in enumerate(ordered):
+        one = of.get(at)
+        if one is not None:
+            told.append(one)
+            told += behind.get(at, ())
+        elif at in covers:
+            told.append(Shown(part, size, Fate.SUMMARISED, "old turn", into=covers[at].hash))
+        else:
+            told.append(Shown(part, size, Fate.DROPPED, lost.get(at, "window")))
     return Assembly(
         shown=tuple(told), budget=fitting.budget, target=fitting.target, exact=fitting.tokens.exact,
         tokenizer=fitting.tokens.name,
     )  # fmt: skip
-
-
-def _left(part: Part, tokens: int, why: str | None, summary: Part | None) -> Shown:
-    """A part that a summary stands for, or a result that answers nothing."""
-    recall = recalled_by(part)
-    if summary is not None:
-        return Shown(
-            part=part, tokens=tokens, fate=Fate.SUMMARISED, why="old turn", into=summary.hash, recall=recall
-        )  # fmt: skip
-    return Shown(part=part, tokens=tokens, fate=Fate.DROPPED, why=why or "", recall=recall)

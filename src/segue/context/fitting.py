@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterable, Sequence
 
 from ..core.records import Fate
+from .form import form
 from .pairs import Units
-from .shorter import cleared, cut, pointing, recalled_by, repeats
+from .shorter import REPEATED, cleared, cut, pointing, recalled_by, repeats
 from .tokens import Tokens
 from .types import Budget, Kind, Part, Role, Shown, Target
 
-__all__ = ["Fitting"]
+__all__ = ["Fitting", "counts", "without_far"]
 
 
 class Fitting:
@@ -20,7 +21,8 @@ class Fitting:
     def __init__(self, units: Units, budget: Budget, target: Target, tokens: Tokens):
         self.units, self.budget, self.target, self.tokens = units, budget, target, tokens
         parts = units.parts
-        self.whole = [self.count(part) for part in parts]
+        self.kinds = {part.kind for part in parts}
+        self.whole = counts(parts, tokens, budget.per_part)
         self.size = self.whole.copy()
         """Of what is shown of each."""
         self.as_: list[Part | None] = list(parts)
@@ -34,19 +36,18 @@ class Fitting:
 
     def count(self, part: Part) -> int:
         """The tokens of a part with the format around it."""
-        own = part.tokens if part.tokens is not None else self.tokens(part.text) + self.tokens(part.tool or "")
-        return own + self.budget.per_part
+        return counts([part], self.tokens, self.budget.per_part)[0]
 
-    def fit(self) -> None:
-        """Do what must be done, and no more."""
+    def fit(self, gone: int = 0) -> None:
+        """Do what must be done, and no more. `gone` tokens were left out before, of what is far in the past."""
         self._without_bound()
         self._cut_results()
         self._once()
         room = self.budget.input
         if self.total > room:
-            self._clear(self._old_results(), self.total - room)
+            self._clear(self._old_results(), self.total + gone - room)
         if self.total > room:
-            self._drop(room)
+            self._drop(room, gone)
         if self.total > room:
             self._clear([at for at, part in enumerate(self.units.parts) if self._clearable(at, part)], math.inf)
 
@@ -54,12 +55,7 @@ class Fitting:
         """What became of a part."""
         part, as_ = self.units.parts[at], self.as_[at]
         fate = Fate.DROPPED if as_ is None else Fate.KEPT if as_ is part else Fate.CUT
-        changed = fate is not Fate.KEPT
-        return Shown(
-            part=part, tokens=self.whole[at], fate=fate, why=self.why.get(at, ""), as_=as_,
-            tokens_shown=0 if as_ is None else self.size[at], into=self.into.get(at),
-            recall=recalled_by(part) if changed and self.units.origin[at] is not None else None,
-        )  # fmt: skip
+        return Shown(part, self.whole[at], fate, self.why.get(at, ""), as_, self.size[at], self.into.get(at))
 
     # --- what is done to a part ---------------------------------------------------------------------------------------
 
@@ -70,9 +66,8 @@ class Fitting:
 
     def _without_bound(self) -> None:
         """What another model sealed goes; a call goes with its result."""
-        for members in self.members.values():
-            if not any(self._foreign(self.units.parts[at]) for at in members):
-                continue
+        foreign = {self.units.unit[at] for at, part in enumerate(self.units.parts) if self._foreign(part)}
+        for members in map(self.members.__getitem__, foreign):
             calls = {self.units.parts[at].call for at in members if self._foreign(self.units.parts[at])} - {None}
             for at in members:
                 part = self.units.parts[at]
@@ -84,6 +79,8 @@ class Fitting:
 
     def _cut_results(self) -> None:
         """The middles of overlong tool results: the same cut in every call, as long as the window is the same."""
+        if Kind.RESULT not in self.kinds:
+            return
         most = max(1, int(self.budget.input * self.budget.result_share) - self.budget.per_part)
         for at, part in enumerate(self.units.parts):
             if part.kind is Kind.RESULT and not part.pinned and self.as_[at] is part and self.whole[at] > most:
@@ -95,6 +92,8 @@ class Fitting:
 
     def _once(self) -> None:
         """What is there twice is shown where it first stands."""
+        if not self.kinds & REPEATED:
+            return
         first: dict[str, int] = {}
         for at, part in enumerate(self.units.parts):
             if self.as_[at] is None or not repeats(part):
@@ -147,10 +146,11 @@ class Fitting:
         recalled.sort(key=lambda unit: parts[self.members[unit][0]].relevance or 0.0)
         return said[:-1], [*recalled, *said[-1:]]
 
-    def _drop(self, room: int) -> None:
+    def _drop(self, room: int, gone: int) -> None:
         """Leave units out until the rest fits: in whole steps while old turns are left, then one by one."""
         old, last = self._order()
-        goal = self.total - math.ceil((self.total - room) / self._step) * self._step
+        all_ = self.total + gone
+        goal = all_ - math.ceil((all_ - room) / self._step) * self._step
         floor = sum(size for size, stays in zip(self.size, self.stays, strict=True) if stays)
         self._drop_until(old, goal if goal >= floor + self._step else room)
         self._drop_until(last, room)
@@ -161,7 +161,8 @@ class Fitting:
                 return
             for at in self.members[unit]:
                 if self.as_[at] is not None:
-                    self._show(at, None, "window")
+                    self.total -= self.size[at]
+                    self.size[at], self.as_[at], self.why[at] = 0, None, "window"
             if self.into:
                 self._restore(unit)
 
@@ -191,5 +192,47 @@ class Fitting:
                 self._show(at, pointing(self.units.parts[at], part), f"duplicate of {recalled_by(part)}")
 
 
+def without_far(
+    parts: Sequence[Part], places: Sequence[int], sizes: Sequence[int], room: int
+) -> tuple[Sequence[int], int]:
+    """The places without those that are too far in the past to be shown in any case, and the tokens of these.
+
+    What must stay is not among them. The border moves in steps of `_FAR` parts, so that the prefix does not.
+    """
+    if len(places) <= 2 * _FAR:
+        return places, 0
+    taken, border = 0, len(places)
+    while border and taken <= 3 * room:
+        border -= 1
+        taken += sizes[places[border]]
+    border -= border % _FAR
+    far = places[:border]
+    staying = [at for at in far if _stays(parts[at])]
+    if any(parts[at].call is not None for at in staying):
+        return places, 0
+    gone = sum(sizes[at] for at in far) - sum(sizes[at] for at in staying)
+    return [*staying, *places[border:]], gone
+
+
+_FAR = 256
+
+
+def counts(parts: Sequence[Part], tokens: Tokens, around: int) -> list[int]:
+    """The tokens of each part with the format around it; what was recalled stands in one turn together.
+
+    A part keeps its count, so that a long thread is counted once.
+    """
+    name = f"tokens:{tokens.name}"
+    made: list[int] = []
+    for part in parts:
+        kept = part.__dict__
+        own = kept.get(name)
+        if own is None:
+            own = part.tokens if part.tokens is not None else tokens(form(part)) + tokens(part.tool or "")
+            kept[name] = own
+        made.append(own + (1 if part.kind is Kind.MEMORY else around))
+    return made
+
+
 def _stays(part: Part) -> bool:
-    return part.pinned or part.asks or part.role is Role.SYSTEM or part.kind in (Kind.STATE, Kind.SUMMARY)
+    return part.pinned or part.asks or part.role is Role.SYSTEM or part.kind is Kind.STATE or part.kind is Kind.SUMMARY

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from .types import Kind, Part
+from .types import HANDLE, Kind, Part
 
-__all__ = ["HANDLE", "cleared", "cut", "pointing", "recalled_by"]
-
-HANDLE = 12
-"""Characters of a hash that name a part to the model."""
+__all__ = ["REPEATED", "cleared", "cut", "pointing", "recalled_by", "repeats"]
 
 
 def recalled_by(part: Part) -> str:
@@ -40,13 +37,15 @@ def cut(part: Part, room: int, count: Callable[[str], int]) -> Part:
     return cleared(part)
 
 
+REPEATED = frozenset({Kind.MEMORY, Kind.FILE, Kind.IMAGE, Kind.AUDIO, Kind.RESULT})
+"""Kinds that are shown once, if they are given twice: results, documents, what was recalled."""
+
+
 def repeats(part: Part) -> bool:
-    """Whether a part is of a kind that is shown once, if it is given twice: results, documents, what was recalled."""
-    if part.pinned or part.asks:
+    """Whether a part is shown once, if it is given twice."""
+    if part.pinned or part.asks or part.kind not in REPEATED:
         return False
-    return part.kind in (Kind.MEMORY, Kind.FILE, Kind.IMAGE, Kind.AUDIO) or (
-        part.kind is Kind.RESULT and len(part.text) >= _WORTH
-    )
+    return part.kind is not Kind.RESULT or len(part.text) >= _WORTH
 
 
 _WORTH = 120

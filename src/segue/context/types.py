@@ -8,11 +8,15 @@ from enum import StrEnum
 from functools import cached_property
 from hashlib import blake2b
 from json import dumps
+from typing import NamedTuple
 
 from ..core.records import Fate, Json
 from .errors import InvalidContext
 
-__all__ = ["Assembly", "Budget", "Context", "Kind", "Part", "Role", "Shown", "Target"]
+HANDLE = 12
+"""Characters of a hash that name a part to the model."""
+
+__all__ = ["HANDLE", "Assembly", "Budget", "Context", "Kind", "Part", "Role", "Shown", "Target"]
 
 
 class Role(StrEnum):
@@ -175,8 +179,7 @@ class Target:
     provider: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """What became of one part. `part` is as it was; `as_` what is shown in its place."""
 
     part: Part
@@ -189,8 +192,11 @@ class Shown:
     tokens_shown: int = 0
     into: str | None = None
     """The hash of the part that stands for it."""
-    recall: str | None = None
-    """The handle by which the model can have it back."""
+
+    @property
+    def recall(self) -> str | None:
+        """The handle by which the model can have it back; None for what it sees whole."""
+        return None if self.fate is Fate.KEPT else self.part.hash[:HANDLE]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,256 @@
+"""Memory: what was learned in past turns, runs and documents, to be recalled, edited and forgotten. A SQLite file.
+
+A note belongs to a scope (a run, a thread, a user, a team) and keeps where it came from. An edit is a new note that
+stands for the old one; what was forgotten is gone from the file, and the hash of it that stays keeps it from coming
+back by itself. Recall ranks the notes of the scopes that are asked (`recall.ranking`); FTS5 chooses whom to rank where
+a scope has very many.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from hashlib import blake2b
+from types import TracebackType
+from typing import Any, Self, cast
+
+from .errors import InvalidContext
+from .form import form
+from .recall.packing import packed, parts_of
+from .recall.passages import Passage, Passages
+from .recall.ranking import ranked
+from .recall.terms import terms
+from .recall.terms import words as _words
+from .tokens import Tokens
+from .types import Part
+
+__all__ = ["Memory", "Note", "Scope", "ScopeKind"]
+
+RANKED = 20_000
+"""Notes that are ranked at most; of more, FTS5's best by BM25 and the newest."""
+_LONGEST = 20_000
+"""Characters of a note."""
+
+_SCHEMA = """
+create table if not exists notes (
+  id integer primary key, scope text not null, name text not null, text text, hash blob not null, source text not null,
+  run text not null, turn integer, who text not null, at text, stands_for integer, replaced_by integer,
+  forgotten integer not null default 0, by text not null default '', why text not null default ''
+);
+create index if not exists notes_scope on notes (scope, name, id);
+create index if not exists notes_hash on notes (hash);
+create virtual table if not exists notes_text using fts5 (text, tokenize='porter');
+"""
+_FIELDS = "id, scope, name, text, source, run, turn, who, at, stands_for"
+
+
+class ScopeKind(StrEnum):
+    """Whose memory it is."""
+
+    RUN = "run"
+    THREAD = "thread"
+    USER = "user"
+    TEAM = "team"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One run, thread, user or team. What is in one scope is never seen from another."""
+
+    kind: ScopeKind
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One thing remembered, with where it came from."""
+
+    id: int
+    scope: Scope
+    text: str
+    source: str
+    """A document, a turn, a person."""
+    run: str
+    turn: int | None
+    who: str
+    at: datetime | None
+    """When it was said."""
+    stands_for: int | None
+    """The note that it corrects."""
+
+
+class Memory:
+    """A file of notes; `:memory:` for one that ends with the process. Use it in the thread that opened it."""
+
+    def __init__(self, path: str = ":memory:"):
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("pragma journal_mode = wal")
+        self._db.execute("pragma secure_delete = on")
+        self._db.executescript(_SCHEMA)
+        self._cache: dict[Scope, tuple[int, Passages]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def remember(
+        self, text: str, scope: Scope, *, source: str = "", run: str = "", turn: int | None = None, who: str = "",
+        at: datetime | None = None,
+    ) -> int | None:  # fmt: skip
+        """Keep a note; its id. None for what was forgotten or corrected before, and is not taken up again by itself.
+
+        The same words in the same scope are one note. Raises InvalidContext for an empty or a very long text.
+        """
+        text = text.strip()
+        if not text or len(text) > _LONGEST:
+            raise InvalidContext(
+                f"a note has 1 to {_LONGEST:,} characters, this one {len(text):,}", remedy="cut it into several"
+            )
+        digest = _hash(text, scope)
+        known = self._db.execute(
+            "select id, forgotten or replaced_by is not null from notes where hash = ? order by id desc", (digest,)
+        ).fetchone()
+        if known is not None:
+            return None if known[1] else int(known[0])
+        return self._insert(Note(0, scope, text, source, run, turn, who, at, None), digest)
+
+    def edit(self, id: int, text: str, *, by: str = "", why: str = "") -> int:
+        """Correct a note: the id of the new one, which stands for it. Raises InvalidContext where there is none."""
+        old = self.note(id)
+        with self._db:
+            self._db.execute("begin immediate")
+            new = Note(0, old.scope, text.strip(), old.source, old.run, old.turn, old.who, old.at, id)
+            made = self._insert(new, _hash(text.strip(), old.scope))
+            said = (made, by, why, id)
+            self._db.execute("update notes set replaced_by = ?, by = ?, why = ? where id = ?", said)
+            self._db.execute("delete from notes_text where rowid = ?", (id,))
+        return made
+
+    def forget(self, id: int, *, by: str = "", why: str = "") -> None:
+        """Forget a note and what it stood for: the texts are overwritten, that there was a note stays on record.
+
+        Raises InvalidContext where there is none.
+        """
+        self.note(id)
+        with self._db:
+            self._db.execute("begin immediate")
+            at: int | None = id
+            while at is not None:
+                self._db.execute(
+                    "update notes set text = null, source = '', who = '', forgotten = 1, by = ?, why = ? where id = ?",
+                    (by, why, at),
+                )
+                self._db.execute("delete from notes_text where rowid = ?", (at,))
+                at = self._db.execute("select stands_for from notes where id = ?", (at,)).fetchone()[0]
+        self._db.execute("insert into notes_text (notes_text) values ('optimize')")  # deleted words stay until merged
+        self._db.execute("pragma wal_checkpoint(truncate)")
+
+    def note(self, id: int) -> Note:
+        """A note that stands. Raises InvalidContext for one that is not there, was corrected or forgotten."""
+        row = self._db.execute(
+            f"select {_FIELDS} from notes where id = ? and not forgotten and replaced_by is null", (id,)
+        ).fetchone()
+        if row is None:
+            raise InvalidContext(f"there is no note {id}", remedy="it was corrected or forgotten, or never was")
+        return _read(row)
+
+    def notes(self, scope: Scope) -> list[Note]:
+        """All notes of a scope that stand, in the order in which they were made."""
+        rows = self._db.execute(
+            f"select {_FIELDS} from notes where scope = ? and name = ? and not forgotten and replaced_by is null "
+            "order by id",
+            (scope.kind.value, scope.name),
+        )
+        return [_read(row) for row in rows]
+
+    def find(self, words: str, scope: Scope, *, limit: int = 20) -> list[Note]:
+        """The notes of a scope that have any of these words, the best by BM25 first."""
+        asked = " OR ".join(f'"{word}"' for word in terms_of(words))
+        if not asked:
+            return []
+        named = ", ".join(f"notes.{name.strip()}" for name in _FIELDS.split(","))
+        rows = self._db.execute(
+            f"select {named} from notes_text join notes on notes.id = notes_text.rowid "
+            "where notes_text match ? and scope = ? and name = ? order by bm25(notes_text), notes.id limit ?",
+            (asked, scope.kind.value, scope.name, limit),
+        )
+        return [_read(row) for row in rows]
+
+    def recall(self, request: str, scopes: Sequence[Scope], room: int, tokens: Tokens) -> list[Part]:
+        """What these scopes hold on a request, as parts of at most `room` tokens together; the first scope comes first.
+
+        Each part names its notes in `source`, and how well the best of them fits.
+        """
+        parts: list[Part] = []
+        for scope in scopes:
+            passages = self._passages(scope, request)
+            scores = ranked(request, passages)
+            places = packed(passages.items, scores, room, tokens)
+            made = parts_of(passages.items, places, scores, source=f"{scope.kind.value} {scope.name}:")
+            room -= sum(tokens(form(part)) + 1 for part in made)
+            parts += made
+        return parts
+
+    def _insert(self, note: Note, digest: bytes) -> int:
+        at = None if note.at is None else note.at.isoformat()
+        said = (note.scope.kind.value, note.scope.name, note.text, digest, note.source, note.run, note.turn, note.who)
+        made = self._db.execute(
+            "insert into notes (scope, name, text, hash, source, run, turn, who, at, stands_for) "
+            "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*said, at, note.stands_for),
+        ).lastrowid
+        assert made is not None
+        self._db.execute("insert into notes_text (rowid, text) values (?, ?)", (made, note.text))
+        return made
+
+    def _passages(self, scope: Scope, request: str) -> Passages:
+        """The passages to rank, kept from one request to the next: new notes are added, changes build them anew."""
+        count = self._db.execute(
+            "select count(*) from notes where scope = ? and name = ?", (scope.kind.value, scope.name)
+        ).fetchone()[0]
+        if count > RANKED:
+            found = self.find(request, scope, limit=RANKED // 2)
+            return Passages([_passage(note) for note in sorted(found, key=lambda note: note.id)])
+        version = self._version()
+        kept = self._cache.get(scope)
+        if kept is None or kept[0] != version:
+            self._cache[scope] = (version, Passages([_passage(note) for note in self.notes(scope)]))
+        else:
+            for note in self.notes(scope)[len(kept[1]) :]:
+                kept[1].add(_passage(note))
+        return self._cache[scope][1]
+
+    def _version(self) -> int:
+        """Raised by each edit and forgetting, by whomever."""
+        row = self._db.execute("select count(*) from notes where forgotten or replaced_by is not null").fetchone()
+        return int(row[0])
+
+
+def terms_of(words: str) -> list[str]:
+    """The words of a query without their marks, each once."""
+    return list(dict.fromkeys(word for word in _words(words) if terms(word)))
+
+
+def _hash(text: str, scope: Scope) -> bytes:
+    said = f"{scope.kind.value}/{scope.name}/{' '.join(text.lower().split())}"
+    return blake2b(said.encode(), digest_size=16).digest()
+
+
+def _read(row: Sequence[object]) -> Note:
+    id, kind, name, text, source, run, turn, who, at, stands_for = cast("tuple[Any, ...]", tuple(row))
+    when = None if at is None else datetime.fromisoformat(at)
+    return Note(id, Scope(ScopeKind(kind), name), text, source, run, turn, who, when, stands_for)
+
+
+def _passage(note: Note) -> Passage:
+    session = note.run or note.source or (note.at.date().isoformat() if note.at is not None else "")
+    return Passage(id=f"note-{note.id}", text=note.text, who=note.who, at=note.at, session=session)

@@ -1,0 +1,125 @@
+"""Parts as messages of a conversation, and a conversation as parts. Pure; messages are pydantic-ai's.
+
+Provenance survives: what was recalled, a summary and the state stand in the user's turn under a heading (`form`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequest,
+    ModelRequestPart,
+    ModelResponse,
+    ModelResponsePart,
+    SystemPromptPart,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
+
+from ..models.conversation import MAKER, made_by
+from .form import form
+from .types import Kind, Part, Role
+
+__all__ = ["messages_of", "parts_of"]
+
+
+def messages_of(parts: Sequence[Part]) -> list[ModelMessage]:
+    """The parts as alternating turns, in their order. What the parts carry for their maker goes along."""
+    turns: list[ModelMessage] = []
+    for part in parts:
+        made = _made(part)
+        last = turns[-1] if turns else None
+        if isinstance(made, (TextPart, ThinkingPart, ToolCallPart)):
+            if isinstance(last, ModelResponse) and _maker(last) == part.model:
+                turns[-1] = _with(last, made)
+            else:
+                turns.append(_response(made, part.model))
+        elif isinstance(last, ModelRequest):
+            turns[-1] = ModelRequest(parts=[*last.parts, made])
+        else:
+            turns.append(ModelRequest(parts=[made]))
+    return turns
+
+
+def parts_of(messages: Sequence[ModelMessage], *, turn: int | None = None) -> list[Part]:
+    """A conversation as parts. Sealed parts are bound to the model that made them."""
+    return [made for message in messages for made in _parts(message, turn)]
+
+
+def _made(part: Part) -> ModelRequestPart | ModelResponsePart:
+    if part.kind is Kind.CALL:
+        return ToolCallPart(part.tool or "tool", part.text, part.call or "", **_carried(part, "id", "provider_name"))
+    if part.kind is Kind.RESULT:
+        return ToolReturnPart(part.tool or "tool", part.text, part.call or "")
+    if part.kind is Kind.THINKING:
+        return ThinkingPart(part.text, **_carried(part, "id", "signature", "provider_name"))
+    if part.role is Role.ASSISTANT:
+        return TextPart(part.text, **_carried(part, "id", "provider_name"))
+    if part.role is Role.SYSTEM:
+        return SystemPromptPart(part.text)
+    return UserPromptPart(form(part))
+
+
+def _carried(part: Part, *names: str) -> dict[str, Any]:
+    return {name: part.data[name] for name in names if name in part.data}
+
+
+def _maker(response: ModelResponse) -> str | None:
+    return made_by(response)[0]
+
+
+def _response(part: ModelResponsePart, model: str | None) -> ModelResponse:
+    metadata = {MAKER: {"model": model, "deployment": None}} if model else None
+    return ModelResponse(parts=[part], metadata=metadata)
+
+
+def _with(response: ModelResponse, part: ModelResponsePart) -> ModelResponse:
+    return ModelResponse(parts=[*response.parts, part], metadata=response.metadata)
+
+
+def _parts(message: ModelMessage, turn: int | None) -> list[Part]:
+    if isinstance(message, ModelResponse):
+        model = _maker(message)
+        return [made for part in message.parts if (made := _said(part, model, turn)) is not None]
+    return [made for part in message.parts if (made := _asked(part, turn)) is not None]
+
+
+def _said(part: Any, model: str | None, turn: int | None) -> Part | None:
+    data = {n: v for n in ("id", "signature", "provider_name") if (v := getattr(part, n, None)) is not None}
+    if isinstance(part, ToolCallPart):
+        return Part(
+            role=Role.ASSISTANT, kind=Kind.CALL, tool=part.tool_name, call=part.tool_call_id,
+            text=part.args_as_json_str(), model=model, turn=turn, data=data,
+        )  # fmt: skip
+    if isinstance(part, ThinkingPart):
+        bound = (model or part.provider_name) if part.signature else None
+        return Part(
+            role=Role.ASSISTANT, kind=Kind.THINKING, text=part.content, model=model, turn=turn, data=data, bound=bound
+        )
+    if isinstance(part, TextPart):
+        return Part(role=Role.ASSISTANT, text=part.content, model=model, turn=turn, data=data)
+    return None
+
+
+def _asked(part: Any, turn: int | None) -> Part | None:
+    if isinstance(part, SystemPromptPart):
+        return Part(role=Role.SYSTEM, text=part.content, turn=turn)
+    if isinstance(part, ToolReturnPart):
+        text = part.model_response_str()
+        return Part(role=Role.TOOL, kind=Kind.RESULT, tool=part.tool_name, call=part.tool_call_id, text=text, turn=turn)
+    if isinstance(part, UserPromptPart):
+        content = part.content
+        text = (
+            content
+            if isinstance(content, str)
+            else "\n".join(c if isinstance(c, str) else json.dumps(str(c)) for c in content)
+        )
+        return Part(role=Role.USER, text=text, turn=turn)
+    return None

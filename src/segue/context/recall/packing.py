@@ -1,0 +1,66 @@
+"""What was found, as parts of a context: as many passages as fit, in their order, under the day they were said. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..tokens import Tokens
+from ..types import Kind, Part, Role
+from .passages import Passage
+from .postings import Vector
+
+__all__ = ["packed", "parts_of"]
+
+
+def packed(passages: Sequence[Passage], scores: Vector, room: int, tokens: Tokens) -> list[int]:
+    """Places of the best passages that fit into `room` tokens together, best first; a longer one may give way."""
+    left, chosen, open_ = room, list[int](), set[str]()
+    for place in np.argsort(-scores, kind="stable").tolist():
+        passage = passages[place]
+        cost = tokens(line_of(passage)) + 1
+        if passage.session not in open_:
+            cost += tokens(f"[recalled] {heading_of(passage)}") + 2
+        if cost <= left:
+            left -= cost
+            chosen.append(place)
+            open_.add(passage.session)
+        if left < _LEAST:
+            break
+    return chosen
+
+
+_LEAST = 8
+"""Tokens that no passage is worth looking for."""
+
+
+def line_of(passage: Passage) -> str:
+    """One passage as it is shown."""
+    return f"{passage.who}: {passage.text}" if passage.who else passage.text
+
+
+def heading_of(passage: Passage) -> str:
+    """What stands above the passages of a session: the day."""
+    return f"{passage.at:%Y-%m-%d}" if passage.at is not None else "…"
+
+
+def parts_of(passages: Sequence[Passage], places: Sequence[int], scores: Vector, *, source: str = "") -> list[Part]:
+    """A part for each session, in order. Each names the passages that it shows, and how well the best of them fits."""
+    sessions: dict[str, list[int]] = {}
+    for place in sorted(places):
+        sessions.setdefault(passages[place].session, []).append(place)
+    top, bottom = float(scores.max(initial=0.0)), float(scores.min(initial=0.0))
+    return [_part(passages, one, scores, top, bottom, source) for one in sessions.values()]
+
+
+def _part(
+    passages: Sequence[Passage], places: Sequence[int], scores: Vector, top: float, bottom: float, source: str
+) -> Part:
+    lines = [heading_of(passages[places[0]]), *(line_of(passages[place]) for place in places)]
+    best = max(float(scores[place]) for place in places)
+    named = " ".join(passages[place].id for place in places)
+    return Part(
+        role=Role.USER, kind=Kind.MEMORY, text="\n".join(lines), source=f"{source} {named}".strip(),
+        relevance=round((best - bottom) / (top - bottom), 3) if top > bottom else 1.0,
+    )  # fmt: skip

@@ -1,0 +1,109 @@
+"""The passages of one scope with all that is known of them before a request comes."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from .kin import F32, Kin
+from .postings import Postings, Vector
+from .terms import names_a_number, names_a_time, terms, words
+
+__all__ = ["Passage", "Passages", "PREFIX"]
+
+PREFIX = 5
+"""Letters of the beginnings that are indexed beside the stems: `restoring` finds `restoration`."""
+_GROWTH = 1.2
+"""By which factor the passages grow before the embedding is learned anew."""
+_ENOUGH = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Passage:
+    """A turn, a note, a piece of a document."""
+
+    id: str
+    text: str
+    who: str = ""
+    at: datetime | None = None
+    session: str = ""
+    """What was said in one sitting: a run, a day. Neighbours of one session explain each other."""
+
+
+class Passages:
+    """Passages in their order. Adding one takes well under a millisecond; now and then the embedding is learned anew."""
+
+    def __init__(self, passages: tuple[Passage, ...] | list[Passage] = ()):
+        self.items: list[Passage] = []
+        self.stems, self.beginnings, self.pairs = Postings(), Postings(), Postings()
+        self.names: set[str] = set()
+        self._terms: list[list[str]] = []
+        self._sessions: list[int] = []
+        self._traits = array("d")
+        self._kin: Kin | None = None
+        self._rows: list[F32] = []
+        self._learned = 0
+        for passage in passages:
+            self.add(passage)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def add(self, passage: Passage) -> None:
+        """The next passage."""
+        said = terms(passage.text)
+        last = self.items[-1] if self.items else None
+        new = last is None or last.session != passage.session
+        self._sessions.append((self._sessions[-1] if self._sessions else -1) + new)
+        self.items.append(passage)
+        self._terms.append(said)
+        who = terms(passage.who)
+        self.names.update(who)
+        self.stems.add([*who, *said])
+        self.beginnings.add([term[:PREFIX] for term in said])
+        self.pairs.add([f"{one} {other}" for one, other in zip(said, said[1:], strict=False)])
+        self._traits.extend(_traits(passage.text, len(words(passage.text))))
+
+    @property
+    def sessions(self) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+        """Of each passage the number of its session."""
+        return np.array(self._sessions, np.intp)
+
+    @property
+    def traits(self) -> Vector:
+        """`(passages, TRAITS)`: what `_traits` says of each."""
+        return np.array(self._traits).reshape(len(self.items), TRAITS)
+
+    def terms_of(self, place: int) -> list[str]:
+        """The stems of a passage."""
+        return self._terms[place]
+
+    def near(self, wanted: list[str]) -> Vector:
+        """How near each is to some terms by the local embedding: -1 to 1."""
+        self._learn()
+        assert self._kin is not None
+        asked = self._kin.embed([wanted])[0]
+        return np.concatenate(self._rows).astype(np.float64) @ asked.astype(np.float64)
+
+    def _learn(self) -> None:
+        n = len(self.items)
+        if self._kin is None or n > self._learned * _GROWTH + _ENOUGH:
+            self._kin = Kin(self._terms, self.stems.idf)
+            self._rows, self._learned = [self._kin.embed(self._terms)], n
+        held = sum(map(len, self._rows))
+        if held < n:
+            self._rows = [np.concatenate([*self._rows, self._kin.embed(self._terms[held:])])]
+
+
+TRAITS = 7
+
+
+def _traits(text: str, length: int) -> tuple[float, ...]:
+    """Ends with a question, has one, says a time, a number, shares something, how long it is, whether it is short."""
+    return (
+        float("?" in text[-60:]), float("?" in text), float(names_a_time(text)), float(names_a_number(text)),
+        float("[" in text), float(np.log1p(length)), float(length < 14),
+    )  # fmt: skip

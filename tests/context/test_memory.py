@@ -1,0 +1,95 @@
+"""Memory: what is remembered is recalled with where it came from, stays in its scope, and stays forgotten."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from segue.context.errors import InvalidContext
+from segue.context.memory import Memory, Scope, ScopeKind
+from segue.context.tokens import estimate
+
+TOKENS = estimate()
+ANN, BOB = Scope(ScopeKind.USER, "ann"), Scope(ScopeKind.USER, "bob")
+
+
+def told(memory: Memory, request: str, *scopes: Scope, room: int = 400) -> str:
+    return "\n".join(part.text for part in memory.recall(request, scopes, room, TOKENS))
+
+
+def test_what_is_remembered_is_recalled_with_its_source(tmp_path: Path) -> None:
+    path = str(tmp_path / "memory.db")
+    with Memory(path) as memory:
+        memory.remember("Her sister lives in Oslo.", ANN, source="turn 4", run="r-1", who="Ann", at=datetime(2026, 3, 1))
+        memory.remember("Invoices are paid on Fridays.", ANN, source="handbook.md")
+    with Memory(path) as memory:
+        parts = memory.recall("Where does Ann's sister live?", [ANN], 40, TOKENS)
+        assert ["Oslo" in part.text for part in parts][:1] == [True]
+        assert parts[0].source == "user ann: note-1"
+        assert memory.note(1).source == "turn 4"
+        assert memory.note(1).at == datetime(2026, 3, 1)
+
+
+def test_a_scope_sees_nothing_of_another() -> None:
+    with Memory() as memory:
+        memory.remember("The password hint is Rosebud.", ANN)
+        assert told(memory, "password hint", BOB) == ""
+        assert memory.find("password", BOB) == []
+        assert "Rosebud" in told(memory, "password hint", BOB, ANN)
+
+
+def test_a_corrected_fact_does_not_come_back() -> None:
+    with Memory() as memory:
+        old = memory.remember("Ann lives in Oslo.", ANN)
+        assert old is not None
+        new = memory.edit(old, "Ann lives in Bergen.", by="ann", why="moved")
+        assert "Oslo" not in told(memory, "Where does Ann live?", ANN)
+        assert memory.remember("Ann lives in  oslo.", ANN) is None
+        assert [note.text for note in memory.notes(ANN)] == ["Ann lives in Bergen."]
+        assert memory.note(new).stands_for == old
+
+
+def test_what_is_forgotten_leaves_the_file(tmp_path: Path) -> None:
+    with Memory(str(tmp_path / "memory.db")) as memory:
+        first = memory.remember("Ann has a rare illness, xylophagia.", ANN)
+        assert first is not None
+        second = memory.edit(first, "Ann had xylophagia once.")
+        told(memory, "illness", ANN)
+        memory.forget(second, by="ann")
+        assert told(memory, "illness", ANN) == ""
+        assert memory.remember("Ann has a rare illness, xylophagia.", ANN) is None
+        with pytest.raises(InvalidContext, match="no note"):
+            memory.note(second)
+        assert [file.name for file in tmp_path.iterdir() if b"xylophagia" in file.read_bytes()] == []
+
+
+def test_the_same_words_are_one_note_and_new_ones_are_found_at_once() -> None:
+    with Memory() as memory:
+        assert memory.remember("Tea, no sugar.", ANN) == memory.remember("tea,  no sugar.", ANN)
+        told(memory, "tea", ANN)
+        memory.remember("The tea is in the blue tin.", ANN)
+        assert "blue tin" in told(memory, "Where is the tea?", ANN)
+
+
+def test_what_is_recalled_fits() -> None:
+    with Memory() as memory:
+        for n in range(50):
+            memory.remember(f"Note {n} on the tea in the kitchen.", ANN, run=f"r-{n // 5}")
+        parts = memory.recall("tea", [ANN], 120, TOKENS)
+        assert parts
+        assert sum(TOKENS(part.text) for part in parts) <= 120
+
+
+@pytest.mark.parametrize("text", ["", "  ", "x" * 20_001])
+def test_a_note_that_says_nothing_or_all_is_refused(text: str) -> None:
+    with Memory() as memory, pytest.raises(InvalidContext):
+        memory.remember(text, ANN)
+
+
+def test_words_of_a_query_are_no_syntax() -> None:
+    with Memory() as memory:
+        memory.remember('He said "NEAR" and (left).', ANN)
+        assert memory.find('left" OR NEAR( * ^', ANN)
+        assert memory.find("?!", ANN) == []
