@@ -22,7 +22,9 @@ def told(memory: Memory, request: str, *scopes: Scope, room: int = 400) -> str:
 def test_what_is_remembered_is_recalled_with_its_source(tmp_path: Path) -> None:
     path = str(tmp_path / "memory.db")
     with Memory(path) as memory:
-        memory.remember("Her sister lives in Oslo.", ANN, source="turn 4", run="r-1", who="Ann", at=datetime(2026, 3, 1))
+        memory.remember(
+            "Her sister lives in Oslo.", ANN, source="turn 4", run="r-1", who="Ann", at=datetime(2026, 3, 1)
+        )
         memory.remember("Invoices are paid on Fridays.", ANN, source="handbook.md")
     with Memory(path) as memory:
         parts = memory.recall("Where does Ann's sister live?", [ANN], 40, TOKENS)

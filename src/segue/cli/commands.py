@@ -146,6 +146,12 @@ def show(
     full: Annotated[
         bool, typer.Option("--full", "-f", help="Nothing shortened: whole keys, values, every call.")
     ] = False,
+    step: Annotated[
+        str | None, typer.Option("--step", metavar="KEY", help="The same as KEY.", show_default=False)
+    ] = None,
+    context: Annotated[
+        bool, typer.Option("--context", help="What the models were shown: each part, its tokens, its fate, and why.")
+    ] = False,
     db: Db = DEFAULT_DATABASE,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -155,9 +161,13 @@ def show(
     Draws the tree of calls with times, attempts, errors and results and, for a run that waits or is set aside,
     says for what and which command helps. A KEY may be shortened as the tree shows it, or be just the step's name.
     """
+    if context:
+        from . import seen
+
+        return seen.show(db, run, step or key, as_json)
     from . import showing
 
-    return showing.show(db, run, key, full, as_json)
+    return showing.show(db, run, step or key, full, as_json)
 
 
 @command("watch", LOOKING)

@@ -20,10 +20,7 @@ from .summaries import covered_by, in_place
 from .tokens import Tokens
 from .types import Assembly, Budget, Kind, Part, Role, Shown, Target
 
-__all__ = ["RULES", "assemble", "with_margin"]
-
-RULES = "1"
-"""The version of these rules, for the manifest."""
+__all__ = ["assemble", "with_margin"]
 
 
 def assemble(parts: Sequence[Part], budget: Budget, target: Target, tokens: Tokens) -> Assembly:

@@ -15,6 +15,8 @@ from .types import Assembly, Kind, Part, Role, Shown
 
 __all__ = ["Call", "manifest_of"]
 
+RULES = "1"
+"""The version of the rules that fit a context."""
 FOLDED = 24
 """Neighbours that were left out for one reason are one entry from so many on."""
 
@@ -33,7 +35,6 @@ class Call:
     """The manifest of the call before, to say how much of the beginning is the same."""
     after: str | None = None
     """The manifest that this one replaces."""
-    rules: str = "1"
 
 
 def manifest_of(made: Assembly, call: Call) -> Manifest:
@@ -46,7 +47,7 @@ def manifest_of(made: Assembly, call: Call) -> Manifest:
         id=call.id, target=call.target, window=budget.window, reserved_out=budget.reserved_out, tokens=made.tokens,
         tokenizer=made.tokenizer, parts=parts, exact=made.exact, margin=budget.margin, tokens_tools=budget.tools,
         tokens_prefix=0 if start is None else start[1], prefix=None if start is None else start[0],
-        decision=call.decision, thread=call.thread, turn=call.turn, after=call.after, assembler=call.rules,
+        decision=call.decision, thread=call.thread, turn=call.turn, after=call.after, assembler=RULES,
     )  # fmt: skip
 
 
@@ -117,7 +118,7 @@ def _starts(made: Assembly) -> list[tuple[str, int]]:
 
 def _same_start(made: Assembly, before: Manifest | None) -> int:
     """How many of the parts that are shown stand at the start of the call before too."""
-    if before is None or before.tokens_tools != made.budget.tools or before.target != before.target:
+    if before is None or before.tokens_tools != made.budget.tools or before.target.name != made.target.model:
         return 0
     then = [part.into if part.fate is Fate.CUT else part.hash for part in before.parts if _seen(part)]
     now = [one.as_.hash for one in made.shown if one.as_ is not None]

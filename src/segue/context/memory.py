@@ -246,9 +246,9 @@ def _hash(text: str, scope: Scope) -> bytes:
 
 
 def _read(row: Sequence[object]) -> Note:
-    id, kind, name, text, source, run, turn, who, at, stands_for = cast("tuple[Any, ...]", tuple(row))
+    no, kind, name, text, source, run, turn, who, at, stands_for = cast("tuple[Any, ...]", tuple(row))
     when = None if at is None else datetime.fromisoformat(at)
-    return Note(id, Scope(ScopeKind(kind), name), text, source, run, turn, who, when, stands_for)
+    return Note(no, Scope(ScopeKind(kind), name), text, source, run, turn, who, when, stands_for)
 
 
 def _passage(note: Note) -> Passage:

@@ -7,7 +7,7 @@ earlier one: the lineage is a tree, and nothing of it is lost.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .pairs import units_of
 from .types import Kind, Part, Role
@@ -64,20 +64,18 @@ def _coverage(parts: Sequence[Part]) -> dict[int, list[int]]:
                 line = places.get(name)
                 if line and line[0] < at:
                     found[at].append(line.popleft())
-    return {at: _whole(parts, covered) for at, covered in found.items()}
-
-
-def _whole(parts: Sequence[Part], covered: Sequence[int]) -> list[int]:
-    """Without the parts of calls and results that are not covered as a whole."""
     units = units_of(parts)
+    of = {origin: unit for unit, origin in zip(units.unit, units.origin, strict=True) if origin is not None}
+    members: dict[int, list[int]] = {}
+    for origin, unit in of.items():
+        members.setdefault(unit, []).append(origin)
+    return {at: _whole(covered, of, members) for at, covered in found.items()}
+
+
+def _whole(covered: Sequence[int], of: Mapping[int, int], members: Mapping[int, Sequence[int]]) -> list[int]:
+    """Without the parts of units that are not covered as a whole. A result that answers nothing is in no unit."""
     inside = set(covered)
-    missing = {
-        unit
-        for unit, origin in zip(units.unit, units.origin, strict=True)
-        if origin is not None and origin not in inside
-    }
-    of = {origin: unit for unit, origin in zip(units.unit, units.origin, strict=True)}
-    return [at for at in covered if of.get(at) not in missing]
+    return [at for at in covered if at not in of or inside.issuperset(members[of[at]])]
 
 
 def _may_go(part: Part) -> bool:

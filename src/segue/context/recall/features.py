@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -109,7 +110,7 @@ class _Found:
         sittings = int(self.sessions[-1]) + 1
         whole = stems.bm25_around(self.wanted, lambda row: np.bincount(self.sessions, row, sittings))
         session = (whole / max(float(whole.max()), 1e-6))[self.sessions]
-        pairs = {f"{a} {b}" for a, b in zip(self.request.terms, self.request.terms[1:], strict=False)}
+        pairs = {f"{a} {b}" for a, b in pairwise(self.request.terms)}
         paired = np.zeros(self.n)
         for pair in pairs:
             paired[self.passages.pairs.places(pair)] += 1 / len(pairs)

@@ -1,4 +1,4 @@
-"""What was found, as parts of a context: as many passages as fit, in their order, under the day they were said. Pure."""
+"""What was found, as parts of a context: as many passages as fit, in order, under the day they were said. Pure."""
 
 from __future__ import annotations
 
@@ -50,17 +50,20 @@ def parts_of(passages: Sequence[Passage], places: Sequence[int], scores: Vector,
     sessions: dict[str, list[int]] = {}
     for place in sorted(places):
         sessions.setdefault(passages[place].session, []).append(place)
+    fits = _fits(scores)
+    return [_part(passages, one, fits, source) for one in sessions.values()]
+
+
+def _fits(scores: Vector) -> Vector:
+    """How well each fits, 0 for the worst and 1 for the best."""
     top, bottom = float(scores.max(initial=0.0)), float(scores.min(initial=0.0))
-    return [_part(passages, one, scores, top, bottom, source) for one in sessions.values()]
+    return (scores - bottom) / (top - bottom) if top > bottom else np.ones(len(scores))
 
 
-def _part(
-    passages: Sequence[Passage], places: Sequence[int], scores: Vector, top: float, bottom: float, source: str
-) -> Part:
+def _part(passages: Sequence[Passage], places: Sequence[int], fits: Vector, source: str) -> Part:
     lines = [heading_of(passages[places[0]]), *(line_of(passages[place]) for place in places)]
-    best = max(float(scores[place]) for place in places)
     named = " ".join(passages[place].id for place in places)
     return Part(
         role=Role.USER, kind=Kind.MEMORY, text="\n".join(lines), source=f"{source} {named}".strip(),
-        relevance=round((best - bottom) / (top - bottom), 3) if top > bottom else 1.0,
+        relevance=round(max(float(fits[place]) for place in places), 3),
     )  # fmt: skip

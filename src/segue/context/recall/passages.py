@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from .kin import F32, Kin
 from .postings import Postings, Vector
 from .terms import names_a_number, names_a_time, terms, words
 
-__all__ = ["Passage", "Passages", "PREFIX"]
+__all__ = ["PREFIX", "Passage", "Passages"]
 
 PREFIX = 5
 """Letters of the beginnings that are indexed beside the stems: `restoring` finds `restoration`."""
@@ -34,7 +35,7 @@ class Passage:
 
 
 class Passages:
-    """Passages in their order. Adding one takes well under a millisecond; now and then the embedding is learned anew."""
+    """Passages in their order. Adding one is quick; now and then the embedding is learned anew."""
 
     def __init__(self, passages: tuple[Passage, ...] | list[Passage] = ()):
         self.items: list[Passage] = []
@@ -64,7 +65,7 @@ class Passages:
         self.names.update(who)
         self.stems.add([*who, *said])
         self.beginnings.add([term[:PREFIX] for term in said])
-        self.pairs.add([f"{one} {other}" for one, other in zip(said, said[1:], strict=False)])
+        self.pairs.add([f"{one} {other}" for one, other in pairwise(said)])
         self._traits.extend(_traits(passage.text, len(words(passage.text))))
 
     @property

@@ -1,4 +1,4 @@
-"""An inverted index in memory: which passage has which term how often. BM25 over passages, and over their neighbourhood.
+"""An inverted index in memory: which passage has which term how often. BM25 over passages, and over neighbours.
 
 Passages are added one at a time; nothing is built anew. BM25 is that of Robertson and Zaragoza (2009), with k1 1.2 and
 b 0.75.
@@ -44,7 +44,7 @@ class Postings:
     def __contains__(self, term: str) -> bool:
         return term in self._at
 
-    def __iter__(self):  # noqa: ANN204
+    def __iter__(self):
         return iter(self._at)
 
     def places(self, term: str) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from .weights import WEIGHTS
 
 __all__ = ["ranked"]
 
-_WEIGHTS = np.array([WEIGHTS.get(name, 0.0) for name in FEATURES])
+_WEIGHTS = np.array([WEIGHTS[name] for name in FEATURES])
 
 
 def ranked(request: str, passages: Passages) -> Vector:

@@ -1,4 +1,4 @@
-"""Words of a text as they are compared: stems, without the words that say nothing; and the times that it names. Pure."""
+"""Words of a text as they are compared: stems, without those that say nothing; and the times it names. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ __all__ = ["Mentioned", "mentioned", "names_a_number", "names_a_time", "terms", 
 
 _WORD = re.compile(r"[^\W_]+")
 _SILENT = frozenset(
-    "a an and are as at be but by did do does for from had has have he her his how i if in is it its me my of on or our "
-    "she so that the their them then there they this to was we were what when where which who whom why will with would "
-    "you your about after before during into over than been being can could should not no up out just like get got "
-    "really very some any more most also too s t ll ve re d m".split()
+    re.findall(
+        r"\w+",
+        """
+        a an and are as at be but by did do does for from had has have he her his how i if in is it its me my of on or
+        our she so that the their them then there they this to was we were what when where which who whom why will with
+        would you your about after before during into over than been being can could should not no up out just like get
+        got really very some any more most also too s t ll ve re d m
+        """,
+    )
 )
 _ENDS = ("ingly", "edly", "ings", "ing", "ies", "ied", "ed", "es", "s", "ly")
-_MONTHS = "january february march april may june july august september october november december".split()
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
 _TIME = re.compile(
     r"\b(yesterday|today|tonight|tomorrow|last|next|ago|week|weekend|month|years?|days?|monday|tuesday|wednesday|"
     rf"thursday|friday|saturday|sunday|{'|'.join(_MONTHS)}|\d{{4}}|morning|recently|since|few)\b",
