@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from segue.context.assemble import assemble
+from segue.context.assembly import assemble
 from segue.context.errors import ContextOverflow, InvalidContext
 from segue.context.pairs import NO_RESULT
 from segue.context.tokens import estimate

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from segue.context.assemble import assemble
+from segue.context.assembly import assemble
 from segue.context.compaction import accepted, compact, plan, wrong_with
 from segue.context.tokens import estimate
 from segue.context.types import Budget, Kind, Part, Role, Target

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from segue.context.assemble import assemble
+from segue.context.assembly import assemble
 from segue.context.errors import ContextOverflow
 from segue.context.form import form
 from segue.context.pairs import NO_RESULT

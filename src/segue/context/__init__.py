@@ -15,24 +15,24 @@ from .errors import ContextOverflow, InvalidContext
 from .types import Assembly, Budget, Context, Kind, Part, Role, Shown, Target
 
 if TYPE_CHECKING:
-    from .assemble import assemble, with_margin
+    from .assembly import assemble, with_margin
     from .compaction import Compaction, accepted, compact, plan, wrong_with
     from .differ import Difference, differences
     from .manifest import Call, manifest_of
     from .memory import Memory, Note, Scope, ScopeKind
     from .messages import messages_of, parts_of
-    from .ready import Ready, budget_for, ready
+    from .sending import Ready, budget_for, ready
     from .tokens import Tokens, estimate, exact, tokens_of
     from .work import Work, latest
 
 _HOMES = {
-    "assemble": ("assemble", "with_margin"),
+    "assembly": ("assemble", "with_margin"),
     "compaction": ("Compaction", "accepted", "compact", "plan", "wrong_with"),
     "differ": ("Difference", "differences"),
     "manifest": ("Call", "manifest_of"),
     "memory": ("Memory", "Note", "Scope", "ScopeKind"),
     "messages": ("messages_of", "parts_of"),
-    "ready": ("Ready", "budget_for", "ready"),
+    "sending": ("Ready", "budget_for", "ready"),
     "tokens": ("Tokens", "estimate", "exact", "tokens_of"),
     "work": ("Work", "latest"),
 }

@@ -5,16 +5,17 @@ Provenance survives: what was recalled, a summary and the state stand in the use
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic_ai.messages import (
     ModelMessage,
     ModelRequest,
-    ModelRequestPart,
     ModelResponse,
     ModelResponsePart,
+    NativeToolCallPart,
+    NativeToolReturnPart,
+    RetryFeedbackPart,
     SystemPromptPart,
     TextPart,
     ThinkingPart,
@@ -23,11 +24,17 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
-from ..models.conversation import MAKER, made_by
+from ..models.conversation import MAKER, made_by, told_call, told_result
+from .errors import InvalidContext
 from .form import form
 from .types import Kind, Part, Role
 
 __all__ = ["messages_of", "parts_of"]
+
+
+Said = TextPart | ThinkingPart | ToolCallPart
+"""What we make of an assistant's part."""
+Asked = SystemPromptPart | UserPromptPart | ToolReturnPart
 
 
 def messages_of(parts: Sequence[Part]) -> list[ModelMessage]:
@@ -36,7 +43,7 @@ def messages_of(parts: Sequence[Part]) -> list[ModelMessage]:
     for part in parts:
         made = _made(part)
         last = turns[-1] if turns else None
-        if isinstance(made, (TextPart, ThinkingPart, ToolCallPart)):
+        if isinstance(made, Said):
             if isinstance(last, ModelResponse) and _maker(last) == part.model:
                 turns[-1] = _with(last, made)
             else:
@@ -49,11 +56,14 @@ def messages_of(parts: Sequence[Part]) -> list[ModelMessage]:
 
 
 def parts_of(messages: Sequence[ModelMessage], *, turn: int | None = None) -> list[Part]:
-    """A conversation as parts. Sealed parts are bound to the model that made them."""
+    """A conversation as parts. Sealed parts are bound to the model that made them; a native tool's become text.
+
+    Raises InvalidContext for what is not carried yet: images, sound and files.
+    """
     return [made for message in messages for made in _parts(message, turn)]
 
 
-def _made(part: Part) -> ModelRequestPart | ModelResponsePart:
+def _made(part: Part) -> Said | Asked:
     if part.kind is Kind.CALL:
         return ToolCallPart(part.tool or "tool", part.text, part.call or "", **_carried(part, "id", "provider_name"))
     if part.kind is Kind.RESULT:
@@ -87,16 +97,16 @@ def _with(response: ModelResponse, part: ModelResponsePart) -> ModelResponse:
 def _parts(message: ModelMessage, turn: int | None) -> list[Part]:
     if isinstance(message, ModelResponse):
         model = _maker(message)
-        return [made for part in message.parts if (made := _said(part, model, turn)) is not None]
-    return [made for part in message.parts if (made := _asked(part, turn)) is not None]
+        return [_said(part, model, turn) for part in message.parts]
+    return [_asked(part, turn) for part in message.parts]
 
 
-def _said(part: Any, model: str | None, turn: int | None) -> Part | None:
+def _said(part: Any, model: str | None, turn: int | None) -> Part:
     data = {n: v for n in ("id", "signature", "provider_name") if (v := getattr(part, n, None)) is not None}
     if isinstance(part, ToolCallPart):
         return Part(
             role=Role.ASSISTANT, kind=Kind.CALL, tool=part.tool_name, call=part.tool_call_id,
-            text=part.args_as_json_str(), model=model, turn=turn, data=data,
+            text=part.args if isinstance(part.args, str) else part.args_as_json_str(), model=model, turn=turn, data=data,
         )  # fmt: skip
     if isinstance(part, ThinkingPart):
         bound = (model or part.provider_name) if part.signature else None
@@ -105,21 +115,33 @@ def _said(part: Any, model: str | None, turn: int | None) -> Part | None:
         )
     if isinstance(part, TextPart):
         return Part(role=Role.ASSISTANT, text=part.content, model=model, turn=turn, data=data)
-    return None
+    if isinstance(part, NativeToolCallPart):
+        return Part(role=Role.ASSISTANT, text=told_call(part), model=model, turn=turn)
+    if isinstance(part, NativeToolReturnPart):
+        return Part(role=Role.ASSISTANT, text=told_result(part), model=model, turn=turn)
+    raise _not_carried(part.part_kind)
 
 
-def _asked(part: Any, turn: int | None) -> Part | None:
+def _asked(part: Any, turn: int | None) -> Part:
     if isinstance(part, SystemPromptPart):
         return Part(role=Role.SYSTEM, text=part.content, turn=turn)
     if isinstance(part, ToolReturnPart):
         text = part.model_response_str()
         return Part(role=Role.TOOL, kind=Kind.RESULT, tool=part.tool_name, call=part.tool_call_id, text=text, turn=turn)
     if isinstance(part, UserPromptPart):
-        content = part.content
-        text = (
-            content
-            if isinstance(content, str)
-            else "\n".join(c if isinstance(c, str) else json.dumps(str(c)) for c in content)
-        )
-        return Part(role=Role.USER, text=text, turn=turn)
-    return None
+        content: Any = part.content
+        lines: list[Any] = [content] if isinstance(content, str) else list(content)
+        for other in lines:
+            if not isinstance(other, str):
+                raise _not_carried(type(other).__name__)
+        return Part(role=Role.USER, text="\n".join(lines), turn=turn)
+    if isinstance(part, RetryFeedbackPart):
+        return Part(role=Role.USER, text=part.model_response(), turn=turn)
+    raise _not_carried(part.part_kind)
+
+
+def _not_carried(what: str) -> InvalidContext:
+    return InvalidContext(
+        f"a context does not carry {what} of a conversation yet",
+        remedy="give it as a Part of its kind, with `tokens=` and what the provider needs in `data=`",
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -86,8 +87,10 @@ def encoding_of(model: Model) -> str | None:
 def exact(encoding: str) -> Tokens | None:
     """Counts by an encoding's own vocabulary; None where the package is not installed, or does not know it."""
     try:
-        package: Any = import_module("bpe_openai")
-        encode: Callable[[str], list[int]] = package.get_encoding(encoding).encode_ordinary
+        with warnings.catch_warnings():  # it reads its files in a way that Python 3.11 calls old
+            warnings.simplefilter("ignore", DeprecationWarning)
+            package: Any = import_module("bpe_openai")
+            encode: Callable[[str], list[int]] = package.get_encoding(encoding).encode_ordinary
     except (ImportError, KeyError, ValueError):
         return None
     return Tokens(encoding, lambda text: len(encode(text)), exact=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..assemble import assemble
+from ..assembly import assemble
 from ..recall.packing import packed, parts_of
 from ..recall.passages import Passages
 from ..recall.postings import Vector

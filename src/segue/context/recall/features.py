@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -54,7 +55,7 @@ def understood(text: str, passages: Passages) -> Request:
 
 def features(request: Request, passages: Passages) -> Vector:
     """What speaks for each passage."""
-    found = _Found.of(request, passages)
+    found = _Found(request, passages)
     columns = [
         *found.matches(),
         *found.neighbours(),
@@ -75,19 +76,14 @@ class _Found:
         self.n = len(passages)
         self.wanted = dict.fromkeys(request.terms, 1.0)
         total = sum(passages.stems.idf(term) for term in self.wanted) * 1.375 + 1e-6
-        around = lambda reach: lambda row: self.joined(row, reach)  # noqa: E731
         self.total = total
         stems = passages.stems
         self.own = stems.bm25(self.wanted) / total
         self.begin = passages.beginnings.bm25({term[:PREFIX]: 1.0 for term in self.wanted}) / total
-        self.around_1 = stems.bm25_around(self.wanted, around(1)) / total
-        self.around_3 = stems.bm25_around(self.wanted, around(3)) / total
+        self.around_1 = stems.bm25_around(self.wanted, partial(self.joined, reach=1)) / total
+        self.around_3 = stems.bm25_around(self.wanted, partial(self.joined, reach=3)) / total
         self.near = np.maximum(passages.near(request.terms), 0)
         self.base = self.begin + 0.3 * self.moved(self.begin, 1) + 0.2 * self.moved(self.begin, -1)
-
-    @classmethod
-    def of(cls, request: Request, passages: Passages) -> _Found:
-        return cls(request, passages)
 
     def moved(self, row: Vector, by: int) -> Vector:
         """Each passage has the value of the one `by` places before it, in its session."""
@@ -108,7 +104,7 @@ class _Found:
         """By itself, with its surroundings, in its session, by the embedding."""
         stems = self.passages.stems
         sittings = int(self.sessions[-1]) + 1
-        whole = stems.bm25_around(self.wanted, lambda row: np.bincount(self.sessions, row, sittings))
+        whole = stems.bm25_around(self.wanted, lambda row: np.bincount(self.sessions, row, sittings).astype(np.float64))
         session = (whole / max(float(whole.max()), 1e-6))[self.sessions]
         pairs = {f"{a} {b}" for a, b in pairwise(self.request.terms)}
         paired = np.zeros(self.n)

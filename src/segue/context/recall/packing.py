@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..tokens import Tokens
 from ..types import Kind, Part, Role
 from .passages import Passage
 from .postings import Vector
+
+Rows = NDArray[np.intp]
 
 __all__ = ["packed", "parts_of"]
 
@@ -17,7 +20,8 @@ __all__ = ["packed", "parts_of"]
 def packed(passages: Sequence[Passage], scores: Vector, room: int, tokens: Tokens) -> list[int]:
     """Places of the best passages that fit into `room` tokens together, best first; a longer one may give way."""
     left, chosen, open_ = room, list[int](), set[str]()
-    for place in np.argsort(-scores, kind="stable").tolist():
+    order: Rows = np.argsort(-scores, kind="stable")
+    for place in map(int, order):
         passage = passages[place]
         cost = tokens(line_of(passage)) + 1
         if passage.session not in open_:

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from ..core.records import Manifest
 from ..models import Model
-from .assemble import assemble, with_margin
+from .assembly import assemble, with_margin
 from .manifest import Call, manifest_of
 from .messages import messages_of
 from .tokens import Tokens, tokens_of
