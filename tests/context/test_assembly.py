@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -148,3 +149,23 @@ def test_what_must_stay_and_does_not_fit_is_said_not_cut() -> None:
 def test_a_window_that_the_answer_fills_is_refused() -> None:
     with pytest.raises(InvalidContext, match="nothing is left"):
         Budget(window=100, reserved_out=90, tools=20)
+
+
+def test_a_thread_of_ten_thousand_turns_is_assembled_quickly() -> None:
+    parts = [system("s"), *(user(f"turn {n} is about this and that") for n in range(10_000))]
+    fitted(parts, 4000)
+    seconds: list[float] = []
+    for n in range(5):
+        parts.append(user(f"and turn {n}"))
+        began = time.process_time()
+        made = fitted(parts, 4000)
+        seconds.append(time.process_time() - began)
+    assert min(seconds) < 0.1, "some 15 ms on a quiet machine"
+    assert made.parts[-1].text == "and turn 4"
+
+
+def test_a_far_past_is_left_out_and_what_must_stay_is_not() -> None:
+    parts = [system("s"), user("never forget this", pinned=True), *(said(f"turn {n} of many") for n in range(2000))]
+    made = fitted([*parts, user("now")], 500)
+    assert [p.text for p in made.parts[:2]] == ["s", "never forget this"]
+    assert len(made.shown) == len(parts) + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from pydantic_ai.messages import (
@@ -203,3 +204,7 @@ def test_what_a_context_does_not_carry_yet_is_said_not_lost() -> None:
     picture = ModelRequest(parts=[UserPromptPart(["see", ImageUrl(url="https://example.org/a.png")])])
     with pytest.raises(InvalidContext, match="ImageUrl"):
         parts_of([picture])
+    shown = Part(role=Role.USER, kind=Kind.IMAGE, tokens=85, data={"url": "https://example.org/a.png"})
+    made = ready([shown, Part(role=Role.USER, text="What is it?")], GPT, call_of(GPT))
+    assert made.messages[0].parts[0] == UserPromptPart([ImageUrl(url="https://example.org/a.png")], timestamp=ANY)
+    assert made.manifest.parts[0].tokens == 89

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pydantic_ai.messages import (
+    AudioUrl,
+    ImageUrl,
     ModelMessage,
     ModelRequest,
     ModelResponse,
@@ -32,6 +34,7 @@ from .types import Kind, Part, Role
 __all__ = ["messages_of", "parts_of"]
 
 
+_SEEN = {Kind.IMAGE: ImageUrl, Kind.AUDIO: AudioUrl}
 Said = TextPart | ThinkingPart | ToolCallPart
 """What we make of an assistant's part."""
 Asked = SystemPromptPart | UserPromptPart | ToolReturnPart
@@ -74,7 +77,14 @@ def _made(part: Part) -> Said | Asked:
         return TextPart(part.text, **_carried(part, "id", "provider_name"))
     if part.role is Role.SYSTEM:
         return SystemPromptPart(part.text)
-    return UserPromptPart(form(part))
+    return UserPromptPart([_seen(part)] if part.kind in _SEEN else form(part))
+
+
+def _seen(part: Part) -> ImageUrl | AudioUrl:
+    url = part.data.get("url")
+    if not isinstance(url, str):
+        raise _not_carried(f"{part.kind.value} without an address")
+    return _SEEN[part.kind](url=url)
 
 
 def _carried(part: Part, *names: str) -> dict[str, Any]:
@@ -106,7 +116,8 @@ def _said(part: Any, model: str | None, turn: int | None) -> Part:
     if isinstance(part, ToolCallPart):
         return Part(
             role=Role.ASSISTANT, kind=Kind.CALL, tool=part.tool_name, call=part.tool_call_id,
-            text=part.args if isinstance(part.args, str) else part.args_as_json_str(), model=model, turn=turn, data=data,
+            text=part.args if isinstance(part.args, str) else part.args_as_json_str(), model=model, turn=turn,
+            data=data,
         )  # fmt: skip
     if isinstance(part, ThinkingPart):
         bound = (model or part.provider_name) if part.signature else None
@@ -143,5 +154,5 @@ def _asked(part: Any, turn: int | None) -> Part:
 def _not_carried(what: str) -> InvalidContext:
     return InvalidContext(
         f"a context does not carry {what} of a conversation yet",
-        remedy="give it as a Part of its kind, with `tokens=` and what the provider needs in `data=`",
+        remedy='give it as a Part of its kind, with tokens= and data={"url": …}',
     )

@@ -80,7 +80,7 @@ class Part:
     made_of: tuple[str, ...] = ()
     """The hashes of what it stands for: a summary's lineage."""
     data: Mapping[str, Json] = field(default_factory=dict[str, Json])
-    """What a provider needs beside the text: a signature, where an image lies."""
+    """What a provider needs beside the text: a signature; the `url` of an image or a sound."""
     tokens: int | None = None
     """Given, where the text does not tell: an image, a sound."""
 
