@@ -19,11 +19,15 @@ from ..core.budgets import nano
 from ..core.faults import Fault, FaultKind, rebuild
 from ..core.records import Decision
 from ..models import Catalogue, Model
+from ..models.exchange import Reply
 from ..models.health import Health, Place, Rules
 from ..models.signals import made
 from ..routing import Cheapest, Policy, Request, Router, load_routes
 from ..runtime.scope import Surroundings, surroundings
+from .recorded import Recorded
 from .request import Question, bound
+from .sessions import Session, Sessions
+from .shadowing import Shadows
 
 __all__ = ["DEFAULT_ROUTE", "Gateway", "gateway", "use_models"]
 
@@ -43,6 +47,8 @@ class Gateway:
     """How long a call waits for a free place at most."""
     detour_s: float = 0.25
     """A model that is busy for longer is passed over while another one is free."""
+    sessions: Sessions = field(default_factory=Sessions)
+    shadows: Shadows = field(default_factory=Shadows)
     _counter: int = field(default=0, init=False)
     _waiting: dict[str, deque[asyncio.Future[None]]] = field(
         default_factory=dict[str, "deque[asyncio.Future[None]]"], init=False
@@ -63,8 +69,12 @@ class Gateway:
         known = {"default": DEFAULT_ROUTE, **(routes or {})}
         return cls(catalogue, Router(catalogue, known, view=health.view), health)
 
-    def decide(self, question: Question, policy: Policy | None, tried: Mapping[str, str], pin: str | None) -> Decision:
+    def decide(
+        self, question: Question, policy: Policy | None, tried: Mapping[str, str], pin: str | None,
+        session: Session | None = None,
+    ) -> Decision:  # fmt: skip
         """Who answers. `tried` are those that failed, with the kind of fault; `pin` is the only one that may."""
+        session = session or Session()
         self._counter += 1
         request = Request(
             text=question.text,
@@ -74,6 +84,8 @@ class Gateway:
             tokens_in=None,
             tokens_out_max=question.max_tokens,
             budget_nano=None if question.budget_usd is None else nano(question.budget_usd),
+            key=session.key,
+            conversation=self.sessions.before(session, question),
             tried={name: why for name, why in tried.items() if name != pin},
             model=pin or question.model,
             pinned_by="recovery" if pin else "caller",
@@ -83,6 +95,15 @@ class Gateway:
         )
         name = f"d{self._counter}-{random.getrandbits(32):08x}"
         return self.router.decide(request, id=name, luck=self.luck(), route=policy)
+
+    def answered(self, record: Recorded, session: Session, reply: Reply) -> None:
+        """A model has answered: its conversation goes on with it."""
+        self.sessions.answered(session, record.question, record.model.name, reply.usage)
+
+    def free_place(self, model: Model, question: Question) -> Place | None:
+        """A place for one call that is free now; None where none is."""
+        answer = self.health.try_acquire(model, bound(question) + question.max_tokens)
+        return answer if isinstance(answer, Place) else None
 
     async def place(self, model: Model, question: Question, timeout_s: float) -> tuple[Place, float]:
         """A place for one call, and how long it took to get it. Raises RateLimited when none comes in time."""
@@ -120,6 +141,10 @@ class Gateway:
                 if not turn.done():
                     turn.set_result(None)
 
+    async def leave(self) -> None:
+        """What is asked on the side gets a moment to end, as long as the journal is open."""
+        await self.shadows.close()
+
     async def close(self) -> None:
         """Leave: places that are held are given back."""
         from ..models.calls import close  # noqa: PLC0415  nothing was called where it was not imported
@@ -142,7 +167,7 @@ def gateway() -> Gateway:
     """That of the current engine; outside of one, that of this process."""
     around = surroundings() or _own
     with _making:
-        return around.share("gateway", lambda: _make(around), Gateway.close)
+        return around.share("gateway", lambda: _make(around), Gateway.close, Gateway.leave)
 
 
 def _make(around: Surroundings) -> Gateway:

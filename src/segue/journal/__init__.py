@@ -2,11 +2,11 @@
 
 from .journal import Journal
 from .reading import Reader
-from .records import Change, Item, More, NewRun, Post, RunRow, Standing, Write
+from .records import BESIDE, Change, Item, More, NewRun, Post, RunRow, Standing, Write
 from .retention import Collected
 from .tables import input_hash
 
 __all__ = [
-    "Change", "Collected", "Item", "Journal", "More", "NewRun", "Post", "Reader", "RunRow", "Standing", "Write",
-    "input_hash",
+    "BESIDE", "Change", "Collected", "Item", "Journal", "More", "NewRun", "Post", "Reader", "RunRow", "Standing",
+    "Write", "input_hash",
 ]  # fmt: skip
