@@ -17,7 +17,7 @@ from .scene import Scene
 from .table import show
 
 USUAL = Scene()
-QUICK = Scene(asks=60, outage_s=3.0)
+QUICK = Scene(asks=60, per_s=60, outage_s=1.0, timeout_s=1.0)
 
 
 def main(given: Sequence[str] | None = None) -> int:

@@ -149,7 +149,7 @@ async def test_the_output_limit_is_lowered_to_fit(tmp_path: Path) -> None:
     async with serve(["small"]) as server, opened(tmp_path, model("small", price, server)) as engine:
         run = await engine.start(one, "Which city?", id="r")
         await run.result()
-        reserved = [record_of(e) async for e in run.events(follow=False) if e.type == "usage.reserved"][0]
+        (reserved,) = [record_of(e) async for e in run.events(follow=False) if e.type == "usage.reserved"]
         assert isinstance(reserved, Reservation)
         assert reserved.lowered_from == 500
         assert server.log[0].body["max_completion_tokens"] == reserved.tokens_out_max
@@ -168,9 +168,7 @@ async def test_a_cheaper_model_is_asked_where_the_dear_one_does_not_fit(tmp_path
     ):
         run = await engine.start(best, "Which city?", id="r")
         assert await run.result() == ["large", "small"]
-        exceeded = [r for r in [record_of(e) async for e in run.events(follow=False) if e.type == "attempt.recorded"]][
-            0
-        ]
+        exceeded, _ = [record_of(e) async for e in run.events(follow=False) if e.type == "attempt.recorded"]
         assert isinstance(exceeded, AttemptRecorded)
         assert exceeded.fault is not None
         assert exceeded.fault.kind == "budget exceeded"
@@ -343,10 +341,10 @@ async def within_time() -> None:
 
 
 async def test_a_run_that_ends_pays_for_what_is_on_its_way(tmp_path: Path) -> None:
-    async with serve({"small": Served(first_token_s=2.0)}) as server:
-        async with opened(tmp_path, model("small", SMALL, server)) as engine:
-            await (await engine.start(impatient, "Which city?", id="r")).result()
-            at = stood(engine, run_scope("r"))
+    slow = {"small": Served(first_token_s=2.0)}
+    async with serve(slow) as server, opened(tmp_path, model("small", SMALL, server)) as engine:
+        await (await engine.start(impatient, "Which city?", id="r")).result()
+        at = stood(engine, run_scope("r"))
     assert at.held == 0
     assert at.spent == at.estimated > 0
 
@@ -355,7 +353,8 @@ def test_the_file_says_what_may_be_spent(tmp_path: Path) -> None:
     from segue.agent.budgets import read_budgets
     from segue.errors import ConfigError
 
-    text = '[budgets.tenants]\ndefault = { usd = 20, per = "month" }\ntrial = 5\n[budgets.threads]\ndefault = {usd = 0.5}\n'
+    text = '[budgets.tenants]\ndefault = { usd = 20, per = "month" }\ntrial = 5\n'
+    text += "[budgets.threads]\ndefault = { usd = 0.5 }\n"
     made = read_budgets(text)
     assert made.tenant("anybody") == Allowance(usd=20, per="month")
     assert made.tenant("trial") == Allowance(usd=5)

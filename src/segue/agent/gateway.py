@@ -143,6 +143,7 @@ def _no_place(model: Model, reason: str, seconds: float) -> Fault:
         f"{model.name} takes no calls now: {reason}",
         model=model.name,
         retry_after_s=wait,
+        unsent=1,
     )
 
 

@@ -49,6 +49,8 @@ _AGAIN = _ELSEWHERE - {FaultKind.UNAUTHORISED}
 _SHORT = 2000
 """Characters of a part that is not worth cutting."""
 _BACKOFF_S, _BACKOFF_MAX_S = 0.25, 20.0
+_UNSENT = 4
+"""How many times as many attempts there may be as calls, where some are not sent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +79,7 @@ class Recover:
     def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
         """`history` ends with the attempt that has just failed."""
         model, kind = asked_in(fault), fault.kind
-        if len(history) >= self.policy.attempts or (model is None and kind is not FaultKind.INTERRUPTED):
+        if _worn_out(history, self.policy.attempts) or (model is None and kind is not FaultKind.INTERRUPTED):
             return Fail()  # the latter is no fault of a model: a bug in a check, nobody who can answer
         if kind is FaultKind.BAD_OUTPUT and model and _repairs(history, model) < self.policy.repairs:
             return self._repaired(fault, history, model)
@@ -106,7 +108,7 @@ class Recover:
         if other is not None:
             return Use(other)
         again = self.others({} if model is None else {model: kind.value})
-        return None if again is None else Use(again, _pause(history, luck))
+        return None if again is None else Use(again, _pause(history, again, luck))
 
     def _may_detour(self, kind: FaultKind) -> bool:
         return kind is FaultKind.CONTENT_REFUSED and self.policy.refused == "next"
@@ -135,12 +137,23 @@ class Recover:
             return Again(0.0)
         if fault.kind not in _AGAIN or model is None:
             return Fail()
-        return Use(model, max(_pause(history, luck), fault.retry_after_s or 0.0))
+        return Use(model, max(_pause(history, model, luck), fault.retry_after_s or 0.0))
 
 
-def _pause(history: Sequence[Attempt], luck: float) -> float:
-    """Seconds, with full jitter."""
-    return luck * min(_BACKOFF_MAX_S, _BACKOFF_S * 2.0 ** (len(history) - 1))
+def _pause(history: Sequence[Attempt], model: str, luck: float) -> float:
+    """Seconds before a model is asked again, with full jitter: by how often it has failed, whatever others did."""
+    failed = sum(a.fault is not None and asked_in(a.fault) == model and not _unsent(a) for a in history)
+    return luck * min(_BACKOFF_MAX_S, _BACKOFF_S * 2.0 ** max(failed - 1, 0))
+
+
+def _worn_out(history: Sequence[Attempt], attempts: int) -> bool:
+    """Whether so many calls were made; one that found no place or no money was none, but cannot go on for ever."""
+    return sum(not _unsent(a) for a in history) >= attempts or len(history) >= attempts * _UNSENT
+
+
+def _unsent(attempt: Attempt) -> bool:
+    fault = attempt.fault
+    return fault is not None and (fault.kind is FaultKind.BUDGET_EXCEEDED or bool((fault.state or {}).get("unsent")))
 
 
 def asked_in(fault: Fault) -> str | None:
