@@ -20,6 +20,7 @@ from .calling import call_for, send
 from .form import Check, Form
 from .gateway import Gateway
 from .money import Bill
+from .pool import part_of
 from .recorded import Recorded
 from .recovery import failed_in
 from .request import Given, Question, bound
@@ -49,7 +50,7 @@ class Attempting:
         record = Recorded(scope, decision, model, question)
         try:
             bill.fit(model, question)
-            place, queued_s = await self.gateway.place(model, question, self.timeout_s)
+            place, queued_s = await self.gateway.place(part_of(model, scope.history), question, self.timeout_s)
             question = await self._paid(bill, record, place)
         except Exception as error:
             fault = with_tries(of_model(classify(error), model), scope)
@@ -100,7 +101,7 @@ class Attempting:
             tried = [*before(record.scope), answered(model, reply)]
             return Given(value=self.form.plain(value), tried=tried)
         assert fault is not None
-        fault = with_tries(of_model(fault, model, reply), record.scope)
+        fault = with_tries(of_model(fault, model, reply, place), record.scope)
         end = AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED
         record.ended(end, fault=fault, reply=reply, usage=usage)
         raise rebuild(fault)

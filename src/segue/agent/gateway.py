@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from ..models.signals import made
 from ..routing import Cheapest, Policy, Request, Router, load_routes
 from ..runtime.scope import Surroundings, surroundings
 from .budgets import Budgets, load_budgets
+from .pool import Part, spare
 from .request import Question, bound
 
 __all__ = ["DEFAULT_ROUTE", "Gateway", "gateway", "use_models"]
@@ -92,7 +93,11 @@ class Gateway:
         name = f"d{self._counter}-{random.getrandbits(32):08x}"
         return self.router.decide(request, id=name, luck=self.luck(), route=policy)
 
-    async def place(self, model: Model, question: Question, timeout_s: float) -> tuple[Place, float]:
+    def spare(self, name: str, failed: Collection[str]) -> bool:
+        """Whether a model has another deployment that takes calls now."""
+        return name in self.catalogue and spare(self.catalogue.get(name), failed, self.health, self.detour_s)
+
+    async def place(self, model: Model | Part, question: Question, timeout_s: float) -> tuple[Place, float]:
         """A place for one call, and how long it took to get it. Raises RateLimited when none comes in time."""
         tokens, began = bound(question) + question.max_tokens, time.monotonic()
         line = self._waiting.setdefault(model.name, deque())
@@ -136,7 +141,7 @@ class Gateway:
         await close()
 
 
-def _no_place(model: Model, reason: str, seconds: float) -> Fault:
+def _no_place(model: Model | Part, reason: str, seconds: float) -> Fault:
     wait = None if seconds == float("inf") else seconds
     return made(
         FaultKind.RATE_LIMITED if wait is not None else FaultKind.OVERLOADED,

@@ -2,6 +2,7 @@
 
 | fault | what follows |
 | --- | --- |
+| one of the next two rows | another deployment of the same model, where one takes calls |
 | rate limited, overloaded, timed out, unreachable | the next candidate at once; without one the same, after a pause |
 | unauthorised | the next candidate |
 | bad output | the same model, shown its mistake (a cut answer: given more room); then the next candidate |
@@ -14,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -32,6 +33,12 @@ class Others(Protocol):
     """Whom to ask next, given who has failed and how; with `left_nano`, of those that may cost so little."""
 
     def __call__(self, tried: Mapping[str, str], left_nano: int | None = None, /) -> str | None: ...
+
+
+class Spare(Protocol):
+    """Whether a model has a deployment beside those that failed, which takes calls now."""
+
+    def __call__(self, model: str, failed: Collection[str], /) -> bool: ...
 
 
 _ELSEWHERE = frozenset(
@@ -63,9 +70,9 @@ class Policy:
     """How often one model is shown its mistake."""
     refused: Refused = "fail"
 
-    def recovery(self, question: Question, others: Others) -> Recover:
-        """The Recovery of a question. `others` names whom to ask next."""
-        return Recover(self, question, others)
+    def recovery(self, question: Question, others: Others, spare: Spare | None = None) -> Recover:
+        """The Recovery of a question. `others` names whom to ask next, `spare` knows the rest of a pool."""
+        return Recover(self, question, others, spare)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,7 @@ class Recover:
     policy: Policy
     question: Question
     others: Others
+    spare: Spare | None = None
 
     def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
         """`history` ends with the attempt that has just failed."""
@@ -103,12 +111,19 @@ class Recover:
         return Amend({"question": changed}, other.after_s)
 
     def _elsewhere(self, kind: FaultKind, history: Sequence[Attempt], model: str | None, luck: float) -> Use | None:
-        """Whoever has not failed yet; when all have, another round after a pause."""
+        """Whoever has not failed yet, another deployment first; when all have, another round after a pause."""
+        if kind in _ELSEWHERE and model and self._has_spare(history, model):
+            return Use(model)
         other = self.others(failed_in(history))
         if other is not None:
             return Use(other)
         again = self.others({} if model is None else {model: kind.value})
         return None if again is None else Use(again, _pause(history, again, luck))
+
+    def _has_spare(self, history: Sequence[Attempt], model: str) -> bool:
+        """Whether another deployment of the model takes calls, and the last one was called at all."""
+        failed = deployments_in(history, model)
+        return bool(failed) and not _unsent(history[-1]) and self.spare is not None and self.spare(model, failed)
 
     def _may_detour(self, kind: FaultKind) -> bool:
         return kind is FaultKind.CONTENT_REFUSED and self.policy.refused == "next"
@@ -160,6 +175,16 @@ def asked_in(fault: Fault) -> str | None:
     """The model whose attempt ended so."""
     model = (fault.state or {}).get("model")
     return model if isinstance(model, str) and model else None
+
+
+DEPLOYMENT = "deployment"
+"""What a fault names the place of its call by."""
+
+
+def deployments_in(history: Sequence[Attempt], model: str) -> frozenset[str]:
+    """The deployments of a model that have failed."""
+    faults = [a.fault for a in history if a.fault is not None and asked_in(a.fault) == model]
+    return frozenset(str((f.state or {})[DEPLOYMENT]) for f in faults if DEPLOYMENT in (f.state or {}))
 
 
 def _left_in(fault: Fault) -> int | None:
