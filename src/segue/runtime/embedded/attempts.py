@@ -163,7 +163,7 @@ async def back_off(execution: Execution, key: str, retry_at: float) -> None:
     execution.settle()
     try:
         await asyncio.sleep(max(0.0, retry_at - execution.host.clock.now()))
-        while execution.paused:
+        while execution.still:
             execution.on = execution.on or asyncio.Event()
             await execution.on.wait()
     finally:

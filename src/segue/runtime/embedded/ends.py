@@ -125,6 +125,12 @@ def unknown_effect(execution: Execution, key: str, why: str) -> UnknownEffect:
     )
 
 
+def set_unknown_aside(execution: Execution) -> None:
+    """All that is left to do depends on whether an effect was applied."""
+    key, why = next(iter(execution.unknowns.items()))
+    execution.set_aside(unknown_effect(execution, key, why))
+
+
 def crash_loop(execution: Execution, starts: int) -> CrashLoop:
     """The run seems to end its process."""
     return CrashLoop(
