@@ -79,11 +79,11 @@ def test_the_comparison_runs_without_litellm(capsys: pytest.CaptureFixture[str])
     (figures,) = json.loads(said.out)
     assert "litellm is left out" in said.err
     assert figures["client"] == "segue"
-    assert figures["asks"] == 60
+    assert figures["asks"] == 40
     books = figures["books"]
     assert books["spent"] - books["estimated"] <= books["billed"] <= books["spent"]
     assert (books["held"], books["overspent"], books["miscounted"], books["twice"]) == (0, 0, 0, 0)
     assert books["agree"]
     assert figures["valid"] > 0.95
     assert figures["twice"] == 0
-    assert figures["outage"]["asks"] == 60
+    assert figures["outage"]["asks"] == 40
