@@ -16,6 +16,7 @@ from segue.agent import Allowance, Budgets, answer, ask
 from segue.core.budgets import Ledger, Standing, nano
 from segue.core.records import AttemptRecorded, BudgetScope, Reservation, ScopeKind, Settlement, record_of
 from segue.errors import BudgetExceeded
+from segue.journal import NewRun
 from segue.models import Capability, Catalogue, Limits, Model, Price, Provider
 from segue.routing import Cheapest
 from segue.routing.policies import NEVER
@@ -368,3 +369,18 @@ def test_the_file_says_what_may_be_spent(tmp_path: Path) -> None:
     }.items():  # fmt: skip
         with pytest.raises(ConfigError, match=says):
             read_budgets(wrong)
+
+
+async def test_a_thread_pays_for_all_its_turns(tmp_path: Path) -> None:
+    budgets = Budgets(threads={"default": Allowance(usd=0.002)})
+    async with serve(["small"]) as server, opened(tmp_path, model("small", SMALL, server), budgets=budgets) as engine:
+        for n, thread in enumerate(["talk", "talk", "chat"]):
+            new = NewRun(
+                id=f"turn{n}", tenant="default", flow=free_of_budgets.name, origin=None, version=1, seed="s", at=1.0,
+                args=b'{"text": "Which city?"}', owner=engine.journal.owner, body={"thread": thread},
+                revision=free_of_budgets.revision,
+            )  # fmt: skip
+            await (await engine.accept(new, free_of_budgets.signature.result)).result()
+        talk, chat = (stood(engine, BudgetScope(kind=ScopeKind.THREAD, name=name)) for name in ("talk", "chat"))
+        assert talk.spent > chat.spent > 0
+        assert talk.spent + chat.spent == billed(server)
