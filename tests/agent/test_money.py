@@ -16,6 +16,7 @@ from segue.agent import Allowance, Budgets, answer, ask
 from segue.core.budgets import Ledger, Standing, nano
 from segue.core.records import AttemptRecorded, BudgetScope, Reservation, ScopeKind, Settlement, record_of
 from segue.errors import BudgetExceeded
+from segue.journal import NewRun
 from segue.models import Capability, Catalogue, Limits, Model, Price, Provider
 from segue.routing import Cheapest
 from segue.routing.policies import NEVER
@@ -149,7 +150,7 @@ async def test_the_output_limit_is_lowered_to_fit(tmp_path: Path) -> None:
     async with serve(["small"]) as server, opened(tmp_path, model("small", price, server)) as engine:
         run = await engine.start(one, "Which city?", id="r")
         await run.result()
-        reserved = [record_of(e) async for e in run.events(follow=False) if e.type == "usage.reserved"][0]
+        (reserved,) = [record_of(e) async for e in run.events(follow=False) if e.type == "usage.reserved"]
         assert isinstance(reserved, Reservation)
         assert reserved.lowered_from == 500
         assert server.log[0].body["max_completion_tokens"] == reserved.tokens_out_max
@@ -168,9 +169,7 @@ async def test_a_cheaper_model_is_asked_where_the_dear_one_does_not_fit(tmp_path
     ):
         run = await engine.start(best, "Which city?", id="r")
         assert await run.result() == ["large", "small"]
-        exceeded = [r for r in [record_of(e) async for e in run.events(follow=False) if e.type == "attempt.recorded"]][
-            0
-        ]
+        exceeded, _ = [record_of(e) async for e in run.events(follow=False) if e.type == "attempt.recorded"]
         assert isinstance(exceeded, AttemptRecorded)
         assert exceeded.fault is not None
         assert exceeded.fault.kind == "budget exceeded"
@@ -343,10 +342,10 @@ async def within_time() -> None:
 
 
 async def test_a_run_that_ends_pays_for_what_is_on_its_way(tmp_path: Path) -> None:
-    async with serve({"small": Served(first_token_s=2.0)}) as server:
-        async with opened(tmp_path, model("small", SMALL, server)) as engine:
-            await (await engine.start(impatient, "Which city?", id="r")).result()
-            at = stood(engine, run_scope("r"))
+    slow = {"small": Served(first_token_s=2.0)}
+    async with serve(slow) as server, opened(tmp_path, model("small", SMALL, server)) as engine:
+        await (await engine.start(impatient, "Which city?", id="r")).result()
+        at = stood(engine, run_scope("r"))
     assert at.held == 0
     assert at.spent == at.estimated > 0
 
@@ -355,7 +354,8 @@ def test_the_file_says_what_may_be_spent(tmp_path: Path) -> None:
     from segue.agent.budgets import read_budgets
     from segue.errors import ConfigError
 
-    text = '[budgets.tenants]\ndefault = { usd = 20, per = "month" }\ntrial = 5\n[budgets.threads]\ndefault = {usd = 0.5}\n'
+    text = '[budgets.tenants]\ndefault = { usd = 20, per = "month" }\ntrial = 5\n'
+    text += "[budgets.threads]\ndefault = { usd = 0.5 }\n"
     made = read_budgets(text)
     assert made.tenant("anybody") == Allowance(usd=20, per="month")
     assert made.tenant("trial") == Allowance(usd=5)
@@ -369,3 +369,18 @@ def test_the_file_says_what_may_be_spent(tmp_path: Path) -> None:
     }.items():  # fmt: skip
         with pytest.raises(ConfigError, match=says):
             read_budgets(wrong)
+
+
+async def test_a_thread_pays_for_all_its_turns(tmp_path: Path) -> None:
+    budgets = Budgets(threads={"default": Allowance(usd=0.002)})
+    async with serve(["small"]) as server, opened(tmp_path, model("small", SMALL, server), budgets=budgets) as engine:
+        for n, thread in enumerate(["talk", "talk", "chat"]):
+            new = NewRun(
+                id=f"turn{n}", tenant="default", flow=free_of_budgets.name, origin=None, version=1, seed="s", at=1.0,
+                args=b'{"text": "Which city?"}', owner=engine.journal.owner, body={"thread": thread},
+                revision=free_of_budgets.revision,
+            )  # fmt: skip
+            await (await engine.accept(new, free_of_budgets.signature.result)).result()
+        talk, chat = (stood(engine, BudgetScope(kind=ScopeKind.THREAD, name=name)) for name in ("talk", "chat"))
+        assert talk.spent > chat.spent > 0
+        assert talk.spent + chat.spent == billed(server)

@@ -1,4 +1,4 @@
-"""The process dies at each write of asks under a budget: nothing is counted twice, nothing is forgotten or overspent."""
+"""The process dies at each write of asks under a budget: nothing is counted twice, forgotten or overspent."""
 
 from __future__ import annotations
 

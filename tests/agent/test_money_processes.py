@@ -79,5 +79,5 @@ async def test_a_process_that_is_killed_leaves_nothing_uncounted(tmp_path: Path,
         await killed.wait()
         await answers(await spender(path, server, 0, 20))  # the same runs: it takes up what the other left
         spent, estimated = checked(path, server)
-        assert spent > estimated > 0, "the calls that were on their way count in full"
+        assert spent >= estimated > 0, "the calls that were on their way count in full"
         assert billed(server) <= spent

@@ -6,7 +6,7 @@ journaled on its own (`decision.made`, `attempt.recorded`), so a crash between t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar, Unpack, overload
@@ -85,7 +85,7 @@ async def answer(
     question = _question(prompt, parts, form, examples, said)
     make = _Make(form, check, policy, said["timeout_s"], said["sticky"], said["conversation"])
     far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
-    made = asked.carried_out_by(make.attempt, far.recovery(question, partial(make.other, question)))
+    made = asked.carried_out_by(make.attempt, far.recovery(question, partial(make.other, question), make.spare))
     made = made if said["key"] is None else made.using(key=said["key"])
     try:
         given = await made(question)
@@ -132,6 +132,10 @@ class _Make:
         question, scope = _QUESTION.validate_python(question), _scope()  # outside of a run what was amended is JSON
         make = Attempting(gateway(), self.form, self.check, self.policy, self.timeout_s, self._session())
         return await make(question, scope)
+
+    def spare(self, model: str, failed: Collection[str]) -> bool:
+        """Whether a model has another deployment that takes calls now."""
+        return gateway().spare(model, failed)
 
     def other(self, question: Question, tried: Mapping[str, str], left_nano: int | None = None) -> str | None:
         """Whom to ask next, given who has failed and how, and what a budget has left."""

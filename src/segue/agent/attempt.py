@@ -94,7 +94,7 @@ class Attempting:
             tried = [*before(record.scope), *beside, answered(called.model, reply)]
             return Given(value=self.form.plain(called.value), tried=tried)
         assert fault is not None
-        fault = with_tries(of_model(fault, called.model, reply), record.scope)
+        fault = with_tries(of_model(fault, called.model, reply, called.place), record.scope)
         record.ended(AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED, called, fault=fault)
         raise rebuild(fault)
 

@@ -18,6 +18,7 @@ from ..models.verdict import judge
 from .calling import call_for, ready, send
 from .form import Check, Form
 from .money import Bill
+from .pool import part_of
 from .request import Question, bound
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Called:
     fault: Fault | None = None
     checks: tuple[Checked, ...] = ()
     """How the caller's own check judged it; empty where there is none, or it was not come to."""
+    place: Place | None = None
+    """Where it was sent."""
     reservation: str | None = None
     """The id of what was set aside for it."""
 
@@ -69,7 +72,8 @@ class Caller:
         """
         try:
             bill.fit(model, question)
-            place, queued_s = await self.gateway.place(model, question, self.timeout_s)
+            part = part_of(model, bill.scope.history)
+            place, queued_s = await self.gateway.place(part, question, self.timeout_s)
         except Exception as error:  # noqa: BLE001  no place came in time, or the file of health cannot be read
             return Called(model=model, fault=classify(error))
         return await self._at(question, model, place, bill, queued_s, sent)
@@ -112,7 +116,7 @@ class Caller:
         fault = bill.settle(reply, fault)
         return Called(
             model=model, queued_s=queued_s, seconds=time.monotonic() - began, reply=reply, value=value, fault=fault,
-            checks=checks, reservation=bill.reservation,
+            checks=checks, place=place, reservation=bill.reservation,
         )  # fmt: skip
 
     def _read(self, reply: Reply) -> tuple[Any, Fault | None, tuple[Checked, ...]]:

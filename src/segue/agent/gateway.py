@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from ..routing.learned import Learning
 from ..runtime.scope import Surroundings, surroundings
 from .budgets import Budgets, load_budgets
 from .learning import Live, task
+from .pool import Part, spare
 from .recorded import Recorded
 from .request import Question, bound
 from .sessions import Session, Sessions
@@ -133,7 +134,11 @@ class Gateway:
         answer = self.health.try_acquire(model, bound(question) + question.max_tokens)
         return answer if isinstance(answer, Place) else None
 
-    async def place(self, model: Model, question: Question, timeout_s: float) -> tuple[Place, float]:
+    def spare(self, name: str, failed: Collection[str]) -> bool:
+        """Whether a model has another deployment that takes calls now."""
+        return name in self.catalogue and spare(self.catalogue.get(name), failed, self.health, self.detour_s)
+
+    async def place(self, model: Model | Part, question: Question, timeout_s: float) -> tuple[Place, float]:
         """A place for one call, and how long it took to get it. Raises RateLimited when none comes in time."""
         tokens, began = bound(question) + question.max_tokens, time.monotonic()
         line = self._waiting.setdefault(model.name, deque())
@@ -182,13 +187,14 @@ class Gateway:
         await close()
 
 
-def _no_place(model: Model, reason: str, seconds: float) -> Fault:
+def _no_place(model: Model | Part, reason: str, seconds: float) -> Fault:
     wait = None if seconds == float("inf") else seconds
     return made(
         FaultKind.RATE_LIMITED if wait is not None else FaultKind.OVERLOADED,
         f"{model.name} takes no calls now: {reason}",
         model=model.name,
         retry_after_s=wait,
+        unsent=1,
     )
 
 

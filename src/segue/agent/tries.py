@@ -9,16 +9,19 @@ from ..core.faults import Fault, FaultKind
 from ..core.records import Usage
 from ..models import Model
 from ..models.exchange import Reply
+from ..models.health import Place
 from ..runtime.scope import StepScope
-from .recovery import asked_in
+from .recovery import DEPLOYMENT, asked_in
 from .request import Tried
 
 __all__ = ["answered", "before", "beside", "of_model", "tried_of", "with_tries"]
 
 
-def of_model(fault: Fault, model: Model, reply: Reply | None = None) -> Fault:
-    """A fault that names its model, and what the call took: the next attempt reads it."""
+def of_model(fault: Fault, model: Model, reply: Reply | None = None, place: Place | None = None) -> Fault:
+    """A fault that names its model and deployment, and what the call took: the next attempt reads it."""
     state: dict[str, Any] = {**(fault.state or {}), "model": model.name}
+    if place is not None:
+        state[DEPLOYMENT] = place.deployment.name
     if reply is not None:
         usage = reply.usage
         state |= {"tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out, "text": reply.text[:2000]}

@@ -160,6 +160,27 @@ def show(
     return showing.show(db, run, key, full, as_json)
 
 
+@command("budgets", LOOKING)
+def budgets(
+    *,
+    kind: Annotated[
+        str | None, typer.Option("--kind", metavar="KIND", help="Only these: tenant, thread, run or ask.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")] = 50,
+    db: Db = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> Exit:
+    """List budgets: limit, spent, held and estimated, in USD.
+
+    Those of tenants and threads come first, then those of runs and of single questions. What is held is set aside for
+    calls that are on their way; what is estimated is the part of what is spent that no provider has confirmed.
+    """
+    from . import budgets
+
+    return budgets.budgets(db, kind, limit, as_json)
+
+
 @command("watch", LOOKING)
 def watch(run: RunId, db: Db = DEFAULT_DATABASE, as_json: AsJson = False, debug: Debug = False) -> Exit:
     """Follow a run live until it ends or is set aside.

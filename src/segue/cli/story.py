@@ -15,6 +15,7 @@ from ..core.codec import loads
 from ..core.events import ENDS, Event, EventType
 from ..core.faults import Fault
 from ..journal import RunRow
+from .spending import Spending
 
 _BRANCHES = re.compile(r"(gather|map|as_completed)#\d+$")
 _CALL = re.compile(r"#\d+$")
@@ -101,6 +102,7 @@ class Story:
         self.stuck: dict[str, Any] = {}
         self.end: Event | None = None
         self.feedback: list[str] = []
+        self.spending = Spending()
 
     @classmethod
     def of(cls, events: Iterable[Event], row: RunRow) -> Story:
@@ -140,6 +142,8 @@ class Story:
         """Take the next event."""
         self.last_seq, self.last_at = event.seq, event.at
         kind = event.type
+        if event.seq > self.memo_seq:  # what a fork has kept, its parent has paid
+            self.spending.add(event)
         if kind.startswith("run."):
             self._of_run(event)
         elif kind in (EventType.SIGNAL_RECEIVED, EventType.SIGNAL_REJECTED):

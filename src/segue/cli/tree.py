@@ -132,6 +132,8 @@ def _facts(standing: Standing, now: float) -> str:
     facts.append(plural(story.last_seq, "event"))
     if story.starts > 1:
         facts.append(plural(story.starts, "start"))
+    if (cost := story.spending.of()) is not None:
+        facts.append(cost.said)
     if standing.owned and row.state == RunState.RUNNING:
         facts.append(f"in process {standing.pid}")
     return ", ".join(facts)

@@ -125,8 +125,7 @@ def goes_with(execution: Execution, type_: str, body: Any) -> dict[str, Any]:
     from ...core.records import Settlement  # noqa: PLC0415  it is loaded by now
 
     took = Settlement.from_body(body)
-    execution.holds.pop(took.settles, None)
-    return {"settle": took}
+    return {} if execution.holds.pop(took.settles, None) is None else {"settle": took}
 
 
 def settle_open(execution: Execution) -> None:
