@@ -148,12 +148,7 @@ def _gone(standing: Standing) -> str:
 
 def _waiting(standing: Standing, now: float, say: Say) -> list[Advice]:
     gone = (standing.row.state in _MOVING or standing.row.paused) and not standing.owned
-    run = standing.row.id
-    return [
-        asks(w, run, now, say) if "person" in w else wait(w, run, now, say)
-        for w in standing.waits
-        if not (gone and "step" in w)
-    ]
+    return [wait(w, standing.row.id, now, say) for w in standing.waits if not (gone and "step" in w)]
 
 
 def wait(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
