@@ -89,7 +89,7 @@ def resume(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> Exit:
-    """Go on with a run, or with everything that is open; let what was paused go on.
+    """Go on with a run, or with all that are open; lift a pause.
 
     It carries runs out until nothing moves by itself, then says what still waits, and on what. A paused or stuck
     run goes on when it is named; without RUN, both stay as they are. Flows are found by module and name, or by the
