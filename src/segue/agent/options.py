@@ -42,7 +42,7 @@ class Options(TypedDict, total=False):
     escalate_s: float | None
     """How long they have before it fails after all. None: they have for ever."""
     budget_usd: float | None
-    """A bound for one call."""
+    """What it may cost in all, its attempts together, in USD."""
     settings: Mapping[str, Any] | None
     """For the model: `temperature`, `seed`."""
     key: str | None

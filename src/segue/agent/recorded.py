@@ -32,6 +32,7 @@ class Recorded:
     model: Model
     question: Question
     queued_s: float = 0.0
+    reservation: str | None = None
 
     def ended(
         self, end: AttemptEnd, *, fault: Fault | None = None, reply: Reply | None = None, usage: Usage | None = None
@@ -57,6 +58,7 @@ class Recorded:
                 answered_by=None if reply is None else reply.answered_by,
                 request_id=None if reply is None else reply.request_id,
                 decision=self.decision.id,
+                reservation=self.reservation,
                 amended="error shown" if self.question.mistakes else None,
             )
         )

@@ -21,6 +21,7 @@ from ...errors import SegueError, StepFailed, UnserialisableResult
 from ..effects import Applied, NotApplied
 from ..scope import StepScope, enter
 from . import people
+from .purse import StepPurse
 from .sealing import fault_of
 from .stalls import confirm
 
@@ -47,7 +48,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
         plan = plan_of(history)
         scope = StepScope(
             execution.row.id, command.key, n, tuple(history), plan.candidate, epoch=execution.row.epoch,
-            write=partial(_commit, execution, command, n),
+            write=partial(_commit, execution, command, n), purse=StepPurse(execution, command, n),
         )  # fmt: skip
         try:
             value = await _attempt(execution, command, scope, plan.changes)
@@ -94,7 +95,7 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
         if host.pace_s:
             await execution.late()
         began = host.clock.now()
-        scope = StepScope(execution.row.id, key, 1)
+        scope = StepScope(execution.row.id, key, 1, purse=StepPurse(execution, command, 1))
         enter(scope)
         try:
             value, _ = roundtrip(command.result, await command.call(**command.values))

@@ -16,6 +16,7 @@ from ...core.secret import using
 from ...errors import CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
 from ...journal import Change, Item, Post
 from .carrying import cancel_child
+from .purse import settle_open
 from .sealing import fault_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def input_of(execution: Execution, args: bytes) -> dict[str, Any]:
 
 
 def end_of(execution: Execution) -> End:
-    """What came of a flow that is done."""
+    """What came of a flow that is done. Calls that are still on their way are paid for first."""
+    settle_open(execution)
     drive, row = execution.drive, execution.row
     orphans = {"orphaned": drive.orphans} if drive.orphans else {}
     try:

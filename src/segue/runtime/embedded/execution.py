@@ -22,6 +22,7 @@ from ..scope import StepScope
 from . import carrying, ends, inbox, people, resting
 from .attempts import perform, perform_once
 from .line import Line
+from .purse import goes_with
 from .sealing import flow_vault, vault_of
 
 if TYPE_CHECKING:
@@ -286,7 +287,7 @@ class Execution(Line):
     def recorded(self, key: str, n: int, scope: StepScope) -> None:
         """Journal what an attempt recorded: also that of one that failed, since it was paid for."""
         for type_, version, body in scope.events:
-            self.write(type_, key=key, attempt=n, body=dumps(body), version=version)
+            self.write(type_, key=key, attempt=n, body=dumps(body), version=version, **goes_with(self, type_, body))
         scope.events.clear()
 
     def unknown(self, key: str, why: str) -> None:
