@@ -41,8 +41,7 @@ class EngineOptions:
     """Whether to take up runs that nobody has: queued ones, those of dead processes, timers that are due."""
 
     paused: bool = False
-    """Whether to pause the whole engine as it opens, before anything is taken up: to look first, after an incident.
-    It stays paused, in all processes, until `engine.resume()` or `segue resume --all`."""
+    """Whether to pause the whole engine, in all processes, before anything is taken up, until `engine.resume()`."""
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():

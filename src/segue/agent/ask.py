@@ -19,6 +19,7 @@ from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope, here
 from ..runtime.step import step
 from .attempt import Attempting
+from .escalation import by_person, escalating, told_in
 from .form import Check, Form, form_of
 from .gateway import gateway
 from .options import Options, checked
@@ -66,7 +67,7 @@ async def ask(prompt: str, *parts: object, **options: Any) -> Any:
 
     `parts` are what it is asked about: text, or any value, which is shown as JSON. Who answers is said by `route`, by
     `model`, or by the default. `check` says what is wrong with an answer: it is shown to the model, up to `repairs`
-    times, then the next one is asked, up to `attempts` calls in all.
+    times, then the next one is asked, up to `attempts` calls in all; then `escalate`, a person, is asked durably.
     Raises the error of the last attempt: a `models.ModelError`, or InputError where nobody can answer.
     """
     return (await answer(prompt, *parts, **options)).value
@@ -85,7 +86,8 @@ async def answer(
     question = _question(prompt, parts, form, examples, said)
     make = _Make(form, check, policy, said["timeout_s"], said["sticky"], said["conversation"])
     far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
-    made = asked.carried_out_by(make.attempt, far.recovery(question, partial(make.other, question), make.spare))
+    recovery = far.recovery(question, partial(make.other, question), make.spare)
+    made = asked.carried_out_by(make.attempt, escalating(recovery, question, said["escalate"], said["escalate_s"]))
     made = made if said["key"] is None else made.using(key=said["key"])
     try:
         given = await made(question)
@@ -130,6 +132,9 @@ class _Make:
     async def attempt(self, question: Question) -> Given:
         """The body of the step."""
         question, scope = _QUESTION.validate_python(question), _scope()  # outside of a run what was amended is JSON
+        said = told_in(scope.history)
+        if said is not None:
+            return by_person(said, self.form, self.check, scope)
         make = Attempting(gateway(), self.form, self.check, self.policy, self.timeout_s, self._session())
         return await make(question, scope)
 

@@ -37,6 +37,10 @@ class Options(TypedDict, total=False):
     """What follows a refusal: `fail`, or `next` for a detour around it."""
     timeout_s: float
     """For one call, the last token included."""
+    escalate: str | None
+    """Who is asked when no model's answer will do: a person, a role. None: it fails. In a run only."""
+    escalate_s: float | None
+    """How long they have before it fails after all. None: they have for ever."""
     budget_usd: float | None
     """What it may cost in all, its attempts together, in USD."""
     settings: Mapping[str, Any] | None
@@ -61,6 +65,8 @@ DEFAULTS: Options = {
     "attempts": 8,
     "refused": "fail",
     "timeout_s": 60.0,
+    "escalate": None,
+    "escalate_s": None,
     "budget_usd": None,
     "settings": None,
     "sticky": None,
@@ -78,4 +84,6 @@ def checked(given: Options) -> dict[str, Any]:
     said = cast("dict[str, Any]", {**DEFAULTS, **given})
     if said["attempts"] < 1 or said["repairs"] < 0 or said["max_tokens"] < 1 or said["timeout_s"] <= 0:
         raise InputError("ask: attempts and max_tokens are at least 1, repairs at least 0, timeout_s more than 0")
+    if said["escalate_s"] is not None and (said["escalate"] is None or not said["escalate_s"] > 0):
+        raise InputError("ask: escalate_s is more than 0, and goes with escalate", remedy="give both")
     return said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from ..core.faults import Fault, FaultKind
@@ -14,7 +15,7 @@ from ..runtime.scope import StepScope
 from .recovery import DEPLOYMENT, asked_in
 from .request import Tried
 
-__all__ = ["answered", "before", "beside", "of_model", "tried_of", "with_tries"]
+__all__ = ["answered", "before", "beside", "of_model", "tried_of", "tries_of", "with_tries"]
 
 
 def of_model(fault: Fault, model: Model, reply: Reply | None = None, place: Place | None = None) -> Fault:
@@ -40,7 +41,12 @@ def with_tries(fault: Fault, scope: StepScope) -> Fault:
 
 def before(scope: StepScope) -> list[Tried]:
     """The calls before this attempt."""
-    return [_failed(a.fault) for a in scope.history if a.fault is not None]
+    return tries_of([a.fault for a in scope.history])
+
+
+def tries_of(faults: Iterable[Fault | None]) -> list[Tried]:
+    """The calls that ended in these faults."""
+    return [_failed(fault) for fault in faults if fault is not None]
 
 
 def _failed(fault: Fault) -> Tried:

@@ -7,11 +7,12 @@ another is about to take. So a run's row says that it is ready, each process say
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 from ..core.lifecycle import RunState, StuckReason
 from ..core.shell import command
-from ..journal import Reader, RunRow
+from ..journal import Reader, RunRow, Switches, Workers
 
 REASON = StuckReason.NO_WORKER.value
 
@@ -27,14 +28,22 @@ class Lacking:
     """One look at the living, for as many runs as are asked for."""
 
     def __init__(self, reader: Reader, now: float):
-        self._reader, self._now, self._workers, self._switches = reader, now, reader.workers(), reader.switches()
+        self._reader, self._now = reader, now
+
+    @cached_property
+    def _workers(self) -> Workers:
+        return self._reader.workers()
+
+    @cached_property
+    def _switches(self) -> Switches:
+        return self._reader.switches()
 
     def __call__(self, row: RunRow) -> Lack | None:
         """What a run lacks; None for one that somebody can go on with, that waits, or that is held or paused."""
         woken = row.state == RunState.PARKED
-        if row.paused or not self._workers.lack(row.flow, row.version, woken=woken):
+        if row.paused or not self._ready(row) or not self._workers.lack(row.flow, row.version, woken=woken):
             return None
-        if not self._ready(row) or (self._switches.on and self._reader.held(row.no, self._switches)):
+        if self._switches.on and self._reader.held(row.no, self._switches):
             return None
         others = self._workers.versions(row.flow)
         if others:

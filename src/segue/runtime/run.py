@@ -13,6 +13,7 @@ from ..core.codec import Codec, codec, dumps, loads, roundtrip
 from ..core.events import Event, EventType
 from ..core.faults import Fault, rebuild
 from ..core.lifecycle import ENDED, RunState, StuckReason
+from ..core.questions import open_questions
 from ..core.redaction import envelope_of
 from ..core.secret import Secret
 from ..core.shell import command
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 R = TypeVar("R")
+
+MISSING: Any = object()
+"""Not given: None is a result too."""
 
 _STUCK: dict[str, type[RunStuck]] = {
     StuckReason.MISMATCH: ReplayMismatch,
@@ -146,6 +150,27 @@ class Run(Generic[R]):
         value = None if retry else self._encode(None if skip else result)
         await self._check_override(key, value)
         await self._post("override", key, str(uuid4()), value, {"act": act, "by": by, "why": why})
+
+    async def decide(
+        self, key: str, *, retry: bool = False, result: Any = MISSING, use: str | None = None, fail: bool = False,
+        by: str = "", why: str = "",
+    ) -> bool:  # fmt: skip
+        """Answer the question that a step's Recovery has put to a person: `retry`, this `result`, `use` this candidate,
+        or `fail`. False when somebody else, or time, has answered it.
+
+        Raises InputError when nobody is asked about this step, and for a result of another type, as far as the flow is
+        known in this process; RunEnded after its end.
+        """
+        if retry + (result is not MISSING) + (use is not None) + fail != 1:
+            raise InputError("decide: one of retry=True, result=, use= and fail=True", run=self.id, key=key)
+        word = "retry" if retry else "use" if use is not None else "fail" if fail else "result"
+        asked = open_questions(self._engine.journal.events(self._row())).get(key)
+        if asked is None:
+            raise given.not_asked(self._row(), key, self._engine.journal)
+        value = self._encode(result) if word == "result" else None
+        if value is not None and not asked.escalated:
+            await self._check_override(key, value)
+        return await self._post("decide", key, asked.id, value, {"word": word, "candidate": use, "by": by, "why": why})
 
     async def feedback(self, score: float, *, key: str | None = None, by: str = "", note: str = "") -> None:
         """Record how good the result was, from 0 to 1; also after the end. `key` names a step, else the run."""
@@ -270,7 +295,7 @@ class Run(Generic[R]):
 
     async def _post(self, kind: str, name: str, id: str, value: bytes | None, body: dict[str, Any]) -> bool:
         at = self._engine.clock.now()
-        body = {k: v for k, v in body.items() if v != ""}
+        body = {k: v for k, v in body.items() if v not in ("", None)}
         new = await self._engine.journal.post(Post(self.id, kind, id, name, at, value, dumps(body)))
         if kind in ("cancel", "resume"):
             self._engine.host.look()

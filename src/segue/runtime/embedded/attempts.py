@@ -16,12 +16,13 @@ from ...core.codec import decode_arguments, dumps, roundtrip
 from ...core.commands import Command, RunStep
 from ...core.events import EventType
 from ...core.faults import Fault, FaultKind, type_name
-from ...core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
+from ...core.recovery import Again, Amend, Answer, AskPerson, Attempt, Fail, Take, Use, plan_of
 from ...core.redaction import redacted
 from ...errors import SegueError, StepFailed, UnserialisableResult
 from ...journal import BESIDE, Post
 from ..effects import Applied, NotApplied
 from ..scope import StepScope, enter
+from . import people
 from .purse import StepPurse
 from .sealing import fault_of
 from .stalls import confirm
@@ -37,14 +38,8 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
     before its backoff.
     """
     options = command.options
-    if history and history[-1].fault is not None and history[-1].fault.kind is FaultKind.INTERRUPTED:
-        if options.effect == "once":
-            if not await _reconcile(execution, command, "the process ended while it was made"):
-                return
-        elif options.guarded and not await _goes_on(execution, command, history, history[-1].fault):
-            return
-    elif retry_at is not None:
-        await back_off(execution, command.key, retry_at)
+    if history and not await _taken_up(execution, command, history, retry_at):
+        return
     while True:
         n = 1 + (history[-1].n if history else execution.memory.numbers.get(command.key, 0))
         execution.tries[command.key] = n
@@ -72,6 +67,21 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
         else:
             execution.step_ended(EventType.STEP_COMPLETED, command, n, began, scope, value=value)
             return
+
+
+async def _taken_up(execution: Execution, command: RunStep, history: list[Attempt], retry_at: float | None) -> bool:
+    """Go on where an earlier incarnation stood. False when no attempt follows: the step has its outcome."""
+    last, options, key = history[-1], command.options, command.key
+    if isinstance(last.answer, AskPerson | Take | Fail):
+        due_at, asked = execution.memory.due_at.get(key), key in execution.memory.asked
+        return await people.go_on(execution, command, history, due_at, asked=asked)
+    if last.answer is None and last.fault is not None and last.fault.kind is FaultKind.INTERRUPTED:
+        if options.effect == "once":
+            return await _reconcile(execution, command, "the process ended while it was made")
+        return not options.guarded or await _goes_on(execution, command, history, last.fault)
+    if retry_at is not None:
+        await back_off(execution, key, retry_at)
+    return True
 
 
 async def _commit(  # noqa: PLR0917  bound in one place
@@ -162,6 +172,11 @@ async def _goes_on(
         )
         await back_off(execution, command.key, retry_at)
         return True
+    if isinstance(answer, AskPerson):
+        history[-1] = last._replace(fault=fault)
+        if scope is not None and scope.events:
+            execution.recorded(command.key, last.n, scope)
+        return await people.hand_over(execution, command, history, answer)
     body = {"fault": fault.body()}
     execution.step_ended(EventType.STEP_FAILED, command, last.n, last.began, scope, body=dumps(body))
     return False

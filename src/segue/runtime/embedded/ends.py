@@ -151,6 +151,10 @@ def waits_on(execution: Execution) -> list[dict[str, Any]]:
                 waits.append({command.why: execution.timers[key][0], "key": key})
             case StartChild():
                 waits.append({"child": execution.children.get(key), "key": key})
+            case RunStep() if key in execution.asking:
+                asking = execution.asking[key]
+                due = {} if asking.due_at is None else {"due_at": asking.due_at}
+                waits.append({"person": asking.to, "key": key, **due})
             case RunStep() if key in execution.backoffs:
                 waits.append({"retry": execution.backoffs[key], "key": key})
             case RunStep():

@@ -11,6 +11,7 @@ from ...core.codec import dumps
 from ...core.commands import Cancel, Command, Record, RunStep, StartChild, Timer, Wait
 from ...core.events import DELIVERED, Event, EventType
 from ...core.lifecycle import RunState
+from ...core.recovery import Attempt
 from ...core.replay import Memory
 from ...core.secret import use, using
 from ...errors import RunStuck, SegueError, StoreCorrupt, Undecodable
@@ -18,7 +19,7 @@ from ...journal import Change, Item, RunRow, Write
 from ..drive import Drive, deadlock
 from ..flow import Flow
 from ..scope import StepScope
-from . import carrying, ends, inbox, resting
+from . import carrying, ends, inbox, people, resting
 from .attempts import perform, perform_once
 from .line import Line
 from .purse import goes_with
@@ -49,6 +50,10 @@ class Execution(Line):
         self.children: dict[str, str] = {}
         self.overridden: set[str] = set()
         self.announced: set[str] = set()
+        self.asking: dict[str, people.Asking] = {}
+        """Steps that wait for a person's word."""
+        self.histories: dict[str, list[Attempt]] = {}
+        """The attempts of the steps that are carried out."""
         self.tries: dict[str, int] = {}
         """The number of the attempt that is on its way, where it may be another than the first."""
         self.once: set[str] = set()
@@ -194,6 +199,8 @@ class Execution(Line):
         memory = self.memory
         history = memory.attempts.pop(key, []) if memory.attempts else []
         retry_at = memory.retry_at.pop(key, None) if memory.retry_at else None
+        if not command.options.simple:
+            self.histories[key] = history
         if command.options.simple and not history:
             work = perform_once(self, command)
         else:
@@ -238,6 +245,7 @@ class Execution(Line):
             self.backoffs.pop(key, None)
             self.once.discard(key)
             self.tries.pop(key, None)
+            self.histories.pop(key, None)
 
     # what attempts report
 

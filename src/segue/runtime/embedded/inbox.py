@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.codec import dumps, loads
 from ...core.events import EventType
 from ...journal import BESIDE, Item
+from . import people
 from .attempts import again
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def receive(execution: Execution, item: Item) -> None:
             execution.write(EventType.RUN_PAUSED, paused=True, **taken)
         case "resume":
             execution.write(EventType.RUN_RESUMED, paused=False, done=execution.resume, **taken)
+        case "decide":
+            people.decide(execution, item, taken)
         case "override":
             _override(execution, item, taken)
         case kind if kind == BESIDE:
