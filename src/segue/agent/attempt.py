@@ -25,7 +25,7 @@ from .recovery import failed_in
 from .request import Given, Question, bound
 from .tries import answered, before, of_model, with_tries
 
-__all__ = ["Attempting"]
+__all__ = ["Attempting", "nobody"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Attempting:
         decision = self.decide(question, scope)
         await scope.commit(decision)
         if decision.chosen is None:
-            raise _nobody(decision)
+            raise nobody(decision)
         model = self.gateway.catalogue.get(decision.chosen.target.name)
         record = Recorded(scope, decision, model, question)
         try:
@@ -117,7 +117,10 @@ def _named(question: Question, scope: StepScope) -> str | None:
 _PASSES = frozenset({Stage.HEALTH, Stage.LIMIT, Stage.TRIED})
 
 
-def _nobody(decision: Decision) -> Exception:
+_LESS = "look at it: segue route PROMPT; then ask for less, or add a model to segue.toml"
+
+
+def nobody(decision: Decision, remedy: str = _LESS) -> Exception:
     """Nobody could answer: each candidate with its reason. It may pass where one of them is only unwell."""
     out = [c for c in decision.candidates if not c.eligible]
     unwell = next((c for c in out if c.excluded_at in _PASSES), None)
@@ -125,5 +128,4 @@ def _nobody(decision: Decision) -> Exception:
     said = f"no model can answer by route {decision.policy}: {why}"
     if unwell is not None:
         return rebuild(made(FaultKind.OVERLOADED, said, model=unwell.target.name))
-    remedy = "look at it: segue route PROMPT; then ask for less, or add a model to segue.toml"
     return InputError(said, remedy=remedy)
