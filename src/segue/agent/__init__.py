@@ -10,9 +10,10 @@ from .ask import Answer, answer, ask
 from .embed import Embedded, embed, embedding
 from .form import Check
 from .gateway import Gateway, use_models
+from .media import Media
 from .request import Tried
 
 __all__ = [
-    "SIGNAL", "Answer", "Approval", "Check", "Embedded", "Gateway", "Tried", "answer", "approve", "ask", "embed",
-    "embedding", "use_models",
+    "SIGNAL", "Answer", "Approval", "Check", "Embedded", "Gateway", "Media", "Tried", "answer", "approve", "ask",
+    "embed", "embedding", "use_models",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ journaled on its own (`decision.made`, `attempt.recorded`), so a crash between t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar, Unpack, overload
 
@@ -21,9 +21,12 @@ from ..runtime.step import step
 from .attempt import Attempting
 from .form import Check, Form, form_of
 from .gateway import gateway
+from .media import Shown, needs_of, split
 from .options import Options, checked
 from .recovery import Policy
 from .request import Given, Question, Tried, shown
+from .rounds import rounds
+from .tools import Tools
 from .tries import tried_of
 
 __all__ = ["Answer", "answer", "ask", "asked"]
@@ -45,7 +48,9 @@ class Answer(Generic[T]):
 
 
 @step(name="ask")
-async def asked(question: Question) -> Given:
+async def asked(
+    question: Question, media: list[Shown] | None = None, turns: list[dict[str, Any]] | None = None
+) -> Given:
     """The durable step of a question. `ask` gives it its body."""
     raise InputError("this step is made by segue.ask", remedy="call segue.ask")
 
@@ -63,9 +68,10 @@ async def ask(
 async def ask(prompt: str, *parts: object, **options: Any) -> Any:
     """Ask, and give the answer as a value of the type `returns` (text if none is given).
 
-    `parts` are what it is asked about: text, or any value, which is shown as JSON. Who answers is said by `route`, by
-    `model`, or by the default. `check` says what is wrong with an answer: it is shown to the model, up to `repairs`
-    times, then the next one is asked, up to `attempts` calls in all.
+    `parts` are what it is asked about: text, any value, which is shown as JSON, or `Media` (an image, a sound, a
+    document), which only a model that can take it is shown. `tools` are functions that it may call. Who answers is said
+    by `route`, by `model`, or by the default. `check` says what is wrong with an answer: it is shown to the model, up
+    to `repairs` times, then the next one is asked, up to `attempts` calls in all.
     Raises the error of the last attempt: a `models.ModelError`, or InputError where nobody can answer.
     """
     return (await answer(prompt, *parts, **options)).value
@@ -81,13 +87,17 @@ async def answer(
     """
     said, form = checked(options), form_of(returns)
     policy = said["route"] if isinstance(said["route"], RoutingPolicy) else None
-    question = _question(prompt, parts, form, examples, said)
-    make = _Make(form, check, policy, said["timeout_s"])
+    tools, (plain, media) = Tools(said["tools"]), split(parts)
+    question = _question(prompt, plain, form, examples, said)
+    question.needs[:] = sorted({*question.needs, *needs_of(media), *(["tools"] if said["tools"] else ())})
+    question.tools[:] = tools.definitions
     far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
-    made = asked.carried_out_by(make.attempt, far.recovery(question, partial(make.other, question)))
-    made = made if said["key"] is None else made.using(key=said["key"])
+    make = _Make(form, check, policy, said["timeout_s"], far, media)
     try:
-        given = await made(question)
+        if said["tools"]:
+            given = await rounds(make.request, question, tools, said["rounds"], said["key"])
+        else:
+            given = await make.request(question, [], said["key"])
     except ModelError as error:
         vars(error)["tried"] = tried_of(error)
         raise
@@ -123,10 +133,22 @@ class _Make:
     check: Check[Any] | None
     policy: RoutingPolicy | None
     timeout_s: float
+    far: Policy
+    media: Sequence[Shown] = ()
 
-    async def attempt(self, question: Question) -> Given:
+    async def request(self, question: Question, turns: Sequence[dict[str, Any]], key: str | None = None) -> Given:
+        """The step. What it is shown beside its texts are arguments of their own: each is stored once."""
+        made = asked.carried_out_by(self.attempt, self.far.recovery(question, partial(self.other, question)))
+        made = made if key is None else made.using(key=key)
+        aside: dict[str, Any] = {"media": list(self.media), "turns": list(turns)}
+        return await made(question, **{name: given for name, given in aside.items() if given})
+
+    async def attempt(
+        self, question: Question, media: list[Shown] | None = None, turns: list[dict[str, Any]] | None = None
+    ) -> Given:
         """The body of the step."""
         question, scope = _QUESTION.validate_python(question), here()  # outside of a run what was amended is JSON
+        question = replace(question, media=media or [], turns=turns or [])
         make = Attempting(gateway(), self.form, self.check, self.policy, self.timeout_s)
         return await make(question, scope if isinstance(scope, StepScope) else StepScope("", "ask", 1))
 

@@ -20,9 +20,11 @@ from ..runtime.scope import StepScope
 from .calling import call_for, send
 from .form import Check, Form
 from .gateway import Gateway
+from .media import hold_seen
 from .recorded import Recorded
 from .recovery import failed_in
 from .request import Given, Question, bound
+from .rounds import called
 from .tries import answered, before, of_model, with_tries
 
 __all__ = ["Attempting", "nobody"]
@@ -40,6 +42,7 @@ class Attempting:
 
     async def __call__(self, question: Question, scope: StepScope) -> Given:
         """The answer. Raises the error of the attempt, which names its model."""
+        hold_seen(question.media, self.gateway.catalogue, question.model)
         decision = self.decide(question, scope)
         await scope.commit(decision)
         if decision.chosen is None:
@@ -77,13 +80,14 @@ class Attempting:
             raise
         tokens = None if reply is None else reply.usage.tokens_in + reply.usage.tokens_out
         self._release(place, fault, began, question, tokens)
-        if fault is None and reply is not None:
+        calls = reply is not None and bool(question.tools and reply.tool_calls)
+        if fault is None and reply is not None and not calls:
             value, fault = self._read(reply)
         usage = reply.usage if reply is not None else None
         if fault is None and reply is not None:
             record.ended(AttemptEnd.ANSWERED, reply=reply, usage=usage)
             tried = [*before(record.scope), answered(model, reply)]
-            return Given(value=self.form.plain(value), tried=tried)
+            return called(reply, tried) if calls else Given(value=self.form.plain(value), tried=tried)
         assert fault is not None
         fault = with_tries(of_model(fault, model, reply), record.scope)
         end = AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED
@@ -105,13 +109,13 @@ class Attempting:
 
 
 def _named(question: Question, scope: StepScope) -> str | None:
-    """Whom the last answer of the Recovery named."""
+    """Whom the last answer of the Recovery named; else whoever has called the tools so far."""
     for attempt in reversed(scope.history):
         if isinstance(attempt.answer, Use):
             return attempt.answer.candidate
         if isinstance(attempt.answer, Amend):
             return question.first
-    return None
+    return question.first if question.turns else None
 
 
 _PASSES = frozenset({Stage.HEALTH, Stage.LIMIT, Stage.TRIED})

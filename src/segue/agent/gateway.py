@@ -68,6 +68,7 @@ class Gateway:
         self._counter += 1
         request = Request(
             text=question.text,
+            pieces=tuple(one.piece for one in question.media),
             kind=question.kind,
             needs=frozenset(question.needs),
             require=question.require,

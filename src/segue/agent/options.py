@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
 from ..errors import InputError
@@ -41,6 +41,10 @@ class Options(TypedDict, total=False):
     """A bound for one call."""
     settings: Mapping[str, Any] | None
     """For the model: `temperature`, `seed`."""
+    tools: Sequence[Callable[..., Any]]
+    """Functions and steps that the model may call. Each request and each call is a durable step of its own."""
+    rounds: int
+    """Requests at most, where there are tools."""
     key: str | None
     """Names the call in its run, instead of the fingerprint of the question."""
 
@@ -59,6 +63,8 @@ DEFAULTS: Options = {
     "timeout_s": 60.0,
     "budget_usd": None,
     "settings": None,
+    "tools": (),
+    "rounds": 8,
     "key": None,
 }
 
@@ -70,6 +76,7 @@ def checked(given: Options) -> dict[str, Any]:
         names = ", ".join(("returns", "examples", "check", *DEFAULTS))
         raise InputError(f"ask has no option {sorted(unknown)[0]!r}", remedy=f"its options are: {names}")
     said = cast("dict[str, Any]", {**DEFAULTS, **given})
-    if said["attempts"] < 1 or said["repairs"] < 0 or said["max_tokens"] < 1 or said["timeout_s"] <= 0:
-        raise InputError("ask: attempts and max_tokens are at least 1, repairs at least 0, timeout_s more than 0")
+    least = min(said["attempts"], said["max_tokens"], said["rounds"])
+    if least < 1 or said["repairs"] < 0 or said["timeout_s"] <= 0:
+        raise InputError("ask: attempts, rounds and max_tokens are at least 1, repairs at least 0, timeout_s above 0")
     return said
