@@ -11,9 +11,10 @@ from .embed import Embedded, embed, embedding
 from .form import Check
 from .gateway import Gateway, use_models
 from .media import Media
+from .prompts import Prompt, prompt
 from .request import Tried
 
 __all__ = [
-    "SIGNAL", "Answer", "Approval", "Check", "Embedded", "Gateway", "Media", "Tried", "answer", "approve", "ask",
-    "embed", "embedding", "use_models",
+    "SIGNAL", "Answer", "Approval", "Check", "Embedded", "Gateway", "Media", "Prompt", "Tried", "answer", "approve",
+    "ask", "embed", "embedding", "prompt", "use_models",
 ]  # fmt: skip

@@ -21,8 +21,10 @@ from ..runtime.step import step
 from .attempt import Attempting
 from .form import Check, Form, form_of
 from .gateway import gateway
+from .guards import Guard, Guarding, configured
 from .media import Shown, needs_of, split
 from .options import Options, checked
+from .prompts import Prompt, resolved
 from .recovery import Policy
 from .request import Given, Question, Tried, shown
 from .rounds import rounds
@@ -57,17 +59,18 @@ async def asked(
 
 @overload
 async def ask(
-    prompt: str, *parts: object, returns: type[T], examples: Sequence[tuple[object, T]] = (),
+    prompt: str | Prompt, *parts: object, returns: type[T], examples: Sequence[tuple[object, T]] = (),
     check: Check[T] | None = None, **options: Unpack[Options],
 ) -> T: ...  # fmt: skip
 @overload
 async def ask(
-    prompt: str, *parts: object, examples: Sequence[tuple[object, str]] = (), check: Check[str] | None = None,
+    prompt: str | Prompt, *parts: object, examples: Sequence[tuple[object, str]] = (), check: Check[str] | None = None,
     **options: Unpack[Options],
 ) -> str: ...  # fmt: skip
-async def ask(prompt: str, *parts: object, **options: Any) -> Any:
+async def ask(prompt: str | Prompt, *parts: object, **options: Any) -> Any:
     """Ask, and give the answer as a value of the type `returns` (text if none is given).
 
+    `prompt` is a text, or a named one of which the run gets a version: `prompt("triage", ticket=ticket)`.
     `parts` are what it is asked about: text, any value, which is shown as JSON, or `Media` (an image, a sound, a
     document), which only a model that can take it is shown. `tools` are functions that it may call. Who answers is said
     by `route`, by `model`, or by the default. `check` says what is wrong with an answer: it is shown to the model, up
@@ -78,7 +81,7 @@ async def ask(prompt: str, *parts: object, **options: Any) -> Any:
 
 
 async def answer(
-    prompt: str, *parts: object, returns: Any = str, examples: Sequence[tuple[object, Any]] = (),
+    prompt: str | Prompt, *parts: object, returns: Any = str, examples: Sequence[tuple[object, Any]] = (),
     check: Check[Any] | None = None, **options: Unpack[Options],
 ) -> Answer[Any]:  # fmt: skip
     """As `ask`, with the calls that it took: who was asked, what it used, and why answers were turned down.
@@ -88,11 +91,13 @@ async def answer(
     said, form = checked(options), form_of(returns)
     policy = said["route"] if isinstance(said["route"], RoutingPolicy) else None
     tools, (plain, media) = Tools(said["tools"]), split(parts)
-    question = _question(prompt, plain, form, examples, said)
+    text, named = (prompt, {}) if isinstance(prompt, str) else await resolved(prompt)
+    question = _question(text, plain, form, examples, said)
+    question.prompts.update(named)
     question.needs[:] = sorted({*question.needs, *needs_of(media), *(["tools"] if said["tools"] else ())})
     question.tools[:] = tools.definitions
     far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
-    make = _Make(form, check, policy, said["timeout_s"], far, media)
+    make = _Make(form, check, policy, said["timeout_s"], far, media, tuple(map(Guard.of, said["guards"])))
     try:
         if said["tools"]:
             given = await rounds(make.request, question, tools, said["rounds"], said["key"])
@@ -135,6 +140,7 @@ class _Make:
     timeout_s: float
     far: Policy
     media: Sequence[Shown] = ()
+    guards: tuple[Guard, ...] = ()
 
     async def request(self, question: Question, turns: Sequence[dict[str, Any]], key: str | None = None) -> Given:
         """The step. What it is shown beside its texts are arguments of their own: each is stored once."""
@@ -149,7 +155,8 @@ class _Make:
         """The body of the step."""
         question, scope = _QUESTION.validate_python(question), here()  # outside of a run what was amended is JSON
         question = replace(question, media=media or [], turns=turns or [])
-        make = Attempting(gateway(), self.form, self.check, self.policy, self.timeout_s)
+        guards = Guarding((*configured(), *self.guards))
+        make = Attempting(gateway(), self.form, self.check, self.policy, self.timeout_s, guards)
         return await make(question, scope if isinstance(scope, StepScope) else StepScope("", "ask", 1))
 
     def other(self, question: Question, tried: Mapping[str, str]) -> str | None:

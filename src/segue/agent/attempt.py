@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.faults import Fault, FaultKind, classify, rebuild
-from ..core.records import AttemptEnd, Decision, Stage
+from ..core.records import AttemptEnd, Decision
 from ..core.recovery import Amend, Use
-from ..errors import InputError
 from ..models import Model
 from ..models.exchange import Reply
 from ..models.health import Place
@@ -20,14 +19,16 @@ from ..runtime.scope import StepScope
 from .calling import call_for, send
 from .form import Check, Form
 from .gateway import Gateway
+from .guards.stage import Guarding
 from .media import hold_seen
+from .nobody import nobody
 from .recorded import Recorded
 from .recovery import failed_in
 from .request import Given, Question, bound
 from .rounds import called
 from .tries import answered, before, of_model, with_tries
 
-__all__ = ["Attempting", "nobody"]
+__all__ = ["Attempting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Attempting:
     check: Check[Any] | None
     policy: RoutingPolicy | None
     timeout_s: float
+    guards: Guarding = field(default_factory=Guarding)
 
     async def __call__(self, question: Question, scope: StepScope) -> Given:
         """The answer. Raises the error of the attempt, which names its model."""
@@ -48,7 +50,7 @@ class Attempting:
         if decision.chosen is None:
             raise nobody(decision)
         model = self.gateway.catalogue.get(decision.chosen.target.name)
-        record = Recorded(scope, decision, model, question)
+        question, record = await self.guards.before(question, Recorded(scope, decision, model, question))
         try:
             place, queued_s = await self.gateway.place(model, question, self.timeout_s)
         except Exception as error:
@@ -85,11 +87,13 @@ class Attempting:
             value, fault = self._read(reply)
         usage = reply.usage if reply is not None else None
         if fault is None and reply is not None:
-            record.ended(AttemptEnd.ANSWERED, reply=reply, usage=usage)
             tried = [*before(record.scope), answered(model, reply)]
-            return called(reply, tried) if calls else Given(value=self.form.plain(value), tried=tried)
+            given = called(reply, tried) if calls else Given(value=self.form.plain(value), tried=tried)
+            given, record = await self.guards.after(given, record, reply, self.form)
+            record.ended(AttemptEnd.ANSWERED, reply=reply, usage=usage)
+            return given
         assert fault is not None
-        fault = with_tries(of_model(fault, model, reply), record.scope)
+        fault = with_tries(of_model(fault, model, self.guards.kept(reply)), record.scope)
         end = AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED
         record.ended(end, fault=fault, reply=reply, usage=usage)
         raise rebuild(fault)
@@ -116,20 +120,3 @@ def _named(question: Question, scope: StepScope) -> str | None:
         if isinstance(attempt.answer, Amend):
             return question.first
     return question.first if question.turns else None
-
-
-_PASSES = frozenset({Stage.HEALTH, Stage.LIMIT, Stage.TRIED})
-
-
-_LESS = "look at it: segue route PROMPT; then ask for less, or add a model to segue.toml"
-
-
-def nobody(decision: Decision, remedy: str = _LESS) -> Exception:
-    """Nobody could answer: each candidate with its reason. It may pass where one of them is only unwell."""
-    out = [c for c in decision.candidates if not c.eligible]
-    unwell = next((c for c in out if c.excluded_at in _PASSES), None)
-    why = "; ".join(f"{c.target.name}: {c.reason}" for c in out[:6]) or "the catalogue is empty"
-    said = f"no model can answer by route {decision.policy}: {why}"
-    if unwell is not None:
-        return rebuild(made(FaultKind.OVERLOADED, said, model=unwell.target.name))
-    return InputError(said, remedy=remedy)

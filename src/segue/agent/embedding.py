@@ -18,9 +18,9 @@ from ..routing import Cheapest
 from ..routing import Policy as RoutingPolicy
 from ..routing.policies import NEVER
 from ..runtime.scope import StepScope
-from .attempt import nobody
 from .gateway import Gateway
 from .hashed import DIMENSIONS, HASHED, hashed
+from .nobody import nobody
 from .recorded import Recorded
 from .recovery import failed_in
 from .request import Question

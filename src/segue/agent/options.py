@@ -7,6 +7,7 @@ from typing import Any, TypedDict, cast
 
 from ..errors import InputError
 from ..routing import Policy as RoutingPolicy
+from .guards.guard import Guard
 from .recovery import Refused
 
 __all__ = ["DEFAULTS", "Options", "checked"]
@@ -45,6 +46,8 @@ class Options(TypedDict, total=False):
     """Functions and steps that the model may call. Each request and each call is a durable step of its own."""
     rounds: int
     """Requests at most, where there are tools."""
+    guards: Sequence[Guard | Callable[[str], Any]]
+    """More guards than those of the configuration: a function says what is wrong with a text, or nothing."""
     key: str | None
     """Names the call in its run, instead of the fingerprint of the question."""
 
@@ -65,6 +68,7 @@ DEFAULTS: Options = {
     "settings": None,
     "tools": (),
     "rounds": 8,
+    "guards": (),
     "key": None,
 }
 

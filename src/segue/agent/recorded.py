@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.faults import Fault, FaultKind
-from ..core.records import AttemptEnd, AttemptRecorded, AttemptRef, AttemptWhy, Decision, Target, TargetKind, Usage
+from ..core.records import (
+    AttemptEnd,
+    AttemptRecorded,
+    AttemptRef,
+    AttemptWhy,
+    Check,
+    Decision,
+    Target,
+    TargetKind,
+    Usage,
+)
 from ..core.recovery import Amend, Use
 from ..models import Model
 from ..models.exchange import Reply
@@ -32,6 +42,10 @@ class Recorded:
     model: Model
     question: Question
     queued_s: float = 0.0
+    checks: tuple[Check, ...] = ()
+    """What guards have said."""
+    why: AttemptWhy | None = None
+    """None: as what came before it says."""
 
     def ended(
         self, end: AttemptEnd, *, fault: Fault | None = None, reply: Reply | None = None, usage: Usage | None = None
@@ -45,7 +59,7 @@ class Recorded:
                 epoch=self.scope.epoch,
                 n=self.scope.attempt,
                 target=Target(kind=TargetKind.MODEL, name=self.model.name, provider=self.model.provider.value),
-                why=_why(self.scope, self.model.name),
+                why=self.why or _why(self.scope, self.model.name),
                 end=end,
                 follows=None if last is None else AttemptRef(epoch=last.epoch, n=last.n),
                 fault=fault,
@@ -58,6 +72,8 @@ class Recorded:
                 request_id=None if reply is None else reply.request_id,
                 decision=self.decision.id,
                 amended="error shown" if self.question.mistakes else None,
+                checks=self.checks,
+                details={"prompts": self.question.prompts} if self.question.prompts else {},
             )
         )
 
