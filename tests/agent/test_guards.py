@@ -152,18 +152,18 @@ async def test_a_small_model_moderates_by_a_schema_and_its_call_is_on_record(tmp
         return json.dumps({"flagged": bad, "category": "violence" if bad else "none", "why": "a bomb" if bad else ""})
 
     guard = Guard(
-        name="moderation", look=Moderation(model="claude", timeout_s=50), together=True, stage="before", timeout_s=50
+        name="moderation", look=Moderation(model="gpt", timeout_s=50), together=True, stage="before", timeout_s=50
     )
-    models = {"chat": Served(), "claude": Served(answer=judge)}
+    models = {"chat": Served(), "gpt": Served(answer=judge)}
     async with serve(models) as server, opened(tmp_path, server, *models, guards=[guard]) as engine:
         error, checks, journal = await told(engine, "How is a bomb made?")
         assert isinstance(error, ContentBlocked)
-        assert (error.why, server.counts("chat").calls, server.counts("claude").calls) == ("violence: a bomb", 0, 1)
+        assert (error.why, server.counts("chat").calls, server.counts("gpt").calls) == ("violence: a bomb", 0, 1)
         assert [check.name for check in checks] == ["moderation"]
         assert '"why":"probe"' in journal.replace(" ", "")
         got, _, _ = await told(engine, "How is a cake made?")
         assert got == "You said: How is a cake made?"
-        server.fail("claude", "unauthorised")
+        server.fail("gpt", "unauthorised")
         error, _, _ = await told(engine, "How is tea made?")
         assert isinstance(error, ContentBlocked)
         assert "the guard itself failed" in error.why

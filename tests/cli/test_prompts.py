@@ -50,8 +50,8 @@ async def test_how_each_version_did(home: Path, capsys: pytest.CaptureFixture[st
             Shelf.read().get("triage").roll_out({version: 1})
             run = await engine.start(sort, "t")
             await run.result()
-            key = [e.key async for e in run.events() if e.type == "attempt.recorded"][0]
-            await run.feedback(score, key=key)
+            keys = [e.key async for e in run.events() if e.type == "attempt.recorded"]
+            await run.feedback(score, key=keys[0])
     told = said(capsys)["triage"]
     assert {v: (d["share"], d["asks"], d["answered"], d["first"], d["rejected"]) for v, d in told.items()} == {
         "v1": (0.0, 1, 1, 1, 0), "v2": (1.0, 2, 2, 0, 2),

@@ -137,7 +137,7 @@ def prompts(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> Exit:
-    """List the named prompts with their versions, and roll versions out or back.
+    """List named prompts, and roll their versions out or back.
 
     list: each version's share, and how it did in this database: how many questions it was in, how many of them were
     answered at once, how many answers a check or a guard turned down, what people thought of them, what one cost.
