@@ -197,3 +197,15 @@ def test_spaces() -> None:
     assert fits(small, "text-3@7") and fits(small, "text-3@?") and not fits(small, "text-4@7")
     long = model("b", "http://x", id="text-3", dimensions=9)
     assert fits(long, "text-3@9") and fits(long, "text-3@?") and not fits(long, "text-3@7")
+
+
+@flow(name="bounded", budget_usd=0.0000001)
+async def bounded(texts: list[str]) -> list[list[float]]:
+    return await embed(texts, model="first")
+
+
+async def test_a_budget_holds_before_anything_is_sent(tmp_path: Path) -> None:
+    async with world(tmp_path) as (server, engine):
+        with pytest.raises(RunFailed, match="within the budget"):
+            await engine.run(bounded, ["a long text " * 50])
+        assert server.counts().calls == 0

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, Unpack, overload
 
 from pydantic import TypeAdapter
 
-from ..errors import InputError
+from ..errors import BudgetExceeded, InputError
 from ..models import BadOutput, Example, ModelError
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope, here
@@ -103,7 +103,7 @@ async def answer(
             given = await rounds(make.request, question, tools, said["rounds"], said["key"])
         else:
             given = await make.request(question, [], said["key"])
-    except ModelError as error:
+    except (ModelError, BudgetExceeded) as error:
         vars(error)["tried"] = tried_of(error)
         raise
     return Answer(value=_valued(form.value, given), tried=tuple(given.tried))
@@ -159,9 +159,9 @@ class _Make:
         make = Attempting(gateway(), self.form, self.check, self.policy, self.timeout_s, guards)
         return await make(question, scope if isinstance(scope, StepScope) else StepScope("", "ask", 1))
 
-    def other(self, question: Question, tried: Mapping[str, str]) -> str | None:
-        """Whom to ask next, given who has failed and how."""
-        chosen = gateway().decide(question, self.policy, tried, None).chosen
+    def other(self, question: Question, tried: Mapping[str, str], left_nano: int | None = None) -> str | None:
+        """Whom to ask next, given who has failed and how, and what a budget has left."""
+        chosen = gateway().decide(question, self.policy, tried, None, left_nano).chosen
         return None if chosen is None else chosen.target.name
 
 

@@ -119,9 +119,9 @@ class _Make:
         make = Embedding(gateway(), self.policy, self.timeout_s)
         return await make(texts, scope if isinstance(scope, StepScope) else StepScope("", "embed", 1))
 
-    def other(self, texts: Texts, tried: Mapping[str, str]) -> str | None:
+    def other(self, texts: Texts, tried: Mapping[str, str], left_nano: int | None = None) -> str | None:
         """Whom to ask next, of those whose vectors compare."""
-        chosen = Embedding(gateway(), self.policy, self.timeout_s).decide(texts, tried, None).chosen
+        chosen = Embedding(gateway(), self.policy, self.timeout_s).decide(texts, tried, None, left_nano).chosen
         return None if chosen is None else chosen.target.name
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from ..core.faults import Fault, FaultKind, classify, rebuild
@@ -20,6 +20,7 @@ from ..routing.policies import NEVER
 from ..runtime.scope import StepScope
 from .gateway import Gateway
 from .hashed import DIMENSIONS, HASHED, hashed
+from .money import Bill
 from .nobody import nobody
 from .recorded import Recorded
 from .recovery import failed_in
@@ -45,24 +46,33 @@ class Embedding:
         """The vectors. Raises the error of the attempt, which names its model."""
         if self._is_hashed(texts):
             return _hashed(texts)
-        decision = self.decide(texts, failed_in(scope.history), scope.candidate)
+        size = Question(prompt="", parts=texts.texts, max_tokens=1)
+        bill = Bill.of(size, scope, self.gateway.budgets)
+        decision = self.decide(texts, failed_in(scope.history), scope.candidate, bill.left)
         await scope.commit(decision)
         if decision.chosen is None:
-            raise nobody(decision, _REMEDY)
+            raise bill.nobody(decision) or nobody(decision, _REMEDY)
         model = self.gateway.catalogue.get(decision.chosen.target.name)
-        record = Recorded(scope, decision, model, Question(prompt=""))
+        record = Recorded(scope, decision, model, size)
+        usage: Usage | None = None
         try:
+            await bill.reserve(model, size, decision)
             vectors, usage = await self._vectors(model, texts.texts)
             found = space(model, len(vectors[0]))
             _hold(found, texts.space or space(model), model, vectors)
         except Exception as error:
             fault = of_model(classify(error), model)
-            record.ended(AttemptEnd.FAILED, fault=fault)
+            fault = bill.paid(usage, fault) or fault
+            replace(record, reservation=bill.reservation).ended(AttemptEnd.FAILED, fault=fault, usage=usage)
             raise rebuild(fault) from error
-        record.ended(AttemptEnd.ANSWERED, usage=usage)
+        except BaseException:
+            bill.given_up()
+            raise
+        bill.paid(usage, None)
+        replace(record, reservation=bill.reservation).ended(AttemptEnd.ANSWERED, usage=usage)
         return Packed.of(vectors, model=model.name, space=found, tokens_in=usage.tokens_in, cost_nano=usage.cost_nano)
 
-    def decide(self, texts: Texts, tried: Mapping[str, str], pin: str | None) -> Decision:
+    def decide(self, texts: Texts, tried: Mapping[str, str], pin: str | None, left_nano: int | None = None) -> Decision:
         """Who embeds: by the route at first, then among those whose vectors compare. Raises VectorsDiffer."""
         longest = max(texts.texts, key=len)
         question = Question(
@@ -71,12 +81,12 @@ class Embedding:
         )  # fmt: skip
         wanted = texts.space or self._begun(tried)
         if wanted is None:
-            return self.gateway.decide(question, self.policy, tried, pin)
+            return self.gateway.decide(question, self.policy, tried, pin, left_nano)
         same = [name for name, model in self.gateway.catalogue.models.items() if fits(model, wanted)]
         if not same or (texts.model is not None and texts.model not in same):
             raise self._different(wanted, texts.model)
         among = Cheapest(name="same space", among=tuple(same), explore=NEVER)
-        return self.gateway.decide(question, among, tried, pin)
+        return self.gateway.decide(question, among, tried, pin, left_nano)
 
     def _begun(self, tried: Mapping[str, str]) -> str | None:
         """The space of whoever was asked first: nobody else stands in for it."""

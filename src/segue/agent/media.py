@@ -29,6 +29,9 @@ _DOCUMENT = (Capability.DOCUMENTS, Modality.DOCUMENT, "a document")
 TOKENS = 1600
 """Of an image, at most, as providers count a large one; other media are taken to be as long."""
 
+IMAGE_MAX = 6400
+"""Of an image, at the finest resolution that any of the providers reads."""
+
 
 @dataclass(frozen=True, slots=True)
 class Media:
@@ -72,6 +75,11 @@ class Shown:
     def family(self) -> tuple[Capability, Modality, str]:
         """The capability that it takes, its modality, and what it is called."""
         return _FAMILIES.get(self.type.partition("/")[0], _DOCUMENT)
+
+    @property
+    def tokens_max(self) -> int:
+        """What a budget sets aside for it. Of pages and minutes only the size is known: one token for four bytes."""
+        return IMAGE_MAX if self.family[1] is Modality.IMAGE else max(IMAGE_MAX, len(self.data) * 3 // 16)
 
     @property
     def piece(self) -> Piece:

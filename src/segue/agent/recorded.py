@@ -42,6 +42,7 @@ class Recorded:
     model: Model
     question: Question
     queued_s: float = 0.0
+    reservation: str | None = None
     checks: tuple[Check, ...] = ()
     """What guards have said."""
     why: AttemptWhy | None = None
@@ -71,6 +72,7 @@ class Recorded:
                 answered_by=None if reply is None else reply.answered_by,
                 request_id=None if reply is None else reply.request_id,
                 decision=self.decision.id,
+                reservation=self.reservation,
                 amended="error shown" if self.question.mistakes else None,
                 checks=self.checks,
                 details={"prompts": self.question.prompts} if self.question.prompts else {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..models.exchange import OutputMode
 
-__all__ = ["Given", "Question", "Tried", "bound", "messages", "output_mode", "shown"]
+__all__ = ["Given", "Question", "Tried", "bound", "input_bound", "messages", "output_mode", "shown"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +103,22 @@ def bound(question: Question) -> int:
     schema = len(to_json([question.schema, question.tools, question.turns]))
     files = TOKENS * len(question.media)
     return 64 + 16 * len(question.examples) + files + (sum(len(text.encode()) for text in said) + schema) // 2
+
+
+def input_bound(question: Question) -> int:
+    """Tokens of input that no tokeniser exceeds in what people write: one a byte, half for letters and spaces.
+
+    A budget is held to it, so it is wider than `bound`: signs, digits and other scripts may take a token a byte.
+    """
+    said: Sequence[str] = (question.text, *question.mistakes, *(e.input + e.output for e in question.examples))
+    beside = b"".join(to_json(one) for one in (question.schema, question.tools, question.turns) if one)
+    whole = "".join(said).encode() + beside
+    signs = len(whole.translate(None, _LETTERS))
+    files = sum(one.tokens_max for one in question.media)
+    return 128 + 16 * len(question.examples) + files + signs + (len(whole) - signs + 1) // 2
+
+
+_LETTERS = (string.ascii_letters + " ").encode()
 
 
 def messages(question: Question) -> list[ModelMessage]:

@@ -21,6 +21,7 @@ from ...runtime.scope import StepScope, here
 from ..calling import call_for, send
 from ..form import Form, form_of
 from ..gateway import Gateway, gateway
+from ..money import Bill
 from ..nobody import nobody
 from ..recorded import Recorded
 from ..request import Question
@@ -64,16 +65,19 @@ class Moderation:
 
     async def _asked(self, question: Question, form: Form, tried: dict[str, str]) -> BaseModel:
         home, scope = gateway(), here()
-        decision = home.decide(question, None, tried, None)
-        if decision.chosen is None:
-            raise nobody(decision)
-        model = home.catalogue.get(decision.chosen.target.name)
         at = scope if isinstance(scope, StepScope) else StepScope("", "moderation", 1)
-        record = Recorded(at, decision, model, question, why=AttemptWhy.PROBE)
+        bill = Bill.of(question, at, home.budgets)
+        decision = home.decide(question, None, tried, None, bill.left)
+        if decision.chosen is None:
+            raise bill.nobody(decision) or nobody(decision)
+        model = home.catalogue.get(decision.chosen.target.name)
+        question = await bill.reserve(model, question, decision)
+        record = Recorded(at, decision, model, question, reservation=bill.reservation, why=AttemptWhy.PROBE)
         tried[model.name] = "it failed"
-        return cast("BaseModel", await self._called(home, question, form, record))
+        return cast("BaseModel", await self._called(home, bill, form, record))
 
-    async def _called(self, home: Gateway, question: Question, form: Form, record: Recorded) -> Any:
+    async def _called(self, home: Gateway, bill: Bill, form: Form, record: Recorded) -> Any:
+        question = record.question
         place, _ = await home.place(record.model, question, self.timeout_s)
         began, tokens = time.monotonic(), 0
         fault: Fault | None = made(FaultKind.INTERRUPTED, "the call was given up")
@@ -86,9 +90,13 @@ class Moderation:
                 fault = made(FaultKind.BAD_OUTPUT, wrong) if wrong else None
         except Exception as error:  # noqa: BLE001  whatever a call raises is a fault of this look
             fault = classify(error)
+        except BaseException:
+            bill.given_up()
+            raise
         finally:
             home.release(place, fault, time.monotonic() - began, tokens)
         usage = None if reply is None else reply.usage
+        fault = bill.settle(reply, fault)
         record.ended(AttemptEnd.FAILED if fault else AttemptEnd.ANSWERED, fault=fault, reply=reply, usage=usage)
         if fault is not None:
             raise rebuild(fault)

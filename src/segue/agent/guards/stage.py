@@ -33,7 +33,7 @@ class Guarding:
                 shown = _untrusted(question) if guard.untrusted else _said(question)
                 changed = await looked.by(guard, shown)
                 question = _changed(question, changed) if changed else question
-        record = replace(record, checks=(*record.checks, *looked.checks))
+        record = replace(record, question=question, checks=(*record.checks, *looked.checks))
         if looked.blocked is not None:
             record.ended(AttemptEnd.REJECTED, fault=classify(looked.blocked))
             raise looked.blocked
