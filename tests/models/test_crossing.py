@@ -78,7 +78,7 @@ async def turn(target: Model, talk: list[ModelMessage], n: int) -> None:
     talk.append(await ask(target, talk))
 
 
-@pytest.mark.parametrize("order", list(permutations(FORMATS))[::5], ids="-".join)
+@pytest.mark.parametrize("order", list(permutations(FORMATS))[::7], ids="-".join)
 async def test_each_takes_over_from_each(monkeypatch: pytest.MonkeyPatch, order: tuple[str, ...]) -> None:
     for name in KEYS:
         monkeypatch.setenv(name, "test")
@@ -87,7 +87,7 @@ async def test_each_takes_over_from_each(monkeypatch: pytest.MonkeyPatch, order:
     async with serve(models) as server:
         for n, name in enumerate([*order, *order]):
             await turn(model(server, name, settings=_thinks(name)), talk, n)
-            if n == 1:
+            if name == "claude" and n < len(order):
                 talk[-1] = searched(talk[-1])  # pyright: ignore[reportArgumentType]
         assert {entry.status for entry in server.log} == {200}
         last = json.dumps(server.log.entries[-1].body)
