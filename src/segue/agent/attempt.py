@@ -1,27 +1,29 @@
-"""One attempt to answer a question: decide, call (a hedge and shadows too), and put all of it on record."""
+"""One attempt to answer a question: decide, get a place, call, judge, and put all of it on record."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..core.faults import FaultKind, rebuild
-from ..core.records import AttemptEnd, AttemptWhy, Decision, Stage
+from ..core.faults import rebuild
+from ..core.records import AttemptEnd, AttemptWhy, Decision
 from ..core.recovery import Amend, Use
-from ..errors import InputError
 from ..models import Model
-from ..models.signals import made
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope
 from .called import Called, Caller
 from .form import Check, Form
 from .gateway import Gateway
+from .guards.stage import Guarding
 from .hedging import Race, lose, race
+from .media import hold_seen
 from .money import Bill
+from .nobody import nobody
 from .recorded import Recorded
 from .recovery import failed_in
 from .request import Given, Question, Tried
+from .rounds import turn
 from .sessions import Session
 from .tries import answered, before, of_model, with_tries
 
@@ -38,26 +40,29 @@ class Attempting:
     policy: RoutingPolicy | None
     timeout_s: float
     session: Session
+    guards: Guarding = field(default_factory=Guarding)
 
     async def __call__(self, question: Question, scope: StepScope) -> Given:
         """The answer. Raises the error of the attempt, which names its model."""
+        hold_seen(question.media, self.gateway.catalogue, question.model)
         bill = Bill.of(question, scope, self.gateway.budgets)
         decision = self.decide(question, scope, bill.left)
         await scope.commit(decision)
         if decision.chosen is None:
-            raise bill.nobody(decision) or _nobody(decision)
+            raise bill.nobody(decision) or nobody(decision)
         record = Recorded(scope, decision, self.gateway.catalogue.get(decision.chosen.target.name), question)
+        question, record = await self.guards.before(question, record)
         caller = Caller(self.gateway, self.form, self.check, self.timeout_s)
         self.gateway.shadows.begin(caller, question, record, bill)
         hedge = self._hedge(decision)
         if hedge is None or decision.hedge_after_s is None:
-            return self._ended(await caller.in_line(question, record.model, bill.named(decision.id)), record)
+            return await self._ended(await caller.in_line(question, record.model, bill.named(decision.id)), record)
         ran = await race(
             lambda sent: caller.in_line(question, record.model, bill.named(decision.id), sent),
             lambda: caller.at_once(question, hedge, bill.named(f"{decision.id}+1")),
             decision.hedge_after_s,
         )
-        return self._raced(ran, record, record.another(hedge, AttemptWhy.HEDGE, 1))
+        return await self._raced(ran, record, record.another(hedge, AttemptWhy.HEDGE, 1))
 
     def decide(self, question: Question, scope: StepScope, left_nano: int | None = None) -> Decision:
         """Who answers this attempt: whom the Recovery names, else by the route among those that have not failed."""
@@ -78,47 +83,34 @@ class Attempting:
         at = decision.hedge
         return None if at is None else self.gateway.catalogue.get(decision.candidates[at].target.name)
 
-    def _raced(self, ran: Race, record: Recorded, hedge: Recorded) -> Given:
+    async def _raced(self, ran: Race, record: Recorded, hedge: Recorded) -> Given:
         """End with the one that won, the other one on record too."""
         if not ran.begun:
-            return self._ended(ran.taken, record)
+            return await self._ended(ran.taken, record)
         won, lost = (record, hedge) if ran.taken is ran.first else (hedge, record)
-        return self._ended(ran.taken, won, lose(ran, won, lost))
+        return await self._ended(ran.taken, won, lose(ran, won, lost))
 
-    def _ended(self, called: Called, record: Recorded, *beside: Tried) -> Given:
+    async def _ended(self, called: Called, record: Recorded, *beside: Tried) -> Given:
         """Put the attempt on record. Raises its fault as an error."""
         reply, fault = called.reply, called.fault
         if fault is None and reply is not None:
+            tried = [*before(record.scope), *beside, answered(called.model, reply)]
+            given = turn(reply, tried) if called.tools else Given(value=self.form.plain(called.value), tried=tried)
+            given, record = await self.guards.after(given, record, called, self.form)
             record.ended(AttemptEnd.ANSWERED, called)
             self.gateway.answered(record, self.session, reply)
-            tried = [*before(record.scope), *beside, answered(called.model, reply)]
-            return Given(value=self.form.plain(called.value), tried=tried)
+            return given
         assert fault is not None
-        fault = with_tries(of_model(fault, called.model, reply, called.place), record.scope)
+        fault = with_tries(of_model(fault, called.model, self.guards.kept(reply), called.place), record.scope)
         record.ended(AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED, called, fault=fault)
         raise rebuild(fault)
 
 
 def _named(question: Question, scope: StepScope) -> str | None:
-    """Whom the last answer of the Recovery named."""
+    """Whom the last answer of the Recovery named; else whoever has called the tools so far."""
     for attempt in reversed(scope.history):
         if isinstance(attempt.answer, Use):
             return attempt.answer.candidate
         if isinstance(attempt.answer, Amend):
             return question.first
-    return None
-
-
-_PASSES = frozenset({Stage.HEALTH, Stage.LIMIT, Stage.TRIED})
-
-
-def _nobody(decision: Decision) -> Exception:
-    """Nobody could answer: each candidate with its reason. It may pass where one of them is only unwell."""
-    out = [c for c in decision.candidates if not c.eligible]
-    unwell = next((c for c in out if c.excluded_at in _PASSES), None)
-    why = "; ".join(f"{c.target.name}: {c.reason}" for c in out[:6]) or "the catalogue is empty"
-    said = f"no model can answer by route {decision.policy}: {why}"
-    if unwell is not None:
-        return rebuild(made(FaultKind.OVERLOADED, said, model=unwell.target.name))
-    remedy = "look at it: segue route PROMPT; then ask for less, or add a model to segue.toml"
-    return InputError(said, remedy=remedy)
+    return question.first if question.turns else None

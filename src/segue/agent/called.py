@@ -46,6 +46,9 @@ class Called:
     reservation: str | None = None
     """The id of what was set aside for it."""
 
+    tools: bool = False
+    """Whether it calls tools, in place of an answer."""
+
     @property
     def good(self) -> bool:
         """Whether its value may be used."""
@@ -111,12 +114,13 @@ class Caller:
         tokens = None if reply is None else reply.usage.tokens_in + reply.usage.tokens_out
         self._release(place, fault, began, question, tokens)
         value, checks = None, ()
-        if fault is None and reply is not None:
+        tools = reply is not None and bool(question.tools and reply.tool_calls)
+        if fault is None and reply is not None and not tools:
             value, fault, checks = self._read(reply)
         fault = bill.settle(reply, fault)
         return Called(
             model=model, queued_s=queued_s, seconds=time.monotonic() - began, reply=reply, value=value, fault=fault,
-            checks=checks, place=place, reservation=bill.reservation,
+            checks=checks, place=place, reservation=bill.reservation, tools=tools,
         )  # fmt: skip
 
     def _read(self, reply: Reply) -> tuple[Any, Fault | None, tuple[Checked, ...]]:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from ..core.budgets import nano
 from ..core.faults import Fault, FaultKind, rebuild
@@ -35,7 +36,9 @@ from .request import Question, bound
 from .sessions import Session, Sessions
 from .shadowing import Shadows
 
-__all__ = ["DEFAULT_ROUTE", "Gateway", "gateway", "use_models"]
+__all__ = ["DEFAULT_ROUTE", "Gateway", "config_of", "gateway", "shared", "use_models"]
+
+T = TypeVar("T")
 
 DEFAULT_ROUTE: Policy = Cheapest(name="default")
 """Where nobody says how to choose: the cheapest model that can do it."""
@@ -98,6 +101,7 @@ class Gateway:
         self._counter += 1
         request = Request(
             text=question.text,
+            pieces=tuple(one.piece for one in question.media),
             kind=question.kind,
             needs=frozenset(question.needs),
             require=question.require,
@@ -205,12 +209,24 @@ def gateway() -> Gateway:
         return around.share("gateway", lambda: _make(around), Gateway.close, Gateway.leave)
 
 
+def shared(name: str, make: Callable[[Surroundings], T]) -> T:
+    """Something else that the steps of an engine share; outside of one, this process."""
+    around = surroundings() or _own
+    with _making:
+        return around.share(name, lambda: make(around))
+
+
+def config_of(around: Surroundings) -> str | None:
+    """The file that its models, routes, prompts and guards stand in; None: where the environment says."""
+    return around.given.get("config") or _config
+
+
 def _make(around: Surroundings) -> Gateway:
     given = around.given
     ready = given.get("gateway")
     if isinstance(ready, Gateway):
         return ready
-    config = given.get("config") or _config
+    config = config_of(around)
     catalogue = given.get("catalogue") or Catalogue.load(config)
     routes = given.get("routes")
     if routes is None:

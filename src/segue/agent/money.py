@@ -122,11 +122,14 @@ class Bill:
 
     def settle(self, reply: Reply | None, fault: Fault | None) -> Fault | None:
         """Settle with the outcome. Gives the fault, which says what the call took, and whose fault a cut is."""
+        return self.paid(None if reply is None else reply.usage, fault)
+
+    def paid(self, usage: Usage | None, fault: Fault | None) -> Fault | None:
+        """Settle with the usage, as `settle`."""
         held = self.held
         if held is None:
             return fault
-        took, estimated = _took(held, None if reply is None else reply.usage, fault)
-        usage = None if reply is None else reply.usage
+        took, estimated = _took(held, usage, fault)
         self._settled(
             Settlement(settles=held.id, amount_nano=took, estimated=estimated, currency=held.currency, usage=usage)
         )

@@ -54,6 +54,8 @@ class Recorded:
     """Of a call beside the attempt; None: it is the attempt itself."""
     beside: int = 0
     """Which one it is of those beside the attempt, from 1."""
+    checks: tuple[Check, ...] = ()
+    """What guards have said."""
 
     @property
     def ref(self) -> AttemptRef:
@@ -106,8 +108,8 @@ class Recorded:
             decision=self.decision.id,
             reservation=reservation,
             amended="error shown" if self.question.mistakes else None,
-            checks=checks,
-            details=details or {},
+            checks=(*self.checks, *checks),
+            details={**({"prompts": self.question.prompts} if self.question.prompts else {}), **(details or {})},
         )
 
     def ended(self, end: AttemptEnd, called: Called | None = None, **more: Any) -> None:

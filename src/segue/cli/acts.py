@@ -12,7 +12,7 @@ from ..errors import InputError
 from .app import ACTING, LOOKING, TIDYING, command
 from .commands import user
 from .exits import Exit
-from .options import All, AsJson, By, Db, Debug, DryRun, Flow, MaybeRun, RunId, Where, Why, Yes
+from .options import All, AsJson, By, Config, Db, Debug, DryRun, Flow, MaybeRun, RunId, Where, Why, Yes
 
 if TYPE_CHECKING:
     from .bulk import Bulk
@@ -237,3 +237,32 @@ def gc(
     from . import collecting
 
     return collecting.collect(db, older_than, dry_run=dry_run, as_json=as_json)
+
+
+@command("prompts", LOOKING)
+def prompts(
+    action: Annotated[str, typer.Argument(metavar="[ACTION]", help="list, set, pin, rollback.")] = "list",
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A prompt; list: only this one.", show_default=False)
+    ] = None,
+    shares: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[VERSION=SHARE]...", help="set: as v2=0.9 v3=0.1; pin: a version.", show_default=False),
+    ] = None,
+    *,
+    config: Config = None,
+    by: By = "",
+    db: Db = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> Exit:
+    """List named prompts, and roll their versions out or back.
+
+    list: each version's share, and how it did in this database: how many questions it was in, how many of them were
+    answered at once, how many answers a check or a guard turned down, what people thought of them, what one cost.
+    set NAME v2=0.9 v3=0.1: the shares from now on; a run that has drawn its version keeps it. pin NAME v2: all of
+    it. rollback NAME: the shares that held before.
+    """
+    from . import prompts as named
+
+    return named.prompts(action, name, shares or [], db=db, config=config, by=user(by), as_json=as_json)
