@@ -25,6 +25,7 @@ from .gateway import gateway
 from .options import Options, checked
 from .recovery import Policy
 from .request import Given, Question, Tried, shown
+from .sessions import Session
 from .tries import tried_of
 
 __all__ = ["Answer", "answer", "ask", "asked"]
@@ -83,7 +84,7 @@ async def answer(
     said, form = checked(options), form_of(returns)
     policy = said["route"] if isinstance(said["route"], RoutingPolicy) else None
     question = _question(prompt, parts, form, examples, said)
-    make = _Make(form, check, policy, said["timeout_s"])
+    make = _Make(form, check, policy, said["timeout_s"], said["sticky"], said["conversation"])
     far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
     recovery = far.recovery(question, partial(make.other, question))
     made = asked.carried_out_by(make.attempt, escalating(recovery, question, said["escalate"], said["escalate_s"]))
@@ -125,21 +126,32 @@ class _Make:
     check: Check[Any] | None
     policy: RoutingPolicy | None
     timeout_s: float
+    sticky: str | None
+    conversation: str | None
 
     async def attempt(self, question: Question) -> Given:
         """The body of the step."""
-        question, scope = _QUESTION.validate_python(question), here()  # outside of a run what was amended is JSON
-        scope = scope if isinstance(scope, StepScope) else StepScope("", "ask", 1)
+        question, scope = _QUESTION.validate_python(question), _scope()  # outside of a run what was amended is JSON
         said = told_in(scope.history)
         if said is not None:
             return by_person(said, self.form, self.check, scope)
-        make = Attempting(gateway(), self.form, self.check, self.policy, self.timeout_s)
+        make = Attempting(gateway(), self.form, self.check, self.policy, self.timeout_s, self._session())
         return await make(question, scope)
 
     def other(self, question: Question, tried: Mapping[str, str], left_nano: int | None = None) -> str | None:
         """Whom to ask next, given who has failed and how, and what a budget has left."""
-        chosen = gateway().decide(question, self.policy, tried, None, left_nano).chosen
+        decide, session = gateway().decide, self._session()
+        chosen = decide(question, self.policy, tried, None, session=session, left_nano=left_nano).chosen
         return None if chosen is None else chosen.target.name
+
+    def _session(self) -> Session:
+        scope = _scope()
+        return Session(sticky=self.sticky, conversation=self.conversation, tenant=scope.tenant, run=scope.run)
+
+
+def _scope() -> StepScope:
+    scope = here()
+    return scope if isinstance(scope, StepScope) else StepScope("", "ask", 1)
 
 
 _QUESTION = TypeAdapter(Question)

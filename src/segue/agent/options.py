@@ -45,6 +45,10 @@ class Options(TypedDict, total=False):
     """What it may cost in all, its attempts together, in USD."""
     settings: Mapping[str, Any] | None
     """For the model: `temperature`, `seed`."""
+    sticky: str | None
+    """What a split sticks to: a user, say. None: the conversation, else a tenant that has a name, else the run."""
+    conversation: str | None
+    """The thread that it goes on with: it stays with who answered there last, and with who holds its prefix cached."""
     key: str | None
     """Names the call in its run, instead of the fingerprint of the question."""
 
@@ -65,6 +69,8 @@ DEFAULTS: Options = {
     "escalate_s": None,
     "budget_usd": None,
     "settings": None,
+    "sticky": None,
+    "conversation": None,
     "key": None,
 }
 

@@ -102,11 +102,14 @@ class Engine:
     async def close(self) -> None:
         """Suspend what runs and give the file back."""
         if self._host is not None:
-            host, self._host = self._host, None
             try:
-                await host.close()
+                await self.surroundings.leave()
             finally:
-                await self.surroundings.close()
+                host, self._host = self._host, None
+                try:
+                    await host.close()
+                finally:
+                    await self.surroundings.close()
 
     @property
     def host(self) -> Host:
