@@ -15,6 +15,7 @@ from pydantic import BaseModel, create_model
 from ...core.faults import rebuild
 from ...core.records import AttemptEnd, AttemptWhy
 from ...runtime.scope import StepScope, here
+from ..called import Caller
 from ..form import Form, form_of
 from ..gateway import gateway
 from ..money import Bill
