@@ -43,7 +43,8 @@ def test_attempts_bound_the_calls_that_were_made() -> None:
 
 def test_waiting_for_a_place_is_no_call_and_yet_not_for_ever() -> None:
     waits = failed(FaultKind.RATE_LIMITED, unsent=1)
-    assert recover("a", "b")(waits, after(*[waits] * 6), 0.5) == Use("b")
+    assert recover("a", "b")(waits, after(waits), 1.0) == Use("b")
+    assert recover("a", "b")(waits, after(*[waits] * 6), 1.0) == Use("b", 4.0)
     assert recover("a", "b")(waits, after(*[waits] * 16), 0.5) == Fail()
 
 

@@ -56,6 +56,7 @@ _AGAIN = _ELSEWHERE - {FaultKind.UNAUTHORISED}
 _SHORT = 2000
 """Characters of a part that is not worth cutting."""
 _BACKOFF_S, _BACKOFF_MAX_S = 0.25, 20.0
+_CROWDED_MAX_S = 5.0
 _UNSENT = 4
 """How many times as many attempts there may be as calls, where some are not sent."""
 
@@ -116,7 +117,7 @@ class Recover:
             return Use(model)
         other = self.others(failed_in(history))
         if other is not None:
-            return Use(other)
+            return Use(other, _crowded(history, luck))
         again = self.others({} if model is None else {model: kind.value})
         return None if again is None else Use(again, _pause(history, again, luck))
 
@@ -159,6 +160,12 @@ def _pause(history: Sequence[Attempt], model: str, luck: float) -> float:
     """Seconds before a model is asked again, with full jitter: by how often it has failed, whatever others did."""
     failed = sum(a.fault is not None and asked_in(a.fault) == model and not _unsent(a) for a in history)
     return luck * min(_BACKOFF_MAX_S, _BACKOFF_S * 2.0 ** max(failed - 1, 0))
+
+
+def _crowded(history: Sequence[Attempt], luck: float) -> float:
+    """Seconds: who finds no place again and again comes back less often, or waiting would be what keeps all busy."""
+    full = sum(_unsent(a) for a in history)
+    return luck * min(_CROWDED_MAX_S, _BACKOFF_S * 2.0 ** (full - 2)) if full > 1 else 0.0
 
 
 def _worn_out(history: Sequence[Attempt], attempts: int) -> bool:
