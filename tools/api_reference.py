@@ -15,7 +15,7 @@ GROUPS = {
     "Writing flows": ["flow", "step", "Flow", "Step", "Retry", "Applied", "NotApplied", "step_scope"],
     "Branches and children": ["gather", "map", "as_completed", "detach"],
     "Waits": ["sleep", "timeout", "wait_for", "approve"],
-    "Models": ["ask"],
+    "Models": ["ask", "prompt", "Media", "embed"],
     "Values that vary, and true ends": ["now", "random", "uuid", "cleanup"],
     "Secrets": ["Secret"],
     "Running": ["Engine", "EngineOptions", "Run", "RunStatus"],

@@ -16,6 +16,7 @@ from .tasks import Ask
 
 _KEY = "SEGUE_BENCH_KEY"
 READY_S = 120.0
+_READY = "ready"
 OPEN = 400
 """Asks under way in a process at most; more wait, and their time runs."""
 
@@ -68,6 +69,14 @@ class Worker:
         self._tell({"id": ask.ticket, "prompt": ask.prompt, "schema": ask.schema})
         return await answer
 
+    async def set_up(self, setup: Mapping[str, Any] | None) -> None:
+        """Have it leave what it has open, and begin anew by another setup; None: only leave."""
+        ready: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[_READY] = ready
+        self._tell({"setup": None if setup is None else {**setup, "key_env": _KEY}})
+        async with asyncio.timeout(READY_S):
+            await ready
+
     async def close(self) -> None:
         """Let it end; end it when it does not."""
         assert self._process.stdin is not None
@@ -94,7 +103,7 @@ class Worker:
 
     async def _read(self) -> None:
         while line := await self._line():
-            self._waiting.pop(line["id"]).set_result(line)
+            self._waiting.pop(line.get("id", _READY)).set_result(line)
         for answer in self._waiting.values():
             answer.set_result({"text": None, "error": "the process ended"})
 

@@ -9,8 +9,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, create_model
 
 from segue import Engine, flow
+from segue.agent import Allowance, Budgets
 from segue.agent.ask import answer
 from segue.agent.request import Tried
+from segue.errors import BudgetExceeded
 from segue.models import ModelError
 
 from .bare import catalogue_of, connect
@@ -55,9 +57,9 @@ async def file_ticket(prompt: str, ticket: str) -> Filed:
     try:
         got = await answer(
             prompt, returns=wanted, max_tokens=_setup["max_tokens"], timeout_s=_setup["timeout_s"],
-            needs=("json-schema",),
+            needs=("json-schema",), budget_usd=_setup["run_usd"],
         )  # fmt: skip
-    except ModelError as error:
+    except (ModelError, BudgetExceeded) as error:
         return Filed(text=None, tried=list(getattr(error, "tried", ())), error=f"{error}"[:300])
     return Filed(text=got.value.model_dump_json(), tried=list(got.tried))
 
@@ -68,7 +70,8 @@ async def make(setup: dict[str, Any]) -> Client:
     stack = AsyncExitStack()
     models = catalogue_of(setup)
     await connect(models)
-    resources = {"catalogue": models, "routes": {}}
+    budgets = Budgets(tenants={"default": Allowance(usd=setup["budget_usd"])})
+    resources = {"catalogue": models, "routes": {}, "budgets": budgets}
     engine = await stack.enter_async_context(Engine(setup["database"], resources=resources, capacity=1000))
     return Engined(engine, stack)
 

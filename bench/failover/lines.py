@@ -1,6 +1,7 @@
 """A client in a process of its own: asks come as lines of JSON, answers go back as such. The standard library alone.
 
-The first line is the setup; the worker says `{"ready": ...}`; then `{"id", "prompt", "schema"}` for each ask, all at
+The first line is the setup; the worker says `{"ready": ...}`; another one, as `{"setup": ...}`, comes when all asks are
+answered, and is answered so too, null closes the client; then `{"id", "prompt", "schema"}` for each ask, all at
 once as far as the other side likes, and for each a line with the id and the fields of `Answered`.
 """
 
@@ -59,15 +60,23 @@ def serve(make: Make, version: str) -> None:
 async def _serve(make: Make, version: str) -> None:
     lines = asyncio.StreamReader(limit=LINE)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    client = await make(json.loads(await lines.readline()))
+    client: Client | None = await make(json.loads(await lines.readline()))
     say({"ready": version})
     asking: set[asyncio.Task[None]] = set()
     while line := await lines.readline():
-        task = asyncio.create_task(_answer(client, json.loads(line)))
-        asking.add(task)
-        task.add_done_callback(asking.discard)
+        said = json.loads(line)
+        if "setup" in said:
+            if client is not None:
+                await client.close()
+            client = None if said["setup"] is None else await make(said["setup"])
+            say({"ready": version})
+        elif client is not None:
+            task = asyncio.create_task(_answer(client, said))
+            asking.add(task)
+            task.add_done_callback(asking.discard)
     await asyncio.gather(*asking)
-    await client.close()
+    if client is not None:
+        await client.close()
 
 
 async def _answer(client: Client, ask: dict[str, Any]) -> None:

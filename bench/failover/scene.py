@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from segue.testing.provider.faults import HANGING, MIXED
+from segue.testing.provider.faults import HANGING, MIXED, Trouble
 
 SIZES = ("small", "medium", "large")
 """The three models, from the cheapest to the dearest."""
@@ -24,6 +24,8 @@ class Scene:
     """Share of calls that fail, of each model."""
     hanging: float = 0.02
     """Of all calls: those that hang, or come late. Part of `failing`."""
+    uncounted: float = 0.01
+    """Of all calls: right answers whose usage is missing or wrong. Not part of `failing`."""
     timeout_s: float = 2.0
     """For one attempt."""
     patience_s: float = 60.0
@@ -40,6 +42,9 @@ class Scene:
     seed: int = 7
     processes: int = 2
     max_tokens: int = 200
+    budget_usd: float = 25.0
+    """Of all asks together; of one ask it is `run_usd`. Who has budgets must keep them."""
+    run_usd: float = 0.02
 
     def models(self, client: str) -> dict[str, str]:
         """The models of a client at the server, by size: counts and limits are its own."""
@@ -72,3 +77,5 @@ class Scene:
             yield f"{trouble}={(self.failing - self.hanging) / len(MIXED):.6f}"
         for trouble in HANGING:
             yield f"{trouble}={self.hanging / len(HANGING):.6f}"
+        for trouble in (Trouble.NO_USAGE, Trouble.WRONG_USAGE):
+            yield f"{trouble}={self.uncounted / 2:.6f}"

@@ -53,6 +53,8 @@ def _rows(scene: Scene) -> list[Row]:
         ("  tokens a minute", f"≤ {scene.tpm:,}", lambda t: f"{t.limits.tpm:,}", lambda t: t.limits.tpm <= scene.tpm),
         ("tokens accounted / served", "", _tokens, lambda _: None),
         ("answers with wrong tokens", "0", lambda t: f"{t.tokens_wrong}", lambda t: t.tokens_wrong == 0),
+        ("budget kept, books right", "yes", _books, lambda t: None if t.books is None else t.books.sound),
+        ("  of it estimated", "", _estimated, lambda _: None),
         ("p99 before the outage", "", _of(lambda o: _ms(o.before_s)), lambda _: None),
         ("p99 with one model down", "", _of(lambda o: _ms(o.during_s)), lambda _: None),
         ("  rise", f"< {_ms(scene.timeout_s)}", _of(lambda o: _ms(o.rise_s)), _rise),
@@ -67,6 +69,17 @@ def _ends(one: Tally) -> str:
 
 def _tokens(one: Tally) -> str:
     return f"{one.tokens / one.tokens_served:.1%}" if one.tokens_served else "–"
+
+
+def _books(one: Tally) -> str:
+    if one.books is None:
+        return "–"
+    wrong = one.books
+    return "yes" if wrong.sound else f"no: {wrong.miscounted} miscounted, {wrong.twice} twice, {wrong.held} held"
+
+
+def _estimated(one: Tally) -> str:
+    return "–" if one.books is None or not one.books.spent else f"{one.books.estimated / one.books.spent:.1%}"
 
 
 def _of(text: Callable[[Outage], str]) -> Callable[[Tally], str]:

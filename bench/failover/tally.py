@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from segue.testing.provider.faults import Trouble
+
+from .books import Books
 from .crew import Done
 from .scene import Scene
 from .tasks import Seen, check
@@ -55,6 +58,8 @@ class Tally:
     errors: Mapping[str, int] = field(default_factory=dict[str, int])
     """What is said of asks without an answer, the most frequent first."""
     outage: Outage | None = None
+    books: Books | None = None
+    """What its journal says of money, where it has one."""
 
     def data(self) -> dict[str, Any]:
         """As JSON."""
@@ -123,4 +128,6 @@ def _kept(scene: Scene, counts: Any) -> Kept:
 
 def _miscounted(one: Done, seen: Seen) -> bool:
     given = seen.given(one.ask.ticket, one.said["text"])
+    if given is not None and given.get("trouble") in (Trouble.NO_USAGE, Trouble.WRONG_USAGE):
+        return False  # nobody can know
     return given is None or (given["tokens_in"], given["tokens_out"]) != (one.said["own_in"], one.said["own_out"])

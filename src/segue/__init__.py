@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .agent import approve, ask
+    from .agent import Media, approve, ask, embed, prompt
     from .config import EngineOptions
     from .core.recovery import Retry
     from .core.secret import Secret
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .runtime.waits import sleep, timeout, wait_for
 
 _HOMES = {
-    "agent": ("approve", "ask"),
+    "agent": ("Media", "approve", "ask", "embed", "prompt"),
     "config": ("EngineOptions",),
     "core.recovery": ("Retry",),
     "core.secret": ("Secret",),
@@ -42,10 +42,10 @@ _HOMES = {
 _HOME = {name: room for room, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Applied", "Engine", "EngineOptions", "Flow", "NotApplied", "Retry", "Run", "RunCancelled", "RunFailed",
+    "Applied", "Engine", "EngineOptions", "Flow", "Media", "NotApplied", "Retry", "Run", "RunCancelled", "RunFailed",
     "RunStatus", "RunStuck", "Secret", "SegueError", "Step", "StepFailed",
-    "approve", "as_completed", "ask", "cleanup", "detach", "flow", "gather", "map", "now", "random", "sleep", "step",
-    "step_scope", "timeout", "uuid", "wait_for",
+    "approve", "as_completed", "ask", "cleanup", "detach", "embed", "flow", "gather", "map", "now", "prompt", "random",
+    "sleep", "step", "step_scope", "timeout", "uuid", "wait_for",
 ]  # fmt: skip
 
 

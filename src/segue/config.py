@@ -40,6 +40,9 @@ class EngineOptions:
     recover: bool = True
     """Whether to take up runs that nobody has: queued ones, those of dead processes, timers that are due."""
 
+    paused: bool = False
+    """Whether to pause the whole engine, in all processes, before anything is taken up, until `engine.resume()`."""
+
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
             _check(name, getattr(self, name), int, least, f"a whole number from {least}")

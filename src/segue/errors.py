@@ -13,6 +13,7 @@ SegueError
 │   ├── DuplicateRun              the id is taken by a run with another input
 │   ├── RunEnded                  the run has ended: signals and changes no longer reach it
 │   ├── ConfigError               mistakes in segue.toml: file, line, key, and what is allowed there
+│   ├── PromptError               a named prompt: no such one, or a value that is missing; the file and the line
 │   ├── WrongLoop                 an engine belongs to the loop, thread and process that opened it
 │   └── MissingExtra              a feature needs a package that is not installed
 ├── StepFailed                    a step gave up; the error that it raised could not be rebuilt
@@ -143,6 +144,17 @@ class ConfigError(UsageError):
     line: int = 0
     setting: str = ""
     mistakes: tuple[tuple[int, str, str], ...] = ()
+
+
+class PromptError(UsageError):
+    """A named prompt that there is not, that holds a mistake, or that lacks a value.
+
+    `path` and `line` are where; line 0: the file as a whole.
+    """
+
+    code = "prompt"
+    path: str = ""
+    line: int = 0
 
 
 class WrongLoop(UsageError):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segue import NotApplied, Retry, flow, gather, random, sleep, step, timeout, uuid, wait_for
+from segue import NotApplied, Retry, flow, gather, random, sleep, step, step_scope, timeout, uuid, wait_for
+from segue.core.faults import Fault
+from segue.core.recovery import Answer, AskPerson, Attempt, Take
 
 made: list[str] = []
 """What was executed in this process: steps that have an outcome in the journal must not be here."""
@@ -89,3 +92,35 @@ async def workers(jobs: list[int]) -> list[int]:
 
     await asyncio.gather(worker(), worker(), worker())
     return [*done, await price(Order("all", done))]
+
+
+def asks(fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+    """A Recovery that hands it to a person."""
+    return AskPerson("ann", "which archive?")
+
+
+def asks_for_a_minute(fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+    """One that goes on without them."""
+    return AskPerson("ann", timeout_s=60.0, default=Take("not appraised"))
+
+
+@step(retry=asks)
+async def look_up(order: Order) -> str:
+    """Only in the archive that a person names."""
+    candidate = step_scope().candidate
+    made.append(f"look up {candidate}")
+    if candidate is None:
+        raise OSError("not here")
+    return f"{candidate} has it"
+
+
+@step(retry=asks_for_a_minute)
+async def appraise(order: Order) -> str:
+    """Never."""
+    raise OSError("nobody can")
+
+
+@flow(revision="golden-1")
+async def claim(order: Order) -> list[str]:
+    """Two questions to a person: one is answered, one runs out."""
+    return [*(await gather(look_up(order), appraise(order))), f"{await price(order)}"]

@@ -7,8 +7,15 @@ from __future__ import annotations
 
 from .approve import SIGNAL, Approval, approve
 from .ask import Answer, answer, ask
+from .budgets import Allowance, Budgets
+from .embed import Embedded, embed, embedding
 from .form import Check
 from .gateway import Gateway, use_models
+from .media import Media
+from .prompts import Prompt, prompt
 from .request import Tried
 
-__all__ = ["SIGNAL", "Answer", "Approval", "Check", "Gateway", "Tried", "answer", "approve", "ask", "use_models"]
+__all__ = [
+    "SIGNAL", "Allowance", "Answer", "Approval", "Budgets", "Check", "Embedded", "Gateway", "Media", "Prompt", "Tried",
+    "answer", "approve", "ask", "embed", "embedding", "prompt", "use_models",
+]  # fmt: skip

@@ -6,24 +6,31 @@ journaled on its own (`decision.made`, `attempt.recorded`), so a crash between t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar, Unpack, overload
 
 from pydantic import TypeAdapter
 
-from ..errors import InputError
+from ..errors import BudgetExceeded, InputError
 from ..models import BadOutput, Example, ModelError
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope, here
 from ..runtime.step import step
 from .attempt import Attempting
+from .escalation import by_person, escalating, told_in
 from .form import Check, Form, form_of
 from .gateway import gateway
+from .guards import Guard, Guarding, configured
+from .media import Shown, needs_of, split
 from .options import Options, checked
+from .prompts import Prompt, resolved
 from .recovery import Policy
 from .request import Given, Question, Tried, shown
+from .rounds import rounds
+from .sessions import Session
+from .tools import Tools
 from .tries import tried_of
 
 __all__ = ["Answer", "answer", "ask", "asked"]
@@ -45,34 +52,39 @@ class Answer(Generic[T]):
 
 
 @step(name="ask")
-async def asked(question: Question) -> Given:
+async def asked(
+    question: Question, media: list[Shown] | None = None, turns: list[dict[str, Any]] | None = None
+) -> Given:
     """The durable step of a question. `ask` gives it its body."""
     raise InputError("this step is made by segue.ask", remedy="call segue.ask")
 
 
 @overload
 async def ask(
-    prompt: str, *parts: object, returns: type[T], examples: Sequence[tuple[object, T]] = (),
+    prompt: str | Prompt, *parts: object, returns: type[T], examples: Sequence[tuple[object, T]] = (),
     check: Check[T] | None = None, **options: Unpack[Options],
 ) -> T: ...  # fmt: skip
 @overload
 async def ask(
-    prompt: str, *parts: object, examples: Sequence[tuple[object, str]] = (), check: Check[str] | None = None,
+    prompt: str | Prompt, *parts: object, examples: Sequence[tuple[object, str]] = (), check: Check[str] | None = None,
     **options: Unpack[Options],
 ) -> str: ...  # fmt: skip
-async def ask(prompt: str, *parts: object, **options: Any) -> Any:
+async def ask(prompt: str | Prompt, *parts: object, **options: Any) -> Any:
     """Ask, and give the answer as a value of the type `returns` (text if none is given).
 
-    `parts` are what it is asked about: text, or any value, which is shown as JSON. Who answers is said by `route`, by
-    `model`, or by the default. `check` says what is wrong with an answer: it is shown to the model, up to `repairs`
-    times, then the next one is asked, up to `attempts` calls in all.
+    `prompt` is a text, or a named one of which the run gets a version: `prompt("triage", ticket=ticket)`.
+    `parts` are what it is asked about: text, any value, which is shown as JSON, or `Media` (an image, a sound, a
+    document), which only a model that can take it is shown. `tools` are functions that it may call. Who answers is said
+    by `route`, by `model`, or by the default. `check` says what is wrong with an answer: it is shown to the model, up
+    to `repairs` times, then the next one is asked, up to `attempts` calls in all; then `escalate`, a person, is
+    asked durably.
     Raises the error of the last attempt: a `models.ModelError`, or InputError where nobody can answer.
     """
     return (await answer(prompt, *parts, **options)).value
 
 
 async def answer(
-    prompt: str, *parts: object, returns: Any = str, examples: Sequence[tuple[object, Any]] = (),
+    prompt: str | Prompt, *parts: object, returns: Any = str, examples: Sequence[tuple[object, Any]] = (),
     check: Check[Any] | None = None, **options: Unpack[Options],
 ) -> Answer[Any]:  # fmt: skip
     """As `ask`, with the calls that it took: who was asked, what it used, and why answers were turned down.
@@ -81,14 +93,20 @@ async def answer(
     """
     said, form = checked(options), form_of(returns)
     policy = said["route"] if isinstance(said["route"], RoutingPolicy) else None
-    question = _question(prompt, parts, form, examples, said)
-    make = _Make(form, check, policy, said["timeout_s"])
+    tools, (plain, media) = Tools(said["tools"]), split(parts)
+    text, named = (prompt, {}) if isinstance(prompt, str) else await resolved(prompt)
+    question = _question(text, plain, form, examples, said)
+    question.prompts.update(named)
+    question.needs[:] = sorted({*question.needs, *needs_of(media), *(["tools"] if said["tools"] else ())})
+    question.tools[:] = tools.definitions
     far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
-    made = asked.carried_out_by(make.attempt, far.recovery(question, partial(make.other, question)))
-    made = made if said["key"] is None else made.using(key=said["key"])
+    make = _Make(form, check, policy, far, said, media, tuple(map(Guard.of, said["guards"])))
     try:
-        given = await made(question)
-    except ModelError as error:
+        if said["tools"]:
+            given = await rounds(make.request, question, tools, said["rounds"], said["key"])
+        else:
+            given = await make.request(question, [], said["key"])
+    except (ModelError, BudgetExceeded) as error:
         vars(error)["tried"] = tried_of(error)
         raise
     return Answer(value=_valued(form.value, given), tried=tuple(given.tried))
@@ -122,18 +140,51 @@ class _Make:
     form: Form
     check: Check[Any] | None
     policy: RoutingPolicy | None
-    timeout_s: float
+    far: Policy
+    said: Mapping[str, Any]
+    media: Sequence[Shown] = ()
+    guards: tuple[Guard, ...] = ()
 
-    async def attempt(self, question: Question) -> Given:
+    async def request(self, question: Question, turns: Sequence[dict[str, Any]], key: str | None = None) -> Given:
+        """The step. What it is shown beside its texts are arguments of their own: each is stored once."""
+        recovery = self.far.recovery(question, partial(self.other, question), self.spare)
+        recovery = escalating(recovery, question, self.said["escalate"], self.said["escalate_s"])
+        made = asked.carried_out_by(self.attempt, recovery)
+        made = made if key is None else made.using(key=key)
+        aside: dict[str, Any] = {"media": list(self.media), "turns": list(turns)}
+        return await made(question, **{name: given for name, given in aside.items() if given})
+
+    async def attempt(
+        self, question: Question, media: list[Shown] | None = None, turns: list[dict[str, Any]] | None = None
+    ) -> Given:
         """The body of the step."""
-        question, scope = _QUESTION.validate_python(question), here()  # outside of a run what was amended is JSON
-        make = Attempting(gateway(), self.form, self.check, self.policy, self.timeout_s)
-        return await make(question, scope if isinstance(scope, StepScope) else StepScope("", "ask", 1))
+        question, scope = _QUESTION.validate_python(question), _scope()  # outside of a run what was amended is JSON
+        said = told_in(scope.history)
+        if said is not None:
+            return by_person(said, self.form, self.check, scope)
+        question = replace(question, media=media or [], turns=turns or [])
+        guards, timeout_s = Guarding((*configured(), *self.guards)), self.said["timeout_s"]
+        make = Attempting(gateway(), self.form, self.check, self.policy, timeout_s, self._session(), guards)
+        return await make(question, scope)
 
-    def other(self, question: Question, tried: Mapping[str, str]) -> str | None:
-        """Whom to ask next, given who has failed and how."""
-        chosen = gateway().decide(question, self.policy, tried, None).chosen
+    def spare(self, model: str, failed: Collection[str]) -> bool:
+        """Whether a model has another deployment that takes calls now."""
+        return gateway().spare(model, failed)
+
+    def other(self, question: Question, tried: Mapping[str, str], left_nano: int | None = None) -> str | None:
+        """Whom to ask next, given who has failed and how, and what a budget has left."""
+        decide, session = gateway().decide, self._session()
+        chosen = decide(question, self.policy, tried, None, session=session, left_nano=left_nano).chosen
         return None if chosen is None else chosen.target.name
+
+    def _session(self) -> Session:
+        scope, said = _scope(), self.said
+        return Session(sticky=said["sticky"], conversation=said["conversation"], tenant=scope.tenant, run=scope.run)
+
+
+def _scope() -> StepScope:
+    scope = here()
+    return scope if isinstance(scope, StepScope) else StepScope("", "ask", 1)
 
 
 _QUESTION = TypeAdapter(Question)

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..core.faults import Fault, FaultKind, classify, rebuild
-from ..core.records import AttemptEnd, Decision, Stage
+from ..core.faults import rebuild
+from ..core.records import AttemptEnd, AttemptWhy, Decision
 from ..core.recovery import Amend, Use
-from ..errors import InputError
 from ..models import Model
-from ..models.exchange import Reply
-from ..models.health import Place
-from ..models.signals import made
-from ..models.verdict import judge
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope
-from .calling import call_for, send
+from .called import Called, Caller
 from .form import Check, Form
 from .gateway import Gateway
+from .guards.stage import Guarding
+from .hedging import Race, lose, race
+from .media import hold_seen
+from .money import Bill
+from .nobody import nobody
 from .recorded import Recorded
 from .recovery import failed_in
-from .request import Given, Question, bound
+from .request import Given, Question, Tried
+from .rounds import turn
+from .sessions import Session
 from .tries import answered, before, of_model, with_tries
 
 __all__ = ["Attempting"]
@@ -37,93 +39,78 @@ class Attempting:
     check: Check[Any] | None
     policy: RoutingPolicy | None
     timeout_s: float
+    session: Session
+    guards: Guarding = field(default_factory=Guarding)
 
     async def __call__(self, question: Question, scope: StepScope) -> Given:
         """The answer. Raises the error of the attempt, which names its model."""
-        decision = self.decide(question, scope)
+        hold_seen(question.media, self.gateway.catalogue, question.model)
+        bill = Bill.of(question, scope, self.gateway.budgets)
+        decision = self.decide(question, scope, bill.left)
         await scope.commit(decision)
         if decision.chosen is None:
-            raise _nobody(decision)
-        model = self.gateway.catalogue.get(decision.chosen.target.name)
-        record = Recorded(scope, decision, model, question)
-        try:
-            place, queued_s = await self.gateway.place(model, question, self.timeout_s)
-        except Exception as error:
-            fault = with_tries(of_model(classify(error), model), scope)
-            record.ended(AttemptEnd.FAILED, fault=fault)
-            raise rebuild(fault) from error
-        return await self._called(question, model, place, replace(record, queued_s=queued_s))
+            raise bill.nobody(decision) or nobody(decision)
+        record = Recorded(scope, decision, self.gateway.catalogue.get(decision.chosen.target.name), question)
+        question, record = await self.guards.before(question, record)
+        caller = Caller(self.gateway, self.form, self.check, self.timeout_s)
+        self.gateway.shadows.begin(caller, question, record, bill)
+        hedge = self._hedge(decision)
+        if hedge is None or decision.hedge_after_s is None:
+            return await self._ended(await caller.in_line(question, record.model, bill.named(decision.id)), record)
+        ran = await race(
+            lambda sent: caller.in_line(question, record.model, bill.named(decision.id), sent),
+            lambda: caller.at_once(question, hedge, bill.named(f"{decision.id}+1")),
+            decision.hedge_after_s,
+        )
+        return await self._raced(ran, record, record.another(hedge, AttemptWhy.HEDGE, 1))
 
-    def decide(self, question: Question, scope: StepScope) -> Decision:
+    def decide(self, question: Question, scope: StepScope, left_nano: int | None = None) -> Decision:
         """Who answers this attempt: whom the Recovery names, else by the route among those that have not failed."""
         tried, named = failed_in(scope.history), _named(question, scope)
-        decision = self.gateway.decide(question, self.policy, tried, named)
+        decision = self._decided(question, tried, named, left_nano)
         if decision.chosen is None and named is not None and question.model is None:  # it has broken down since
-            decision = self.gateway.decide(question, self.policy, {named: "broken down"}, None)
-        return decision
+            other = self._decided(question, {named: "broken down"}, None, left_nano)
+            decision = decision if other.chosen is None else other
+        # What stands beside the first attempt is compared with what came of the whole; a second time would say nothing.
+        return replace(decision, shadows=()) if scope.history and decision.shadows else decision
 
-    async def _called(self, question: Question, model: Model, place: Place, record: Recorded) -> Given:
-        began = time.monotonic()
-        fault: Fault | None = None
-        reply: Reply | None = None
-        value: Any = None
-        try:
-            reply = await send(call_for(question, model, place, self.timeout_s))
-            fault = judge(reply, question.schema)
-        except Exception as error:  # noqa: BLE001  whatever a call raises is a fault of this attempt
-            fault = classify(error)
-        except BaseException:
-            self._release(place, made(FaultKind.INTERRUPTED, "the call was given up"), began, question)
-            raise
-        tokens = None if reply is None else reply.usage.tokens_in + reply.usage.tokens_out
-        self._release(place, fault, began, question, tokens)
+    def _decided(
+        self, question: Question, tried: Mapping[str, str], pin: str | None, left_nano: int | None
+    ) -> Decision:
+        return self.gateway.decide(question, self.policy, tried, pin, session=self.session, left_nano=left_nano)
+
+    def _hedge(self, decision: Decision) -> Model | None:
+        at = decision.hedge
+        return None if at is None else self.gateway.catalogue.get(decision.candidates[at].target.name)
+
+    async def _raced(self, ran: Race, record: Recorded, hedge: Recorded) -> Given:
+        """End with the one that won, the other one on record too."""
+        if not ran.begun:
+            return await self._ended(ran.taken, record)
+        won, lost = (record, hedge) if ran.taken is ran.first else (hedge, record)
+        return await self._ended(ran.taken, won, lose(ran, won, lost))
+
+    async def _ended(self, called: Called, record: Recorded, *beside: Tried) -> Given:
+        """Put the attempt on record. Raises its fault as an error."""
+        reply, fault = called.reply, called.fault
         if fault is None and reply is not None:
-            value, fault = self._read(reply)
-        usage = reply.usage if reply is not None else None
-        if fault is None and reply is not None:
-            record.ended(AttemptEnd.ANSWERED, reply=reply, usage=usage)
-            tried = [*before(record.scope), answered(model, reply)]
-            return Given(value=self.form.plain(value), tried=tried)
+            tried = [*before(record.scope), *beside, answered(called.model, reply)]
+            given = turn(reply, tried) if called.tools else Given(value=self.form.plain(called.value), tried=tried)
+            given, record = await self.guards.after(given, record, called, self.form)
+            record.ended(AttemptEnd.ANSWERED, called)
+            self.gateway.answered(record, self.session, reply)
+            return given
         assert fault is not None
-        fault = with_tries(of_model(fault, model, reply), record.scope)
-        end = AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED
-        record.ended(end, fault=fault, reply=reply, usage=usage)
+        fault = with_tries(of_model(fault, called.model, self.guards.kept(reply), called.place), record.scope)
+        record.ended(AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED, called, fault=fault)
         raise rebuild(fault)
-
-    def _read(self, reply: Reply) -> tuple[Any, Fault | None]:
-        """The value, or what is wrong with it. A check that raises anything but ValueError is a bug: it is not caught
-        here, and fails the step.
-        """
-        value, wrong = self.form.read(reply.text, self.check)
-        return value, made(FaultKind.BAD_OUTPUT, wrong) if wrong else None
-
-    def _release(
-        self, place: Place, fault: Fault | None, began: float, question: Question, tokens: int | None = None
-    ) -> None:
-        used = bound(question) + question.max_tokens if tokens is None else tokens
-        self.gateway.release(place, fault, time.monotonic() - began, used)
 
 
 def _named(question: Question, scope: StepScope) -> str | None:
-    """Whom the last answer of the Recovery named."""
+    """Whom the last answer of the Recovery named; else whoever has called the tools so far."""
     for attempt in reversed(scope.history):
         if isinstance(attempt.answer, Use):
             return attempt.answer.candidate
         if isinstance(attempt.answer, Amend):
             return question.first
-    return None
-
-
-_PASSES = frozenset({Stage.HEALTH, Stage.LIMIT, Stage.TRIED})
-
-
-def _nobody(decision: Decision) -> Exception:
-    """Nobody could answer: each candidate with its reason. It may pass where one of them is only unwell."""
-    out = [c for c in decision.candidates if not c.eligible]
-    unwell = next((c for c in out if c.excluded_at in _PASSES), None)
-    why = "; ".join(f"{c.target.name}: {c.reason}" for c in out[:6]) or "the catalogue is empty"
-    said = f"no model can answer by route {decision.policy}: {why}"
-    if unwell is not None:
-        return rebuild(made(FaultKind.OVERLOADED, said, model=unwell.target.name))
-    remedy = "look at it: segue route PROMPT; then ask for less, or add a model to segue.toml"
-    return InputError(said, remedy=remedy)
+    return question.first if question.turns else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..models import Deployment, Model, Provider
 from ..models.errors import RequestRefused
@@ -11,7 +11,10 @@ from ..models.exchange import Call, Reply
 from ..models.health import Place
 from .request import Question, messages, output_mode
 
-__all__ = ["call_for", "send"]
+if TYPE_CHECKING:
+    from pydantic_ai.tools import ToolDefinition
+
+__all__ = ["call_for", "ready", "send"]
 
 
 def call_for(question: Question, model: Model, place: Place, timeout_s: float) -> Call:
@@ -20,12 +23,28 @@ def call_for(question: Question, model: Model, place: Place, timeout_s: float) -
         model=model,
         deployment=cast("Deployment", place.deployment),
         messages=messages(question),
+        tools=_tools(question),
         output_schema=question.schema,
         output_mode=output_mode(model, question.schema),
         max_tokens=min(question.max_tokens, model.max_output),
         settings={**question.settings, **_luck(question, model)},
         timeout_s=timeout_s,
     )
+
+
+async def ready(asked: Call) -> None:
+    """What the call takes is imported and connected: its time begins after that."""
+    from ..models.calls import ready as made_ready  # noqa: PLC0415  heavy, and only who asks needs it
+
+    await made_ready(asked)
+
+
+def _tools(question: Question) -> list[ToolDefinition]:
+    if not question.tools:
+        return []
+    from pydantic_ai.tools import ToolDefinition  # noqa: PLC0415  heavy, and only who asks needs it
+
+    return [ToolDefinition(**one) for one in question.tools]
 
 
 async def send(asked: Call) -> Reply:

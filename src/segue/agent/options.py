@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
 from ..errors import InputError
 from ..routing import Policy as RoutingPolicy
+from .guards.guard import Guard
 from .recovery import Refused
 
 __all__ = ["DEFAULTS", "Options", "checked"]
@@ -37,10 +38,24 @@ class Options(TypedDict, total=False):
     """What follows a refusal: `fail`, or `next` for a detour around it."""
     timeout_s: float
     """For one call, the last token included."""
+    escalate: str | None
+    """Who is asked when no model's answer will do: a person, a role. None: it fails. In a run only."""
+    escalate_s: float | None
+    """How long they have before it fails after all. None: they have for ever."""
     budget_usd: float | None
-    """A bound for one call."""
+    """What it may cost in all, its attempts together, in USD."""
     settings: Mapping[str, Any] | None
     """For the model: `temperature`, `seed`."""
+    sticky: str | None
+    """What a split sticks to: a user, say. None: the conversation, else a tenant that has a name, else the run."""
+    conversation: str | None
+    """The thread that it goes on with: it stays with who answered there last, and with who holds its prefix cached."""
+    tools: Sequence[Callable[..., Any]]
+    """Functions and steps that the model may call. Each request and each call is a durable step of its own."""
+    rounds: int
+    """Requests at most, where there are tools."""
+    guards: Sequence[Guard | Callable[[str], Any]]
+    """More guards than those of the configuration: a function says what is wrong with a text, or nothing."""
     key: str | None
     """Names the call in its run, instead of the fingerprint of the question."""
 
@@ -57,8 +72,15 @@ DEFAULTS: Options = {
     "attempts": 8,
     "refused": "fail",
     "timeout_s": 60.0,
+    "escalate": None,
+    "escalate_s": None,
     "budget_usd": None,
     "settings": None,
+    "sticky": None,
+    "conversation": None,
+    "tools": (),
+    "rounds": 8,
+    "guards": (),
     "key": None,
 }
 
@@ -70,6 +92,9 @@ def checked(given: Options) -> dict[str, Any]:
         names = ", ".join(("returns", "examples", "check", *DEFAULTS))
         raise InputError(f"ask has no option {sorted(unknown)[0]!r}", remedy=f"its options are: {names}")
     said = cast("dict[str, Any]", {**DEFAULTS, **given})
-    if said["attempts"] < 1 or said["repairs"] < 0 or said["max_tokens"] < 1 or said["timeout_s"] <= 0:
-        raise InputError("ask: attempts and max_tokens are at least 1, repairs at least 0, timeout_s more than 0")
+    least = min(said["attempts"], said["max_tokens"], said["rounds"])
+    if least < 1 or said["repairs"] < 0 or said["timeout_s"] <= 0:
+        raise InputError("ask: attempts, rounds and max_tokens are at least 1, repairs at least 0, timeout_s above 0")
+    if said["escalate_s"] is not None and (said["escalate"] is None or not said["escalate_s"] > 0):
+        raise InputError("ask: escalate_s is more than 0, and goes with escalate", remedy="give both")
     return said

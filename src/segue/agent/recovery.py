@@ -2,20 +2,22 @@
 
 | fault | what follows |
 | --- | --- |
+| one of the next two rows | another deployment of the same model, where one takes calls |
 | rate limited, overloaded, timed out, unreachable | the next candidate at once; without one the same, after a pause |
 | unauthorised | the next candidate |
 | bad output | the same model, shown its mistake (a cut answer: given more room); then the next candidate |
 | context too long | the next candidate with a larger window; else the parts are cut, once |
 | content refused | failed, unless `refused="next"` |
-| bad request, budget exceeded, bug | failed |
+| budget exceeded | the next candidate that may fit into what is left; else failed |
+| bad request, bug | failed |
 | interrupted | the question is decided anew |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ..core.faults import Fault, FaultKind
 from ..core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
@@ -25,6 +27,19 @@ __all__ = ["Policy", "Refused", "asked_in", "failed_in"]
 
 Refused = Literal["fail", "next"]
 """What follows a refusal: by default no detour around it."""
+
+
+class Others(Protocol):
+    """Whom to ask next, given who has failed and how; with `left_nano`, of those that may cost so little."""
+
+    def __call__(self, tried: Mapping[str, str], left_nano: int | None = None, /) -> str | None: ...
+
+
+class Spare(Protocol):
+    """Whether a model has a deployment beside those that failed, which takes calls now."""
+
+    def __call__(self, model: str, failed: Collection[str], /) -> bool: ...
+
 
 _ELSEWHERE = frozenset(
     {
@@ -41,6 +56,9 @@ _AGAIN = _ELSEWHERE - {FaultKind.UNAUTHORISED}
 _SHORT = 2000
 """Characters of a part that is not worth cutting."""
 _BACKOFF_S, _BACKOFF_MAX_S = 0.25, 20.0
+_CROWDED_MAX_S = 5.0
+_UNSENT = 4
+"""How many times as many attempts there may be as calls, where some are not sent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +71,9 @@ class Policy:
     """How often one model is shown its mistake."""
     refused: Refused = "fail"
 
-    def recovery(self, question: Question, others: Callable[[Mapping[str, str]], str | None]) -> Recover:
-        """The Recovery of a question. `others` names whom to ask next, given who has failed and how."""
-        return Recover(self, question, others)
+    def recovery(self, question: Question, others: Others, spare: Spare | None = None) -> Recover:
+        """The Recovery of a question. `others` names whom to ask next, `spare` knows the rest of a pool."""
+        return Recover(self, question, others, spare)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +82,22 @@ class Recover:
 
     policy: Policy
     question: Question
-    others: Callable[[Mapping[str, str]], str | None]
+    others: Others
+    spare: Spare | None = None
 
     def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
         """`history` ends with the attempt that has just failed."""
         model, kind = asked_in(fault), fault.kind
-        if len(history) >= self.policy.attempts or (model is None and kind is not FaultKind.INTERRUPTED):
+        if _worn_out(history, self.policy.attempts) or (model is None and kind is not FaultKind.INTERRUPTED):
             return Fail()  # the latter is no fault of a model: a bug in a check, nobody who can answer
         if kind is FaultKind.BAD_OUTPUT and model and _repairs(history, model) < self.policy.repairs:
             return self._repaired(fault, history, model)
         if kind is FaultKind.CONTEXT_TOO_LONG:
             other = self.others(failed_in(history))
             return Use(other) if other else self._shrunk(history)
+        if kind is FaultKind.BUDGET_EXCEEDED:
+            other = self.others(failed_in(history), _left_in(fault))
+            return Use(other) if other else Fail()
         if kind in _ELSEWHERE or kind is FaultKind.BAD_OUTPUT or self._may_detour(kind):
             other = self._elsewhere(kind, history, model, luck)
             if other is not None:
@@ -90,12 +112,19 @@ class Recover:
         return Amend({"question": changed}, other.after_s)
 
     def _elsewhere(self, kind: FaultKind, history: Sequence[Attempt], model: str | None, luck: float) -> Use | None:
-        """Whoever has not failed yet; when all have, another round after a pause."""
+        """Whoever has not failed yet, another deployment first; when all have, another round after a pause."""
+        if kind in _ELSEWHERE and model and self._has_spare(history, model):
+            return Use(model)
         other = self.others(failed_in(history))
         if other is not None:
-            return Use(other)
+            return Use(other, _crowded(history, luck))
         again = self.others({} if model is None else {model: kind.value})
-        return None if again is None else Use(again, _pause(history, luck))
+        return None if again is None else Use(again, _pause(history, again, luck))
+
+    def _has_spare(self, history: Sequence[Attempt], model: str) -> bool:
+        """Whether another deployment of the model takes calls, and the last one was called at all."""
+        failed = deployments_in(history, model)
+        return bool(failed) and not _unsent(history[-1]) and self.spare is not None and self.spare(model, failed)
 
     def _may_detour(self, kind: FaultKind) -> bool:
         return kind is FaultKind.CONTENT_REFUSED and self.policy.refused == "next"
@@ -124,18 +153,51 @@ class Recover:
             return Again(0.0)
         if fault.kind not in _AGAIN or model is None:
             return Fail()
-        return Use(model, max(_pause(history, luck), fault.retry_after_s or 0.0))
+        return Use(model, max(_pause(history, model, luck), fault.retry_after_s or 0.0))
 
 
-def _pause(history: Sequence[Attempt], luck: float) -> float:
-    """Seconds, with full jitter."""
-    return luck * min(_BACKOFF_MAX_S, _BACKOFF_S * 2.0 ** (len(history) - 1))
+def _pause(history: Sequence[Attempt], model: str, luck: float) -> float:
+    """Seconds before a model is asked again, with full jitter: by how often it has failed, whatever others did."""
+    failed = sum(a.fault is not None and asked_in(a.fault) == model and not _unsent(a) for a in history)
+    return luck * min(_BACKOFF_MAX_S, _BACKOFF_S * 2.0 ** max(failed - 1, 0))
+
+
+def _crowded(history: Sequence[Attempt], luck: float) -> float:
+    """Seconds: who finds no place again and again comes back less often, or waiting would be what keeps all busy."""
+    full = sum(_unsent(a) for a in history)
+    return luck * min(_CROWDED_MAX_S, _BACKOFF_S * 2.0 ** (full - 2)) if full > 1 else 0.0
+
+
+def _worn_out(history: Sequence[Attempt], attempts: int) -> bool:
+    """Whether so many calls were made; one that found no place or no money was none, but cannot go on for ever."""
+    return sum(not _unsent(a) for a in history) >= attempts or len(history) >= attempts * _UNSENT
+
+
+def _unsent(attempt: Attempt) -> bool:
+    fault = attempt.fault
+    return fault is not None and (fault.kind is FaultKind.BUDGET_EXCEEDED or bool((fault.state or {}).get("unsent")))
 
 
 def asked_in(fault: Fault) -> str | None:
     """The model whose attempt ended so."""
     model = (fault.state or {}).get("model")
     return model if isinstance(model, str) and model else None
+
+
+DEPLOYMENT = "deployment"
+"""What a fault names the place of its call by."""
+
+
+def deployments_in(history: Sequence[Attempt], model: str) -> frozenset[str]:
+    """The deployments of a model that have failed."""
+    faults = [a.fault for a in history if a.fault is not None and asked_in(a.fault) == model]
+    return frozenset(str((f.state or {})[DEPLOYMENT]) for f in faults if DEPLOYMENT in (f.state or {}))
+
+
+def _left_in(fault: Fault) -> int | None:
+    """What the budget that refused a call had left."""
+    said = (fault.state or {}).get("left_nano")
+    return said if isinstance(said, int) else None
 
 
 def failed_in(history: Sequence[Attempt]) -> dict[str, str]:

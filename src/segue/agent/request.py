@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_json
 
 from ..models import Capability, Example, Model
+from .media import TOKENS, Shown, interleaved
+from .tools import Asked
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage
 
     from ..models.exchange import OutputMode
 
-__all__ = ["Given", "Question", "Tried", "bound", "messages", "output_mode", "shown"]
+__all__ = ["Given", "Question", "Tried", "bound", "input_bound", "messages", "output_mode", "shown"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +42,14 @@ class Question:
     """Whom to ask first: the one that is to mend its answer, or the next one up."""
     mistakes: list[str] = field(default_factory=list[str])
     """What was wrong with the answers so far, for the next one to avoid."""
+    tools: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """What a model is told of each: name, description, schema."""
+    prompts: dict[str, str] = field(default_factory=dict[str, str])
+    """The named prompts in it, and the version of each."""
+    media: list[Shown] = field(default_factory=list[Shown])
+    """Given to the step as an argument of its own, and so are the turns: each is stored once."""
+    turns: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """What was said since: calls of tools and their results, as messages of pydantic-ai."""
 
     @property
     def text(self) -> str:
@@ -67,6 +78,9 @@ class Given:
 
     value: Any
     tried: list[Tried]
+    said: dict[str, Any] | None = None
+    """In place of a value: the model's turn, which calls tools."""
+    calls: list[Asked] = field(default_factory=list[Asked])
 
 
 def shown(part: object) -> str:
@@ -86,8 +100,25 @@ def output_mode(model: Model, schema: Mapping[str, Any] | None) -> OutputMode:
 def bound(question: Question) -> int:
     """Tokens of input that it surely stays under: one a byte would be too many, one for two bytes is not too few."""
     said: Sequence[str] = (question.text, *question.mistakes, *(e.input + e.output for e in question.examples))
-    schema = len(to_json(question.schema)) if question.schema else 0
-    return 64 + 16 * len(question.examples) + (sum(len(text.encode()) for text in said) + schema) // 2
+    schema = len(to_json([question.schema, question.tools, question.turns]))
+    files = TOKENS * len(question.media)
+    return 64 + 16 * len(question.examples) + files + (sum(len(text.encode()) for text in said) + schema) // 2
+
+
+def input_bound(question: Question) -> int:
+    """Tokens of input that no tokeniser exceeds in what people write: one a byte, half for letters and spaces.
+
+    A budget is held to it, so it is wider than `bound`: signs, digits and other scripts may take a token a byte.
+    """
+    said: Sequence[str] = (question.text, *question.mistakes, *(e.input + e.output for e in question.examples))
+    beside = b"".join(to_json(one) for one in (question.schema, question.tools, question.turns) if one)
+    whole = "".join(said).encode() + beside
+    signs = len(whole.translate(None, _LETTERS))
+    files = sum(one.tokens_max for one in question.media)
+    return 128 + 16 * len(question.examples) + files + signs + (len(whole) - signs + 1) // 2
+
+
+_LETTERS = (string.ascii_letters + " ").encode()
 
 
 def messages(question: Question) -> list[ModelMessage]:
@@ -95,14 +126,18 @@ def messages(question: Question) -> list[ModelMessage]:
     from pydantic_ai import messages as m  # noqa: PLC0415  heavy, and only who asks needs it
 
     said: list[ModelMessage] = []
-    system = "\n".join(filter(None, (question.system, question.prompt if question.parts else "")))
+    apart = bool(question.parts or question.media)
+    system = "\n".join(filter(None, (question.system, question.prompt if apart else "")))
     head: list[m.ModelRequestPart] = [m.SystemPromptPart(system)] if system else []
     for example in question.examples:
         said.append(m.ModelRequest(parts=[*head, m.UserPromptPart(example.input)]))
         said.append(m.ModelResponse(parts=[m.TextPart(example.output)]))
         head = []
-    asked = "\n".join(question.parts) if question.parts else question.prompt
-    if question.mistakes:
-        asked += f"\nDo not repeat this mistake: {question.mistakes[-1]}"
-    said.append(m.ModelRequest(parts=[*head, m.UserPromptPart(asked)]))
-    return said
+    texts = question.parts if apart else [question.prompt]
+    mistake = [f"Do not repeat this mistake: {question.mistakes[-1]}"] if question.mistakes else []
+    if not question.turns:
+        texts, mistake = [*texts, *mistake], []
+    shown = interleaved(texts, question.media) if question.media else "\n".join(texts)
+    said.append(m.ModelRequest(parts=[*head, m.UserPromptPart(shown)]))
+    said += m.ModelMessagesTypeAdapter.validate_python(question.turns)
+    return [*said, *(m.ModelRequest(parts=[m.UserPromptPart(text)]) for text in mistake)]

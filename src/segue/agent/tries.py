@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from ..core.faults import Fault
+from ..core.faults import Fault, FaultKind
+from ..core.records import Usage
 from ..models import Model
 from ..models.exchange import Reply
+from ..models.health import Place
 from ..runtime.scope import StepScope
-from .recovery import asked_in
+from .recovery import DEPLOYMENT, asked_in
 from .request import Tried
 
-__all__ = ["answered", "before", "of_model", "tried_of", "with_tries"]
+__all__ = ["answered", "before", "beside", "of_model", "tried_of", "tries_of", "with_tries"]
 
 
-def of_model(fault: Fault, model: Model, reply: Reply | None = None) -> Fault:
-    """A fault that names its model, and what the call took: the next attempt reads it."""
+def of_model(fault: Fault, model: Model, reply: Reply | None = None, place: Place | None = None) -> Fault:
+    """A fault that names its model and deployment, and what the call took: the next attempt reads it."""
     state: dict[str, Any] = {**(fault.state or {}), "model": model.name}
+    if place is not None:
+        state[DEPLOYMENT] = place.deployment.name
     if reply is not None:
         usage = reply.usage
         state |= {"tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out, "text": reply.text[:2000]}
@@ -36,7 +41,12 @@ def with_tries(fault: Fault, scope: StepScope) -> Fault:
 
 def before(scope: StepScope) -> list[Tried]:
     """The calls before this attempt."""
-    return [_failed(a.fault) for a in scope.history if a.fault is not None]
+    return tries_of([a.fault for a in scope.history])
+
+
+def tries_of(faults: Iterable[Fault | None]) -> list[Tried]:
+    """The calls that ended in these faults."""
+    return [_failed(fault) for fault in faults if fault is not None]
 
 
 def _failed(fault: Fault) -> Tried:
@@ -63,6 +73,19 @@ def answered(model: Model, reply: Reply) -> Tried:
         tokens_out=usage.tokens_out,
         cost_nano=usage.cost_nano,
         seconds=round(reply.latency_s, 3),
+    )
+
+
+def beside(model: Model, why: str, usage: Usage | None, seconds: float, fault: Fault | None = None) -> Tried:
+    """A call beside that one: it was overtaken, or failed."""
+    return Tried(
+        model=model.name,
+        error=why,
+        fault=(FaultKind.INTERRUPTED if fault is None else fault.kind).value,
+        tokens_in=0 if usage is None else usage.tokens_in,
+        tokens_out=0 if usage is None else usage.tokens_out,
+        cost_nano=None if usage is None else usage.cost_nano,
+        seconds=round(seconds, 3),
     )
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..core.lifecycle import ENDED, RunState, StuckReason
-from ..journal import Item, RunRow
+from ..journal import Item, RunRow, Switch
+from ..runtime.lacking import Lack
 from .story import Stand, Story
 from .words import ago, due, first_line, printable, short_key
 
 Say = Callable[..., str]
 
-_ORDER = ("signal", "child", "retry", "step", "sleep")
+_ORDER = ("person", "signal", "child", "retry", "step", "sleep")
 _MOVING = (RunState.QUEUED, RunState.RUNNING)
 _PAUSABLE = (RunState.PARKED, RunState.QUEUED, RunState.RUNNING)
 
@@ -38,6 +39,10 @@ class Standing:
     attended: bool = False
     posts: Sequence[Item] = field(default=())
     """What was sent and not yet taken."""
+    held: Switch | None = None
+    """The switch that holds it: its flow, or the engine, is paused."""
+    lack: Lack | None = None
+    """That it is ready, and no living process knows its flow."""
 
     @property
     def owned(self) -> bool:
@@ -53,8 +58,10 @@ class Standing:
     def state(self) -> str:
         """The state as a reader means it: `interrupted` and `paused` say more than the row."""
         row = self.row
-        if row.paused and row.state in _PAUSABLE:
+        if (row.paused or self.held is not None) and row.state in _PAUSABLE:
             return "paused"
+        if self.lack is not None:
+            return "no worker"
         return "interrupted" if row.state == RunState.RUNNING and not self.owned else row.state
 
     @property
@@ -71,6 +78,8 @@ def _wait_of(key: str, call: Any) -> dict[str, Any]:
         return {call.why or "sleep": call.due_at, "key": key}
     if call.kind == "child":
         return {"child": call.child, "key": key}
+    if call.stand is Stand.ASKING:
+        return {"person": call.asks, "key": key} | ({} if call.due_at is None else {"due_at": call.due_at})
     return {"retry": call.due_at, "key": key} if call.stand is Stand.RETRYING else {"step": key, "key": key}
 
 
@@ -94,6 +103,12 @@ def _held(standing: Standing, say: Say) -> list[Advice]:
     if row.paused:
         who = f" by {printable(story.paused_by)}" if story.paused_by else ""
         held.append(Advice(f"It is paused{who}.", ((say("resume", row.id), "to go on"),)))
+    if standing.held is not None:
+        words = ("--all",) if standing.held.flow is None else ("--flow", standing.held.flow)
+        do = ((say("resume", row.id), "to let this run go on"), (say("resume", *words), "to let all of them go on"))
+        held.append(Advice(f"It is paused with {named(standing.held)}.", do))
+    if standing.lack is not None:
+        held.append(Advice(f"It is ready, and {standing.lack.message}.", _found_again(standing, say)))
     if story.cancelling:
         who = f" ({printable(story.cancelled_by)})" if story.cancelled_by else ""
         held.append(Advice(f"It is being cancelled{who}: the flow cleans up."))
@@ -103,10 +118,25 @@ def _held(standing: Standing, say: Say) -> list[Advice]:
     return held
 
 
+def _found_again(standing: Standing, say: Say) -> tuple[tuple[str, str], ...]:
+    """What helps a run whose flow is missing."""
+    lack, row = standing.lack, standing.row
+    if lack is not None and "version=" in lack.remedy:
+        return ((say("resume", row.id), f"once you {first_line(lack.remedy)}"),)
+    return ((say("resume", row.id), "where its module can be imported"),)
+
+
+def named(switch: Switch) -> str:
+    """What a switch holds, by whom and why."""
+    who = ": ".join(filter(None, (switch.by, switch.why)))
+    what = "the engine" if switch.flow is None else f"flow {switch.flow}"
+    return printable(f"{what} ({who})" if who else what)
+
+
 def _gone(standing: Standing) -> str:
     """That nobody is there who would carry it out; empty where somebody is, or nobody is needed."""
     row = standing.row
-    if row.paused or standing.owned:
+    if row.paused or standing.owned or standing.held is not None or standing.lack is not None:
         return ""
     if row.state == RunState.PARKED:
         timed = any(_time(w) is not None for w in standing.waits)
@@ -123,6 +153,10 @@ def _waiting(standing: Standing, now: float, say: Say) -> list[Advice]:
 
 def wait(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
     """One thing that a run waits for."""
+    return (_asks if "person" in waits else _waits_for)(waits, run, now, say)
+
+
+def _waits_for(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
     key = short_key(str(waits.get("key", "")))
     if "signal" in waits:
         name = str(waits["signal"])
@@ -151,6 +185,19 @@ def wait(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
     return Advice(f"It sleeps: {due(at, now)}." if why == "sleep" else f"{key} runs out {due(at, now)}.")
 
 
+def _asks(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
+    """A question to a person, and the words that they may say."""
+    key, until = str(waits.get("key", "")), waits.get("due_at")
+    limit = f", {due(until, now)} the default holds" if isinstance(until, int | float) else ""
+    do = (
+        (say("decide", run, key, "--retry"), "to try it again"),
+        (say("decide", run, key, "--result", "JSON"), "to give its result"),
+        (say("decide", run, key, "--use", "NAME"), "to try another model or candidate"),
+        (say("decide", run, key, "--fail"), "to let it fail"),
+    )
+    return Advice(f"{short_key(key)} failed and waits for the word of {printable(str(waits['person']))}{limit}.", do)
+
+
 def brief(waits: Sequence[dict[str, Any]], now: float) -> str:
     """What a run waits for, in a few words: for a list."""
     words: list[str] = []
@@ -160,6 +207,8 @@ def brief(waits: Sequence[dict[str, Any]], now: float) -> str:
             words.append(f"signal {one['signal']}")
         elif "child" in one:
             words.append(f"child {one['child']}")
+        elif "person" in one:
+            words.append(f"{one['person']}'s word on {short_key(str(one.get('key', '')))}")
         elif "retry" in one:
             words.append(f"retry of {short_key(str(one.get('key', '')))}")
         elif "step" in one:

@@ -42,6 +42,8 @@ class Carrying:
     db: str
     as_json: bool = False
     quiet: bool = False
+    paused: bool = False
+    """Whether the engine is paused before anything is carried out."""
 
     @property
     def say(self) -> Say:
@@ -148,7 +150,10 @@ async def carry(
     how: Carrying, make: Callable[[Engine], Awaitable[Run[Any]]], *, patience_s: float | None = None
 ) -> tuple[Exit, RunRow]:
     """Carry one run out. With `patience_s` stop when nothing of it will move by itself within that time."""
-    async with stoppable() as stop, Engine(path_of(how.db), recover=False, linger_s=LINGER_S) as engine:
+    async with (
+        stoppable() as stop,
+        Engine(path_of(how.db), recover=False, linger_s=LINGER_S, paused=how.paused) as engine,
+    ):
         begun = time.time()
         run = await make(engine)
         row = engine.journal.get(run.id)
@@ -203,9 +208,9 @@ def rests(engine: Engine, runs: list[int] | None, patience_s: float) -> bool:
         return False
     sql = _ALL if runs is None else _FAMILY.format(marks=", ".join("?" * len(runs)))
     limit = engine.clock.now() + patience_s
-    for _, flow, version, state, owner, paused, wake_at in journal.query(sql, runs or ()):
+    for no, flow, version, state, owner, paused, wake_at in journal.query(sql, runs or ()):
         elsewhere = owner is not None and owner != journal.owner and journal.alive(owner)
-        if elsewhere or paused or registry.for_run(flow, version) is None:
+        if elsewhere or paused or registry.for_run(flow, version) is None or journal.held(no, host.switches):
             continue
         if state != RunState.PARKED or (wake_at is not None and wake_at <= limit):
             return False

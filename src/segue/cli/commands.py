@@ -11,7 +11,23 @@ import typer
 from ..config import DEFAULT_DATABASE
 from .app import LOOKING, RUNNING, command
 from .exits import Exit
-from .options import AsJson, By, Config, Db, Debug, Given, NewId, Patience, Quiet, RunId, Why
+from .options import (
+    AsJson,
+    By,
+    Config,
+    Db,
+    Debug,
+    DryRun,
+    Given,
+    NewId,
+    Patience,
+    Paused,
+    Quiet,
+    RunId,
+    Where,
+    Why,
+    Yes,
+)  # fmt: skip
 
 
 def user(by: str) -> str:
@@ -31,6 +47,7 @@ def run(
     detach: Annotated[
         bool, typer.Option("--detach", help="Record the run and print its id; segue resume carries it out.")
     ] = False,
+    paused: Paused = False,
     quiet: Quiet = False,
     db: Db = DEFAULT_DATABASE,
     as_json: AsJson = False,
@@ -44,13 +61,23 @@ def run(
     from . import starting
     from .carrying import Carrying
 
-    return starting.run(Carrying(db=db, as_json=as_json, quiet=quiet), target, given, id, only_record=detach)
+    how = Carrying(db=db, as_json=as_json, quiet=quiet, paused=paused)
+    return starting.run(how, target, given, id, only_record=detach)
 
 
 @command("resume", RUNNING)
 def resume(
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="A run; without it, all that are open.")] = None,
     *,
+    flow: Annotated[
+        str | None,
+        typer.Option("--flow", metavar="NAME", help="Only let a paused flow go on again.", show_default=False),
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Only let the paused engine go on again.")] = False,
+    where: Where = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    paused: Paused = False,
     patience_s: Patience = 60.0,
     stay: Annotated[
         bool, typer.Option("--stay", help="Without RUN: stay, and take up what comes, until Ctrl-C.")
@@ -62,16 +89,21 @@ def resume(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> Exit:
-    """Go on with a run, or with everything that is open.
+    """Go on with a run, or with all that are open; lift a pause.
 
     It carries runs out until nothing moves by itself, then says what still waits, and on what. A paused or stuck
     run goes on when it is named; without RUN, both stay as they are. Flows are found by module and name, or by the
-    file that they were started from.
+    file that they were started from. With --flow, --all or --where nothing is carried out here.
     """
     from . import resuming
     from .carrying import Carrying
 
-    how = Carrying(db=db, as_json=as_json, quiet=quiet)
+    if flow is not None or all_ or where:
+        from .acts import resume_many
+
+        given = {"flow": flow, "all": all_, "where": where}
+        return resume_many(run, given, db=db, dry_run=dry_run, yes=yes, as_json=as_json, by=by, why=why)
+    how = Carrying(db=db, as_json=as_json, quiet=quiet, paused=paused)
     if run is None:
         return resuming.resume_all(how, patience_s, stay)
     return resuming.resume(how, run, patience_s, user(by), why)
@@ -124,6 +156,7 @@ def runs(
     flow: Annotated[
         str | None, typer.Option("--flow", metavar="FLOW", help="Only of this flow, with or without MODULE:.")
     ] = None,
+    where: Where = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")] = 50,
     db: Db = DEFAULT_DATABASE,
     as_json: AsJson = False,
@@ -135,7 +168,8 @@ def runs(
     """
     from . import listing
 
-    return listing.runs(db, state, flow, limit, as_json)
+    given = [f"{name}={value}" for name, value in (("state", state), ("flow", flow)) if value]
+    return listing.runs(db, [*given, *(where or [])], limit, as_json)
 
 
 @command("show", LOOKING)
@@ -168,6 +202,27 @@ def show(
     from . import showing
 
     return showing.show(db, run, step or key, full, as_json)
+
+
+@command("budgets", LOOKING)
+def budgets(
+    *,
+    kind: Annotated[
+        str | None, typer.Option("--kind", metavar="KIND", help="Only these: tenant, thread, run or ask.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")] = 50,
+    db: Db = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> Exit:
+    """List budgets: limit, spent, held and estimated, in USD.
+
+    Those of tenants and threads come first, then those of runs and of single questions. What is held is set aside for
+    calls that are on their way; what is estimated is the part of what is spent that no provider has confirmed.
+    """
+    from . import budgets
+
+    return budgets.budgets(db, kind, limit, as_json)
 
 
 @command("watch", LOOKING)
@@ -240,12 +295,12 @@ def models(
 ) -> Exit:
     """List the models, what they cost and can do.
 
-    Prices are USD per million tokens; a + says that long requests cost more, a ? that no price is known. Mistakes in
-    the file are told with their lines.
+    Prices are USD per million tokens; a + says that long requests cost more, a ? that no price is known. Where runs of
+    this database have asked models, it stands beside how they fare. Mistakes in the file are told with their lines.
     """
     from . import models as listed
 
-    return listed.models(names or [], config, as_json, test=ping)
+    return listed.models(names or [], config, as_json, test=ping, db=db)
 
 
 @command("route", LOOKING)

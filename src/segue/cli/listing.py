@@ -4,68 +4,68 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from collections.abc import Sequence
 
 from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from ..core.lifecycle import ENDED, OPEN, RunState
-from ..errors import InputError
-from ..journal import RunRow
-from .advice import Standing, brief
+from ..core.lifecycle import RunState
+from ..journal import Reader, RunRow
+from . import wheres
+from .advice import Standing, brief, named
 from .exits import Exit
-from .paint import emit, out, stated, tell
-from .shelf import reading, summary
+from .paint import Copyable, emit, out, stated, tell
+from .shelf import Stands, reading, say_for, summary
 from .story import Story
 from .words import age, first_line, printable
 
 _COUNTED = 9999
 _COUNT = (
-    "select count(*) from (select 1 from events where run = ?"
+    "select count(*) from (select 1 from events where run = ? and seq <= ?"
     f" and type in ('step.completed', 'step.failed', 'child.ended') limit {_COUNTED + 1})"
 )
-_GROUPS = {"open": OPEN, "ended": ENDED}
-STATES = (*(s.value for s in RunState), "paused", *_GROUPS)
 
 
-def runs(db: str, state: str | None, flow: str | None, limit: int, as_json: bool) -> Exit:
+def runs(db: str, where: Sequence[str], limit: int, as_json: bool) -> Exit:
     """List runs, newest first."""
-    where, values = _filters(state, flow)
+    query, now = wheres.read(where), time.time()
     with reading(db) as reader:
-        rows = reader.runs(" and ".join(where), values, limit)
-        counts = [int(reader.query(_COUNT, (row.no,))[0][0]) for row in rows]
-        owners = {owner: reader.alive(owner) for owner in {row.owner for row in rows}}
-    now = time.time()
-    standings = [Standing(row=row, story=_rested(row), alive=owners[row.owner]) for row in rows]
+        stands = Stands(reader, now)
+        rows = reader.runs(*query.sql(now), limit=-1 if query.lacks else limit)
+        if query.lacks:
+            rows = [row for row in rows if stands.lacking(row) is not None][:limit]
+        counts = [_steps(reader, row) for row in rows]
+        standings = [stands.of(row, _rested(row)) for row in rows]
     if as_json:
         listed = [summary(s) | {"steps": n} for s, n in zip(standings, counts, strict=True)]
         print(json.dumps(listed, ensure_ascii=False, indent=2))
     elif not rows:
-        tell(Text(f"No runs in {db}." if len(where) == 1 else f"No such runs in {db}.", "dim"))
+        tell(Text(f"No such runs in {db}." if where else f"No runs in {db}.", "dim"))
     else:
         console = out()
         emit(console, table(standings, counts, now, console.width))
         if len(rows) == limit:
             tell(Text(f"The newest {limit}. More: segue runs --limit N", "dim"))
+    if not as_json:
+        for switch in stands.switches.on:
+            words = ("--all",) if switch.flow is None else ("--flow", switch.flow)
+            tell(
+                Text(f"‖ paused: {named(switch)}", "yellow"), Copyable(say_for(db)("resume", *words), "to let it go on")
+            )
     return Exit.DONE
 
 
-def _filters(state: str | None, flow: str | None) -> tuple[list[str], list[Any]]:
-    where, values = ["1"], list[Any]()
-    if state is not None:
-        if state not in STATES:
-            raise InputError(f"--state {state}: no such state", remedy=f"one of: {', '.join(STATES)}")
-        if state == "paused":
-            where.append("paused")
-        else:
-            group = sorted(_GROUPS.get(state, {state}))
-            where.append(f"state in ({', '.join('?' * len(group))})")
-            values += group
-    if flow is not None:
-        where.append("(flow = ? or substr(flow, -length(?)) = ?)")
-        values += [flow, f":{flow}", f":{flow}"]
-    return where, values
+def _steps(reader: Reader, row: RunRow) -> int:
+    """Calls with an outcome: in a fork also those that it has from the run that it was forked from."""
+    count, of, upto = 0, row, 1 << 62
+    while count <= _COUNTED:
+        count += int(reader.query(_COUNT, (of.no, upto))[0][0])
+        parent = None if of.memo_run is None else reader.find(of.memo_run)
+        if parent is None:
+            break
+        of, upto = parent, min(upto, of.memo_seq)
+    return count
 
 
 def _rested(row: RunRow) -> Story:
@@ -104,6 +104,10 @@ def _row(standing: Standing, count: int, now: float) -> tuple[Text, ...]:
 
 def _said(standing: Standing, now: float) -> str:
     row = standing.row
+    if standing.lack is not None:
+        return first_line(standing.lack.message)
+    if standing.held is not None:
+        return f"paused: {named(standing.held)}"
     if row.state == RunState.STUCK:
         return f"{row.detail.get('reason', '')}: {first_line(str(row.detail.get('message', '')))}"
     return brief(standing.waits, now)

@@ -41,3 +41,22 @@ By = Annotated[
     str, typer.Option("--by", metavar="NAME", envvar="SEGUE_BY", show_default="this user", help="Who: for the record.")
 ]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", show_default=False, help="Why: for the record.")]
+
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where", metavar="COND", show_default=False,
+        help="All runs with state=, flow=, tenant=, reason=, id=, parent=; age>2h, age<1h, idle>1d; repeatable.",
+    ),
+]  # fmt: skip
+DryRun = Annotated[bool, typer.Option("--dry-run", help="With --where: only list them.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="With --where: do not ask.")]
+Flow = Annotated[
+    str | None,
+    typer.Option("--flow", metavar="NAME", help="A flow: its runs, and those to come."),
+]
+All = Annotated[bool, typer.Option("--all", help="The whole engine: every run, and those to come.")]
+Paused = Annotated[
+    bool, typer.Option("--paused", help="Pause the whole engine first: only what is resumed by name goes on.")
+]
+MaybeRun = Annotated[str | None, typer.Argument(metavar="RUN", help="The id of a run.", show_default=False)]

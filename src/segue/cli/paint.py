@@ -33,6 +33,8 @@ OF_STATE: dict[str, tuple[str, str]] = {
     "running": ("●", "cyan"),
     "queued": ("·", "cyan"),
     "retrying": ("↻", "yellow"),
+    "asking": ("?", "yellow"),
+    "no worker": ("?", "bold red"),
     "parked": ("○", "yellow"),
     "waiting": ("○", "yellow"),
     "paused": ("‖", "yellow"),

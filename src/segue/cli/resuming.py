@@ -38,10 +38,10 @@ def resume(how: Carrying, run: str, patience_s: float, by: str, why: str) -> Exi
     with reading(how.db) as reader:
         row = reader.get(run)
         elsewhere = row.owner is not None and reader.alive(row.owner)
-        pausing = any(item.kind == "pause" for item in reader.items_of(row.no))
+        pausing = any(item.kind == "pause" for item in reader.items_of(row.no)) or reader.held(row.no)
     if row.state in ENDED:
         raise RunEnded(
-            f"the run has ended ({row.state})", run=run, remedy=f"look at it: segue show {run}; fork it to go on"
+            f"the run has ended ({row.state})", run=run, remedy=f"look at it: {how.say('show', run)}; fork it to go on"
         )
     asks = row.paused or pausing or row.state == RunState.STUCK
     if elsewhere:
@@ -132,7 +132,7 @@ def _load_all(flows: list[tuple[Any, ...]], as_json: bool) -> int:
 
 
 async def _carry_all(how: Carrying, patience_s: float, stay: bool) -> Stop:
-    async with stoppable() as stop, Engine(path_of(how.db), linger_s=LINGER_S) as engine:
+    async with stoppable() as stop, Engine(path_of(how.db), linger_s=LINGER_S, paused=how.paused) as engine:
         stopped = asyncio.ensure_future(stop.asked.wait())
         since, told = time.time(), set[tuple[int, str]]()
         while not stopped.done() and (stay or not rests(engine, None, patience_s)):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..config import database_from_environment
-from ..core.lifecycle import RunState
+from ..core.lifecycle import ENDED, RunState
 from ..core.redaction import mask
 from ..errors import InputError
 from ..journal import Item, Journal, RunRow
 from ..journal.reading import Reader
+from ..runtime.lacking import REASON, Lacking
 from .advice import Say, Standing
 from .story import Story
 from .words import command_of
@@ -39,11 +42,28 @@ def reading(db: str) -> Reader:
     return Journal.open_readonly(path_of(db))
 
 
+class Stands:
+    """Says where runs stand, as far as their rows and the living processes tell."""
+
+    def __init__(self, reader: Reader, now: float):
+        self._reader, self._alive = reader, dict[str | None, bool]()
+        self.lacking, self.switches = Lacking(reader, now), reader.switches()
+
+    def of(self, row: RunRow, story: Story) -> Standing:
+        """One run."""
+        if row.owner not in self._alive:
+            self._alive[row.owner] = self._reader.alive(row.owner)
+        held = self.switches.over(row.flow)
+        if held is not None and (row.state in ENDED or not self._reader.held(row.no, self.switches)):
+            held = None
+        return Standing(row=row, story=story, alive=self._alive[row.owner], held=held, lack=self.lacking(row))
+
+
 def standing_of(reader: Reader, row: RunRow, story: Story | None = None) -> Standing:
     """All that is known of a run from outside."""
     posts: Sequence[Item] = reader.items_of(row.no)
     told = story or Story.of(reader.events(row), row)
-    return Standing(row=row, story=told, alive=reader.alive(row.owner), attended=reader.attended(), posts=posts)
+    return replace(Stands(reader, time.time()).of(row, told), attended=reader.attended(), posts=posts)
 
 
 def parsed(data: bytes | None) -> Any:
@@ -55,9 +75,12 @@ def summary(standing: Standing) -> dict[str, Any]:
     """A run as JSON. Times are seconds since the epoch, UTC."""
     row = standing.row
     stuck = row.detail if row.state == RunState.STUCK else {}
+    if standing.lack is not None:
+        stuck = {"reason": REASON, **standing.lack._asdict()}
     body: dict[str, Any] = {
         "id": row.id, "flow": row.flow, "version": row.version, "tenant": row.tenant, "state": row.state,
-        "paused": row.paused, "interrupted": standing.state == "interrupted", "parent": row.parent,
+        "paused": row.paused or standing.held is not None, "interrupted": standing.state == "interrupted",
+        "parent": row.parent,
         "created_at": row.created_at, "updated_at": row.updated_at, "waits_on": standing.waits,
         "reason": stuck.get("reason"), "message": stuck.get("message"), "key": stuck.get("key"),
         "remedy": stuck.get("remedy"),

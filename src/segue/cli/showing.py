@@ -42,7 +42,7 @@ def run_json(standing: Standing, now: float, say: Say) -> dict[str, Any]:
     """A run with its calls, as JSON."""
     story = standing.story
     end = story.end
-    fault = story.fault
+    fault, cost = story.fault, story.spending.of()
     return {
         **summary(standing),
         "process": int(standing.pid) if standing.owned and standing.pid.isdecimal() else None,
@@ -52,6 +52,8 @@ def run_json(standing: Standing, now: float, say: Say) -> dict[str, Any]:
         "ended_at": None if end is None else end.at,
         "starts": story.starts,
         "events": story.last_seq,
+        "cost_usd": None if cost is None else cost.amount / 1e9,
+        "cost_estimated_usd": None if cost is None else cost.estimated / 1e9,
         "fork_of": story.fork_of,
         "kept": standing.row.memo_seq,
         "orphaned": story.orphans,

@@ -12,6 +12,7 @@ from typing import Any, cast
 from rich.text import Text
 
 from ..core.events import Event, EventType
+from ..core.shell import command
 from ..errors import InputError
 from ..journal import RunRow
 from ..runtime.engine import Engine
@@ -95,7 +96,7 @@ def _point(at: str | None, story: Story, run: str) -> str | int | None:
 def _key(given: str, story: Story, run: str) -> str:
     found = keys.resolve(given, [c.key for c in story.calls.values() if c.kind != "signal"], what="step", run=run)
     if found is None:
-        raise InputError(f"the run has no step {given!r}", run=run, remedy=f"list its keys: segue show {run}")
+        raise InputError(f"the run has no step {given!r}", run=run, remedy=f"list its keys: {command('show', run)}")
     return found
 
 

@@ -15,6 +15,7 @@ from ..core.codec import loads
 from ..core.events import ENDS, Event, EventType
 from ..core.faults import Fault
 from ..journal import RunRow
+from .spending import Spending
 
 _BRANCHES = re.compile(r"(gather|map|as_completed)#\d+$")
 _CALL = re.compile(r"#\d+$")
@@ -27,12 +28,13 @@ class Stand(StrEnum):
     FAILED = "failed"
     RUNNING = "running"
     RETRYING = "retrying"
+    ASKING = "asking"
     WAITING = "waiting"
     INTERRUPTED = "interrupted"
     CANCELLED = "cancelled"
 
 
-OPEN_STANDS = frozenset({Stand.RUNNING, Stand.RETRYING, Stand.WAITING, Stand.INTERRUPTED})
+OPEN_STANDS = frozenset({Stand.RUNNING, Stand.RETRYING, Stand.ASKING, Stand.WAITING, Stand.INTERRUPTED})
 
 
 @dataclass(slots=True)
@@ -57,6 +59,8 @@ class Call:
     kept: bool = False
     """Whether a fork has it from its parent."""
     why: str = ""
+    asks: str = ""
+    """The person that it waits for."""
 
     @property
     def open(self) -> bool:
@@ -92,6 +96,8 @@ class Story:
         self.waits: list[dict[str, Any]] = []
         """What it waited for when it last came to rest; empty once it moved again."""
         self.starts = self.last_seq = 0
+        """`starts` leaves out those after it had parked or was set aside: it is 1, and one for each crash."""
+        self._rested = False
         self.began_at = self.last_at = 0.0
         self.args: bytes | None = None
         self.fork_of: str | None = None
@@ -101,6 +107,7 @@ class Story:
         self.stuck: dict[str, Any] = {}
         self.end: Event | None = None
         self.feedback: list[str] = []
+        self.spending = Spending()
 
     @classmethod
     def of(cls, events: Iterable[Event], row: RunRow) -> Story:
@@ -140,10 +147,16 @@ class Story:
         """Take the next event."""
         self.last_seq, self.last_at = event.seq, event.at
         kind = event.type
+        if event.seq > self.memo_seq:  # what a fork has kept, its parent has paid
+            self.spending.add(event)
         if kind.startswith("run."):
             self._of_run(event)
         elif kind in (EventType.SIGNAL_RECEIVED, EventType.SIGNAL_REJECTED):
             self._of_signal(event)
+        elif kind == EventType.APPROVAL_DECIDED and event.attempt is not None:
+            self._of_word(event)
+        elif kind == EventType.APPROVAL_ASKED and event.key in self.calls:
+            self.calls[event.key].due_at = loads(event.body).get("due_at")
         elif kind in (EventType.OPERATOR_ACTED, EventType.FEEDBACK_GIVEN):
             self._of_person(event)
         elif kind.partition(".")[0] in ("attempt", "step", "timer", "child") and event.key is not None:
@@ -158,13 +171,14 @@ class Story:
                 self.fork_of, self.fork_at = body.get("fork_of"), body.get("at")
                 self.stuck, self.end = {}, None
             case EventType.RUN_STARTED:
-                self.starts += event.seq > self.memo_seq
+                self.starts += event.seq > self.memo_seq and not self._rested
+                self._rested = False
                 self.stuck = {}
                 for call in self.calls.values():
                     if call.stand is Stand.RUNNING and call.kind == "step" and call.epoch < event.epoch:
                         call.stand = Stand.INTERRUPTED
             case EventType.RUN_PARKED:
-                self.waits = body.get("waits_on", [])
+                self.waits, self._rested = body.get("waits_on", []), True
             case EventType.RUN_PAUSED:
                 self.paused_by = _who(body) or "an operator"
             case EventType.RUN_RESUMED:
@@ -172,7 +186,7 @@ class Story:
             case EventType.RUN_CANCELLING:
                 self.cancelling, self.cancelled_by = True, _who(body)
             case EventType.RUN_STUCK:
-                self.stuck = body
+                self.stuck, self._rested = body, True
             case _ if event.type in ENDS:
                 self.end = event
             case _:
@@ -196,15 +210,28 @@ class Story:
         body = loads(event.body)
         who = _who(body)
         if event.type == EventType.FEEDBACK_GIVEN:
-            note = f"feedback {body.get('score')}" + (f" by {who}" if who else "")
+            said = "preferred to another answer" if body.get("better_than") else f"feedback {body.get('score')}"
+            note = said + (f" by {who}" if who else "")
             note += f": {body['note']}" if body.get("note") else ""
         else:
-            note = f"{body.get('act', 'act')} by {who or 'an operator'}"
+            target = f" of {body['target']}" if body.get("target") else ""
+            note = f"{body.get('act', 'act')}{target}" + (f" by {who or 'an operator'}" if who or not target else "")
         call = self.calls.get(event.key or "")
         if call is not None:
             call.notes.append(note)
         else:
             self.feedback.append(note if event.key is None else f"{event.key}: {note}")
+
+    def _of_word(self, event: Event) -> None:
+        """What a person said of a failed step, or that nobody did in time."""
+        call, body = self.calls.get(event.key or ""), loads(event.body)
+        if call is None:
+            return
+        said: dict[str, str] = body.get("answer") or {}
+        word = " ".join(filter(None, (said.get("word", ""), said.get("candidate", ""))))
+        call.notes.append(f"{word} by {_who(body) or 'a person'}")
+        if call.stand is Stand.ASKING:
+            call.stand, call.asks, call.due_at = Stand.RETRYING, "", None
 
     def _call(self, event: Event) -> Call:
         key = event.key or ""
@@ -225,6 +252,8 @@ class Story:
                 call.failures.append((event.attempt or 1, Fault.read(body["fault"])))
                 call.attempts = max(call.attempts, event.attempt or 1)
                 call.stand, call.due_at = Stand.RETRYING, body.get("retry_at")
+                if body.get("then") == "ask person":
+                    call.stand, call.asks = Stand.ASKING, str(body.get("to", ""))
             case EventType.TIMER_SET:
                 body = loads(event.body)
                 call.stand, call.due_at, call.why = Stand.WAITING, body.get("due_at"), body.get("why", "")

@@ -18,9 +18,10 @@ from rich.text import Text
 
 from ..core.lifecycle import ENDED, RunState
 from ..errors import InputError, RunEnded
+from ..journal import RunRow
 from ..runtime.engine import Engine
 from ..runtime.run import Run
-from . import inputs, keys
+from . import bulk, inputs, keys
 from .advice import Say, Standing
 from .carrying import load_if_there
 from .exits import Exit
@@ -102,7 +103,7 @@ def pause(to: Sender, run: str, by: str, why: str) -> Exit:
     """Let a run start no new work."""
     to.look(run)
     to.send(run, lambda r: r.pause(by=by, why=why))
-    return to.sent(run, f"{printable(run)} is asked to pause; segue resume {printable(run)} lets it go on")
+    return to.sent(run, f"{printable(run)} is asked to pause; {printable(to.say('resume', run))} lets it go on")
 
 
 def override(
@@ -114,12 +115,44 @@ def override(
     value = None if result is None else inputs.read_json(result, "--result")
     standing = to.look(run)
     if standing.row.state in ENDED:
-        raise RunEnded(f"the run has ended ({standing.row.state})", run=run, remedy=f"fork it: {to.say('fork', run)}")
+        again = to.say("fork", run, "--at", given)
+        raise RunEnded(
+            f"the run has ended ({standing.row.state})", run=run, remedy=f"make the step again in a fork: {again}"
+        )
     key = _open_key(given, standing, to.say)
     load_if_there(standing.row)
     to.send(run, lambda r: r.override(key, value, retry=retry, skip=skip, by=by, why=why))
     what = "is made again" if retry else "is skipped" if skip else "has its result"
     return to.sent(run, f"{printable(short_key(key))} {what}")
+
+
+def override_all(to: Sender, how: bulk.Bulk, given: str | None, result: str | None, *, retry: bool, skip: bool) -> Exit:
+    """Say the same of a step that is open in many runs."""
+    if (result is not None) + retry + skip != 1:
+        raise InputError("override needs one of --result JSON, --skip and --retry")
+    value = None if result is None else inputs.read_json(result, "--result")
+    found: dict[str, str] = {}
+
+    def fits(row: RunRow) -> bool:
+        if row.state in ENDED:
+            return False
+        key = str(row.detail.get("key") or "") if given is None else _found(to, row.id, given)
+        if key:
+            found[row.id] = key
+        return bool(key)
+
+    async def act(run: Run[Any]) -> None:
+        await run.override(found[run.id], value, retry=retry, skip=skip, by=how.by, why=how.why)
+
+    return bulk.act(how, "override", "told what came of the step", act, fits)
+
+
+def _found(to: Sender, run: str, given: str) -> str:
+    """The open step of this run that is meant; empty where it has none."""
+    try:
+        return _open_key(given, to.look(run), to.say)
+    except InputError:
+        return ""
 
 
 def _open_key(given: str, standing: Standing, say: Say) -> str:

@@ -75,6 +75,8 @@ def came_of(call: Call, now: float, *, gone: bool = False, width: int = 200) -> 
         case Stand.RETRYING:
             again = due(call.due_at, now) if call.due_at is not None else ""
             text.append(f"again {again}".strip(), "yellow").append(f"  {_last_failure(call)}", "red")
+        case Stand.ASKING:
+            text.append(f"asks {printable(call.asks)}", "yellow").append(f"  {_last_failure(call)}", "red")
         case Stand.WAITING:
             text.append(due(call.due_at, now) if call.due_at is not None else "waiting", "yellow")
         case Stand.INTERRUPTED:
@@ -131,7 +133,9 @@ def _facts(standing: Standing, now: float) -> str:
         facts.append(f"took {duration(ended - row.created_at)}")
     facts.append(plural(story.last_seq, "event"))
     if story.starts > 1:
-        facts.append(plural(story.starts, "start"))
+        facts.append(f"taken up again {plural(story.starts - 1, 'time')} after a crash")
+    if (cost := story.spending.of()) is not None:
+        facts.append(cost.said)
     if standing.owned and row.state == RunState.RUNNING:
         facts.append(f"in process {standing.pid}")
     return ", ".join(facts)

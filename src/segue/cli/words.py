@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from ..config import DEFAULT_DATABASE
 from ..core.redaction import mask, mask_json
+from ..core.shell import command
 
 _CONTROLS = {n: None for n in (*range(32), *range(127, 160)) if n != ord("\n")}
 _FINGERPRINT = re.compile(r"\[([0-9a-f]{12})\]")
@@ -107,6 +107,6 @@ def command_of(db: str, default: str = DEFAULT_DATABASE) -> Callable[..., str]:
     tail = [] if db == default else ["--db", db]
 
     def say(*words: Any) -> str:
-        return "segue " + " ".join(shlex.quote(str(w)) for w in (*words, *tail))
+        return command(*words, *tail)
 
     return say

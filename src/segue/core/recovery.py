@@ -21,7 +21,7 @@ class Attempt(NamedTuple):
     n: int
     began: float
     fault: Fault | None
-    answer: Answer | None = None
+    answer: Answer | Take | Told | None = None
     """What the Recovery said to it; None for the one that has just failed."""
 
 
@@ -46,14 +46,44 @@ class Amend(NamedTuple):
     after_s: float = 0.0
 
 
-class AskPerson(NamedTuple):
-    """Hand it to a person and wait durably."""
-
-    to: str
-
-
 class Fail(NamedTuple):
     """Give up; the flow sees the error."""
+
+
+class Take(NamedTuple):
+    """This is the step's result: a person has said so."""
+
+    value: Any
+    """As JSON would give it."""
+
+
+class Told(NamedTuple):
+    """Try again, with what a person has said: the step's body finds it in the last of `step_scope().history`."""
+
+    value: Any
+    by: str = ""
+
+
+Word = Again | Use | Take | Fail
+"""What a person may say to a failed attempt."""
+
+
+class AskPerson(NamedTuple):
+    """Hand it to a person and wait durably, parked, in whichever process: they say `Word`."""
+
+    to: str
+    """Who may decide: a person, a role."""
+    question: str = ""
+    timeout_s: float | None = None
+    """None: it waits for ever."""
+    default: Word = Fail()
+    """What holds when nobody has answered in time."""
+    told: bool = False
+    """Whether a result that the person gives is for the step's body to judge (`Told`), in another attempt."""
+    shown: Any = None
+    """What they are shown, as JSON; None: the step's arguments."""
+    form: Mapping[str, Any] | None = None
+    """The JSON Schema of a result."""
 
 
 Answer = Again | Use | Amend | AskPerson | Fail

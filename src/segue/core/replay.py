@@ -13,6 +13,7 @@ from typing import Any, cast
 from .codec import loads
 from .events import DELIVERED, Event, EventType
 from .faults import INTERRUPTED, Fault
+from .questions import asked_again, word_of
 from .recovery import Amend, Answer, AskPerson, Attempt, Use
 
 _RECORDS = frozenset(
@@ -50,6 +51,10 @@ class Memory:
     attempts: dict[str, list[Attempt]] = field(default_factory=_dict)
     """Attempts of steps that have no outcome; one that has no end carries the fault `interrupted`."""
     retry_at: dict[str, float] = field(default_factory=_dict)
+    due_at: dict[str, float] = field(default_factory=_dict)
+    """When the time of a question to a person is over."""
+    asked: set[str] = field(default_factory=_set)
+    """Steps that wait for a person's word, and whose question is on record."""
     timers: dict[str, float] = field(default_factory=_dict)
     children: dict[str, str] = field(default_factory=_dict)
     """Children that have not ended and that the run has not given up."""
@@ -102,11 +107,14 @@ class Memory:
             self.idle_starts = 0
             self.attempts.pop(key, None)
             self.retry_at.pop(key, None)
+            self.asked.discard(key)
             self.timers.pop(key, None)
             self.children.pop(key, None)
             self.effects.discard(key)
         elif kind in _RECORDS:
             self.recorded.add((kind, key))
+            if event.attempt is not None and kind in (EventType.APPROVAL_ASKED, EventType.APPROVAL_DECIDED):
+                self._read_question(event, key)
         else:
             self._read_own(event, key)
 
@@ -126,7 +134,7 @@ class Memory:
                 tries = self.attempts.setdefault(key, [])
                 failed = Attempt(
                     event.epoch, event.attempt or 1, event.began or event.at, Fault.read(body["fault"]),
-                    _answer(body, event.value),
+                    self._answer(body, event.value, key),
                 )  # fmt: skip
                 if tries and tries[-1].n == failed.n:  # a later incarnation may be the one to write its failure
                     tries[-1] = failed
@@ -169,20 +177,50 @@ class Memory:
             case _:
                 pass
 
+    def _read_question(self, event: Event, key: str) -> None:
+        """A question of a step's Recovery, or the word that was said: it stands in the place of the answer."""
+        if event.type == EventType.APPROVAL_ASKED:
+            self.asked.add(key)
+            return
+        tries, body = self.attempts.get(key), loads(event.body)
+        if tries and tries[-1].n == event.attempt and isinstance(tries[-1].answer, AskPerson) and body.get("answer"):
+            word = word_of(body["answer"], event.value, body.get("by", ""), told=tries[-1].answer.told)
+            tries[-1] = tries[-1]._replace(answer=word)
+            self.asked.discard(key)
+            self.idle_starts = 0
+
+    def _answer(self, body: dict[str, Any], value: bytes | None, key: str) -> Answer | None:
+        """What the Recovery said to a failed attempt, as far as the next one must know."""
+        match body.get("then"):
+            case "use":
+                return Use(body["to"])
+            case "amend":
+                return Amend(loads(value))
+            case "ask person":
+                answer, due_at = asked_again(body["to"], value)
+                if due_at is not None:
+                    self.due_at[key] = due_at
+                return answer
+            case _:
+                return None
+
     def rename(self, old: str, new: str) -> None:
         """Let a call that was made under one key go on under another."""
-        for known in (self.attempts, self.retry_at, self.children, self.numbers, self.open_args):
+        for known in (self.attempts, self.retry_at, self.due_at, self.children, self.numbers, self.open_args):
             if old in known:
                 known[new] = known.pop(old)  # pyright: ignore[reportArgumentType]  each is moved into itself
-        if old in self.effects:
-            self.effects.remove(old)
-            self.effects.add(new)
+        for keys in (self.effects, self.asked):
+            if old in keys:
+                keys.remove(old)
+                keys.add(new)
 
     def _forget_attempts(self, key: str) -> None:
         tries = self.attempts.pop(key, None)
         if tries:
             self.numbers[key] = tries[-1].n
         self.retry_at.pop(key, None)
+        self.asked.discard(key)
+        self.due_at.pop(key, None)
         self.effects.discard(key)
 
     def _leave_parent(self, at: float) -> None:
@@ -195,17 +233,5 @@ class Memory:
         self.retry_at.clear()
         self.open_args = {k: v for k, v in self.open_args.items() if k in self.effects}
         self.attempts = {k: v for k, v in self.attempts.items() if k in self.effects}
+        self.asked &= self.effects
         self.paused = False
-
-
-def _answer(body: dict[str, Any], changes: bytes | None) -> Answer | None:
-    """What the Recovery said to a failed attempt, as far as the next one must know."""
-    match body.get("then"):
-        case "use":
-            return Use(body["to"])
-        case "amend":
-            return Amend(loads(changes))
-        case "ask person":
-            return AskPerson(body["to"])
-        case _:
-            return None

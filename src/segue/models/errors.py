@@ -8,6 +8,10 @@ ModelError
 ├── UnknownModel            no model of this name is in the catalogue
 ├── LocalExtraMissing       the package that runs local models is not installed
 ├── ContextTooLong          the request does not fit into the model's window
+├── VectorsDiffer           vectors of two models, or of two lengths, would be mixed
+├── CannotSee               an image, a sound or a document, and a model that cannot take it
+├── ToolsUnending           the model still calls tools after the last round
+├── ContentBlocked          a guard turned the request or the answer down
 ├── ModelFailed             the model's server refused or broke
 │   ├── RateLimited         over one of its limits
 │   ├── Overloaded          it has too much to do, or broke on its own side
@@ -92,6 +96,49 @@ class ContextTooLong(ModelError):
 
     code = "context-too-long"
     fault_kind = FaultKind.CONTEXT_TOO_LONG
+
+
+class VectorsDiffer(ModelError):
+    """Vectors of two models do not compare, nor do those of one model at two lengths.
+
+    `wanted` is the space that was asked for, as `text-embedding-3-small@1536`.
+    """
+
+    code = "vectors-differ"
+    fault_kind = FaultKind.BAD_REQUEST
+    wanted: str = ""
+
+
+class CannotSee(ModelError):
+    """What is shown is an image, a sound or a document, and the model that was asked for cannot take it.
+
+    `needs` is the capability that it lacks, `can` the models of the catalogue that have it, separated by commas.
+    """
+
+    code = "cannot-see"
+    fault_kind = FaultKind.BAD_REQUEST
+    needs: str = ""
+    can: str = ""
+
+
+class ToolsUnending(ModelError):
+    """The model still calls tools after the last round that it was given. `rounds` is how many those were."""
+
+    code = "tools-unending"
+    rounds: int = 0
+
+
+class ContentBlocked(ModelError):
+    """A guard turned the request or the answer down. It is never asked for elsewhere.
+
+    `guard` names it, `stage` is `before` (the request) or `after` (the answer), `why` its reason.
+    """
+
+    code = "content-blocked"
+    fault_kind = FaultKind.CONTENT_REFUSED
+    guard: str = ""
+    stage: str = ""
+    why: str = ""
 
 
 class ModelFailed(ModelError):

@@ -25,6 +25,8 @@ from ..config import DEFAULT_CONFIG, config_from_environment
 from ..errors import ConfigError
 from .lines import Path, last_of, line_of, lines_of
 
+TABLES = frozenset({"models", "routes", "budgets", "prompts", "guards"})
+"""What a file may hold. Each room reads its own table, and takes a name that is like it for a mistake."""
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _PLACE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 _KINDS: dict[type, str] = {

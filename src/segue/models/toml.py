@@ -14,7 +14,7 @@ from ..core.budgets import nano
 from .catalogue import MODELS, LocalModel
 from .errors import InvalidModel
 from .prices import priced
-from .reading import Table, meant, open_config, read_config
+from .reading import TABLES, Table, meant, open_config, read_config
 from .spec import ANY, Capability, Catalogue, Deployment, Limits, Model, Price, Provider, Tier, local_models
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ def read(text: str, path: str = "segue.toml") -> Catalogue:
 def _catalogue(table: Table) -> Catalogue:
     with table.mistakes.told():
         for key in table.values:
-            if key != "models" and meant(key, ["models"]):
+            if key not in TABLES and meant(key, ["models"]):
                 table.wrong(key, "there is no such table; did you mean models?")
         named = table.table("models")
         models = [_model(name, one) for name, one in (named.each() if named else ())]

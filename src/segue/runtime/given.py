@@ -8,12 +8,15 @@ from typing import Any, cast
 
 from ..core.codec import Codec, describe, misfit
 from ..core.commands import Command, RunStep, StartChild, Timer, Wait
-from ..core.events import Event
+from ..core.events import Event, EventType
 from ..core.keys import family
+from ..core.lifecycle import ENDED
+from ..core.questions import open_questions
 from ..core.replay import Memory
 from ..core.secret import using
-from ..errors import InputError, SegueError
-from ..journal import RunRow
+from ..core.shell import command as shell
+from ..errors import InputError, RunEnded, SegueError
+from ..journal import Reader, RunRow
 from ..journal.vault import Vault
 from .check import input_of
 from .drive import Drive, Future
@@ -95,13 +98,31 @@ def not_open(row: RunRow, key: str, known: Calls) -> InputError:
             "the step has an outcome already",
             run=row.id,
             key=key,
-            remedy="make it again in a fork: run.fork(at=KEY), segue fork RUN --at KEY",
+            remedy=f"make it again in a fork: run.fork(at=key), {shell('fork', row.id, '--at', key)}",
         )
     near = sorted(known.open)[:5]
     what = f"; open: {', '.join(near)}" if near else ""
     return InputError(
-        f"the run has no open step {key!r}{what}", run=row.id, remedy=f"list its keys: segue show {row.id}"
+        f"the run has no open step {key!r}{what}", run=row.id, remedy=f"list its keys: {shell('show', row.id)}"
     )
+
+
+def not_asked(row: RunRow, key: str, reader: Reader) -> SegueError:
+    """The error of a word that nobody has asked for: it names what is asked, and the form that fits."""
+    events = list(reader.events(row))
+    if row.state in ENDED:
+        return RunEnded(
+            f"the run has ended ({row.state}): nobody is asked any more", run=row.id,
+            remedy=f"make the step again in a fork: {shell('fork', row.id, '--at', key)}",
+        )  # fmt: skip
+    asked = sorted(open_questions(events))
+    done = any(e.key == key and e.type in (EventType.STEP_COMPLETED, EventType.STEP_FAILED) for e in events)
+    what = f"; asked about: {', '.join(asked[:5])}" if asked else ""
+    if done:
+        remedy = f"it has an outcome; make it again in a fork: {shell('fork', row.id, '--at', key)}"
+    else:
+        remedy = f"name one of those, or say what came of an open step: {shell('override', row.id, key)}"
+    return InputError(f"nobody is asked about {key}{what}", run=row.id, key=key, remedy=remedy)
 
 
 def _result(command: Command | None) -> Codec | None:

@@ -68,8 +68,8 @@ class RunParked(Record):
 
     type: ClassVar[EventType] = EventType.RUN_PARKED
     waits_on: tuple[Mapping[str, Json], ...] = ()
-    """One object per wait with its `key`, and `signal` (its name), `child` (its run), `retry`, `sleep` or `timeout`
-    (when it is due) or `step`; 20 at most."""
+    """One object per wait with its `key`, and `signal` (its name), `child` (its run), `person` (who is asked), `retry`,
+    `sleep` or `timeout` (when it is due) or `step`; 20 at most."""
 
 
 @record

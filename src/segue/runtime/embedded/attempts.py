@@ -10,16 +10,20 @@ import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from ...core.codec import decode_arguments, dumps, roundtrip
 from ...core.commands import Command, RunStep
 from ...core.events import EventType
 from ...core.faults import Fault, FaultKind, type_name
-from ...core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
+from ...core.recovery import Again, Amend, Answer, AskPerson, Attempt, Fail, Take, Use, plan_of
 from ...core.redaction import redacted
 from ...errors import SegueError, StepFailed, UnserialisableResult
+from ...journal import BESIDE, Post
 from ..effects import Applied, NotApplied
 from ..scope import StepScope, enter
+from . import people
+from .purse import StepPurse
 from .sealing import fault_of
 from .stalls import confirm
 
@@ -34,14 +38,8 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
     before its backoff.
     """
     options = command.options
-    if history and history[-1].fault is not None and history[-1].fault.kind is FaultKind.INTERRUPTED:
-        if options.effect == "once":
-            if not await _reconcile(execution, command, "the process ended while it was made"):
-                return
-        elif options.guarded and not await _goes_on(execution, command, history, history[-1].fault):
-            return
-    elif retry_at is not None:
-        await back_off(execution, command.key, retry_at)
+    if history and not await _taken_up(execution, command, history, retry_at):
+        return
     while True:
         n = 1 + (history[-1].n if history else execution.memory.numbers.get(command.key, 0))
         execution.tries[command.key] = n
@@ -52,7 +50,8 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
         plan = plan_of(history)
         scope = StepScope(
             execution.row.id, command.key, n, tuple(history), plan.candidate, epoch=execution.row.epoch,
-            write=partial(_commit, execution, command, n),
+            tenant=execution.row.tenant, write=partial(_commit, execution, command, n),
+            later=partial(_later, execution, command.key, n), purse=StepPurse(execution, command, n),
         )  # fmt: skip
         try:
             value = await _attempt(execution, command, scope, plan.changes)
@@ -70,11 +69,33 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
             return
 
 
+async def _taken_up(execution: Execution, command: RunStep, history: list[Attempt], retry_at: float | None) -> bool:
+    """Go on where an earlier incarnation stood. False when no attempt follows: the step has its outcome."""
+    last, options, key = history[-1], command.options, command.key
+    if isinstance(last.answer, AskPerson | Take | Fail):
+        due_at, asked = execution.memory.due_at.get(key), key in execution.memory.asked
+        return await people.go_on(execution, command, history, due_at, asked=asked)
+    if last.answer is None and last.fault is not None and last.fault.kind is FaultKind.INTERRUPTED:
+        if options.effect == "once":
+            return await _reconcile(execution, command, "the process ended while it was made")
+        return not options.guarded or await _goes_on(execution, command, history, last.fault)
+    if retry_at is not None:
+        await back_off(execution, key, retry_at)
+    return True
+
+
 async def _commit(  # noqa: PLR0917  bound in one place
     execution: Execution, command: RunStep, n: int, type_: str, version: int, body: dict[str, Any]
 ) -> None:
     """Journal what an attempt says, and wait for the commit."""
     await execution.durable(type_, command, attempt=n, body=body, version=version)
+
+
+async def _later(execution: Execution, key: str, n: int, version: int, body: dict[str, Any]) -> None:
+    """Journal what was made beside an attempt, by the run's inbox: its run may rest, be another's, or have ended."""
+    host, said = execution.host, dumps({"attempt": n, "version": version, "record": body})
+    await host.journal.post(Post(execution.row.id, BESIDE, str(uuid4()), key, host.clock.now(), body=said))
+    host.scan_soon()
 
 
 async def perform_once(execution: Execution, command: RunStep) -> None:
@@ -84,7 +105,7 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
         if host.pace_s:
             await execution.late()
         began = host.clock.now()
-        scope = StepScope(execution.row.id, key, 1)
+        scope = StepScope(execution.row.id, key, 1, purse=StepPurse(execution, command, 1))
         enter(scope)
         try:
             value, _ = roundtrip(command.result, await command.call(**command.values))
@@ -151,6 +172,11 @@ async def _goes_on(
         )
         await back_off(execution, command.key, retry_at)
         return True
+    if isinstance(answer, AskPerson):
+        history[-1] = last._replace(fault=fault)
+        if scope is not None and scope.events:
+            execution.recorded(command.key, last.n, scope)
+        return await people.hand_over(execution, command, history, answer)
     body = {"fault": fault.body()}
     execution.step_ended(EventType.STEP_FAILED, command, last.n, last.began, scope, body=dumps(body))
     return False
@@ -162,7 +188,7 @@ async def back_off(execution: Execution, key: str, retry_at: float) -> None:
     execution.settle()
     try:
         await asyncio.sleep(max(0.0, retry_at - execution.host.clock.now()))
-        while execution.paused:
+        while execution.still:
             execution.on = execution.on or asyncio.Event()
             await execution.on.wait()
     finally:

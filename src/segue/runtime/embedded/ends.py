@@ -16,6 +16,7 @@ from ...core.secret import using
 from ...errors import CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
 from ...journal import Change, Item, Post
 from .carrying import cancel_child
+from .purse import settle_open
 from .sealing import fault_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def input_of(execution: Execution, args: bytes) -> dict[str, Any]:
 
 
 def end_of(execution: Execution) -> End:
-    """What came of a flow that is done."""
+    """What came of a flow that is done. Calls that are still on their way are paid for first."""
+    settle_open(execution)
     drive, row = execution.drive, execution.row
     orphans = {"orphaned": drive.orphans} if drive.orphans else {}
     try:
@@ -123,6 +125,12 @@ def unknown_effect(execution: Execution, key: str, why: str) -> UnknownEffect:
     )
 
 
+def set_unknown_aside(execution: Execution) -> None:
+    """All that is left to do depends on whether an effect was applied."""
+    key, why = next(iter(execution.unknowns.items()))
+    execution.set_aside(unknown_effect(execution, key, why))
+
+
 def crash_loop(execution: Execution, starts: int) -> CrashLoop:
     """The run seems to end its process."""
     return CrashLoop(
@@ -143,6 +151,10 @@ def waits_on(execution: Execution) -> list[dict[str, Any]]:
                 waits.append({command.why: execution.timers[key][0], "key": key})
             case StartChild():
                 waits.append({"child": execution.children.get(key), "key": key})
+            case RunStep() if key in execution.asking:
+                asking = execution.asking[key]
+                due = {} if asking.due_at is None else {"due_at": asking.due_at}
+                waits.append({"person": asking.to, "key": key, **due})
             case RunStep() if key in execution.backoffs:
                 waits.append({"retry": execution.backoffs[key], "key": key})
             case RunStep():

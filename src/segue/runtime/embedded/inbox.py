@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...core.codec import loads
+from ...core.codec import dumps, loads
 from ...core.events import EventType
-from ...journal import Item
+from ...journal import BESIDE, Item
+from . import people
 from .attempts import again
 
 if TYPE_CHECKING:
@@ -31,8 +32,14 @@ def receive(execution: Execution, item: Item) -> None:
             execution.write(EventType.RUN_PAUSED, paused=True, **taken)
         case "resume":
             execution.write(EventType.RUN_RESUMED, paused=False, done=execution.resume, **taken)
+        case "decide":
+            people.decide(execution, item, taken)
         case "override":
             _override(execution, item, taken)
+        case kind if kind == BESIDE:
+            said = loads(item.body)
+            taken |= {"body": dumps(said["record"]), "attempt": said["attempt"], "version": said["version"]}
+            execution.write(EventType.ATTEMPT_RECORDED, key=item.name, **taken)
         case _:
             execution.write(EventType.FEEDBACK_GIVEN, key=item.name or None, value=item.value, **taken)
 

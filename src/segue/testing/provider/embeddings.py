@@ -26,6 +26,7 @@ from .speech import Answer, Asked, Body, Json, Refused, Turn, Usage
 from .spoiling import Frame
 
 MOST_TEXTS = 2_048
+MOST_AT_GOOGLE = 100
 _WORD = re.compile(r"\w+")
 _PARAMETERS = frozenset({"dimensions", "encoding_format", "input", "model", "user"})
 
@@ -114,6 +115,9 @@ class GoogleEmbeddings(Google):
         listed: list[Body] = body.get("requests") or ([body] if "content" in body else [])
         if not listed:
             raise bad("* BatchEmbedContentsRequest.requests: requests must not be empty.\n")
+        if len(listed) > MOST_AT_GOOGLE:
+            most = f"at most {MOST_AT_GOOGLE} requests can be in one batch"
+            raise bad(f"* BatchEmbedContentsRequest.requests: {most}\n")
         turns: list[Turn] = []
         for i, item in enumerate(listed):
             parts: list[Body] = cast("Body", item.get("content") or {}).get("parts") or []

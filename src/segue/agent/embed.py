@@ -1,0 +1,142 @@
+"""`embed`: texts as vectors, from whichever model the route chooses, and always from one that compares.
+
+Texts go in steps named `embed`, of at most 256 each. The first step settles the space; every retry and every later step
+stays in it, whoever fails: vectors of two models never mix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, overload
+
+from pydantic import TypeAdapter
+
+from ..core.faults import Fault, FaultKind
+from ..core.recovery import Answer, Attempt
+from ..errors import InputError
+from ..routing import Policy as RoutingPolicy
+from ..runtime.fan import gather
+from ..runtime.scope import StepScope, here
+from ..runtime.step import step
+from .embedding import Embedding
+from .gateway import gateway
+from .recovery import Policy, Recover
+from .request import Question
+from .vectors import Embedded, Packed, Texts, units
+
+__all__ = ["embed", "embedded", "embedding"]
+
+_AT_ONCE = 4
+"""Steps under way together."""
+
+
+@step(name="embed")
+async def embedded(texts: Texts) -> Packed:
+    """The durable step of some texts. `embed` gives it its body."""
+    raise InputError("this step is made by segue.embed", remedy="call segue.embed")
+
+
+@overload
+async def embed(texts: str, **options: Any) -> list[float]: ...
+@overload
+async def embed(texts: Sequence[str], **options: Any) -> list[list[float]]: ...
+async def embed(texts: str | Sequence[str], **options: Any) -> Any:
+    """One vector for each text, in their order; for one text its vector.
+
+    Options: `route` or `model` (the cheapest that embeds, if none is given; `"hashed"` needs no weights and no
+    provider), `like` (the space that they must lie in, see `embedding`), `require` (tags), `key`, `attempts`,
+    `timeout_s` of one request. Journaled as steps `embed`, with usage. Raises VectorsDiffer where nobody makes vectors
+    that compare with `like`, else the error of the last attempt.
+    """
+    if isinstance(texts, str):
+        return (await embedding([texts], **options)).vectors[0]
+    return (await embedding(texts, **options)).vectors
+
+
+async def embedding(
+    texts: Sequence[str],
+    *,
+    route: str | RoutingPolicy | None = None,
+    model: str | None = None,
+    like: str | Embedded | None = None,
+    require: Mapping[str, str] | None = None,
+    key: str | None = None,
+    attempts: int = 8,
+    timeout_s: float = 60.0,
+) -> Embedded:
+    """As `embed`, with the space that the vectors lie in, who made them, and what they took.
+
+    `like` is the `space` of vectors that these must compare with: those in your index. Empty texts are refused.
+    """
+    _check(texts, attempts, timeout_s)
+    policy = route if isinstance(route, RoutingPolicy) else None
+    named = route.title if isinstance(route, RoutingPolicy) else route
+    space = like.space if isinstance(like, Embedded) else like
+    make = _Make(policy, attempts, timeout_s)
+    parts = list(units(texts))
+    asked = [
+        Texts(texts=part, route=named, model=model, space=space or None, require=dict(require or {})) for part in parts
+    ]
+    if not asked:
+        return Embedded.of([])
+    names = [key if len(asked) == 1 or key is None else f"{key}.{n}" for n in range(len(asked))]
+    first = await make.step(asked[0], names[0])
+    rest = [make.step(_within(first.space, one), name) for one, name in zip(asked[1:], names[1:], strict=True)]
+    return Embedded.of([first, *(await gather(*rest, limit=_AT_ONCE) if rest else ())])
+
+
+def _check(texts: Sequence[str], attempts: int, timeout_s: float) -> None:
+    if attempts < 1 or timeout_s <= 0:
+        raise InputError("embed: attempts is at least 1, timeout_s more than 0")
+    for at, text in enumerate(texts):
+        if not isinstance(text, str) or not text.strip():  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+            raise InputError(f"embed: text {at} is {'empty' if text == '' else repr(text)[:40]}", remedy="leave it out")
+
+
+def _within(space: str, texts: Texts) -> Texts:
+    return Texts(texts=texts.texts, route=texts.route, model=texts.model, space=space, require=texts.require)
+
+
+@dataclass(frozen=True, slots=True)
+class _Make:
+    """What the attempts are made with: the parts that are no JSON."""
+
+    policy: RoutingPolicy | None
+    attempts: int
+    timeout_s: float
+
+    async def step(self, texts: Texts, key: str | None) -> Packed:
+        """One step's vectors."""
+        others = partial(self.other, texts)
+        made = embedded.carried_out_by(self.attempt, _Recovery(Policy(attempts=self.attempts, repairs=0), others))
+        return await (made if key is None else made.using(key=key))(texts)
+
+    async def attempt(self, texts: Texts) -> Packed:
+        """The body of the step."""
+        texts, scope = _TEXTS.validate_python(texts), here()
+        make = Embedding(gateway(), self.policy, self.timeout_s)
+        return await make(texts, scope if isinstance(scope, StepScope) else StepScope("", "embed", 1))
+
+    def other(self, texts: Texts, tried: Mapping[str, str], left_nano: int | None = None) -> str | None:
+        """Whom to ask next, of those whose vectors compare."""
+        chosen = Embedding(gateway(), self.policy, self.timeout_s).decide(texts, tried, None, left_nano).chosen
+        return None if chosen is None else chosen.target.name
+
+
+@dataclass(frozen=True, slots=True)
+class _Recovery:
+    """That of a question, but for what only a question can have amended: a text is never cut, nothing is repaired."""
+
+    policy: Policy
+    others: Any
+
+    def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+        """As `core.recovery.Recovery`."""
+        if fault.kind is FaultKind.BAD_OUTPUT:
+            fault = fault._replace(kind=FaultKind.OVERLOADED)
+        return Recover(self.policy, Question(prompt=""), self.others)(fault, history, luck)
+
+
+_TEXTS = TypeAdapter(Texts)

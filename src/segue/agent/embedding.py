@@ -1,0 +1,178 @@
+"""One attempt to embed some texts: decide, and for each request of it get a place, call, and put it on record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from ..core.faults import Fault, FaultKind, classify, rebuild
+from ..core.records import AttemptEnd, Decision, Usage
+from ..models import Deployment, Model
+from ..models.embedding import fits, parts_of, space
+from ..models.errors import VectorsDiffer
+from ..models.health import Place
+from ..models.signals import made
+from ..routing import Cheapest
+from ..routing import Policy as RoutingPolicy
+from ..routing.policies import NEVER
+from ..runtime.scope import StepScope
+from .gateway import Gateway
+from .hashed import DIMENSIONS, HASHED, hashed
+from .money import Bill
+from .nobody import nobody
+from .recorded import Recorded
+from .recovery import failed_in
+from .request import Question
+from .tries import of_model
+from .vectors import Packed, Texts
+
+__all__ = ["Embedding"]
+
+_REMEDY = 'describe a model with capabilities = ["embeddings"], or embed(..., model="hashed") to try things out'
+_HASHED = f"{HASHED}@{DIMENSIONS}"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Makes attempts for one call of `embed`."""
+
+    gateway: Gateway
+    policy: RoutingPolicy | None
+    timeout_s: float
+
+    async def __call__(self, texts: Texts, scope: StepScope) -> Packed:
+        """The vectors. Raises the error of the attempt, which names its model."""
+        if self._is_hashed(texts):
+            return _hashed(texts)
+        size = Question(prompt="", parts=texts.texts, max_tokens=1)
+        budget = Bill.of(size, scope, self.gateway.budgets)
+        decision = self.decide(texts, failed_in(scope.history), scope.candidate, budget.left)
+        await scope.commit(decision)
+        if decision.chosen is None:
+            raise budget.nobody(decision) or nobody(decision, _REMEDY)
+        bill = budget.named(decision.id)
+        model = self.gateway.catalogue.get(decision.chosen.target.name)
+        record = Recorded(scope, decision, model, size)
+        usage: Usage | None = None
+        try:
+            await bill.reserve(model, size)
+            vectors, usage = await self._vectors(model, texts.texts)
+            found = space(model, len(vectors[0]))
+            _hold(found, texts.space or space(model), model, vectors)
+        except Exception as error:
+            fault = of_model(classify(error), model)
+            fault = bill.paid(usage, fault) or fault
+            record.ended(AttemptEnd.FAILED, fault=fault, usage=usage, reservation=bill.reservation)
+            raise rebuild(fault) from error
+        except BaseException:
+            bill.given_up()
+            raise
+        bill.paid(usage, None)
+        record.ended(AttemptEnd.ANSWERED, usage=usage, reservation=bill.reservation)
+        return Packed.of(vectors, model=model.name, space=found, tokens_in=usage.tokens_in, cost_nano=usage.cost_nano)
+
+    def decide(self, texts: Texts, tried: Mapping[str, str], pin: str | None, left_nano: int | None = None) -> Decision:
+        """Who embeds: by the route at first, then among those whose vectors compare. Raises VectorsDiffer."""
+        longest = max(texts.texts, key=len)
+        question = Question(
+            prompt=longest, needs=["embeddings"], route=texts.route, model=texts.model, require=texts.require,
+            max_tokens=1,
+        )  # fmt: skip
+        wanted = texts.space or self._begun(tried)
+        if wanted is None:
+            return self.gateway.decide(question, self.policy, tried, pin, left_nano=left_nano)
+        same = [name for name, model in self.gateway.catalogue.models.items() if fits(model, wanted)]
+        if not same or (texts.model is not None and texts.model not in same):
+            raise self._different(wanted, texts.model)
+        among = Cheapest(name="same space", among=tuple(same), explore=NEVER)
+        return self.gateway.decide(question, among, tried, pin, left_nano=left_nano)
+
+    def _begun(self, tried: Mapping[str, str]) -> str | None:
+        """The space of whoever was asked first: nobody else stands in for it."""
+        models = self.gateway.catalogue.models
+        return next((space(models[name]) for name in tried if name in models), None)
+
+    def _is_hashed(self, texts: Texts) -> bool:
+        """Whether that is what was asked for, or all that there is: no file describes any model."""
+        if texts.space is not None:
+            return texts.space == _HASHED and texts.model in (None, HASHED)
+        if texts.model is not None:
+            return texts.model == HASHED
+        catalogue = self.gateway.catalogue
+        embeds = any(model.embeds for model in catalogue.models.values())
+        return not embeds and catalogue.source is None and texts.route is None and self.policy is None
+
+    async def _vectors(self, model: Model, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
+        vectors: list[list[float]] = []
+        usages: list[Usage] = []
+        for part in parts_of(texts, model.provider):
+            found, usage = await self._asked(model, part)
+            vectors += found
+            usages.append(usage)
+        return vectors, _sum(usages)
+
+    async def _asked(self, model: Model, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
+        """One request."""
+        from ..models.calls import embed  # noqa: PLC0415  heavy, and only who asks needs it
+
+        size = Question(prompt="", parts=list(texts), max_tokens=1)
+        place, _ = await self.gateway.place(model, size, self.timeout_s)
+        began, tokens = time.monotonic(), 0
+        fault: Fault | None = made(FaultKind.INTERRUPTED, "the call was given up")
+        try:
+            found, usage = await embed(model, _deployment(place), texts, self.timeout_s)
+            fault, tokens = None, usage.tokens_in
+        except Exception as error:
+            fault = classify(error)
+            raise
+        finally:
+            self.gateway.release(place, fault, time.monotonic() - began, tokens)
+        return found, usage
+
+    def _different(self, wanted: str, model: str | None) -> VectorsDiffer:
+        models = self.gateway.catalogue.models
+        can = [f"{name} ({space(one)})" for name, one in models.items() if one.embeds]
+        who = f"{model} makes no vectors" if model is not None else "no model of the catalogue makes vectors"
+        error = VectorsDiffer(
+            f"{who} that compare with those of {wanted}; there are: {', '.join(can) or 'none'}",
+            remedy="embed all texts anew with one model, or put that one back into the catalogue",
+        )
+        error.wanted = wanted
+        return error
+
+
+def _hold(found: str, wanted: str, model: Model, vectors: Sequence[Sequence[float]]) -> None:
+    """What came is what was wanted, and all of one length. Raises VectorsDiffer."""
+    lengths = sorted({len(vector) for vector in vectors})
+    if len(lengths) == 1 and (wanted.endswith("@?") or found == wanted):
+        return
+    error = VectorsDiffer(
+        f"{model.name} made vectors of {' and '.join(map(str, lengths))} numbers; wanted is {wanted}",
+        remedy=f"write dimensions = {lengths[0]} at models.{model.name} in the catalogue, and embed all texts anew",
+    )
+    error.wanted = wanted
+    raise error
+
+
+def _deployment(place: Place) -> Deployment:
+    return cast("Deployment", place.deployment)
+
+
+def _sum(usages: Sequence[Usage]) -> Usage:
+    costs = [usage.cost_nano for usage in usages if usage.cost_nano is not None]
+    last = usages[-1]
+    return Usage(
+        tokens_in=sum(usage.tokens_in for usage in usages),
+        requests=len(usages),
+        cost_nano=sum(costs) if len(costs) == len(usages) else None,
+        estimated=any(usage.estimated for usage in usages),
+        price_source=last.price_source,
+        price_version=last.price_version,
+    )
+
+
+def _hashed(texts: Texts) -> Packed:
+    vectors = [hashed(text) for text in texts.texts]
+    return Packed.of(vectors, model=HASHED, space=_HASHED, tokens_in=0, cost_nano=0)

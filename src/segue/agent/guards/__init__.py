@@ -1,0 +1,9 @@
+"""Guards: a look at each request before it is sent, and at each answer before it is used, with a policy on a hit."""
+
+from __future__ import annotations
+
+from .guard import Finding, Guard
+from .shelf import configured, load_guards
+from .stage import Guarding
+
+__all__ = ["Finding", "Guard", "Guarding", "configured", "load_guards"]

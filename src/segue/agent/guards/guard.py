@@ -1,0 +1,76 @@
+"""A guard: what it looks at, what it finds, and what follows."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ...errors import DefinitionError
+
+__all__ = ["Finding", "Guard", "Look", "OnFail", "OnHit", "Stage"]
+
+Stage = Literal["both", "before", "after"]
+OnHit = Literal["block", "redact", "flag"]
+OnFail = Literal["closed", "open"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a guard has found in a text. `text` is the text without it, where the guard can take it out."""
+
+    why: str
+    text: str | None = None
+
+
+Look = Callable[[str], "Finding | str | Awaitable[Finding | str | None] | None"]
+"""Looks at one text: a Finding, or only why; None when nothing is wrong. Async, or quick: it runs on the loop."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Guard:
+    """Looks at requests, at answers, or at both. Raises DefinitionError for a policy that it cannot have."""
+
+    name: str
+    look: Look
+    stage: Stage = "both"
+    """`before` the call (on the request), `after` it (on the answer)."""
+    on_hit: OnHit = "block"
+    """`block` raises ContentBlocked, `redact` goes on without what was found, `flag` only puts it on record."""
+    on_fail: OnFail = "closed"
+    """A guard that itself raises or takes too long: `closed` blocks, `open` lets it pass, on record."""
+    timeout_s: float = 10.0
+    untrusted: bool = False
+    """Whether it looks only at what is shown (parts, results of tools), and not at the instructions."""
+    together: bool = False
+    """Whether it looks at all texts as one; then it cannot redact."""
+
+    def __post_init__(self) -> None:
+        allowed = {"stage": ("both", "before", "after"), "on_hit": ("block", "redact", "flag"),
+                   "on_fail": ("closed", "open")}  # fmt: skip
+        for field, words in allowed.items():
+            if getattr(self, field) not in words:
+                raise DefinitionError(f"guard {self.name}: {field} is one of {', '.join(words)}")
+        if self.together and self.on_hit == "redact":
+            raise DefinitionError(f"guard {self.name} cannot redact: it says what is wrong, and not where")
+        if not self.timeout_s > 0 or not callable(self.look):
+            raise DefinitionError(f"guard {self.name}: look is a function, and timeout_s more than 0")
+
+    @classmethod
+    def of(cls, given: Guard | Callable[..., Any]) -> Guard:
+        """A guard, or one of a function with the defaults."""
+        return given if isinstance(given, Guard) else cls(name=getattr(given, "__name__", "guard"), look=given)
+
+    def at(self, stage: str) -> bool:
+        """Whether it looks at this stage."""
+        return self.stage in ("both", stage)
+
+    async def found(self, text: str) -> Finding | None:
+        """What it finds. Raises TimeoutError, and what the function raises."""
+        async with asyncio.timeout(self.timeout_s):
+            said = self.look(text)
+            if inspect.isawaitable(said):
+                said = await said
+        return Finding(said) if isinstance(said, str) else said

@@ -1,0 +1,187 @@
+"""The two stages of an attempt at which guards look, and what becomes of what they find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from ...core.faults import classify
+from ...core.records import AttemptEnd, Check
+from ...models import Example
+from ...models.errors import ContentBlocked
+from ...models.exchange import Reply
+from ..called import Called
+from ..form import Form
+from ..recorded import Recorded
+from ..request import Given, Question
+from .guard import Finding, Guard
+
+__all__ = ["Guarding"]
+
+
+@dataclass(frozen=True, slots=True)
+class Guarding:
+    """Those of one attempt. A block is on record as the attempt's end, and is never asked for elsewhere."""
+
+    guards: Sequence[Guard] = ()
+
+    async def before(self, question: Question, record: Recorded) -> tuple[Question, Recorded]:
+        """The request as it may be sent. Raises ContentBlocked."""
+        looked = _Looked("before")
+        for guard in self.guards:
+            if guard.at("before"):
+                shown = _untrusted(question) if guard.untrusted else _said(question)
+                changed = await looked.by(guard, shown)
+                question = _changed(question, changed) if changed else question
+        record = replace(record, question=question, checks=(*record.checks, *looked.checks))
+        if looked.blocked is not None:
+            record.ended(AttemptEnd.REJECTED, fault=classify(looked.blocked))
+            raise looked.blocked
+        return question, record
+
+    async def after(self, given: Given, record: Recorded, called: Called, form: Form) -> tuple[Given, Recorded]:
+        """The answer as it may be used. Raises ContentBlocked."""
+        looked = _Looked("after")
+        for guard in self.guards:
+            if guard.at("after"):
+                changed = await looked.by(guard, _answered(given))
+                given = _without(given, changed) if changed else given
+        if looked.blocked is None and given.said is None and looked.redacted:
+            looked.hold(form, given.value)
+        record = replace(record, checks=(*record.checks, *looked.checks))
+        if looked.blocked is not None:
+            unseen = replace(called, reply=None if called.reply is None else replace(called.reply, text=""))
+            record.ended(AttemptEnd.REJECTED, unseen, fault=classify(looked.blocked))
+            raise looked.blocked
+        return given, record
+
+    def kept(self, reply: Reply | None) -> Reply | None:
+        """A reply that is turned down, as it may be kept: without its text, where guards have not seen it."""
+        unseen = reply is not None and any(guard.at("after") for guard in self.guards)
+        return replace(reply, text="") if unseen and reply is not None else reply
+
+
+class _Looked:
+    """What was found at one stage so far."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage, self.checks, self.redacted = stage, list[Check](), ""
+        self.blocked: ContentBlocked | None = None
+
+    async def by(self, guard: Guard, texts: Sequence[str]) -> dict[str, str]:
+        """Let a guard look. Gives the texts that it wants otherwise."""
+        texts = list(dict.fromkeys(text for text in texts if text.strip()))
+        if self.blocked is not None or not texts:
+            return {}
+        try:
+            found = await _findings(guard, texts)
+        except Exception as error:  # noqa: BLE001  a guard may raise anything: its policy says what that means
+            return self._failed(guard, error)
+        why = "; ".join(dict.fromkeys(finding.why for finding in found.values()))
+        self.checks.append(Check(name=guard.name, passed=not found, why=why, stage=self.stage))
+        if not found or guard.on_hit == "flag":
+            return {}
+        without = {text: finding.text for text, finding in found.items() if finding.text is not None}
+        if guard.on_hit == "block" or len(without) < len(found):
+            self._block(guard.name, why)
+            return {}
+        self.redacted = guard.name
+        return without
+
+    def hold(self, form: Form, value: Any) -> None:
+        """See that a redacted value still is one of its type."""
+        try:
+            form.value(value)
+        except ValueError:
+            self._block(self.redacted, "what is left of the answer does not fit its type")
+
+    def _failed(self, guard: Guard, error: Exception) -> dict[str, str]:
+        why = f"the guard itself failed: {classify(error).message or type(error).__name__}"
+        passes = guard.on_fail == "open"
+        self.checks.append(Check(name=guard.name, passed=passes, why=why, stage=self.stage))
+        if not passes:
+            self._block(guard.name, why)
+        return {}
+
+    def _block(self, guard: str, why: str) -> None:
+        what = "the request" if self.stage == "before" else "the answer"
+        error = ContentBlocked(
+            f"guard {guard} blocked {what}: {why}", remedy=f"look at [guards.{guard}] of segue.toml, or at the text"
+        )
+        error.guard, error.stage, error.why = guard, self.stage, why
+        self.blocked = error
+
+
+async def _findings(guard: Guard, texts: Sequence[str]) -> dict[str, Finding]:
+    shown = ["\n".join(texts)] if guard.together else texts
+    found = {text: await guard.found(text) for text in shown}
+    return {text: finding for text, finding in found.items() if finding is not None}
+
+
+def _untrusted(question: Question) -> list[str]:
+    """What comes from elsewhere: the parts and the results of tools; of a question without parts, all of it."""
+    return [*(question.parts or [question.prompt]), *_told(question.turns)]
+
+
+def _said(question: Question) -> list[str]:
+    examples = [text for one in question.examples for text in (one.input, one.output)]
+    return [question.system, question.prompt, *question.parts, *examples, *_told(question.turns)]
+
+
+def _told(turns: Sequence[dict[str, Any]]) -> list[str]:
+    """What messages say: not the names, ids and seals in them."""
+    parts = [part for turn in turns for part in turn["parts"]]
+    return [text for part in parts for name in ("content", "args") for text in _strings(part.get(name))]
+
+
+def _changed(question: Question, new: Mapping[str, str]) -> Question:
+    return replace(
+        question,
+        system=new.get(question.system, question.system),
+        prompt=new.get(question.prompt, question.prompt),
+        parts=[new.get(part, part) for part in question.parts],
+        examples=[Example(new.get(e.input, e.input), new.get(e.output, e.output)) for e in question.examples],
+        turns=_mapped(question.turns, lambda text: new.get(text, text)),
+    )
+
+
+def _answered(given: Given) -> list[str]:
+    """The answer, as a value and as it was written; the arguments of calls."""
+    if given.said is not None:
+        return [*(one.args for one in given.calls), *_told([given.said])]
+    return [*_strings(given.value), given.tried[-1].text]
+
+
+def _without(given: Given, new: Mapping[str, str]) -> Given:
+    def told(text: str) -> str:
+        return new.get(text, text)
+
+    last = given.tried[-1]
+    return replace(
+        given,
+        value=_mapped(given.value, told),
+        said=_mapped(given.said, told),
+        calls=[replace(one, args=told(one.args)) for one in given.calls],
+        tried=[*given.tried[:-1], replace(last, text=told(last.text))],
+    )
+
+
+def _strings(value: Any) -> list[str]:
+    """Every text of a JSON value; the names of fields are none."""
+    if isinstance(value, str):
+        return [value]
+    inside: Iterable[Any] = ()
+    if isinstance(value, dict):
+        inside = cast("dict[str, Any]", value).values()
+    elif isinstance(value, list):
+        inside = cast("list[Any]", value)
+    return [text for one in inside for text in _strings(one)]
+
+
+def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {name: _mapped(one, change) for name, one in cast("dict[str, Any]", value).items()}
+    return [_mapped(one, change) for one in cast("list[Any]", value)] if isinstance(value, list) else value

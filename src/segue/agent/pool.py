@@ -1,0 +1,53 @@
+"""A model with several deployments: another key, region or server of it comes before another model.
+
+A deployment that has failed a question is passed over for the rest of it, as long as there is another one. Its health,
+its limits and its key are its own (`models.health`), so a refused key shuts no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ..core.recovery import Attempt
+from ..models import Deployment, Limits, Model
+from ..models.health import Health
+from .recovery import deployments_in
+
+__all__ = ["Part", "part_of", "spare"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A model with some of its deployments only: a `models.health.state.Model`."""
+
+    model: Model
+    without: Collection[str]
+
+    @property
+    def name(self) -> str:
+        """As the whole model."""
+        return self.model.name
+
+    @property
+    def limits(self) -> Limits:
+        """As the whole model."""
+        return self.model.limits
+
+    def pool(self) -> Sequence[Deployment]:
+        """The deployments that are left."""
+        return [one for one in self.model.pool() if one.name not in self.without]
+
+
+def part_of(model: Model, history: Sequence[Attempt]) -> Model | Part:
+    """Who may be called: those that have not failed; all of them where there is no other."""
+    without = deployments_in(history, model.name) if len(model.deployments) > 1 else frozenset[str]()
+    return Part(model, without) if without and len(without) < len(model.deployments) else model
+
+
+def spare(model: Model, failed: Collection[str], health: Health, patience_s: float) -> bool:
+    """Whether a deployment that has not failed takes a call within some seconds."""
+    if len(model.deployments) < 2:
+        return False
+    views = health.views(model)
+    return any(views[d.name].wait_s <= patience_s for d in model.deployments if d.name not in failed)

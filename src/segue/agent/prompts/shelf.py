@@ -1,0 +1,199 @@
+"""Where prompts lie: folders of versions beside segue.toml, tables in it, and how far each version is rolled out.
+
+    [prompts.triage]
+    folder = "prompts/triage"                # v1.md, v2.md, …; this is where it is looked for anyway
+    rollout = { v2 = 0.9, v3 = 0.1 }         # without: the newest version has everything
+
+    [prompts.greet.versions]
+    v1 = "Greet {{name}}."
+
+`rollout.toml` in a prompt's folder is written by `segue prompts set` and `rollback`; its last entry counts, before what
+segue.toml says.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, cast
+
+from ...errors import PromptError
+from ...models.reading import Table, meant, open_config
+from .filling import Version, places
+
+__all__ = ["Named", "Shelf"]
+
+_LOG = "rollout.toml"
+_FOLDER = "prompts"
+_VERSION = re.compile(r"[\w.-]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Named:
+    """One prompt: its versions, oldest first, and the share of each."""
+
+    name: str
+    versions: Mapping[str, Version]
+    shares: Mapping[str, float]
+    folder: Path | None = None
+    """None: it stands in segue.toml."""
+    before: tuple[Mapping[str, float], ...] = ()
+    """The shares that `rollout.toml` had before, oldest first."""
+
+    @property
+    def places(self) -> list[str]:
+        """Those of all versions. Raises PromptError."""
+        return sorted({name for version in self.versions.values() for name, _ in places(version)})
+
+    def drawn(self, luck: float) -> Version:
+        """The version at a number in [0, 1). Raising a later version's share keeps whoever has it."""
+        reached, whole = 0.0, sum(self.shares.values())
+        for name, share in self.shares.items():
+            reached += share / whole
+            if luck < reached:
+                return self.versions[name]
+        return self.versions[[name for name, share in self.shares.items() if share > 0][-1]]
+
+    def version(self, name: str) -> Version:
+        """One of them. Raises PromptError."""
+        if name not in self.versions:
+            raise PromptError(f"prompt {self.name!r} has no version {name!r}; it has: {', '.join(self.versions)}")
+        return self.versions[name]
+
+    def held(self, shares: Mapping[str, float]) -> dict[str, float]:
+        """Shares in the order of the versions. Raises PromptError for what cannot be."""
+        for name, share in shares.items():
+            self.version(name)
+            if not 0 <= share < float("inf"):
+                raise PromptError(f"prompt {self.name!r}: a share is 0 or more, and {name} has {share}")
+        if not sum(shares.values()) > 0:
+            raise PromptError(f"prompt {self.name!r}: no version has a share")
+        return {name: float(shares[name]) for name in self.versions if name in shares}
+
+    def roll_out(self, shares: Mapping[str, float], *, by: str = "") -> None:
+        """Write these shares to `rollout.toml`: they hold for runs that draw from now on. Raises PromptError."""
+        if self.folder is None:
+            raise PromptError(f"prompt {self.name!r} stands in segue.toml: change its rollout there")
+        said = ", ".join(f'"{name}" = {share:g}' for name, share in self.held(shares).items())
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        with (self.folder / _LOG).open("a", encoding="utf-8") as file:
+            file.write(f'[[rollout]]\nat = {at}\nby = "{_plain(by)}"\nshares = {{ {said} }}\n\n')
+
+    def roll_back(self, *, by: str = "") -> Mapping[str, float]:
+        """Give the shares that held before. Raises PromptError where there are none."""
+        earlier = next((s for s in reversed(self.before) if dict(s) != dict(self.shares)), None)
+        if earlier is None:
+            raise PromptError(f"prompt {self.name!r}: there is nothing to go back to", remedy="segue prompts set")
+        self.roll_out(earlier, by=by)
+        return earlier
+
+
+def luck_of(name: str, key: str) -> float:
+    """A number in [0, 1), always the same for a prompt and a key."""
+    return int.from_bytes(blake2b(f"{name}\0{key}".encode(), digest_size=7).digest(), "big") / (1 << 56)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shelf:
+    """All prompts by name. Read it anew to see what has changed."""
+
+    prompts: Mapping[str, Named] = field(default_factory=dict[str, Named])
+
+    @classmethod
+    def read(cls, config: str | None = None) -> Shelf:
+        """Those of a configuration file, and of the folder `prompts` beside it. Raises ConfigError, PromptError."""
+        table = open_config(config)
+        root = Path.cwd() if table is None else Path(table.mistakes.path).resolve().parent
+        made: dict[str, Named] = {}
+        if table is not None:
+            with table.mistakes.told():
+                inside = table.table("prompts")
+                for name, one in inside.each() if inside is not None else ():
+                    found = _read(name, one, root)
+                    if found is not None:
+                        made[name] = found
+        for folder in sorted((root / _FOLDER).iterdir()) if (root / _FOLDER).is_dir() else ():
+            name = folder.stem
+            if name not in made and (folder.is_dir() or folder.suffix == ".md"):
+                versions = _files(folder)
+                if versions:
+                    made[name] = _named(name, versions, None, folder if folder.is_dir() else None)
+        return cls(prompts=made)
+
+    def get(self, name: str) -> Named:
+        """One of them. Raises PromptError."""
+        if name not in self.prompts:
+            close = meant(name, self.prompts)
+            hint = f"; did you mean {close}?" if close else f"; there are: {', '.join(self.prompts) or 'none'}"
+            raise PromptError(f"there is no prompt {name!r}{hint}", remedy=f"write {_FOLDER}/{name}/v1.md")
+        return self.prompts[name]
+
+
+def _read(name: str, table: Table, root: Path) -> Named | None:
+    folder = root / (table.text("folder") or f"{_FOLDER}/{name}")
+    inline, rollout = table.table("versions"), table.table("rollout")
+    versions = _inline(inline) if inline is not None else _files(folder)
+    shares = {key: rollout.number(key) or 0.0 for key in rollout.values} if rollout is not None else None
+    table.done(hints={"path": "folder", "shares": "rollout", "versions": "versions"})
+    if not versions:
+        return table.wrong(None, f"there are no versions: write {folder}/v1.md, or versions = {{ v1 = ... }}")
+    try:
+        return _named(name, versions, shares, None if inline is not None else folder)
+    except PromptError as error:
+        return table.wrong("rollout", error.message)
+
+
+def _inline(table: Table) -> dict[str, Version]:
+    lines = Path(table.mistakes.path)
+    return {
+        key: Version(name=key, text=table.text(key) or "", path=f"{lines}: {'.'.join(map(str, (*table.at, key)))}")
+        for key in table.values
+    }
+
+
+def _files(folder: Path) -> dict[str, Version]:
+    """Versions in their natural order: v2 before v10."""
+    if folder.is_file():
+        return {"v1": _version("v1", folder)}
+    found = [p for p in folder.glob("*.md") if _VERSION.fullmatch(p.stem)] if folder.is_dir() else []
+    return {p.stem: _version(p.stem, p) for p in sorted(found, key=lambda p: _natural(p.stem))}
+
+
+def _version(name: str, path: Path) -> Version:
+    return Version(name=name, text=path.read_text(encoding="utf-8").rstrip("\n"), path=str(path))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|\D+", name)]
+
+
+def _named(
+    name: str, versions: Mapping[str, Version], shares: Mapping[str, float] | None, folder: Path | None
+) -> Named:
+    log = _log(folder)
+    first = shares if shares is not None else {list(versions)[-1]: 1.0}
+    bare = Named(name=name, versions=versions, shares=first, folder=folder, before=(first, *log[:-1]))
+    held = bare.held(log[-1] if log else first)
+    return Named(name=name, versions=versions, shares=held, folder=folder, before=bare.before if log else ())
+
+
+def _log(folder: Path | None) -> Sequence[Mapping[str, float]]:
+    path = None if folder is None else folder / _LOG
+    if path is None or not path.is_file():
+        return ()
+    try:
+        entries = cast("list[dict[str, Any]]", tomllib.loads(path.read_text(encoding="utf-8")).get("rollout", []))
+        return [{name: float(share) for name, share in one["shares"].items()} for one in entries]
+    except (tomllib.TOMLDecodeError, KeyError, AttributeError, TypeError, ValueError) as error:
+        wrong = PromptError(f"{path}: this is no rollout: {error}", remedy="put it right, or delete the file")
+        wrong.path = str(path)
+        raise wrong from error
+
+
+def _plain(text: str) -> str:
+    return re.sub(r'[\\"\x00-\x1f\x7f]', "", text)

@@ -1,0 +1,90 @@
+"""A question with tools: rounds of a request and the calls that it brings, each a durable step of its own.
+
+In a flow all of it stands in a scope `ask[…]#k/`: `…/ask[…]#1` is the first request, `…/look_up[…]#1` a call. A crash
+in the middle repeats no request and no call that has an outcome. Calls of one round are made one after the other, in
+the order in which the model asked for them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from ..core.codec import fingerprint
+from ..core.keys import quoted
+from ..models.errors import ToolsUnending
+from ..models.exchange import Reply
+from ..runtime.scope import FlowScope, enter, here, leave
+from .request import Given, Question, Tried
+from .tools import Asked, Tools, as_json
+
+__all__ = ["rounds", "turn"]
+
+Turns = list[dict[str, Any]]
+"""Messages as JSON: what the model said, and what its calls gave."""
+
+
+async def rounds(
+    ask: Callable[[Question, Turns], Awaitable[Given]], question: Question, tools: Tools, most: int, key: str | None
+) -> Given:
+    """Ask until there is an answer. Raises ToolsUnending after `most` rounds, and what a tool raises."""
+    turns: Turns = []
+    tried: list[Tried] = []
+    given = Given(value=None, tried=[])
+    async with _scope(question, key):
+        for _ in range(most):
+            given = await ask(question, turns)
+            tried += given.tried
+            if given.said is None:
+                return replace(given, tried=tried)
+            turns = [*turns, given.said, await _answered(given, tools)]
+            question = replace(question, first=given.tried[-1].model)
+    names = ", ".join(dict.fromkeys(one.name for one in given.calls))
+    error = ToolsUnending(
+        f"after {most} rounds the model still calls tools: {names}",
+        remedy="ask with a larger rounds=, or say in the prompt when to stop",
+    )
+    error.rounds = most
+    raise error
+
+
+def turn(reply: Reply, tried: list[Tried]) -> Given:
+    """A turn that calls tools, in place of an answer."""
+    from pydantic_ai.messages import ModelMessagesTypeAdapter  # noqa: PLC0415  heavy, and only who asks needs it
+
+    said: dict[str, Any] = ModelMessagesTypeAdapter.dump_python([reply.message], mode="json")[0]
+    calls = [Asked(id=one.tool_call_id, name=one.tool_name, args=as_json(one.args)) for one in reply.tool_calls]
+    return Given(value=None, tried=tried, said=said, calls=calls)
+
+
+async def _answered(given: Given, tools: Tools) -> dict[str, Any]:
+    """The message with what the calls gave."""
+    parts: list[dict[str, Any]] = []
+    for call in given.calls:
+        content, fine = await tools.call(call)
+        part = {"tool_name": call.name, "content": content, "tool_call_id": call.id, "part_kind": "tool-return"}
+        parts.append(part if fine else {**part, "outcome": "failed"})
+    return {"parts": parts, "kind": "request"}
+
+
+@asynccontextmanager
+async def _scope(question: Question, key: str | None) -> AsyncGenerator[None]:
+    """In a flow, a scope of the question's own."""
+    scope = here()
+    if not isinstance(scope, FlowScope):
+        yield
+        return
+    name = scope.key("ask", quoted(key) if key is not None else _identity(question))
+    token = enter(FlowScope(scope.drive, f"{name}/"))
+    try:
+        yield
+    finally:
+        leave(token)
+
+
+def _identity(question: Question) -> str:
+    said: Mapping[str, Sequence[str] | str] = {"prompt": question.prompt, "parts": question.parts}
+    return fingerprint(json.dumps(said, ensure_ascii=False).encode())

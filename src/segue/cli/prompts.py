@@ -1,0 +1,171 @@
+"""`segue prompts`: the named prompts, how far each version is rolled out, and how each did in this database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import InputError
+from .exits import Exit
+from .paint import Copyable, emit, out, tell
+from .shelf import path_of
+from .words import command_of, plural, printable
+
+if TYPE_CHECKING:
+    from ..agent.prompts import Shelf
+    from ..routing.traffic import Ask
+
+ACTIONS = {
+    "list": "segue prompts",
+    "set": "segue prompts set NAME v2=0.9 v3=0.1",
+    "pin": "segue prompts pin NAME v2",
+    "rollback": "segue prompts rollback NAME",
+}
+
+
+@dataclass(slots=True)
+class Fared:
+    """How one version did."""
+
+    asks: int = 0
+    answered: int = 0
+    first: int = 0
+    """Answered by the first call: no check had turned anything down, and nobody had failed."""
+    rejected: int = 0
+    """Answers that a schema, a check or a guard turned down."""
+    scores: list[float] = field(default_factory=list[float])
+    cost_nano: int = 0
+
+    def take(self, ask: Ask) -> None:
+        """One more question."""
+        self.asks += 1
+        self.answered += ask.taken is not None
+        self.first += bool(ask.attempts) and ask.taken is ask.attempts[0]
+        self.rejected += sum(one.end == "rejected" for one in ask.attempts)
+        self.cost_nano += sum(one.usage.cost_nano or 0 for one in ask.attempts if one.usage is not None)
+        if ask.score is not None:
+            self.scores.append(ask.score)
+
+    def body(self) -> dict[str, Any]:
+        """As JSON; the score is the mean, 0 to 1, and money is USD for one question."""
+        asks = max(1, self.asks)
+        return {
+            "asks": self.asks, "answered": self.answered, "first": self.first, "rejected": self.rejected,
+            "score": sum(self.scores) / len(self.scores) if self.scores else None, "scored": len(self.scores),
+            "cost_usd": round(self.cost_nano / asks / 1e9, 9),
+        }  # fmt: skip
+
+
+def fared(asks: Iterable[Ask]) -> dict[tuple[str, str], Fared]:
+    """How each version of each prompt did, by name and version."""
+    found: dict[tuple[str, str], Fared] = {}
+    for ask in asks:
+        named: dict[str, str] = {}
+        for attempt in ask.attempts:
+            said: Any = attempt.details.get("prompts")
+            named |= said if isinstance(said, dict) else {}
+        for place in named.items():
+            found.setdefault(place, Fared()).take(ask)
+    return found
+
+
+def prompts(
+    action: str, name: str | None, shares: Sequence[str], *, db: str, config: str | None, by: str, as_json: bool
+) -> Exit:
+    """Do what is asked. Raises InputError, PromptError, ConfigError."""
+    from ..agent.prompts import Shelf  # noqa: PLC0415  pydantic, for the commands that need it
+
+    if action not in ACTIONS:
+        raise InputError(f"no action is called {action!r}", remedy=f"one of {', '.join(ACTIONS)}")
+    if action == "list":
+        return _listed(Shelf.read(config), name, db, as_json=as_json)
+    if name is None or (not shares and action != "rollback"):
+        raise InputError(
+            f"prompts {action}: {'which prompt' if name is None else 'which version'}?", remedy=ACTIONS[action]
+        )
+    named = Shelf.read(config).get(name)
+    before = dict(named.shares)
+    if action == "rollback":
+        now = dict(named.roll_back(by=by))
+    else:
+        now = {shares[0]: 1.0} if action == "pin" else _read(shares)
+        named.roll_out(now, by=by)
+    if as_json:
+        print(json.dumps({"prompt": name, "shares": now, "before": before}))
+        return Exit.DONE
+    emit(out(), Text("✓ ", "green").append(f"{printable(name)}: {_said(now)}", "default"))
+    tell(Text("runs that have a version keep it", "dim"))
+    tell(Copyable(command_of(db)("prompts", "rollback", name), "to undo that"))
+    return Exit.DONE
+
+
+def _read(shares: Sequence[str]) -> dict[str, float]:
+    made: dict[str, float] = {}
+    for one in shares:
+        version, _, share = one.partition("=")
+        try:
+            made[version] = float(share)
+        except ValueError:
+            raise InputError(f"{one!r} is no share", remedy=ACTIONS["set"]) from None
+    return made
+
+
+def _said(shares: Mapping[str, float]) -> str:
+    whole = sum(shares.values())
+    return ", ".join(f"{printable(name)} {share / whole:.0%}" for name, share in shares.items() if share)
+
+
+def _listed(shelf: Shelf, only: str | None, db: str, *, as_json: bool) -> Exit:
+    found = [shelf.get(only)] if only is not None else list(shelf.prompts.values())
+    how = _past(db)
+    if as_json:
+        body = {
+            one.name: {
+                version: {"share": one.shares.get(version, 0.0), "path": text.path}
+                | how.get((one.name, version), Fared()).body()
+                for version, text in one.versions.items()
+            }
+            for one in found
+        }
+        print(json.dumps(body, ensure_ascii=False, indent=2))
+        return Exit.DONE
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for head in ("prompt", "version", "share", "asked", "at once", "turned down", "score", "USD an ask"):
+        table.add_column(head, no_wrap=True, justify="left" if head in ("prompt", "version") else "right")
+    for one in found:
+        whole = sum(one.shares.values())
+        for n, version in enumerate(one.versions):
+            did, share = how.get((one.name, version), Fared()), one.shares.get(version, 0.0) / whole
+            title = printable(one.name) if n == 0 else ""
+            table.add_row(title, printable(version), f"{share:.0%}" if share else "", *_figures(did))
+    if found:
+        emit(out(), table)
+    tell(Text(f"{plural(len(found), 'prompt')}; at once: answered by the first call, with all checks passed", "dim"))
+    return Exit.DONE
+
+
+def _figures(did: Fared) -> list[str]:
+    if not did.asks:
+        return ["", "", "", "", ""]
+    said = did.body()
+    score = "" if said["score"] is None else f"{said['score']:.2f} of {said['scored']}"
+    return [f"{did.asks}", f"{did.first / did.asks:.0%}", f"{did.rejected}", score, f"{said['cost_usd']:.6f}"]
+
+
+def _past(db: str) -> dict[tuple[str, str], Fared]:
+    """From the journal; nothing where there is none yet."""
+    from ..journal import Journal  # noqa: PLC0415
+    from ..routing.traffic import Traffic  # noqa: PLC0415
+
+    if not Path(path_of(db)).is_file():
+        return {}
+    traffic = Traffic(decisions=False)
+    with Journal.open_readonly(path_of(db)) as reader:
+        traffic.read(reader)
+    return fared(traffic.asks)

@@ -1,0 +1,189 @@
+"""Carries `AskPerson` out: the step waits for a person's word, parked if need be, and goes on as they say.
+
+Three writes: `attempt.failed`, which says whom it waits for, `approval.asked`, and then `approval.decided`. The word
+stands in the step's history; whoever carries the step out, now or after a restart, acts on what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...core.codec import dumps, loads
+from ...core.commands import RunStep
+from ...core.events import EventType
+from ...core.faults import Fault
+from ...core.questions import body_of, details, question_id, word_of
+from ...core.recovery import AskPerson, Attempt, Fail, Take
+from ...journal import Item
+
+if TYPE_CHECKING:
+    from ...core.records import ApprovalAsked
+    from .execution import Execution
+
+
+@dataclass(slots=True)
+class Asking:
+    """A question that is open in this process."""
+
+    to: str
+    due_at: float | None
+    answered: asyncio.Event
+
+
+async def hand_over(execution: Execution, command: RunStep, history: list[Attempt], answer: AskPerson) -> bool:
+    """After a failed attempt: put the question on record, and wait. True when another attempt follows."""
+    last = history[-1] = history[-1]._replace(answer=answer)
+    fault = _fault(last)
+    due_at = None if answer.timeout_s is None else execution.host.clock.now() + answer.timeout_s
+    body = {"fault": fault.body(), "then": "ask person", "to": answer.to}
+    await execution.durable(
+        EventType.ATTEMPT_FAILED, command, attempt=last.n, began=last.began, body=body, value=details(answer, due_at)
+    )
+    return await go_on(execution, command, history, due_at, asked=False)
+
+
+async def go_on(
+    execution: Execution, command: RunStep, history: list[Attempt], due_at: float | None, *, asked: bool
+) -> bool:
+    """Wait for the word, unless it is there, and act on it. True when another attempt follows."""
+    answer = history[-1].answer
+    if isinstance(answer, AskPerson):
+        if not asked:
+            record = _question(command, history, answer, due_at)
+            n, body = history[-1].n, record.to_body()
+            await execution.durable(EventType.APPROVAL_ASKED, command, attempt=n, body=body, version=record.version)
+        await _word(execution, command, history, answer, due_at)
+    return _acted(execution, command, history)
+
+
+async def _word(
+    execution: Execution, command: RunStep, history: list[Attempt], answer: AskPerson, due_at: float | None
+) -> None:
+    """Wait until the history holds a word; when its time is over, that is the default. A pause holds both back."""
+    key, clock = command.key, execution.host.clock
+    asking = execution.asking[key] = Asking(answer.to, due_at, asyncio.Event())
+    execution.backoffs[key] = math.inf if due_at is None else due_at
+    execution.settle()
+    try:
+        while isinstance(history[-1].answer, AskPerson):
+            if due_at is not None and due_at <= clock.now() and not execution.still:
+                await _expired(execution, command, history, answer)
+                break
+            left = None if due_at is None or execution.still else due_at - clock.now()
+            await _wait(asking.answered, execution, left)
+        while execution.still:
+            execution.on = execution.on or asyncio.Event()
+            await execution.on.wait()
+    finally:
+        execution.asking.pop(key, None)
+        execution.backoffs.pop(key, None)
+
+
+async def _wait(answered: asyncio.Event, execution: Execution, left: float | None) -> None:
+    """Until it is answered, a pause begins or ends, or the time is over."""
+    if execution.still:
+        execution.on = execution.on or asyncio.Event()
+        waits = [asyncio.ensure_future(answered.wait()), asyncio.ensure_future(execution.on.wait())]
+    else:
+        waits = [asyncio.ensure_future(answered.wait())]
+    try:
+        await asyncio.wait(waits, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def _expired(execution: Execution, command: RunStep, history: list[Attempt], answer: AskPerson) -> None:
+    """Nobody said anything in time."""
+    from ...core.records import ApprovalDecided, Verdict  # noqa: PLC0415  30 ms that most processes never need
+
+    last = history[-1] = history[-1]._replace(answer=answer.default)
+    record = ApprovalDecided(
+        asked=question_id(command.key, last.n), verdict=Verdict.EXPIRED, by="segue", answer=body_of(answer.default),
+        bound=_question(command, history, answer, None).bound, why="nobody answered in time",
+    )  # fmt: skip
+    value = dumps(answer.default.value) if isinstance(answer.default, Take) else None
+    body = record.to_body()
+    await execution.durable(
+        EventType.APPROVAL_DECIDED, command, attempt=last.n, body=body, value=value, version=record.version
+    )
+
+
+def _acted(execution: Execution, command: RunStep, history: list[Attempt]) -> bool:
+    last = history[-1]
+    if isinstance(last.answer, Take):
+        value = dumps(last.answer.value)
+        execution.step_ended(EventType.STEP_COMPLETED, command, last.n, last.began, None, value=value)
+    elif isinstance(last.answer, Fail):
+        body = dumps({"fault": _fault(last).body()})
+        execution.step_ended(EventType.STEP_FAILED, command, last.n, last.began, None, body=body)
+    else:
+        return True
+    return False
+
+
+def decide(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
+    """A person's word came. It is held against the question that is open now; one that is too late changes nothing."""
+    from ...core.records import ApprovalDecided, Verdict  # noqa: PLC0415  see above
+
+    key, said = item.name, loads(item.body)
+    history = execution.histories.get(key) or execution.memory.attempts.get(key) or []
+    last = history[-1] if history else None
+    answer = None if last is None else last.answer
+    by, why = str(said.get("by", "")), str(said.get("why", ""))
+    command = execution.drive.open_call(key)
+    consumed = taken["consumed"]
+    if (
+        last is None or not isinstance(answer, AskPerson) or not isinstance(command, RunStep)
+        or item.id != f"decide\x1f{question_id(key, last.n)}"
+    ):  # fmt: skip
+        late = ApprovalDecided(
+            asked=item.id.partition("\x1f")[2], verdict=Verdict.WITHDRAWN, by=by, bound="", at=item.at,
+            answer=_words(said), why=f"too late: the question was closed. {why}".strip(),
+        )  # fmt: skip
+        execution.write(EventType.APPROVAL_DECIDED, key=key, body=dumps(late.to_body()), consumed=consumed)
+        return
+    record = ApprovalDecided(
+        asked=question_id(key, last.n), verdict=Verdict.DENIED if said.get("word") == "fail" else Verdict.ANSWERED,
+        by=by, bound=_question(command, history, answer, None).bound, answer=_words(said), why=why, at=item.at,
+    )  # fmt: skip
+    history[-1] = last._replace(answer=word_of(said, item.value, by, told=answer.told))
+    execution.write(
+        EventType.APPROVAL_DECIDED, key=key, seen=command.seen, attempt=last.n, body=dumps(record.to_body()),
+        value=item.value, consumed=consumed, done=lambda: _wake(execution, key),
+    )  # fmt: skip
+
+
+def _wake(execution: Execution, key: str) -> None:
+    """After the commit: nobody acts on a word that is not on disk."""
+    if key in execution.asking:
+        execution.asking[key].answered.set()
+
+
+def _words(said: dict[str, Any]) -> dict[str, Any]:
+    return {k: said[k] for k in ("word", "candidate") if k in said}
+
+
+def _question(command: RunStep, history: list[Attempt], answer: AskPerson, due_at: float | None) -> ApprovalAsked:
+    """The record of a question: what was called with which arguments, and each attempt."""
+    from ...core import records  # noqa: PLC0415  see above
+
+    last, name = history[-1], command.options.name
+    shown = answer.shown if answer.shown is not None else {"arguments": json.loads(command.args)}
+    text = answer.question or f"{name} failed {len(history)} times; what now?"
+    return records.ApprovalAsked(
+        id=question_id(command.key, last.n), question=text, bound=records.binding(name, shown), action=name,
+        shown=shown, by=(answer.to,), due_at=due_at, form=answer.form, choices=("retry", "result", "use", "fail"),
+        kind=records.AskKind.ESCALATION if answer.told else records.AskKind.OTHER,
+        default=None if due_at is None else body_of(answer.default),
+        story=tuple(records.AttemptRef(epoch=a.epoch, n=a.n) for a in history),
+    )  # fmt: skip
+
+
+def _fault(attempt: Attempt) -> Fault:
+    assert attempt.fault is not None, "an attempt that is asked about has failed"
+    return attempt.fault

@@ -1,0 +1,211 @@
+"""`embed`: vectors in the order of their texts, from one model only, whoever fails; what is done is not paid twice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segue import Engine, RunFailed, embed, flow
+from segue.agent import Embedded, embedding
+from segue.core.records import AttemptRecorded, record_of
+from segue.errors import InputError
+from segue.models import Capability, Catalogue, Limits, Model, Price, Provider
+from segue.models.embedding import fits, parts_of, space
+from segue.models.errors import VectorsDiffer
+from segue.testing import Crash
+from segue.testing import Engine as InMemory
+from segue.testing.crash import play
+from segue.testing.provider import Provider as Server
+from segue.testing.provider import Served, serve
+from segue.testing.provider.embeddings import vector
+
+EMBEDS = frozenset({Capability.EMBEDDINGS})
+
+
+def model(name: str, url: str, *, id: str = "e", dimensions: int | None = 64, **more: Any) -> Model:
+    values: dict[str, Any] = {
+        "provider": Provider.OPENAI, "id": id, "capabilities": EMBEDS, "window": 8000, "max_output": 0,
+        "price": Price.dollars(0.1, 0), "url": url, "dimensions": dimensions, "limits": Limits(concurrency=20), **more,
+    }  # fmt: skip
+    return Model(name=name, **values)
+
+
+def catalogue(server: Server) -> Catalogue:
+    """Two ways to one model, a shorter form of it, and another model."""
+    return Catalogue.of(
+        model("first", server.at("one")),
+        model("second", server.at("two"), price=Price.dollars(0.2, 0)),
+        model("short", server.openai_url, dimensions=32, price=Price.dollars(0.3, 0)),
+        model("other", server.openai_url, id="o", price=Price.dollars(0.4, 0)),
+        model("google", server.url, provider=Provider.GOOGLE, id="g", price=Price.dollars(0.5, 0)),
+    )
+
+
+MODELS = {"e": Served(), "one/e": Served(), "two/e": Served(), "o": Served(), "g": Served()}
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "GOOGLE_API_KEY"):
+        monkeypatch.setenv(name, "test")
+
+
+@asynccontextmanager
+async def world(path: Path | None = None) -> AsyncIterator[tuple[Server, Engine]]:
+    async with serve(MODELS) as server:
+        where = ":memory:" if path is None else str(path / "x.db")
+        async with Engine(where, resources={"catalogue": catalogue(server)}) as engine:
+            yield server, engine
+
+
+@flow
+async def embeds(texts: list[str], model: str | None = None, like: str | None = None) -> Embedded:
+    return await embedding(texts, model=model, like=like, timeout_s=5, attempts=3)
+
+
+@flow
+async def one(text: str) -> list[float]:
+    return await embed(text, model="first")
+
+
+async def test_vectors_come_in_the_order_of_their_texts_and_usage_is_on_record(tmp_path: Path) -> None:
+    async with world(tmp_path) as (server, engine):
+        run = await engine.start(embeds, ["red apple", "blue sky", "red sky"])
+        made = await run.result()
+        records = [record_of(e) async for e in run.events() if e.type == "attempt.recorded"]
+    for got, text in zip(made.vectors, ("red apple", "blue sky", "red sky"), strict=True):
+        assert got == pytest.approx(vector(text, 64), abs=1e-6)
+    assert (made.space, made.models) == ("e@64", ("first",))
+    assert made.tokens_in == server.counts("one/e").tokens_in > 0
+    assert made.cost_nano == made.tokens_in * 100
+    usages = [r.usage for r in records if isinstance(r, AttemptRecorded)]
+    assert [usage.cost_nano for usage in usages if usage is not None] == [made.cost_nano]
+
+
+async def test_one_text_is_one_vector(tmp_path: Path) -> None:
+    async with world(tmp_path) as (_, engine):
+        assert len(await engine.run(one, "hello")) == 64
+
+
+async def test_another_way_to_the_same_model_stands_in_and_no_other_model_does(tmp_path: Path) -> None:
+    async with world(tmp_path) as (server, engine):
+        server.fail("one/e", "overloaded")
+        made = await engine.run(embeds, ["a"])
+        assert (made.models, made.space) == (("second",), "e@64")
+        server.fail("two/e", "unauthorised")
+        server.next("one/e", *["unauthorised"] * 9)
+        with pytest.raises(RunFailed):
+            await engine.run(embeds, ["b"])
+        assert server.counts("o").calls == server.counts("e").calls == 0
+
+
+async def test_what_does_not_compare_is_refused_before_it_is_asked(tmp_path: Path) -> None:
+    async with world(tmp_path) as (server, engine):
+        assert (await engine.run(embeds, ["a"], like="o@64")).models == ("other",)
+        for like, pin in (("o@1536", None), ("gone@64", None), ("e@64", "other")):
+            with pytest.raises(RunFailed) as failed:
+                await engine.run(embeds, ["a"], pin, like)
+            error = failed.value.__cause__
+            assert isinstance(error, VectorsDiffer)
+            assert (error.wanted, "first (e@64)" in str(error)) == (like, True)
+        assert server.counts().calls == 1
+
+
+async def test_a_length_that_nobody_told_is_found_out(tmp_path: Path) -> None:
+    async with serve({"e": Served(dimensions=48)}) as server:
+        told, untold = (
+            model("told", server.openai_url, dimensions=64),
+            model("untold", server.openai_url, dimensions=None),
+        )
+        compatible = {"provider": Provider.OPENAI_COMPATIBLE}
+        wrong = model("wrong", server.openai_url, dimensions=32, **compatible)
+        resources = {"catalogue": Catalogue.of(told, untold, wrong)}
+        async with Engine(str(tmp_path / "x.db"), resources=resources) as engine:
+            assert (await engine.run(embeds, ["a"], "untold")).space == "e@48"
+            with pytest.raises(RunFailed, match="made vectors of 48 numbers; wanted is e@32"):
+                await engine.run(embeds, ["a"], "wrong")
+
+
+async def test_many_texts_go_in_parts_that_the_provider_takes(tmp_path: Path) -> None:
+    """Google takes 100 at once: 256 texts are a step of three requests, 44 one of one."""
+    texts = [f"text number {n}" for n in range(300)]
+    async with world(tmp_path) as (server, engine):
+        run = await engine.start(embeds, texts, "google")
+        made = await run.result()
+        steps = [e.key async for e in run.events() if e.type == "step.completed"]
+    assert [len(made.vectors), len(steps), server.counts("g").calls] == [
+        300,
+        2,
+        4,
+    ]
+    assert made.vectors[299] == pytest.approx(vector(texts[299], 64), abs=1e-6)
+
+
+async def test_a_crash_repeats_no_finished_step() -> None:
+    """Killed at every commit: each of three steps is paid once, or twice where its answer was not yet on disk."""
+    texts = [f"text {n}" for n in range(600)]
+    async with serve(MODELS) as server:
+        resources = {"catalogue": catalogue(server)}
+
+        async def scene(engine: InMemory) -> Any:
+            return (await engine.run(embeds, texts, "first", id="main")).tokens_in
+
+        wanted, engine = await play(scene, resources=resources)
+        for commit in range(1, engine.commits + 1):
+            before = server.counts("one/e").calls
+            got, _ = await play(scene, [Crash(commit, "after")], resources=resources)
+            assert got == wanted
+            assert server.counts("one/e").calls - before <= 3 + 2
+
+
+async def test_without_any_model_a_notebook_gets_hashed_vectors(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = await embedding(["the red apple", "a red apple", "quantum physics"], model="hashed")
+    near, far = (sum(map(float.__mul__, made.vectors[0], v)) for v in made.vectors[1:])
+    assert made.space == "hashed@512"
+    assert near > 0.3 > far
+    assert (await embedding(["x"], like=made)).space == made.space
+    assert await embed([]) == []
+
+
+@pytest.mark.parametrize("texts", [["a", ""], ["  "], [7]])
+async def test_empty_texts_are_refused(texts: Any) -> None:
+    with pytest.raises(InputError, match="embed: text"):
+        await embed(texts)
+
+
+@given(st.lists(st.text(max_size=9000), max_size=300), st.sampled_from(Provider))
+def test_parts_hold_every_text_once_and_in_order(texts: list[str], provider: Provider) -> None:
+    parts = list(parts_of(texts, provider))
+    assert [text for part in parts for text in part] == texts
+    assert all(parts)
+    if provider is Provider.GOOGLE:
+        assert all(len(part) <= 100 for part in parts)
+
+
+def test_spaces() -> None:
+    small = model("a", "http://x", id="text-3", dimensions=None)
+    assert (space(small), space(small, 7)) == ("text-3@?", "text-3@7")
+    assert fits(small, "text-3@7") and fits(small, "text-3@?") and not fits(small, "text-4@7")
+    long = model("b", "http://x", id="text-3", dimensions=9)
+    assert fits(long, "text-3@9") and fits(long, "text-3@?") and not fits(long, "text-3@7")
+
+
+@flow(name="bounded", budget_usd=0.0000001)
+async def bounded(texts: list[str]) -> list[list[float]]:
+    return await embed(texts, model="first")
+
+
+async def test_a_budget_holds_before_anything_is_sent(tmp_path: Path) -> None:
+    async with world(tmp_path) as (server, engine):
+        with pytest.raises(RunFailed, match="within the budget"):
+            await engine.run(bounded, ["a long text " * 50])
+        assert server.counts().calls == 0

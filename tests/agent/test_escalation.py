@@ -1,0 +1,114 @@
+"""A question that no model answers well goes to a person, with its story, and their answer is judged like a model's."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segue import Engine, Run, RunFailed, flow
+from segue.agent import answer, ask
+from segue.core.codec import loads
+from segue.errors import InputError
+from segue.models import ModelError
+from segue.testing.provider import serve
+from tests.agent.test_ask_faults import City, keys, opened
+
+__all__ = ["keys"]
+MODELS = ["small", "middle", "large"]
+
+
+def is_a_capital(city: City) -> str | None:
+    return None if city.people > 1000 else "it is too small"
+
+
+@flow
+async def escalates(text: str) -> dict[str, Any]:
+    given = await answer(
+        text, returns=City, check=is_a_capital, route="cheap", attempts=2, repairs=0, escalate="team-lead"
+    )
+    return {"city": given.value.name, "by": given.model, "faults": [t.fault for t in given.tried]}
+
+
+@flow
+async def escalates_for_a_moment(text: str) -> str:
+    return await ask(text, route="cheap", attempts=1, escalate="team-lead", escalate_s=0.2)
+
+
+async def asked(run: Run[Any], nth: int = 1) -> Any:
+    """The body of the n-th question."""
+    for _ in range(2000):
+        found = [e async for e in run.events(follow=False) if e.type == "approval.asked"]
+        if len(found) >= nth:
+            return found[nth - 1].key, loads(found[nth - 1].body)
+        await asyncio.sleep(0.01)
+    raise AssertionError((await run.status(), [e async for e in run.events(follow=False)][-3:]))
+
+
+async def started(engine: Engine, server: Any, trouble: str = "wrong-schema") -> tuple[Run[Any], str, dict[str, Any]]:
+    for name in MODELS:
+        server.fail(name, trouble)
+    run = await engine.start(escalates, "Which city?", id="r")
+    return run, *(await asked(run))
+
+
+async def test_a_person_answers_and_is_asked_again_until_it_fits(tmp_path: Path) -> None:
+    async with serve(MODELS) as server, opened(tmp_path, server) as engine:
+        run, key, question = await started(engine, server)
+        assert (question["kind"], question["by"]) == ("escalation", ["team-lead"])
+        assert question["shown"]["prompt"] == "Which city?"
+        assert [t["model"] for t in question["shown"]["tried"]] == ["small", "middle"]
+        assert all(t["fault"] == "bad output" and t["error"] and t["text"] for t in question["shown"]["tried"])
+        assert set(question["form"]["properties"]) == {"name", "people"}
+        calls = server.counts().calls
+        await run.decide(key, result={"name": 5}, by="ann")
+        _, again = await asked(run, 2)
+        assert "people" in again["question"] and again["shown"]["tried"][-1]["model"] == "person:ann"
+        await run.decide(key, result={"name": "Ghent", "people": 3}, by="ann")
+        _, again = await asked(run, 3)
+        assert "it is too small" in again["question"]
+        await run.decide(key, result={"name": "Ghent", "people": 265_000}, by="bob")
+        given = await run.result()
+        assert (given["city"], given["by"]) == ("Ghent", "person:bob")
+        assert given["faults"] == ["bad output"] * 4 + [""]
+        assert server.counts().calls == calls
+
+
+async def test_the_question_waits_for_another_process(tmp_path: Path) -> None:
+    async with serve(MODELS) as server:
+        async with opened(tmp_path, server) as engine:
+            _, key, _ = await started(engine, server, "overloaded")
+        async with opened(tmp_path, server) as engine:
+            run = await engine.get("r")
+            await run.decide(key, result={"name": "Ghent", "people": 265_000})
+            assert (await run.result())["by"] == "person:somebody"
+
+
+async def test_a_person_may_name_a_model_or_try_again(tmp_path: Path) -> None:
+    async with serve(MODELS) as server, opened(tmp_path, server) as engine:
+        run, key, _ = await started(engine, server)
+        await run.decide(key, retry=True)
+        await asked(run, 2)
+        server.heal()
+        await run.decide(key, use="large")
+        _, again = await asked(run, 3)  # the check turns its answer down too: they hear of that
+        assert again["shown"]["tried"][-1]["model"] == "large"
+
+
+async def test_without_an_answer_in_time_it_fails_as_it_would_have(tmp_path: Path) -> None:
+    async with serve(MODELS) as server, opened(tmp_path, server) as engine:
+        server.fail("small", "overloaded")
+        with pytest.raises(RunFailed, match="Overloaded"):
+            await engine.run(escalates_for_a_moment, "Which city?")
+
+
+async def test_outside_of_a_run_it_fails_as_ever() -> None:
+    with pytest.raises((ModelError, InputError)):
+        await ask("Which city?", model="nobody-has-this", escalate="team-lead")
+
+
+async def test_a_time_without_a_person_is_refused() -> None:
+    with pytest.raises(InputError, match="goes with escalate"):
+        await ask("Which city?", escalate_s=5.0)

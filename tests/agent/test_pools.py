@@ -1,0 +1,119 @@
+"""A model with several deployments: each has its own health, limits and key, and they come before another model."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segue import Engine, flow
+from segue.agent import answer
+from segue.models import Catalogue, Deployment, Limits, Model, Price, Provider
+from segue.models.health import Health
+from segue.routing import Cheapest
+from segue.routing.policies import NEVER
+from segue.testing.provider import Provider as Server
+from segue.testing.provider import Served, serve
+
+PLACES = ("east", "west", "north")
+NONE = Limits()
+
+
+def pool(server: Server, *, weights: tuple[float, ...] = (1000, 1, 1), limits: Limits = NONE) -> Model:
+    """One model at three places with a key each; the first one is preferred."""
+    given = zip(PLACES, weights, strict=True)
+    return Model(
+        name="m", provider=Provider.OPENAI_COMPATIBLE, window=8000, max_output=1000, price=Price.dollars(1, 2),
+        deployments=tuple(
+            Deployment(name=p, url=f"{server.at(p)}/v1", key_env=f"KEY_{p.upper()}", weight=w, limits=limits)
+            for p, w in given
+        ),
+    )  # fmt: skip
+
+
+def other(server: Server) -> Model:
+    return Model(
+        name="other", provider=Provider.OPENAI_COMPATIBLE, window=8000, max_output=1000, price=Price.dollars(9, 9),
+        url=server.openai_url, key_env="KEY_EAST",
+    )  # fmt: skip
+
+
+MODELS = {f"{p}/m": Served(keys=frozenset({f"key-{p}"})) for p in PLACES} | {"other": Served()}
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in PLACES:
+        monkeypatch.setenv(f"KEY_{place.upper()}", f"key-{place}")
+
+
+def engine(path: Path, *models: Model) -> Engine:
+    routes = {"cheap": Cheapest(name="cheap", explore=NEVER)}
+    return Engine(str(path / "x.db"), resources={"catalogue": Catalogue.of(*models), "routes": routes})
+
+
+@flow
+async def question(text: str) -> list[str]:
+    given = await answer(text, route="cheap", timeout_s=5, max_tokens=50)
+    return [tried.model for tried in given.tried]
+
+
+def calls(server: Server) -> dict[str, int]:
+    return {name: server.counts(name).calls for name in MODELS}
+
+
+@pytest.mark.parametrize("trouble", ["overloaded", "rate-limited", "reset", "unauthorised", "server-error"])
+async def test_the_rest_of_the_pool_comes_before_another_model(tmp_path: Path, trouble: str) -> None:
+    async with serve(MODELS) as server, engine(tmp_path, pool(server), other(server)) as runs:
+        server.fail("east/m", trouble)
+        assert await runs.run(question, "Who?") == ["m", "m"]
+        assert calls(server)["east/m"] == 1
+        assert calls(server)["other"] == 0
+
+
+async def test_no_deployment_is_asked_twice_while_there_is_another(tmp_path: Path) -> None:
+    async with serve(MODELS) as server, engine(tmp_path, pool(server), other(server)) as runs:
+        for place in PLACES:
+            server.fail(f"{place}/m", "overloaded")
+        assert await runs.run(question, "Who?") == ["m", "m", "m", "other"]
+        assert calls(server) == {"east/m": 1, "west/m": 1, "north/m": 1, "other": 1}
+
+
+async def test_a_refused_key_shuts_its_own_deployment_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY_EAST", "revoked")
+    async with serve(MODELS) as server, engine(tmp_path, pool(server), other(server)) as runs:
+        assert await runs.run(question, "Who?") == ["m", "m"]
+        for n in range(6):
+            assert await runs.run(question, f"Who else, {n}?") == ["m"]
+        assert calls(server)["east/m"] == 1
+        assert calls(server)["other"] == 0
+        monkeypatch.setenv("KEY_EAST", "key-east")  # a person has acted: it is tried again at once
+        assert await runs.run(question, "And now?") == ["m"]
+        assert calls(server)["east/m"] == 2
+
+
+async def test_each_deployment_has_the_key_and_the_health_of_its_own(tmp_path: Path) -> None:
+    async with serve(MODELS) as server, engine(tmp_path, pool(server), other(server)) as runs:
+        server.fail("east/m", "overloaded")
+        for n in range(8):
+            await runs.run(question, f"Who, {n}?")
+        assert calls(server)["east/m"] < 8, "its breaker opened"
+        assert {e.key for e in server.log.of("east/m")} == {"key-east"}
+        health = Health(tmp_path / "x.db-health")
+        views = health.views(pool(server))
+        health.close()
+    assert views["east"].error_rate == 1.0
+    assert views["west"].error_rate == views["north"].error_rate == 0.0
+
+
+async def test_each_deployment_keeps_its_own_limit(tmp_path: Path) -> None:
+    models: dict[str, Any] = {n: Served(concurrency=2, first_token_s=0.1) for n in MODELS if n != "other"}
+    async with serve(models) as server:
+        async with engine(tmp_path, pool(server, weights=(1, 1, 1), limits=Limits(concurrency=2))) as runs:
+            await asyncio.gather(*(runs.run(question, f"Who, {n}?") for n in range(18)))
+        for place in PLACES:
+            counts = server.counts(f"{place}/m")
+            assert counts.limited == 0
+            assert 1 <= counts.peak_active <= 2
