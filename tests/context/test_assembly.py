@@ -11,7 +11,7 @@ from segue.context.assembly import assemble
 from segue.context.errors import ContextOverflow, InvalidContext
 from segue.context.pairs import NO_RESULT
 from segue.context.tokens import estimate
-from segue.context.types import Assembly, Budget, Kind, Part, Role, Target
+from segue.context.types import Assembly, Budget, Context, Kind, Part, Role, Target
 from segue.core.records import Fate
 
 TOKENS, OURS = estimate(), Target(model="ours")
@@ -169,3 +169,25 @@ def test_a_far_past_is_left_out_and_what_must_stay_is_not() -> None:
     made = fitted([*parts, user("now")], 500)
     assert [p.text for p in made.parts[:2]] == ["s", "never forget this"]
     assert len(made.shown) == len(parts) + 1
+
+
+def test_a_client_that_sends_the_whole_history_doubles_nothing() -> None:
+    context = Context([user("a"), said("b")])
+    assert context.merge([user("a"), said("b"), user("c")]) == 1
+    assert context.merge([user("c"), said("d")]) == 1
+    assert context.merge([user("a"), said("b"), user("c"), said("d"), user("c")]) == 1
+    assert [part.text for part in context] == ["a", "b", "c", "d", "c"]
+
+
+def test_what_was_left_out_can_be_recalled_by_its_handle() -> None:
+    context = Context([user("u"), call("a"), result("a", "the whole long result " * 40), user("v")])
+    (cut,) = fitted(list(context), 400, result_share=0.1).left_out
+    assert cut.recall
+    assert context.part(cut.recall) == cut.part
+    assert context.part("nothing") is None
+
+
+def test_a_summary_covers_nothing_that_comes_after_it() -> None:
+    ok = user("ok")
+    summary = Part(role=Role.USER, kind=Kind.SUMMARY, text="so far", made_of=(ok.hash,))
+    assert [p.text for p in fitted([said("a"), summary, ok, user("c")], 10_000).parts] == ["a", "so far", "ok", "c"]

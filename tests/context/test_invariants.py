@@ -11,7 +11,7 @@ import pytest
 from segue.context.assembly import assemble
 from segue.context.errors import ContextOverflow
 from segue.context.form import form
-from segue.context.pairs import NO_RESULT
+from segue.context.pairs import NO_RESULT, units_of
 from segue.context.tokens import estimate
 from segue.context.types import Assembly, Kind, Part, Role
 from segue.core.records import Fate
@@ -35,6 +35,7 @@ def check(seed: int) -> bool:
     pairs_are_whole(made)
     what_must_stay_stays(made, history.parts)
     order_is_kept(made, history.parts)
+    nothing_is_lost_in_silence(made, history.parts)
     assert measured(made) == made.tokens <= history.budget.window - history.budget.reserved_out - history.budget.margin
     assert all(part.bound in (None, TARGET.model) for part in made.parts)
     assert all(one.why for one in made.shown if one.fate is not Fate.KEPT)
@@ -43,11 +44,12 @@ def check(seed: int) -> bool:
 
 
 def measured(made: Assembly) -> int:
-    """Counted anew."""
-    own = [
-        part.tokens if part.tokens is not None else TOKENS(form(part)) + TOKENS(part.tool or "") for part in made.parts
-    ]
-    return sum(own) + made.budget.per_part * len(own) + made.budget.tools
+    """Counted anew: what was recalled stands in one turn together, other parts have a format around them."""
+    total = made.budget.tools
+    for part in made.parts:
+        own = TOKENS(form(part)) + TOKENS(part.tool or "") if part.tokens is None else part.tokens
+        total += own + (1 if part.kind is Kind.MEMORY else made.budget.per_part)
+    return total
 
 
 def pairs_are_whole(made: Assembly) -> None:
@@ -81,6 +83,15 @@ def order_is_kept(made: Assembly, parts: list[Part]) -> None:
     given = [p.hash for p in parts if p.kind is not Kind.SUMMARY]
     told = [one.part.hash for one in made.shown if one.part.kind is not Kind.SUMMARY and one.part.text != NO_RESULT]
     assert told == given
+
+
+def nothing_is_lost_in_silence(made: Assembly, parts: list[Part]) -> None:
+    """What stands for a part is shown, and a call is said to have no result only if it never had one."""
+    shown = {one.part.hash for one in made.shown if one.as_ is not None}
+    pointing = {one.into for one in made.shown if one.into and one.why.startswith("duplicate")}
+    assert pointing <= shown, "a part points at one that is not shown"
+    dangling = sum(origin is None for origin in units_of(parts).origin)
+    assert sum(part.text == NO_RESULT for part in made.parts) <= dangling, "a call had a result"
 
 
 @pytest.mark.parametrize("start", range(0, MANY, CHUNK))

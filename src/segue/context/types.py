@@ -116,6 +116,17 @@ class Context:
         """Append."""
         self._parts += parts
 
+    def merge(self, sent: Sequence[Part]) -> int:
+        """Append what is new in a conversation that a client sends whole, or from somewhere on; how many that were.
+
+        What it sends begins with the end of what is here, as long as can be. Where nothing overlaps, all is new.
+        """
+        here, there = [part.hash for part in self._parts], [part.hash for part in sent]
+        longest = min(len(here), len(there))
+        known = next((n for n in range(longest, 0, -1) if here[-n:] == there[:n]), 0)
+        self._parts += sent[known:]
+        return len(sent) - known
+
     @property
     def parts(self) -> Sequence[Part]:
         """All of them, in order."""
