@@ -202,9 +202,10 @@ def without_far(
     if len(places) <= 2 * _FAR:
         return places, 0
     taken, border = 0, len(places)
-    while border and taken <= 3 * room:
+    while border and taken <= room * 5 // 4:
         border -= 1
-        taken += sizes[places[border]]
+        if parts[places[border]].kind is Kind.TEXT:  # the others may shrink to nothing
+            taken += sizes[places[border]]
     border -= border % _FAR
     far = places[:border]
     staying = [at for at in far if _stays(parts[at])]

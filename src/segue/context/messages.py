@@ -6,7 +6,7 @@ Provenance survives: what was recalled, a summary and the state stand in the use
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from pydantic_ai.messages import (
     AudioUrl,
@@ -127,9 +127,9 @@ def _said(part: Any, model: str | None, turn: int | None) -> Part:
     if isinstance(part, TextPart):
         return Part(role=Role.ASSISTANT, text=part.content, model=model, turn=turn, data=data)
     if isinstance(part, NativeToolCallPart):
-        return Part(role=Role.ASSISTANT, text=told_call(part), model=model, turn=turn)
+        return Part(role=Role.ASSISTANT, text=told_call(cast("Any", part)), model=model, turn=turn)
     if isinstance(part, NativeToolReturnPart):
-        return Part(role=Role.ASSISTANT, text=told_result(part), model=model, turn=turn)
+        return Part(role=Role.ASSISTANT, text=told_result(cast("Any", part)), model=model, turn=turn)
     raise _not_carried(part.part_kind)
 
 

@@ -153,10 +153,9 @@ class _Found:
         """Whether the one who is named says it, or another one."""
         named = self.request.named
         speaks = np.zeros(self.n)
-        if named:
-            cache = {who: float(bool(named & set(terms(who)))) for who in {p.who for p in self.passages.items}}
-            if sum(cache.values()) == 1:
-                speaks = np.array([cache[p.who] for p in self.passages.items])
+        who = {name: float(bool(named & set(terms(name)))) for name in self.passages.whos}
+        if sum(who.values()) == 1:
+            speaks = self.passages.by_who(who.__getitem__)
         other = (1 - speaks) * float(speaks.any())
         asks = self.moved(self.begin * self.traits[:, 0], 1)
         return [speaks, speaks * self.begin, other, other * self.begin, speaks * asks]
@@ -172,13 +171,11 @@ class _Found:
 
     def dates(self) -> list[Vector]:
         """Whether it was said in the month that is named, on the day, or soon after."""
-        rows = {"month": np.zeros(self.n), "day": np.zeros(self.n), "after": np.zeros(self.n)}
-        for date in mentioned(self.request.text):
-            for place, passage in enumerate(self.passages.items):
-                fit = date.fits(passage.at) if passage.at is not None else ""
-                if fit:
-                    rows[fit][place] = 1
-        return list(rows.values())
+        dates = mentioned(self.request.text)
+        if not dates:
+            return [np.zeros(self.n)] * 3
+        fits = {at: {date.fits(at) for date in dates} if at is not None else set[str]() for at in self.passages.times}
+        return [self.passages.by_time(lambda at, how=how: how in fits[at]) for how in ("month", "day", "after")]
 
     def ranks(self) -> list[Vector]:
         """The best of its session, its ranks, and how much the one before it is wanted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -41,6 +42,11 @@ class Passages:
         self.items: list[Passage] = []
         self.stems, self.beginnings, self.pairs = Postings(), Postings(), Postings()
         self.names: set[str] = set()
+        self.whos: dict[str, int] = {}
+        """Those who speak, numbered."""
+        self.times: dict[datetime | None, int] = {}
+        """When something was said, numbered."""
+        self._who, self._at = array("q"), array("q")
         self._terms: list[list[str]] = []
         self._sessions: list[int] = []
         self._traits = array("d")
@@ -60,6 +66,8 @@ class Passages:
         new = last is None or last.session != passage.session
         self._sessions.append((self._sessions[-1] if self._sessions else -1) + new)
         self.items.append(passage)
+        self._who.append(self.whos.setdefault(passage.who, len(self.whos)))
+        self._at.append(self.times.setdefault(passage.at, len(self.times)))
         self._terms.append(said)
         who = terms(passage.who)
         self.names.update(who)
@@ -72,6 +80,14 @@ class Passages:
     def sessions(self) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
         """Of each passage the number of its session."""
         return np.array(self._sessions, np.intp)
+
+    def by_who(self, of: Callable[[str], float]) -> Vector:
+        """A value for each passage, by who says it."""
+        return np.array([of(who) for who in self.whos], np.float64)[np.array(self._who, np.intp)]
+
+    def by_time(self, of: Callable[[datetime | None], float]) -> Vector:
+        """A value for each passage, by when it was said."""
+        return np.array([of(at) for at in self.times], np.float64)[np.array(self._at, np.intp)]
 
     @property
     def traits(self) -> Vector:
@@ -87,7 +103,7 @@ class Passages:
         self._learn()
         assert self._kin is not None
         asked = self._kin.embed([wanted])[0]
-        return np.concatenate(self._rows).astype(np.float64) @ asked.astype(np.float64)
+        return (self._rows[0] @ asked).astype(np.float64)
 
     def _learn(self) -> None:
         n = len(self.items)
