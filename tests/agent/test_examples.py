@@ -49,8 +49,6 @@ async def test_requests_like_these_go_there(tmp_path: Path) -> None:
             assert await engine.run(by_policy, "A refund of this order, please") == "large"
 
 
-
-
 def test_texts_are_alike_by_the_words_that_say_something() -> None:
     at = Hashed()
 

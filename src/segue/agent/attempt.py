@@ -17,6 +17,7 @@ from .called import Called, Caller
 from .form import Check, Form
 from .gateway import Gateway
 from .hedging import Race, lose, race
+from .money import Bill
 from .recorded import Recorded
 from .recovery import failed_in
 from .request import Given, Question, Tried
@@ -39,29 +40,36 @@ class Attempting:
 
     async def __call__(self, question: Question, scope: StepScope) -> Given:
         """The answer. Raises the error of the attempt, which names its model."""
-        decision = self.decide(question, scope)
+        bill = self._bill(question, scope)
+        decision = self.decide(question, scope, bill.left)
         await scope.commit(decision)
         if decision.chosen is None:
-            raise _nobody(decision)
+            raise bill.nobody(decision) or _nobody(decision)
         record = Recorded(scope, decision, self.gateway.catalogue.get(decision.chosen.target.name), question)
         caller = Caller(self.gateway, self.form, self.check, self.timeout_s)
-        self.gateway.shadows.begin(caller, question, record)
-        hedge = self._hedge(decision)
-        if hedge is None or decision.hedge_after_s is None:
-            return self._ended(await caller.in_line(question, record.model), record)
+        self.gateway.shadows.begin(caller, bill, record)
+        model = self._hedge(decision)
+        if model is None or decision.hedge_after_s is None:
+            return self._ended(await caller.in_line(bill, record), record)
+        hedge = record.another(model, AttemptWhy.HEDGE, 1)
         ran = await race(
-            lambda sent: caller.in_line(question, record.model, sent),
-            lambda: caller.at_once(question, hedge),
+            lambda sent: caller.in_line(bill, record, sent),
+            lambda: caller.at_once(self._bill(question, scope), hedge),
             decision.hedge_after_s,
         )
-        return self._raced(ran, record, record.another(hedge, AttemptWhy.HEDGE, 1))
+        return self._raced(ran, record, hedge)
 
-    def decide(self, question: Question, scope: StepScope) -> Decision:
+    def _bill(self, question: Question, scope: StepScope) -> Bill:
+        return Bill.of(question, scope, self.gateway.budgets)
+
+    def decide(self, question: Question, scope: StepScope, left_nano: int | None = None) -> Decision:
         """Who answers this attempt: whom the Recovery names, else by the route among those that have not failed."""
         tried, named = failed_in(scope.history), _named(question, scope)
-        decision = self.gateway.decide(question, self.policy, tried, named, self.session)
+        decision = self.gateway.decide(question, self.policy, tried, named, session=self.session, left_nano=left_nano)
         if decision.chosen is None and named is not None and question.model is None:  # it has broken down since
-            decision = self.gateway.decide(question, self.policy, {named: "broken down"}, None, self.session)
+            down = {named: "broken down"}
+            other = self.gateway.decide(question, self.policy, down, None, session=self.session, left_nano=left_nano)
+            decision = decision if other.chosen is None else other
         # What stands beside the first attempt is compared with what came of the whole; a second time would say nothing.
         return replace(decision, shadows=()) if scope.history and decision.shadows else decision
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.faults import Fault, FaultKind, classify
 from ..core.records import Check as Checked
 from ..core.records import Usage
+from ..errors import BudgetExceeded
 from ..models import Model
 from ..models.exchange import Reply
 from ..models.health import Place
@@ -21,6 +22,8 @@ from .request import Question, bound
 
 if TYPE_CHECKING:
     from .gateway import Gateway
+    from .money import Bill
+    from .recorded import Recorded
 
 __all__ = ["Called", "Caller"]
 
@@ -40,6 +43,9 @@ class Called:
     checks: tuple[Checked, ...] = ()
     """How the caller's own check judged it; empty where there is none, or it was not come to."""
 
+    reservation: str | None = None
+    """The id of what was set aside for it."""
+
     @property
     def good(self) -> bool:
         """Whether its value may be used."""
@@ -51,6 +57,14 @@ class Called:
         return None if self.reply is None else self.reply.usage
 
 
+class _Call(NamedTuple):
+    """Whom a call goes to, who pays for it, and what is set when it is sent."""
+
+    model: Model
+    bill: Bill
+    sent: asyncio.Event | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Makes the calls of one question: its form and check, and how long one may take."""
@@ -60,49 +74,69 @@ class Caller:
     check: Check[Any] | None
     timeout_s: float
 
-    async def in_line(self, question: Question, model: Model, sent: asyncio.Event | None = None) -> Called:
-        """Wait for a place, and call; `sent` is set when it is. Raises the error of a check that is a bug; all else is
-        the call's fault.
+    async def in_line(self, bill: Bill, record: Recorded, sent: asyncio.Event | None = None) -> Called:
+        """Set its cost aside, wait for a place, and call; `sent` is set when it is.
+
+        Raises the error of a check that is a bug; all else is the call's fault.
         """
+        model, question = record.model, record.question
         try:
+            bill.fit(model, question)
             place, queued_s = await self.gateway.place(model, question, self.timeout_s)
-        except Exception as error:  # noqa: BLE001  no place came in time, or the file of health cannot be read
+            question = await self._paid(bill, record, place)
+        except Exception as error:  # noqa: BLE001  no budget has room, no place came in time, a file cannot be read
             return Called(model=model, fault=classify(error))
-        return await self._at(question, model, place, queued_s, sent)
+        return await self._at(question, place, queued_s, _Call(model, bill, sent))
 
-    async def at_once(self, question: Question, model: Model) -> Called | None:
-        """Call if a place is free now; None where none is. Raises as `in_line` does."""
+    async def at_once(self, bill: Bill, record: Recorded) -> Called | None:
+        """Call if a place and the money for it are free now; None where they are not. Raises as `in_line` does."""
+        model, question = record.model, record.question
         place = self.gateway.free_place(model, question)
-        return None if place is None else await self._at(question, model, place)
+        if place is None:
+            return None
+        try:
+            question = await self._paid(bill, record, place)
+        except BudgetExceeded:
+            return None
+        return await self._at(question, place, 0.0, _Call(model, bill))
 
-    async def _at(
-        self, question: Question, model: Model, place: Place, queued_s: float = 0.0, sent: asyncio.Event | None = None
-    ) -> Called:
+    async def _paid(self, bill: Bill, record: Recorded, place: Place) -> Question:
+        """The question as its budgets allow it. The place goes back where they do not."""
+        try:
+            return await bill.reserve(record.model, record.question, record.reserves)
+        except BaseException:
+            fault = made(FaultKind.INTERRUPTED, "it was not sent")
+            self._release(place, fault, time.monotonic(), record.question)
+            raise
+
+    async def _at(self, question: Question, place: Place, queued_s: float, to: _Call) -> Called:
         """Call, with a place that is given back whatever comes of it, also when the call is cancelled."""
         began = time.monotonic()
         fault: Fault | None = None
         reply: Reply | None = None
         try:
-            asked = call_for(question, model, place, self.timeout_s)
+            asked = call_for(question, to.model, place, self.timeout_s)
             await ready(asked)
             began = time.monotonic()
-            if sent is not None:
-                sent.set()
+            if to.sent is not None:
+                to.sent.set()
             reply = await send(asked)
             fault = judge(reply, question.schema)
         except Exception as error:  # noqa: BLE001  whatever a call raises is a fault of this call
             fault = classify(error)
         except BaseException:
             self._release(place, made(FaultKind.INTERRUPTED, "the call was given up"), began, question)
+            to.bill.given_up()
             raise
         tokens = None if reply is None else reply.usage.tokens_in + reply.usage.tokens_out
         self._release(place, fault, began, question, tokens)
         value, checks = None, ()
         if fault is None and reply is not None:
             value, fault, checks = self._read(reply)
+        fault = to.bill.settle(reply, fault)
         return Called(
-            model=model, queued_s=queued_s, seconds=time.monotonic() - began, reply=reply, value=value, fault=fault,
-            checks=checks,
+            model=to.model, queued_s=queued_s, seconds=time.monotonic() - began, reply=reply, value=value, fault=fault,
+            checks=checks, reservation=to.bill.reservation,
         )  # fmt: skip
 
     def _read(self, reply: Reply) -> tuple[Any, Fault | None, tuple[Checked, ...]]:

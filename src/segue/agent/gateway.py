@@ -27,6 +27,7 @@ from ..routing import Cheapest, Embedder, Examples, Policy, Request, Router, loa
 from ..routing.embedding import Hashed
 from ..routing.learned import Learning
 from ..runtime.scope import Surroundings, surroundings
+from .budgets import Budgets, load_budgets
 from .learning import Live, task
 from .recorded import Recorded
 from .request import Question, bound
@@ -51,6 +52,8 @@ class Gateway:
     """How long a call waits for a free place at most."""
     detour_s: float = 0.25
     """A model that is busy for longer is passed over while another one is free."""
+    budgets: Budgets = field(default_factory=Budgets)
+    """What tenants and threads may spend."""
     live: Live = field(default_factory=Live)
     sessions: Sessions = field(default_factory=Sessions)
     shadows: Shadows = field(default_factory=Shadows)
@@ -84,10 +87,12 @@ class Gateway:
         return made
 
     def decide(
-        self, question: Question, policy: Policy | None, tried: Mapping[str, str], pin: str | None,
-        session: Session | None = None,
+        self, question: Question, policy: Policy | None, tried: Mapping[str, str], pin: str | None, *,
+        session: Session | None = None, left_nano: int | None = None,
     ) -> Decision:  # fmt: skip
-        """Who answers. `tried` are those that failed, with the kind of fault; `pin` is the only one that may."""
+        """Who answers. `tried` are those that failed, with the kind of fault; `pin` is the only one that may,
+        `left_nano` what the budgets have left.
+        """
         session = session or Session()
         self._counter += 1
         request = Request(
@@ -97,7 +102,7 @@ class Gateway:
             require=question.require,
             tokens_in=None,
             tokens_out_max=question.max_tokens,
-            budget_nano=None if question.budget_usd is None else nano(question.budget_usd),
+            budget_nano=nano(question.budget_usd) if left_nano is None and question.budget_usd else left_nano,
             task=task(question),
             key=session.key,
             conversation=self.sessions.before(session, question),
@@ -207,7 +212,9 @@ def _make(around: Surroundings) -> Gateway:
     path = None if around.database is None else f"{around.database}-health"
     live = Live.of(catalogue, around.database, given.get("learning") or Learning())
     health = Health(path, rules=given.get("rules"))
-    return Gateway.of(catalogue, routes, health=health, live=live, embedder=given.get("embedder"))
+    made = Gateway.of(catalogue, routes, health=health, live=live, embedder=given.get("embedder"))
+    made.budgets = given.get("budgets") or load_budgets(config)
+    return made
 
 
 def _by_examples(policy: Policy) -> bool:

@@ -60,6 +60,11 @@ class Recorded:
         """What names it within its call."""
         return AttemptRef(epoch=self.scope.epoch, n=self.scope.attempt + BESIDE * self.beside)
 
+    @property
+    def reserves(self) -> str:
+        """The id of what is set aside for it."""
+        return f"{self.decision.id}-{self.beside}" if self.beside else self.decision.id
+
     def another(self, model: Model, why: AttemptWhy, beside: int) -> Recorded:
         """That of a call beside this one."""
         return replace(self, model=model, why=why, beside=beside)
@@ -67,7 +72,8 @@ class Recorded:
     def of(self, called: Called, end: AttemptEnd, **more: Any) -> AttemptRecorded:
         """A call as a record; `more` are fields that it says else."""
         said: dict[str, Any] = {"fault": called.fault, "checks": called.checks, "usage": called.usage}
-        return self.made(end, reply=called.reply, queued_s=called.queued_s, **(said | more))
+        said |= {"queued_s": called.queued_s, "reservation": called.reservation}
+        return self.made(end, reply=called.reply, **(said | more))
 
     def made(
         self,
@@ -81,6 +87,7 @@ class Recorded:
         checks: tuple[Check, ...] = (),
         superseded_by: AttemptRef | None = None,
         details: Mapping[str, Json] | None = None,
+        reservation: str | None = None,
     ) -> AttemptRecorded:
         """The record. `latency_s` is the reply's where there is one."""
         state: Mapping[str, Any] = (fault.state or {}) if fault is not None else {}
@@ -102,6 +109,7 @@ class Recorded:
             answered_by=None if reply is None else reply.answered_by,
             request_id=None if reply is None else reply.request_id,
             decision=self.decision.id,
+            reservation=reservation,
             amended="error shown" if self.question.mistakes else None,
             checks=checks,
             details=details or {},

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 
 from ..core.faults import FaultKind
 from ..core.records import AttemptEnd, AttemptRecorded, AttemptWhy
-from ..models import Model
 from ..models.signals import made
 from .recorded import Recorded
-from .request import Question
 
 if TYPE_CHECKING:
     from .called import Called, Caller
+    from .money import Bill
 
 __all__ = ["Shadows"]
 
@@ -39,8 +38,11 @@ class Shadows:
     _running: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"], init=False)
     _closing: bool = field(default=False, init=False)
 
-    def begin(self, caller: Caller, question: Question, record: Recorded) -> None:
-        """Ask those whom the decision names, if there is a journal that could have it. Returns at once."""
+    def begin(self, caller: Caller, bill: Bill, record: Recorded) -> None:
+        """Ask those whom the decision names, if there is a journal that could have it. Returns at once.
+
+        Where a budget counts the question, nobody is asked: what it has left is for the answer.
+        """
         decision, catalogue = record.decision, caller.gateway.catalogue
         if not decision.shadows or not record.scope.lasting:
             return
@@ -48,7 +50,8 @@ class Shadows:
             model = catalogue.get(decision.candidates[place].target.name)
             beside = record.another(model, AttemptWhy.SHADOW, 2 + at)  # 1 is the hedge
             room = len(self._running) < self.at_once and not self._closing
-            work = self._asked(caller, question, model, beside) if room else _kept(beside, _none(beside, "no room"))
+            why = "a budget counts it" if bill.scopes or bill.own else "" if room else "no room"
+            work = _kept(beside, _none(beside, why)) if why else self._asked(caller, bill, beside)
             task = asyncio.create_task(work)
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -64,10 +67,10 @@ class Shadows:
         await asyncio.gather(*left, return_exceptions=True)
 
     @staticmethod
-    async def _asked(caller: Caller, question: Question, model: Model, record: Recorded) -> None:
+    async def _asked(caller: Caller, bill: Bill, record: Recorded) -> None:
         """Ask one, and keep what came of it: whatever goes wrong here is nobody else's trouble."""
         try:
-            called = await caller.at_once(question, model)
+            called = await caller.at_once(bill, record)
         except asyncio.CancelledError:
             said = _none(record, "the engine has closed")
         except Exception as error:  # noqa: BLE001  a bug in a check: the attempt itself fails with it

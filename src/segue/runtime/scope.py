@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..core.records import AttemptRecorded, Record
     from ..core.recovery import Attempt
     from .drive import Drive
+    from .purse import Purse
 
 
 T = TypeVar("T")
@@ -43,10 +44,13 @@ class FlowScope(Scope):
 class StepScope:
     """Inside of a step's attempt: durable calls run inline, and their records go under the step's key.
 
-    `history` are the attempts before this one, `candidate` whom the Recovery wants to be asked now (`Use`).
+    `history` are the attempts before this one, `candidate` whom the Recovery wants to be asked now (`Use`), `purse` the
+    money of its run; None outside of one.
     """
 
-    __slots__ = ("_later", "_write", "attempt", "candidate", "epoch", "events", "history", "key", "run", "tenant")
+    __slots__ = (
+        "_later", "_write", "attempt", "candidate", "epoch", "events", "history", "key", "purse", "run", "tenant",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -60,11 +64,12 @@ class StepScope:
         tenant: str = "default",
         write: Callable[[str, int, dict[str, Any]], Awaitable[None]] | None = None,
         later: Callable[[int, dict[str, Any]], Awaitable[None]] | None = None,
+        purse: Purse | None = None,
     ):
         self.run, self.key, self.attempt, self.epoch, self.tenant = run, key, attempt, epoch, tenant
         self.history, self.candidate = history, candidate
         self.events: list[tuple[str, int, dict[str, Any]]] = []
-        self._write, self._later = write, later
+        self._write, self._later, self.purse = write, later, purse
 
     def record(self, record: Record) -> None:
         """Journal a record under the step's key, before the attempt's outcome. Raises RecordError for a misfit."""

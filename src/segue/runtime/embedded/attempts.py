@@ -22,6 +22,7 @@ from ...errors import SegueError, StepFailed, UnserialisableResult
 from ...journal import BESIDE, Post
 from ..effects import Applied, NotApplied
 from ..scope import StepScope, enter
+from .purse import StepPurse
 from .sealing import fault_of
 from .stalls import confirm
 
@@ -55,7 +56,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
         scope = StepScope(
             execution.row.id, command.key, n, tuple(history), plan.candidate, epoch=execution.row.epoch,
             tenant=execution.row.tenant, write=partial(_commit, execution, command, n),
-            later=partial(_later, execution, command.key, n),
+            later=partial(_later, execution, command.key, n), purse=StepPurse(execution, command, n),
         )  # fmt: skip
         try:
             value = await _attempt(execution, command, scope, plan.changes)
@@ -94,7 +95,7 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
         if host.pace_s:
             await execution.late()
         began = host.clock.now()
-        scope = StepScope(execution.row.id, key, 1)
+        scope = StepScope(execution.row.id, key, 1, purse=StepPurse(execution, command, 1))
         enter(scope)
         try:
             value, _ = roundtrip(command.result, await command.call(**command.values))
@@ -172,7 +173,7 @@ async def back_off(execution: Execution, key: str, retry_at: float) -> None:
     execution.settle()
     try:
         await asyncio.sleep(max(0.0, retry_at - execution.host.clock.now()))
-        while execution.paused:
+        while execution.still:
             execution.on = execution.on or asyncio.Event()
             await execution.on.wait()
     finally:
