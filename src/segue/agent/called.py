@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..core.faults import Fault, FaultKind, classify
 from ..core.records import Check as Checked
 from ..core.records import Usage
-from ..errors import BudgetExceeded
 from ..models import Model
 from ..models.exchange import Reply
 from ..models.health import Place
@@ -96,13 +95,14 @@ class Caller:
             return None
         try:
             question = await self._paid(bill, record, place)
-        except BudgetExceeded:
+        except Exception:  # noqa: BLE001  no budget has room, or it cannot be reached: it is one call the less
             return None
         return await self._at(question, place, 0.0, _Call(model, bill))
 
     async def _paid(self, bill: Bill, record: Recorded, place: Place) -> Question:
         """The question as its budgets allow it. The place goes back where they do not."""
         try:
+            await ready(call_for(record.question, record.model, place, self.timeout_s))  # no money waits for an import
             return await bill.reserve(record.model, record.question, record.reserves)
         except BaseException:
             fault = made(FaultKind.INTERRUPTED, "it was not sent")
@@ -116,8 +116,6 @@ class Caller:
         reply: Reply | None = None
         try:
             asked = call_for(question, to.model, place, self.timeout_s)
-            await ready(asked)
-            began = time.monotonic()
             if to.sent is not None:
                 to.sent.set()
             reply = await send(asked)
