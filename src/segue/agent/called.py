@@ -97,9 +97,9 @@ class Caller:
         fault: Fault | None = None
         reply: Reply | None = None
         try:
+            await ready(call_for(question, model, place, self.timeout_s))  # no money waits for an import
             question = await bill.reserve(model, question)
             asked = call_for(question, model, place, self.timeout_s)
-            await ready(asked)
             began = time.monotonic()
             if sent is not None:
                 sent.set()
