@@ -7,8 +7,22 @@ from __future__ import annotations
 
 from .approve import SIGNAL, Approval, approve
 from .ask import Answer, answer, ask
+from .budgets import Allowance, Budgets
 from .form import Check
 from .gateway import Gateway, use_models
 from .request import Tried
 
-__all__ = ["SIGNAL", "Answer", "Approval", "Check", "Gateway", "Tried", "answer", "approve", "ask", "use_models"]
+__all__ = [
+    "SIGNAL",
+    "Allowance",
+    "Answer",
+    "Approval",
+    "Budgets",
+    "Check",
+    "Gateway",
+    "Tried",
+    "answer",
+    "approve",
+    "ask",
+    "use_models",
+]

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, Unpack, overload
 
 from pydantic import TypeAdapter
 
-from ..errors import InputError
+from ..errors import BudgetExceeded, InputError
 from ..models import BadOutput, Example, ModelError
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope, here
@@ -24,6 +24,7 @@ from .gateway import gateway
 from .options import Options, checked
 from .recovery import Policy
 from .request import Given, Question, Tried, shown
+from .sessions import Session
 from .tries import tried_of
 
 __all__ = ["Answer", "answer", "ask", "asked"]
@@ -82,13 +83,13 @@ async def answer(
     said, form = checked(options), form_of(returns)
     policy = said["route"] if isinstance(said["route"], RoutingPolicy) else None
     question = _question(prompt, parts, form, examples, said)
-    make = _Make(form, check, policy, said["timeout_s"])
+    make = _Make(form, check, policy, said["timeout_s"], said["sticky"], said["conversation"])
     far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
     made = asked.carried_out_by(make.attempt, far.recovery(question, partial(make.other, question)))
     made = made if said["key"] is None else made.using(key=said["key"])
     try:
         given = await made(question)
-    except ModelError as error:
+    except (ModelError, BudgetExceeded) as error:
         vars(error)["tried"] = tried_of(error)
         raise
     return Answer(value=_valued(form.value, given), tried=tuple(given.tried))
@@ -123,17 +124,29 @@ class _Make:
     check: Check[Any] | None
     policy: RoutingPolicy | None
     timeout_s: float
+    sticky: str | None
+    conversation: str | None
 
     async def attempt(self, question: Question) -> Given:
         """The body of the step."""
-        question, scope = _QUESTION.validate_python(question), here()  # outside of a run what was amended is JSON
-        make = Attempting(gateway(), self.form, self.check, self.policy, self.timeout_s)
-        return await make(question, scope if isinstance(scope, StepScope) else StepScope("", "ask", 1))
+        question, scope = _QUESTION.validate_python(question), _scope()  # outside of a run what was amended is JSON
+        make = Attempting(gateway(), self.form, self.check, self.policy, self.timeout_s, self._session())
+        return await make(question, scope)
 
-    def other(self, question: Question, tried: Mapping[str, str]) -> str | None:
-        """Whom to ask next, given who has failed and how."""
-        chosen = gateway().decide(question, self.policy, tried, None).chosen
+    def other(self, question: Question, tried: Mapping[str, str], left_nano: int | None = None) -> str | None:
+        """Whom to ask next, given who has failed and how, and what a budget has left."""
+        decide, session = gateway().decide, self._session()
+        chosen = decide(question, self.policy, tried, None, session=session, left_nano=left_nano).chosen
         return None if chosen is None else chosen.target.name
+
+    def _session(self) -> Session:
+        scope = _scope()
+        return Session(sticky=self.sticky, conversation=self.conversation, tenant=scope.tenant, run=scope.run)
+
+
+def _scope() -> StepScope:
+    scope = here()
+    return scope if isinstance(scope, StepScope) else StepScope("", "ask", 1)
 
 
 _QUESTION = TypeAdapter(Question)

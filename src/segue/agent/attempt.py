@@ -1,28 +1,28 @@
-"""One attempt to answer a question: decide, get a place, call, judge, and put all of it on record."""
+"""One attempt to answer a question: decide, call (a hedge and shadows too), and put all of it on record."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..core.faults import Fault, FaultKind, classify, rebuild
-from ..core.records import AttemptEnd, Decision, Stage
+from ..core.faults import FaultKind, rebuild
+from ..core.records import AttemptEnd, AttemptWhy, Decision, Stage
 from ..core.recovery import Amend, Use
 from ..errors import InputError
 from ..models import Model
-from ..models.exchange import Reply
-from ..models.health import Place
 from ..models.signals import made
-from ..models.verdict import judge
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope
-from .calling import call_for, send
+from .called import Called, Caller
 from .form import Check, Form
 from .gateway import Gateway
+from .hedging import Race, lose, race
+from .money import Bill
 from .recorded import Recorded
 from .recovery import failed_in
-from .request import Given, Question, bound
+from .request import Given, Question, Tried
+from .sessions import Session
 from .tries import answered, before, of_model, with_tries
 
 __all__ = ["Attempting"]
@@ -37,71 +37,66 @@ class Attempting:
     check: Check[Any] | None
     policy: RoutingPolicy | None
     timeout_s: float
+    session: Session
 
     async def __call__(self, question: Question, scope: StepScope) -> Given:
         """The answer. Raises the error of the attempt, which names its model."""
-        decision = self.decide(question, scope)
+        bill = Bill.of(question, scope, self.gateway.budgets)
+        decision = self.decide(question, scope, bill.left)
         await scope.commit(decision)
         if decision.chosen is None:
-            raise _nobody(decision)
-        model = self.gateway.catalogue.get(decision.chosen.target.name)
-        record = Recorded(scope, decision, model, question)
-        try:
-            place, queued_s = await self.gateway.place(model, question, self.timeout_s)
-        except Exception as error:
-            fault = with_tries(of_model(classify(error), model), scope)
-            record.ended(AttemptEnd.FAILED, fault=fault)
-            raise rebuild(fault) from error
-        return await self._called(question, model, place, replace(record, queued_s=queued_s))
+            raise bill.nobody(decision) or _nobody(decision)
+        record = Recorded(scope, decision, self.gateway.catalogue.get(decision.chosen.target.name), question)
+        caller = Caller(self.gateway, self.form, self.check, self.timeout_s)
+        self.gateway.shadows.begin(caller, question, record, bill)
+        hedge = self._hedge(decision)
+        if hedge is None or decision.hedge_after_s is None:
+            return self._ended(await caller.in_line(question, record.model, bill.named(decision.id)), record)
+        ran = await race(
+            lambda sent: caller.in_line(question, record.model, bill.named(decision.id), sent),
+            lambda: caller.at_once(question, hedge, bill.named(f"{decision.id}+1")),
+            decision.hedge_after_s,
+        )
+        return self._raced(ran, record, record.another(hedge, AttemptWhy.HEDGE, 1))
 
-    def decide(self, question: Question, scope: StepScope) -> Decision:
+    def decide(self, question: Question, scope: StepScope, left_nano: int | None = None) -> Decision:
         """Who answers this attempt: whom the Recovery names, else by the route among those that have not failed."""
         tried, named = failed_in(scope.history), _named(question, scope)
-        decision = self.gateway.decide(question, self.policy, tried, named)
+        decision = self._decided(question, tried, named, left_nano)
         if decision.chosen is None and named is not None and question.model is None:  # it has broken down since
-            decision = self.gateway.decide(question, self.policy, {named: "broken down"}, None)
-        return decision
+            other = self._decided(question, {named: "broken down"}, None, left_nano)
+            decision = decision if other.chosen is None else other
+        # What stands beside the first attempt is compared with what came of the whole; a second time would say nothing.
+        return replace(decision, shadows=()) if scope.history and decision.shadows else decision
 
-    async def _called(self, question: Question, model: Model, place: Place, record: Recorded) -> Given:
-        began = time.monotonic()
-        fault: Fault | None = None
-        reply: Reply | None = None
-        value: Any = None
-        try:
-            reply = await send(call_for(question, model, place, self.timeout_s))
-            fault = judge(reply, question.schema)
-        except Exception as error:  # noqa: BLE001  whatever a call raises is a fault of this attempt
-            fault = classify(error)
-        except BaseException:
-            self._release(place, made(FaultKind.INTERRUPTED, "the call was given up"), began, question)
-            raise
-        tokens = None if reply is None else reply.usage.tokens_in + reply.usage.tokens_out
-        self._release(place, fault, began, question, tokens)
+    def _decided(
+        self, question: Question, tried: Mapping[str, str], pin: str | None, left_nano: int | None
+    ) -> Decision:
+        return self.gateway.decide(question, self.policy, tried, pin, session=self.session, left_nano=left_nano)
+
+    def _hedge(self, decision: Decision) -> Model | None:
+        at = decision.hedge
+        return None if at is None else self.gateway.catalogue.get(decision.candidates[at].target.name)
+
+    def _raced(self, ran: Race, record: Recorded, hedge: Recorded) -> Given:
+        """End with the one that won, the other one on record too."""
+        if not ran.begun:
+            return self._ended(ran.taken, record)
+        won, lost = (record, hedge) if ran.taken is ran.first else (hedge, record)
+        return self._ended(ran.taken, won, lose(ran, won, lost))
+
+    def _ended(self, called: Called, record: Recorded, *beside: Tried) -> Given:
+        """Put the attempt on record. Raises its fault as an error."""
+        reply, fault = called.reply, called.fault
         if fault is None and reply is not None:
-            value, fault = self._read(reply)
-        usage = reply.usage if reply is not None else None
-        if fault is None and reply is not None:
-            record.ended(AttemptEnd.ANSWERED, reply=reply, usage=usage)
-            tried = [*before(record.scope), answered(model, reply)]
-            return Given(value=self.form.plain(value), tried=tried)
+            record.ended(AttemptEnd.ANSWERED, called)
+            self.gateway.answered(record, self.session, reply)
+            tried = [*before(record.scope), *beside, answered(called.model, reply)]
+            return Given(value=self.form.plain(called.value), tried=tried)
         assert fault is not None
-        fault = with_tries(of_model(fault, model, reply), record.scope)
-        end = AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED
-        record.ended(end, fault=fault, reply=reply, usage=usage)
+        fault = with_tries(of_model(fault, called.model, reply), record.scope)
+        record.ended(AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED, called, fault=fault)
         raise rebuild(fault)
-
-    def _read(self, reply: Reply) -> tuple[Any, Fault | None]:
-        """The value, or what is wrong with it. A check that raises anything but ValueError is a bug: it is not caught
-        here, and fails the step.
-        """
-        value, wrong = self.form.read(reply.text, self.check)
-        return value, made(FaultKind.BAD_OUTPUT, wrong) if wrong else None
-
-    def _release(
-        self, place: Place, fault: Fault | None, began: float, question: Question, tokens: int | None = None
-    ) -> None:
-        used = bound(question) + question.max_tokens if tokens is None else tokens
-        self.gateway.release(place, fault, time.monotonic() - began, used)
 
 
 def _named(question: Question, scope: StepScope) -> str | None:

@@ -38,9 +38,13 @@ class Options(TypedDict, total=False):
     timeout_s: float
     """For one call, the last token included."""
     budget_usd: float | None
-    """A bound for one call."""
+    """What it may cost in all, its attempts together, in USD."""
     settings: Mapping[str, Any] | None
     """For the model: `temperature`, `seed`."""
+    sticky: str | None
+    """What a split sticks to: a user, say. None: the conversation, else a tenant that has a name, else the run."""
+    conversation: str | None
+    """The thread that it goes on with: it stays with who answered there last, and with who holds its prefix cached."""
     key: str | None
     """Names the call in its run, instead of the fingerprint of the question."""
 
@@ -59,6 +63,8 @@ DEFAULTS: Options = {
     "timeout_s": 60.0,
     "budget_usd": None,
     "settings": None,
+    "sticky": None,
+    "conversation": None,
     "key": None,
 }
 

@@ -16,6 +16,7 @@ from io import BufferedWriter
 from pathlib import Path
 
 _BELL, _DRAFT = ".bell", ".new"
+FLOWS = ".flows"
 
 
 class Owner:
@@ -144,7 +145,7 @@ def holds(folder: Path, owner: str) -> bool:
 
 def remove(folder: Path, owner: str) -> None:
     """Remove an owner's files."""
-    for name in (f"{owner}{_BELL}", owner):
+    for name in (f"{owner}{_BELL}", f"{owner}{FLOWS}", owner):
         with suppress(OSError):
             (folder / name).unlink()
 

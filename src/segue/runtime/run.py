@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import uuid4
 
@@ -15,6 +15,7 @@ from ..core.faults import Fault, rebuild
 from ..core.lifecycle import ENDED, RunState, StuckReason
 from ..core.redaction import envelope_of
 from ..core.secret import Secret
+from ..core.shell import command
 from ..errors import (
     CrashLoop,
     InputError,
@@ -27,7 +28,8 @@ from ..errors import (
 )
 from ..journal import NewRun, Post, RunRow
 from ..journal.vault import Vault
-from . import given, registry
+from . import given, opinions, registry
+from .lacking import REASON, Lack
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -54,8 +56,10 @@ class RunStatus:
     parent: str | None
     created_at: float
     updated_at: float
+    tenant: str = "default"
     waits_on: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     reason: str | None = None
+    """Why it is set aside; `no worker` for one that is ready, while no living process knows its flow."""
     message: str | None = None
     key: str | None = None
     remedy: str | None = None
@@ -89,7 +93,8 @@ class Run(Generic[R]):
 
     async def status(self) -> RunStatus:
         """Where it stands, what it waits for, and what to do when it is stuck."""
-        return status_of(self._row(), self._engine.host.waits_on(self._no))
+        row = self._row()
+        return status_of(row, self._engine.host.waits_on(self._no), self._engine.lacking()(row))
 
     async def events(self, after: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:
         """Its journal, and with `follow` what comes, up to its end."""
@@ -148,6 +153,26 @@ class Run(Generic[R]):
             raise InputError(f"feedback {score} is not between 0 and 1", run=self.id, key=key)
         body = {"score": score, "by": by, "note": note}
         await self._post("feedback", key or "", str(uuid4()), None, body)
+
+    async def prefer(
+        self, key: str, over: str | None = None, *, model: str | None = None, over_model: str | None = None,
+        over_run: str | None = None, tied: bool = False, strength: float | None = None, by: str = "", note: str = "",
+    ) -> None:  # fmt: skip
+        """Record that the answer of step `key` is better than that of step `over`; also after the end.
+
+        `over` is a step of this run, or of `over_run`; without it the same step is meant, and `over_model` says whose
+        answer there: of one that was asked on the side, or turned down. `model` likewise for the better one. `tied`:
+        neither is better. `strength`, 0 to 1, says by how much. Raises InputError for an answer that there is not.
+        """
+        if over is None and over_model is None and model is None:
+            raise InputError("preferred to what?", run=self.id, key=key, remedy="give over=, over_model= or model=")
+        row, journal = self._row(), self._engine.journal
+        other = row if over_run is None else journal.get(over_run)
+        about = opinions.answer_of(journal.events(row), self.id, key, model)
+        than = opinions.answer_of(journal.events(other), other.id, over or key, over_model)
+        than = than if over_run is None else replace(than, run=over_run)
+        body = opinions.preference(about, than, tied=tied, strength=strength, by=by, note=note)
+        await self._post("feedback", key, str(uuid4()), None, body)
 
     async def fork(
         self,
@@ -247,6 +272,8 @@ class Run(Generic[R]):
         at = self._engine.clock.now()
         body = {k: v for k, v in body.items() if v != ""}
         new = await self._engine.journal.post(Post(self.id, kind, id, name, at, value, dumps(body)))
+        if kind in ("cancel", "resume"):
+            self._engine.host.look()
         self._engine.host.scan_soon()
         return new
 
@@ -259,7 +286,7 @@ class Run(Generic[R]):
         failed = RunFailed(
             f"{fault.error.rpartition(':')[2]}: {fault.message}",
             run=self.id,
-            remedy=f"look at it: segue show {self.id}",
+            remedy=f"look at it: {command('show', self.id)}",
         )
         failed.error_type = fault.error
         raise failed from (self._engine.host.errors.pop(self._no, None) or rebuild(fault))
@@ -276,12 +303,14 @@ class Run(Generic[R]):
             return roundtrip(codec(Any), value)[0]
 
 
-def status_of(row: RunRow, waits_on: list[dict[str, Any]] | None = None) -> RunStatus:
-    """A row as a status; `waits_on` of a run that is in memory is newer than the row's."""
+def status_of(row: RunRow, waits_on: list[dict[str, Any]] | None = None, lack: Lack | None = None) -> RunStatus:
+    """A row as a status; `waits_on` of a run that is in memory is newer than the row's; `lack`: nobody can take it."""
     stuck = row.detail if row.state == RunState.STUCK else {}
+    if lack is not None:
+        stuck = {"reason": REASON, "message": lack.message, "remedy": lack.remedy}
     return RunStatus(
         id=row.id, flow=row.flow, version=row.version, state=RunState(row.state), paused=row.paused, parent=row.parent,
-        created_at=row.created_at, updated_at=row.updated_at,
+        created_at=row.created_at, updated_at=row.updated_at, tenant=row.tenant,
         waits_on=waits_on if waits_on is not None else row.detail.get("waits_on", []),
         reason=stuck.get("reason"), message=stuck.get("message"), key=stuck.get("key"), remedy=stuck.get("remedy"),
     )  # fmt: skip

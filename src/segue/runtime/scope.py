@@ -11,9 +11,10 @@ from ..core.keys import Scope
 from ..errors import NotInAFlow
 
 if TYPE_CHECKING:
-    from ..core.records import Record
+    from ..core.records import AttemptRecorded, Record
     from ..core.recovery import Attempt
     from .drive import Drive
+    from .purse import Purse
 
 
 T = TypeVar("T")
@@ -43,10 +44,13 @@ class FlowScope(Scope):
 class StepScope:
     """Inside of a step's attempt: durable calls run inline, and their records go under the step's key.
 
-    `history` are the attempts before this one, `candidate` whom the Recovery wants to be asked now (`Use`).
+    `history` are the attempts before this one, `candidate` whom the Recovery wants to be asked now (`Use`), `purse` the
+    money of its run; None outside of one.
     """
 
-    __slots__ = ("_write", "attempt", "candidate", "epoch", "events", "history", "key", "run")
+    __slots__ = (
+        "_later", "_write", "attempt", "candidate", "epoch", "events", "history", "key", "purse", "run", "tenant",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -57,12 +61,15 @@ class StepScope:
         candidate: str | None = None,
         *,
         epoch: int = 0,
+        tenant: str = "default",
         write: Callable[[str, int, dict[str, Any]], Awaitable[None]] | None = None,
+        later: Callable[[int, dict[str, Any]], Awaitable[None]] | None = None,
+        purse: Purse | None = None,
     ):
-        self.run, self.key, self.attempt, self.epoch = run, key, attempt, epoch
+        self.run, self.key, self.attempt, self.epoch, self.tenant = run, key, attempt, epoch, tenant
         self.history, self.candidate = history, candidate
         self.events: list[tuple[str, int, dict[str, Any]]] = []
-        self._write = write
+        self._write, self._later, self.purse = write, later, purse
 
     def record(self, record: Record) -> None:
         """Journal a record under the step's key, before the attempt's outcome. Raises RecordError for a misfit."""
@@ -77,6 +84,19 @@ class StepScope:
             self.record(record)
         else:
             await self._write(record.type, record.version, record.to_body())
+
+    @property
+    def lasting(self) -> bool:
+        """Whether `later` has a journal to write to."""
+        return self._later is not None
+
+    async def later(self, record: AttemptRecorded) -> None:
+        """Journal what was made beside the attempt, whenever it ends: also after the step and the run have ended.
+
+        Outside of a run it is dropped. Raises a StoreError where the database is closed.
+        """
+        if self._later is not None:
+            await self._later(record.version, record.to_body())
 
     @property
     def idempotency_key(self) -> str:
@@ -94,14 +114,28 @@ class Surroundings:
         self.database, self.given = database, dict(given or {})
         self._shared: dict[str, Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
+        self._leavers: list[Callable[[], Awaitable[None]]] = []
 
-    def share(self, name: str, make: Callable[[], T], close: Callable[[T], Awaitable[None]] | None = None) -> T:
-        """The one of this name."""
+    def share(
+        self,
+        name: str,
+        make: Callable[[], T],
+        close: Callable[[T], Awaitable[None]] | None = None,
+        leave: Callable[[T], Awaitable[None]] | None = None,
+    ) -> T:
+        """The one of this name. `leave` is called before the journal closes, `close` after it."""
         if name not in self._shared:
             made = self._shared[name] = make()
             if close is not None:
                 self._closers.append(partial(close, made))
+            if leave is not None:
+                self._leavers.append(partial(leave, made))
         return self._shared[name]
+
+    async def leave(self) -> None:
+        """The journal will close: what has something left to write does so now."""
+        while self._leavers:
+            await self._leavers.pop()()
 
     async def close(self) -> None:
         """Close what was made, last first. Raises the first error, after all had their turn."""

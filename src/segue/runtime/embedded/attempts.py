@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from ...core.codec import decode_arguments, dumps, roundtrip
 from ...core.commands import Command, RunStep
@@ -18,8 +19,10 @@ from ...core.faults import Fault, FaultKind, type_name
 from ...core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
 from ...core.redaction import redacted
 from ...errors import SegueError, StepFailed, UnserialisableResult
+from ...journal import BESIDE, Post
 from ..effects import Applied, NotApplied
 from ..scope import StepScope, enter
+from .purse import StepPurse
 from .sealing import fault_of
 from .stalls import confirm
 
@@ -52,7 +55,8 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
         plan = plan_of(history)
         scope = StepScope(
             execution.row.id, command.key, n, tuple(history), plan.candidate, epoch=execution.row.epoch,
-            write=partial(_commit, execution, command, n),
+            tenant=execution.row.tenant, write=partial(_commit, execution, command, n),
+            later=partial(_later, execution, command.key, n), purse=StepPurse(execution, command, n),
         )  # fmt: skip
         try:
             value = await _attempt(execution, command, scope, plan.changes)
@@ -77,6 +81,13 @@ async def _commit(  # noqa: PLR0917  bound in one place
     await execution.durable(type_, command, attempt=n, body=body, version=version)
 
 
+async def _later(execution: Execution, key: str, n: int, version: int, body: dict[str, Any]) -> None:
+    """Journal what was made beside an attempt, by the run's inbox: its run may rest, be another's, or have ended."""
+    host, said = execution.host, dumps({"attempt": n, "version": version, "record": body})
+    await host.journal.post(Post(execution.row.id, BESIDE, str(uuid4()), key, host.clock.now(), body=said))
+    host.scan_soon()
+
+
 async def perform_once(execution: Execution, command: RunStep) -> None:
     """The common case, in a few lines for speed: a task that makes one attempt of an async function, with no limit."""
     key, host = command.key, execution.host
@@ -84,7 +95,7 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
         if host.pace_s:
             await execution.late()
         began = host.clock.now()
-        scope = StepScope(execution.row.id, key, 1)
+        scope = StepScope(execution.row.id, key, 1, purse=StepPurse(execution, command, 1))
         enter(scope)
         try:
             value, _ = roundtrip(command.result, await command.call(**command.values))
@@ -162,7 +173,7 @@ async def back_off(execution: Execution, key: str, retry_at: float) -> None:
     execution.settle()
     try:
         await asyncio.sleep(max(0.0, retry_at - execution.host.clock.now()))
-        while execution.paused:
+        while execution.still:
             execution.on = execution.on or asyncio.Event()
             await execution.on.wait()
     finally:
