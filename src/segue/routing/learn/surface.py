@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .text import excerpt
+
 __all__ = ["SURFACE", "surface"]
 
-_HEAD, _TAIL = 4000, 1000
-"""Characters that are read of a text."""
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 _SENTENCE = re.compile(r"[.?!]\s+|\n")
@@ -52,7 +52,7 @@ _HUGE = 1e9
 
 def surface(text: str) -> NDArray[np.float32]:
     """`SURFACE` values, mostly logarithms of counts. Any text has them, an empty one too."""
-    read = text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
+    read = excerpt(text)
     words, numbers, choices = _WORD.findall(read), _NUMBER.findall(read), _CHOICE.findall(read)
     counts = (len(text), *_sizes(read, words), *_groups(words), *_marks(read), *_numbers(numbers))
     shape = (*_shape(words), *_digits(numbers), _shared(read, choices))

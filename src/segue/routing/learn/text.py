@@ -12,18 +12,25 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["grams"]
+__all__ = ["excerpt", "grams"]
 
 _HEAD, _TAIL = 320, 120
 """Tokens that are read of a text."""
+_FIRST, _LAST = 3000, 900
+"""Characters that are read of a text, before it is cut into tokens."""
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _STEM = 5
 """Letters of a word that its stem has: `running` and `runner` are the same to it."""
 
 
+def excerpt(text: str) -> str:
+    """The beginning and the end of a long text, where instructions stand; a short one as it is."""
+    return text if len(text) <= _FIRST + _LAST else f"{text[:_FIRST]}\n{text[-_LAST:]}"
+
+
 def grams(text: str) -> NDArray[np.uint32]:
     """Hashes of the words, pairs and triples of words of a text, and of stems; sorted, each once."""
-    tokens = _tokens(text.lower())
+    tokens = _tokens(excerpt(text).lower())
     stems = ["0" if token.isdigit() else token[:_STEM] for token in tokens]
     said = [*tokens, *map(" ".join, pairwise(tokens))]
     said += map(" ".join, zip(tokens, tokens[1:], tokens[2:], strict=False))
