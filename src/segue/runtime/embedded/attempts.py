@@ -99,7 +99,7 @@ async def _later(execution: Execution, key: str, n: int, version: int, body: dic
 
 
 async def perform_once(execution: Execution, command: RunStep) -> None:
-    """The common case, in a few lines for speed: a task that makes one attempt of an async function, with no limit."""
+    """The common case, in a few lines for speed: one attempt of an async function, with no limit."""
     key, host = command.key, execution.host
     try:
         if host.pace_s:
@@ -123,10 +123,6 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
                 execution.completed(command, began, value)
     except Exception as error:  # noqa: BLE001  a bug of ours
         host.crashed(execution, error)
-    finally:
-        execution.performed(key, asyncio.current_task())
-    if not execution.unwritten:
-        execution.settle()
 
 
 def _its_own(raised: BaseException, *, threaded: bool = False) -> Exception:
@@ -357,9 +353,9 @@ def again(execution: Execution, command: Command) -> None:
     if tries:
         memory.numbers[key] = tries[-1].n
     memory.retry_at.pop(key, None)
-    task = execution.steps.get(key)
-    if task is not None and key in execution.backoffs:
-        task.cancel()
+    making = execution.steps.get(key)
+    if making is not None and key in execution.backoffs:
+        making.cancel()
         del execution.steps[key], execution.backoffs[key]
     if isinstance(command, RunStep) and key not in execution.steps and execution.replayed:
         execution.run(command)
