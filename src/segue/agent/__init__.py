@@ -10,5 +10,9 @@ from .ask import Answer, answer, ask
 from .form import Check
 from .gateway import Gateway, use_models
 from .request import Tried
+from .stream import Stream, relay, relayed, stream
 
-__all__ = ["SIGNAL", "Answer", "Approval", "Check", "Gateway", "Tried", "answer", "approve", "ask", "use_models"]
+__all__ = [
+    "SIGNAL", "Answer", "Approval", "Check", "Gateway", "Stream", "Tried", "answer", "approve", "ask", "relay",
+    "relayed", "stream", "use_models",
+]  # fmt: skip

@@ -24,6 +24,7 @@ from .gateway import gateway
 from .options import Options, checked
 from .recovery import Policy
 from .request import Given, Question, Tried, shown
+from .streaming import Streaming, routed, streaming_of
 from .tries import tried_of
 
 __all__ = ["Answer", "answer", "ask", "asked"]
@@ -82,7 +83,7 @@ async def answer(
     said, form = checked(options), form_of(returns)
     policy = said["route"] if isinstance(said["route"], RoutingPolicy) else None
     question = _question(prompt, parts, form, examples, said)
-    make = _Make(form, check, policy, said["timeout_s"])
+    make = _Make(form, check, policy, said["timeout_s"], streaming_of(said))
     far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
     made = asked.carried_out_by(make.attempt, far.recovery(question, partial(make.other, question)))
     made = made if said["key"] is None else made.using(key=said["key"])
@@ -123,11 +124,14 @@ class _Make:
     check: Check[Any] | None
     policy: RoutingPolicy | None
     timeout_s: float
+    streaming: Streaming | None
 
     async def attempt(self, question: Question) -> Given:
         """The body of the step."""
         question, scope = _QUESTION.validate_python(question), here()  # outside of a run what was amended is JSON
-        make = Attempting(gateway(), self.form, self.check, self.policy, self.timeout_s)
+        at = gateway()
+        streaming = routed(self.streaming, question, self.policy, at.router)
+        make = Attempting(at, self.form, self.check, self.policy, self.timeout_s, streaming)
         return await make(question, scope if isinstance(scope, StepScope) else StepScope("", "ask", 1))
 
     def other(self, question: Question, tried: Mapping[str, str]) -> str | None:

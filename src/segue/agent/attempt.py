@@ -23,6 +23,7 @@ from .gateway import Gateway
 from .recorded import Recorded
 from .recovery import failed_in
 from .request import Given, Question, bound
+from .streaming import Streaming, partial
 from .tries import answered, before, of_model, with_tries
 
 __all__ = ["Attempting"]
@@ -37,6 +38,7 @@ class Attempting:
     check: Check[Any] | None
     policy: RoutingPolicy | None
     timeout_s: float
+    streaming: Streaming | None = None
 
     async def __call__(self, question: Question, scope: StepScope) -> Given:
         """The answer. Raises the error of the attempt, which names its model."""
@@ -68,7 +70,8 @@ class Attempting:
         reply: Reply | None = None
         value: Any = None
         try:
-            reply = await send(call_for(question, model, place, self.timeout_s))
+            call = call_for(question, model, place, self.timeout_s)
+            reply = await (self.streaming.send(call, record.scope, question) if self.streaming else send(call))
             fault = judge(reply, question.schema)
         except Exception as error:  # noqa: BLE001  whatever a call raises is a fault of this attempt
             fault = classify(error)
@@ -79,13 +82,16 @@ class Attempting:
         self._release(place, fault, began, question, tokens)
         if fault is None and reply is not None:
             value, fault = self._read(reply)
-        usage = reply.usage if reply is not None else None
+        usage = partial(question, model, record.scope.streamed, reply)
+        if self.streaming is not None:
+            stream_end, fault = self.streaming.ended(record.scope, question, fault, reply)
+            record.scope.record(stream_end)
         if fault is None and reply is not None:
             record.ended(AttemptEnd.ANSWERED, reply=reply, usage=usage)
             tried = [*before(record.scope), answered(model, reply)]
             return Given(value=self.form.plain(value), tried=tried)
         assert fault is not None
-        fault = with_tries(of_model(fault, model, reply), record.scope)
+        fault = with_tries(of_model(fault, model, reply, usage), record.scope)
         end = AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED
         record.ended(end, fault=fault, reply=reply, usage=usage)
         raise rebuild(fault)

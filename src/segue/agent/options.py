@@ -41,6 +41,12 @@ class Options(TypedDict, total=False):
     """A bound for one call."""
     settings: Mapping[str, Any] | None
     """For the model: `temperature`, `seed`."""
+    stream: bool
+    """Whether the answer is published while it comes, for `run.stream()`. What `ask` gives is the same."""
+    first_token_s: float | None
+    """Until the first token of a stream."""
+    stall_s: float | None
+    """Between two pieces of a stream."""
     key: str | None
     """Names the call in its run, instead of the fingerprint of the question."""
 
@@ -59,6 +65,9 @@ DEFAULTS: Options = {
     "timeout_s": 60.0,
     "budget_usd": None,
     "settings": None,
+    "stream": False,
+    "first_token_s": 20.0,
+    "stall_s": 15.0,
     "key": None,
 }
 

@@ -45,7 +45,7 @@ class Recorded:
                 epoch=self.scope.epoch,
                 n=self.scope.attempt,
                 target=Target(kind=TargetKind.MODEL, name=self.model.name, provider=self.model.provider.value),
-                why=_why(self.scope, self.model.name),
+                why=AttemptWhy.RESCUE if self.question.begun else _why(self.scope, self.model.name),
                 end=end,
                 follows=None if last is None else AttemptRef(epoch=last.epoch, n=last.n),
                 fault=fault,
@@ -56,6 +56,8 @@ class Recorded:
                 finish_reason=None if reply is None else reply.finish,
                 answered_by=None if reply is None else reply.answered_by,
                 request_id=None if reply is None else reply.request_id,
+                streamed=self.scope.streamed is not None,
+                ttft_s=None if reply is None or reply.ttft_s is None else round(reply.ttft_s, 4),
                 decision=self.decision.id,
                 amended="error shown" if self.question.mistakes else None,
             )

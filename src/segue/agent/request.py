@@ -39,6 +39,8 @@ class Question:
     """Whom to ask first: the one that is to mend its answer, or the next one up."""
     mistakes: list[str] = field(default_factory=list[str])
     """What was wrong with the answers so far, for the next one to avoid."""
+    begun: str = ""
+    """What has gone out of an answer that broke off, for this one to go on from."""
 
     @property
     def text(self) -> str:
@@ -85,7 +87,8 @@ def output_mode(model: Model, schema: Mapping[str, Any] | None) -> OutputMode:
 
 def bound(question: Question) -> int:
     """Tokens of input that it surely stays under: one a byte would be too many, one for two bytes is not too few."""
-    said: Sequence[str] = (question.text, *question.mistakes, *(e.input + e.output for e in question.examples))
+    examples = [e.input + e.output for e in question.examples]
+    said: Sequence[str] = (question.text, question.begun, *question.mistakes, *examples)
     schema = len(to_json(question.schema)) if question.schema else 0
     return 64 + 16 * len(question.examples) + (sum(len(text.encode()) for text in said) + schema) // 2
 
@@ -105,4 +108,6 @@ def messages(question: Question) -> list[ModelMessage]:
     if question.mistakes:
         asked += f"\nDo not repeat this mistake: {question.mistakes[-1]}"
     said.append(m.ModelRequest(parts=[*head, m.UserPromptPart(asked)]))
+    if question.begun:
+        said.append(m.ModelResponse(parts=[m.TextPart(question.begun)]))
     return said

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from ..core.faults import Fault
+from ..core.records import Usage
 from ..models import Model
 from ..models.exchange import Reply
 from ..runtime.scope import StepScope
@@ -15,13 +16,14 @@ from .request import Tried
 __all__ = ["answered", "before", "of_model", "tried_of", "with_tries"]
 
 
-def of_model(fault: Fault, model: Model, reply: Reply | None = None) -> Fault:
+def of_model(fault: Fault, model: Model, reply: Reply | None = None, usage: Usage | None = None) -> Fault:
     """A fault that names its model, and what the call took: the next attempt reads it."""
     state: dict[str, Any] = {**(fault.state or {}), "model": model.name}
     if reply is not None:
         usage = reply.usage
-        state |= {"tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out, "text": reply.text[:2000]}
-        state |= {"seconds": round(reply.latency_s, 3)}
+        state |= {"text": reply.text[:2000], "seconds": round(reply.latency_s, 3)}
+    if usage is not None:
+        state |= {"tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out}
         if usage.cost_nano is not None:
             state["cost_nano"] = usage.cost_nano
     return fault._replace(state=state)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from io import BufferedWriter
 from pathlib import Path
 
-_BELL, _DRAFT = ".bell", ".new"
+_BELL, _DRAFT, TAP = ".bell", ".new", ".tap"
 
 
 class Owner:
@@ -144,7 +144,7 @@ def holds(folder: Path, owner: str) -> bool:
 
 def remove(folder: Path, owner: str) -> None:
     """Remove an owner's files."""
-    for name in (f"{owner}{_BELL}", owner):
+    for name in (f"{owner}{_BELL}", f"{owner}{TAP}", owner):
         with suppress(OSError):
             (folder / name).unlink()
 

@@ -71,7 +71,8 @@ async def stream(c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]:
         async for event in events:
             delta = _delta(event)
             if delta is not None:
-                ttft_s = time.monotonic() - began if ttft_s is None else ttft_s
+                if ttft_s is None and delta.text:
+                    ttft_s = time.monotonic() - began
                 yield delta
         response = events.get()
     if not _ended(response):

@@ -26,6 +26,7 @@ from .policies import (
     Hedge,
     Pinned,
     Policy,
+    Rescue,
     Shadow,
     Split,
     Weighted,
@@ -63,8 +64,8 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Affinity", "Arm", "Best", "Cascade", "Cheapest", "Conditions", "Considered", "Conversation", "Embedder", "Example",
     "Examples", "Explore", "Fastest", "Features", "Function", "Hedge", "Held", "InvalidPolicy", "Kind", "Modality",
-    "Piece", "Pinned", "Policy", "PolicyFailed", "Predictor", "Predictors", "Quality", "Request", "Router", "Shadow",
-    "Situation", "Split", "Table", "UnknownRoute", "Weighted",
+    "Piece", "Pinned", "Policy", "PolicyFailed", "Predictor", "Predictors", "Quality", "Request", "Rescue", "Router",
+    "Shadow", "Situation", "Split", "Table", "UnknownRoute", "Weighted",
     "decide", "features_of", "load_routes", "piece_of", "read_routes",
 ]  # fmt: skip
 

@@ -19,6 +19,7 @@ from ...core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
 from ...core.redaction import redacted
 from ...errors import SegueError, StepFailed, UnserialisableResult
 from ..effects import Applied, NotApplied
+from ..outlet import close, void
 from ..scope import StepScope, enter
 from .sealing import fault_of
 from .stalls import confirm
@@ -57,6 +58,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
         try:
             value = await _attempt(execution, command, scope, plan.changes)
         except BaseException as raised:  # noqa: BLE001  a step may raise anything: it becomes a fault
+            void(scope, raised)
             error = _its_own(raised, threaded=options.threaded)
             fault = fault_of(execution, error, options)
             history.append(Attempt(execution.row.epoch, n, began, fault))
@@ -66,6 +68,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
             if not await _goes_on(execution, command, history, fault, scope):
                 return
         else:
+            close(scope, value)
             execution.step_ended(EventType.STEP_COMPLETED, command, n, began, scope, value=value)
             return
 
@@ -84,11 +87,12 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
         if host.pace_s:
             await execution.late()
         began = host.clock.now()
-        scope = StepScope(execution.row.id, key, 1)
+        scope = StepScope(execution.row.id, key, 1, epoch=execution.row.epoch)
         enter(scope)
         try:
             value, _ = roundtrip(command.result, await command.call(**command.values))
         except BaseException as raised:  # noqa: BLE001  a step may raise anything: it becomes a fault
+            void(scope, raised)
             error = _its_own(raised)
             if isinstance(error, SegueError) and error.run is None:
                 error.run, error.key = execution.row.id, key
@@ -96,6 +100,8 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
             execution.keep_error(key, error)
             await _goes_on(execution, command, [Attempt(execution.row.epoch, 1, began, fault)], fault, scope)
         else:
+            if scope.outlets:
+                close(scope, value)
             if scope.events or execution.closed or execution.drive.live_errors:
                 execution.step_ended(EventType.STEP_COMPLETED, command, 1, began, scope, value=value)
             else:
