@@ -80,7 +80,7 @@ class World:
         self.commit()
 
     def put(
-        self, kind: str, key: str | None, n: int | None, body: Any = None, value: bytes | None = None, version: int = 1
+        self, kind: str, key: str | None, n: int | None, body: Any = None, *, value: Any = None, version: int = 1
     ) -> None:
         seq = len(self.journal) + len(self.queued) + 1
         packed = None if body is None else dumps(body)

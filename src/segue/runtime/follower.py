@@ -87,12 +87,11 @@ class Follower:
         if begun is not None and (said.attempt, said.turn) < (begun.attempt, begun.turn):
             return
         if said.state == "retracted":
-            same = begun is not None and (begun.attempt, begun.turn) == (said.attempt, said.turn)
+            same = begun is not None and begun.attempt == said.attempt
             yield from self._retract(said.key, said.why if same else "superseded")
             return
         if begun is None or (begun.attempt, begun.turn) != (said.attempt, said.turn):
-            tidied = begun is not None and begun.attempt == said.attempt
-            yield from self._retract(said.key, "tidied" if tidied else "superseded")
+            yield from self._retract(said.key, said.before)
             begun = self._begun[said.key] = _Begun(said.attempt, said.turn)
         for piece in live.since(said, begun.cursor):
             if piece.kind == "text":

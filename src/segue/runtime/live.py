@@ -52,6 +52,8 @@ class Said:
     turn: int = 0
     state: Literal["open", "closed", "retracted"] = "open"
     why: str = ""
+    before: str = "superseded"
+    """Why the attempt before this one is void."""
     sizes: dict[Kind, int] = field(default_factory=dict[Kind, int])
     _segments: list[_Segment] = field(default_factory=list[_Segment])
     _chars: int = 0
@@ -142,7 +144,7 @@ class Live:
             return None
         turn = said.turn + 1 if said is not None and said.attempt == attempt else 0
         self._shelf.pop((run, key), None)
-        streams[key] = made = Said(key, attempt, turn)
+        streams[key] = made = Said(key, attempt, turn, before=(said and said.why) or "superseded")
         return made
 
     def close(self, run: str, key: str, attempt: AttemptId) -> None:

@@ -118,7 +118,8 @@ def void(scope: StepScope, raised: BaseException) -> None:
         return
     why = classify(raised).kind.value if isinstance(raised, Exception) else "given up"
     for outlet in scope.outlets:
-        if outlet.attempt[: len(scope.path)] == scope.path:
+        inside = not scope.part or outlet.part == scope.part or outlet.part.startswith(f"{scope.part}/")
+        if inside and outlet.attempt[: len(scope.path)] == scope.path:
             outlet.retract(why)
             if not outlet.recorded:
                 scope.record(outlet.end(StreamFate.ERROR))
