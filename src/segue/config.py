@@ -40,6 +40,10 @@ class EngineOptions:
     recover: bool = True
     """Whether to take up runs that nobody has: queued ones, those of dead processes, timers that are due."""
 
+    paused: bool = False
+    """Whether to pause the whole engine as it opens, before anything is taken up: to look first, after an incident.
+    It stays paused, in all processes, until `engine.resume()` or `segue resume --all`."""
+
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
             _check(name, getattr(self, name), int, least, f"a whole number from {least}")

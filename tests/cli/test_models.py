@@ -11,8 +11,11 @@ import pytest
 from rich.console import Console
 
 from segue.cli.models import table
+from segue.core.faults import FaultKind
+from segue.models.health import Health, HealthView, Place, Standing
 from segue.models.ping import Ping
-from segue.models.spec import Model, Price, Provider
+from segue.models.signals import made
+from segue.models.spec import Catalogue, Model, Price, Provider
 from tests.cli.terminal import Terminal
 
 FILE = """
@@ -124,7 +127,7 @@ def model(name: str = "m", **fields: object) -> Model:
     return Model(**{"name": name, "provider": Provider.OPENAI, "window": 1000, "max_output": 100, **fields})  # type: ignore[arg-type]
 
 
-def drawn(health: Callable[[Model], str] | None, told: dict[str, list[Ping]] | None, width: int = 100) -> str:
+def drawn(health: Callable[[Model], HealthView] | None, told: dict[str, list[Ping]] | None, width: int = 100) -> str:
     console = Console(file=io.StringIO(), width=width)
     price = Price.dollars("0.0005", 12)
     console.print(
@@ -139,9 +142,27 @@ def test_health_and_pings_stand_beside() -> None:
         Ping(model="m", deployment="a", ok=True, seconds=0.25),
         Ping(model="m", deployment="b", ok=False, seconds=1),
     )
-    out = drawn(lambda m: f"{m.name} is fine", {"m": [good, bad], "embedder": [good]})
+    views = {
+        "m": HealthView(Standing.BROKEN, "five failures in a row", 0, 8.0, None, 0.5),
+        "embedder": HealthView(Standing.OPEN, "", None, 0.0, 1.2, 0.0),
+    }
+    out = drawn(lambda m: views[m.name], {"m": [good, bad], "embedder": [good]}, width=150)
     head, first, second = out.splitlines()
     assert head.split()[-3:] == ["health", "ping", "can"]
-    assert "m is fine" in first and "✗ 1 of 2" in first and "0.0005" in first and "12" in first
-    assert "embedder is fine" in second and "✓ 250 ms" in second and " – " in second
+    assert "broken: five failures in a row, 50% fail, again in 8.0 s" in first
+    assert "✗ 1 of 2" in first and "0.0005" in first and "12" in first
+    assert "open, p95 1.2 s" in second and "✓ 250 ms" in second and " – " in second
     assert "health" not in drawn(None, None) and "ping" not in drawn(None, None)
+
+
+def test_how_models_fare_is_read_from_beside_the_database(stocked: Terminal) -> None:
+    assert "health" not in stocked.segue("models").out
+    health = Health(stocked.folder / "segue.db-health")
+    place = health.try_acquire(Catalogue.load(stocked.folder / "segue.toml").get("fast"), 10)
+    assert isinstance(place, Place)
+    health.release(place, made(FaultKind.UNAUTHORISED, "the key was refused"), 0.1, 10)
+    health.close()
+    done = stocked.segue("models")
+    assert "shut" in done.out.splitlines()[1] and "open" in done.out.splitlines()[3]
+    listed = stocked.segue("models", "--json").json["models"]
+    assert [m["health"]["standing"] for m in listed] == ["shut", "open", "open"]

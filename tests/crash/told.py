@@ -67,6 +67,22 @@ async def signals(engine: Engine) -> Any:
     return await run.result()
 
 
+@scene
+async def flow_paused(engine: Engine) -> Any:
+    """A flow is paused while its run is in the middle, its engine restarts, and it goes on."""
+    run = await engine.start(loop_with_sleeps, id="main")
+    await asyncio.sleep(4000)
+    if not [act for act in await engine.acts() if act.act == "pause"]:
+        await engine.pause(flow=loop_with_sleeps, by="test")
+    if await engine.switches():
+        await asyncio.sleep(1000)  # what was on its way has ended
+        begun = [e.key async for e in run.events(follow=False) if e.type == "step.completed"]
+        await asyncio.sleep(9000)
+        assert begun == [e.key async for e in run.events(follow=False) if e.type == "step.completed"]
+        await engine.resume(flow="loop_with_sleeps", by="test")
+    return await run.result()
+
+
 @flow
 async def cleans_up() -> str:
     segue.cleanup(publish, "cleanup", [])

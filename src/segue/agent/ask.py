@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, Unpack, overload
 
 from pydantic import TypeAdapter
 
-from ..errors import InputError
+from ..errors import BudgetExceeded, InputError
 from ..models import BadOutput, Example, ModelError
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope, here
@@ -89,7 +89,7 @@ async def answer(
     made = made if said["key"] is None else made.using(key=said["key"])
     try:
         given = await made(question)
-    except ModelError as error:
+    except (ModelError, BudgetExceeded) as error:
         vars(error)["tried"] = tried_of(error)
         raise
     return Answer(value=_valued(form.value, given), tried=tuple(given.tried))
@@ -134,9 +134,9 @@ class _Make:
         make = Attempting(at, self.form, self.check, self.policy, self.timeout_s, streaming)
         return await make(question, scope if isinstance(scope, StepScope) else StepScope("", "ask", 1))
 
-    def other(self, question: Question, tried: Mapping[str, str]) -> str | None:
-        """Whom to ask next, given who has failed and how."""
-        chosen = gateway().decide(question, self.policy, tried, None).chosen
+    def other(self, question: Question, tried: Mapping[str, str], left_nano: int | None = None) -> str | None:
+        """Whom to ask next, given who has failed and how, and what a budget has left."""
+        chosen = gateway().decide(question, self.policy, tried, None, left_nano).chosen
         return None if chosen is None else chosen.target.name
 
 

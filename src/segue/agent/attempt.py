@@ -10,7 +10,6 @@ from ..core.faults import Fault, FaultKind, classify, rebuild
 from ..core.records import AttemptEnd, Decision, Stage
 from ..core.recovery import Amend, Use
 from ..errors import InputError
-from ..models import Model
 from ..models.exchange import Reply
 from ..models.health import Place
 from ..models.signals import made
@@ -20,6 +19,7 @@ from ..runtime.scope import StepScope
 from .calling import call_for, send
 from .form import Check, Form
 from .gateway import Gateway
+from .money import Bill
 from .recorded import Recorded
 from .recovery import failed_in
 from .request import Given, Question, bound
@@ -42,30 +42,43 @@ class Attempting:
 
     async def __call__(self, question: Question, scope: StepScope) -> Given:
         """The answer. Raises the error of the attempt, which names its model."""
-        decision = self.decide(question, scope)
+        bill = Bill.of(question, scope, self.gateway.budgets)
+        decision = self.decide(question, scope, bill.left)
         await scope.commit(decision)
         if decision.chosen is None:
-            raise _nobody(decision)
+            raise bill.nobody(decision) or _nobody(decision)
         model = self.gateway.catalogue.get(decision.chosen.target.name)
         record = Recorded(scope, decision, model, question)
         try:
+            bill.fit(model, question)
             place, queued_s = await self.gateway.place(model, question, self.timeout_s)
+            question = await self._paid(bill, record, place)
         except Exception as error:
             fault = with_tries(of_model(classify(error), model), scope)
             record.ended(AttemptEnd.FAILED, fault=fault)
             raise rebuild(fault) from error
-        return await self._called(question, model, place, replace(record, queued_s=queued_s))
+        record = replace(record, queued_s=queued_s, reservation=bill.reservation)
+        return await self._called(question, place, record, bill)
 
-    def decide(self, question: Question, scope: StepScope) -> Decision:
+    async def _paid(self, bill: Bill, record: Recorded, place: Place) -> Question:
+        """The question as its budgets allow it. The place goes back where they do not."""
+        try:
+            return await bill.reserve(record.model, record.question, record.decision)
+        except BaseException:
+            self._release(place, made(FaultKind.INTERRUPTED, "it was not sent"), time.monotonic(), record.question)
+            raise
+
+    def decide(self, question: Question, scope: StepScope, left_nano: int | None = None) -> Decision:
         """Who answers this attempt: whom the Recovery names, else by the route among those that have not failed."""
         tried, named = failed_in(scope.history), _named(question, scope)
-        decision = self.gateway.decide(question, self.policy, tried, named)
+        decision = self.gateway.decide(question, self.policy, tried, named, left_nano)
         if decision.chosen is None and named is not None and question.model is None:  # it has broken down since
-            decision = self.gateway.decide(question, self.policy, {named: "broken down"}, None)
+            other = self.gateway.decide(question, self.policy, {named: "broken down"}, None, left_nano)
+            return decision if other.chosen is None else other
         return decision
 
-    async def _called(self, question: Question, model: Model, place: Place, record: Recorded) -> Given:
-        began = time.monotonic()
+    async def _called(self, question: Question, place: Place, record: Recorded, bill: Bill) -> Given:
+        began, model = time.monotonic(), record.model
         fault: Fault | None = None
         reply: Reply | None = None
         value: Any = None
@@ -77,12 +90,14 @@ class Attempting:
             fault = classify(error)
         except BaseException:
             self._release(place, made(FaultKind.INTERRUPTED, "the call was given up"), began, question)
+            bill.given_up()
             raise
         tokens = None if reply is None else reply.usage.tokens_in + reply.usage.tokens_out
         self._release(place, fault, began, question, tokens)
         if fault is None and reply is not None:
             value, fault = self._read(reply)
         usage = partial(question, model, record.scope.streamed, reply)
+        fault = bill.settle(reply, fault, usage)
         if self.streaming is not None:
             stream_end, fault = self.streaming.ended(record.scope, question, fault, reply)
             record.scope.record(stream_end)

@@ -23,6 +23,7 @@ from ..models.health import Health, Place, Rules
 from ..models.signals import made
 from ..routing import Cheapest, Policy, Request, Router, load_routes
 from ..runtime.scope import Surroundings, surroundings
+from .budgets import Budgets, load_budgets
 from .request import Question, bound
 
 __all__ = ["DEFAULT_ROUTE", "Gateway", "gateway", "use_models"]
@@ -43,6 +44,8 @@ class Gateway:
     """How long a call waits for a free place at most."""
     detour_s: float = 0.25
     """A model that is busy for longer is passed over while another one is free."""
+    budgets: Budgets = field(default_factory=Budgets)
+    """What tenants and threads may spend."""
     _counter: int = field(default=0, init=False)
     _waiting: dict[str, deque[asyncio.Future[None]]] = field(
         default_factory=dict[str, "deque[asyncio.Future[None]]"], init=False
@@ -63,8 +66,13 @@ class Gateway:
         known = {"default": DEFAULT_ROUTE, **(routes or {})}
         return cls(catalogue, Router(catalogue, known, view=health.view), health)
 
-    def decide(self, question: Question, policy: Policy | None, tried: Mapping[str, str], pin: str | None) -> Decision:
-        """Who answers. `tried` are those that failed, with the kind of fault; `pin` is the only one that may."""
+    def decide(
+        self, question: Question, policy: Policy | None, tried: Mapping[str, str], pin: str | None,
+        left_nano: int | None = None,
+    ) -> Decision:  # fmt: skip
+        """Who answers. `tried` are those that failed, with the kind of fault; `pin` is the only one that may,
+        `left_nano` what the budgets have left.
+        """
         self._counter += 1
         request = Request(
             text=question.text,
@@ -73,7 +81,7 @@ class Gateway:
             require=question.require,
             tokens_in=None,
             tokens_out_max=question.max_tokens,
-            budget_nano=None if question.budget_usd is None else nano(question.budget_usd),
+            budget_nano=nano(question.budget_usd) if left_nano is None and question.budget_usd else left_nano,
             tried={name: why for name, why in tried.items() if name != pin},
             model=pin or question.model,
             pinned_by="recovery" if pin else "caller",
@@ -156,7 +164,9 @@ def _make(around: Surroundings) -> Gateway:
     if routes is None:
         routes = load_routes(config, list(catalogue.models))
     path = None if around.database is None else f"{around.database}-health"
-    return Gateway.of(catalogue, routes, health=Health(path, rules=given.get("rules")))
+    made = Gateway.of(catalogue, routes, health=Health(path, rules=given.get("rules")))
+    made.budgets = given.get("budgets") or load_budgets(config)
+    return made
 
 
 def use_models(config: str | Path) -> None:

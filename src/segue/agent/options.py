@@ -38,7 +38,7 @@ class Options(TypedDict, total=False):
     timeout_s: float
     """For one call, the last token included."""
     budget_usd: float | None
-    """A bound for one call."""
+    """What it may cost in all, its attempts together, in USD."""
     settings: Mapping[str, Any] | None
     """For the model: `temperature`, `seed`."""
     stream: bool

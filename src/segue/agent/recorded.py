@@ -32,6 +32,7 @@ class Recorded:
     model: Model
     question: Question
     queued_s: float = 0.0
+    reservation: str | None = None
 
     def ended(
         self, end: AttemptEnd, *, fault: Fault | None = None, reply: Reply | None = None, usage: Usage | None = None
@@ -59,6 +60,7 @@ class Recorded:
                 streamed=self.scope.streamed is not None,
                 ttft_s=None if reply is None or reply.ttft_s is None else round(reply.ttft_s, 4),
                 decision=self.decision.id,
+                reservation=self.reservation,
                 amended="error shown" if self.question.mistakes else None,
             )
         )

@@ -7,16 +7,17 @@
 | bad output | the same model, shown its mistake (a cut answer: given more room); then the next candidate |
 | context too long | the next candidate with a larger window; else the parts are cut, once |
 | content refused | failed, unless `refused="next"` |
-| bad request, budget exceeded, bug | failed |
+| budget exceeded | the next candidate that may fit into what is left; else failed |
+| bad request, bug | failed |
 | interrupted | the question is decided anew |
 | any, once some of the answer is with a consumer that cannot be told | failed, or the next one goes on from it |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ..core.faults import Fault, FaultKind
 from ..core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
@@ -26,6 +27,13 @@ __all__ = ["Policy", "Refused", "asked_in", "failed_in"]
 
 Refused = Literal["fail", "next"]
 """What follows a refusal: by default no detour around it."""
+
+
+class Others(Protocol):
+    """Whom to ask next, given who has failed and how; with `left_nano`, of those that may cost so little."""
+
+    def __call__(self, tried: Mapping[str, str], left_nano: int | None = None, /) -> str | None: ...
+
 
 _ELSEWHERE = frozenset(
     {
@@ -54,8 +62,8 @@ class Policy:
     """How often one model is shown its mistake."""
     refused: Refused = "fail"
 
-    def recovery(self, question: Question, others: Callable[[Mapping[str, str]], str | None]) -> Recover:
-        """The Recovery of a question. `others` names whom to ask next, given who has failed and how."""
+    def recovery(self, question: Question, others: Others) -> Recover:
+        """The Recovery of a question. `others` names whom to ask next."""
         return Recover(self, question, others)
 
 
@@ -65,7 +73,7 @@ class Recover:
 
     policy: Policy
     question: Question
-    others: Callable[[Mapping[str, str]], str | None]
+    others: Others
 
     def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
         """`history` ends with the attempt that has just failed."""
@@ -79,6 +87,9 @@ class Recover:
         if kind is FaultKind.CONTEXT_TOO_LONG:
             other = self.others(failed_in(history))
             return Use(other) if other else self._shrunk(history)
+        if kind is FaultKind.BUDGET_EXCEEDED:
+            other = self.others(failed_in(history), _left_in(fault))
+            return Use(other) if other else Fail()
         if kind in _ELSEWHERE or kind is FaultKind.BAD_OUTPUT or self._may_detour(kind):
             other = self._elsewhere(kind, history, model, luck)
             if other is not None:
@@ -148,6 +159,12 @@ def asked_in(fault: Fault) -> str | None:
     """The model whose attempt ended so."""
     model = (fault.state or {}).get("model")
     return model if isinstance(model, str) and model else None
+
+
+def _left_in(fault: Fault) -> int | None:
+    """What the budget that refused a call had left."""
+    said = (fault.state or {}).get("left_nano")
+    return said if isinstance(said, int) else None
 
 
 def failed_in(history: Sequence[Attempt]) -> dict[str, str]:

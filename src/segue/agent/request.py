@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..models.exchange import OutputMode
 
-__all__ = ["Given", "Question", "Tried", "bound", "messages", "output_mode", "shown"]
+__all__ = ["Given", "Question", "Tried", "bound", "input_bound", "messages", "output_mode", "shown"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +92,20 @@ def bound(question: Question) -> int:
     said: Sequence[str] = (question.text, question.begun, *question.mistakes, *examples)
     schema = len(to_json(question.schema)) if question.schema else 0
     return 64 + 16 * len(question.examples) + (sum(len(text.encode()) for text in said) + schema) // 2
+
+
+def input_bound(question: Question) -> int:
+    """Tokens of input that no tokeniser exceeds in what people write: one a byte, half for letters and spaces.
+
+    A budget is held to it, so it is wider than `bound`: signs, digits and other scripts may take a token a byte.
+    """
+    said: Sequence[str] = (question.text, *question.mistakes, *(e.input + e.output for e in question.examples))
+    whole = "".join(said).encode() + (to_json(question.schema) if question.schema else b"")
+    signs = len(whole.translate(None, _LETTERS))
+    return 128 + 16 * len(question.examples) + signs + (len(whole) - signs + 1) // 2
+
+
+_LETTERS = (string.ascii_letters + " ").encode()
 
 
 def messages(question: Question) -> list[ModelMessage]:

@@ -230,12 +230,12 @@ def models(
 ) -> Exit:
     """List the models, what they cost and can do.
 
-    Prices are USD per million tokens; a + says that long requests cost more, a ? that no price is known. Mistakes in
-    the file are told with their lines.
+    Prices are USD per million tokens; a + says that long requests cost more, a ? that no price is known. Where runs of
+    this database have asked models, it stands beside how they fare. Mistakes in the file are told with their lines.
     """
     from . import models as listed
 
-    return listed.models(names or [], config, as_json, test=ping)
+    return listed.models(names or [], config, as_json, test=ping, db=db)
 
 
 @command("route", LOOKING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -15,26 +16,38 @@ from rich.text import Text
 from ..core.budgets import usd
 from ..errors import InputError
 from ..models import UnknownModel
+from ..models.health import HealthView
 from ..models.ping import Ping, hang_up, ping
 from ..models.spec import Catalogue, Model, Price
 from .exits import Exit
+from .fares import fares, health_at
 from .paint import emit, out, pairs, tell
 from .words import duration, first_line, plural, printable
 
 Pings = dict[str, list[Ping]]
-HealthOf = Callable[[Model], str]
-"""How a model fares, in a word or two: `open: 429`, `p95 1.2 s`. Empty: nothing is known."""
+HealthOf = Callable[[Model], HealthView]
+"""How a model fares; there is none where no model was asked yet."""
 
 _UNKNOWN = "?"
 
 
-def models(
-    names: Sequence[str], config: str | None, as_json: bool, *, test: bool, health: HealthOf | None = None
-) -> Exit:
-    """List the models of a catalogue, all or those that are named; `test` asks each of them for an answer."""
+def models(names: Sequence[str], config: str | None, as_json: bool, *, test: bool, db: str) -> Exit:
+    """List the models of a catalogue, all or those that are named; `test` asks each of them for an answer.
+
+    Beside them stands how they fare in the calls of the runs in `db`.
+    """
     catalogue = Catalogue.load(config)
     chosen = [_named(catalogue, name) for name in dict.fromkeys(names)] or list(catalogue)
     told = asyncio.run(_ping(chosen)) if test else None
+    with health_at(db) as health:
+        _list(catalogue, chosen, told, health, as_json)
+    failed = [one for pings in (told or {}).values() for one in pings if not one.ok]
+    return Exit.FAILED if failed else Exit.DONE
+
+
+def _list(
+    catalogue: Catalogue, chosen: Sequence[Model], told: Pings | None, health: HealthOf | None, as_json: bool
+) -> None:
     if as_json:
         listed = [_as_json(model, told, health) for model in chosen]
         about = {"source": catalogue.source, "version": catalogue.version}
@@ -46,8 +59,6 @@ def models(
             Text(f"{plural(len(chosen), 'model')} of {printable(catalogue.source or 'the built-in catalogue')}", "dim")
         )
         _tell_failures(told or {})
-    failed = [one for pings in (told or {}).values() for one in pings if not one.ok]
-    return Exit.FAILED if failed else Exit.DONE
 
 
 def _named(catalogue: Catalogue, name: str) -> Model:
@@ -82,7 +93,7 @@ def table(chosen: Sequence[Model], told: Pings | None, health: HealthOf | None) 
         ("$ out", "right", lambda m: Text(_dollars(m.price, "per_million_out"))),
     ]
     if health is not None:
-        columns.append(("health", "left", lambda m: Text(printable(health(m)))))
+        columns.append(("health", "left", lambda m: Text(printable(fares(health(m))))))
     if told is not None:
         columns.append(("ping", "left", lambda m: _pinged(told[m.name])))
     columns.append(("can", "left", lambda m: Text(" ".join(sorted(m.capabilities)), "dim")))
@@ -130,7 +141,8 @@ def _dollars(price: Price | None, kind: str) -> str:
 def _as_json(model: Model, told: Pings | None, health: HealthOf | None) -> dict[str, Any]:
     body = model.body()
     if health is not None:
-        body["health"] = health(model)
+        view = health(model)._asdict()
+        body["health"] = view | {"wait_s": view["wait_s"] if math.isfinite(view["wait_s"]) else None}
     if told is not None:
         answers = told[model.name]
         body["ping"] = [{name: getattr(one, name) for name in Ping.__dataclass_fields__} for one in answers]

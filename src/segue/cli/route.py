@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -15,14 +14,14 @@ from rich.text import Text
 
 from ..core.records import Candidate, Decision, Estimate
 from ..errors import InputError
-from ..models.spec import Capability, Catalogue, Model
+from ..models.spec import Capability, Catalogue
 from .exits import Exit
+from .fares import health_at
 from .paint import emit, out, pairs
 from .words import printable
 
 if TYPE_CHECKING:
     from ..routing import Policy, Router
-    from ..routing.types import Condition
 
 PLAIN = ("cheapest", "best", "fastest", "cascade")
 """Policies that need nothing but their name."""
@@ -69,24 +68,8 @@ def router_of(db: str, config: str | None) -> Generator[Router]:
     routes = load_routes(config, list(catalogue.models))
     learned = Learned(db, catalogue, learn=False)
     predictors = Predictors(quality=learned if learned.version != "prior" else None)
-    with _health(db) as view:
+    with health_at(db) as view:
         yield Router(catalogue, routes, predictors=predictors, view=view)
-
-
-@contextmanager
-def _health(db: str) -> Generator[Callable[[Model], Condition] | None]:
-    """How the models are, where the processes of this machine have written it down."""
-    path = Path(f"{db}-health")
-    if not path.exists():
-        yield None
-        return
-    from ..models.health import Health  # noqa: PLC0415
-
-    health = Health(path)
-    try:
-        yield health.view
-    finally:
-        health.close()
 
 
 def plain(name: str) -> Policy | None:
@@ -159,7 +142,7 @@ def _table(decision: Decision, able: Sequence[Candidate]) -> Table:
             _spread(one.quality, "{:.2f}"),
             _spread(one.cost_usd, "{}", dollars),
             _spread(one.latency_s, "{:.1f} s"),
-            "" if one.score is None else f"{one.score:.4g}",
+            "" if one.score is None else f"{one.score + 0.0:.4g}",
             share(one.propensity) if one.propensity else "–",
             _notes(one),
             style="bold" if chosen else "",

@@ -14,7 +14,7 @@ from secrets import token_hex
 from typing import Any, TypeVar
 
 from ..errors import EngineClosed, StoreError, StoreReadOnly, WrongLoop
-from . import tables, traces
+from . import switches, tables, traces, workers
 from .batch import Accept, Batcher, Call
 from .blobs import Payloads
 from .connect import MEMORY, connect, look, prepare
@@ -56,6 +56,7 @@ class Journal(Reader):
         self.owner = owner.id if owner is not None else f"memory-{token_hex(4)}"
         self._loop = asyncio.get_running_loop()
         self._closed = self._is_forked = False
+        self._told = workers.Workers(silent=True)
         _open_journals.add(self)
 
     @classmethod
@@ -185,6 +186,21 @@ class Journal(Reader):
         return await Retention(self.ask, self._reader, self._payloads.folder).collect(before, dry_run=dry_run)
 
     # living together
+
+    def tell(self, flows: Iterable[workers.Known], *, recovers: bool) -> None:
+        """Let all processes know which flows this one has; `recovers`: and that it takes up whatever is ready."""
+        known = frozenset(flows)
+        self._told = workers.joined(workers.Workers(), known, recovers)
+        if self._live is not None:
+            workers.publish(self._live, self.owner, known, recovers=recovers)
+
+    def workers(self) -> workers.Workers:
+        """Which flows the living processes know."""
+        return self._told if self._live is None else super().workers()
+
+    def turn(self, switch: switches.Switch, *, on: bool) -> asyncio.Future[bool]:
+        """Switch a flow or the engine on or off; False when it stood so already. `ring_all` tells the others."""
+        return self.ask(lambda c: (switches.switch_on if on else switches.switch_off)(c, switch))
 
     def listen(self, rung: Callable[[], None]) -> None:
         """Call `rung` when another process rings."""

@@ -15,7 +15,8 @@ from contextlib import suppress
 from io import BufferedWriter
 from pathlib import Path
 
-_BELL, _DRAFT, TAP = ".bell", ".new", ".tap"
+_BELL, _DRAFT = ".bell", ".new"
+FLOWS, TAP = ".flows", ".tap"
 
 
 class Owner:
@@ -144,7 +145,7 @@ def holds(folder: Path, owner: str) -> bool:
 
 def remove(folder: Path, owner: str) -> None:
     """Remove an owner's files."""
-    for name in (f"{owner}{_BELL}", f"{owner}{TAP}", owner):
+    for name in (f"{owner}{_BELL}", f"{owner}{FLOWS}", f"{owner}{TAP}", owner):
         with suppress(OSError):
             (folder / name).unlink()
 

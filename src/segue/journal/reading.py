@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from ..core.events import ENDS, Event
+from ..core.shell import command
 from ..errors import InputError, SegueError, StoreCorrupt, StoreReadOnly, UnknownRun
-from . import tables
+from . import switches, tables, workers
 from .blobs import Payloads
 from .faults import fault, translate
 from .owners import holds, living
@@ -118,7 +119,7 @@ class Reader:
         raise InputError(
             f"the run has no {'event' if isinstance(at, int) else 'step'} {at!r}",
             run=row.id,
-            remedy=f"list its keys: segue show {row.id}",
+            remedy=f"list its keys: {command('show', row.id)}",
         )
 
     def items(self, after: int = 0) -> list[tuple[Item, Standing]]:
@@ -167,6 +168,26 @@ class Reader:
         """Whether any process that carries runs out has this database open."""
         live = Path(f"{self.path}-live")
         return any(holds(live, owner) for owner in living(live))
+
+    def workers(self) -> workers.Workers:
+        """Which flows the living processes know."""
+        return workers.read(Path(f"{self.path}-live"))
+
+    def switches(self) -> switches.Switches:
+        """What an operator has switched off: flows, or the engine."""
+        return self._guard(lambda: switches.read(self._reader))
+
+    def held(self, no: int, by: switches.Switches | None = None) -> bool:
+        """Whether a switch keeps this run from starting anything new."""
+        on = self.switches() if by is None else by
+        where, values = on.free()
+        return bool(on.on) and not self.query(f"select 1 from runs where no = ? and {where}", (no, *values))
+
+    def acts(self, limit: int = 100) -> list[switches.Act]:
+        """What operators did to flows, to the engine and in bulk, newest first."""
+        if not self.query("select 1 from sqlite_master where name = 'acts'"):
+            return []  # a database that only older versions have written
+        return self._guard(lambda: switches.acts(self._reader, limit))
 
     def explain(self, error: Exception) -> SegueError:
         """One of SQLite's errors, or of the file system's, as ours."""

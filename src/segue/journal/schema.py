@@ -68,7 +68,14 @@ create table reservations (
 ) without rowid;
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, _V2)
+_V3 = """
+create table acts (
+    no integer primary key, at real not null, act text not null, target text not null, by text not null,
+    why text not null, body text not null
+);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3)
 """Entry i takes a database from version i to i+1. Entries are never changed, only added."""
 
 

@@ -13,7 +13,7 @@ from ..core.codec import canonical, dumps
 from ..core.events import ENDS, Event, EventType
 from ..core.lifecycle import ENDED, RunState
 from ..errors import DuplicateRun, RunEnded, UnknownRun
-from . import accounts
+from . import accounts, switches
 from .blobs import Payloads, refers
 from .records import Item, NewRun, Post, RunRow, Standing
 
@@ -208,6 +208,8 @@ def post(connection: sqlite3.Connection, item: Post) -> bool:
     if row[0] in _ENDED:
         append_feedback(connection, row[1], item.name or None, item.body or b"{}", item.at)
         return True
+    if item.kind in ("cancel", "resume"):
+        switches.let_go(connection, item.run, item.at)
     return insert_post(connection, item)
 
 

@@ -53,8 +53,9 @@ _KINDS = {
 
 def reasons(decision: Decision) -> list[str]:
     """Why this choice, what comes after it, and who was never considered; the choice first."""
+    names = tuple(candidate.target.name for candidate in decision.candidates)
     said = [*_choice(decision), *_around(decision)]
-    return [one[:1].upper() + one[1:] + "." for one in said]
+    return [(one if one.startswith(names) else one[:1].upper() + one[1:]) + "." for one in said]
 
 
 def _choice(decision: Decision) -> Iterator[str]:

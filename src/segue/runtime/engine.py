@@ -16,15 +16,17 @@ from ..core.codec import Codec
 from ..core.keys import is_run_id
 from ..core.secret import using
 from ..errors import EngineClosed, InputError, UnknownFlow
-from ..journal import Collected, Journal, NewRun
+from ..journal import ENGINE, Act, Collected, Journal, NewRun, Switch
 from ..journal.connect import MEMORY
 from ..journal.keyring import FolderKeyring, Keyring, MemoryKeyring
 from ..journal.vault import Vault
-from . import registry
+from . import operate, registry
 from .clock import Clock, SystemClock
 from .embedded.host import Host
 from .embedded.taps import Taps
 from .flow import Flow
+from .lacking import Lacking
+from .query import RunQuery
 from .run import Run, RunStatus, status_of
 from .scope import Surroundings, surround
 
@@ -75,7 +77,10 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         """Open the database and take up what is ready. Raises a StoreError that names the file."""
-        self.attach(self.open_journal())
+        journal = self.open_journal()
+        if self.options.paused:
+            await journal.turn(Switch(ENGINE, self.clock.now(), "Engine(paused=True)", ""), on=True)
+        self.attach(journal)
         return self
 
     async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
@@ -188,15 +193,45 @@ class Engine:
         flow = registry.known(row.flow)
         return Run(self, row, None if flow is None else flow.signature.result)
 
-    async def runs(self, *, state: str | None = None, flow: str | None = None, limit: int = 100) -> list[RunStatus]:
-        """Runs, newest first."""
-        where, values = ["1"], list[Any]()
-        if state is not None:
-            where, values = [*where, "state = ?"], [*values, state]
-        if flow is not None:
-            where, values = [*where, "(flow = ? or flow like ?)"], [*values, flow, f"%:{flow}"]
-        rows = self.journal.runs(" and ".join(where), values, limit)
-        return [status_of(r, self.host.waits_on(r.no)) for r in rows]
+    async def runs(self, *, limit: int = 100, **filters: Any) -> list[RunStatus]:
+        """Runs, newest first. `filters` are the fields of RunQuery: `state`, `flow`, `tenant`, `reason`, an age.
+
+        Raises InputError for a filter, a state or a reason that there is not.
+        """
+        try:
+            query = RunQuery(**filters)
+        except TypeError as error:
+            names = ", ".join(RunQuery.__dataclass_fields__)
+            raise InputError(f"runs: {error}", remedy=f"its filters are: {names}") from None
+        lacking = self.lacking()
+        rows = self.journal.runs(*query.sql(self.clock.now()), limit=-1 if query.lacks else limit)
+        if query.lacks:
+            rows = [row for row in rows if lacking(row) is not None][: None if limit < 0 else limit]
+        return [status_of(row, self.host.waits_on(row.no), lacking(row)) for row in rows]
+
+    def lacking(self) -> Lacking:
+        """Tells of a run whether no living process can go on with it."""
+        return Lacking(self.journal, self.clock.now())
+
+    async def pause(self, *, flow: Flow[..., Any] | str | None = None, by: str = "", why: str = "") -> bool:
+        """Let a flow (by name), or without one the whole engine, start nothing new, in all processes on the database.
+
+        What runs ends; runs to come are accepted and queue. It holds over restarts, until `resume`; a run that is
+        resumed or cancelled by name goes on meanwhile, with its children. False when it was paused already.
+        """
+        return await operate.turn(self, flow, by, why, on=True)
+
+    async def resume(self, *, flow: Flow[..., Any] | str | None = None, by: str = "", why: str = "") -> bool:
+        """Let a flow, or without one the engine, go on after a `pause`. False when it was not paused."""
+        return await operate.turn(self, flow, by, why, on=False)
+
+    async def switches(self) -> list[Switch]:
+        """What is paused: flows, or the engine (`*`), since when, by whom and why."""
+        return list(self.journal.switches().on)
+
+    async def acts(self, limit: int = 100) -> list[Act]:
+        """What operators did to flows, to the engine and in bulk, newest first."""
+        return self.journal.acts(limit)
 
     async def gc(self, older_than_s: float, *, dry_run: bool = False) -> Collected:
         """Delete the runs that ended so long ago, and what only they used; their ids are never run again.

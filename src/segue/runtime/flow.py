@@ -11,7 +11,7 @@ from ..core.codec import fingerprint
 from ..core.commands import StartChild
 from ..core.events import EventType
 from ..core.keys import quoted
-from ..errors import DefinitionError
+from ..errors import DefinitionError, InputError
 from .registry import module_of, register, revision_of
 from .scope import FlowScope, here
 from .signature import Signature
@@ -37,12 +37,13 @@ class Flow(Generic[P, R]):
         version: int,
         migrate: Migrate,
         revision: str | None,
+        budget_nano: int | None = None,
     ):
         module, self.origin = module_of(function)
         self.function = function
         self.short = name or function.__name__
         self.name = f"{module}:{name or function.__qualname__}"
-        self.version, self.migrate = version, migrate
+        self.version, self.migrate, self.budget_nano = version, migrate, budget_nano
         self.revision = revision or revision_of(function)
         self.signature = Signature(function)
         update_wrapper(self, function)
@@ -86,6 +87,7 @@ def flow(
     name: str | None = None,
     migrate: Migrate = False,
     revision: str | None = None,
+    budget_usd: float | str | None = None,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Flow[P, R]]: ...
 
 
@@ -97,12 +99,15 @@ def flow(
     name: str | None = None,
     migrate: Migrate = False,
     revision: str | None = None,
+    budget_usd: float | str | None = None,
 ) -> Any:
     """Make an `async def` a flow.
 
     A run stays on the version that it started on; keep the old function under the same `name` and its old `version`, or
     declare `migrate` on the new one. `revision` names the code (default: the hash of the module's source): while it is
     the same, a replay must make exactly the recorded calls; when it changed, calls may be added, removed and moved.
+    `budget_usd` is what the models that one run asks may cost in all, those of its children among them: a call that
+    does not fit into what is left is refused with BudgetExceeded before it is sent.
     """
 
     def decorate(function: Callable[..., Any]) -> Flow[..., Any]:
@@ -113,8 +118,23 @@ def flow(
             )
         if not isinstance(version, int) or version < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
             raise DefinitionError(f"@flow(version={version!r}): a whole number from 1")
-        made = Flow[..., Any](function, name=name, version=version, migrate=migrate, revision=revision)
+        budget = None if budget_usd is None else _budget(budget_usd)
+        made = Flow[..., Any](
+            function, name=name, version=version, migrate=migrate, revision=revision, budget_nano=budget
+        )
         register(made)
         return made
 
     return decorate if function is None else decorate(function)
+
+
+def _budget(usd: float | str) -> int:
+    from ..core.budgets import nano  # noqa: PLC0415  30 ms, which a flow without a budget need not pay
+
+    try:
+        amount = nano(usd)
+    except InputError as error:
+        raise DefinitionError(f"@flow(budget_usd={usd!r}): {error.message}", remedy=error.remedy) from None
+    if amount <= 0:
+        raise DefinitionError(f"@flow(budget_usd={usd!r}): more than 0", remedy="without a budget, leave it out")
+    return amount

@@ -12,6 +12,7 @@ from ..core.events import Event
 from ..core.keys import family
 from ..core.replay import Memory
 from ..core.secret import using
+from ..core.shell import command as shell
 from ..errors import InputError, SegueError
 from ..journal import RunRow
 from ..journal.vault import Vault
@@ -100,7 +101,7 @@ def not_open(row: RunRow, key: str, known: Calls) -> InputError:
     near = sorted(known.open)[:5]
     what = f"; open: {', '.join(near)}" if near else ""
     return InputError(
-        f"the run has no open step {key!r}{what}", run=row.id, remedy=f"list its keys: segue show {row.id}"
+        f"the run has no open step {key!r}{what}", run=row.id, remedy=f"list its keys: {shell('show', row.id)}"
     )
 
 

@@ -59,7 +59,8 @@ async def inline(
 def _next(scope: StepScope | None, name: str, history: list[Attempt], plan: Plan, part: str) -> StepScope:
     """The scope of another attempt: what it records goes to the step around it."""
     run, key = ("", name) if scope is None else (scope.run, scope.key)
-    made = StepScope(run, key, len(history) + 1, tuple(history), plan.candidate)
+    purse = None if scope is None else scope.purse
+    made = StepScope(run, key, len(history) + 1, tuple(history), plan.candidate, purse=purse)
     if scope is not None:
         scope.within(part, made)
     return made

@@ -25,6 +25,11 @@ def register(flow: Flow[..., Any]) -> None:
     _known[flow.name, flow.version] = flow
 
 
+def all_known() -> list[Flow[..., Any]]:
+    """Every flow, in each of its versions, that this process has imported."""
+    return list(_known.values())
+
+
 def known(name: str, version: int | None = None) -> Flow[..., Any] | None:
     """The flow of this name in this process: of this version, or the newest one."""
     if version is not None and (name, version) in _known:

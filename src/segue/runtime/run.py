@@ -15,6 +15,7 @@ from ..core.faults import Fault, rebuild
 from ..core.lifecycle import ENDED, RunState, StuckReason
 from ..core.redaction import envelope_of
 from ..core.secret import Secret
+from ..core.shell import command
 from ..core.streams import StreamEvent
 from ..errors import (
     CrashLoop,
@@ -29,6 +30,7 @@ from ..errors import (
 from ..journal import NewRun, Post, RunRow
 from ..journal.vault import Vault
 from . import given, registry
+from .lacking import REASON, Lack
 from .streams import follow
 
 if TYPE_CHECKING:
@@ -56,8 +58,10 @@ class RunStatus:
     parent: str | None
     created_at: float
     updated_at: float
+    tenant: str = "default"
     waits_on: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     reason: str | None = None
+    """Why it is set aside; `no worker` for one that is ready, while no living process knows its flow."""
     message: str | None = None
     key: str | None = None
     remedy: str | None = None
@@ -91,7 +95,8 @@ class Run(Generic[R]):
 
     async def status(self) -> RunStatus:
         """Where it stands, what it waits for, and what to do when it is stuck."""
-        return status_of(self._row(), self._engine.host.waits_on(self._no))
+        row = self._row()
+        return status_of(row, self._engine.host.waits_on(self._no), self._engine.lacking()(row))
 
     async def events(self, after: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:
         """Its journal, and with `follow` what comes, up to its end."""
@@ -258,6 +263,8 @@ class Run(Generic[R]):
         at = self._engine.clock.now()
         body = {k: v for k, v in body.items() if v != ""}
         new = await self._engine.journal.post(Post(self.id, kind, id, name, at, value, dumps(body)))
+        if kind in ("cancel", "resume"):
+            self._engine.host.look()
         self._engine.host.scan_soon()
         return new
 
@@ -270,7 +277,7 @@ class Run(Generic[R]):
         failed = RunFailed(
             f"{fault.error.rpartition(':')[2]}: {fault.message}",
             run=self.id,
-            remedy=f"look at it: segue show {self.id}",
+            remedy=f"look at it: {command('show', self.id)}",
         )
         failed.error_type = fault.error
         raise failed from (self._engine.host.errors.pop(self._no, None) or rebuild(fault))
@@ -287,12 +294,14 @@ class Run(Generic[R]):
             return roundtrip(codec(Any), value)[0]
 
 
-def status_of(row: RunRow, waits_on: list[dict[str, Any]] | None = None) -> RunStatus:
-    """A row as a status; `waits_on` of a run that is in memory is newer than the row's."""
+def status_of(row: RunRow, waits_on: list[dict[str, Any]] | None = None, lack: Lack | None = None) -> RunStatus:
+    """A row as a status; `waits_on` of a run that is in memory is newer than the row's; `lack`: nobody can take it."""
     stuck = row.detail if row.state == RunState.STUCK else {}
+    if lack is not None:
+        stuck = {"reason": REASON, "message": lack.message, "remedy": lack.remedy}
     return RunStatus(
         id=row.id, flow=row.flow, version=row.version, state=RunState(row.state), paused=row.paused, parent=row.parent,
-        created_at=row.created_at, updated_at=row.updated_at,
+        created_at=row.created_at, updated_at=row.updated_at, tenant=row.tenant,
         waits_on=waits_on if waits_on is not None else row.detail.get("waits_on", []),
         reason=stuck.get("reason"), message=stuck.get("message"), key=stuck.get("key"), remedy=stuck.get("remedy"),
     )  # fmt: skip

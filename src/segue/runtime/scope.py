@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..core.recovery import Attempt
     from ..core.streams import AttemptId, Kind
     from .drive import Drive
+    from .purse import Purse
 
 
 T = TypeVar("T")
@@ -46,12 +47,13 @@ class FlowScope(Scope):
 class StepScope:
     """Inside of a step's attempt: durable calls run inline, and their records go under the step's key.
 
-    `history` are the attempts before this one, `candidate` whom the Recovery wants to be asked now (`Use`).
+    `history` are the attempts before this one, `candidate` whom the Recovery wants to be asked now (`Use`), `purse` the
+    money of its run; None outside of one.
     """
 
     __slots__ = (
         "_inner", "_outlet", "_write", "attempt", "candidate", "epoch", "events", "history", "key", "outlets", "part",
-        "path", "run",
+        "path", "purse", "run",
     )  # fmt: skip
 
     def __init__(
@@ -64,11 +66,12 @@ class StepScope:
         *,
         epoch: int = 0,
         write: Callable[[str, int, dict[str, Any]], Awaitable[None]] | None = None,
+        purse: Purse | None = None,
     ):
         self.run, self.key, self.attempt, self.epoch = run, key, attempt, epoch
         self.history, self.candidate = history, candidate
         self.events: list[tuple[str, int, dict[str, Any]]] = []
-        self._write = write
+        self._write, self.purse = write, purse
         self.path: AttemptId = (epoch, attempt)
         self.part = ""
         self.outlets: list[Outlet] | None = None

@@ -19,6 +19,8 @@ class ScopeKind(StrEnum):
     FLOW = "flow"
     USER = "user"
     TARGET = "target"
+    ASK = "ask"
+    """One question, all its attempts together."""
     OTHER = "other"
 
 

@@ -21,6 +21,7 @@ from ...errors import SegueError, StepFailed, UnserialisableResult
 from ..effects import Applied, NotApplied
 from ..outlet import close, void
 from ..scope import StepScope, enter
+from .purse import StepPurse
 from .sealing import fault_of
 from .stalls import confirm
 
@@ -53,7 +54,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
         plan = plan_of(history)
         scope = StepScope(
             execution.row.id, command.key, n, tuple(history), plan.candidate, epoch=execution.row.epoch,
-            write=partial(_commit, execution, command, n),
+            write=partial(_commit, execution, command, n), purse=StepPurse(execution, command, n),
         )  # fmt: skip
         try:
             value = await _attempt(execution, command, scope, plan.changes)
@@ -87,7 +88,8 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
         if host.pace_s:
             await execution.late()
         began = host.clock.now()
-        scope = StepScope(execution.row.id, key, 1, epoch=execution.row.epoch)
+        purse = StepPurse(execution, command, 1)
+        scope = StepScope(execution.row.id, key, 1, epoch=execution.row.epoch, purse=purse)
         enter(scope)
         try:
             value, _ = roundtrip(command.result, await command.call(**command.values))
@@ -168,7 +170,7 @@ async def back_off(execution: Execution, key: str, retry_at: float) -> None:
     execution.settle()
     try:
         await asyncio.sleep(max(0.0, retry_at - execution.host.clock.now()))
-        while execution.paused:
+        while execution.still:
             execution.on = execution.on or asyncio.Event()
             await execution.on.wait()
     finally:

@@ -16,6 +16,7 @@ from ...core.secret import using
 from ...errors import CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
 from ...journal import Change, Item, Post
 from .carrying import cancel_child
+from .purse import settle_open
 from .sealing import fault_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def input_of(execution: Execution, args: bytes) -> dict[str, Any]:
 
 
 def end_of(execution: Execution) -> End:
-    """What came of a flow that is done."""
+    """What came of a flow that is done. Calls that are still on their way are paid for first."""
+    settle_open(execution)
     drive, row = execution.drive, execution.row
     orphans = {"orphaned": drive.orphans} if drive.orphans else {}
     try:
@@ -121,6 +123,12 @@ def unknown_effect(execution: Execution, key: str, why: str) -> UnknownEffect:
         key=key,
         remedy="find out, then: segue override RUN KEY --result JSON (it was), or --retry (it was not)",
     )
+
+
+def set_unknown_aside(execution: Execution) -> None:
+    """All that is left to do depends on whether an effect was applied."""
+    key, why = next(iter(execution.unknowns.items()))
+    execution.set_aside(unknown_effect(execution, key, why))
 
 
 def crash_loop(execution: Execution, starts: int) -> CrashLoop:

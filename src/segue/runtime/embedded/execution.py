@@ -18,9 +18,10 @@ from ...journal import Change, Item, RunRow, Write
 from ..drive import Drive, deadlock
 from ..flow import Flow
 from ..scope import StepScope
-from . import carrying, ends, inbox
+from . import carrying, ends, inbox, resting
 from .attempts import perform, perform_once
 from .line import Line
+from .purse import goes_with
 from .sealing import flow_vault, vault_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Execution(Line):
     def __init__(self, host: Host, row: RunRow, seq: int, flow: Flow[..., Any]):
         super().__init__(host, row, seq)
         self.flow = flow
-        self.paused = row.paused
+        self.paused, self.held = row.paused, False
         self.begun = self.closed = False
         self.memory = Memory()
         self.drive = Drive(row.id)
@@ -107,7 +108,7 @@ class Execution(Line):
         if drive.stuck is not None:
             return self.set_aside(drive.stuck)
         commands = drive.take()
-        if self.paused:
+        if self.still:
             self._held += [c for c in commands if not isinstance(c, Cancel)]
             commands = [c for c in commands if isinstance(c, Cancel)]
         for command in commands:
@@ -124,14 +125,14 @@ class Execution(Line):
             self._guarded(lambda: self.drive.fail(deadlock(self.row.id)))
             self._finish()
         elif self.resting:
-            self._rest()
+            resting.rest(self)
 
     def leave(self, *, park: bool = True) -> None:
         """Drop the run from memory; the journal has all of it. What the coroutine does as it unwinds is discarded."""
         if self.closed:
             return
         if park:
-            self._park()
+            resting.park(self)
         self._drop()
 
     def _drop(self) -> None:
@@ -278,7 +279,7 @@ class Execution(Line):
     def recorded(self, key: str, n: int, scope: StepScope) -> None:
         """Journal what an attempt recorded: also that of one that failed, since it was paid for."""
         for type_, version, body in scope.events:
-            self.write(type_, key=key, attempt=n, body=dumps(body), version=version)
+            self.write(type_, key=key, attempt=n, body=dumps(body), version=version, **goes_with(self, type_, body))
         scope.events.clear()
 
     def unknown(self, key: str, why: str) -> None:
@@ -297,9 +298,25 @@ class Execution(Line):
             self.taken.add(item.no)
             inbox.receive(self, item)
 
+    @property
+    def still(self) -> bool:
+        """Whether it may start nothing new: it is paused, or a switch holds it."""
+        return self.paused or self.held
+
+    @property
+    def behind(self) -> bool:
+        """Whether it has held something back."""
+        return bool(self._held)
+
     def resume(self) -> None:
-        """Carry out what was held back."""
+        """Go on after a pause, unless a switch holds it."""
         self.paused = False
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Carry out what was held back, if nothing holds it any more."""
+        if self.still or self.closed:
+            return
         if self.on is not None:
             self.on.set()
             self.on = None
@@ -338,7 +355,7 @@ class Execution(Line):
         if self.once:
             return  # an effect is on its way: the run ends after it
         if self.unknowns:
-            return self._set_unknown_aside()
+            return ends.set_unknown_aside(self)
         type_, state, value, body = ends.end_of(self)
         change, posts = Change(state, {}, self.now()), ends.farewell(self, value, body)
         ended: list[Event] = []
@@ -357,34 +374,8 @@ class Execution(Line):
     @property
     def due(self) -> bool:
         """Whether a timer or a backoff has run out: it moves on at once, and parked it would only start anew."""
-        wakes = [due for due, _ in self.timers.values()] + list(self.backoffs.values())
-        return bool(wakes) and not self.paused and min(wakes) <= self.host.clock.now()
-
-    def _rest(self) -> None:
-        if self.unknowns and not self.timers and not self.backoffs:
-            self._set_unknown_aside()
-        else:
-            self.host.rests(self)
-
-    def _set_unknown_aside(self) -> None:
-        key, why = next(iter(self.unknowns.items()))
-        self.set_aside(ends.unknown_effect(self, key, why))
-
-    def _park(self) -> None:
-        due = [d for d, _ in self.timers.values()] + list(self.backoffs.values())
-        detail: dict[str, Any] = {"waits_on": ends.waits_on(self)[:20]}
-        resting = self.resting and (self.paused or not self._lost_a_step())
-        state = RunState.PARKED if resting else RunState.QUEUED
-        wake_at = min(due, default=None) if resting and not self.paused else None
-        change = Change(state, detail, self.now(), wake_at, release=True)
-        self.write(EventType.RUN_PARKED, body=dumps(detail), change=change, done=self.host.scan_soon)
-        if wake_at is not None:
-            self.host.wake_at(wake_at)
-
-    def _lost_a_step(self) -> bool:
-        """Whether a step has no outcome and nobody at work on it: Ctrl-C went through it. It must begin anew."""
-        held = self.backoffs.keys() | self.unknowns.keys() | self.overridden
-        return any(isinstance(c, RunStep) and k not in held for k, (c, _) in self.drive.waiting.items())
+        wakes = resting.earliest(self)
+        return wakes is not None and not self.still and wakes <= self.host.clock.now()
 
     def _guarded(self, move: Any) -> None:
         """Let the flow move; an error of the loop itself fails the flow."""

@@ -11,20 +11,21 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from ...core.events import Event
 from ...core.lifecycle import RunState
+from ...core.shell import command
 from ...errors import CrashLoop, StaleOwner, StoreCorrupt, StoreError, StoreMissing
-from ...journal import Journal, RunRow, Standing
+from ...journal import Journal, RunRow, Standing, Switches
 from ...journal.keyring import Keyring, MemoryKeyring
 from .. import registry
 from ..clock import Clock
-from . import ends
+from . import ends, switching
 from .attempts import announce
 from .execution import Execution
 from .stalls import let_go
+from .watching import Watchers
 
 log = logging.getLogger("segue")
 
@@ -75,7 +76,8 @@ class Host:
         self._claiming: set[int] = set()
         self._own: set[int] = set()
         """Runs that go on here although nothing is recovered: those that this process was asked for."""
-        self._watchers: dict[int, list[asyncio.Future[Event | None]]] = {}
+        self.watchers = Watchers(self)
+        self.switches, self.told, self.carries = Switches(), -1, capacity > 0
         self._waker: tuple[float, asyncio.TimerHandle] | None = None
         self._scanning = False
         self._scanned = 0
@@ -85,7 +87,8 @@ class Host:
 
     def open(self) -> None:
         """Take up what is ready, and listen."""
-        self.journal.listen(self.scan_soon)
+        self.journal.listen(self._rung)
+        self.look()
         due = self.journal.query("select min(wake_at) from runs where wake_at is not null")[0][0]
         if due is not None:
             self.wake_at(due)
@@ -108,10 +111,7 @@ class Host:
             execution.leave()
         self.threads.shutdown(wait=False, cancel_futures=True)
         await self.journal.close()
-        for futures in self._watchers.values():
-            for future in futures:
-                if not future.done():
-                    future.set_result(None)
+        self.watchers.close()
 
     def _effects(self) -> list[asyncio.Task[None]]:
         return [t for e in self.executions.values() for k, t in e.steps.items() if k in e.once]
@@ -137,6 +137,7 @@ class Host:
         if not self.recover:
             self._own.add(row.no)
         execution = self.executions[row.no] = Execution(self, row, seq, flow)
+        execution.held = self.journal.held(row.no, self.switches)
         self.loop.call_soon(execution.begin, args)  # never inside of a task: Python 3.14 does not let tasks nest
 
     def take_up(self, no: int) -> None:
@@ -170,10 +171,20 @@ class Host:
             self._scanning = True
             self.loop.call_soon(self._scan)
 
+    def look(self) -> None:
+        """See what operators have switched on or off, and tell which flows are known here."""
+        switching.tell_flows(self)
+        switching.look(self)
+
+    def _rung(self) -> None:
+        self._scans(self.look)
+        self.scan_soon()
+
     def _tick(self) -> None:
         self.scan_soon()
         if not self.journal.in_memory_only():
             self._scanned = 0
+            self._scans(self.look)
             now = self.loop.time()
             if now - self._ticked > self.stall_s:
                 let_go(self)
@@ -186,12 +197,16 @@ class Host:
         self._scanning = False
         if self.journal.in_memory_only():  # it has no ticks
             self._scanned = 0
-        for look in (self._scan_inbox, self._scan_ready, self._check_watched):
-            try:
-                if not self._closed:
-                    look()
-            except StoreError as error:
-                self._complain(error)
+            self._scans(self.look)
+        for look in (self._scan_inbox, self._scan_ready, self.watchers.look):
+            self._scans(look)
+
+    def _scans(self, look: Callable[[], None]) -> None:
+        try:
+            if not self._closed:
+                look()
+        except StoreError as error:
+            self._complain(error)
 
     def _complain(self, error: Exception) -> None:
         """Log it, once as long as it is the same."""
@@ -209,19 +224,22 @@ class Host:
                 execution.receive(item)
             elif (run.state != RunState.STUCK or item.kind in _WAKES_STUCK) and not self._taken(run.owner):
                 woken[run.no] = run, run.state == RunState.STUCK
-        for run, stuck in woken.values():
-            self._claim_soon(run, stuck=stuck)
+        for run in switching.free(self, [run for run, _ in woken.values()]):
+            self._claim_soon(run, stuck=woken[run.no][1])
 
     def _scan_ready(self) -> None:
         if self.room <= 0 or not (self.recover or self._own):
             return
         room = self.room if self.recover else -1  # others' runs are passed over: they must not fill the answer
-        due = self.journal.standing("wake_at <= ? order by wake_at", self.clock.now(), limit=room)
+        free_, values = self.switches.free()
+        due = self.journal.standing(f"wake_at <= ? and {free_} order by wake_at", self.clock.now(), *values, limit=room)
         owners = self.journal.query("select distinct owner from runs where state in ('queued', 'running')")
         free = [o for (o,) in owners if o is None or not self._taken(o)]
-        ready = "state in ('queued', 'running') and owner is ? and not paused"
+        ready = f"state in ('queued', 'running') and owner is ? and not paused and {free_}"
         for owner in free:
-            due += self.journal.standing(ready, owner, limit=room + len(self.executions) if self.recover else -1)
+            due += self.journal.standing(
+                ready, owner, *values, limit=room + len(self.executions) if self.recover else -1
+            )
         for run in due:
             if run.no not in self.executions and self.room > 0 and (self.recover or run.no in self._own):
                 self._claim_soon(run)
@@ -306,7 +324,7 @@ class Host:
         log.warning("run %s left this process: %s", execution.row.id, error)
         if isinstance(error, StoreMissing):
             self.damaged[execution.row.no] = error
-        self._notify(execution.row.no)
+        self.watchers.tell(execution.row.no)
         if not isinstance(error, StaleOwner):
             self.loop.call_later(self._tick_s, partial(self._reclaim, execution.row.no))
 
@@ -314,7 +332,7 @@ class Host:
         """A run's rows are damaged: this process leaves it alone, and goes on with the others."""
         log.error("run %s is set aside in this process: %s", no, error)
         self.damaged[no] = error
-        self._notify(no)
+        self.watchers.tell(no)
 
     def _reclaim(self, no: int) -> None:
         """Try again with a run that could not be written: from what the journal holds."""
@@ -329,14 +347,14 @@ class Host:
             CrashLoop(
                 f"a bug in Segue: {type(error).__name__}: {error}",
                 run=execution.row.id,
-                remedy=f"report it with the journal (segue events {execution.row.id} --json), then: segue resume",
+                remedy=f"report it, with {command('events', execution.row.id, '--json')}; then segue resume",
             )
         )
 
     def ended(self, row: RunRow, end: Event | None = None) -> None:
         """A run ended or was set aside, on disk."""
         self._own.discard(row.no)
-        self._notify(row.no, end)
+        self.watchers.tell(row.no, end)
         if row.parent is not None:
             self.scan_soon()
             self.journal.ring_all()
@@ -364,27 +382,9 @@ class Host:
         if due is not None:
             self.wake_at(due)
 
-    # watching
-
     def watch(self, no: int) -> asyncio.Future[Event | None]:
         """A future that is done when the run ends (with its last event), is set aside or leaves this process."""
-        future: asyncio.Future[Event | None] = self.loop.create_future()
-        self._watchers.setdefault(no, []).append(future)
-        return future
-
-    def _notify(self, no: int, end: Event | None = None) -> None:
-        for future in self._watchers.pop(no, ()):
-            if not future.done():
-                future.set_result(end)
-
-    def _check_watched(self) -> None:
-        """Runs that end in other processes: some at each look, in turn, since a hundred thousand may be watched."""
-        waiting = list(islice((n for n in self._watchers if n not in self.executions), 500))
-        for no in waiting:
-            self._watchers[no] = self._watchers.pop(no)
-            row = self.journal.find(no)
-            if row is not None and row.state not in (RunState.QUEUED, RunState.RUNNING, RunState.PARKED):
-                self._notify(no)
+        return self.watchers.add(no)
 
     def seed(self) -> str:
         """A seed for a run's random values."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ...core.codec import dumps
 from ...core.commands import RunStep
 from ...core.events import Event, EventType, made
+from ...errors import BudgetExceeded, InputError
 from ...journal import More, RunRow, Write
 
 if TYPE_CHECKING:
+    from ...core.records import Reservation
     from .host import Host
+    from .purse import Held
 
 _COMPLETED = EventType.STEP_COMPLETED.value
 
@@ -21,6 +27,8 @@ class Line:
         self.host, self.row = host, row
         self.seq, self.at, self.unwritten = seq, 0.0, 0
         self._put = host.journal.write
+        self.holds: dict[str, Held] = {}
+        """Reservations that are not settled yet, by their ids."""
 
     def now(self) -> float:
         """The time of the next event: never before that of the last one."""
@@ -51,5 +59,31 @@ class Line:
         self._put(Write(event, self._written, done, More(**more) if more else None))
         return event
 
+    def reserve(
+        self, asked: Reservation, *, key: str, attempt: int, seen: int, done: Callable[[Exception | None], None]
+    ) -> None:
+        """Journal that money is set aside. `done(None)` is called after the commit; `done(refusal)` where it does not
+        fit: then nothing was written, and the run goes on.
+        """
+        self.seq += 1
+        self.unwritten += 1
+        event = Event(
+            self.row.no, self.seq, self.row.epoch, self.now(), asked.type, asked.version, key, attempt, seen,
+            body=dumps(asked.to_body()),
+        )  # fmt: skip
+        self._put(Write(event, partial(self._answered, done), partial(done, None), More(reserve=asked)))
+
+    def _answered(self, done: Callable[[Exception | None], None], write: Write, error: Exception | None) -> None:
+        if not isinstance(error, BudgetExceeded | InputError):
+            return self._written(write, error)
+        self.unwritten -= 1
+        done(error)
+        if not self.unwritten:
+            self.settle()
+
     def _written(self, write: Write, error: Exception | None) -> None:
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """After something has moved."""
         raise NotImplementedError

@@ -1,0 +1,239 @@
+"""What a call of a model may cost: set aside before it is sent, settled with its outcome.
+
+Most calls pass by: a model that costs nothing, and a question that no budget holds, touch no ledger. Where there is a
+budget, the worst case (every byte of input that could be a token, and the output limit used up) is reserved in the
+journal against the run and those above it, its thread, its tenant and the question itself, and the call waits for that
+commit. Where it does not fit, the output limit is lowered, down to a quarter of what was asked for; below that the call
+is refused.
+
+| how the call ended | what it took |
+| --- | --- |
+| an answer, taken or not | its usage; our own estimate where the provider sent none |
+| refused by the provider with a status | nothing |
+| no answer, half of one, given up | all that was reserved, as an estimate: nobody knows what was done |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..core.budgets import Rates, Standing, check, left, lost, lowered, nano, usd, worst_case
+from ..core.faults import Fault, FaultKind, classify
+from ..core.records import (
+    AttemptRef,
+    BudgetScope,
+    Decision,
+    Reservation,
+    ScopeKind,
+    SettledBy,
+    Settlement,
+    Stage,
+    Target,
+    TargetKind,
+    Usage,
+)
+from ..errors import BudgetExceeded
+from ..models import Model
+from ..models.exchange import Reply
+from ..runtime.purse import Purse
+from ..runtime.scope import StepScope
+from .budgets import Budgets
+from .request import Question, input_bound
+
+__all__ = ["Bill"]
+
+_LEAST = 4
+"""An output limit is lowered to a quarter at least: of less, an answer is rarely whole."""
+_RACES = 5
+"""How often a reservation is made anew when somebody else was quicker, with what is left then."""
+_REFUSES = 400
+"""The HTTP status from which on a provider has done nothing, and bills nothing."""
+_TOOK = "took_nano"
+
+
+@dataclass(slots=True)
+class Bill:
+    """The money of one attempt. Without a budget every method is a look at an empty tuple."""
+
+    scope: StepScope
+    purse: Purse | None
+    scopes: tuple[BudgetScope, ...] = ()
+    """What it counts against in the journal."""
+    own: BudgetScope | None = None
+    """The question's own bound, where no journal counts it: outside of a run, and inside of another step."""
+    held: Reservation | None = field(default=None, init=False)
+
+    @classmethod
+    def of(cls, question: Question, scope: StepScope, budgets: Budgets) -> Bill:
+        """Whom an attempt at this question counts against."""
+        bound = None if question.budget_usd is None else nano(question.budget_usd)
+        own = None if bound is None else _scope(ScopeKind.ASK, scope.idempotency_key, bound)
+        if scope.purse is None or not scope.epoch:
+            return cls(scope, scope.purse, _scopes(scope.purse, budgets), own)
+        return cls(scope, scope.purse, (*_scopes(scope.purse, budgets), *([own] if own else [])))
+
+    @property
+    def left(self) -> int | None:
+        """Nano-dollars that a call may cost by now; None where no budget has a limit."""
+        scopes, standings = self._standings()
+        return left(scopes, standings) if any(s.limit_nano is not None for s in scopes) else None
+
+    def fit(self, model: Model, question: Question) -> None:
+        """See that the call may fit, before it stands in line for a place. Raises BudgetExceeded."""
+        rates = self._rates(model, question)
+        if rates is not None:
+            self._fitted(model, question, rates, "")
+
+    async def reserve(self, model: Model, question: Question, decision: Decision) -> Question:
+        """Set the worst case aside. Gives the question as it may be sent: its output limit may be lowered.
+
+        Raises BudgetExceeded, naming the budget, its limit and what is left; nothing is set aside then.
+        """
+        rates = self._rates(model, question)
+        if rates is None:
+            return question
+        for race in range(_RACES):
+            asked = self._fitted(model, question, rates, decision.id)
+            try:
+                if self.purse is not None and self.scopes:
+                    await self.purse.reserve(asked)
+            except BudgetExceeded:
+                if race == _RACES - 1:
+                    raise
+                continue
+            self.held = asked
+            return question if asked.lowered_from is None else replace(question, max_tokens=asked.tokens_out_max or 1)
+        raise AssertionError("the last race has raised")
+
+    @property
+    def reservation(self) -> str | None:
+        """The id of what is set aside, as the attempt's record names it."""
+        return None if self.held is None or not self.scopes else self.held.id
+
+    def settle(self, reply: Reply | None, fault: Fault | None, usage: Usage | None = None) -> Fault | None:
+        """Settle with the outcome: by the reply's usage, or by our own count of a stream that broke off. Gives the fault, which says what the call took, and whose fault a cut is."""
+        held = self.held
+        if held is None:
+            return fault
+        usage = usage if reply is None else reply.usage
+        took, estimated = _took(held, usage, fault)
+        self._settled(
+            Settlement(settles=held.id, amount_nano=took, estimated=estimated, currency=held.currency, usage=usage)
+        )
+        if fault is None:
+            return None
+        fault = _blamed(fault, held)
+        return fault._replace(state={**(fault.state or {}), _TOOK: took})
+
+    def given_up(self) -> None:
+        """The call was cancelled on its way: nobody will hear what it took, so it counts in full."""
+        if self.held is not None and self.purse is not None and self.scopes:
+            self.purse.settle(replace(lost(self.held), why=SettledBy.USED))
+
+    def nobody(self, decision: Decision) -> BudgetExceeded | None:
+        """The refusal where a budget is what stands between the question and an answer."""
+        out = [c for c in decision.candidates if c.excluded_at is Stage.BUDGET]
+        scopes, standings = self._standings()
+        rest = left(scopes, standings)
+        if not out or rest is None:
+            return None
+        tight = min(zip(scopes, standings, strict=True), key=lambda pair: _rest(*pair))[0]
+        name = f"{tight.kind}:{tight.name}" + (f" ({tight.period})" if tight.period else "")
+        limit, why = tight.limit_nano or 0, "; ".join(f"{c.target.name}: {c.reason}" for c in out[:6])
+        error = BudgetExceeded(
+            f"no model can answer within the budget {name}, which is {_usd(limit)} USD with {_usd(rest)} left: {why}",
+            remedy="raise the budget, lower max_tokens, shorten the input, or allow a cheaper model",
+        )
+        error.scope, error.limit_nano, error.left_nano = name, limit, rest
+        return error
+
+    def _settled(self, took: Settlement) -> None:
+        if self.purse is None or not self.scopes:
+            return
+        if self.scope.epoch:
+            self.scope.record(took)  # in the commit of the outcome
+        else:
+            self.purse.settle(took)  # the step around it may go on for long
+
+    def _standings(self) -> tuple[tuple[BudgetScope, ...], Sequence[Standing]]:
+        counted = self.purse.standings(self.scopes) if self.purse is not None and self.scopes else ()
+        if self.own is None:
+            return self.scopes, counted
+        before = sum(int((a.fault.state or {}).get(_TOOK, 0)) for a in self.scope.history if a.fault is not None)
+        return (*self.scopes, self.own), (*counted, Standing(spent=before))
+
+    def _rates(self, model: Model, question: Question) -> Rates | None:
+        """What a token costs at most; None where nothing is to be set aside."""
+        if model.price is None or not (self.scopes or self.own):
+            return None
+        rates = model.price.rates(input_bound(question))
+        return rates if rates.per_million_in or rates.per_million_out or rates.per_request else None
+
+    def _fitted(self, model: Model, question: Question, rates: Rates, id: str) -> Reservation:
+        """The reservation, with the output limit that fits. Raises BudgetExceeded."""
+        scopes, standings = self._standings()
+        rest, into = left(scopes, standings), input_bound(question)
+        wanted = min(question.max_tokens, model.max_output)
+        fits = wanted if rest is None else lowered(rates, into, wanted, rest, max(1, wanted // _LEAST))
+        out = wanted if fits is None else fits
+        price = model.price
+        asked = Reservation(
+            id=id, amount_nano=worst_case(rates, into, out), scopes=self.scopes,
+            target=Target(kind=TargetKind.MODEL, name=model.name, provider=model.provider.value),
+            attempt=AttemptRef(epoch=self.scope.epoch, n=self.scope.attempt), tokens_in_max=into, tokens_out_max=out,
+            lowered_from=wanted if out < wanted else None, price_source=price.source if price else None,
+            price_version=price.version if price else None,
+        )  # fmt: skip
+        if fits is None:
+            check(replace(asked, scopes=scopes), standings)
+        return asked
+
+
+def _scopes(purse: Purse | None, budgets: Budgets) -> tuple[BudgetScope, ...]:
+    """The run and those above it that have a budget; its tenant and its thread where they have an allowance."""
+    if purse is None:
+        return ()
+    payers = purse.payers()
+    found = [_scope(ScopeKind.RUN, p.run, p.budget_nano) for p in payers if p.budget_nano is not None]
+    if budgets.threads and (thread := purse.thread()) is not None and (given := budgets.thread(thread)) is not None:
+        found.append(given.scope(ScopeKind.THREAD, thread, purse.now()))
+    tenant = payers[0].tenant
+    if budgets.tenants and (given := budgets.tenant(tenant)) is not None:
+        found.append(given.scope(ScopeKind.TENANT, tenant, purse.now()))
+    return tuple(found)
+
+
+def _scope(kind: ScopeKind, name: str, limit: int) -> BudgetScope:
+    return BudgetScope(kind=kind, name=name, limit_nano=limit)
+
+
+def _took(held: Reservation, usage: Usage | None, fault: Fault | None) -> tuple[int, bool]:
+    """Nano-dollars, and whether that is an estimate."""
+    if usage is not None and usage.cost_nano is not None:
+        return usage.cost_nano, usage.estimated
+    status: Any = (fault.state or {}).get("status") if fault is not None else None
+    if isinstance(status, int) and status >= _REFUSES:
+        return 0, False
+    return held.amount_nano, True
+
+
+def _blamed(fault: Fault, held: Reservation) -> Fault:
+    """An answer that was cut because its limit was lowered was cut by the budget: more room is not to be had."""
+    if held.lowered_from is None or fault.kind is not FaultKind.BAD_OUTPUT or fault.limit != "max tokens":
+        return fault
+    error = BudgetExceeded(
+        f"the answer was cut at {held.tokens_out_max} tokens: the budget left no room for {held.lowered_from}",
+        remedy="raise the budget, ask for less, or allow a cheaper model",
+    )
+    error.asked_nano = held.amount_nano
+    return classify(error)
+
+
+def _rest(scope: BudgetScope, standing: Standing) -> float:
+    return float("inf") if scope.limit_nano is None else scope.limit_nano - standing.used
+
+
+def _usd(amount_nano: int) -> str:
+    return f"{usd(amount_nano).normalize():f}"

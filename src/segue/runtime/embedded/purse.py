@@ -1,0 +1,145 @@
+"""The money of a run in this process: reservations go out with their events, and none stays open when the run ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...core.codec import dumps
+from ...core.commands import RunStep
+from ...core.events import EventType
+from ...errors import WrongLoop
+from .. import registry
+from ..purse import Payer
+
+if TYPE_CHECKING:
+    from ...core.budgets import Standing
+    from ...core.records import BudgetScope, Reservation, Settlement
+    from ...journal import RunRow
+    from .execution import Execution
+
+
+class Held(NamedTuple):
+    """A reservation that is not settled yet, and the attempt that made it."""
+
+    reservation: Reservation
+    key: str
+    attempt: int
+
+
+class StepPurse:
+    """A `runtime.purse.Purse` of one attempt."""
+
+    __slots__ = ("_attempt", "_execution", "_key", "_seen")
+
+    def __init__(self, execution: Execution, command: RunStep, attempt: int):
+        self._execution, self._key, self._seen, self._attempt = execution, command.key, command.seen, attempt
+
+    def payers(self) -> Sequence[Payer]:
+        """As the protocol says. The budget of a run above whose flow is unknown here is what it last said itself."""
+        execution = self._execution
+        row = execution.row
+        found = [Payer(row.id, row.tenant, execution.flow.budget_nano)]
+        while row.parent is not None and (above := execution.host.journal.find(row.parent)) is not None:
+            row = above
+            found.append(Payer(row.id, row.tenant, self._budget_of(row)))
+        return found
+
+    def _budget_of(self, row: RunRow) -> int | None:
+        flow = registry.for_run(row.flow, row.version)
+        if flow is not None:
+            return flow.budget_nano
+        noted = "select limit_nano from accounts where kind = 'run' and name = ? and period = ''"
+        rows = self._execution.host.journal.query(noted, (row.id,))
+        return rows[0][0] if rows else None
+
+    def thread(self) -> str | None:
+        """As the protocol says: what the first event of the run, or of one above it, names."""
+        journal, row = self._execution.host.journal, self._execution.row
+        while True:
+            first = journal.query("select body from events where run = ? order by seq limit 1", (row.no,))
+            named = json.loads(first[0][0] or b"{}").get("thread") if first else None
+            above = journal.find(row.parent) if row.parent is not None else None
+            if named is not None or above is None:
+                return named
+            row = above
+
+    def now(self) -> float:
+        """As the protocol says."""
+        return self._execution.host.clock.now()
+
+    def standings(self, scopes: Sequence[BudgetScope]) -> Sequence[Standing]:
+        """As the protocol says. Raises WrongLoop in the thread of a plain step."""
+        self._on_loop()
+        return self._execution.host.journal.standing_of(scopes)
+
+    async def reserve(self, asked: Reservation) -> None:
+        """As the protocol says."""
+        execution = self._execution
+        self._on_loop()
+        if execution.closed:
+            raise asyncio.CancelledError
+        answer: asyncio.Future[None] = execution.host.loop.create_future()
+        execution.holds[asked.id] = Held(asked, self._key, self._attempt)
+        execution.reserve(
+            asked, key=self._key, attempt=self._attempt, seen=self._seen, done=partial(self._reserved, answer, asked)
+        )
+        await answer
+
+    def _reserved(self, answer: asyncio.Future[None], asked: Reservation, refusal: Exception | None) -> None:
+        """After the commit. Where nobody waits for it any more, the call will not be sent."""
+        if refusal is not None:
+            self._execution.holds.pop(asked.id, None)
+            if not answer.done():
+                answer.set_exception(refusal)
+        elif not answer.done():
+            answer.set_result(None)
+        else:
+            from ...core.records import SettledBy, Settlement  # noqa: PLC0415  it is loaded by now
+
+            self.settle(Settlement(settles=asked.id, amount_nano=0, why=SettledBy.UNUSED, currency=asked.currency))
+
+    def settle(self, took: Settlement) -> None:
+        """As the protocol says."""
+        held = self._execution.holds.get(took.settles)
+        if held is not None and not self._execution.closed:
+            _settle(self._execution, held, took)
+
+    def _on_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._execution.host.loop:
+            raise WrongLoop(
+                "a call of a model under a budget was made in a thread",
+                run=self._execution.row.id,
+                key=self._key,
+                remedy="make the step around it an `async def`",
+            )
+
+
+def goes_with(execution: Execution, type_: str, body: Any) -> dict[str, Any]:
+    """What is written together with an event that an attempt has recorded: its settlement, counted with the event."""
+    if type_ != EventType.USAGE_SETTLED:
+        return {}
+    from ...core.records import Settlement  # noqa: PLC0415  it is loaded by now
+
+    took = Settlement.from_body(body)
+    execution.holds.pop(took.settles, None)
+    return {"settle": took}
+
+
+def settle_open(execution: Execution) -> None:
+    """The run ends while calls are on their way: what they take nobody will hear, so they count in full."""
+    if not execution.holds:
+        return
+    from ...core.budgets import lost  # noqa: PLC0415  it is loaded by now
+
+    for held in list(execution.holds.values()):
+        _settle(execution, held, lost(held.reservation))
+
+
+def _settle(execution: Execution, held: Held, took: Settlement) -> None:
+    execution.holds.pop(took.settles, None)
+    body, version = dumps(took.to_body()), took.version
+    execution.write(took.type, key=held.key, attempt=held.attempt, body=body, version=version, settle=took)

@@ -1,0 +1,46 @@
+"""What a step that pays knows of its run's money: who pays, how their budgets stand, and how to set money aside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from ..core.budgets import Standing
+    from ..core.records import BudgetScope, Reservation, Settlement
+
+
+class Payer(NamedTuple):
+    """A run that pays: the step's own, or one that it is a child of. `budget_nano` None: it has no budget."""
+
+    run: str
+    tenant: str
+    budget_nano: int | None
+
+
+class Purse(Protocol):
+    """The money of one attempt. A far side brings it; a step without one has no journal to count in."""
+
+    def payers(self) -> Sequence[Payer]:
+        """The run and those above it, its own first."""
+        ...
+
+    def thread(self) -> str | None:
+        """The conversation that the run is a turn of."""
+        ...
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+        ...
+
+    def standings(self, scopes: Sequence[BudgetScope]) -> Sequence[Standing]:
+        """How budgets stand by what is committed, in the order of `scopes`."""
+        ...
+
+    async def reserve(self, asked: Reservation) -> None:
+        """Set money aside, and wait for the commit. Raises BudgetExceeded: then nothing was written."""
+        ...
+
+    def settle(self, took: Settlement) -> None:
+        """Settle at once, for an attempt that will not come to an outcome of its own."""
+        ...

@@ -1,0 +1,371 @@
+"""Budgets of calls: reserved before they are sent, settled with their outcome, never overspent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from segue import Engine, RunFailed, flow, gather, step
+from segue.agent import Allowance, Budgets, answer, ask
+from segue.core.budgets import Ledger, Standing, nano
+from segue.core.records import AttemptRecorded, BudgetScope, Reservation, ScopeKind, Settlement, record_of
+from segue.errors import BudgetExceeded
+from segue.models import Capability, Catalogue, Limits, Model, Price, Provider
+from segue.routing import Cheapest
+from segue.routing.policies import NEVER
+from segue.testing.provider import Provider as Server
+from segue.testing.provider import Served, serve
+
+CAN = frozenset({Capability.TOOLS, Capability.JSON_SCHEMA, Capability.STREAMING})
+SMALL, LARGE = Price.dollars(1, 4), Price.dollars(10, 40)
+
+
+class City(BaseModel):
+    name: str
+    people: int
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+
+
+def model(name: str, price: Price | None, server: Server, **more: Any) -> Model:
+    given: dict[str, Any] = {"limits": Limits(concurrency=40), "url": server.openai_url, **more}
+    return Model(
+        name=name, provider=Provider.OPENAI_COMPATIBLE, id=name, capabilities=CAN, window=32_000, max_output=2000,
+        price=price, **given,
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def opened(path: Path, *models: Model, budgets: Budgets | None = None, **more: Any) -> AsyncIterator[Engine]:
+    resources = {
+        "catalogue": Catalogue.of(*models), "routes": {"cheap": Cheapest(name="cheap", explore=NEVER)},
+        "budgets": budgets or Budgets(),
+    }  # fmt: skip
+    async with Engine(str(path / "x.db"), resources=resources, **more) as engine:
+        yield engine
+
+
+def ledger(engine: Engine) -> Ledger:
+    """All that the journal says of money, folded anew."""
+    journal = engine.journal
+    found = Ledger()
+    for row in journal.runs(limit=10_000):
+        for event in journal.events(row):
+            found.fold(event)
+    return found
+
+
+def run_scope(run: str) -> BudgetScope:
+    return BudgetScope(kind=ScopeKind.RUN, name=run)
+
+
+def tenant_scope(name: str = "default", period: str | None = None) -> BudgetScope:
+    return BudgetScope(kind=ScopeKind.TENANT, name=name, period=period)
+
+
+def stood(engine: Engine, scope: BudgetScope) -> Standing:
+    """How a budget stands, by the tables, which must say what the events say."""
+    (found,) = engine.journal.standing_of([scope])
+    assert found == ledger(engine).standing(scope)
+    return found
+
+
+def billed(server: Server, price: Price = SMALL) -> int:
+    """What the provider's own log comes to, in nano-dollars."""
+    return (
+        sum(e.tokens_in * price.per_million_in + e.tokens_out * price.per_million_out for e in server.log) // 1_000_000
+    )
+
+
+@flow(budget_usd=0.02)
+async def one(text: str) -> str:
+    return (await ask(text, returns=City, max_tokens=500)).name
+
+
+@flow(budget_usd=0.02)
+async def many(count: int) -> int:
+    return sum(await gather(*(asked(n) for n in range(count))))
+
+
+async def asked(n: int) -> int:
+    try:
+        await ask(f"City {n}?", returns=City, max_tokens=500, key=str(n))
+    except BudgetExceeded:
+        return 0
+    return 1
+
+
+@flow
+async def free_of_budgets(text: str) -> str:
+    return (await ask(text, returns=City)).name
+
+
+async def test_an_answer_settles_at_what_the_provider_says(tmp_path: Path) -> None:
+    async with serve(["small"]) as server, opened(tmp_path, model("small", SMALL, server)) as engine:
+        run = await engine.start(one, "Which city?", id="r")
+        await run.result()
+        assert stood(engine, run_scope("r")) == Standing(billed(server), 0, 0)
+        records = [record_of(e) async for e in run.events(follow=False) if e.type.startswith(("usage", "attempt.rec"))]
+    reserved, recorded, settled = (
+        next(r for r in records if isinstance(r, kind)) for kind in (Reservation, AttemptRecorded, Settlement)
+    )
+    assert recorded.reservation == reserved.id == settled.settles
+    assert reserved.amount_nano > settled.amount_nano > 0
+
+
+async def test_without_a_budget_nothing_is_kept_of_money(tmp_path: Path) -> None:
+    async with serve(["small"]) as server, opened(tmp_path, model("small", SMALL, server)) as engine:
+        run = await engine.start(free_of_budgets, "Which city?")
+        await run.result()
+        assert [e.type async for e in run.events(follow=False) if e.type.startswith("usage")] == []
+
+
+async def test_what_costs_nothing_is_not_set_aside(tmp_path: Path) -> None:
+    async with serve(["small"]) as server, opened(tmp_path, model("small", Price.dollars(0, 0), server)) as engine:
+        run = await engine.start(one, "Which city?")
+        await run.result()
+        assert [e.type async for e in run.events(follow=False) if e.type.startswith("usage")] == []
+
+
+async def test_a_call_that_does_not_fit_is_refused_before_it_is_sent(tmp_path: Path) -> None:
+    async with serve(["small"]) as server, opened(tmp_path, model("small", Price.dollars(100, 400), server)) as engine:
+        with pytest.raises(RunFailed, match=r"the budget run:r\b.* is 0\.02 USD.*0\.02 left") as error:
+            await (await engine.start(one, "Which city?", id="r")).result()
+        assert "BudgetExceeded" in str(error.value)
+        assert server.counts().calls == 0
+
+
+async def test_the_output_limit_is_lowered_to_fit(tmp_path: Path) -> None:
+    price = Price.dollars(1, 60)  # 500 tokens of output are 0.03
+    async with serve(["small"]) as server, opened(tmp_path, model("small", price, server)) as engine:
+        run = await engine.start(one, "Which city?", id="r")
+        await run.result()
+        reserved = [record_of(e) async for e in run.events(follow=False) if e.type == "usage.reserved"][0]
+        assert isinstance(reserved, Reservation)
+        assert reserved.lowered_from == 500
+        assert server.log[0].body["max_completion_tokens"] == reserved.tokens_out_max
+        assert reserved.amount_nano <= nano(0.02)
+
+
+async def test_a_cheaper_model_is_asked_where_the_dear_one_does_not_fit(tmp_path: Path) -> None:
+    dear = Price.dollars(1, 90)
+    async with (
+        serve(["small", "large"]) as server,
+        opened(
+            tmp_path,
+            model("large", dear, server, quality={"any": 0.9}),
+            model("small", SMALL, server, quality={"any": 0.1}),
+        ) as engine,
+    ):
+        run = await engine.start(best, "Which city?", id="r")
+        assert await run.result() == ["large", "small"]
+        exceeded = [r for r in [record_of(e) async for e in run.events(follow=False) if e.type == "attempt.recorded"]][
+            0
+        ]
+        assert isinstance(exceeded, AttemptRecorded)
+        assert exceeded.fault is not None
+        assert exceeded.fault.kind == "budget exceeded"
+        assert server.counts("large").calls == 0
+        assert stood(engine, run_scope("r")).spent == billed(server)
+
+
+@flow(budget_usd=0.03)
+async def best(text: str) -> list[str]:
+    from segue.routing import Best
+
+    given = await answer(text, returns=City, max_tokens=2000, route=Best(name="best", explore=NEVER))
+    return [tried.model for tried in given.tried]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "exact"),
+    [("overloaded", True), ("rate-limited", True), ("answer-lost", False), ("reset", False), ("wrong-schema", True)],
+)
+async def test_a_failed_attempt_settles_what_it_took(tmp_path: Path, trouble: str, exact: bool) -> None:
+    async with serve(["small"]) as server, opened(tmp_path, model("small", SMALL, server)) as engine:
+        server.next("small", trouble)
+        await (await engine.start(one, "Which city?", id="r")).result()
+        at, events = stood(engine, run_scope("r")), ledger(engine)
+        assert events.open() == []
+        assert server.counts().calls == 2
+        assert (at.estimated == 0) == exact
+        assert at.spent == billed(server) if exact else at.spent >= billed(server)
+
+
+async def test_usage_that_is_missing_is_our_own_estimate(tmp_path: Path) -> None:
+    async with serve(["small"]) as server, opened(tmp_path, model("small", SMALL, server)) as engine:
+        server.next("small", "no-usage")
+        await (await engine.start(one, "Which city?", id="r")).result()
+        at = stood(engine, run_scope("r"))
+    assert at.spent == at.estimated > 0
+
+
+async def test_a_hundred_asks_at_once_never_overspend(tmp_path: Path) -> None:
+    async with serve({"small": Served(first_token_s=0.02)}) as server:
+        async with opened(tmp_path, model("small", SMALL, server)) as engine:
+            answered = await (await engine.start(many, 100, id="r")).result()
+            at = stood(engine, run_scope("r"))
+        assert at.held == 0
+        assert 0 < answered <= 100
+        assert server.counts().answered == answered
+        assert billed(server) == at.spent <= nano(0.02)
+
+
+async def test_what_is_held_counts_while_calls_are_on_their_way(tmp_path: Path) -> None:
+    """All are sent before the first has an answer: only as many as their worst cases fit."""
+    async with serve({"small": Served(first_token_s=0.4)}) as server:
+        async with opened(tmp_path, model("small", SMALL, server)) as engine:
+            answered = await (await engine.start(many, 30, id="r")).result()
+        assert server.counts().calls == answered < 12
+
+
+@flow(budget_usd=0.02)
+async def family(count: int) -> int:
+    return sum(await gather(*(child(n) for n in range(count))))
+
+
+@flow(budget_usd=0.012)
+async def child(n: int) -> int:
+    answered = 0
+    for m in range(10):
+        try:
+            await ask(f"City {n}.{m}?", returns=City, max_tokens=500, key=str(m))
+        except BudgetExceeded as error:
+            assert error.scope.startswith(f"run:{PARENT}")
+            break
+        answered += 1
+    return answered
+
+
+PARENT = "family-1"
+
+
+async def test_children_count_against_their_parents_too(tmp_path: Path) -> None:
+    dear = Price.dollars(10, 20)
+    async with serve(["small"]) as server, opened(tmp_path, model("small", dear, server)) as engine:
+        await (await engine.start(family, 3, id=PARENT)).result()
+        whole = stood(engine, run_scope(PARENT))
+        parts = [stood(engine, run_scope(row.id)) for row in engine.journal.runs("parent is not null")]
+    assert len(parts) == 3
+    assert sum(p.spent for p in parts) == whole.spent == billed(server, dear)
+    assert whole.spent <= nano(0.02)
+    assert max(p.spent for p in parts) <= nano(0.012)
+
+
+async def test_tenants_have_accounts_of_their_own(tmp_path: Path) -> None:
+    budgets = Budgets(tenants={"default": Allowance(usd=0.002, per="day"), "rich": Allowance(usd=5)})
+    async with serve(["small"]) as server, opened(tmp_path, model("small", SMALL, server), budgets=budgets) as engine:
+        for tenant in ("poor", "rich"):
+            for n in range(12):
+                run = await engine.start(free_of_budgets, f"City {n}?", id=f"{tenant}{n}", tenant=tenant)
+                try:
+                    await run.result()
+                except RunFailed as error:
+                    assert tenant == "poor", error
+                    assert "tenant:poor (20" in str(error)
+        at = {
+            row[0]: row[1:] for row in engine.journal.query("select name, period, spent_nano, limit_nano from accounts")
+        }
+    assert at["rich"][0] == ""
+    assert len(at["poor"][0]) == len("2026-11-25")
+    assert 0 < at["poor"][1] <= nano(0.002)
+    assert at["rich"][1] > at["poor"][1]
+
+
+async def test_a_question_has_a_bound_of_its_own(tmp_path: Path) -> None:
+    async with serve(["small"]) as server, opened(tmp_path, model("small", SMALL, server)) as engine:
+        server.fail("small", "answer-lost")  # each takes all that was set aside
+        with pytest.raises(RunFailed, match="BudgetExceeded"):
+            await engine.run(bounded, "Which city?", id="r")
+        ((name, spent),) = engine.journal.query("select name, spent_nano from accounts where kind = 'ask'")
+        assert name.startswith("r/ask[")
+        assert 0 < spent <= nano(0.004)
+        assert 0 < server.counts().calls < 8
+
+
+@flow
+async def bounded(text: str) -> str:
+    return (await ask(text, returns=City, max_tokens=500, budget_usd=0.004)).name
+
+
+async def test_outside_of_a_run_a_question_is_held_to_its_bound_too(tmp_path: Path) -> None:
+    async with serve(["small"]) as server:
+        from segue.agent.gateway import Gateway
+        from segue.runtime.scope import Surroundings, surround
+
+        around = Surroundings(None, {"gateway": Gateway.of(Catalogue.of(model("small", SMALL, server)))})
+        surround(around)
+        try:
+            server.fail("small", "answer-lost")
+            with pytest.raises(BudgetExceeded, match="ask"):
+                await ask("Which city?", returns=City, max_tokens=500, budget_usd=0.004)
+            assert 0 < server.counts().calls < 8
+        finally:
+            surround(None)
+            await around.close()
+
+
+@step
+async def within(text: str) -> str:
+    return (await ask(text, returns=City, max_tokens=500)).name
+
+
+@flow(budget_usd=0.02)
+async def nested(text: str) -> str:
+    return await within(text)
+
+
+async def test_an_ask_inside_of_a_step_counts_too(tmp_path: Path) -> None:
+    async with serve(["small"]) as server, opened(tmp_path, model("small", SMALL, server)) as engine:
+        await (await engine.start(nested, "Which city?", id="r")).result()
+        assert stood(engine, run_scope("r")) == Standing(billed(server), 0, 0)
+
+
+@flow(budget_usd=0.02)
+async def impatient(text: str) -> str:
+    asked = asyncio.ensure_future(ask(text, returns=City, max_tokens=500))
+    await asyncio.wait([asked, asyncio.ensure_future(within_time())], return_when=asyncio.FIRST_COMPLETED)
+    return "left"
+
+
+@step
+async def within_time() -> None:
+    await asyncio.sleep(0.3)
+
+
+async def test_a_run_that_ends_pays_for_what_is_on_its_way(tmp_path: Path) -> None:
+    async with serve({"small": Served(first_token_s=2.0)}) as server:
+        async with opened(tmp_path, model("small", SMALL, server)) as engine:
+            await (await engine.start(impatient, "Which city?", id="r")).result()
+            at = stood(engine, run_scope("r"))
+    assert at.held == 0
+    assert at.spent == at.estimated > 0
+
+
+def test_the_file_says_what_may_be_spent(tmp_path: Path) -> None:
+    from segue.agent.budgets import read_budgets
+    from segue.errors import ConfigError
+
+    text = '[budgets.tenants]\ndefault = { usd = 20, per = "month" }\ntrial = 5\n[budgets.threads]\ndefault = {usd = 0.5}\n'
+    made = read_budgets(text)
+    assert made.tenant("anybody") == Allowance(usd=20, per="month")
+    assert made.tenant("trial") == Allowance(usd=5)
+    assert made.thread("t") == Allowance(usd=0.5)
+    scope = Allowance(usd=20, per="month").scope(ScopeKind.TENANT, "a", 1_764_000_000.0)
+    assert (scope.period, scope.limit_nano) == ("2025-11", 20_000_000_000)
+    for wrong, says in {
+        "[budgets.tenants]\nx = -1": "negative", '[budgets.tenants]\nx = {usd = 1, per = "week"}': "week",
+        "[budgets.tenants]\nx = {limit = 1}": "did you mean usd", "[budget.tenants]\nx = 1": "did you mean budgets",
+        "[budgets.tenant]\nx = 1": "did you mean tenants",
+    }.items():  # fmt: skip
+        with pytest.raises(ConfigError, match=says):
+            read_budgets(wrong)

@@ -1,0 +1,193 @@
+"""An operator pauses a flow, or the whole engine: for the runs that are there and for those to come."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from segue import flow, sleep, step, wait_for
+from segue.errors import InputError, RunCancelled
+from tests.behaviour.world import World, events_of, in_state, kinds_of, until
+
+calls: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> None:
+    calls.clear()
+
+
+@step
+async def note(what: str) -> str:
+    calls.append(what)
+    return what
+
+
+@flow
+async def held(name: str, nap_s: float = 0.0) -> str:
+    await note(f"{name} begins")
+    if nap_s:
+        await sleep(nap_s)
+    return await note(f"{name} ends")
+
+
+@flow
+async def other(name: str) -> str:
+    return await note(f"{name} ends")
+
+
+@flow
+async def listens(name: str) -> str:
+    return await note(f"{name} {await wait_for('word')}")
+
+
+@flow
+async def cleans(name: str) -> str:
+    try:
+        return await wait_for("never")
+    finally:
+        await note(f"{name} cleans up")
+
+
+@flow
+async def has_child(name: str) -> str:
+    await note(f"{name} begins")
+    return await held(name)
+
+
+async def test_a_paused_flow_starts_nothing_and_goes_on_when_it_is_resumed(world: World) -> None:
+    async with world.engine() as engine:
+        await engine.pause(flow=held, by="ann", why="an incident")
+        run, free = await engine.start(held, "a"), await engine.start(other, "b")
+        assert await free.result() == "b ends"
+        await world.pass_(3)
+        assert calls == ["b ends"]
+        (switch,) = await engine.switches()
+        assert (switch.flow, switch.by, switch.why) == (held.name, "ann", "an incident")
+        assert await engine.resume(flow=held, by="bob")
+        assert await run.result() == "a ends"
+        assert await engine.switches() == []
+        assert [(a.act, a.by) for a in await engine.acts()] == [("resume", "bob"), ("pause", "ann")]
+
+
+async def test_a_run_in_the_middle_starts_no_new_work_and_says_why(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(held, "a", nap_s=world.while_s)
+        await until(lambda: calls)
+        await engine.pause(by="ann", why="look first")
+        await world.pass_(3)
+        assert calls == ["a begins"]
+        await engine.resume()
+        assert await run.result() == "a ends"
+        acts = [e.body for e in await events_of(run) if e.type == "operator.acted"]
+        assert b'"pause"' in (acts[0] or b"")
+        assert b'"why":"look first"' in (acts[0] or b"") and b'"target":"engine"' in (acts[0] or b"")
+
+
+async def test_a_pause_by_the_flows_short_name_outlives_the_process(world: World) -> None:
+    async with world.engine() as engine:
+        assert await engine.pause(flow="held")
+        assert not await engine.pause(flow="held", by="twice")
+        await engine.start(held, "a", id="a")
+    async with world.parking() as engine:
+        await world.pass_(3)
+        assert calls == []
+        assert (await (await engine.get("a")).status()).state == "queued"
+        assert not await engine.resume(flow="other")
+        assert await engine.resume(flow="held")
+        assert await (await engine.get("a")).result() == "a ends"
+
+
+async def test_a_parked_run_that_is_woken_waits_for_the_switch(world: World) -> None:
+    async with world.parking() as engine:
+        signalled, sleeps = await engine.start(listens, "a"), await engine.start(held, "b", nap_s=world.while_s)
+        await in_state(signalled, "parked")
+        await in_state(sleeps, "parked")
+        await engine.pause()
+        await signalled.signal("word", "heard")
+        await world.pass_(3)
+        assert calls == ["b begins"]
+        await engine.resume()
+        assert await signalled.result() == "a heard"
+        assert await sleeps.result() == "b ends"
+
+
+async def test_a_run_is_resumed_or_cancelled_by_name_while_the_engine_is_paused(world: World) -> None:
+    async with world.parking() as engine:
+        goes, stays, ends = [await engine.start(f, n) for f, n in ((has_child, "a"), (cleans, "b"), (cleans, "c"))]
+        await until(lambda: "a begins" in calls)
+        await in_state(ends, "parked")
+    calls.clear()
+    async with world.parking(paused=True) as engine:
+        assert [s.by for s in await engine.switches()] == ["Engine(paused=True)"]
+        late = await engine.start(has_child, "d")
+        goes, stays, ends = [await engine.get(r.id) for r in (goes, stays, ends)]
+        await ends.cancel(by="ann")
+        with pytest.raises(RunCancelled):
+            await ends.result()
+        assert calls == ["c cleans up"] or "a ends" in calls
+        await late.resume(by="ann")
+        assert await late.result() == "d ends"
+        await world.pass_(2)
+        assert (await stays.status()).state == "parked"
+        await engine.pause(flow=has_child)
+        last = await engine.start(has_child, "e")
+        await engine.resume()
+        await world.pass_(2)
+        assert "e begins" not in calls
+        await engine.resume(flow=has_child)
+        assert await last.result() == "e ends"
+
+
+async def test_a_pause_of_one_run_outlasts_the_engines(world: World) -> None:
+    async with world.parking() as engine:
+        run = await engine.start(listens, "a")
+        await in_state(run, "parked")
+        await run.pause()
+        await until(lambda: engine.journal.get(run.id).paused)
+        await engine.pause()
+        await engine.resume()
+        await run.signal("word", "x")
+        await world.pass_(3)
+        assert calls == []
+        await run.resume()
+        assert await run.result() == "a x"
+
+
+async def test_a_pause_holds_in_all_processes_on_the_file(world: World) -> None:
+    if world.virtual:
+        pytest.skip("two engines at a time need a file")
+    async with world.engine() as engine, world.engine() as operator:
+        run = await engine.start(held, "a", nap_s=0.1)
+        await until(lambda: calls)
+        await operator.pause(flow="held")
+        await asyncio.sleep(0.3)
+        assert calls == ["a begins"]
+        async with world.engine() as third:
+            await third.start(held, "b", id="b")
+            await asyncio.sleep(0.1)
+        assert calls == ["a begins"]
+        await operator.resume(flow="held")
+        assert await run.result() == "a ends"
+        assert await (await engine.get("b")).result() == "b ends"
+
+
+@pytest.mark.parametrize("name", ["", " ", 5])
+async def test_a_flow_without_a_name_is_refused(world: World, name: Any) -> None:
+    async with world.engine() as engine:
+        with pytest.raises(InputError, match="no name of a flow"):
+            await engine.pause(flow=name)
+
+
+async def test_a_cancel_of_a_run_that_is_held_in_memory_cleans_up(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(cleans, "a")
+        await in_state(run, "running")
+        await engine.pause()
+        await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.result()
+        assert calls == ["a cleans up"]
+        assert "run.cancelling" in await kinds_of(run)
