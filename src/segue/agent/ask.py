@@ -24,6 +24,7 @@ from .gateway import gateway
 from .options import Options, checked
 from .recovery import Policy
 from .request import Given, Question, Tried, shown
+from .sessions import Session
 from .streaming import Streaming, routed, streaming_of
 from .tries import tried_of
 
@@ -83,7 +84,7 @@ async def answer(
     said, form = checked(options), form_of(returns)
     policy = said["route"] if isinstance(said["route"], RoutingPolicy) else None
     question = _question(prompt, parts, form, examples, said)
-    make = _Make(form, check, policy, said["timeout_s"], streaming_of(said))
+    make = _Make(form, check, policy, said["timeout_s"], said["sticky"], said["conversation"], streaming_of(said))
     far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
     made = asked.carried_out_by(make.attempt, far.recovery(question, partial(make.other, question)))
     made = made if said["key"] is None else made.using(key=said["key"])
@@ -124,20 +125,32 @@ class _Make:
     check: Check[Any] | None
     policy: RoutingPolicy | None
     timeout_s: float
+    sticky: str | None
+    conversation: str | None
     streaming: Streaming | None
 
     async def attempt(self, question: Question) -> Given:
         """The body of the step."""
-        question, scope = _QUESTION.validate_python(question), here()  # outside of a run what was amended is JSON
+        question, scope = _QUESTION.validate_python(question), _scope()  # outside of a run what was amended is JSON
         at = gateway()
         streaming = routed(self.streaming, question, self.policy, at.router)
-        make = Attempting(at, self.form, self.check, self.policy, self.timeout_s, streaming)
-        return await make(question, scope if isinstance(scope, StepScope) else StepScope("", "ask", 1))
+        make = Attempting(at, self.form, self.check, self.policy, self.timeout_s, self._session(), streaming)
+        return await make(question, scope)
 
     def other(self, question: Question, tried: Mapping[str, str], left_nano: int | None = None) -> str | None:
         """Whom to ask next, given who has failed and how, and what a budget has left."""
-        chosen = gateway().decide(question, self.policy, tried, None, left_nano).chosen
+        decide, session = gateway().decide, self._session()
+        chosen = decide(question, self.policy, tried, None, session=session, left_nano=left_nano).chosen
         return None if chosen is None else chosen.target.name
+
+    def _session(self) -> Session:
+        scope = _scope()
+        return Session(sticky=self.sticky, conversation=self.conversation, tenant=scope.tenant, run=scope.run)
+
+
+def _scope() -> StepScope:
+    scope = here()
+    return scope if isinstance(scope, StepScope) else StepScope("", "ask", 1)
 
 
 _QUESTION = TypeAdapter(Question)

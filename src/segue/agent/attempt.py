@@ -1,29 +1,29 @@
-"""One attempt to answer a question: decide, get a place, call, judge, and put all of it on record."""
+"""One attempt to answer a question: decide, call (a hedge and shadows too), and put all of it on record."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..core.faults import Fault, FaultKind, classify, rebuild
-from ..core.records import AttemptEnd, Decision, Stage
+from ..core.faults import FaultKind, rebuild
+from ..core.records import AttemptEnd, AttemptWhy, Decision, Stage
 from ..core.recovery import Amend, Use
 from ..errors import InputError
-from ..models.exchange import Reply
-from ..models.health import Place
+from ..models import Model
 from ..models.signals import made
-from ..models.verdict import judge
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope
-from .calling import call_for, send
+from .called import Called, Caller
 from .form import Check, Form
 from .gateway import Gateway
+from .hedging import Race, lose, race
 from .money import Bill
 from .recorded import Recorded
 from .recovery import failed_in
-from .request import Given, Question, bound
-from .streaming import Streaming, partial
+from .request import Given, Question, Tried
+from .sessions import Session
+from .streaming import Streaming
 from .tries import answered, before, of_model, with_tries
 
 __all__ = ["Attempting"]
@@ -38,6 +38,7 @@ class Attempting:
     check: Check[Any] | None
     policy: RoutingPolicy | None
     timeout_s: float
+    session: Session
     streaming: Streaming | None = None
 
     async def __call__(self, question: Question, scope: StepScope) -> Given:
@@ -47,82 +48,70 @@ class Attempting:
         await scope.commit(decision)
         if decision.chosen is None:
             raise bill.nobody(decision) or _nobody(decision)
-        model = self.gateway.catalogue.get(decision.chosen.target.name)
-        record = Recorded(scope, decision, model, question)
-        try:
-            bill.fit(model, question)
-            place, queued_s = await self.gateway.place(model, question, self.timeout_s)
-            question = await self._paid(bill, record, place)
-        except Exception as error:
-            fault = with_tries(of_model(classify(error), model), scope)
-            record.ended(AttemptEnd.FAILED, fault=fault)
-            raise rebuild(fault) from error
-        record = replace(record, queued_s=queued_s, reservation=bill.reservation)
-        return await self._called(question, place, record, bill)
+        record = Recorded(scope, decision, self.gateway.catalogue.get(decision.chosen.target.name), question)
+        caller = Caller(self.gateway, self.form, self.check, self.timeout_s)
+        self.gateway.shadows.begin(caller, question, record, bill)
+        if self.streaming is not None:  # two calls in one attempt would mix their texts: a stream has no hedge
+            called = await replace(caller, streaming=self.streaming, scope=scope).in_line(
+                question, record.model, bill.named(decision.id)
+            )
+            return self._ended(self._streamed(called, record, self.streaming), record)
+        hedge = self._hedge(decision)
+        if hedge is None or decision.hedge_after_s is None:
+            return self._ended(await caller.in_line(question, record.model, bill.named(decision.id)), record)
+        ran = await race(
+            lambda sent: caller.in_line(question, record.model, bill.named(decision.id), sent),
+            lambda: caller.at_once(question, hedge, bill.named(f"{decision.id}+1")),
+            decision.hedge_after_s,
+        )
+        return self._raced(ran, record, record.another(hedge, AttemptWhy.HEDGE, 1))
 
-    async def _paid(self, bill: Bill, record: Recorded, place: Place) -> Question:
-        """The question as its budgets allow it. The place goes back where they do not."""
-        try:
-            return await bill.reserve(record.model, record.question, record.decision)
-        except BaseException:
-            self._release(place, made(FaultKind.INTERRUPTED, "it was not sent"), time.monotonic(), record.question)
-            raise
+    def _streamed(self, called: Called, record: Recorded, streaming: Streaming) -> Called:
+        """With the end of its stream on record."""
+        if record.scope.streamed is None:
+            return called  # it was not sent
+        end, fault = streaming.ended(record.scope, record.question, called.fault, called.reply)
+        record.scope.record(end)
+        return replace(called, fault=fault)
 
     def decide(self, question: Question, scope: StepScope, left_nano: int | None = None) -> Decision:
         """Who answers this attempt: whom the Recovery names, else by the route among those that have not failed."""
         tried, named = failed_in(scope.history), _named(question, scope)
-        decision = self.gateway.decide(question, self.policy, tried, named, left_nano)
+        decision = self._decided(question, tried, named, left_nano)
         if decision.chosen is None and named is not None and question.model is None:  # it has broken down since
-            other = self.gateway.decide(question, self.policy, {named: "broken down"}, None, left_nano)
-            return decision if other.chosen is None else other
-        return decision
+            other = self._decided(question, {named: "broken down"}, None, left_nano)
+            decision = decision if other.chosen is None else other
+        # What stands beside the first attempt is compared with what came of the whole; a second time would say nothing.
+        return replace(decision, shadows=()) if scope.history and decision.shadows else decision
 
-    async def _called(self, question: Question, place: Place, record: Recorded, bill: Bill) -> Given:
-        began, model = time.monotonic(), record.model
-        fault: Fault | None = None
-        reply: Reply | None = None
-        value: Any = None
-        try:
-            call = call_for(question, model, place, self.timeout_s)
-            reply = await (self.streaming.send(call, record.scope, question) if self.streaming else send(call))
-            fault = judge(reply, question.schema)
-        except Exception as error:  # noqa: BLE001  whatever a call raises is a fault of this attempt
-            fault = classify(error)
-        except BaseException:
-            self._release(place, made(FaultKind.INTERRUPTED, "the call was given up"), began, question)
-            bill.given_up()
-            raise
-        tokens = None if reply is None else reply.usage.tokens_in + reply.usage.tokens_out
-        self._release(place, fault, began, question, tokens)
+    def _decided(
+        self, question: Question, tried: Mapping[str, str], pin: str | None, left_nano: int | None
+    ) -> Decision:
+        return self.gateway.decide(question, self.policy, tried, pin, session=self.session, left_nano=left_nano)
+
+    def _hedge(self, decision: Decision) -> Model | None:
+        at = decision.hedge
+        return None if at is None else self.gateway.catalogue.get(decision.candidates[at].target.name)
+
+    def _raced(self, ran: Race, record: Recorded, hedge: Recorded) -> Given:
+        """End with the one that won, the other one on record too."""
+        if not ran.begun:
+            return self._ended(ran.taken, record)
+        won, lost = (record, hedge) if ran.taken is ran.first else (hedge, record)
+        return self._ended(ran.taken, won, lose(ran, won, lost))
+
+    def _ended(self, called: Called, record: Recorded, *beside: Tried) -> Given:
+        """Put the attempt on record. Raises its fault as an error."""
+        reply, fault = called.reply, called.fault
         if fault is None and reply is not None:
-            value, fault = self._read(reply)
-        usage = partial(question, model, record.scope.streamed, reply)
-        fault = bill.settle(reply, fault, usage)
-        if self.streaming is not None:
-            stream_end, fault = self.streaming.ended(record.scope, question, fault, reply)
-            record.scope.record(stream_end)
-        if fault is None and reply is not None:
-            record.ended(AttemptEnd.ANSWERED, reply=reply, usage=usage)
-            tried = [*before(record.scope), answered(model, reply)]
-            return Given(value=self.form.plain(value), tried=tried)
+            record.ended(AttemptEnd.ANSWERED, called)
+            self.gateway.answered(record, self.session, reply)
+            tried = [*before(record.scope), *beside, answered(called.model, reply)]
+            return Given(value=self.form.plain(called.value), tried=tried)
         assert fault is not None
-        fault = with_tries(of_model(fault, model, reply, usage), record.scope)
-        end = AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED
-        record.ended(end, fault=fault, reply=reply, usage=usage)
+        fault = with_tries(of_model(fault, called.model, reply, called.usage), record.scope)
+        record.ended(AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED, called, fault=fault)
         raise rebuild(fault)
-
-    def _read(self, reply: Reply) -> tuple[Any, Fault | None]:
-        """The value, or what is wrong with it. A check that raises anything but ValueError is a bug: it is not caught
-        here, and fails the step.
-        """
-        value, wrong = self.form.read(reply.text, self.check)
-        return value, made(FaultKind.BAD_OUTPUT, wrong) if wrong else None
-
-    def _release(
-        self, place: Place, fault: Fault | None, began: float, question: Question, tokens: int | None = None
-    ) -> None:
-        used = bound(question) + question.max_tokens if tokens is None else tokens
-        self.gateway.release(place, fault, time.monotonic() - began, used)
 
 
 def _named(question: Question, scope: StepScope) -> str | None:

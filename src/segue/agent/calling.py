@@ -12,7 +12,7 @@ from ..models.exchange import Call, Reply
 from ..models.health import Place
 from .request import Question, messages, output_mode
 
-__all__ = ["call_for", "send"]
+__all__ = ["call_for", "ready", "send"]
 
 
 def call_for(question: Question, model: Model, place: Place, timeout_s: float) -> Call:
@@ -27,6 +27,13 @@ def call_for(question: Question, model: Model, place: Place, timeout_s: float) -
         settings={**question.settings, **_luck(question, model)},
         timeout_s=timeout_s,
     )
+
+
+async def ready(asked: Call) -> None:
+    """What the call takes is imported and connected: its time begins after that."""
+    from ..models.calls import ready as made_ready  # noqa: PLC0415  heavy, and only who asks needs it
+
+    await made_ready(asked)
 
 
 async def send(asked: Call, how: Callable[[Call], Awaitable[Reply]] | None = None) -> Reply:

@@ -1,7 +1,8 @@
 """The models as the steps of one engine see them: the catalogue, its routes, and how each model is.
 
-Made when the first question is asked, from what the engine was given (`resources={"catalogue": ..., "routes": ...}`) or
-from segue.toml; health is shared by all processes on the engine's database, in the file `<database>-health`.
+Made when the first question is asked, from what the engine was given (`resources={"catalogue": ..., "routes": ...,
+"learning": ..., "embedder": ...}`) or from segue.toml; health is shared by all processes on the engine's database, in
+the file `<database>-health`.
 """
 
 from __future__ import annotations
@@ -19,12 +20,19 @@ from ..core.budgets import nano
 from ..core.faults import Fault, FaultKind, rebuild
 from ..core.records import Decision
 from ..models import Catalogue, Model
+from ..models.exchange import Reply
 from ..models.health import Health, Place, Rules
 from ..models.signals import made
-from ..routing import Cheapest, Policy, Request, Router, load_routes
+from ..routing import Cheapest, Embedder, Examples, Policy, Request, Router, load_routes
+from ..routing.embedding import Hashed
+from ..routing.learned import Learning
 from ..runtime.scope import Surroundings, surroundings
 from .budgets import Budgets, load_budgets
+from .learning import Live, task
+from .recorded import Recorded
 from .request import Question, bound
+from .sessions import Session, Sessions
+from .shadowing import Shadows
 
 __all__ = ["DEFAULT_ROUTE", "Gateway", "gateway", "use_models"]
 
@@ -46,6 +54,9 @@ class Gateway:
     """A model that is busy for longer is passed over while another one is free."""
     budgets: Budgets = field(default_factory=Budgets)
     """What tenants and threads may spend."""
+    live: Live = field(default_factory=Live)
+    sessions: Sessions = field(default_factory=Sessions)
+    shadows: Shadows = field(default_factory=Shadows)
     _counter: int = field(default=0, init=False)
     _waiting: dict[str, deque[asyncio.Future[None]]] = field(
         default_factory=dict[str, "deque[asyncio.Future[None]]"], init=False
@@ -60,19 +71,29 @@ class Gateway:
         *,
         health: Health | None = None,
         rules: Rules | None = None,
+        live: Live | None = None,
+        embedder: Embedder | None = None,
     ) -> Gateway:
-        """Over a catalogue; without `routes` there is only the default one."""
-        health = health or Health(rules=rules)
+        """Over a catalogue; without `routes` there is only the default one, without `live` nothing lasting is learned.
+
+        `embedder` places texts for routes that go by examples; by default by the words that they share.
+        """
+        health, live = health or Health(rules=rules), live or Live()
         known = {"default": DEFAULT_ROUTE, **(routes or {})}
-        return cls(catalogue, Router(catalogue, known, view=health.view), health)
+        router = Router(catalogue, known, predictors=live.predictors, view=health.view, embedder=embedder)
+        made = cls(catalogue, router, health, live=live)
+        for policy in known.values():
+            made._embeds(policy)
+        return made
 
     def decide(
         self, question: Question, policy: Policy | None, tried: Mapping[str, str], pin: str | None,
-        left_nano: int | None = None,
+        *, session: Session | None = None, left_nano: int | None = None,
     ) -> Decision:  # fmt: skip
         """Who answers. `tried` are those that failed, with the kind of fault; `pin` is the only one that may,
         `left_nano` what the budgets have left.
         """
+        session = session or Session()
         self._counter += 1
         request = Request(
             text=question.text,
@@ -82,6 +103,9 @@ class Gateway:
             tokens_in=None,
             tokens_out_max=question.max_tokens,
             budget_nano=nano(question.budget_usd) if left_nano is None and question.budget_usd else left_nano,
+            task=task(question),
+            key=session.key,
+            conversation=self.sessions.before(session, question),
             tried={name: why for name, why in tried.items() if name != pin},
             model=pin or question.model,
             pinned_by="recovery" if pin else "caller",
@@ -89,8 +113,25 @@ class Gateway:
             route=question.route,
             wait_s_max=self.detour_s,
         )
+        if policy is not None:
+            self._embeds(policy)
         name = f"d{self._counter}-{random.getrandbits(32):08x}"
         return self.router.decide(request, id=name, luck=self.luck(), route=policy)
+
+    def answered(self, record: Recorded, session: Session, reply: Reply) -> None:
+        """A model has answered: its conversation goes on with it."""
+        self.sessions.answered(session, record.question, record.model.name, reply.usage)
+        self.live.answered(record.question, record.model.name, reply)
+
+    def _embeds(self, policy: Policy) -> None:
+        """Texts are embedded as soon as a policy goes by examples: each decision keeps the vector then."""
+        if self.router.embedder is None and _by_examples(policy):
+            self.router.embedder = Hashed()
+
+    def free_place(self, model: Model, question: Question) -> Place | None:
+        """A place for one call that is free now; None where none is."""
+        answer = self.health.try_acquire(model, bound(question) + question.max_tokens)
+        return answer if isinstance(answer, Place) else None
 
     async def place(self, model: Model, question: Question, timeout_s: float) -> tuple[Place, float]:
         """A place for one call, and how long it took to get it. Raises RateLimited when none comes in time."""
@@ -128,11 +169,16 @@ class Gateway:
                 if not turn.done():
                     turn.set_result(None)
 
+    async def leave(self) -> None:
+        """What is asked on the side gets a moment to end, as long as the journal is open."""
+        await self.shadows.close()
+
     async def close(self) -> None:
         """Leave: places that are held are given back."""
         from ..models.calls import close  # noqa: PLC0415  nothing was called where it was not imported
 
         self.health.close()
+        await asyncio.to_thread(self.live.close)
         await close()
 
 
@@ -150,7 +196,7 @@ def gateway() -> Gateway:
     """That of the current engine; outside of one, that of this process."""
     around = surroundings() or _own
     with _making:
-        return around.share("gateway", lambda: _make(around), Gateway.close)
+        return around.share("gateway", lambda: _make(around), Gateway.close, Gateway.leave)
 
 
 def _make(around: Surroundings) -> Gateway:
@@ -164,9 +210,15 @@ def _make(around: Surroundings) -> Gateway:
     if routes is None:
         routes = load_routes(config, list(catalogue.models))
     path = None if around.database is None else f"{around.database}-health"
-    made = Gateway.of(catalogue, routes, health=Health(path, rules=given.get("rules")))
+    live = Live.of(catalogue, around.database, given.get("learning") or Learning())
+    health = Health(path, rules=given.get("rules"))
+    made = Gateway.of(catalogue, routes, health=health, live=live, embedder=given.get("embedder"))
     made.budgets = given.get("budgets") or load_budgets(config)
     return made
+
+
+def _by_examples(policy: Policy) -> bool:
+    return isinstance(policy, Examples) or any(_by_examples(part) for part in policy.parts())
 
 
 def use_models(config: str | Path) -> None:

@@ -55,7 +55,7 @@ _TOOK = "took_nano"
 
 @dataclass(slots=True)
 class Bill:
-    """The money of one attempt. Without a budget every method is a look at an empty tuple."""
+    """The money of one attempt, or of one call beside it. Without a budget every method is a look at an empty tuple."""
 
     scope: StepScope
     purse: Purse | None
@@ -63,6 +63,10 @@ class Bill:
     """What it counts against in the journal."""
     own: BudgetScope | None = None
     """The question's own bound, where no journal counts it: outside of a run, and inside of another step."""
+    id: str = ""
+    """What its reservation is called; unique in the run."""
+    apart: bool = False
+    """Whether it settles by itself, since the attempt may have ended before."""
     held: Reservation | None = field(default=None, init=False)
 
     @classmethod
@@ -73,6 +77,10 @@ class Bill:
         if scope.purse is None or not scope.epoch:
             return cls(scope, scope.purse, _scopes(scope.purse, budgets), own)
         return cls(scope, scope.purse, (*_scopes(scope.purse, budgets), *([own] if own else [])))
+
+    def named(self, id: str, *, apart: bool = False) -> Bill:
+        """That of one call, under a name of its own."""
+        return Bill(self.scope, self.purse, self.scopes, self.own, id, apart)
 
     @property
     def left(self) -> int | None:
@@ -86,7 +94,7 @@ class Bill:
         if rates is not None:
             self._fitted(model, question, rates, "")
 
-    async def reserve(self, model: Model, question: Question, decision: Decision) -> Question:
+    async def reserve(self, model: Model, question: Question) -> Question:
         """Set the worst case aside. Gives the question as it may be sent: its output limit may be lowered.
 
         Raises BudgetExceeded, naming the budget, its limit and what is left; nothing is set aside then.
@@ -95,7 +103,7 @@ class Bill:
         if rates is None:
             return question
         for race in range(_RACES):
-            asked = self._fitted(model, question, rates, decision.id)
+            asked = self._fitted(model, question, rates, self.id)
             try:
                 if self.purse is not None and self.scopes:
                     await self.purse.reserve(asked)
@@ -113,7 +121,10 @@ class Bill:
         return None if self.held is None or not self.scopes else self.held.id
 
     def settle(self, reply: Reply | None, fault: Fault | None, usage: Usage | None = None) -> Fault | None:
-        """Settle with the outcome: by the reply's usage, or by our own count of a stream that broke off. Gives the fault, which says what the call took, and whose fault a cut is."""
+        """Settle with the outcome: by the reply's usage, or by our own count of a stream that broke off.
+
+        Gives the fault, which says what the call took, and whose fault a cut is.
+        """
         held = self.held
         if held is None:
             return fault
@@ -152,7 +163,7 @@ class Bill:
     def _settled(self, took: Settlement) -> None:
         if self.purse is None or not self.scopes:
             return
-        if self.scope.epoch:
+        if self.scope.epoch and not self.apart:
             self.scope.record(took)  # in the commit of the outcome
         else:
             self.purse.settle(took)  # the step around it may go on for long

@@ -41,6 +41,10 @@ class Options(TypedDict, total=False):
     """What it may cost in all, its attempts together, in USD."""
     settings: Mapping[str, Any] | None
     """For the model: `temperature`, `seed`."""
+    sticky: str | None
+    """What a split sticks to: a user, say. None: the conversation, else a tenant that has a name, else the run."""
+    conversation: str | None
+    """The thread that it goes on with: it stays with who answered there last, and with who holds its prefix cached."""
     stream: bool
     """Whether the answer is published while it comes, for `run.stream()`. What `ask` gives is the same."""
     first_token_s: float | None
@@ -65,6 +69,8 @@ DEFAULTS: Options = {
     "timeout_s": 60.0,
     "budget_usd": None,
     "settings": None,
+    "sticky": None,
+    "conversation": None,
     "stream": False,
     "first_token_s": 20.0,
     "stall_s": 15.0,

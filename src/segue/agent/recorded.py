@@ -1,13 +1,28 @@
-"""What an attempt puts on record: one `attempt.recorded`, whole, whatever came of it."""
+"""What an attempt puts on record: one `attempt.recorded`, whole, whatever came of it.
+
+What is made beside an attempt (a hedge, a shadow) has a number of its own, far above those of attempts: `BESIDE` for
+the first one of attempt 0, so that no two of a call are ever the same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from ..core.faults import Fault, FaultKind
-from ..core.records import AttemptEnd, AttemptRecorded, AttemptRef, AttemptWhy, Decision, Target, TargetKind, Usage
+from ..core.records import (
+    AttemptEnd,
+    AttemptRecorded,
+    AttemptRef,
+    AttemptWhy,
+    Check,
+    Decision,
+    Json,
+    Target,
+    TargetKind,
+    Usage,
+)
 from ..core.recovery import Amend, Use
 from ..models import Model
 from ..models.exchange import Reply
@@ -15,8 +30,12 @@ from ..runtime.scope import StepScope
 from .recovery import asked_in
 from .request import Question
 
-__all__ = ["Recorded"]
+if TYPE_CHECKING:
+    from .called import Called
 
+__all__ = ["BESIDE", "Recorded"]
+
+BESIDE = 1_000_000
 _HOW = {
     FaultKind.BAD_OUTPUT: AttemptWhy.REPAIR,
     FaultKind.CONTEXT_TOO_LONG: AttemptWhy.SHRINK,
@@ -25,45 +44,87 @@ _HOW = {
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What is put on record of an attempt."""
+    """What is put on record of an attempt, or of a call beside it."""
 
     scope: StepScope
     decision: Decision
     model: Model
     question: Question
-    queued_s: float = 0.0
-    reservation: str | None = None
+    why: AttemptWhy | None = None
+    """Of a call beside the attempt; None: it is the attempt itself."""
+    beside: int = 0
+    """Which one it is of those beside the attempt, from 1."""
 
-    def ended(
-        self, end: AttemptEnd, *, fault: Fault | None = None, reply: Reply | None = None, usage: Usage | None = None
-    ) -> None:
-        """Journal the attempt, whole."""
-        last = self.scope.history[-1] if self.scope.history else None
+    @property
+    def ref(self) -> AttemptRef:
+        """What names it within its call."""
+        return AttemptRef(epoch=self.scope.epoch, n=self.scope.attempt + BESIDE * self.beside)
+
+    def another(self, model: Model, why: AttemptWhy, beside: int) -> Recorded:
+        """That of a call beside this one."""
+        return replace(self, model=model, why=why, beside=beside)
+
+    def of(self, called: Called, end: AttemptEnd, **more: Any) -> AttemptRecorded:
+        """A call as a record; `more` are fields that it says else."""
+        said: dict[str, Any] = {"fault": called.fault, "checks": called.checks, "usage": called.usage}
+        said["reservation"] = called.reservation
+        return self.made(end, reply=called.reply, queued_s=called.queued_s, **(said | more))
+
+    def made(
+        self,
+        end: AttemptEnd,
+        *,
+        fault: Fault | None = None,
+        reply: Reply | None = None,
+        usage: Usage | None = None,
+        queued_s: float = 0.0,
+        latency_s: float | None = None,
+        checks: tuple[Check, ...] = (),
+        superseded_by: AttemptRef | None = None,
+        details: Mapping[str, Json] | None = None,
+        reservation: str | None = None,
+    ) -> AttemptRecorded:
+        """The record. `latency_s` is the reply's where there is one."""
         state: Mapping[str, Any] = (fault.state or {}) if fault is not None else {}
-        status = state.get("status")
-        self.scope.record(
-            AttemptRecorded(
-                epoch=self.scope.epoch,
-                n=self.scope.attempt,
-                target=Target(kind=TargetKind.MODEL, name=self.model.name, provider=self.model.provider.value),
-                why=AttemptWhy.RESCUE if self.question.begun else _why(self.scope, self.model.name),
-                end=end,
-                follows=None if last is None else AttemptRef(epoch=last.epoch, n=last.n),
-                fault=fault,
-                status=status if isinstance(status, int) else None,
-                usage=usage,
-                queued_s=round(self.queued_s, 4),
-                latency_s=None if reply is None else round(reply.latency_s, 4),
-                finish_reason=None if reply is None else reply.finish,
-                answered_by=None if reply is None else reply.answered_by,
-                request_id=None if reply is None else reply.request_id,
-                streamed=self.scope.streamed is not None,
-                ttft_s=None if reply is None or reply.ttft_s is None else round(reply.ttft_s, 4),
-                decision=self.decision.id,
-                reservation=self.reservation,
-                amended="error shown" if self.question.mistakes else None,
-            )
+        status, ref = state.get("status"), self.ref
+        return AttemptRecorded(
+            epoch=ref.epoch,
+            n=ref.n,
+            target=Target(kind=TargetKind.MODEL, name=self.model.name, provider=self.model.provider.value),
+            why=self.why or (AttemptWhy.RESCUE if self.question.begun else None) or _why(self.scope, self.model.name),
+            end=end,
+            follows=self._follows(),
+            superseded_by=superseded_by,
+            fault=fault,
+            status=status if isinstance(status, int) else None,
+            usage=usage,
+            queued_s=round(queued_s, 4),
+            latency_s=_rounded(latency_s if reply is None else reply.latency_s),
+            finish_reason=None if reply is None else reply.finish,
+            answered_by=None if reply is None else reply.answered_by,
+            request_id=None if reply is None else reply.request_id,
+            streamed=not self.beside and self.scope.streamed is not None,
+            ttft_s=None if reply is None else _rounded(reply.ttft_s),
+            decision=self.decision.id,
+            reservation=reservation,
+            amended="error shown" if self.question.mistakes else None,
+            checks=checks,
+            details=details or {},
         )
+
+    def ended(self, end: AttemptEnd, called: Called | None = None, **more: Any) -> None:
+        """Journal it with the attempt, whole."""
+        self.scope.record(self.made(end, **more) if called is None else self.of(called, end, **more))
+
+    def _follows(self) -> AttemptRef | None:
+        if self.beside:
+            return AttemptRef(epoch=self.scope.epoch, n=self.scope.attempt)
+        last = self.scope.history[-1] if self.scope.history else None
+        return None if last is None else AttemptRef(epoch=last.epoch, n=last.n)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)
 
 
 def _why(scope: StepScope, model: str) -> AttemptWhy:

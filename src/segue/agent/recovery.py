@@ -75,7 +75,7 @@ class Recover:
     question: Question
     others: Others
 
-    def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+    def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:  # noqa: PLR0911  one a kind
         """`history` ends with the attempt that has just failed."""
         model, kind = asked_in(fault), fault.kind
         if len(history) >= self.policy.attempts or (model is None and kind is not FaultKind.INTERRUPTED):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..core.faults import Fault
+from ..core.faults import Fault, FaultKind
 from ..core.records import Usage
 from ..models import Model
 from ..models.exchange import Reply
@@ -13,7 +13,7 @@ from ..runtime.scope import StepScope
 from .recovery import asked_in
 from .request import Tried
 
-__all__ = ["answered", "before", "of_model", "tried_of", "with_tries"]
+__all__ = ["answered", "before", "beside", "of_model", "tried_of", "with_tries"]
 
 
 def of_model(fault: Fault, model: Model, reply: Reply | None = None, usage: Usage | None = None) -> Fault:
@@ -65,6 +65,19 @@ def answered(model: Model, reply: Reply) -> Tried:
         tokens_out=usage.tokens_out,
         cost_nano=usage.cost_nano,
         seconds=round(reply.latency_s, 3),
+    )
+
+
+def beside(model: Model, why: str, usage: Usage | None, seconds: float, fault: Fault | None = None) -> Tried:
+    """A call beside that one: it was overtaken, or failed."""
+    return Tried(
+        model=model.name,
+        error=why,
+        fault=(FaultKind.INTERRUPTED if fault is None else fault.kind).value,
+        tokens_in=0 if usage is None else usage.tokens_in,
+        tokens_out=0 if usage is None else usage.tokens_out,
+        cost_nano=None if usage is None else usage.cost_nano,
+        seconds=round(seconds, 3),
     )
 
 

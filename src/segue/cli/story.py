@@ -196,7 +196,8 @@ class Story:
         body = loads(event.body)
         who = _who(body)
         if event.type == EventType.FEEDBACK_GIVEN:
-            note = f"feedback {body.get('score')}" + (f" by {who}" if who else "")
+            said = "preferred to another answer" if body.get("better_than") else f"feedback {body.get('score')}"
+            note = said + (f" by {who}" if who else "")
             note += f": {body['note']}" if body.get("note") else ""
         else:
             note = f"{body.get('act', 'act')} by {who or 'an operator'}"

@@ -63,7 +63,7 @@ DELIVERED = frozenset(
 """The types that reach the flow. All others are for people, projections and the far side."""
 
 ENDS = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
-"""The types that end a run. Nothing follows them but feedback."""
+"""The types that end a run. Nothing follows them but feedback, and the record of what was asked on the side."""
 
 
 class Event(NamedTuple):

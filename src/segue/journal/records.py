@@ -84,6 +84,21 @@ class Post(NamedTuple):
     body: bytes | None = None
 
 
+BESIDE = "beside"
+"""The kind of a post that is the record of what was made beside an attempt: a shadow."""
+LATE = ("feedback", BESIDE)
+"""The kinds of posts that a run takes after its end too."""
+
+
+class Late(NamedTuple):
+    """A post of such a kind, to be an event."""
+
+    kind: str
+    name: str
+    body: bytes
+    at: float
+
+
 class Item(NamedTuple):
     """An inbox item that the run's owner has not yet turned into an event."""
 

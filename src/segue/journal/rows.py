@@ -9,6 +9,7 @@ from ..core.codec import dumps
 from ..core.events import Event, EventType
 from ..core.lifecycle import ENDED
 from .records import Change
+from .tables import append_left
 
 _SIZES = (256, 64, 16, 4, 1)
 _COMPLETED = EventType.STEP_COMPLETED.value
@@ -74,7 +75,8 @@ class Rows:
                 " where no = ?",
                 self._changes,
             )
-        if self._ended:  # what nobody took is dropped
+        if self._ended:  # what nobody took is dropped, unless it may follow an end
+            append_left(self._connection, json.dumps(self._ended))
             self._connection.execute(
                 "update inbox set consumed = -1, value = null, body = null where consumed is null and run in"
                 " (select id from runs where no in (select value from json_each(?)))",

@@ -134,4 +134,4 @@ def record(  # noqa: PLR0917  a row
 def acts(connection: sqlite3.Connection, limit: int) -> list[Act]:
     """What is on record, newest first."""
     rows = connection.execute("select no, at, act, target, by, why, body from acts order by no desc limit ?", (limit,))
-    return [Act(*row[:6], json.loads(row[6])) for row in rows.fetchall()]
+    return [Act._make((*row[:6], json.loads(row[6]))) for row in rows.fetchall()]

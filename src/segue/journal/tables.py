@@ -9,13 +9,13 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
-from ..core.codec import canonical, dumps
+from ..core.codec import canonical, dumps, loads
 from ..core.events import ENDS, Event, EventType
 from ..core.lifecycle import ENDED, RunState
 from ..errors import DuplicateRun, RunEnded, UnknownRun
 from . import accounts, switches
 from .blobs import Payloads, refers
-from .records import Item, NewRun, Post, RunRow, Standing
+from .records import BESIDE, LATE, Item, Late, NewRun, Post, RunRow, Standing
 
 RUN_COLUMNS = ", ".join(RunRow._fields)
 _EVENT_COLUMNS = ", ".join(Event._fields)
@@ -196,7 +196,7 @@ def post(connection: sqlite3.Connection, item: Post) -> bool:
     row = connection.execute("select state, no from runs where id = ?", (item.run,)).fetchone()
     if row is None:
         raise UnknownRun(f"no run {item.run!r} in this database", run=item.run, remedy="list the runs: segue runs")
-    if row[0] in _ENDED and item.kind != "feedback":
+    if row[0] in _ENDED and item.kind not in LATE:
         known = connection.execute(
             "select 1 from inbox where run = ? and id = ?", (item.run, _inbox_id(item))
         ).fetchone()
@@ -206,7 +206,7 @@ def post(connection: sqlite3.Connection, item: Post) -> bool:
             f"the run has ended ({row[0]}): it takes no {item.kind}", run=item.run, remedy="fork it to do more work"
         )
     if row[0] in _ENDED:
-        append_feedback(connection, row[1], item.name or None, item.body or b"{}", item.at)
+        append_late(connection, row[1], Late(item.kind, item.name, item.body or b"{}", item.at))
         return True
     if item.kind in ("cancel", "resume"):
         switches.let_go(connection, item.run, item.at)
@@ -250,15 +250,33 @@ def _marks(values: Iterable[object]) -> str:
     return ", ".join("?" for _ in values)
 
 
-def append_feedback(connection: sqlite3.Connection, no: int, key: str | None, body: bytes, at: float) -> None:
-    """Feedback on a run that has ended: the only thing that may follow its end."""
+def append_late(connection: sqlite3.Connection, no: int, late: Late) -> None:
+    """What may follow a run's end: feedback, and what was made beside an attempt of it."""
     row = connection.execute("select epoch from runs where no = ?", (no,)).fetchone()
     if row is None:
         raise UnknownRun("the run was collected", run=str(no), remedy="give feedback before retention collects a run")
     last = connection.execute("select max(seq) from events where run = ?", (no,)).fetchone()[0]
-    insert_event(
-        connection, None, Event(no, last + 1, max(row[0], 1), at, EventType.FEEDBACK_GIVEN, key=key, body=body)
-    )
+    epoch, key = max(row[0], 1), late.name or None
+    event = Event(no, last + 1, epoch, late.at, EventType.FEEDBACK_GIVEN, key=key, body=late.body)
+    if late.kind == BESIDE:
+        said = loads(late.body)
+        event = event._replace(
+            type=EventType.ATTEMPT_RECORDED, attempt=said["attempt"], version=said["version"],
+            body=dumps(said["record"]),
+        )  # fmt: skip
+    insert_event(connection, None, event)
+
+
+def append_left(connection: sqlite3.Connection, ended: str) -> None:
+    """What came for runs (a JSON list of their numbers) while they were ending, and may follow their end."""
+    left = connection.execute(
+        "select r.no, i.kind, i.name, i.body, i.at from inbox i join runs r on r.id = i.run"
+        f" where i.consumed is null and i.kind in ({_marks(LATE)}) and r.no in (select value from json_each(?))"
+        " order by i.no",
+        (*LATE, ended),
+    ).fetchall()
+    for no, kind, name, body, at in left:
+        append_late(connection, no, Late(kind, name, body or b"{}", at))
 
 
 def fork_point(connection: sqlite3.Connection, no: int, at: str | int | None, first: int) -> int | None:

@@ -22,7 +22,7 @@ from .providers import close, connected, no_embeddings
 from .signals import error_of, made
 from .spec import Deployment, Model, Provider
 
-__all__ = ["OUTPUT_TOOL", "Call", "Delta", "OutputMode", "Reply", "call", "close", "embed", "stream"]
+__all__ = ["OUTPUT_TOOL", "Call", "Delta", "OutputMode", "Reply", "call", "close", "embed", "ready", "stream"]
 
 
 async def call(c: Call) -> Reply:
@@ -36,6 +36,12 @@ async def call(c: Call) -> Reply:
         began = time.monotonic()
         async with _limit(c, began + c.timeout_s, c.timeout_s):
             return await ask.call(c, began)
+
+
+async def ready(c: Call) -> None:
+    """Import and connect what a call takes, so that the call itself begins at once. Raises as `call` does."""
+    async with _faults(c.model.name):
+        await _way(c)
 
 
 async def stream(c: Call) -> AsyncGenerator[Delta | Reply, None]:

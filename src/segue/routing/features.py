@@ -49,6 +49,7 @@ def features_of(request: Request, embedder: Embedder | None = None) -> Features:
         kind=request.kind,
         difficulty=request.difficulty,
         tokens=request.tokens_in,
+        task=request.task,
     )
 
 
@@ -60,6 +61,7 @@ def features(
     kind: str | None = None,
     difficulty: float | None = None,
     tokens: int | None = None,
+    task: str = "",
 ) -> Features:
     """The features of a prompt and its parts. What is given is not guessed."""
     seen = _excerpt("\n".join((_excerpt(text), *(piece.text[:_TAIL] for piece in pieces[:8] if piece.text))))
@@ -78,6 +80,7 @@ def features(
         maths=maths,
         modalities=modalities,
         text=_whole(text, pieces),
+        task=task,
         embedding=None if embedder is None else embedder.embed(_whole(text, pieces)),
         embedding_model=None if embedder is None else embedder.name,
     )

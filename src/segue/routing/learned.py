@@ -12,18 +12,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import SegueError
 from ..journal import Journal, Reader
+from .apart import Apart, Job
 from .errors import UnreadableModel
 from .lessons import Lesson, lessons, table_of
 from .traffic import OUTCOMES, Traffic
 from .types import Features, Option, Predictor
 from .versions import Version, Versions
 
-__all__ = ["Learned", "Trained", "train"]
+__all__ = ["Learned", "Learning", "Trained", "train"]
 
 LEAST = 64
 """Judged requests that the first version takes."""
@@ -34,6 +36,22 @@ LESSONS_MAX = 8000
 _MEMORY = ":memory:"
 Report = Callable[[str], None]
 Start = Callable[[Callable[[], None]], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learning:
+    """How an engine learns from its own traffic: `Engine(..., resources={"learning": Learning(...)})`."""
+
+    on: bool = True
+    """Whether it trains at all. Without it the current version speaks, and what calls take is still learned."""
+    least: int = LEAST
+    """Judged answers before the first version."""
+    share: float = SHARE
+    """Of what the last version was learned from: so much must be new for the next one."""
+    look_s: float = LOOK_S
+    """Seconds between two looks for news at most."""
+    apart: bool = True
+    """Whether it trains in a process of its own; else in a thread, which takes turns with the loop."""
 
 
 class Fitted(Predictor, Protocol):
@@ -124,13 +142,15 @@ class Learned:
         share: float = SHARE,
         look_s: float = LOOK_S,
         learn: bool = True,
+        apart: bool = False,
         clock: Callable[[], float] = time.monotonic,
         start: Start | None = None,
     ) -> None:
         """Loads the current version, if there is one: the only time that anybody waits for a file.
 
         Looks for a newer one, or for news to learn from, every `look_s` seconds at most, when it is asked. Without
-        `learn` it never trains. `start` runs a function in the background, by default in a thread.
+        `learn` it never trains; `apart` it trains in a process of its own. `start` runs a function in the background,
+        by default in a thread.
         """
         self.database, self.versions = database, Versions.of(database)
         self.trouble: str | None = None
@@ -144,6 +164,7 @@ class Learned:
         self._traffic: Traffic | None = None
         self._counted = 0
         self._busy, self._closed = threading.Lock(), False
+        self._apart = Apart() if apart and learn else None
         self._thread: threading.Thread | None = None
         self.refresh()
         self._next = clock() + (0.0 if learn else look_s)
@@ -193,6 +214,8 @@ class Learned:
         with Journal.open_readonly(self.database) as reader:
             if not self._news(reader, newest):
                 return None
+            if self._apart is not None:
+                return self._train_apart(self._apart)
             self._traffic = Traffic(decisions=False) if self._traffic is None else self._traffic
             trained = train(
                 reader, self.versions, self._options, traffic=self._traffic, least=self._least, share=self._share,
@@ -202,9 +225,19 @@ class Learned:
         self.refresh()
         return trained
 
+    def _train_apart(self, apart: Apart) -> Trained:
+        priors = {option.name: dict(option.quality) for option in self._options}
+        came = apart(Job(database=self.database, priors=priors, least=self._least, share=self._share))
+        self._counted = max(self._counted, came.position)
+        self.refresh()
+        version = None if came.version is None else self.versions.find(came.version)
+        return Trained(version, came.why, came.lessons, came.new)
+
     def close(self) -> None:
-        """Look no more, and wait until what is under way has ended."""
+        """Look no more, and wait until what is under way has ended; a process that trains is ended."""
         self._closed = True
+        if self._apart is not None:
+            self._apart.stop()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
@@ -235,7 +268,7 @@ class Learned:
         try:
             self.look()
         except Exception as error:  # noqa: BLE001  nobody is there to be told: what is loaded stays in use
-            self.trouble = f"{type(error).__name__}: {error}"
+            self.trouble = None if self._closed else f"{type(error).__name__}: {error}"
         finally:
             self._busy.release()
 

@@ -21,6 +21,8 @@ from .traffic import Ask, Traffic
 
 __all__ = ["Past", "Row", "logged_rows", "rows"]
 
+_NOT_ASKED = frozenset({AttemptEnd.CANCELLED, AttemptEnd.LOST})
+"""Shadows that say nothing of their model."""
 _CAME = frozenset({AttemptEnd.ANSWERED, AttemptEnd.SUPERSEDED})
 
 
@@ -178,7 +180,7 @@ def _latency(
 
 
 def _shadows(ask: Ask, chain: _Chain) -> dict[int, Outcome]:
-    beside = {a.target.name: a for a in chain.attempts if a.why is AttemptWhy.SHADOW}
+    beside = {a.target.name: a for a in chain.attempts if a.why is AttemptWhy.SHADOW and a.end not in _NOT_ASKED}
     found: dict[int, Outcome] = {}
     for place in chain.first.shadows:
         attempt = beside.get(chain.first.candidates[place].target.name)
@@ -186,7 +188,7 @@ def _shadows(ask: Ask, chain: _Chain) -> dict[int, Outcome]:
             came = attempt.end in _CAME
             found[place] = Outcome(
                 answered=came,
-                reward=score_of(attempt, judged=False) if came else None,
+                reward=score_of(attempt),
                 cost_nano=_cost(attempt, ask.settled),
                 latency_s=attempt.latency_s,
             )

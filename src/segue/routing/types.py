@@ -75,6 +75,8 @@ class Features:
     modalities: frozenset[Modality] = frozenset({Modality.TEXT})
     text: str = ""
     """What a predictor may read of it."""
+    task: str = ""
+    """What does not change from request to request of this sort, where the caller knows it: the instruction."""
     embedding: NDArray[np.float32] | None = None
     """One row, of unit length if the embedder makes it so."""
     embedding_model: str | None = None
@@ -109,6 +111,8 @@ class Request:
     pieces: Sequence[Piece] = ()
     kind: str | None = None
     """The kind of task, where the caller knows it."""
+    task: str = ""
+    """What does not change from request to request of this sort: the instruction. What calls take is learned by it."""
     difficulty: float | None = None
     needs: frozenset[str] = frozenset()
     """Capabilities that the answer cannot do without. Those of the pieces are added."""

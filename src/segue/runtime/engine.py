@@ -105,13 +105,16 @@ class Engine:
     async def close(self) -> None:
         """Suspend what runs and give the file back."""
         if self._host is not None:
-            host, self._host = self._host, None
             if self._taps is not None:
                 self._taps.close()
             try:
-                await host.close()
+                await self.surroundings.leave()
             finally:
-                await self.surroundings.close()
+                host, self._host = self._host, None
+                try:
+                    await host.close()
+                finally:
+                    await self.surroundings.close()
 
     @property
     def host(self) -> Host:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import uuid4
 
@@ -29,7 +29,7 @@ from ..errors import (
 )
 from ..journal import NewRun, Post, RunRow
 from ..journal.vault import Vault
-from . import given, registry
+from . import given, opinions, registry
 from .lacking import REASON, Lack
 from .streams import follow
 
@@ -164,6 +164,26 @@ class Run(Generic[R]):
             raise InputError(f"feedback {score} is not between 0 and 1", run=self.id, key=key)
         body = {"score": score, "by": by, "note": note}
         await self._post("feedback", key or "", str(uuid4()), None, body)
+
+    async def prefer(
+        self, key: str, over: str | None = None, *, model: str | None = None, over_model: str | None = None,
+        over_run: str | None = None, tied: bool = False, strength: float | None = None, by: str = "", note: str = "",
+    ) -> None:  # fmt: skip
+        """Record that the answer of step `key` is better than that of step `over`; also after the end.
+
+        `over` is a step of this run, or of `over_run`; without it the same step is meant, and `over_model` says whose
+        answer there: of one that was asked on the side, or turned down. `model` likewise for the better one. `tied`:
+        neither is better. `strength`, 0 to 1, says by how much. Raises InputError for an answer that there is not.
+        """
+        if over is None and over_model is None and model is None:
+            raise InputError("preferred to what?", run=self.id, key=key, remedy="give over=, over_model= or model=")
+        row, journal = self._row(), self._engine.journal
+        other = row if over_run is None else journal.get(over_run)
+        about = opinions.answer_of(journal.events(row), self.id, key, model)
+        than = opinions.answer_of(journal.events(other), other.id, over or key, over_model)
+        than = than if over_run is None else replace(than, run=over_run)
+        body = opinions.preference(about, than, tied=tied, strength=strength, by=by, note=note)
+        await self._post("feedback", key, str(uuid4()), None, body)
 
     async def fork(
         self,

@@ -13,7 +13,7 @@ from .live import Live
 from .outlet import Outlet
 
 if TYPE_CHECKING:
-    from ..core.records import Record
+    from ..core.records import AttemptRecorded, Record
     from ..core.recovery import Attempt
     from ..core.streams import AttemptId, Kind
     from .drive import Drive
@@ -52,8 +52,8 @@ class StepScope:
     """
 
     __slots__ = (
-        "_inner", "_outlet", "_write", "attempt", "candidate", "epoch", "events", "history", "key", "outlets", "part",
-        "path", "purse", "run",
+        "_inner", "_later", "_outlet", "_write", "attempt", "candidate", "epoch", "events", "history", "key", "outlets",
+        "part", "path", "purse", "run", "tenant",
     )  # fmt: skip
 
     def __init__(
@@ -65,13 +65,15 @@ class StepScope:
         candidate: str | None = None,
         *,
         epoch: int = 0,
+        tenant: str = "default",
         write: Callable[[str, int, dict[str, Any]], Awaitable[None]] | None = None,
+        later: Callable[[int, dict[str, Any]], Awaitable[None]] | None = None,
         purse: Purse | None = None,
     ):
-        self.run, self.key, self.attempt, self.epoch = run, key, attempt, epoch
+        self.run, self.key, self.attempt, self.epoch, self.tenant = run, key, attempt, epoch, tenant
         self.history, self.candidate = history, candidate
         self.events: list[tuple[str, int, dict[str, Any]]] = []
-        self._write, self.purse = write, purse
+        self._write, self._later, self.purse = write, later, purse
         self.path: AttemptId = (epoch, attempt)
         self.part = ""
         self.outlets: list[Outlet] | None = None
@@ -130,6 +132,19 @@ class StepScope:
             await self._write(record.type, record.version, record.to_body())
 
     @property
+    def lasting(self) -> bool:
+        """Whether `later` has a journal to write to."""
+        return self._later is not None
+
+    async def later(self, record: AttemptRecorded) -> None:
+        """Journal what was made beside the attempt, whenever it ends: also after the step and the run have ended.
+
+        Outside of a run it is dropped. Raises a StoreError where the database is closed.
+        """
+        if self._later is not None:
+            await self._later(record.version, record.to_body())
+
+    @property
     def idempotency_key(self) -> str:
         """Names this step to the outside world, the same over all its attempts."""
         return f"{self.run}/{self.key}"
@@ -147,14 +162,28 @@ class Surroundings:
         """What the open streams of the engine's runs say."""
         self._shared: dict[str, Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
+        self._leavers: list[Callable[[], Awaitable[None]]] = []
 
-    def share(self, name: str, make: Callable[[], T], close: Callable[[T], Awaitable[None]] | None = None) -> T:
-        """The one of this name."""
+    def share(
+        self,
+        name: str,
+        make: Callable[[], T],
+        close: Callable[[T], Awaitable[None]] | None = None,
+        leave: Callable[[T], Awaitable[None]] | None = None,
+    ) -> T:
+        """The one of this name. `leave` is called before the journal closes, `close` after it."""
         if name not in self._shared:
             made = self._shared[name] = make()
             if close is not None:
                 self._closers.append(partial(close, made))
+            if leave is not None:
+                self._leavers.append(partial(leave, made))
         return self._shared[name]
+
+    async def leave(self) -> None:
+        """The journal will close: what has something left to write does so now."""
+        while self._leavers:
+            await self._leavers.pop()()
 
     async def close(self) -> None:
         """Close what was made, last first. Raises the first error, after all had their turn."""

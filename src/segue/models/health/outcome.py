@@ -106,9 +106,12 @@ def _adapted(pulse: Pulse, outcome: Outcome, call: _Round, rule: ConcurrencyRule
         pulse = pulse._replace(unanswered=0)
     if kind in _PUSHBACK:
         return pulse._replace(adaptive=concurrency.pushed_back(pulse.adaptive, **call._asdict(), rule=rule))
+    latency_s = max(outcome.latency_s, 0.0)
+    if kind is FaultKind.INTERRUPTED and latency_s > (pulse.p95_s() or math.inf):
+        # Given up, by a hedge say, when it was among the slowest: without it they would seem faster than they are.
+        return pulse._replace(latencies_ms=(*pulse.latencies_ms[1 - KEPT :], round(latency_s * 1000)))
     if breakers.verdict(kind) is not Verdict.ANSWERED:
         return pulse
-    latency_s = max(outcome.latency_s, 0.0)
     adaptive = concurrency.answered(pulse.adaptive, latency_s, **call._asdict(), rule=rule)
     return pulse._replace(adaptive=adaptive, latencies_ms=(*pulse.latencies_ms[1 - KEPT :], round(latency_s * 1000)))
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from ...core.codec import decode_arguments, dumps, roundtrip
 from ...core.commands import Command, RunStep
@@ -18,6 +19,7 @@ from ...core.faults import Fault, FaultKind, type_name
 from ...core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
 from ...core.redaction import redacted
 from ...errors import SegueError, StepFailed, UnserialisableResult
+from ...journal import BESIDE, Post
 from ..effects import Applied, NotApplied
 from ..outlet import close, void
 from ..scope import StepScope, enter
@@ -54,7 +56,8 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
         plan = plan_of(history)
         scope = StepScope(
             execution.row.id, command.key, n, tuple(history), plan.candidate, epoch=execution.row.epoch,
-            write=partial(_commit, execution, command, n), purse=StepPurse(execution, command, n),
+            tenant=execution.row.tenant, write=partial(_commit, execution, command, n),
+            later=partial(_later, execution, command.key, n), purse=StepPurse(execution, command, n),
         )  # fmt: skip
         try:
             value = await _attempt(execution, command, scope, plan.changes)
@@ -79,6 +82,13 @@ async def _commit(  # noqa: PLR0917  bound in one place
 ) -> None:
     """Journal what an attempt says, and wait for the commit."""
     await execution.durable(type_, command, attempt=n, body=body, version=version)
+
+
+async def _later(execution: Execution, key: str, n: int, version: int, body: dict[str, Any]) -> None:
+    """Journal what was made beside an attempt, by the run's inbox: its run may rest, be another's, or have ended."""
+    host, said = execution.host, dumps({"attempt": n, "version": version, "record": body})
+    await host.journal.post(Post(execution.row.id, BESIDE, str(uuid4()), key, host.clock.now(), body=said))
+    host.scan_soon()
 
 
 async def perform_once(execution: Execution, command: RunStep) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...core.codec import loads
+from ...core.codec import dumps, loads
 from ...core.events import EventType
-from ...journal import Item
+from ...journal import BESIDE, Item
 from .attempts import again
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ def receive(execution: Execution, item: Item) -> None:
             execution.write(EventType.RUN_RESUMED, paused=False, done=execution.resume, **taken)
         case "override":
             _override(execution, item, taken)
+        case kind if kind == BESIDE:
+            said = loads(item.body)
+            taken |= {"body": dumps(said["record"]), "attempt": said["attempt"], "version": said["version"]}
+            execution.write(EventType.ATTEMPT_RECORDED, key=item.name, **taken)
         case _:
             execution.write(EventType.FEEDBACK_GIVEN, key=item.name or None, value=item.value, **taken)
 

@@ -1,0 +1,151 @@
+"""One call of one model, from a place under its limits to its judged answer; nothing of it is on record here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..core.faults import Fault, FaultKind, classify
+from ..core.records import Check as Checked
+from ..core.records import Usage
+from ..models import Model
+from ..models.exchange import Call, Reply
+from ..models.health import Place
+from ..models.signals import made
+from ..models.verdict import judge
+from .calling import call_for, ready, send
+from .form import Check, Form
+from .money import Bill
+from .request import Question, bound
+from .streaming import Streaming, partial
+
+if TYPE_CHECKING:
+    from ..runtime.scope import StepScope
+    from .gateway import Gateway
+
+__all__ = ["Called", "Caller"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Called:
+    """What came of a call. It is an answer where there is no `fault`."""
+
+    model: Model
+    queued_s: float = 0.0
+    """Waited for a place."""
+    seconds: float = 0.0
+    """From sending to the end, or until it was given up."""
+    reply: Reply | None = None
+    value: Any = None
+    fault: Fault | None = None
+    checks: tuple[Checked, ...] = ()
+    """How the caller's own check judged it; empty where there is none, or it was not come to."""
+    reservation: str | None = None
+    """The id of what was set aside for it."""
+    partial: Usage | None = None
+    """Our own count of a stream that broke off."""
+
+    @property
+    def good(self) -> bool:
+        """Whether its value may be used."""
+        return self.fault is None and self.reply is not None
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it took; None where nobody knows."""
+        return self.partial if self.reply is None else self.reply.usage
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Makes the calls of one question: its form and check, and how long one may take."""
+
+    gateway: Gateway
+    form: Form
+    check: Check[Any] | None
+    timeout_s: float
+    streaming: Streaming | None = None
+    scope: StepScope | None = None
+    """The attempt under which the answer is published, where it streams."""
+
+    async def in_line(self, question: Question, model: Model, bill: Bill, sent: asyncio.Event | None = None) -> Called:
+        """Wait for a place, and call; `sent` is set when it is. Raises the error of a check that is a bug; all else is
+        the call's fault.
+        """
+        try:
+            bill.fit(model, question)
+            place, queued_s = await self.gateway.place(model, question, self.timeout_s)
+        except Exception as error:  # noqa: BLE001  no place came in time, or the file of health cannot be read
+            return Called(model=model, fault=classify(error))
+        return await self._at(question, model, place, bill, queued_s, sent)
+
+    async def at_once(self, question: Question, model: Model, bill: Bill) -> Called | None:
+        """Call if a place is free now; None where none is. Raises as `in_line` does."""
+        place = self.gateway.free_place(model, question)
+        return None if place is None else await self._at(question, model, place, bill)
+
+    async def _at(  # noqa: PLR0917  made above
+        self, question: Question, model: Model, place: Place, bill: Bill, queued_s: float = 0.0,
+        sent: asyncio.Event | None = None,
+    ) -> Called:  # fmt: skip
+        """Call, with a place that is given back whatever comes of it, also when the call is cancelled. What it may cost
+        is set aside before it is sent, and settled with its end.
+        """
+        began = time.monotonic()
+        fault: Fault | None = None
+        reply: Reply | None = None
+        try:
+            question = await bill.reserve(model, question)
+            asked = call_for(question, model, place, self.timeout_s)
+            await ready(asked)
+            began = time.monotonic()
+            if sent is not None:
+                sent.set()
+            reply = await self._send(asked, question)
+            fault = judge(reply, question.schema)
+        except Exception as error:  # noqa: BLE001  whatever a call raises is a fault of this call
+            fault = classify(error)
+        except BaseException:
+            self._release(place, made(FaultKind.INTERRUPTED, "the call was given up"), began, question)
+            bill.given_up()
+            raise
+        tokens = None if reply is None else reply.usage.tokens_in + reply.usage.tokens_out
+        self._release(place, fault, began, question, tokens)
+        value, checks = None, ()
+        if fault is None and reply is not None:
+            value, fault, checks = self._read(reply)
+        broken = None if self.scope is None else partial(question, model, self.scope.streamed, reply)
+        fault = bill.settle(reply, fault, broken)
+        return Called(
+            model=model, queued_s=queued_s, seconds=time.monotonic() - began, reply=reply, value=value, fault=fault,
+            checks=checks, reservation=bill.reservation, partial=broken,
+        )  # fmt: skip
+
+    async def _send(self, asked: Call, question: Question) -> Reply:
+        if self.streaming is None or self.scope is None:
+            return await send(asked)
+        return await self.streaming.send(asked, self.scope, question)
+
+    def _read(self, reply: Reply) -> tuple[Any, Fault | None, tuple[Checked, ...]]:
+        """The value, or what is wrong with it, and what the check said. A check that raises anything but ValueError is
+        a bug: it is not caught here, and fails the step.
+        """
+        value, wrong = self.form.read(reply.text)
+        if wrong or self.check is None:
+            return value, made(FaultKind.BAD_OUTPUT, wrong) if wrong else None, ()
+        value, wrong = self.form.read(reply.text, self.check)
+        said = Checked(name=_name(self.check), passed=not wrong, why=wrong[:500])
+        return value, made(FaultKind.BAD_OUTPUT, wrong) if wrong else None, (said,)
+
+    def _release(
+        self, place: Place, fault: Fault | None, began: float, question: Question, tokens: int | None = None
+    ) -> None:
+        used = bound(question) + question.max_tokens if tokens is None else tokens
+        self.gateway.release(place, fault, time.monotonic() - began, used)
+
+
+def _name(check: Check[Any]) -> str:
+    name = getattr(check, "__name__", type(check).__name__)
+    return "check" if name == "<lambda>" else str(name)
