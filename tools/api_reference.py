@@ -19,6 +19,7 @@ GROUPS = {
     "Values that vary, and true ends": ["now", "random", "uuid", "cleanup"],
     "Secrets": ["Secret"],
     "Running": ["Engine", "EngineOptions", "Run", "RunStatus"],
+    "Streams": ["Piece", "Retracted", "Ended"],
     "Errors (all of them: segue.errors)": ["SegueError", "StepFailed", "RunFailed", "RunCancelled", "RunStuck"],
 }
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .config import EngineOptions
     from .core.recovery import Retry
     from .core.secret import Secret
+    from .core.streams import Ended, Piece, Retracted
     from .errors import RunCancelled, RunFailed, RunStuck, SegueError, StepFailed
     from .runtime.children import detach
     from .runtime.effects import Applied, NotApplied
@@ -27,6 +28,7 @@ _HOMES = {
     "config": ("EngineOptions",),
     "core.recovery": ("Retry",),
     "core.secret": ("Secret",),
+    "core.streams": ("Ended", "Piece", "Retracted"),
     "errors": ("RunCancelled", "RunFailed", "RunStuck", "SegueError", "StepFailed"),
     "runtime.children": ("detach",),
     "runtime.effects": ("Applied", "NotApplied"),
@@ -42,8 +44,8 @@ _HOMES = {
 _HOME = {name: room for room, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Applied", "Engine", "EngineOptions", "Flow", "Media", "NotApplied", "Retry", "Run", "RunCancelled", "RunFailed",
-    "RunStatus", "RunStuck", "Secret", "SegueError", "Step", "StepFailed",
+    "Applied", "Ended", "Engine", "EngineOptions", "Flow", "Media", "NotApplied", "Piece", "Retracted", "Retry", "Run",
+    "RunCancelled", "RunFailed", "RunStatus", "RunStuck", "Secret", "SegueError", "Step", "StepFailed",
     "approve", "as_completed", "ask", "cleanup", "detach", "embed", "flow", "gather", "map", "now", "prompt", "random",
     "sleep", "step", "step_scope", "timeout", "uuid", "wait_for",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from segue import Engine, flow
 from segue.agent import ask
 from segue.errors import InputError
 from segue.journal import Journal
-from segue.routing import Cheapest, Fastest, Pinned, Shadow
+from segue.routing import Cheapest, Fastest, Features, Pinned, Shadow
 from segue.routing.learned import Learning
 from segue.routing.lessons import lessons
 from segue.routing.policies import NEVER
@@ -80,14 +80,8 @@ async def learned(engine: Engine, version: str) -> None:
     until = time.monotonic() + 40
     while gateway.live.quality.version != version:
         assert time.monotonic() < until, gateway.live.quality.trouble
-        gateway.live.quality.predict(_features(), ["small"])
+        gateway.live.quality.predict(Features(text="x"), ["small"])
         await asyncio.sleep(0.05)
-
-
-def _features() -> Any:
-    from segue.routing import Features
-
-    return Features(text="x")
 
 
 async def test_the_route_moves_to_the_model_that_is_right_and_a_rollback_moves_it_back(tmp_path: Path) -> None:
@@ -134,7 +128,7 @@ async def test_seconds_and_lengths_are_learned_as_calls_end_and_by_the_next_proc
             await engine.run(quickly, "and this")
             gateway: Any = engine.surroundings.share("gateway", lambda: None)
             until = time.monotonic() + 20
-            while sum(pool.n for pool in gateway.live.takes._pools.values()) < 40:
+            while gateway.live.takes.known("seconds", "Do it.", ["small"])[0][0] < 4:
                 assert time.monotonic() < until
                 await asyncio.sleep(0.02)
             run = await engine.start(quickly, "and that")

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from segue import flow, gather
-from segue.agent import ask, attempt
+from segue.agent import ask, called
 from segue.agent.gateway import Gateway
 from segue.core.budgets import Ledger, nano
 from segue.core.records import BudgetScope, ScopeKind, Usage
@@ -33,6 +33,9 @@ class Till:
     def __init__(self) -> None:
         self.billed = 0
         self.calls = itertools.count(1)
+
+    async def ready(self, asked: Call) -> None:
+        """Nothing is to be imported for it."""
 
     async def send(self, asked: Call) -> Reply:
         n = next(self.calls)
@@ -72,7 +75,8 @@ def test_a_crash_at_every_write(monkeypatch: pytest.MonkeyPatch, again: bool) ->
     till = Till()
 
     async def scenario(engine: Engine) -> int:
-        monkeypatch.setattr(attempt, "send", till.send)
+        monkeypatch.setattr(called, "ready", till.ready)
+        monkeypatch.setattr(called, "send", till.send)
         return await engine.run(asks, id="r")
 
     def check(answered: int, engine: Engine) -> None:

@@ -125,7 +125,8 @@ async def test_a_cached_prefix_makes_a_model_cheaper_and_is_seen_in_the_decision
 
 
 def question(**more: Any) -> Question:
-    return Question(**({"prompt": LONG, "parts": ["a"]} | more))
+    values: dict[str, Any] = {"prompt": LONG, "parts": ["a"]}
+    return Question(**(values | more))
 
 
 def test_what_a_provider_reports_goes_before_what_is_guessed() -> None:

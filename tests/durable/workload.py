@@ -52,13 +52,13 @@ class Acks:
     def __call__(self, *what: Any) -> None:
         os.write(self._file, json.dumps(what).encode() + b"\n")
 
-    def tell(self, answers: list[Any]) -> None:
+    def tell(self, answers: list[Any], told: Any) -> None:
         """In the place of `writer.tell`: the writer's answers, before anybody hears them."""
         for _, job, error in answers:
             if isinstance(job, Write) and error is None:
                 event = job.event
                 self("event", event.run, event.seq, event.type, digest(event.value))
-        _tell(answers)
+        _tell(answers, told)
 
 
 _tell = writer.tell

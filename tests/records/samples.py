@@ -206,6 +206,8 @@ ATTEMPTS: tuple[Record, ...] = (
         continues=FIRST,
         continues_at=112,
         hash="9c",
+        part="draft#1",
+        text_at="/tried/1/text",
     ),
 )
 

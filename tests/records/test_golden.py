@@ -92,7 +92,7 @@ def test_the_required_fields_are_enough_and_each_is_missed(kind: EventType) -> N
     full = SAMPLES[kind].to_body()
     required = [s.json for s in slots(RECORDS[kind]) if s.required]
     for name in required:
-        with pytest.raises(RecordError, match=f"^{kind.value} v1: {name} is missing") as caught:
+        with pytest.raises(RecordError, match=f"^{kind.value} v{RECORDS[kind].version}: {name} is missing") as caught:
             RECORDS[kind].from_body({k: v for k, v in full.items() if k != name})
         assert (caught.value.type, caught.value.field) == (kind.value, name)
 
@@ -103,7 +103,7 @@ def test_a_field_of_the_wrong_type_is_named(kind: EventType) -> None:
     for slot in slots(RECORDS[kind]):
         if slot.shape.name == "any JSON":
             continue
-        with pytest.raises(RecordError, match=f"^{kind.value} v1: {slot.json}[^ ]*: ") as caught:
+        with pytest.raises(RecordError, match=f"^{kind.value} v{RECORDS[kind].version}: {slot.json}[^ ]*: ") as caught:
             RECORDS[kind].from_body({**full, slot.json: object()})
         assert caught.value.field.startswith(slot.json)
 

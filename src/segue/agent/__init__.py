@@ -14,8 +14,9 @@ from .gateway import Gateway, use_models
 from .media import Media
 from .prompts import Prompt, prompt
 from .request import Tried
+from .stream import Stream, relay, relayed, stream
 
 __all__ = [
-    "SIGNAL", "Allowance", "Answer", "Approval", "Budgets", "Check", "Embedded", "Gateway", "Media", "Prompt", "Tried",
-    "answer", "approve", "ask", "embed", "embedding", "prompt", "use_models",
+    "SIGNAL", "Allowance", "Answer", "Approval", "Budgets", "Check", "Embedded", "Gateway", "Media", "Prompt", "Stream",
+    "Tried", "answer", "approve", "ask", "embed", "embedding", "prompt", "relay", "relayed", "stream", "use_models",
 ]  # fmt: skip

@@ -30,6 +30,7 @@ from .recovery import Policy
 from .request import Given, Question, Tried, shown
 from .rounds import rounds
 from .sessions import Session
+from .streaming import routed, streaming_of
 from .tools import Tools
 from .tries import tried_of
 
@@ -164,7 +165,9 @@ class _Make:
             return by_person(said, self.form, self.check, scope)
         question = replace(question, media=media or [], turns=turns or [])
         guards, timeout_s = Guarding((*configured(), *self.guards)), self.said["timeout_s"]
-        make = Attempting(gateway(), self.form, self.check, self.policy, timeout_s, self._session(), guards)
+        at, streaming = gateway(), None if guards.withhold else streaming_of(self.said)
+        streaming = routed(streaming, question, self.policy, at.router)
+        make = Attempting(at, self.form, self.check, self.policy, timeout_s, self._session(), guards, streaming)
         return await make(question, scope)
 
     def spare(self, model: str, failed: Collection[str]) -> bool:

@@ -25,6 +25,7 @@ from .recovery import failed_in
 from .request import Given, Question, Tried
 from .rounds import turn
 from .sessions import Session
+from .streaming import Streaming
 from .tries import answered, before, of_model, with_tries
 
 __all__ = ["Attempting"]
@@ -41,6 +42,7 @@ class Attempting:
     timeout_s: float
     session: Session
     guards: Guarding = field(default_factory=Guarding)
+    streaming: Streaming | None = None
 
     async def __call__(self, question: Question, scope: StepScope) -> Given:
         """The answer. Raises the error of the attempt, which names its model."""
@@ -54,6 +56,11 @@ class Attempting:
         question, record = await self.guards.before(question, record)
         caller = Caller(self.gateway, self.form, self.check, self.timeout_s)
         self.gateway.shadows.begin(caller, question, record, bill)
+        if self.streaming is not None:  # two calls in one attempt would mix their texts: a stream has no hedge
+            called = await replace(caller, streaming=self.streaming, scope=scope).in_line(
+                question, record.model, bill.named(decision.id)
+            )
+            return await self._ended(self._streamed(called, record, self.streaming), record)
         hedge = self._hedge(decision)
         if hedge is None or decision.hedge_after_s is None:
             return await self._ended(await caller.in_line(question, record.model, bill.named(decision.id)), record)
@@ -63,6 +70,14 @@ class Attempting:
             decision.hedge_after_s,
         )
         return await self._raced(ran, record, record.another(hedge, AttemptWhy.HEDGE, 1))
+
+    def _streamed(self, called: Called, record: Recorded, streaming: Streaming) -> Called:
+        """With the end of its stream on record."""
+        if record.scope.streamed is None:
+            return called  # it was not sent
+        end, fault = streaming.ended(record.scope, record.question, called.fault, called.reply)
+        record.scope.record(end)
+        return replace(called, fault=fault)
 
     def decide(self, question: Question, scope: StepScope, left_nano: int | None = None) -> Decision:
         """Who answers this attempt: whom the Recovery names, else by the route among those that have not failed."""
@@ -101,7 +116,8 @@ class Attempting:
             self.gateway.answered(record, self.session, reply)
             return given
         assert fault is not None
-        fault = with_tries(of_model(fault, called.model, self.guards.kept(reply), called.place), record.scope)
+        kept = self.guards.kept(reply)
+        fault = with_tries(of_model(fault, called.model, kept, called.place, called.usage), record.scope)
         record.ended(AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED, called, fault=fault)
         raise rebuild(fault)
 

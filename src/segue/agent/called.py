@@ -11,7 +11,7 @@ from ..core.faults import Fault, FaultKind, classify
 from ..core.records import Check as Checked
 from ..core.records import Usage
 from ..models import Model
-from ..models.exchange import Reply
+from ..models.exchange import Call, Reply
 from ..models.health import Place
 from ..models.signals import made
 from ..models.verdict import judge
@@ -20,8 +20,10 @@ from .form import Check, Form
 from .money import Bill
 from .pool import part_of
 from .request import Question, bound
+from .streaming import Streaming, partial
 
 if TYPE_CHECKING:
+    from ..runtime.scope import StepScope
     from .gateway import Gateway
 
 __all__ = ["Called", "Caller"]
@@ -45,6 +47,8 @@ class Called:
     """Where it was sent."""
     reservation: str | None = None
     """The id of what was set aside for it."""
+    partial: Usage | None = None
+    """Our own count of a stream that broke off."""
 
     tools: bool = False
     """Whether it calls tools, in place of an answer."""
@@ -57,7 +61,7 @@ class Called:
     @property
     def usage(self) -> Usage | None:
         """What it took; None where nobody knows."""
-        return None if self.reply is None else self.reply.usage
+        return self.partial if self.reply is None else self.reply.usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,9 @@ class Caller:
     form: Form
     check: Check[Any] | None
     timeout_s: float
+    streaming: Streaming | None = None
+    scope: StepScope | None = None
+    """The attempt under which the answer is published, where it streams."""
 
     async def in_line(self, question: Question, model: Model, bill: Bill, sent: asyncio.Event | None = None) -> Called:
         """Wait for a place, and call; `sent` is set when it is. Raises the error of a check that is a bug; all else is
@@ -97,13 +104,13 @@ class Caller:
         fault: Fault | None = None
         reply: Reply | None = None
         try:
+            await ready(call_for(question, model, place, self.timeout_s))  # no money waits for an import
             question = await bill.reserve(model, question)
             asked = call_for(question, model, place, self.timeout_s)
-            await ready(asked)
             began = time.monotonic()
             if sent is not None:
                 sent.set()
-            reply = await send(asked)
+            reply = await self._send(asked, question)
             fault = judge(reply, question.schema)
         except Exception as error:  # noqa: BLE001  whatever a call raises is a fault of this call
             fault = classify(error)
@@ -117,11 +124,17 @@ class Caller:
         tools = reply is not None and bool(question.tools and reply.tool_calls)
         if fault is None and reply is not None and not tools:
             value, fault, checks = self._read(reply)
-        fault = bill.settle(reply, fault)
+        broken = None if self.scope is None else partial(question, model, self.scope.streamed, reply)
+        fault = bill.settle(reply, fault, broken)
         return Called(
             model=model, queued_s=queued_s, seconds=time.monotonic() - began, reply=reply, value=value, fault=fault,
-            checks=checks, place=place, reservation=bill.reservation, tools=tools,
+            checks=checks, place=place, reservation=bill.reservation, tools=tools, partial=broken,
         )  # fmt: skip
+
+    async def _send(self, asked: Call, question: Question) -> Reply:
+        if self.streaming is None or self.scope is None:
+            return await send(asked)
+        return await self.streaming.send(asked, self.scope, question)
 
     def _read(self, reply: Reply) -> tuple[Any, Fault | None, tuple[Checked, ...]]:
         """The value, or what is wrong with it, and what the check said. A check that raises anything but ValueError is

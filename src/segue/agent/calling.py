@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -47,17 +48,20 @@ def _tools(question: Question) -> list[ToolDefinition]:
     return [ToolDefinition(**one) for one in question.tools]
 
 
-async def send(asked: Call) -> Reply:
-    """The call; where its adapter declines a native schema, before anything is sent, as the arguments of a tool."""
-    from ..models.calls import call  # noqa: PLC0415  heavy, and only who asks needs it
+async def send(asked: Call, how: Callable[[Call], Awaitable[Reply]] | None = None) -> Reply:
+    """The call, made by `how` if given; where its adapter declines a native schema, before anything is sent, as the
+    arguments of a tool.
+    """
+    if how is None:
+        from ..models.calls import call as how  # noqa: PLC0415  heavy, and only who asks needs it
 
     try:
-        return await call(asked)
+        return await how(asked)
     except RequestRefused as refused:
         if asked.output_mode != "native" or _NO_NATIVE not in refused.message:
             raise
         whole = (asked.output_schema or {}).get("type") == "object"
-        return await call(replace(asked, output_mode="tool" if whole else "prompt"))
+        return await how(replace(asked, output_mode="tool" if whole else "prompt"))
 
 
 _NO_NATIVE = "Native structured output is not supported"

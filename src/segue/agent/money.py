@@ -120,9 +120,12 @@ class Bill:
         """The id of what is set aside, as the attempt's record names it."""
         return None if self.held is None or not self.scopes else self.held.id
 
-    def settle(self, reply: Reply | None, fault: Fault | None) -> Fault | None:
-        """Settle with the outcome. Gives the fault, which says what the call took, and whose fault a cut is."""
-        return self.paid(None if reply is None else reply.usage, fault)
+    def settle(self, reply: Reply | None, fault: Fault | None, usage: Usage | None = None) -> Fault | None:
+        """Settle with the outcome: by the reply's usage, or by our own count of a stream that broke off.
+
+        Gives the fault, which says what the call took, and whose fault a cut is.
+        """
+        return self.paid(usage if reply is None else reply.usage, fault)
 
     def paid(self, usage: Usage | None, fault: Fault | None) -> Fault | None:
         """Settle with the usage, as `settle`."""

@@ -56,6 +56,12 @@ class Options(TypedDict, total=False):
     """Requests at most, where there are tools."""
     guards: Sequence[Guard | Callable[[str], Any]]
     """More guards than those of the configuration: a function says what is wrong with a text, or nothing."""
+    stream: bool
+    """Whether the answer is published while it comes, for `run.stream()`. What `ask` gives is the same."""
+    first_token_s: float | None
+    """Until the first token of a stream."""
+    stall_s: float | None
+    """Between two pieces of a stream."""
     key: str | None
     """Names the call in its run, instead of the fingerprint of the question."""
 
@@ -81,6 +87,9 @@ DEFAULTS: Options = {
     "tools": (),
     "rounds": 8,
     "guards": (),
+    "stream": False,
+    "first_token_s": 20.0,
+    "stall_s": 15.0,
     "key": None,
 }
 

@@ -11,6 +11,7 @@
 | budget exceeded | the next candidate that may fit into what is left; else failed |
 | bad request, bug | failed |
 | interrupted | the question is decided anew |
+| any, once some of the answer is with a consumer that cannot be told | failed, or the next one goes on from it |
 """
 
 from __future__ import annotations
@@ -85,11 +86,13 @@ class Recover:
     others: Others
     spare: Spare | None = None
 
-    def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+    def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:  # noqa: PLR0911  one a kind
         """`history` ends with the attempt that has just failed."""
         model, kind = asked_in(fault), fault.kind
         if _worn_out(history, self.policy.attempts) or (model is None and kind is not FaultKind.INTERRUPTED):
             return Fail()  # the latter is no fault of a model: a bug in a check, nobody who can answer
+        if "released" in (fault.state or {}):
+            return self._rescued(fault, history, model, luck)
         if kind is FaultKind.BAD_OUTPUT and model and _repairs(history, model) < self.policy.repairs:
             return self._repaired(fault, history, model)
         if kind is FaultKind.CONTEXT_TOO_LONG:
@@ -103,6 +106,15 @@ class Recover:
             if other is not None:
                 return self._climbed(fault, history, other) if kind is FaultKind.BAD_OUTPUT else other
         return self._again(fault, history, model, luck)
+
+    def _rescued(self, fault: Fault, history: Sequence[Attempt], model: str | None, luck: float) -> Answer:
+        """Somebody who cannot be told to forget has had some of the answer: go on from there, or not at all."""
+        begun = (fault.state or {}).get("begun")
+        other = self._elsewhere(fault.kind, history, model, luck) if begun and fault.kind in _AGAIN else None
+        if other is None:
+            return Fail()
+        question = _question(self.question, plan_of(history).changes)
+        return Amend({"question": {**_plain(question), "begun": begun, "first": other.candidate}}, other.after_s)
 
     def _climbed(self, fault: Fault, history: Sequence[Attempt], other: Use) -> Answer:
         """The next one up, which is shown what was wrong with the answers before."""

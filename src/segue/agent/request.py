@@ -50,6 +50,8 @@ class Question:
     """Given to the step as an argument of its own, and so are the turns: each is stored once."""
     turns: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """What was said since: calls of tools and their results, as messages of pydantic-ai."""
+    begun: str = ""
+    """What has gone out of an answer that broke off, for this one to go on from."""
 
     @property
     def text(self) -> str:
@@ -99,7 +101,8 @@ def output_mode(model: Model, schema: Mapping[str, Any] | None) -> OutputMode:
 
 def bound(question: Question) -> int:
     """Tokens of input that it surely stays under: one a byte would be too many, one for two bytes is not too few."""
-    said: Sequence[str] = (question.text, *question.mistakes, *(e.input + e.output for e in question.examples))
+    examples = [e.input + e.output for e in question.examples]
+    said: Sequence[str] = (question.text, question.begun, *question.mistakes, *examples)
     schema = len(to_json([question.schema, question.tools, question.turns]))
     files = TOKENS * len(question.media)
     return 64 + 16 * len(question.examples) + files + (sum(len(text.encode()) for text in said) + schema) // 2
@@ -110,7 +113,8 @@ def input_bound(question: Question) -> int:
 
     A budget is held to it, so it is wider than `bound`: signs, digits and other scripts may take a token a byte.
     """
-    said: Sequence[str] = (question.text, *question.mistakes, *(e.input + e.output for e in question.examples))
+    examples = [e.input + e.output for e in question.examples]
+    said: Sequence[str] = (question.text, question.begun, *question.mistakes, *examples)
     beside = b"".join(to_json(one) for one in (question.schema, question.tools, question.turns) if one)
     whole = "".join(said).encode() + beside
     signs = len(whole.translate(None, _LETTERS))
@@ -140,4 +144,5 @@ def messages(question: Question) -> list[ModelMessage]:
     shown = interleaved(texts, question.media) if question.media else "\n".join(texts)
     said.append(m.ModelRequest(parts=[*head, m.UserPromptPart(shown)]))
     said += m.ModelMessagesTypeAdapter.validate_python(question.turns)
-    return [*said, *(m.ModelRequest(parts=[m.UserPromptPart(text)]) for text in mistake)]
+    said += [m.ModelRequest(parts=[m.UserPromptPart(text)]) for text in mistake]
+    return [*said, m.ModelResponse(parts=[m.TextPart(question.begun)])] if question.begun else said

@@ -18,15 +18,18 @@ from .request import Tried
 __all__ = ["answered", "before", "beside", "of_model", "tried_of", "tries_of", "with_tries"]
 
 
-def of_model(fault: Fault, model: Model, reply: Reply | None = None, place: Place | None = None) -> Fault:
+def of_model(
+    fault: Fault, model: Model, reply: Reply | None = None, place: Place | None = None, usage: Usage | None = None
+) -> Fault:
     """A fault that names its model and deployment, and what the call took: the next attempt reads it."""
     state: dict[str, Any] = {**(fault.state or {}), "model": model.name}
     if place is not None:
         state[DEPLOYMENT] = place.deployment.name
     if reply is not None:
         usage = reply.usage
-        state |= {"tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out, "text": reply.text[:2000]}
-        state |= {"seconds": round(reply.latency_s, 3)}
+        state |= {"text": reply.text[:2000], "seconds": round(reply.latency_s, 3)}
+    if usage is not None:
+        state |= {"tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out}
         if usage.cost_nano is not None:
             state["cost_nano"] = usage.cost_nano
     return fault._replace(state=state)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 _QUOTE = json.encoder.encode_basestring
-_ATOMS: dict[type, Callable[[Any], str]] = {
+ATOMS: dict[type, Callable[[Any], str]] = {
     str: _QUOTE,
     int: int.__repr__,
     bool: lambda value: "true" if value else "false",
@@ -76,7 +76,7 @@ class Codec:
 
     def encode(self, value: Any) -> bytes:
         """The JSON of an already valid `value`. Raises TypeError or ValueError when JSON cannot carry it."""
-        atom = _ATOMS.get(type(value))  # pyright: ignore[reportUnknownArgumentType]  the type of an Any
+        atom = ATOMS.get(type(value))  # pyright: ignore[reportUnknownArgumentType]  the type of an Any
         if atom is not None:
             return atom(value).encode()
         adapter = self.adapter
@@ -120,8 +120,8 @@ def roundtrip(of: Codec, value: Any) -> tuple[bytes, Any]:
     """
     kind = type(value)  # pyright: ignore[reportUnknownVariableType]  of Any
     try:
-        if kind is of.atom or (of.any and kind in _ATOMS):
-            return _ATOMS[kind](value).encode(), value
+        if kind is of.atom or (of.any and kind in ATOMS):
+            return ATOMS[kind](value).encode(), value
         data = of.encode(of.validate(value))
         return data, of.decode(data)
     except (TypeError, ValueError, RecursionError) as error:  # pydantic's errors are ValueErrors
@@ -136,12 +136,12 @@ def roundtrip(of: Codec, value: Any) -> tuple[bytes, Any]:
 def encode_arguments(codecs: Mapping[str, Codec], bound: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
     """Arguments by name as one JSON object, and their validated values. Raises InputError naming the parameter."""
     parts: list[str] = []
-    values: dict[str, Any] = {}
+    values = dict(bound)
     for name, value in bound.items():
         of = codecs[name]
-        if type(value) is of.atom:
-            values[name] = value
-            parts.append(f'"{name}":{_ATOMS[type(value)](value)}')
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType]  of Any
+        if kind is of.atom:
+            parts.append(f'"{name}":{ATOMS[kind](value)}')
             continue
         try:
             values[name] = valid = of.validate(value)
@@ -172,7 +172,8 @@ def _is_text(part: str) -> bool:
 def decode_arguments(codecs: Mapping[str, Codec], data: bytes) -> dict[str, Any]:
     """The inverse of `encode_arguments`; parameters that are no longer declared are dropped."""
     stored = cast("dict[str, Any]", json.loads(data))
-    return {k: codecs[k].decode(_dumps(v).encode()) for k, v in stored.items() if k in codecs}
+    known = [(name, codecs[name], value) for name, value in stored.items() if name in codecs]
+    return {n: v if type(v) is of.atom else of.decode(_dumps(v).encode()) for n, of, v in known}
 
 
 def canonical(data: bytes) -> bytes:

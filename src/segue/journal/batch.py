@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.events import Event
 from ..core.lifecycle import ENDED
 from ..errors import BudgetExceeded, InputError, StaleOwner, StoreError
+from .arrivals import Arrivals
 from .blobs import Payloads, is_large, large, large_arguments
 from .faults import passes
 from .numbers import Numbers
@@ -54,7 +55,7 @@ class Batcher:
 
     def __init__(self, connection: sqlite3.Connection, payloads: Payloads):
         self._connection, self._payloads = connection, payloads
-        self._rows, self._numbers = Rows(connection), Numbers()
+        self._rows, self._numbers, self._arrivals = Rows(connection), Numbers(), Arrivals(connection)
         self._books: Books | None = None
 
     def pack(self, jobs: Sequence[Job]) -> None:
@@ -108,16 +109,23 @@ class Batcher:
         money = [job for job in jobs if isinstance(job, Write) and job.more is not None and _is_money(job.more)]
         if money:
             self._open_books().load(money)
+        self._arrivals.expect(job.new for job in jobs if isinstance(job, Accept))
         for job in jobs:
-            if isinstance(job, Write):
-                answers.append(self._add(job))
-            else:
-                if isinstance(job, Call):
-                    self._flush()
-                    self._give_way()
-                answers.append((job.done, None, self._answer(job)))
+            answers.append(self._add(job) if isinstance(job, Write) else self._asked(job))
         self._flush()
+        self._arrivals.clear()
         return answers
+
+    def _asked(self, job: Call | Accept) -> Answer:
+        if isinstance(job, Accept):
+            row = self._arrivals.add(job.new)
+            if row is not None:
+                return job.done, None, (row, True)
+            self._arrivals.flush()
+        else:
+            self._flush()
+            self._give_way()
+        return job.done, None, self._answer(job)
 
     def _alone(self, job: Job) -> Answer:
         """In a savepoint of its own, so that its failure is nobody else's."""
@@ -174,11 +182,13 @@ class Batcher:
         return self._books
 
     def _flush(self) -> None:
+        self._arrivals.flush()
         self._rows.flush()
         if self._books is not None:
             self._books.flush()
 
     def _clear(self) -> None:
+        self._arrivals.clear()
         self._rows.clear()
         if self._books is not None:
             self._books.forget()
@@ -200,6 +210,8 @@ class Batcher:
             connection.execute("update runs set paused = ? where no = ?", (more.paused, event.run))
         for no in more.consumed:  # its payload is in the event now; what stays is the id, against doubles
             connection.execute("update inbox set consumed = ?, value = null, body = null where no = ?", (event.run, no))
+        if more.children or more.posts:
+            self._arrivals.flush()
         for new in more.children:
             for first in insert_run(connection, new)[1]:
                 self._append(first)

@@ -185,6 +185,10 @@ class Journal(Reader):
         self.check()
         return await Retention(self.ask, self._reader, self._payloads.folder).collect(before, dry_run=dry_run)
 
+    def after_commit(self, told: Callable[[], None]) -> None:
+        """Call `told` on the loop after each commit, when all its units have had their `done`."""
+        self._writer.told = told
+
     # living together
 
     def tell(self, flows: Iterable[workers.Known], *, recovers: bool) -> None:

@@ -16,7 +16,7 @@ from io import BufferedWriter
 from pathlib import Path
 
 _BELL, _DRAFT = ".bell", ".new"
-FLOWS = ".flows"
+FLOWS, TAP = ".flows", ".tap"
 
 
 class Owner:
@@ -145,7 +145,7 @@ def holds(folder: Path, owner: str) -> bool:
 
 def remove(folder: Path, owner: str) -> None:
     """Remove an owner's files."""
-    for name in (f"{owner}{_BELL}", f"{owner}{FLOWS}", owner):
+    for name in (f"{owner}{_BELL}", f"{owner}{FLOWS}", f"{owner}{TAP}", owner):
         with suppress(OSError):
             (folder / name).unlink()
 

@@ -8,23 +8,34 @@ import sqlite3
 from ..core.codec import dumps
 from ..core.events import Event, EventType
 from ..core.lifecycle import ENDED
+from .many import Many
 from .records import Change
 from .tables import append_left
 
-_SIZES = (256, 64, 16, 4, 1)
-_COMPLETED = EventType.STEP_COMPLETED.value
+_COMPLETED, _RUN_COMPLETED = EventType.STEP_COMPLETED.value, EventType.RUN_COMPLETED.value
 
-
-def _inserts(columns: str, row: str) -> dict[int, str]:
-    return {n: f"insert into events ({columns}) values {', '.join([row] * n)}" for n in _SIZES}
-
-
-_ANY = _inserts(", ".join(Event._fields), f"({', '.join('?' * len(Event._fields))})")
-_STEP = _inserts(
-    "run, seq, epoch, at, type, version, key, attempt, seen, began, args, value",
+_ANY = Many(
+    f"insert into events ({', '.join(Event._fields)}) values {{}}",
+    f"({', '.join('?' * len(Event._fields))})",
+    len(Event._fields),
+)
+_STEPS = Many(
+    "insert into events (run, seq, epoch, at, type, version, key, attempt, seen, began, args, value) values {}",
     f"(?, ?, ?, ?, '{_COMPLETED}', 1, ?, 1, ?, ?, ?, ?)",
+    9,
 )
 """Most rows are steps that completed at once: they bind nine values instead of thirteen."""
+_ENDS = Many(
+    "insert into events (run, seq, epoch, at, type, version, value) values {}",
+    f"(?, ?, ?, ?, '{_RUN_COMPLETED}', 1, ?)",
+    5,
+)
+_CHANGES = Many(
+    "update runs set state = v.column2, detail = v.column3, wake_at = v.column4, updated_at = v.column5,"
+    " owner = iif(v.column6, null, owner) from (values {}) as v where no = v.column1",
+    "(?, ?, ?, ?, ?, ?)",
+    6,
+)
 
 
 class Rows:
@@ -36,10 +47,12 @@ class Rows:
     def __init__(self, connection: sqlite3.Connection):
         self._connection = connection
         self._steps: list[object] = []
+        self._ends: list[object] = []
         self._others: list[object] = []
         self._mixed: set[int] = set()
         """Runs whose next event must come after one of the others."""
-        self._changes: list[tuple[object, ...]] = []
+        self._changes: list[object] = []
+        self._changed: set[int] = set()
         self._ended: list[int] = []
 
     def append(self, event: Event) -> None:
@@ -51,6 +64,9 @@ class Rows:
         ):  # fmt: skip
             # a bytearray is bound as it is; for bytes and None, sqlite3 looks for an adapter first: 0.4 us each
             self._steps += (run, seq, epoch, at, key, seen, began, bytearray(args), bytearray(value))
+        elif type_ == _RUN_COMPLETED and body is None and version == 1 and value is not None and run not in self._mixed:
+            self._mixed.add(run)
+            self._ends += (run, seq, epoch, at, bytearray(value))
         else:
             self._mixed.add(run)
             self._others += (run, seq, epoch, at, str(type_), version, key, attempt, seen, began, body, args, value)
@@ -59,22 +75,19 @@ class Rows:
         """Add a run's new standing."""
         state, detail, at, wake_at, release = change
         said = dumps(detail).decode() if detail else "{}"
-        self._changes.append((str(state), said, wake_at, at, release, no))
+        if no in self._changed:  # of two rows for one run, SQLite would take any
+            self._write_changes()
+        self._changed.add(no)
+        self._changes += (no, str(state), said, wake_at, at, int(release))
         if state in ENDED:
             self._ended.append(no)
 
     def flush(self) -> None:
         """Write what was added."""
-        if self._steps:
-            self._insert(_STEP, 9, self._steps)
-        if self._others:
-            self._insert(_ANY, 13, self._others)
-        if self._changes:
-            self._connection.executemany(
-                "update runs set state = ?, detail = ?, wake_at = ?, updated_at = ?, owner = iif(?, null, owner)"
-                " where no = ?",
-                self._changes,
-            )
+        for statement, values in ((_STEPS, self._steps), (_ENDS, self._ends), (_ANY, self._others)):
+            if values:
+                statement.execute(self._connection, values)
+        self._write_changes()
         if self._ended:  # what nobody took is dropped, unless it may follow an end
             append_left(self._connection, json.dumps(self._ended))
             self._connection.execute(
@@ -86,16 +99,12 @@ class Rows:
 
     def clear(self) -> None:
         """Drop what was added."""
-        self._steps, self._others, self._changes, self._ended = [], [], [], []
+        self._steps, self._ends, self._others, self._changes, self._ended = [], [], [], [], []
         self._mixed.clear()
+        self._changed.clear()
 
-    def _insert(self, statements: dict[int, str], width: int, values: list[object]) -> None:
-        if len(values) == width:
-            self._connection.execute(statements[1], values)
-            return
-        at, left = 0, len(values) // width
-        for size, statement in statements.items():
-            while left >= size:
-                end = at + size * width
-                self._connection.execute(statement, values[at:end])
-                at, left = end, left - size
+    def _write_changes(self) -> None:
+        if self._changes:
+            _CHANGES.execute(self._connection, self._changes)
+            self._changes = []
+            self._changed.clear()

@@ -51,7 +51,7 @@ def accept(connection: sqlite3.Connection, new: NewRun) -> tuple[tuple[RunRow, b
     """
     no, events = insert_run(connection, new)
     if no is not None:
-        return (_fresh(no, new), True), events
+        return (fresh(no, new), True), events
     row = find_run(connection, new.id)
     if row is None:
         gone = connection.execute("select state from tombstones where id = ?", (new.id,)).fetchone()
@@ -75,7 +75,7 @@ def accept(connection: sqlite3.Connection, new: NewRun) -> tuple[tuple[RunRow, b
     return (row, False), []
 
 
-def _fresh(no: int, new: NewRun) -> RunRow:
+def fresh(no: int, new: NewRun) -> RunRow:
     """The row of a run that was just inserted."""
     return RunRow(
         no, new.id, new.tenant, new.flow, new.origin, new.version, "", new.seed, _first_state(new), {}, new.owner,
@@ -106,14 +106,20 @@ def insert_run(connection: sqlite3.Connection, new: NewRun) -> tuple[int | None,
     )  # fmt: skip
     if cursor.rowcount == 0:
         return None, []
-    no, seq = int(cursor.lastrowid or 0), new.memo_seq + 1
+    no = int(cursor.lastrowid or 0)
+    return no, first_events(no, new)
+
+
+def first_events(no: int, new: NewRun) -> list[Event]:
+    """What a run's journal begins with: that it was accepted, and that it was started, when it has an owner."""
+    seq = new.memo_seq + 1
     kind = EventType.RUN_ACCEPTED if new.memo_run is None else EventType.RUN_FORKED
     body = {"flow": new.flow, "version": new.version, "seed": new.seed, "parent": new.parent, **(new.body or {})}
     body = {k: v for k, v in body.items() if v is not None}
     events = [Event(no, seq, 1, new.at, kind, body=dumps(body), args=new.args)]
     if new.owner is not None:
         events.append(_started(no, seq + 1, 1, new.at, _incarnation(new.owner, new.revision)))
-    return no, events
+    return events
 
 
 def claim(

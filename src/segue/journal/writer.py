@@ -39,6 +39,8 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._closed = threading.Event()
         self._file = _identity(path)
+        self.told: Callable[[], None] = _nothing
+        """Called on the loop after the answers of a commit."""
         self.trouble: SegueError | None = None
         """Why the last write was refused or waits; None when it was written."""
         self._thread = threading.Thread(target=self._run, name="segue-writer", daemon=True)
@@ -151,7 +153,7 @@ class Writer:
         if not answers:
             return
         try:
-            self._loop.call_soon_threadsafe(tell, answers)
+            self._loop.call_soon_threadsafe(tell, answers, self.told)
         except RuntimeError:  # the loop is closed: nobody is left to tell
             return
 
@@ -164,6 +166,7 @@ class InlineWriter:
         self._jobs: list[Job] = []
         self._loop = asyncio.get_running_loop()
         self._dead = False
+        self.told: Callable[[], None] = _nothing
         self.trouble: SegueError | None = None
 
     def put(self, job: Job) -> None:
@@ -194,21 +197,28 @@ class InlineWriter:
         except ProcessDied:
             self._dead = True
             return
-        tell(answers)
+        tell(answers, self.told)
 
 
 class ProcessDied(BaseException):
     """Raised by a probe: from here on this process writes nothing and hears nothing."""
 
 
-def tell(answers: list[Answer]) -> None:
-    """Call each job's `done`; one that raises is reported to the loop and keeps no other from being called."""
+def tell(answers: list[Answer], told: Callable[[], None]) -> None:
+    """Call each job's `done`, then `told`; one that raises is reported to the loop and keeps no other from being
+    called.
+    """
     for done, first, second in answers:
         try:
             done(first, second)
         except Exception as error:  # noqa: BLE001  it belongs to one run
             loop = asyncio.get_running_loop()
             loop.call_exception_handler({"message": f"in {done!r}", "exception": error})
+    told()
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _failed(job: Job, error: Exception) -> Answer:

@@ -34,7 +34,7 @@ async def call(c: Call) -> Reply:
     async with _faults(c.model.name):
         ask = await _way(c)
         began = time.monotonic()
-        async with _limit(c, began + c.timeout_s):
+        async with _limit(c, began + c.timeout_s, c.timeout_s):
             return await ask.call(c, began)
 
 
@@ -57,11 +57,11 @@ async def stream(c: Call) -> AsyncGenerator[Delta | Reply, None]:
     async with aclosing(ask.stream(c, began)) as items:
         first = True
         while True:
-            async with _faults(c.model.name), _limit(c, _due(c, began, first)):
+            async with _faults(c.model.name), _limit(c, *_due(c, began, first)):
                 item = await anext(items, None)
             if item is None:
                 return
-            first = False
+            first = first and isinstance(item, Delta) and not item.text  # a part that has only begun is no token
             yield item
 
 
@@ -113,26 +113,27 @@ async def _way(c: Call) -> _Way:
     return _ways[name]
 
 
-def _due(c: Call, began: float, first: bool) -> float:
-    """By when the next item must be here."""
-    end = began + c.timeout_s
-    if first:
-        return end if c.first_token_s is None else min(end, began + c.first_token_s)
-    return end if c.stall_s is None else min(end, time.monotonic() + c.stall_s)
+def _due(c: Call, began: float, first: bool) -> tuple[float, float]:
+    """By when the next item must be here, and the limit that says so."""
+    limits = [(began + c.timeout_s, c.timeout_s)]
+    if first and c.first_token_s is not None:
+        limits.append((began + c.first_token_s, c.first_token_s))
+    elif not first and c.stall_s is not None:
+        limits.append((time.monotonic() + c.stall_s, c.stall_s))
+    return min(limits)
 
 
 @asynccontextmanager
-async def _limit(c: Call, due: float) -> AsyncGenerator[None, None]:
-    """TooSlow when it is not done by then."""
-    left_s = due - time.monotonic()
-    limit = asyncio.timeout(left_s)
+async def _limit(c: Call, due: float, seconds: float) -> AsyncGenerator[None, None]:
+    """TooSlow when it is not done by then, naming the limit."""
+    limit = asyncio.timeout(due - time.monotonic())
     try:
         async with limit:
             yield
     except TimeoutError as late:
         if not limit.expired():
             raise
-        raise _late(c.model, max(0.0, left_s), "no answer, or no next piece of it,") from late
+        raise _late(c.model, seconds, "no answer, or no next piece of it,") from late
 
 
 def _late(model: Model, seconds: float, what: str) -> TooSlow:

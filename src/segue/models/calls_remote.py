@@ -71,7 +71,8 @@ async def stream(c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]:
         async for event in events:
             delta = _delta(event)
             if delta is not None:
-                ttft_s = time.monotonic() - began if ttft_s is None else ttft_s
+                if ttft_s is None and delta.text:
+                    ttft_s = time.monotonic() - began
                 yield delta
         response = events.get()
     if not _ended(response):
@@ -169,7 +170,7 @@ def _reply(c: Call, response: ModelResponse, noted: dict[str, str], began: float
     written = "".join(part.content for part in response.parts if isinstance(part, TextPart | ThinkingPart))
     return Reply(
         message=stamped(response, c.model.name, c.deployment.name),
-        text=answers[0].args_as_json_str() if answers else bare(response.text or "", c),
+        text=_arguments(answers[0]) if answers else bare(response.text or "", c),
         tool_calls=tuple(part for part in calls if part not in answers),
         usage=usage_of(response.usage, c.model, c.messages, written + "".join(p.args_as_json_str() for p in calls)),
         finish=_finish(response, bool(answers)),
@@ -181,6 +182,11 @@ def _reply(c: Call, response: ModelResponse, noted: dict[str, str], began: float
         latency_s=time.monotonic() - began,
         headers=noted,
     )
+
+
+def _arguments(answer: ToolCallPart) -> str:
+    """As the model wrote them, where they came as text: what was streamed of them stays right."""
+    return answer.args if isinstance(answer.args, str) and answer.args else answer.args_as_json_str()
 
 
 def _finish(response: ModelResponse, answered: bool) -> str:

@@ -26,6 +26,7 @@ from .policies import (
     Hedge,
     Pinned,
     Policy,
+    Rescue,
     Shadow,
     Split,
     Weighted,
@@ -64,7 +65,8 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Affinity", "Arm", "Best", "Cascade", "Cheapest", "Conditions", "Considered", "Conversation", "Embedder", "Example",
     "Examples", "Explore", "Fastest", "Features", "Function", "Hedge", "Held", "InvalidPolicy", "Kind", "Modality",
-    "Option", "Piece", "Pinned", "Policy", "PolicyFailed", "Predictor", "Predictors", "Quality", "Request", "Router",
+    "Option", "Piece", "Pinned", "Policy", "PolicyFailed", "Predictor", "Predictors", "Quality", "Request", "Rescue",
+    "Router",
     "Shadow", "Situation", "Split", "Table", "UnknownRoute", "Weighted",
     "decide", "features_of", "load_routes", "piece_of", "read_routes",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ __all__ = ["Hashed"]
 _WORD = re.compile(r"\w+")
 _HEAD, _TAIL = 3000, 1000
 """Characters that are read of a text."""
-_STEM = 6
+_STEM = 5
 _SHORT = 3
 """Letters of a word that may say something."""
 _COMMON, _PAIR = 0.2, 0.5

@@ -69,6 +69,8 @@ class Router:
         self.predictors = predictors or Predictors()
         self._view, self._clock = view, clock
         self._well = Conditions(self.table)
+        self._now: Conditions | None = None
+        """As it was at the last look."""
         self._vectors: dict[int, tuple[Examples, NDArray[np.float32]]] = {}
 
     def route(self, name: str) -> Policy:
@@ -82,7 +84,9 @@ class Router:
 
     def situation(self, request: Request) -> Situation:
         """What a choice for this request is made from, as of now."""
-        conditions = self._well if self._view is None else Conditions(self.table, self._view)
+        conditions = self._well
+        if self._view is not None:
+            conditions = self._now = Conditions(self.table, self._view, self._now)
         return Situation(request, features_of(request, self.embedder), self.table, conditions, self.predictors)
 
     def decide(self, request: Request, *, id: str, luck: float, route: str | Policy | None = None) -> Decision:

@@ -11,17 +11,20 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import StrEnum
 from hashlib import blake2b
 from json import dumps
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 from ..core.records import Json
 from .errors import expect
 
 __all__ = [
     "POLICIES", "Affinity", "Arm", "Best", "Cascade", "Cheapest", "Example", "Examples", "Explore", "Fastest",
-    "Function", "Goal", "Hedge", "Pinned", "Policy", "Ranked", "Shadow", "Split", "Weighted",
+    "Function", "Goal", "Hedge", "Pinned", "Policy", "Ranked", "Rescue", "Shadow", "Split", "Weighted",
 ]  # fmt: skip
 
 _INFINITE = float("inf")
+HOLD_MS_MAX = 60_000
+
+Rescue = Literal["fail", "continue"]
 
 
 class Goal(StrEnum):
@@ -79,9 +82,16 @@ class Policy:
     """The only ones that may answer; empty: all."""
     require: Mapping[str, str | Collection[str]] = field(default_factory=dict[str, "str | Collection[str]"])
     """Tags, and the values that are allowed: `{"residency": "eu"}`."""
+    hold_ms: int = 0
+    """How long the first bytes of a stream are held back from a consumer that cannot be told to forget them."""
+    rescue: Rescue = "fail"
+    """What follows when a stream breaks off after such a consumer has had some of it: it fails, or another model is
+    given the text so far to `continue`; never within JSON or a tool call."""
 
     def __post_init__(self) -> None:
         """Hold what must be true."""
+        expect(0 <= self.hold_ms <= HOLD_MS_MAX, "hold_ms", f"from 0 to {HOLD_MS_MAX}")
+        expect(self.rescue in ("fail", "continue"), "rescue", "fail or continue")
 
     @property
     def title(self) -> str:
@@ -122,6 +132,7 @@ class Ranked(Policy):
 
     def __post_init__(self) -> None:
         """Hold what must be true."""
+        Policy.__post_init__(self)
         expect(0.0 <= self.quality_min <= 1.0, "quality_min", "from 0 to 1")
         expect(0.0 <= self.caution < _INFINITE, "caution", "not negative")
         for name in ("cost_usd_max", "latency_s_max"):
@@ -192,6 +203,7 @@ class Cascade(Policy):
 
     def __post_init__(self) -> None:
         """Hold what must be true."""
+        Policy.__post_init__(self)
         expect(self.steps_max >= 1, "steps_max", "at least 1")
         expect(len(set(self.steps)) == len(self.steps), "steps", "each at most once")
 
@@ -220,6 +232,7 @@ class Split(Policy):
 
     def __post_init__(self) -> None:
         """Hold what must be true."""
+        Policy.__post_init__(self)
         names = [arm.name for arm in self.arms]
         expect(bool(names), "arms", "at least one")
         expect(len(set(names)) == len(names), "arms", "each name once")
@@ -244,6 +257,7 @@ class Shadow(Policy):
 
     def __post_init__(self) -> None:
         """Hold what must be true."""
+        Policy.__post_init__(self)
         expect(bool(self.shadows), "shadows", "at least one model")
         expect(0.0 <= self.share <= 1.0, "share", "from 0 to 1")
 
@@ -263,6 +277,7 @@ class Hedge(Policy):
 
     def __post_init__(self) -> None:
         """Hold what must be true."""
+        Policy.__post_init__(self)
         expect(self.after_s is None or 0.0 < self.after_s < _INFINITE, "after_s", "more than 0")
 
     def parts(self) -> Iterator[Policy]:
@@ -280,6 +295,7 @@ class Pinned(Policy):
 
     def __post_init__(self) -> None:
         """Hold what must be true."""
+        Policy.__post_init__(self)
         expect(bool(self.model), "model", "the name of a model")
 
     def parts(self) -> Iterator[Policy]:
@@ -308,6 +324,7 @@ class Examples(Policy):
 
     def __post_init__(self) -> None:
         """Hold what must be true."""
+        Policy.__post_init__(self)
         expect(bool(self.examples), "examples", "at least one")
         expect(-1.0 <= self.similarity_min <= 1.0, "similarity_min", "from -1 to 1")
 
@@ -330,6 +347,7 @@ class Function(Policy):
 
     def __post_init__(self) -> None:
         """Hold what must be true."""
+        Policy.__post_init__(self)
         named = not isinstance(self.function, str) or all(self.function.partition(":")[::2])
         expect(named, "function", f"{self.function!r} is not of the form module:name")
 

@@ -94,14 +94,34 @@ class Table:
 class Conditions:
     """How each candidate is now, as columns. NaN: not known."""
 
-    def __init__(self, table: Table, view: Callable[[Any], Condition | None] | None = None) -> None:
-        """`view` is asked for each option that the table was made of."""
-        seen = [_WELL if view is None else view(option) or _WELL for option in table.options]
-        columns = np.array([_numbers(now) for now in seen], np.float64).reshape(len(seen), 5).T
-        self.free, self.wait_s, self.p95_s, self.ttft_s, self.tokens_per_s = columns
-        self.down = np.array([now.standing in _DOWN for now in seen], np.bool_)
+    def __init__(
+        self, table: Table, view: Callable[[Any], Condition | None] | None = None, before: Conditions | None = None
+    ) -> None:
+        """`view` is asked for each option that the table was made of. What stands as `before` (of the same table) is
+        not worked out again: a view that has not changed is the same object.
+        """
+        seen: list[Condition] = (
+            [_WELL] * len(table) if view is None else [view(option) or _WELL for option in table.options]
+        )
+        known: list[Condition | None] = [None] * len(seen) if before is None else before.seen
+        new = [at for at, (now, then) in enumerate(zip(seen, known, strict=True)) if now is not then]
+        self.seen: list[Condition | None] = list(seen)
+        columns: Vector = np.empty((5, len(seen))) if before is None else before.columns.copy()
+        self.down: Flags = np.zeros(len(seen), np.bool_) if before is None else before.down.copy()
         """Who would not answer at all."""
-        self.reasons = {at: f"{now.standing}: {now.reason}" for at, now in enumerate(seen) if now.reason}
+        self.reasons: dict[int, str] = {} if before is None else dict(before.reasons)
+        for at in new:
+            now = seen[at]
+            columns[:, at], self.down[at] = _numbers(now), now.standing in _DOWN
+            self.reasons.pop(at, None)
+            if now.reason:
+                self.reasons[at] = f"{now.standing}: {now.reason}"
+        self.columns: Vector = columns
+        self.free: Vector = columns[0]
+        self.wait_s: Vector = columns[1]
+        self.p95_s: Vector = columns[2]
+        self.ttft_s: Vector = columns[3]
+        self.tokens_per_s: Vector = columns[4]
 
 
 class _Well(NamedTuple):

@@ -11,8 +11,11 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..core.records import AttemptEnd, AttemptWhy, TargetKind
 from ..journal import Reader
+from .arrays import Rows, Vector
 from .features import features
 from .traffic import Traffic
 from .types import Features, Predictor
@@ -26,59 +29,36 @@ _SHRUNK = 3.0
 _LEAST = 3.0
 """Of fewer calls nothing is said."""
 _SPREAD_MIN, _SPREAD_MAX = 0.05, 1.0
-_POOLS_MAX = 20_000
-_ASKS = 2000
+_COLUMNS_MAX = 1000
+_ASKS = 500
 """Asks of the journal that a new process begins with."""
 _ANY = ""
 
 
-class _Pool(NamedTuple):
-    """A fading mean and variance of logarithms."""
-
-    n: float = 0.0
-    mean: float = 0.0
-    square: float = 0.0
-
-    def with_(self, value: float) -> _Pool:
-        n = min(self.n, _REMEMBERED - 1.0) + 1.0
-        off = value - self.mean
-        mean = self.mean + off / n
-        return _Pool(n, mean, self.square + (off * (value - mean) - self.square) / n)
-
-    def under(self, wide: _Pool) -> _Pool:
-        """With a wider pool as its prior."""
-        if wide.n <= 0.0:
-            return self
-        n = self.n + _SHRUNK
-        a, b = self.n / n, _SHRUNK / n
-        mean = a * self.mean + b * wide.mean
-        square = a * (self.square + (self.mean - mean) ** 2) + b * (wide.square + (wide.mean - mean) ** 2)
-        return _Pool(self.n + min(wide.n, _SHRUNK), mean, square)
-
-
-_NONE = _Pool()
-
-
 class Takes:
-    """Of one process. Thread-safe: what is predicted is read from values that never change."""
+    """Of one process. Thread-safe."""
 
     def __init__(self) -> None:
-        self.tokens_out: Predictor = _Said(self, "output seen", by_model=False)
-        self.latency: Predictor = _Said(self, "calls seen", by_model=True)
-        self._pools: dict[tuple[str, str, str], _Pool] = {}
-        """By `tokens` or `seconds`, model, and task; an empty name stands for any."""
+        self.tokens_out: Predictor = _Said(self, "output seen", "tokens")
+        self.latency: Predictor = _Said(self, "calls seen", "seconds")
+        self._places: dict[str, int] = {"": 0}
+        """Of each model in the columns; at the first place nothing is known."""
+        self._columns: dict[tuple[str, str], _Column] = {}
+        """By `tokens` or `seconds`, and task; of seconds with any task too."""
         self._lock = threading.Lock()
 
     def note(self, model: str, task: str, tokens_out: int, seconds: float) -> None:
         """A call has ended with an answer."""
         tokens, lasted = math.log(max(tokens_out, 1)), math.log(max(seconds, 0.001))
         with self._lock:
-            if len(self._pools) > _POOLS_MAX:
-                self._pools.clear()  # instructions without end: begin anew
-            for name in ((model, task), (_ANY, task)):
-                self._add(("tokens", *name), tokens)
-            for name in ((model, task), (model, _ANY)):
-                self._add(("seconds", *name), lasted)
+            if len(self._columns) > _COLUMNS_MAX:
+                self._columns.clear()  # instructions without end: begin anew
+            at = self._places.setdefault(model, len(self._places))
+            tasked = self._column("tokens", task)
+            tasked.add(at, tokens)
+            tasked.add(0, tokens, of=tasked.wide)
+            self._column("seconds", task).add(at, lasted)
+            self._column("seconds", _ANY).add(at, lasted)
 
     def read(self, reader: Reader) -> int:
         """Begin with what the journal's last asks took; says how many calls those were. Raises StoreError."""
@@ -95,16 +75,53 @@ class Takes:
                     many += 1
         return many
 
-    def pool(self, what: str, model: str, task: str, by_model: bool) -> _Pool:
-        """What is known of a model's calls of this task."""
-        wide = self._pools.get((what, model, _ANY) if by_model else (what, _ANY, task), _NONE)
-        return self._pools.get((what, model, task), _NONE).under(wide)
+    def known(self, what: str, task: str, models: Sequence[str]) -> tuple[Vector, Vector, Vector]:
+        """Number of calls (0: too few), mean and variance of logarithms of each model, the wider means mixed in."""
+        with self._lock:
+            rows = np.fromiter((self._places.get(name, 0) for name in models), np.intp, len(models))
+            own, wide = self._columns.get((what, task)), self._columns.get((what, _ANY))
+            n, mean, square = _NOTHING[:, rows * 0] if own is None else own.values[:, own.within(rows)]
+            if what == "tokens":
+                broad = _NOTHING if own is None else own.wide
+                broad = np.broadcast_to(broad, (3, len(rows)))
+            else:
+                broad = _NOTHING[:, rows * 0] if wide is None else wide.values[:, wide.within(rows)]
+        weight = np.where(broad[0] > 0.0, np.minimum(broad[0], _SHRUNK), 0.0)
+        total = np.maximum(n + weight, 1e-9)
+        middle = (n * mean + weight * broad[1]) / total
+        off = (n * (square + (mean - middle) ** 2) + weight * (broad[2] + (broad[1] - middle) ** 2)) / total
+        return np.where(np.maximum(n, broad[0]) < _LEAST, 0.0, n + weight), middle, off
 
-    def _add(self, name: tuple[str, str, str], value: float) -> None:
-        self._pools[name] = self._pools.get(name, _NONE).with_(value)
+    def _column(self, what: str, task: str) -> _Column:
+        return self._columns.setdefault((what, task), _Column())
 
-    def __bool__(self) -> bool:
-        return bool(self._pools)
+
+class _Column:
+    """Fading means and variances, one for each model, and one over all."""
+
+    def __init__(self) -> None:
+        self.values = np.zeros((3, 8))
+        """Rows of numbers of calls, means, and variances; a column for each place."""
+        self.wide = np.zeros((3, 1))
+
+    def add(self, at: int, value: float, of: Vector | None = None) -> None:
+        """One more call."""
+        if of is None:
+            if at >= self.values.shape[1]:
+                self.values = np.pad(self.values, ((0, 0), (0, max(at + 1, 2 * self.values.shape[1]))))
+            of = self.values
+        before, mean, square = of[:, at].tolist()
+        n = min(before, _REMEMBERED - 1.0) + 1.0
+        off = value - mean
+        mean += off / n
+        of[:, at] = n, mean, square + (off * (value - mean) - square) / n
+
+    def within(self, rows: Rows) -> Rows:
+        """The places, those that it has not yet at the one where nothing is known."""
+        return np.where(rows < self.values.shape[1], rows, 0)
+
+
+_NOTHING = np.zeros((3, 1))
 
 
 class _Said(NamedTuple):
@@ -112,25 +129,14 @@ class _Said(NamedTuple):
 
     takes: Takes
     version: str
-    by_model: bool
+    what: str
 
     def predict(self, features: Features, models: Sequence[str]) -> tuple[Any, Any, Any]:
-        """Mean, standard deviation and number of calls of each model; NaN where too few were seen."""
-        if not self.takes:
-            return [math.nan] * len(models), [math.nan] * len(models), [0.0] * len(models)
-        task, what = features.task or features.kind, "seconds" if self.by_model else "tokens"
-        pools = (self.takes.pool(what, model, task, self.by_model) for model in models)
-        mean, sd, n = zip(*map(_moments, pools), strict=True) if models else ((), (), ())
-        return mean, sd, n
-
-
-def _moments(pool: _Pool) -> tuple[float, float, float]:
-    """Of a log-normal."""
-    if pool.n < _LEAST:
-        return math.nan, math.nan, 0.0
-    spread = min(max(pool.square, _SPREAD_MIN**2), _SPREAD_MAX)
-    mean = math.exp(pool.mean + spread / 2)
-    return mean, mean * math.sqrt(math.expm1(spread)), pool.n
+        """Mean, standard deviation and number of calls of each model, as of a log-normal; NaN: too few were seen."""
+        n, mean, square = self.takes.known(self.what, features.task or features.kind, models)
+        spread = np.clip(square, _SPREAD_MIN**2, _SPREAD_MAX)
+        expected = np.where(n > 0.0, np.exp(mean + spread / 2), np.nan)
+        return expected, expected * np.sqrt(np.expm1(spread)), n
 
 
 def _tells(end: AttemptEnd, why: AttemptWhy, kind: TargetKind) -> bool:

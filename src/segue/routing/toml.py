@@ -46,8 +46,8 @@ __all__ = ["load_routes", "read_routes"]
 
 _WHAT = f"what it is for, one of {', '.join(POLICIES)}"
 _OTHER_WORDS = {
-    "candidates": "among", "cost_max": "cost_usd_max", "exploration": "explore", "fallback": "otherwise",
-    "kind": "policy",
+    "candidates": "among", "hold": "hold_ms", "cost_max": "cost_usd_max", "exploration": "explore",
+    "fallback": "otherwise", "kind": "policy",
     "latency_max": "latency_s_max", "max_cost": "cost_usd_max", "max_latency": "latency_s_max",
     "min_quality": "quality_min",
     "models": "among", "quality": "quality_min", "residency": "require.residency", "tags": "require", "type": "policy",
@@ -106,6 +106,8 @@ class _Reader:
             "name": name,
             "among": self._names(table, "among"),
             "require": _require(table),
+            "hold_ms": table.whole("hold_ms"),
+            "rescue": table.word("rescue", ("fail", "continue")),
             **_READ[kind](self, table),
         }
         table.done(hints=_OTHER_WORDS)

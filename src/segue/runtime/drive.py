@@ -20,7 +20,7 @@ from ..core.keys import family
 from ..core.replay import Memory
 from ..core.secret import Sealer, use
 from ..errors import InternalError, ReplayMismatch, RunStuck, Suspended, Undecodable, UnjournaledWork
-from .loop import FlowLoop
+from .loop import FlowLoop, aside
 from .match import best, known_again, same_call, stray
 from .scope import FlowScope, enter
 
@@ -80,11 +80,12 @@ class Drive:
     def replay(self, memory: Memory) -> None:
         """Run up to the end of the journal, then keep only the commands that are still wanted."""
         self._recorded, self._replaying = set(memory.recorded), True
-        self.loop.drain()
-        for event in memory.outcomes:
-            self.deliver(event)
-            if self.stuck is not None or self._root_done():
-                break
+        with aside():
+            self.loop.drain_aside()
+            for event in memory.outcomes:
+                self.deliver_aside(event)
+                if self.stuck is not None or self._root_done():
+                    break
         self._replaying = False
         if memory.fresh and len(self._out) == len(self.waiting):
             return
@@ -102,8 +103,14 @@ class Drive:
 
     def deliver(self, event: Event) -> None:
         """Give the flow one outcome and let it settle."""
-        self.seen, kind = event.seq, event.type
-        self.now = max(self.now, event.at)
+        with aside():
+            self.deliver_aside(event)
+
+    def deliver_aside(self, event: Event) -> None:
+        """`deliver`, within `aside`."""
+        self.seen, at, kind = event.seq, event.at, event.type
+        if at > self.now:  # noqa: PLR1730  `max` is a call, at every step
+            self.now = at
         if kind in _OUTCOMES:
             key = event.key or ""
             call = None if self.names else self.waiting.pop(key, None)
@@ -117,8 +124,9 @@ class Drive:
             self.cancelling = True
             if self._root is not None:
                 self._root.cancel()
-        self.loop.drain()
-        if self._unwinding is None and self._root_done():
+        self.loop.drain_aside()
+        root = self._root
+        if self._unwinding is None and (root is None or root.done()) and self._root_done():
             self._finish()
 
     def take(self) -> list[Command]:

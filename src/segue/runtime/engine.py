@@ -23,6 +23,7 @@ from ..journal.vault import Vault
 from . import operate, registry
 from .clock import Clock, SystemClock
 from .embedded.host import Host
+from .embedded.taps import Taps
 from .flow import Flow
 from .lacking import Lacking
 from .query import RunQuery
@@ -72,6 +73,7 @@ class Engine:
         self.carries = True
         """Whether runs are carried out here. Without it they are only recorded, for another engine."""
         self._host: Host | None = None
+        self._taps: Taps | None = None
 
     async def __aenter__(self) -> Self:
         """Open the database and take up what is ready. Raises a StoreError that names the file."""
@@ -98,10 +100,13 @@ class Engine:
             recover=options.recover, keyring=self.keyring, chance=self.chance, pace_s=self.pace_s,
         )  # fmt: skip
         self._host.open()
+        self._taps = Taps(journal.path, journal.owner, self.surroundings.live)
 
     async def close(self) -> None:
         """Suspend what runs and give the file back."""
         if self._host is not None:
+            if self._taps is not None:
+                self._taps.close()
             try:
                 await self.surroundings.leave()
             finally:

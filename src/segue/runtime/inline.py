@@ -16,7 +16,8 @@ from typing import Any
 from ..core.commands import StepOptions
 from ..core.faults import classify
 from ..core.recovery import Again, Amend, Attempt, Plan, Use, plan_of
-from .scope import StepScope, enter
+from .outlet import void
+from .scope import StepScope, enter, here
 
 
 async def inline(
@@ -28,17 +29,21 @@ async def inline(
 ) -> Any:
     """Call the function until it succeeds or its Recovery gives up. Raises the function's own error."""
     history: list[Attempt] = []
+    part = "" if scope is None else scope.inner(options.name)
     while True:
         plan = plan_of(history)
         if history:
             args, kwargs = _amended(function, args, kwargs, plan.changes)
         if history or scope is not None:
-            enter(_next(scope, options.name, history, plan))
+            enter(_next(scope, options.name, history, plan, part))
         try:
             async with asyncio.timeout(options.timeout_s):
                 return await _call(function, options, args, kwargs)
         except Exception as error:
             fault = classify(error)
+            inside = here()
+            if isinstance(inside, StepScope):
+                void(inside, error)
             history.append(Attempt(0, len(history) + 1, 0.0, fault))
             answer = options.retry(fault, history, random.random())
             if scope is not None:
@@ -51,13 +56,13 @@ async def inline(
             enter(scope)
 
 
-def _next(scope: StepScope | None, name: str, history: list[Attempt], plan: Plan) -> StepScope:
+def _next(scope: StepScope | None, name: str, history: list[Attempt], plan: Plan, part: str) -> StepScope:
     """The scope of another attempt: what it records goes to the step around it."""
     run, key = ("", name) if scope is None else (scope.run, scope.key)
     purse = None if scope is None else scope.purse
     made = StepScope(run, key, len(history) + 1, tuple(history), plan.candidate, purse=purse)
     if scope is not None:
-        made.events = scope.events
+        scope.within(part, made)
     return made
 
 

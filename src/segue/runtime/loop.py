@@ -25,23 +25,21 @@ _NUMBER_BITS = 12
 """A set of fewer tasks of one run is in the order of their making."""
 
 
-class Turn:
-    """One callback that is due: what asyncio calls a handle."""
+class Turn(list[Any]):
+    """One callback that is due, with its arguments and context: what asyncio calls a handle. Empty when cancelled.
 
-    __slots__ = ("args", "callback", "context", "dropped")
+    A list, since it is made at every step, and its `__init__` would cost more than the callback's call.
+    """
 
-    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None):
-        self.callback, self.args = callback, args
-        self.context = contextvars.copy_context() if context is None else context
-        self.dropped = False
+    __slots__ = ()
 
     def cancel(self) -> None:
         """Do not call it."""
-        self.dropped = True
+        self.clear()
 
     def cancelled(self) -> bool:
         """Whether it will not be called."""
-        return self.dropped
+        return not self
 
 
 class FlowTask(asyncio.Task[Any]):
@@ -61,6 +59,23 @@ class FlowTask(asyncio.Task[Any]):
         return self._hash
 
 
+class aside:  # noqa: N801  it is used like a function
+    """Within the block flows may run: the outer loop and its hooks are put aside, and back at the end.
+
+    That costs more than a quick step's other turns on its flow's loop, so many flows share one block.
+    """
+
+    __slots__ = ("_hooks", "_outer")
+
+    def __enter__(self) -> None:
+        self._outer, self._hooks = asyncio._get_running_loop(), sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(None, None)
+
+    def __exit__(self, *_: object) -> None:
+        sys.set_asyncgen_hooks(*self._hooks)
+        asyncio._set_running_loop(self._outer)
+
+
 class FlowLoop(AbstractEventLoop):
     """A deterministic asyncio loop for one run. `where` names the run in errors, `time_of` gives the journal's time."""
 
@@ -72,36 +87,36 @@ class FlowLoop(AbstractEventLoop):
 
     def drain(self) -> None:
         """Run all that is due, and all that becomes due by it."""
+        if self._ready:
+            with aside():
+                self.drain_aside()
+
+    def drain_aside(self) -> None:
+        """`drain`, within `aside`."""
         ready, turns = self._ready, 0
-        outer = asyncio._get_running_loop()  # documented for loops
-        hooks = sys.get_asyncgen_hooks()
-        asyncio._set_running_loop(self)
-        sys.set_asyncgen_hooks(None, None)
-        try:
-            while ready:
-                turn = ready.popleft()
-                if not turn.dropped:
-                    try:  # noqa: SIM105  `suppress` costs a microsecond a turn
-                        turn.context.run(turn.callback, *turn.args)
-                    except SystemExit:  # asyncio raises it through the loop: the task has it, and fails with it
-                        pass
-                turns += 1
-                if turns > MAX_TURNS:
-                    ready.clear()
-                    raise UsageError(
-                        "the flow spins: it has run a million callbacks without waiting for a durable call",
-                        run=self._where,
-                        remedy="wait with segue.sleep, wait_for or a step instead of asyncio.sleep(0) in a loop",
-                    )
-        finally:
-            sys.set_asyncgen_hooks(*hooks)
-            asyncio._set_running_loop(outer)
+        asyncio._set_running_loop(self)  # documented for loops
+        while ready:
+            turn = ready.popleft()
+            if turn:
+                callback, args, context = turn
+                try:  # noqa: SIM105  `suppress` costs a microsecond a turn
+                    context.run(callback, *args)
+                except SystemExit:  # asyncio raises it through the loop: the task has it, and fails with it
+                    pass
+            turns += 1
+            if turns > MAX_TURNS:
+                ready.clear()
+                raise UsageError(
+                    "the flow spins: it has run a million callbacks without waiting for a durable call",
+                    run=self._where,
+                    remedy="wait with segue.sleep, wait_for or a step instead of asyncio.sleep(0) in a loop",
+                )
 
     def call_soon(  # pyright: ignore[reportIncompatibleMethodOverride]  a Turn is all of a Handle that callers use
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> Turn:
         """Make a callback due."""
-        turn = Turn(callback, args, context)
+        turn = Turn((callback, args, contextvars.copy_context() if context is None else context))
         self._ready.append(turn)
         return turn
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import uuid4
@@ -17,6 +17,7 @@ from ..core.questions import open_questions
 from ..core.redaction import envelope_of
 from ..core.secret import Secret
 from ..core.shell import command
+from ..core.streams import StreamEvent
 from ..errors import (
     CrashLoop,
     InputError,
@@ -31,6 +32,7 @@ from ..journal import NewRun, Post, RunRow
 from ..journal.vault import Vault
 from . import given, opinions, registry
 from .lacking import REASON, Lack
+from .streams import follow
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -110,6 +112,15 @@ class Run(Generic[R]):
             if row.state in ENDED or not follow:
                 return
             await asyncio.sleep(0.05)
+
+    def stream(self, key: str | None = None) -> AsyncGenerator[StreamEvent, None]:
+        """What its steps say while they say it: `Piece`, `Retracted`, `Ended` (`segue.streams`), up to its end.
+
+        `key` is the only call that is followed. Whoever comes late gets what the attempts that are open have said so
+        far, and of calls with an outcome the text that is on disk, once. Any number may follow at once; a slow one gets
+        larger pieces, and holds nobody up. It ends too when the run is set aside. Raises EngineClosed.
+        """
+        return follow(self._engine, self._no, self.id, key)
 
     async def signal(self, name: str, payload: Any = None, *, id: str | None = None, by: str = "") -> bool:
         """Send a signal, before or after the flow waits for it. The same `id` again is no new signal: gives False.

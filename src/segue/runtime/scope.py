@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.keys import Scope
 from ..errors import NotInAFlow
+from .live import Live
+from .outlet import Outlet
 
 if TYPE_CHECKING:
     from ..core.records import AttemptRecorded, Record
     from ..core.recovery import Attempt
+    from ..core.streams import AttemptId, Kind
     from .drive import Drive
     from .purse import Purse
 
@@ -49,7 +52,8 @@ class StepScope:
     """
 
     __slots__ = (
-        "_later", "_write", "attempt", "candidate", "epoch", "events", "history", "key", "purse", "run", "tenant",
+        "_inner", "_later", "_outlet", "_write", "attempt", "candidate", "epoch", "events", "history", "key", "outlets",
+        "part", "path", "purse", "run", "tenant",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +74,48 @@ class StepScope:
         self.history, self.candidate = history, candidate
         self.events: list[tuple[str, int, dict[str, Any]]] = []
         self._write, self._later, self.purse = write, later, purse
+        self.path: AttemptId = (epoch, attempt)
+        self.part = ""
+        self.outlets: list[Outlet] | None = None
+        """The streams of this attempt, those of steps that it called included."""
+        self._outlet: Outlet | None = None
+        self._inner = 0
+
+    def emit(self, text: str, kind: Kind = "text") -> None:
+        """Publish a piece of text to whoever follows the run now (`run.stream()`), from any thread.
+
+        It is not journaled: what the step returns is. Where that is the very text that was emitted, whoever comes later
+        gets it from there. If this attempt fails, its consumers are told to forget what it said.
+        """
+        self.outlet.say(text, kind)
+
+    @property
+    def outlet(self) -> Outlet:
+        """The stream of this attempt."""
+        if self._outlet is None:
+            around = _surroundings.get()
+            live = _channel.get() or (Live() if around is None else around.live)
+            self._outlet = Outlet(live, self)
+            self.outlets = [] if self.outlets is None else self.outlets
+            self.outlets.append(self._outlet)
+        return self._outlet
+
+    @property
+    def streamed(self) -> Outlet | None:
+        """The stream of this attempt, if it has one."""
+        return self._outlet
+
+    def inner(self, name: str) -> str:
+        """Names a step that is called inside of this attempt, for its streams."""
+        self._inner += 1
+        return f"{self.part}/{name}#{self._inner}" if self.part else f"{name}#{self._inner}"
+
+    def within(self, part: str, scope: StepScope) -> None:
+        """Make a scope the one of a call inside of this attempt: what it records and streams belongs here."""
+        if self.outlets is None:
+            self.outlets = []
+        scope.events, scope.outlets = self.events, self.outlets
+        scope.part, scope.path = part, (*self.path, scope.attempt)
 
     def record(self, record: Record) -> None:
         """Journal a record under the step's key, before the attempt's outcome. Raises RecordError for a misfit."""
@@ -112,6 +158,8 @@ class Surroundings:
 
     def __init__(self, database: str | None = None, given: Mapping[str, Any] | None = None):
         self.database, self.given = database, dict(given or {})
+        self.live = Live()
+        """What the open streams of the engine's runs say."""
         self._shared: dict[str, Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._leavers: list[Callable[[], Awaitable[None]]] = []
@@ -154,6 +202,11 @@ _surroundings: ContextVar[Surroundings | None] = ContextVar("segue_surroundings"
 
 surroundings = _surroundings.get
 surround = _surroundings.set
+
+_channel: ContextVar[Live | None] = ContextVar("segue_channel", default=None)
+
+publish_to = _channel.set
+"""Where streams go in this context, in place of the engine's own channel."""
 
 
 _current: ContextVar[FlowScope | StepScope | None] = ContextVar("segue_scope", default=None)

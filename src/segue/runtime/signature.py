@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from ..core.codec import Codec, codec, decode_arguments, encode_arguments, loads
+from ..core.codec import ATOMS, Codec, codec, decode_arguments, encode_arguments, loads
 from ..errors import DefinitionError, InputError
 
 _PLAIN = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -47,6 +47,11 @@ class Signature:
         return {name: codec(self._hints.get(name, Any)) for name in self._names}
 
     @cached_property
+    def _slots(self) -> list[tuple[str, str, Codec]]:
+        """The parameters with what comes before each in the JSON of them all."""
+        return [(n, f'{"," if i else ""}"{n}":', self.codecs[n]) for i, n in enumerate(self._names)]
+
+    @cached_property
     def result(self) -> Codec:
         """The codec of the result."""
         return codec(self._hints.get("return", Any))
@@ -54,6 +59,16 @@ class Signature:
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str) -> tuple[bytes, dict[str, Any]]:
         """The given arguments as JSON by name, and validated. Defaults that are not given are left out."""
         if not kwargs and len(args) == self._simple:
+            text = "{"
+            values: dict[str, Any] = {}
+            for (given, label, of), value in zip(self._slots, args):  # noqa: B905  as many as names
+                kind = type(value)  # pyright: ignore[reportUnknownVariableType]  of Any
+                if kind is not of.atom or (kind is str and not value.isascii()):
+                    break
+                text += label + ATOMS[kind](value)
+                values[given] = value
+            else:
+                return (text + "}").encode(), values
             return encode_arguments(self.codecs, dict(zip(self._names, args)))  # noqa: B905  as many as names
         try:
             bound = self._signature.bind(*args, **kwargs)

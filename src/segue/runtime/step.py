@@ -89,6 +89,8 @@ class Step(Generic[P, R]):
         if event.type == EventType.STEP_FAILED:
             raise drive.failure(event)
         try:
+            if self.options.upcast is None:
+                return signature.result.decode(event.value or b"null")
             return read(signature.result, event.value or b"null", self.options.upcast)
         except ValueError as error:
             raise drive.undecodable(key, error) from error

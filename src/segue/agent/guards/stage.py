@@ -26,6 +26,11 @@ class Guarding:
 
     guards: Sequence[Guard] = ()
 
+    @property
+    def withhold(self) -> bool:
+        """Whether an answer must be whole, and looked at, before anybody is shown some of it."""
+        return any(guard.at("after") and guard.on_hit != "flag" for guard in self.guards)
+
     async def before(self, question: Question, record: Recorded) -> tuple[Question, Recorded]:
         """The request as it may be sent. Raises ContentBlocked."""
         looked = _Looked("before")

@@ -27,6 +27,7 @@ class StreamEnd(Record):
     """The end of one attempt's stream. The envelope's `key` is the call's. Offsets count bytes of UTF-8."""
 
     type: ClassVar[EventType] = EventType.STREAM_ENDED
+    version: ClassVar[int] = 2
     epoch: int
     n: int
     """`(epoch, n)` is the attempt."""
@@ -55,6 +56,10 @@ class StreamEnd(Record):
     """The offset at which its own text begins in the whole answer."""
     hash: str | None = None
     """Of its text."""
+    part: str = ""
+    """Which stream of the attempt, where a step that was called inside of it has one of its own. Since version 2."""
+    text_at: str | None = None
+    """Where its text stands in the result of the step, as a JSON Pointer; null: it is not kept. Since version 2."""
 
     def __post_init__(self) -> None:
         """Nobody has seen more than came."""

@@ -17,6 +17,8 @@ from segue.errors import InputError
 
 NANO = 1e-9
 _SLACK = 1e-6
+_OWN = "policy"
+"""Who pins a decision where the route itself does."""
 
 
 class Measure(StrEnum):
@@ -123,10 +125,13 @@ the chance of somebody who was no candidate. It must look at what was known befo
 
 
 def left_out(decision: Decision) -> str | None:
-    """Why a decision says nothing about policies: nobody was eligible, or something else left no choice."""
+    """Why a decision says nothing about policies: nobody was eligible, or something else left no choice.
+
+    A route that is pinned is a policy like another one: its shadows say what others would have done.
+    """
     if decision.choice is None:
         return "nobody was eligible"
-    return f"pinned by {decision.pinned_by}" if decision.pinned_by else None
+    return f"pinned by {decision.pinned_by}" if decision.pinned_by not in (None, _OWN) else None
 
 
 def logged(

@@ -22,8 +22,8 @@ __all__ = ["ROWS_MAX", "fit"]
 
 F32 = NDArray[np.float32]
 ROWS_MAX = 8000
-RIDGE = 1.0
-"""The variance of one outcome, as a share of that of what is learned."""
+RIDGE = 2.0
+"""The variance of one outcome, as a share of that of what is learned: one answer says little."""
 MEAN_PRIOR = 4.0
 """Observations that the prior of a model's mean stands for."""
 _PROBED = 2500

@@ -18,18 +18,19 @@ from numpy.typing import NDArray
 from ..errors import UnreadableModel
 from ..types import Features
 from .space import Place, Space
+from .surface import SURFACE
 from .trust import Trust, kin, likeness
 
 __all__ = ["Expected", "QualityModel"]
 
 F32 = NDArray[np.float32]
-FORMAT = 1
+FORMAT = 2
 DOUBT = 0.5
 """Standard deviations of a difference that count as none."""
 _HAIR = 1e-3
-SHARES = {"words": 0.5, "topics": 0.25, "surface": 0.25}
+SHARES = {"words": 0.45, "topics": 0.1, "surface": 0.45}
 """Of each part in the kernel."""
-TOPIC_WIDTH, SURFACE_WIDTH = 2.0, 0.02
+TOPIC_WIDTH, SURFACE_WIDTH = 2.0, 0.5 / SURFACE
 """Of the Gaussians over topics and surface: exp(-width * squared distance)."""
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingExtra
-from .text import SURFACE, grams, surface
+from .surface import SURFACE, surface
+from .text import grams
 
 __all__ = ["Place", "Space"]
 
@@ -23,6 +24,9 @@ AXED = 40_000
 """N-grams that the main directions are made of: the most frequent ones."""
 TOPICS = 128
 """Main directions of the n-grams (latent semantic analysis, Deerwester et al. 1990)."""
+
+FAR = 3.0
+"""Standard deviations from the usual surface that a value counts as at most."""
 
 
 class Place(NamedTuple):
@@ -73,13 +77,17 @@ class Space:
         axes = _main_axes(main, min(TOPICS, len(texts) - 1, max(1, len(often) - 1)), seed)
         axes = np.concatenate([axes, np.zeros((1, axes.shape[1]), np.float32)])
         space = cls(bare.hashes, idf, rare, axed, axes, centre, spread)
-        return space, matrix, _unit(main @ axes[:-1]), (raw - centre) / spread
+        return space, matrix, _unit(main @ axes[:-1]), space._usual(raw)
 
     def place(self, text: str) -> Place:
         """Where a text lies."""
         terms, weights = self._weigh(grams(text))
         topics = weights @ self.axes[self.axed[terms]] if len(terms) else np.zeros(self.axes.shape[1], np.float32)
-        return Place(terms, weights, _unit(topics[None])[0], (surface(text) - self.centre) / self.spread)
+        return Place(terms, weights, _unit(topics[None])[0], self._usual(surface(text)))
+
+    def _usual(self, raw: F32) -> F32:
+        """In standard deviations from what is usual; what is far out is far out, no matter how far."""
+        return np.clip((raw - self.centre) / self.spread, -FAR, FAR).astype(np.float32)
 
     def _weigh(self, ids: NDArray[np.uint32]) -> tuple[NDArray[np.intp], F32]:
         at = np.searchsorted(self.hashes, ids)

@@ -21,6 +21,7 @@ from ...core.redaction import redacted
 from ...errors import SegueError, StepFailed, UnserialisableResult
 from ...journal import BESIDE, Post
 from ..effects import Applied, NotApplied
+from ..outlet import close, void
 from ..scope import StepScope, enter
 from . import people
 from .purse import StepPurse
@@ -56,6 +57,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
         try:
             value = await _attempt(execution, command, scope, plan.changes)
         except BaseException as raised:  # noqa: BLE001  a step may raise anything: it becomes a fault
+            void(scope, raised)
             error = _its_own(raised, threaded=options.threaded)
             fault = fault_of(execution, error, options)
             history.append(Attempt(execution.row.epoch, n, began, fault))
@@ -65,6 +67,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
             if not await _goes_on(execution, command, history, fault, scope):
                 return
         else:
+            close(scope, value)
             execution.step_ended(EventType.STEP_COMPLETED, command, n, began, scope, value=value)
             return
 
@@ -99,17 +102,19 @@ async def _later(execution: Execution, key: str, n: int, version: int, body: dic
 
 
 async def perform_once(execution: Execution, command: RunStep) -> None:
-    """The common case, in a few lines for speed: a task that makes one attempt of an async function, with no limit."""
+    """The common case, in a few lines for speed: one attempt of an async function, with no limit."""
     key, host = command.key, execution.host
     try:
         if host.pace_s:
             await execution.late()
         began = host.clock.now()
-        scope = StepScope(execution.row.id, key, 1, purse=StepPurse(execution, command, 1))
+        purse = StepPurse(execution, command, 1)
+        scope = StepScope(execution.row.id, key, 1, epoch=execution.row.epoch, purse=purse)
         enter(scope)
         try:
             value, _ = roundtrip(command.result, await command.call(**command.values))
         except BaseException as raised:  # noqa: BLE001  a step may raise anything: it becomes a fault
+            void(scope, raised)
             error = _its_own(raised)
             if isinstance(error, SegueError) and error.run is None:
                 error.run, error.key = execution.row.id, key
@@ -117,16 +122,14 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
             execution.keep_error(key, error)
             await _goes_on(execution, command, [Attempt(execution.row.epoch, 1, began, fault)], fault, scope)
         else:
+            if scope.outlets:
+                close(scope, value)
             if scope.events or execution.closed or execution.drive.live_errors:
                 execution.step_ended(EventType.STEP_COMPLETED, command, 1, began, scope, value=value)
             else:
                 execution.completed(command, began, value)
     except Exception as error:  # noqa: BLE001  a bug of ours
         host.crashed(execution, error)
-    finally:
-        execution.performed(key, asyncio.current_task())
-    if not execution.unwritten:
-        execution.settle()
 
 
 def _its_own(raised: BaseException, *, threaded: bool = False) -> Exception:
@@ -357,9 +360,9 @@ def again(execution: Execution, command: Command) -> None:
     if tries:
         memory.numbers[key] = tries[-1].n
     memory.retry_at.pop(key, None)
-    task = execution.steps.get(key)
-    if task is not None and key in execution.backoffs:
-        task.cancel()
+    making = execution.steps.get(key)
+    if making is not None and key in execution.backoffs:
+        making.cancel()
         del execution.steps[key], execution.backoffs[key]
     if isinstance(command, RunStep) and key not in execution.steps and execution.replayed:
         execution.run(command)

@@ -80,12 +80,11 @@ def _taken(execution: Execution, run: str, flow: Flow[..., Any], command: StartC
 def give_up(execution: Execution, command: Cancel) -> None:
     """Stop what the flow no longer wants. A once-effect that is on its way is left to end."""
     key = command.key
-    task, timer = execution.steps.get(key), execution.timers.pop(key, None)
+    making, timer = execution.steps.get(key), execution.timers.pop(key, None)
     if timer is not None:
         timer[1].cancel()
-    if task is not None and key not in execution.once:
-        task.cancel()
-        task.add_done_callback(partial(execution.given_up, key))
+    if making is not None and key not in execution.once:
+        making.cancel()
     posts: list[Post] = []
     child = execution.children.pop(key, None)
     if child is not None:

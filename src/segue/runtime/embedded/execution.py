@@ -24,11 +24,14 @@ from .attempts import perform, perform_once
 from .line import Line
 from .purse import goes_with
 from .sealing import flow_vault, vault_of
+from .starting import Making
 
 if TYPE_CHECKING:
     from .host import Host
 
 
+_UNREAD = Memory()
+"""Before `begin` has read the journal."""
 _OF_ATTEMPTS = (EventType.ATTEMPT_STARTED, EventType.ATTEMPT_FAILED)
 
 
@@ -40,9 +43,9 @@ class Execution(Line):
         self.flow = flow
         self.paused, self.held = row.paused, False
         self.begun = self.closed = False
-        self.memory = Memory()
+        self.memory = _UNREAD
         self.drive = Drive(row.id)
-        self.steps: dict[str, asyncio.Task[None]] = {}
+        self.steps: dict[str, Making] = {}
         self.backoffs: dict[str, float] = {}
         self.timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
         self.unknowns: dict[str, str] = {}
@@ -107,9 +110,9 @@ class Execution(Line):
 
     def settle(self) -> None:
         """After the flow has moved: carry its commands out, or see that it has ended, is stuck or waits."""
+        drive = self.drive
         if self.closed:
             return
-        drive = self.drive
         if drive.stuck is not None:
             return self.set_aside(drive.stuck)
         commands = drive.take()
@@ -117,16 +120,12 @@ class Execution(Line):
             self._held += [c for c in commands if not isinstance(c, Cancel)]
             commands = [c for c in commands if isinstance(c, Cancel)]
         for command in commands:
-            if isinstance(command, RunStep):
-                self.run(command)
-            else:
-                self._carry_out(command)
-        if self.unwritten or (self.steps and not self.backoffs and not drive.done):
-            if drive.done:
-                self._finish()
-        elif drive.done:
+            self.run(command) if type(command) is RunStep else self._carry_out(command)
+        if drive.done:
             self._finish()
-        elif drive.idle and not self.unwritten:
+        elif self.unwritten or (self.steps and not self.backoffs):
+            return
+        elif drive.idle:
             self._guarded(lambda: self.drive.fail(deadlock(self.row.id)))
             self._finish()
         elif self.resting:
@@ -142,8 +141,8 @@ class Execution(Line):
 
     def _drop(self) -> None:
         self.closed = True
-        for task in self.steps.values():
-            task.cancel()
+        for making in self.steps.values():
+            making.cancel()
         for _, handle in self.timers.values():
             handle.cancel()
         self.drive.suspend()
@@ -188,24 +187,24 @@ class Execution(Line):
                 pass
 
     def run(self, command: RunStep) -> None:
-        """Make a step's task, with the attempts of earlier incarnations."""
-        key = command.key
+        """Begin a step, with the attempts of earlier incarnations."""
+        key, memory, options = command.key, self.memory, command.options
         if key in self.unknowns or key in self.overridden:
             return
         if self.row.replaced and self.replaced(EventType.STEP_COMPLETED, command):
             return
-        if command.options.effect == "once":
+        if options.effect == "once":
             self.once.add(key)
-        memory = self.memory
         history = memory.attempts.pop(key, []) if memory.attempts else []
         retry_at = memory.retry_at.pop(key, None) if memory.retry_at else None
-        if not command.options.simple:
+        if not options.simple:
             self.histories[key] = history
-        if command.options.simple and not history:
+        if options.simple and not history:
             work = perform_once(self, command)
         else:
-            work = self._perform(key, partial(perform, self, command, history, retry_at))
-        self.steps[key] = asyncio.Task(work, loop=self.host.loop, context=self.context.copy())
+            work = self._perform(partial(perform, self, command, history, retry_at))
+        self.steps[key] = making = Making(self, key, work, self.context.copy())
+        self.host.starter.begin(making)
 
     def replaced(self, type_: str, command: RunStep | StartChild) -> bool:
         """Whether a fork was given this result: then it is on record at once."""
@@ -215,37 +214,30 @@ class Execution(Line):
         self.write(type_, key=command.key, seen=command.seen, attempt=0, value=given.encode(), args=command.args)
         return True
 
-    async def _perform(self, key: str, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """A step's task: it takes itself off the list, last."""
+    async def _perform(self, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
             if self.host.pace_s:
                 await self.late()
             await make()
         except Exception as error:  # noqa: BLE001  not the user's: their errors are faults by now
             self.host.crashed(self, error)
-        finally:
-            self.performed(key, asyncio.current_task())
-        if not self.unwritten:
-            self.settle()
 
     async def late(self) -> None:
         """For tests: a step may begin late."""
         await asyncio.sleep(self.host.luck() * self.host.pace_s)
 
-    def given_up(self, key: str, task: asyncio.Task[Any]) -> None:
-        """A step that was cancelled has ended. One that had not begun never came to its `finally`."""
-        self.performed(key, task)
-        if not self.unwritten:
-            self.settle()
-
-    def performed(self, key: str, task: asyncio.Task[Any] | None) -> None:
-        """A step's task ends. It may not be the one in the list, when the step was made anew."""
-        if self.steps.get(key) is task:
+    def made(self, making: Making) -> None:
+        """A step has ended, or was cancelled. It may not be the one in the list, when the step was made anew."""
+        key = making.key
+        if self.steps.get(key) is making:
             del self.steps[key]
-            self.backoffs.pop(key, None)
-            self.once.discard(key)
-            self.tries.pop(key, None)
-            self.histories.pop(key, None)
+            if self.tries or self.once or self.backoffs or self.histories:
+                self.histories.pop(key, None)
+                self.tries.pop(key, None)
+                self.once.discard(key)
+                self.backoffs.pop(key, None)
+        if not self.unwritten and not self.closed:
+            self.host.loop.call_soon(self.settle)  # later: Python 3.14 does not let tasks nest
 
     # what attempts report
 
@@ -341,21 +333,19 @@ class Execution(Line):
         self.unwritten -= 1
         if error is not None:
             return self.lost(self.host.journal.explain(error))
-        if write.then is not None:
-            write.then()
+        event, _, then, _ = write
+        outcomes = self.host.outcomes
+        outcomes.settle(self)
+        if then is not None:
+            then()
         if self.closed:
             return
-        event = write.event
         if event.type in DELIVERED:
             if self.children:
                 self.children.pop(self.drive.names.get(event.key or "", event.key or ""), None)
-            try:
-                self.drive.deliver(event)
-            except SegueError as failed:
-                self.drive.fail(failed)
-        elif self.unwritten:
-            return
-        self.settle()
+            outcomes.add(self, event)
+        elif not self.unwritten:
+            self.settle()
 
     # ends and rests
 

@@ -24,7 +24,9 @@ from ..clock import Clock
 from . import ends, switching
 from .attempts import announce
 from .execution import Execution
+from .outcomes import Outcomes
 from .stalls import let_go
+from .starting import Starter
 from .watching import Watchers
 
 log = logging.getLogger("segue")
@@ -63,6 +65,8 @@ class Host:
         self.stall_s = 2 * tick_s
         """After standing still for so long, this process makes sure that its runs are still its own."""
         self.threads = ThreadPoolExecutor(step_threads, thread_name_prefix="segue-step")
+        self.starter, self.outcomes = Starter(self.loop), Outcomes(self.loop)
+        journal.after_commit(self.outcomes.give)
         self.executions: dict[int, Execution] = {}
         self.errors: dict[int, BaseException] = {}
         self.damaged: dict[int, StoreError] = {}
@@ -114,7 +118,8 @@ class Host:
         self.watchers.close()
 
     def _effects(self) -> list[asyncio.Task[None]]:
-        return [t for e in self.executions.values() for k, t in e.steps.items() if k in e.once]
+        begun = [m.task for e in self.executions.values() for k, m in e.steps.items() if k in e.once]
+        return [task for task in begun if task is not None]
 
     def waits_on(self, no: int) -> list[dict[str, Any]] | None:
         """What a run in memory waits for; None when it is not in memory."""

@@ -58,9 +58,9 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     execution.unknowns.pop(key, None)
     execution.overridden.add(key)
     if key not in execution.once:  # an effect on its way is left to end; what comes of it no longer counts
-        task = execution.steps.pop(key, None)
-        if task is not None:
-            task.cancel()
+        making = execution.steps.pop(key, None)
+        if making is not None:
+            making.cancel()
     value = item.value or b"null"
     execution.write(
         EventType.STEP_COMPLETED, key=key, seen=command.seen, attempt=0, value=value, consumed=taken["consumed"]

@@ -39,7 +39,8 @@ class Line:
         """Journal that a step completed at its first attempt: `write`, in a few lines for speed."""
         self.seq = seq = self.seq + 1
         at, row = self.host.clock.now(), self.row
-        at = max(at, self.at)
+        if at < self.at:  # noqa: PLR1730  `max` is a call, at every step
+            at = self.at
         self.at = at
         self.unwritten += 1
         key, seen, args = command.key, command.seen, command.args

@@ -1,0 +1,146 @@
+"""A call whose answer is published while it comes: what goes out, when it is void, and what is on record of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..core.faults import Fault, FaultKind
+from ..core.records import AttemptRef, StreamEnd, StreamFate, Usage
+from ..models import Capability, Model
+from ..models.exchange import Call, Reply
+from ..routing import Policy, Rescue, Router
+from ..runtime.outlet import Outlet, digest
+from ..runtime.scope import StepScope
+from .calling import send
+from .request import Question, messages
+from .tries import before
+
+__all__ = ["Streaming", "partial", "routed", "streaming_of"]
+
+SENT_MAX = 200_000
+"""Characters of a begun answer that another model is given to go on with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Streaming:
+    """How the attempts of one question stream."""
+
+    first_token_s: float | None = None
+    stall_s: float | None = None
+    hold_ms: int = 0
+    rescue: Rescue = "fail"
+
+    async def send(self, call: Call, scope: StepScope, question: Question) -> Reply:
+        """The call, published piece by piece; the reply holds what it goes on from, too. Raises as `models.calls`."""
+        outlet = scope.outlet
+        limited = replace(call, first_token_s=self.first_token_s, stall_s=self.stall_s)
+        streams = call.model.can(Capability.STREAMING)
+        reply = await send(limited, _Pour(outlet, question.begun) if streams else None)
+        whole = question.begun + reply.text
+        if outlet.hash != digest(whole) or outlet.retracted:
+            outlet.again("tidied", whole)
+        return replace(reply, text=whole) if question.begun else reply
+
+    def ended(
+        self, scope: StepScope, question: Question, fault: Fault | None, reply: Reply | None
+    ) -> tuple[StreamEnd, Fault | None]:
+        """The end of an attempt's stream, and its fault, which knows what others have had of it. A fault voids all.
+
+        The text of an answer stands in the step's result, in the last of its calls.
+        """
+        outlet = scope.outlet
+        if fault is not None:
+            fault = self._rescued(outlet, question, fault, reply)
+            outlet.retract(fault.kind.value)
+        ref = _continued(scope, question.begun) if question.begun else None
+        released = outlet.released or self.hold_ms or self.rescue == "continue"
+        end = outlet.end(
+            _fate(fault, reply, outlet), text_at=f"/tried/{len(before(scope))}/text" if fault is None else None,
+            finish_reason=None if reply is None else reply.finish, ttft_s=None if reply is None else reply.ttft_s,
+            held_ms=self.hold_ms if released else None,
+            rescue=self.rescue if released else None, continues=ref,
+            continues_at=None if ref is None else len(question.begun.encode()),
+        )  # fmt: skip
+        return end, fault
+
+    def _rescued(self, outlet: Outlet, question: Question, fault: Fault, reply: Reply | None) -> Fault:
+        """A fault that says how much is out with a consumer that cannot be told, and what another may go on from.
+
+        Never within JSON or a tool call, and not for an answer that came whole and was turned down.
+        """
+        if not outlet.released:
+            return fault
+        state: dict[str, Any] = {**(fault.state or {}), "released": outlet.released}
+        said = outlet.text if outlet.bytes_total else question.begun
+        may = self.rescue == "continue" and question.schema is None and not outlet.tools and reply is None
+        if may and said and len(said) <= SENT_MAX:
+            state["begun"] = said
+        return fault._replace(state=state)
+
+
+class _Pour:
+    """Makes a call as a stream, and publishes what comes."""
+
+    def __init__(self, outlet: Outlet, begun: str):
+        self._outlet, self._begun = outlet, begun
+
+    async def __call__(self, call: Call) -> Reply:
+        from ..models.calls import stream  # noqa: PLC0415  heavy, and only who asks needs it
+
+        async with aclosing(stream(call)) as items:
+            async for item in items:
+                if isinstance(item, Reply):
+                    return item
+                if item.text and not self._outlet.chunks:
+                    self._outlet.say(self._begun)
+                answers = item.kind == "tool" and call.output_mode == "tool" and not call.tools
+                self._outlet.say(item.text, "text" if answers else item.kind)
+        raise AssertionError("a stream ends with its reply or raises")
+
+
+def partial(question: Question, model: Model, outlet: Outlet | None, reply: Reply | None) -> Usage | None:
+    """What a call took: by its reply, or our own estimate for one that broke off after some of its answer."""
+    if reply is not None:
+        return reply.usage
+    if outlet is None or not outlet.chunks:
+        return None
+    from ..models.usage import spent  # noqa: PLC0415  heavy, and only who asks needs it
+
+    return spent(model, messages(question), outlet.text)
+
+
+def streaming_of(said: Mapping[str, Any]) -> Streaming | None:
+    """From the options of `ask`."""
+    if not said["stream"]:
+        return None
+    return Streaming(first_token_s=said["first_token_s"], stall_s=said["stall_s"])
+
+
+def routed(streaming: Streaming | None, question: Question, policy: Policy | None, router: Router) -> Streaming | None:
+    """With what the question's route says of streams. Raises UnknownRoute."""
+    if streaming is None:
+        return None
+    policy = policy or router.route(question.route or "default")
+    return replace(streaming, hold_ms=policy.hold_ms, rescue=policy.rescue)
+
+
+def _continued(scope: StepScope, begun: str) -> AttemptRef | None:
+    """The attempt that an answer goes on from: the one that broke off with this text."""
+    broken = (a for a in scope.history if a.fault is not None and (a.fault.state or {}).get("begun") == begun)
+    first = next(broken, None)
+    return None if first is None else AttemptRef(epoch=first.epoch, n=first.n)
+
+
+def _fate(fault: Fault | None, reply: Reply | None, outlet: Outlet) -> StreamFate:
+    """How the stream itself ended. One that came whole is complete, also if its answer is turned down."""
+    if reply is not None or fault is None:
+        return StreamFate.COMPLETE
+    if fault.kind is FaultKind.TIMED_OUT:
+        return StreamFate.STALLED
+    if fault.kind is FaultKind.UNREACHABLE:
+        malformed = any(word in fault.message.lower() for word in ("json", "decode", "expecting"))
+        return StreamFate.MALFORMED if malformed and outlet.chunks else StreamFate.CUT
+    return StreamFate.ERROR

@@ -1,0 +1,102 @@
+"""What of a stream may go to a consumer that cannot be told to forget: a state machine. Pure.
+
+    relay.take(event, now)              # for each event of one call
+    text = relay.ready(now)             # what may go out now; at `relay.due` there may be more
+    relay.sent(text)                    # it went out
+    relay.broken, relay.ended           # why no more will come; that all has come
+
+The first bytes are held back for a while, so that an early failure is not seen. What has gone out stands: text of
+another attempt goes out only if it begins with exactly what went out, as that of an attempt does which was given it to
+go on from.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .streams import AttemptId, Ended, Piece, Retracted, StreamEvent
+
+__all__ = ["Relay"]
+
+
+class Relay:
+    """The stream of one call. `now` is in seconds, on any clock.
+
+    With `rescue="continue"` it waits for an attempt that goes on from what went out, with `fail` it is broken when the
+    attempt is that it was from. `plain` says that the answer is text: within JSON, and within a tool call, it is always
+    `fail`.
+    """
+
+    def __init__(self, *, hold_ms: int = 0, rescue: Literal["fail", "continue"] = "fail", plain: bool = True):
+        self._hold_s, self._continues = hold_ms / 1000, rescue == "continue" and plain
+        self.broken: str | None = None
+        """Why what has gone out will never be an answer."""
+        self.ended = False
+        self.attempt: AttemptId | None = None
+        """The attempt that is heard now."""
+        self.out = ""
+        """What has gone out."""
+        self._heard = ""
+        self._size = 0
+        self._since: float | None = None
+
+    @property
+    def due(self) -> float | None:
+        """When what is held may go out; None where nothing is held."""
+        held = self._since is not None and not self.out and not self.ended and self.broken is None
+        return self._since + self._hold_s if held and self._since is not None else None
+
+    def take(self, event: StreamEvent, now: float) -> None:
+        """Hear one event. After the end, and once broken, nothing is heard."""
+        if self.broken is not None or self.ended:
+            return
+        match event:
+            case Piece():
+                self._hear(event, now)
+            case Retracted():
+                self._forget(event)
+            case Ended():
+                self._end(event)
+
+    def ready(self, now: float) -> str:
+        """What may go out now."""
+        due = self.due
+        if self.broken is not None or self._since is None or (due is not None and now < due):
+            return ""
+        return self._heard[len(self.out) :] if self._heard.startswith(self.out) else ""
+
+    def sent(self, text: str) -> None:
+        """So much of what was ready has gone out."""
+        self.out += text
+
+    def _hear(self, piece: Piece, now: float) -> None:
+        if piece.attempt != self.attempt:
+            self.attempt, self._heard, self._size = piece.attempt, "", 0
+            self._since = None
+        if piece.kind == "tool":
+            self._continues = False
+        if piece.kind != "text":
+            return
+        if piece.offset != self._size or piece.lost:
+            return self._break("some of it was lost")
+        self._since = now if self._since is None else self._since
+        self._heard += piece.text
+        self._size += len(piece.text.encode())
+        if not (self._heard.startswith(self.out) or self.out.startswith(self._heard)):
+            return self._break("the attempt that followed gave another answer")
+        return None
+
+    def _forget(self, event: Retracted) -> None:
+        if event.attempt == self.attempt:
+            self._heard, self._size, self._since = "", 0, None
+        if self.out and not self._continues:
+            self._break(event.why)
+
+    def _end(self, event: Ended) -> None:
+        if event.lost or event.bytes_total != self._size or not self._heard.startswith(self.out):
+            return self._break("some of it was lost")
+        self.ended = True
+        return None
+
+    def _break(self, why: str) -> None:
+        self.broken = why

@@ -1,0 +1,55 @@
+"""Gives runs the outcomes that one commit has made durable: many flows move, one after the other, and then all of their
+commands are carried out.
+"""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop
+from typing import TYPE_CHECKING
+
+from ...core.events import Event
+from ...errors import SegueError
+from ..loop import aside
+
+if TYPE_CHECKING:
+    from .execution import Execution
+
+
+class Outcomes:
+    """Outcomes that are on disk and not yet given. A run has one of them at most: its flow settles in between."""
+
+    def __init__(self, loop: AbstractEventLoop):
+        self._loop = loop
+        self._waiting: dict[Execution, Event] = {}
+
+    def add(self, execution: Execution, event: Event) -> None:
+        """Give it soon: `give` is called in the same turn of the loop."""
+        self._waiting[execution] = event
+
+    def settle(self, execution: Execution) -> None:
+        """Before something else is told to this run: give it what waits."""
+        if execution in self._waiting:
+            self.give()
+
+    def give(self) -> None:
+        """Let the flows move. An error of one is reported, and keeps no other from being told."""
+        waiting, self._waiting = self._waiting, {}
+        if not waiting:
+            return
+        with aside():
+            for execution, event in waiting.items():
+                if not execution.closed:
+                    try:
+                        execution.drive.deliver_aside(event)
+                    except SegueError as failed:
+                        execution.drive.fail(failed)
+                    except Exception as error:  # noqa: BLE001  a bug of ours belongs to one run
+                        self._report(execution, error)
+        for execution in waiting:
+            try:
+                execution.settle()
+            except Exception as error:  # noqa: BLE001  see above
+                self._report(execution, error)
+
+    def _report(self, execution: Execution, error: Exception) -> None:
+        self._loop.call_exception_handler({"message": f"in run {execution.row.id}", "exception": error})

@@ -1,0 +1,133 @@
+"""`segue routes eval` on traffic of real runs: an exploring policy by its propensities, a fixed one by its shadows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segue import Engine, flow
+from segue.agent import ask
+from segue.cli import judging
+from segue.cli.routes import Asked as Wanted
+from segue.models import Catalogue
+from segue.routing import load_routes
+from segue.testing.provider import Asked, Provider, Served, serve
+
+MODELS = """
+[models.small]
+provider = "openai-compatible"
+url = "{url}"
+window = 32000
+max_output = 2000
+price = {{ in = 0.1, out = 0.4 }}
+quality = {{ any = 0.5 }}
+
+[models.large]
+provider = "openai-compatible"
+url = "{url}"
+window = 32000
+max_output = 2000
+price = {{ in = 1.0, out = 4.0 }}
+quality = {{ any = 0.6 }}
+"""
+EXPLORES = """
+[routes.r]
+policy = "best"
+explore = { floor = 0.4, ceiling = 0.5 }
+"""
+FIXED = """
+[routes.r]
+policy = "shadow"
+of = "small"
+shadows = ["large"]
+"""
+LARGE = """
+[routes.r]
+policy = "pinned"
+model = "large"
+"""
+SMALL = LARGE.replace("large", "small")
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+
+
+def good(said: str) -> str | None:
+    return None if said == "right" else "it is wrong"
+
+
+@flow
+async def one(text: str) -> str:
+    try:
+        return await ask(text, route="r", check=good, repairs=0, attempts=1)
+    except Exception:  # noqa: BLE001  a wrong answer is an outcome here
+        return "none"
+
+
+def right_on(every: int) -> Served:
+    """A model that is right on all but every so many-th request."""
+    return Served(answer=lambda given: "wrong" if _number(given) % every == 0 else "right")
+
+
+def _number(given: Asked) -> int:
+    return int(given.prompt.rsplit(" ", 1)[1].rstrip("?"))
+
+
+async def traffic(folder: Path, server: Provider, routes: str, many: int) -> None:
+    """So many runs of one ask each, by these routes."""
+    models = MODELS.format(url=server.openai_url)
+    (folder / "old.toml").write_text(models + routes)
+    catalogue = Catalogue.load(folder / "old.toml")
+    given = {"catalogue": catalogue, "routes": load_routes(folder / "old.toml", list(catalogue.models))}
+    async with Engine(str(folder / "x.db"), resources=given) as engine:
+        for begin in range(0, many, 10):
+            runs = [await engine.start(one, f"Is this right, number {n}?") for n in range(begin, begin + 10)]
+            await asyncio.gather(*(run.result() for run in runs))
+            await asyncio.sleep(0.05)
+
+
+def verdict(folder: Path, server: Provider, routes: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    (folder / "new.toml").write_text(MODELS.format(url=server.openai_url) + routes)
+    judging.evaluated(str(folder / "new.toml"), Wanted(db=str(folder / "x.db"), as_json=True))
+    return json.loads(capsys.readouterr().out)
+
+
+async def test_what_another_policy_would_have_got_from_real_exploring_traffic(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`small` is wrong on every second request and `large` on every tenth: the intervals hold the truth."""
+    async with serve({"small": right_on(2), "large": right_on(10)}) as server:
+        await traffic(tmp_path, server, EXPLORES, 120)
+        said = verdict(tmp_path, server, SMALL, capsys)
+    reward, cost = said["findings"]["reward"], said["findings"]["cost_usd"]
+    assert said["weighable"] == 120 and reward["standing"] in ("cautious", "claimed")
+    for found, truth in ((reward, 0.5), (cost, 1.1e-6)):
+        for figure in found["figures"]:
+            assert figure["value"]["low"] <= truth * 1.001 and truth * 0.999 <= figure["value"]["high"], figure
+
+
+async def test_a_fixed_policy_is_judged_by_its_shadows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with serve({"small": right_on(2), "large": right_on(10)}) as server:
+        await traffic(tmp_path, server, FIXED, 60)
+        said = verdict(tmp_path, server, LARGE, capsys)
+    found = said["findings"]["reward"]
+    assert (found["standing"], found["basis"], found["effective"]) == ("cautious", "shadow pairs", 60)
+    (figure,) = found["figures"]
+    assert figure["value"]["value"] == pytest.approx(0.9) and found["now"] == pytest.approx(0.5)
+    assert figure["difference"]["low"] > 0.2
+
+
+async def test_without_shadows_it_is_what_the_models_expect_and_is_called_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serve({"small": right_on(2), "large": right_on(10)}) as server:
+        await traffic(tmp_path, server, SMALL, 40)
+        said = verdict(tmp_path, server, LARGE, capsys)
+    found = said["findings"]["reward"]
+    assert found["standing"] == "model estimate" and found["figures"] == [] and found["modelled"] is not None

@@ -1,0 +1,278 @@
+"""Every fault of a stream, in each format, with another model to fall back to: what a consumer has, retractions
+applied, is the answer; and what is on record of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from segue import Ended, Engine, Retracted, ask, flow
+from segue.agent import relayed, stream
+from segue.core.records import AttemptRecorded, StreamEnd, StreamFate, record_of
+from segue.core.streams import Joined
+from segue.models import Capability, Catalogue, Limits, Model, ModelError, Price, Provider
+from segue.models.health import BreakerRule, Rules
+from segue.routing import Cheapest
+from segue.routing.policies import NEVER
+from segue.testing.provider import FaultPlan, Served, serve
+from segue.testing.provider import Provider as Server
+from segue.testing.provider.speech import Asked
+
+FORMATS = {
+    "chat": Provider.OPENAI_COMPATIBLE,
+    "responses": Provider.OPENAI_RESPONSES,
+    "anthropic": Provider.ANTHROPIC,
+    "google": Provider.GOOGLE,
+}
+CAN = frozenset({Capability.TOOLS, Capability.JSON_SCHEMA, Capability.STREAMING})
+FATES = {
+    "stall": {StreamFate.STALLED}, "slow-first": {StreamFate.STALLED}, "headers-only": {StreamFate.STALLED},
+    "trickle": {StreamFate.STALLED}, "cut": {StreamFate.CUT}, "cut-reset": {StreamFate.CUT},
+    "no-end": {StreamFate.CUT}, "empty-body": {StreamFate.CUT}, "bad-chunk": set(), "stream-error": set(),
+}  # fmt: skip
+"""Of each fault; where it is empty, the formats' libraries tell it in different ways."""
+PATIENT = Rules(breaker=BreakerRule(streak=1000, calls=1000))
+"""So many faults in a row are meant: none is kept from its call."""
+LONG = "The answer is long enough that it comes in many pieces, and each of them may be the last one. "
+
+
+class City(BaseModel):
+    name: str
+    people: int
+
+
+@flow
+async def tells(question: str) -> str:
+    return await ask(question, stream=True, route="cheap", timeout_s=20)
+
+
+@flow
+async def describes(question: str) -> str:
+    city = await ask(question, returns=City, stream=True, route="cheap", first_token_s=2, stall_s=2, timeout_s=8)
+    return city.model_dump_json()
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY"):
+        monkeypatch.setenv(name, "test")
+
+
+def catalogue(
+    server: Server, provider: Provider, can: frozenset[Capability] = CAN, names: Sequence[str] = ("small", "large")
+) -> Catalogue:
+    url = server.openai_url if provider.value.startswith("openai") else server.url
+    return Catalogue.of(
+        *(
+            Model(
+                name=name, provider=provider, id=name, capabilities=can, window=32_000, max_output=2000,
+                price=Price.dollars(n + 1, n + 1), url=url, limits=Limits(concurrency=20),
+            )
+            for n, name in enumerate(names)
+        )
+    )  # fmt: skip
+
+
+def answers(prefix: str) -> Served:
+    def answer(asked: Asked) -> str | None:
+        if "JSON Schema" in asked.system + asked.prompt:
+            return '```json\n{"name": "Rex", "people": 4}\n```'
+        return None if asked.schema or asked.tools else f"{prefix} {LONG}"
+
+    return Served(answer=answer, token_s=0.001)
+
+
+@asynccontextmanager
+async def opened(
+    path: Path, provider: Provider, *, can: frozenset[Capability] = CAN, **route: Any
+) -> AsyncIterator[tuple[Engine, Server]]:
+    plan = FaultPlan(slow_s=2.0, gap_s=1.0)
+    async with serve({"small": answers("Small:"), "large": answers("Large:")}, faults=plan) as server:
+        routes = {"cheap": Cheapest(name="cheap", explore=NEVER, **route)}
+        resources = {"catalogue": catalogue(server, provider, can), "routes": routes, "rules": PATIENT}
+        async with Engine(str(path / "x.db"), resources=resources) as engine:
+            yield engine, server
+
+
+async def heard(run: Any, *, pause_s: float = 0.0) -> tuple[Joined, list[Any]]:
+    joined, events = Joined(), list[Any]()
+    async for event in run.stream():
+        events.append(event)
+        joined.add(event)
+        await asyncio.sleep(pause_s)
+    return joined, events
+
+
+@flow
+async def meets(fault: str) -> str:
+    limit_s = 1.0 if StreamFate.STALLED in FATES[fault] else 20.0
+    limits = {"first_token_s": limit_s, "stall_s": limit_s}
+    return await ask(f"What of {fault}?", stream=True, route=fault, timeout_s=25, **limits)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+async def test_a_consumer_ends_with_the_answer_whatever_befalls_the_stream(name: str, tmp_path: Path) -> None:
+    names = ["warm", *FATES]
+    plan = FaultPlan(slow_s=6.0, gap_s=6.0)
+    async with serve({fault: answers(f"{fault}:") for fault in [*names, "large"]}, faults=plan) as server:
+        models = catalogue(server, FORMATS[name], names=[*names, "large"])
+        routes = {fault: Cheapest(name=fault, among=(fault, "large"), explore=NEVER) for fault in names}
+        async with Engine(str(tmp_path / "x.db"), resources={"catalogue": models, "routes": routes}) as engine:
+            await engine.run(tells_once, "warm")
+            for fault in FATES:
+                server.fail(fault, fault)
+            await asyncio.gather(*(befalls(engine, fault) for fault in FATES))
+
+
+@flow
+async def tells_once(route: str) -> str:
+    return await ask("Well?", stream=True, route=route)
+
+
+async def befalls(engine: Engine, fault: str) -> None:
+    """One fault, two consumers and a late one."""
+    run = await engine.start(meets, fault)
+    (joined, events), (slow, _) = await asyncio.gather(heard(run), heard(run, pause_s=0.05))
+    result = await run.result()
+    late, _ = await heard(run)
+    assert list(joined.texts.values()) == list(slow.texts.values()) == list(late.texts.values()) == [result], fault
+    assert result.startswith("large:")
+    ends, attempts = await told(run)
+    assert [a.target.name for a in attempts] == [fault, "large"]
+    assert all(a.streamed for a in attempts)
+    assert attempts[-1].ttft_s is not None
+    assert ends[-1].end is StreamFate.COMPLETE
+    assert ends[0].end in (FATES[fault] or set(StreamFate) - {StreamFate.COMPLETE}), fault
+    if ends[0].bytes_total:
+        assert attempts[0].usage is not None and attempts[0].usage.estimated
+        assert attempts[0].usage.tokens_out > 0
+        assert [e.attempt for e in events if isinstance(e, Retracted)] == [(ends[0].epoch, ends[0].n)], fault
+        assert ends[0].retracted
+
+
+async def told(run: Any) -> tuple[list[StreamEnd], list[AttemptRecorded]]:
+    kinds = ("stream.ended", "attempt.recorded")
+    records = [record_of(e) async for e in run.events(follow=False) if e.type in kinds]
+    return [r for r in records if isinstance(r, StreamEnd)], [r for r in records if isinstance(r, AttemptRecorded)]
+
+
+MODES = {
+    "native": CAN,
+    "tool": CAN - {Capability.JSON_SCHEMA},
+    "prompt": frozenset({Capability.STREAMING}),
+    "whole": frozenset[Capability](),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_json_in_any_mode_ends_as_the_answer(mode: str, tmp_path: Path) -> None:
+    async with opened(tmp_path, Provider.OPENAI_COMPATIBLE, can=MODES[mode]) as (engine, server):
+        if mode in ("native", "tool"):
+            server.next("small", "wrong-schema", None)
+        run = await engine.start(describes, "Which city?")
+        joined, events = await heard(run)
+        (text,) = joined.texts.values()
+        assert City.model_validate_json(text).model_dump_json() == await run.result()
+        whys = {"native": ["bad output"], "tool": ["bad output"], "prompt": ["tidied"], "whole": []}
+        assert [e.why for e in events if isinstance(e, Retracted)] == whys[mode]
+
+
+async def test_outside_of_a_run_an_answer_is_read_while_it_comes(tmp_path: Path) -> None:
+    async with opened(tmp_path, Provider.OPENAI_COMPATIBLE) as (_, server):
+        server.next("small", "cut")
+        said, joined, events = stream("How?", route="cheap"), Joined(), list[Any]()
+        async for event in said:
+            events.append(event)
+            joined.add(event)
+        assert list(joined.texts.values()) == [said.answer.value]
+        assert said.answer.model == "large"
+        assert isinstance(events[-1], Ended)
+        assert [tried.fault for tried in said.answer.tried] == ["unreachable", ""]
+
+
+async def test_leaving_a_stream_early_gives_the_call_up(tmp_path: Path) -> None:
+    async with opened(tmp_path, Provider.OPENAI_COMPATIBLE) as (_, server):
+        events = aiter(stream("How?", route="cheap"))
+        await anext(events)
+        await events.aclose()
+        await server.idle()
+        assert server.counts("small").calls == 1
+        assert server.counts("large").calls == 0
+
+
+async def text_of(*prompt: str, **options: Any) -> str:
+    return "".join([text async for text in relayed(*prompt, route="cheap", **options)])
+
+
+async def test_what_cannot_be_told_gets_one_answer_or_an_error(tmp_path: Path) -> None:
+    async with opened(tmp_path, Provider.OPENAI_COMPATIBLE) as (_, server):
+        assert (await text_of("How?")).startswith("Small:")
+        server.next("small", "cut")
+        got = ""
+        with pytest.raises(ModelError, match="small"):
+            async for text in relayed("How?", route="cheap"):
+                got += text
+        assert f"Small: {LONG}".startswith(got)
+        assert got
+        assert server.counts("large").calls == 0, "an answer that cannot be delivered is not asked for"
+
+
+async def test_a_failure_within_the_hold_is_not_seen(tmp_path: Path) -> None:
+    async with opened(tmp_path, Provider.ANTHROPIC, hold_ms=5000) as (_, server):
+        server.next("small", "cut")
+        assert await text_of("How?") == f"Large: {LONG}"
+
+
+def goes_on(asked: Asked) -> str:
+    """Gives the rest of an answer that is shown as begun."""
+    begun = next((turn.text for turn in reversed(asked.turns) if turn.role == "assistant"), "")
+    return f"Small: {LONG}"[len(begun) :] if begun else "Large: another answer"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+async def test_another_model_goes_on_from_what_went_out(name: str, tmp_path: Path) -> None:
+    provider = FORMATS[name]
+    models = {"small": answers("Small:"), "large": Served(answer=goes_on)}
+    async with serve(models) as server:
+        routes = {"cheap": Cheapest(name="cheap", explore=NEVER, rescue="continue")}
+        resources = {"catalogue": catalogue(server, provider), "routes": routes}
+        async with Engine(str(tmp_path / "x.db"), resources=resources) as engine:
+            server.next("small", "cut")
+            assert await text_of("How?") == f"Small: {LONG}"
+            server.next("small", "cut")
+            run = await engine.start(tells, "And in a run?")
+            assert await through(run, engine) == f"Small: {LONG}" == await run.result()
+            ends, attempts = await told(run)
+    assert [a.why for a in attempts] == ["primary", "rescue"]
+    assert ends[1].continues is not None and (ends[1].continues.epoch, ends[1].continues.n) == (
+        ends[0].epoch,
+        ends[0].n,
+    )
+    assert ends[1].continues_at == ends[0].bytes_total
+    assert 0 < ends[0].bytes_released <= ends[0].bytes_total
+    assert ends[0].rescue == "continue"
+
+
+async def through(run: Any, engine: Engine) -> str:
+    """What goes to a consumer that cannot be told, of a run's one call."""
+    from segue.agent import relay
+    from segue.core.relay import Relay
+
+    live, machine = engine.surroundings.live, Relay(rescue="continue")
+    texts = relay(run.stream(), machine, lambda key, attempt, size: live.release(run.id, key, attempt, size))
+    return "".join([text async for text in texts])
+
+
+async def test_json_is_never_continued(tmp_path: Path) -> None:
+    async with opened(tmp_path, Provider.OPENAI_COMPATIBLE, rescue="continue") as (_, server):
+        server.next("small", "cut")
+        with pytest.raises(ModelError):
+            await text_of("Which city?", returns=City)
+        assert server.counts("large").calls == 0
