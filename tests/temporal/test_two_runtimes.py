@@ -49,13 +49,13 @@ def keys(ran: Ran, type_: EventType) -> list[str | None]:
 @pytest.mark.parametrize("cached", [1000, 0], ids=["a worker with memory", "every task begins with a replay"])
 async def test_gather_with_a_limit(temporal: str, tmp_path: Path, cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
     inside: list[asyncio.Task[Any] | None] = []
-    drain = FlowLoop.drain
+    drain = FlowLoop.drain_aside
 
     def watched(loop: FlowLoop) -> None:
         inside.append(asyncio.current_task())
         drain(loop)
 
-    monkeypatch.setattr(FlowLoop, "drain", watched)
+    monkeypatch.setattr(FlowLoop, "drain_aside", watched)
     there = await on_temporal(temporal, flows.fan, 7, id=f"fan-{cached}", max_cached_workflows=cached)
     monkeypatch.undo()
     here = await embedded(tmp_path, flows.fan, 7, id="fan-here")

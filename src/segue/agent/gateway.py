@@ -218,7 +218,8 @@ def shared(name: str, make: Callable[[Surroundings], T]) -> T:
 
 def config_of(around: Surroundings) -> str | None:
     """The file that its models, routes, prompts and guards stand in; None: where the environment says."""
-    return around.given.get("config") or _config
+    given = around.given
+    return given.get("config") or (None if "catalogue" in given else _config)
 
 
 def _make(around: Surroundings) -> Gateway:

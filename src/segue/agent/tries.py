@@ -48,8 +48,8 @@ def before(scope: StepScope) -> list[Tried]:
 
 
 def tries_of(faults: Iterable[Fault | None]) -> list[Tried]:
-    """The calls that ended in these faults."""
-    return [_failed(fault) for fault in faults if fault is not None]
+    """The calls that ended in these faults; an attempt that a crash cut off is none that anybody heard of."""
+    return [_failed(fault) for fault in faults if fault is not None and asked_in(fault) is not None]
 
 
 def _failed(fault: Fault) -> Tried:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-MISSING: Any = object()
+MISSING: Any = ...
 """Not given: None is a result too."""
 
 _STUCK: dict[str, type[RunStuck]] = {
