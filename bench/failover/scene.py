@@ -31,9 +31,10 @@ class Scene:
     patience_s: float = 60.0
     """For one ask."""
     rpm: int = 1_600
-    tpm: int = 260_000
+    tpm: int = 400_000
+    """An ask takes some 250 tokens: two of the three models must carry `per_s`, or an outage is an overload."""
     concurrency: int = 12
-    """Limits of each model, which the server enforces."""
+    """`rpm`, `tpm` and this one are limits of each model, which the server enforces."""
     retry_after_s: float = 0.2
     """What a 429 asks for: short, as all times here are. Who heeds it sends nothing to that model so long."""
     outage_s: float = 60.0

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +28,7 @@ from ..routing.learned import Learning
 from ..runtime.scope import Surroundings, surroundings
 from .budgets import Budgets, load_budgets
 from .learning import Live, task
+from .line import Line
 from .pool import Part, spare
 from .recorded import Recorded
 from .request import Question, bound
@@ -54,6 +53,8 @@ class Gateway:
     luck: Callable[[], float] = random.random
     wait_s_max: float = 30.0
     """How long a call waits for a free place at most."""
+    patience_s: float = 5.0
+    """How long a call waits at least before others are looked at, also where its own time limit is shorter."""
     detour_s: float = 0.25
     """A model that is busy for longer is passed over while another one is free."""
     budgets: Budgets = field(default_factory=Budgets)
@@ -62,10 +63,8 @@ class Gateway:
     sessions: Sessions = field(default_factory=Sessions)
     shadows: Shadows = field(default_factory=Shadows)
     _counter: int = field(default=0, init=False)
-    _waiting: dict[str, deque[asyncio.Future[None]]] = field(
-        default_factory=dict[str, "deque[asyncio.Future[None]]"], init=False
-    )
-    """Calls of this process that wait for a place, by model, first come first."""
+    _lines: dict[str, Line] = field(default_factory=dict[str, Line], init=False)
+    """Calls of this process that wait for a place, by model."""
 
     @classmethod
     def of(
@@ -143,40 +142,22 @@ class Gateway:
         return name in self.catalogue and spare(self.catalogue.get(name), failed, self.health, self.detour_s)
 
     async def place(self, model: Model | Part, question: Question, timeout_s: float) -> tuple[Place, float]:
-        """A place for one call, and how long it took to get it. Raises RateLimited when none comes in time."""
-        tokens, began = bound(question) + question.max_tokens, time.monotonic()
-        line = self._waiting.setdefault(model.name, deque())
-        while True:
-            answer = self.health.try_acquire(model, tokens)
-            waited = time.monotonic() - began
-            if isinstance(answer, Place):
-                return answer, waited
-            if answer.seconds > min(self.wait_s_max, timeout_s) - waited:
-                raise rebuild(_no_place(model, answer.reason, answer.seconds))
-            await self._turn(line, max(0.005, min(answer.seconds, 0.25)))
+        """A place for one call, and how long it took to get it. Raises RateLimited when none comes in time.
 
-    async def _turn(self, line: deque[asyncio.Future[None]], seconds: float) -> None:
-        """Wait until a place was given back here, or for some time: another process may have given one back."""
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        line.append(turn)
-        try:
-            async with asyncio.timeout(seconds):
-                await turn
-        except TimeoutError:
-            pass
-        finally:
-            if turn in line:
-                line.remove(turn)
+        Who waits stands in line for a while, whatever a call may take: to ask around again and again would cost more.
+        """
+        tokens, line = bound(question) + question.max_tokens, self._lines.setdefault(model.name, Line())
+        patience_s = min(self.wait_s_max, max(timeout_s, self.patience_s))
+        answer, waited = await line.place(lambda: self.health.try_acquire(model, tokens), patience_s)
+        if isinstance(answer, Place):
+            return answer, waited
+        raise rebuild(_no_place(model, answer.reason, answer.seconds))
 
     def release(self, place: Place, fault: Fault | None, latency_s: float, tokens: int) -> None:
         """Give a place back."""
         self.health.release(place, fault, latency_s, tokens)
-        line = self._waiting.get(place.model)
-        for _ in range(2):  # an answer may have widened the limit too
-            if line:
-                turn = line.popleft()
-                if not turn.done():
-                    turn.set_result(None)
+        if place.model in self._lines:
+            self._lines[place.model].wake()
 
     async def leave(self) -> None:
         """What is asked on the side gets a moment to end, as long as the journal is open."""
