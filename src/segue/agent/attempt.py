@@ -54,7 +54,7 @@ class Attempting:
             raise bill.nobody(decision) or nobody(decision)
         record = Recorded(scope, decision, self.gateway.catalogue.get(decision.chosen.target.name), question)
         question, record = await self.guards.before(question, record)
-        caller = Caller(self.gateway, self.form, self.check, self.timeout_s)
+        caller = Caller(self.gateway, self.form, self.check, self.timeout_s, detour=_others_free(decision))
         self.gateway.shadows.begin(caller, question, record, bill)
         if self.streaming is not None:  # two calls in one attempt would mix their texts: a stream has no hedge
             called = await replace(caller, streaming=self.streaming, scope=scope).in_line(
@@ -120,6 +120,12 @@ class Attempting:
         fault = with_tries(of_model(fault, called.model, kept, called.place, called.usage), record.scope)
         record.ended(AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED, called, fault=fault)
         raise rebuild(fault)
+
+
+def _others_free(decision: Decision) -> bool:
+    """Whether one of those that were not chosen would take the call at once."""
+    others = (c for at, c in enumerate(decision.candidates) if at != decision.choice)
+    return any(c.eligible and not c.facts.get("wait_s") for c in others)
 
 
 def _named(question: Question, scope: StepScope) -> str | None:

@@ -75,6 +75,8 @@ class Caller:
     streaming: Streaming | None = None
     scope: StepScope | None = None
     """The attempt under which the answer is published, where it streams."""
+    detour: bool = False
+    """Whether somebody else is free, so that a busy model is not waited for."""
 
     async def in_line(self, question: Question, model: Model, bill: Bill, sent: asyncio.Event | None = None) -> Called:
         """Wait for a place, and call; `sent` is set when it is. Raises the error of a check that is a bug; all else is
@@ -83,7 +85,7 @@ class Caller:
         try:
             bill.fit(model, question)
             part = part_of(model, bill.scope.history)
-            place, queued_s = await self.gateway.place(part, question, self.timeout_s)
+            place, queued_s = await self.gateway.place(part, question, self.timeout_s, detour=self.detour)
         except Exception as error:  # noqa: BLE001  no place came in time, or the file of health cannot be read
             return Called(model=model, fault=classify(error))
         return await self._at(question, model, place, bill, queued_s, sent)

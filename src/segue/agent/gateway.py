@@ -54,9 +54,9 @@ class Gateway:
     wait_s_max: float = 30.0
     """How long a call waits for a free place at most."""
     patience_s: float = 5.0
-    """How long a call waits at least before others are looked at, also where its own time limit is shorter."""
-    detour_s: float = 0.25
-    """A model that is busy for longer is passed over while another one is free."""
+    """How long a call waits at least where nobody else is free, also where its own time limit is shorter."""
+    detour_s: float = 0.2
+    """A model that is busy for longer is passed over while another one is free, also by those who wait already."""
     budgets: Budgets = field(default_factory=Budgets)
     """What tenants and threads may spend."""
     live: Live = field(default_factory=Live)
@@ -141,13 +141,16 @@ class Gateway:
         """Whether a model has another deployment that takes calls now."""
         return name in self.catalogue and spare(self.catalogue.get(name), failed, self.health, self.detour_s)
 
-    async def place(self, model: Model | Part, question: Question, timeout_s: float) -> tuple[Place, float]:
+    async def place(
+        self, model: Model | Part, question: Question, timeout_s: float, *, detour: bool = False
+    ) -> tuple[Place, float]:
         """A place for one call, and how long it took to get it. Raises RateLimited when none comes in time.
 
-        Who waits stands in line for a while, whatever a call may take: to ask around again and again would cost more.
+        With a `detour` somebody else is free: it waits only shortly. Else it stands in line for a while, whatever a
+        call may take: to ask around again and again would cost more.
         """
         tokens, line = bound(question) + question.max_tokens, self._lines.setdefault(model.name, Line())
-        patience_s = min(self.wait_s_max, max(timeout_s, self.patience_s))
+        patience_s = self.detour_s if detour else min(self.wait_s_max, max(timeout_s, self.patience_s))
         answer, waited = await line.place(lambda: self.health.try_acquire(model, tokens), patience_s)
         if isinstance(answer, Place):
             return answer, waited
