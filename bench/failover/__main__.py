@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench failover", description=__doc__)
     add = parser.add_argument
     add("--asks", type=int, default=USUAL.asks, help="how many asks, of each client (10,000)")
-    add("--per-s", type=float, default=USUAL.per_s, help="how many of them come in a second (40)")
+    add("--per-s", type=float, default=USUAL.per_s, help="how many of them come in a second (20)")
     add("--outage-s", type=float, default=USUAL.outage_s, help="how long one model is down (60); 0: not at all")
     add("--down", default=USUAL.down, metavar="FAULT", help="what it does then (silent)")
     add("--litellm", metavar="PYTHON", help="an interpreter that has litellm, to compare with")

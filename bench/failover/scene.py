@@ -18,8 +18,8 @@ class Scene:
     """All numbers of a run. The defaults are the proof's."""
 
     asks: int = 10_000
-    per_s: float = 40.0
-    """Asks that come, each second."""
+    per_s: float = 20.0
+    """Asks that come, each second: what two cores carry, the server and its log among it."""
     failing: float = 0.3
     """Share of calls that fail, of each model."""
     hanging: float = 0.02
