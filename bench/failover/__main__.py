@@ -17,7 +17,7 @@ from .scene import Scene
 from .table import show
 
 USUAL = Scene()
-QUICK = Scene(asks=40, per_s=80, outage_s=0.5)
+QUICK = Scene(asks=40, per_s=20, outage_s=0.5)
 
 
 def main(given: Sequence[str] | None = None) -> int:
