@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .core.streams import Ended, Piece, Retracted
     from .errors import RunCancelled, RunFailed, RunStuck, SegueError, StepFailed
     from .runtime.children import detach
+    from .runtime.continuing import continue_as_new
     from .runtime.effects import Applied, NotApplied
     from .runtime.engine import Engine
     from .runtime.fan import as_completed, gather, map  # noqa: A004  the field's term
@@ -31,6 +32,7 @@ _HOMES = {
     "core.streams": ("Ended", "Piece", "Retracted"),
     "errors": ("RunCancelled", "RunFailed", "RunStuck", "SegueError", "StepFailed"),
     "runtime.children": ("detach",),
+    "runtime.continuing": ("continue_as_new",),
     "runtime.effects": ("Applied", "NotApplied"),
     "runtime.engine": ("Engine",),
     "runtime.fan": ("as_completed", "gather", "map"),
@@ -46,8 +48,8 @@ _HOME = {name: room for room, names in _HOMES.items() for name in names}
 __all__ = [
     "Applied", "Ended", "Engine", "EngineOptions", "Flow", "Media", "NotApplied", "Piece", "Retracted", "Retry", "Run",
     "RunCancelled", "RunFailed", "RunStatus", "RunStuck", "Secret", "SegueError", "Step", "StepFailed",
-    "approve", "as_completed", "ask", "cleanup", "detach", "embed", "flow", "gather", "map", "now", "prompt", "random",
-    "sleep", "step", "step_scope", "timeout", "uuid", "wait_for",
+    "approve", "as_completed", "ask", "cleanup", "continue_as_new", "detach", "embed", "flow", "gather", "map", "now",
+    "prompt", "random", "sleep", "step", "step_scope", "timeout", "uuid", "wait_for",
 ]  # fmt: skip
 
 

@@ -35,7 +35,8 @@ SegueError
 ├── RecordError                   the body of an event is not what its type says; names the field
 └── InternalError                 a bug in Segue: please report it
 
-`Suspended` is no error: it derives from BaseException, unwinds a parked flow, and never leaves the embedded runtime.
+`Suspended` and `Continued` are no errors: they derive from BaseException, unwind a flow that is parked or goes on as
+new, and never leave the runtime.
 """
 
 from __future__ import annotations
@@ -325,6 +326,14 @@ class InternalError(SegueError):
     """A bug in Segue. Please report it with the journal of the run."""
 
     code = "internal"
+
+
+class Continued(BaseException):
+    """Ends this part of a run, which goes on as new with the input `args`, JSON by parameter name."""
+
+    def __init__(self, args: bytes):
+        super().__init__()
+        self.input = args
 
 
 class Suspended(BaseException):

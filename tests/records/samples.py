@@ -37,6 +37,7 @@ from segue.core.records import (
     RunCancelled,
     RunCancelling,
     RunCompleted,
+    RunContinued,
     RunFailed,
     RunForked,
     RunParked,
@@ -131,6 +132,9 @@ RUNS: tuple[Record, ...] = (
     RunResumed(by="ada", why="it is over"),
     RunCancelling(by="ada", why="a duplicate"),
     RunStuck(reason="mismatch", message="the journal holds a#1", key="a#1", remedy="fork the run"),
+    RunContinued(
+        part=3, flow_version=2, seed="51f2", revision="9c1e", carried=(7, 9), paused=True, orphaned=("old[1f]#1",)
+    ),
     RunCompleted(orphaned=("old[1f]#1",)),
     RunFailed(fault=FAULT, orphaned=("old[1f]#1",)),
     RunCancelled(fault=FAULT, orphaned=("old[1f]#1",), by="ada", why="a duplicate"),

@@ -100,6 +100,9 @@ class Story:
         self._rested = False
         self.began_at = self.last_at = 0.0
         self.args: bytes | None = None
+        self.part = 0
+        """How often it has gone on as new, `part_args` with which input."""
+        self.part_args: bytes | None = None
         self.fork_of: str | None = None
         self.fork_at: Any = None
         self.paused_by = self.cancelled_by = ""
@@ -179,6 +182,8 @@ class Story:
                         call.stand = Stand.INTERRUPTED
             case EventType.RUN_PARKED:
                 self.waits, self._rested = body.get("waits_on", []), True
+            case EventType.RUN_CONTINUED:
+                self._renew(event, body["part"])
             case EventType.RUN_PAUSED:
                 self.paused_by = _who(body) or "an operator"
             case EventType.RUN_RESUMED:
@@ -191,6 +196,12 @@ class Story:
                 self.end = event
             case _:
                 pass
+
+    def _renew(self, event: Event, part: int) -> None:
+        self.part, self.part_args = part, event.args
+        for call in self.calls.values():
+            if call.stand in OPEN_STANDS:
+                call.stand, call.ended = Stand.CANCELLED, event.at
 
     def _of_signal(self, event: Event) -> None:
         name = event.key or ""

@@ -146,6 +146,8 @@ def _heads(standing: Standing, full: bool) -> list[Drawn]:
     rows: list[tuple[str, RenderableType]] = []
     if story.args not in (None, b"{}"):
         rows.append(("input", Text(value(story.args, WHOLE if full else 300))))
+    if story.part:
+        rows.append(("part", Text(f"{story.part + 1}  {value(story.part_args or b'{}', WHOLE if full else 300)}")))
     if row.parent:
         rows.append(("parent", Text(printable(row.parent))))
     if story.fork_of:

@@ -73,6 +73,10 @@ class Memory:
     edited: bool = False
     """Whether it is a fork with another input: its calls may differ from the recorded ones."""
     args: bytes = b"{}"
+    part: int = 0
+    """How often the run has gone on as new."""
+    begun_at: int = 0
+    """The `seq` from which this part goes: what the flow has seen when it begins."""
     seeds: list[tuple[int, str]] = field(default_factory=_list)
     """From which `seq` on which seed gives the run's random values: a fork keeps its parent's up to its own."""
     idle_starts: int = 0
@@ -90,13 +94,29 @@ class Memory:
         """Read a journal. `replaced` gives other results for steps, by key: a fork with results replaced."""
         memory = cls()
         for event in events:
-            memory._read(event, replaced or {})
+            if event.type == EventType.RUN_CONTINUED:
+                memory = memory._renewed(event)
+            else:
+                memory._read(event, replaced or {})
         return memory
+
+    def _renewed(self, event: Event) -> Memory:
+        """The run goes on as new: all that is left of its past are the signals that nobody had waited for."""
+        body = loads(event.body)
+        carried = set(body.get("carried", ()))
+        return Memory(
+            outcomes=[e for e in self.outcomes if e.type == EventType.SIGNAL_RECEIVED and e.seq in carried],
+            part=body["part"], begun_at=event.seq, args=event.args or b"{}", paused=bool(body.get("paused")),
+            seeds=[(event.seq, body["seed"])], revisions={body.get("revision", "")},
+            last_seq=event.seq, first_at=event.at, last_at=event.at, _kept_at=self.last_at,
+        )  # fmt: skip
 
     def _read(self, event: Event, replaced: Mapping[str, bytes]) -> None:
         self._kept_at, self.last_seq, self.last_at = self.last_at, event.seq, event.at
         self.first_at = self.first_at or event.at
         kind, key = event.type, event.key or ""
+        if self.part and kind == EventType.CHILD_ENDED and not key.startswith(f"continued#{self.part}/"):
+            return  # the run had gone on without this child
         if kind in DELIVERED:
             if key in replaced and kind in _REPLACEABLE:
                 event = event._replace(type=_REPLACEABLE[kind], value=replaced[key], body=None)

@@ -42,8 +42,8 @@ class Calls:
 class _Noting(Drive):
     """A drive that notes what the flow asks for."""
 
-    def __init__(self, run: str, seeds: Any):
-        super().__init__(run, seeds, strict=False)
+    def __init__(self, run: str, memory: Memory):
+        super().__init__(run, memory, strict=False)
         self.noted: dict[str, Command] = {}
 
     def request(self, command: RunStep | Wait | Timer | StartChild) -> Future:
@@ -61,10 +61,11 @@ def calls(row: RunRow, events: Iterable[Event], flow: Flow[..., Any] | None, vau
     begun = frozenset(memory.attempts) | memory.effects | memory.timers.keys() | memory.children.keys()
     if flow is None:
         return Calls({}, begun)
-    drive = _Noting(row.id, memory.seeds)
+    drive = _Noting(row.id, memory)
     try:
         with using(vault):
             values = input_of(row, flow, memory.args)
+            drive.bind = flow.bind
             drive.begin(flow.body(values), memory.first_at, vault)
             drive.replay(memory)
             return Calls(drive.noted, begun | drive.waiting.keys() | drive.left.keys())

@@ -14,12 +14,12 @@ from ...core.lifecycle import RunState
 from ...core.recovery import Attempt
 from ...core.replay import Memory
 from ...core.secret import use, using
-from ...errors import RunStuck, SegueError, StoreCorrupt, Undecodable
+from ...errors import Continued, RunStuck, SegueError, StoreCorrupt, Undecodable
 from ...journal import Change, Item, RunRow, Write
 from ..drive import Drive, deadlock
 from ..flow import Flow
 from ..scope import StepScope
-from . import carrying, ends, inbox, people, resting
+from . import carrying, ends, inbox, people, renewal, resting
 from .attempts import perform, perform_once
 from .line import Line
 from .purse import goes_with
@@ -84,13 +84,13 @@ class Execution(Line):
             memory = Memory(fresh=True, args=args, seeds=[(1, row.seed)], last_seq=self.seq, first_at=at, last_at=at)
         else:
             try:
-                memory = Memory.of(self.host.journal.events(row), {k: v.encode() for k, v in row.replaced.items()})
+                memory = Memory.of(self.host.journal.past(row), {k: v.encode() for k, v in row.replaced.items()})
             except StoreCorrupt as error:
                 return self.set_aside(Undecodable(error.message, run=row.id, remedy=error.remedy))
         self.memory, self.children = memory, memory.children
         self.at, self.paused = memory.last_at, memory.paused
         same_code = memory.revisions <= {self.flow.revision} and row.version == self.flow.version
-        self.drive.prepare(memory.seeds, strict=same_code and not memory.edited and not row.replaced)
+        self.drive.prepare(memory, strict=same_code and not memory.edited and not row.replaced)
         try:
             if memory.idle_starts > self.host.crash_limit:
                 raise ends.crash_loop(self, self.host.crash_limit)
@@ -99,6 +99,7 @@ class Execution(Line):
             self.begun = True
             self.host.receive_items(self)  # or a `resume` would wake it again and again
             return self.set_aside(error)
+        self.drive.bind = self.flow.bind
         self.drive.begin(self.flow.body(values), memory.first_at, flow_vault(self, self.vault))
         self.begun = True
         with using(self.vault):
@@ -137,9 +138,10 @@ class Execution(Line):
             return
         if park:
             resting.park(self)
-        self._drop()
+        self.drop()
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Leave this process's memory, with nothing written."""
         self.closed = True
         for making in self.steps.values():
             making.cancel()
@@ -151,7 +153,7 @@ class Execution(Line):
     def lost(self, error: Exception) -> None:
         """This process can no longer write to the run."""
         if not self.closed:
-            self._drop()
+            self.drop()
             self.host.lost(self, error)
         elif isinstance(error, StoreCorrupt):
             self.host.unwritable(self.row.no, error)
@@ -164,7 +166,7 @@ class Execution(Line):
         detail = ends.stuck_detail(error)
         change = Change(RunState.STUCK, detail, self.now(), release=True)
         self.write(EventType.RUN_STUCK, body=dumps(detail), change=change, done=partial(self.host.ended, self.row))
-        self._drop()
+        self.drop()
 
     # what the flow asks for
 
@@ -354,12 +356,21 @@ class Execution(Line):
             return  # an effect is on its way: the run ends after it
         if self.unknowns:
             return ends.set_unknown_aside(self)
-        type_, state, value, body = ends.end_of(self)
+        try:
+            type_, state, value, body = ends.end_of(self)
+        except Continued as continued:
+            return self._renew(continued)
         change, posts = Change(state, {}, self.now()), ends.farewell(self, value, body)
         ended: list[Event] = []
         done = partial(self._tell_end, ended)
         ended.append(self.write(type_, value=value, body=body, change=change, posts=posts, done=done))
-        self._drop()
+        self.drop()
+
+    def _renew(self, continued: Continued) -> None:
+        try:
+            renewal.renew(self, continued)
+        except RunStuck as error:
+            self.set_aside(error)
 
     def _tell_end(self, ended: list[Event]) -> None:
         self.host.ended(self.row, ended[0])
