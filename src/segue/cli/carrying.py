@@ -58,27 +58,30 @@ class Stop:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     exit: Exit = Exit.SUSPENDED
 
-    def ask(self, code: Exit) -> None:
-        """Suspend what runs."""
-        self.exit = code
-        self.asked.set()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
+
+_STOPS = {signal.SIGINT: Exit.SUSPENDED, signal.SIGTERM: Exit.TERMINATED}
 
 
 @asynccontextmanager
 async def stoppable() -> AsyncGenerator[Stop]:
-    """Ctrl-C and SIGTERM set `asked`."""
+    """Ctrl-C and SIGTERM set `asked`. The handlers are Python's own: asyncio's would wait for code that blocks the
+    loop, and then a second signal could not kill it.
+    """
     stop, loop = Stop(), asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, stop.ask, Exit.SUSPENDED)
-    loop.add_signal_handler(signal.SIGTERM, stop.ask, Exit.TERMINATED)
+
+    def ask(number: int, _: object) -> None:
+        for each in _STOPS:
+            signal.signal(each, signal.SIG_DFL)
+        stop.exit = _STOPS[signal.Signals(number)]
+        loop.call_soon_threadsafe(stop.asked.set)
+
+    before = {number: signal.signal(number, ask) for number in _STOPS}
     try:
         yield stop
     finally:
-        if not stop.asked.is_set():
-            loop.remove_signal_handler(signal.SIGINT)
-            loop.remove_signal_handler(signal.SIGTERM)
+        for number, handler in before.items():
+            if signal.getsignal(number) is ask:
+                signal.signal(number, handler)
 
 
 def load(name: str, origin: str | None = None) -> Flow[..., Any]:
