@@ -209,6 +209,10 @@ def _answer(execution: Execution, command: RunStep, history: list[Attempt], faul
             raise ValueError(f"retry= of {command.options.name} answered {answer!r}: not a time to wait")
         if isinstance(answer, Amend):
             answer = Amend(_amended(command, answer.changes), answer.after_s)
+        elif isinstance(answer, AskPerson):
+            people.check(command, answer)
+        elif not isinstance(answer, Again | Use | Fail):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+            raise TypeError(f"retry= of {command.options.name} answered {answer!r}: no answer of a Recovery")
     except Exception as error:  # noqa: BLE001  a user's Recovery may raise anything
         error.add_note(f"raised by retry= of {command.options.name}, after {fault.error}: {fault.message}")
         execution.keep_error(command.key, error)
