@@ -160,7 +160,7 @@ async def carry(
         begun = time.time()
         run = await make(engine)
         row = engine.journal.get(run.id)
-        with Progress(row, how.say, quiet=how.quiet or how.as_json) as progress:
+        with Progress(row, how.say, quiet=how.quiet or how.as_json, leaves=patience_s is not None) as progress:
             progress.open()
             progress.skip(e for e in engine.journal.events(row) if e.at < begun)
             await _follow(engine, row, progress, stop, patience_s)
@@ -185,6 +185,8 @@ async def _follow(engine: Engine, row: RunRow, progress: Progress, stop: Stop, p
             if patience_s is not None and rests(engine, [row.no], patience_s):
                 return
             progress.trouble(journal.trouble)
+            held = journal.held(row.no, host.switches)
+            progress.held(host.switches.over(row.flow) if held else None)
             progress.under_way(host.waits_on(row.no))
             await asyncio.wait([stopped, ended], timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
             ended = host.watch(row.no) if ended.done() else ended

@@ -58,6 +58,8 @@ def clock(at: float, now: float) -> str:
 
 def due(at: float, now: float) -> str:
     """`in 3 min (14:03:22)`, or since when it is overdue."""
+    if at > _LAST:
+        return "after the year 9999"
     if at <= now:
         return f"due since {age(now - at)}" if now - at >= 1 else "due now"
     return f"in {duration(at - now)} ({clock(at, now)})"
