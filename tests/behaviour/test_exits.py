@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from segue import Engine, Run, RunFailed, flow, step
-from segue.errors import StepFailed
+from segue.errors import EngineClosed, StepFailed
 from tests.behaviour.world import World
 
 
@@ -128,3 +128,30 @@ def test_ctrl_c_in_a_flow_costs_no_run_an_outcome(tmp_path: Path) -> None:
             loop.run_until_complete(asyncio.sleep(5))
         assert loop.run_until_complete(results()) == [28, 28, 2, 28, 28]
         loop.run_until_complete(engine.close())
+
+
+engines: list[Engine] = []
+
+
+@step
+async def closes_its_engine() -> int:
+    for engine in engines:
+        await engine.close()
+    return 1
+
+
+@flow
+async def closes() -> int:
+    return await closes_its_engine()
+
+
+async def test_who_waits_is_told_when_a_step_closes_its_engine(world: World) -> None:
+    engines.clear()
+    async with world.engine() as engine:
+        engines.append(engine)
+        run = await engine.start(closes, id="c")
+        with pytest.raises(EngineClosed):
+            await asyncio.wait_for(run.result(), 5)
+    engines.clear()
+    async with world.engine() as engine:
+        assert await asyncio.wait_for((await engine.get("c")).result(), 5) == 1
