@@ -115,7 +115,7 @@ class Host:
             execution.leave()
         self.threads.shutdown(wait=False, cancel_futures=True)
         try:
-            await self.journal.close()
+            await asyncio.shield(asyncio.ensure_future(self.journal.close()))
         finally:  # a step may close its own engine, and is cancelled by that
             self.watchers.close()
 
