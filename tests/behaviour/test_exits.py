@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 
 import pytest
 
-from segue import RunFailed, flow, step
-from segue.errors import StepFailed
+from segue import Engine, Run, RunFailed, flow, step
+from segue.errors import EngineClosed, StepFailed
 from tests.behaviour.world import World
 
 
@@ -34,11 +35,19 @@ async def leaks() -> int:
     return await inner or 1
 
 
+class Stop(BaseException):
+    """As pytest.fail raises one."""
+
+
+@step
+async def stops() -> int:
+    raise Stop("enough")
+
+
 @flow
 async def one(which: str) -> int:
-    return await {"exits": exits, "thread": exits_in_a_thread, "ctrl-c": interrupts_in_a_thread, "leaks": leaks}[
-        which
-    ]()
+    calls = {"exits": exits, "thread": exits_in_a_thread, "ctrl-c": interrupts_in_a_thread, "leaks": leaks}
+    return await (calls | {"stops": stops})[which]()
 
 
 @flow
@@ -55,12 +64,12 @@ async def exits_itself() -> int:
     sys.exit(4)
 
 
-@pytest.mark.parametrize("which", ["exits", "thread", "ctrl-c", "leaks"])
+@pytest.mark.parametrize("which", ["exits", "thread", "ctrl-c", "leaks", "stops"])
 async def test_a_step_that_leaves_by_another_door_has_failed(world: World, which: str) -> None:
     if which in ("thread", "ctrl-c") and world.virtual:
         pytest.skip("virtual time has no threads")
     async with world.engine() as engine:
-        with pytest.raises(RunFailed, match=r"sys\.exit|KeyboardInterrupt|CancelledError"):
+        with pytest.raises(RunFailed, match=r"sys\.exit|KeyboardInterrupt|CancelledError|Stop: enough"):
             await asyncio.wait_for(engine.run(one, which), 5)
 
 
@@ -74,3 +83,75 @@ async def test_a_flow_that_exits_has_failed(world: World) -> None:
     async with world.engine() as engine:
         with pytest.raises(RunFailed, match="SystemExit"):
             await asyncio.wait_for(engine.run(exits_itself), 5)
+
+
+interrupts: list[int] = []
+
+
+@step
+async def number(n: int) -> int:
+    return n
+
+
+@flow
+async def is_interrupted() -> int:
+    await number(1)
+    interrupts.append(1)
+    if len(interrupts) == 1:
+        raise KeyboardInterrupt
+    return await number(2)
+
+
+@flow
+async def counts() -> int:
+    return sum([await number(n) for n in range(8)])
+
+
+def test_ctrl_c_in_a_flow_costs_no_run_an_outcome(tmp_path: Path) -> None:
+    """Where the loop goes on, as in a notebook, all runs do."""
+    interrupts.clear()
+    engine = Engine(str(tmp_path / "segue.db"), tick_s=0.02)
+
+    async def start() -> list[Run[int]]:
+        flows = [counts, counts, is_interrupted, counts, counts]
+        runs = [await engine.start(flow, id=str(n)) for n, flow in enumerate(flows)]
+        return runs
+
+    async def results() -> list[int]:
+        return [await asyncio.wait_for((await engine.get(str(n))).result(), 5) for n in range(5)]
+
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        loop.run_until_complete(engine.__aenter__())
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(start())
+            loop.run_until_complete(asyncio.sleep(5))
+        assert loop.run_until_complete(results()) == [28, 28, 2, 28, 28]
+        loop.run_until_complete(engine.close())
+
+
+engines: list[Engine] = []
+
+
+@step
+async def closes_its_engine() -> int:
+    for engine in engines:
+        await engine.close()
+    return 1
+
+
+@flow
+async def closes() -> int:
+    return await closes_its_engine()
+
+
+async def test_who_waits_is_told_when_a_step_closes_its_engine(world: World) -> None:
+    engines.clear()
+    async with world.engine() as engine:
+        engines.append(engine)
+        run = await engine.start(closes, id="c")
+        with pytest.raises(EngineClosed):
+            await asyncio.wait_for(run.result(), 5)
+    engines.clear()
+    async with world.engine() as engine:
+        assert await asyncio.wait_for((await engine.get("c")).result(), 5) == 1

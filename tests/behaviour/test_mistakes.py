@@ -209,6 +209,14 @@ def flows() -> dict[str, tuple[Any, type[BaseException], str]]:
     async def bad_limit() -> None:
         await segue.gather(fine(), fine(), limit=0)
 
+    @flow
+    async def limited_by_a_text() -> None:
+        await segue.gather(fine(), fine(), limit="two")  # type: ignore[arg-type]
+
+    @flow
+    async def detaches_a_step() -> None:
+        await segue.detach(fine)  # type: ignore[call-overload]
+
     return {
         "unserialisable": (unserialisable, UnserialisableResult, "return a pydantic model"),
         "wrong_result": (wrong_result, UnserialisableResult, "stored as int"),
@@ -237,7 +245,9 @@ def flows() -> dict[str, tuple[Any, type[BaseException], str]]:
         "deadlocked_at_once": (deadlocked_at_once, SegueError, "nobody in the flow will ever set"),
         "spinning": (spinning, SegueError, "without waiting for a durable call"),
         "wrong_flow_result": (wrong_flow_result, UnserialisableResult, "stored as int"),
-        "bad_limit": (bad_limit, InputError, "at least 1"),
+        "bad_limit": (bad_limit, InputError, "a whole number from 1"),
+        "limited_by_a_text": (limited_by_a_text, InputError, "limit='two'"),
+        "detaches_a_step": (detaches_a_step, UnknownFlow, "'fine' is no flow"),
     }
 
 
@@ -268,6 +278,17 @@ async def test_a_step_and_its_run_are_named(world: World) -> None:
     text = str(caught.value.__cause__)
     assert "run r" in text
     assert "an_object[" in text
+
+
+async def test_an_argument_that_does_not_fit_names_the_call(world: World) -> None:
+    async with world.engine() as engine:
+        with pytest.raises(RunFailed) as caught:
+            await engine.run(flows()["wrong_argument"][0], id="r")
+        with pytest.raises(InputError, match="takes_a_number: argument 'n' is no int"):
+            await engine.start(takes_a_number, "x")
+    cause = caught.value.__cause__
+    assert isinstance(cause, InputError) and (cause.run, cause.key) == ("r", "typed")
+    assert "typed: argument 'n' is no int" in str(cause)
 
 
 def test_decorators_say_what_they_need() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from segue import flow, step
 from segue.core.faults import Fault
-from segue.core.recovery import Again, Amend, Answer, Attempt, Fail, Use
-from segue.errors import NotInAFlow
+from segue.core.recovery import Again, Amend, Answer, AskPerson, Attempt, Fail, Take, Use
+from segue.errors import NotInAFlow, RunFailed
 from segue.runtime.scope import step_scope
 from tests.behaviour.world import World
 
@@ -134,3 +136,33 @@ async def test_inside_of_a_step_and_outside_of_a_run_the_same_answers_hold(world
         assert await engine.run(fetches_in_a_step, 9, 3) == "second gave 5"
     CALLS.clear()
     assert await fetch_outside(9, 3) == "second gave 5"
+
+
+MISTAKES: dict[str, Any] = {
+    "nothing": None,
+    "take": Take("x"),
+    "limit": AskPerson("desk", timeout_s=math.inf),
+    "before": AskPerson("desk", timeout_s=-1.0),
+    "whom": AskPerson(None),  # type: ignore[arg-type]
+    "shown": AskPerson("desk", shown={1, 2}),
+    "default": AskPerson("desk", timeout_s=0.1, default=Take(7)),
+    "no JSON": AskPerson("desk", timeout_s=0.1, default=Take(object())),
+    "nested": AskPerson("desk", timeout_s=0.1, default=AskPerson("boss")),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+async def test_an_answer_that_is_none_fails_the_step_and_says_so(world: World, name: str) -> None:
+    """It is the user's mistake, not a bug in Segue: the run is not set aside."""
+
+    @step(retry=lambda fault, history, luck: MISTAKES[name])
+    async def errs() -> str:
+        raise ConnectionError
+
+    @flow
+    async def err() -> str:
+        return await errs()
+
+    async with world.engine() as engine:
+        with pytest.raises(RunFailed, match=r"AskPerson|no answer of a Recovery|JSON serializable"):
+            await asyncio.wait_for((await engine.start(err)).result(), 5)

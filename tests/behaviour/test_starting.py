@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -14,12 +16,14 @@ from segue.errors import RunFailed
 _mark: ContextVar[str] = ContextVar("mark", default="none")
 tasks: list[asyncio.Task[Any] | None] = []
 said: list[Any] = []
+cancelled: list[bool] = []
 
 
 @pytest.fixture(autouse=True)
 def _clean() -> None:
     tasks.clear()
     said.clear()
+    cancelled.clear()
 
 
 @step
@@ -61,6 +65,62 @@ async def cancels_itself(n: int) -> int:
 
 
 @step
+async def cancels_and_waits(n: int) -> int:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(1.0)
+    return n
+
+
+@step
+async def takes_it_back(n: int) -> int:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    task.uncancel()
+    return n
+
+
+_locals: WeakKeyDictionary[Any, list[int]] = WeakKeyDictionary()
+
+
+@step
+async def local(n: int) -> list[int]:
+    found = _locals.setdefault(asyncio.current_task(), [])
+    found.append(n)
+    return list(found)
+
+
+@step
+async def names_its_task(n: int) -> str:
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.get_name()
+    task.set_name("mine")
+    return before
+
+
+@step
+async def tells_its_end(n: int) -> int:
+    task = asyncio.current_task()
+    assert task is not None
+    task.add_done_callback(lambda _: said.append(("is over", n)))
+    return n
+
+
+@step
+async def fails_after_a_limit(n: int) -> str:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await asyncio.sleep(5.0)
+    try:
+        raise LookupError(f"no {n}")
+    except LookupError as error:
+        return repr(error.__context__)
+
+
+@step
 async def limited(n: int) -> str:
     try:
         async with asyncio.timeout(0.1):
@@ -78,7 +138,9 @@ async def fails(n: int) -> int:
 @flow
 async def all_of(names: list[str]) -> list[Any]:
     calls = {"quick": quick, "waits": waits, "keeps": keeps, "both": keeps_and_waits, "cancels": cancels_itself,
-             "limited": limited, "fails": fails}  # fmt: skip
+             "limited": limited, "fails": fails, "cancels and waits": cancels_and_waits, "takes back": takes_it_back,
+             "local": local, "names": names_its_task, "tells": tells_its_end,
+             "fails late": fails_after_a_limit}  # fmt: skip
     return await asyncio.gather(*(calls[name](n) for n, name in enumerate(names)))
 
 
@@ -109,6 +171,49 @@ async def test_a_task_that_somebody_keeps_is_no_other_steps() -> None:
 @testing.simulated
 async def test_a_step_that_cancels_its_own_task_cancels_no_other() -> None:
     assert await outcome("cancels", "quick", "cancels", "waits") == [0, "none", 2, 3]
+
+
+@testing.simulated
+async def test_a_step_that_lets_its_own_cancellation_out_has_failed() -> None:
+    with pytest.raises(RunFailed, match="nobody else had asked for"):
+        await asyncio.wait_for(outcome("cancels and waits"), 600)
+
+
+@testing.simulated
+async def test_a_cancellation_that_was_taken_back_hits_no_other_step() -> None:
+    assert await outcome("takes back", "waits", "takes back", "quick") == [0, 1, 2, "none"]
+
+
+@testing.simulated
+async def test_what_is_noted_of_a_steps_task_is_of_no_other_step() -> None:
+    assert await outcome("local", "local", "local") == [[0], [1], [2]]
+    assert "mine" not in await outcome("names", "names")
+
+
+@testing.simulated
+async def test_the_end_of_a_quick_steps_task_is_told_at_once() -> None:
+    assert await outcome("tells", "waits") == [0, 1]
+    assert said.index(("is over", 0)) < said.index(("ends", 1))
+
+
+@testing.simulated
+async def test_an_error_after_a_time_limit_has_no_context_of_it() -> None:
+    assert await outcome("fails late") == ["None"]
+
+
+@testing.simulated
+async def test_steps_whose_tasks_somebody_cancels_are_made_anew() -> None:
+    """Also those that had not begun, and whoever comes after them."""
+    async with testing.Engine(linger_s=0.0) as engine:
+        runs = [await engine.start(all_of, ["quick", "waits", "quick", "waits"], id=str(n)) for n in range(3)]
+        for _ in range(200):
+            for task in asyncio.all_tasks():
+                if "Starter" in repr(task.get_coro()) and len(cancelled) < 3:
+                    cancelled.append(task.cancel())
+            await asyncio.sleep(0)
+        assert len(cancelled) == 3
+        for run in runs:
+            assert await asyncio.wait_for(run.result(), 600) == ["none", 1, "none", 3]
 
 
 @testing.simulated

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
 from segue import flow, sleep, step, wait_for
 from segue.errors import InputError, RunCancelled
+from segue.runtime.clock import Clock
 from tests.behaviour.world import World, events_of, in_state, kinds_of, until
 
 calls: list[str] = []
@@ -191,3 +193,39 @@ async def test_a_cancel_of_a_run_that_is_held_in_memory_cleans_up(world: World) 
             await run.result()
         assert calls == ["a cleans up"]
         assert "run.cancelling" in await kinds_of(run)
+
+
+class SetBack(Clock):
+    """A clock that is set back by an hour at each look."""
+
+    def __init__(self) -> None:
+        self._at = time.time()
+
+    def now(self) -> float:
+        self._at -= 3600.0
+        return self._at
+
+
+async def test_acts_count_in_their_order_whatever_the_clock_says(world: World) -> None:
+    if world.virtual:
+        pytest.skip("its clock is its own")
+    async with world.engine(clock=SetBack()) as engine:
+        run = await engine.start(listens, "a")
+        await engine.pause()
+        await run.resume()
+        await run.signal("word", "one")
+        assert await asyncio.wait_for(run.result(), 5) == "a one"
+
+
+async def test_a_pause_holds_a_run_that_was_let_go_before_it(world: World) -> None:
+    """On the virtual clock, in the same instant."""
+    async with world.engine() as engine:
+        run = await engine.start(listens, "a")
+        await engine.pause()
+        await run.resume()
+        await engine.pause(flow=listens)
+        await run.signal("word", "one")
+        await world.pass_(2)
+        assert calls == []
+        await engine.resume(flow=listens)
+        assert await run.result() == "a one"

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -254,3 +255,17 @@ def test_a_pipe_that_closes_early_is_no_error(terminal: Terminal) -> None:
         ["bash", "-c", events], cwd=terminal.folder, env=env, capture_output=True, text=True, check=False
     )
     assert done.stderr == "" and done.stdout.splitlines()[-1] == "0"
+
+
+def test_a_second_ctrl_c_kills_also_what_blocks_the_loop(terminal: Terminal) -> None:
+    with (terminal.folder / "shop.py").open("a") as shop:
+        shop.write(
+            "\n\n@step\nasync def spins() -> None:\n    note('spins')\n    while True:\n        pass\n"
+            "\n\n@flow\nasync def blocks() -> None:\n    await spins()\n"
+        )
+    started = terminal.start("run", "shop:blocks", "--id", "b1")
+    until(lambda: "spins" in terminal.calls())
+    started.send(signal.SIGINT)
+    time.sleep(0.3)  # signals that come at once are one
+    started.send(signal.SIGINT)
+    assert started.wait(4).code == -signal.SIGINT

@@ -211,3 +211,19 @@ def test_a_park_is_no_start(terminal: Terminal) -> None:
     terminal.segue("resume", "a1")
     assert terminal.segue("show", "a1", "--json").json["starts"] == 1
     assert "start" not in terminal.segue("show", "a1").out and "crash" not in terminal.segue("show", "a1").out
+
+
+def test_who_waits_for_a_run_that_a_switch_holds_is_told_so(terminal: Terminal) -> None:
+    terminal.segue("run", "shop:total", "-i", '{"items": []}', "--id", "t0")
+    terminal.segue("pause", "--all", "--why", "incident")
+    waits = terminal.start("run", "shop:total", "-i", '{"items": []}', "--id", "t1")
+    until(lambda: "It is paused with the engine" in waits.err)
+    assert "incident" in waits.err and "segue resume --all" in waits.err
+    terminal.segue("resume", "--all")
+    assert waits.wait().code == 0
+
+
+def test_what_a_resumed_run_waits_for_is_told_once(terminal: Terminal) -> None:
+    terminal.segue("run", "shop:asks", "-i", '"x"', "--id", "a1", "--detach")
+    done = terminal.segue("resume", "a1")
+    assert done.code == 7 and done.err.count("It waits for") == 1

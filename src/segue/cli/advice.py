@@ -104,9 +104,7 @@ def _held(standing: Standing, say: Say) -> list[Advice]:
         who = f" by {printable(story.paused_by)}" if story.paused_by else ""
         held.append(Advice(f"It is paused{who}.", ((say("resume", row.id), "to go on"),)))
     if standing.held is not None:
-        words = ("--all",) if standing.held.flow is None else ("--flow", standing.held.flow)
-        do = ((say("resume", row.id), "to let this run go on"), (say("resume", *words), "to let all of them go on"))
-        held.append(Advice(f"It is paused with {named(standing.held)}.", do))
+        held.append(held_by(standing.held, row.id, say))
     if standing.lack is not None:
         held.append(Advice(f"It is ready, and {standing.lack.message}.", _found_again(standing, say)))
     if story.cancelling:
@@ -116,6 +114,13 @@ def _held(standing: Standing, say: Say) -> list[Advice]:
     if gone:
         held.append(Advice(gone, ((say("resume", row.id), "to go on"),)))
     return held
+
+
+def held_by(switch: Switch, run: str, say: Say) -> Advice:
+    """What a run that a switch holds waits for."""
+    words = ("--all",) if switch.flow is None else ("--flow", switch.flow)
+    do = ((say("resume", run), "to let this run go on"), (say("resume", *words), "to let all of them go on"))
+    return Advice(f"It is paused with {named(switch)}.", do)
 
 
 def _found_again(standing: Standing, say: Say) -> tuple[tuple[str, str], ...]:

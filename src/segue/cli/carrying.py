@@ -58,27 +58,30 @@ class Stop:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     exit: Exit = Exit.SUSPENDED
 
-    def ask(self, code: Exit) -> None:
-        """Suspend what runs."""
-        self.exit = code
-        self.asked.set()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
+
+_STOPS = {signal.SIGINT: Exit.SUSPENDED, signal.SIGTERM: Exit.TERMINATED}
 
 
 @asynccontextmanager
 async def stoppable() -> AsyncGenerator[Stop]:
-    """Ctrl-C and SIGTERM set `asked`."""
+    """Ctrl-C and SIGTERM set `asked`. The handlers are Python's own: asyncio's would wait for code that blocks the
+    loop, and then a second signal could not kill it.
+    """
     stop, loop = Stop(), asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, stop.ask, Exit.SUSPENDED)
-    loop.add_signal_handler(signal.SIGTERM, stop.ask, Exit.TERMINATED)
+
+    def ask(number: int, _: object) -> None:
+        for each in _STOPS:
+            signal.signal(each, signal.SIG_DFL)
+        stop.exit = _STOPS[signal.Signals(number)]
+        loop.call_soon_threadsafe(stop.asked.set)
+
+    before = {number: signal.signal(number, ask) for number in _STOPS}
     try:
         yield stop
     finally:
-        if not stop.asked.is_set():
-            loop.remove_signal_handler(signal.SIGINT)
-            loop.remove_signal_handler(signal.SIGTERM)
+        for number, handler in before.items():
+            if signal.getsignal(number) is ask:
+                signal.signal(number, handler)
 
 
 def load(name: str, origin: str | None = None) -> Flow[..., Any]:
@@ -157,7 +160,7 @@ async def carry(
         begun = time.time()
         run = await make(engine)
         row = engine.journal.get(run.id)
-        with Progress(row, how.say, quiet=how.quiet or how.as_json) as progress:
+        with Progress(row, how.say, quiet=how.quiet or how.as_json, leaves=patience_s is not None) as progress:
             progress.open()
             progress.skip(e for e in engine.journal.events(row) if e.at < begun)
             await _follow(engine, row, progress, stop, patience_s)
@@ -182,6 +185,8 @@ async def _follow(engine: Engine, row: RunRow, progress: Progress, stop: Stop, p
             if patience_s is not None and rests(engine, [row.no], patience_s):
                 return
             progress.trouble(journal.trouble)
+            held = journal.held(row.no, host.switches)
+            progress.held(host.switches.over(row.flow) if held else None)
             progress.under_way(host.waits_on(row.no))
             await asyncio.wait([stopped, ended], timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
             ended = host.watch(row.no) if ended.done() else ended

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from ..core.codec import loads
 from ..core.events import Event, EventType
-from ..journal import RunRow
-from .advice import Say, wait
+from ..journal import RunRow, Switch
+from .advice import Say, held_by, wait
 from .paint import Copyable, Drawn, Harmless, advised, emit, err, glyph
 from .story import Call, Stand, Story
 from .tree import came_of
@@ -42,9 +42,14 @@ _TOLD = frozenset(
 class Progress:
     """Follows one run on stderr. Lines stay; on a terminal, what is under way stands below them and moves."""
 
-    def __init__(self, row: RunRow, say: Say, *, console: Console | None = None, quiet: bool = False):
+    def __init__(
+        self, row: RunRow, say: Say, *, console: Console | None = None, quiet: bool = False, leaves: bool = False
+    ):
         self.row, self.story, self._say, self._quiet = row, Story(row.memo_seq, row.replaced), say, quiet
         self.console = console or err()
+        self._leaves = leaves
+        """Whether it is told at the end what the run waits for."""
+        self._held: Switch | None = None
         self._told: set[str] = set()
         self._moved = False
         self._trouble = ""
@@ -93,6 +98,15 @@ class Progress:
         if said != self._trouble:
             self.say(f"waits for the database: {said}" if said else "the database can be written again")
         self._trouble = said
+
+    def held(self, switch: Switch | None) -> None:
+        """Say once which switch holds the run, and that it goes on."""
+        if switch != self._held and not self._quiet:
+            if switch is None:
+                self.say("it goes on")
+            else:
+                emit(self.console, *advised([held_by(switch, self.row.id, self._say)]))
+        self._held = switch
 
     def advise(self, command: Copyable) -> None:
         """Print a command that helps."""
@@ -154,7 +168,7 @@ class Progress:
 
     def _waiting(self, at: float) -> list[Drawn]:
         drawn: list[Drawn] = []
-        for one in self.story.waits:
+        for one in [] if self._leaves else self.story.waits:
             if "signal" in one and str(one.get("key")) not in self._told:
                 self._told.add(str(one.get("key")))
                 drawn += advised([wait(one, self.row.id, at, self._say)])

@@ -44,9 +44,13 @@ def ago(seconds: float) -> str:
     return "just now" if seconds < 1 else f"{age(seconds)} ago"
 
 
+_LAST = 253_402_214_400.0
+"""A day before the last one that has a date. Who waits longer is shown that."""
+
+
 def clock(at: float, now: float) -> str:
     """Local time: `14:03:22` today, `Nov 21 14:03` this year, else `2025-11-21 14:03`."""
-    when, today = datetime.fromtimestamp(at), datetime.fromtimestamp(now)
+    when, today = datetime.fromtimestamp(min(at, _LAST)), datetime.fromtimestamp(now)
     if when.date() == today.date():
         return when.strftime("%H:%M:%S")
     return when.strftime("%b %d %H:%M" if when.year == today.year else "%Y-%m-%d %H:%M")
@@ -54,6 +58,8 @@ def clock(at: float, now: float) -> str:
 
 def due(at: float, now: float) -> str:
     """`in 3 min (14:03:22)`, or since when it is overdue."""
+    if at > _LAST:
+        return "after the year 9999"
     if at <= now:
         return f"due since {age(now - at)}" if now - at >= 1 else "due now"
     return f"in {duration(at - now)} ({clock(at, now)})"

@@ -6,7 +6,7 @@ from typing import Any, ParamSpec, overload
 
 from ..core.codec import loads
 from ..core.keys import is_run_id
-from ..errors import InputError
+from ..errors import InputError, UnknownFlow
 from .flow import Flow
 from .scope import in_flow
 
@@ -25,6 +25,12 @@ async def detach(flow: Flow[Any, Any], *args: Any, **kwargs: Any) -> str:
     is given by position. Raises InputError for an id that is no text of 1 to 512 printable characters.
     """
     scope = in_flow("segue.detach")
+    if not isinstance(flow, Flow):  # pyright: ignore[reportUnnecessaryIsInstance]  users forget the decorator
+        raise UnknownFlow(
+            f"segue.detach: {getattr(flow, '__qualname__', flow)!r} is no flow",
+            run=scope.drive.run,
+            remedy="decorate it with @flow, and pass it uncalled: detach(flow, argument)",
+        )
     run = None if flow.signature.takes("id", after=len(args)) else kwargs.pop("id", None)
     if run is not None and not is_run_id(run):
         raise InputError(

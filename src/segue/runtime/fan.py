@@ -67,11 +67,11 @@ async def _call(function: Callable[[A], Awaitable[T]], item: A) -> T:
 
 
 def _tasks(name: str, branches: list[tuple[str, Awaitable[T]]], limit: int | None) -> list[asyncio.Task[T]]:
-    if limit is not None and limit < 1:
+    if limit is not None and (not isinstance(limit, int) or limit < 1):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
         for _, branch in branches:
             if inspect.iscoroutine(branch):
                 branch.close()
-        raise InputError(f"segue.{name}(limit={limit}): at least 1", remedy="leave limit out for no limit")
+        raise InputError(f"segue.{name}(limit={limit!r}): a whole number from 1", remedy="leave limit out for no limit")
     scope, gate = here(), None if limit is None else asyncio.Semaphore(limit)
     base = scope.key(name) if isinstance(scope, FlowScope) else None
     loop = asyncio.get_running_loop()

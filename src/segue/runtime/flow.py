@@ -69,7 +69,11 @@ class Flow(Generic[P, R]):
         self, scope: FlowScope, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None, *, detached: bool
     ) -> StartChild:
         """The command that starts this flow as a child."""
-        data, _ = self.signature.bind(args, kwargs, self.short)
+        try:
+            data, _ = self.signature.bind(args, kwargs, self.short)
+        except InputError as error:
+            error.run, error.key = scope.drive.run, scope.path + self.short
+            raise
         key = scope.key(self.short, quoted(id) if id else fingerprint(data))
         return StartChild(key, scope.drive.seen, self, data, id, detached, self.signature.codecs)
 

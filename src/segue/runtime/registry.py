@@ -56,7 +56,7 @@ def find(name: str, origin: str | None = None) -> Flow[..., Any]:
     if flow is not None:
         return flow
     module, _, qualname = name.partition(":")
-    if not qualname:
+    if not module or not qualname:
         raise UnknownFlow(f"{name!r} names no flow", remedy="write MODULE:FLOW or FILE.py:FLOW")
     loaded = _load(module, origin)
     flow = known(name) or _attribute(loaded, qualname)

@@ -69,12 +69,18 @@ class Signature:
                 values[given] = value
             else:
                 return (text + "}").encode(), values
-            return encode_arguments(self.codecs, dict(zip(self._names, args)))  # noqa: B905  as many as names
+            return self._encoded(dict(zip(self._names, args)), name)  # noqa: B905  as many as names
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
             raise InputError(f"{name}: {error}", remedy=f"its signature is {name}{self._signature}") from error
-        return encode_arguments(self.codecs, bound.arguments)
+        return self._encoded(bound.arguments, name)
+
+    def _encoded(self, bound: Mapping[str, Any], name: str) -> tuple[bytes, dict[str, Any]]:
+        try:
+            return encode_arguments(self.codecs, bound)
+        except InputError as error:
+            raise InputError(f"{name}: {error.message}", remedy=error.remedy) from error.__cause__
 
     def takes(self, name: str, after: int) -> bool:
         """Whether a parameter of this name is open after so many arguments by position."""

@@ -18,7 +18,7 @@ from ..core.events import made as event_made
 from ..core.keys import quoted
 from ..core.recovery import ONCE, Recovery, Retry
 from ..core.redaction import Redact, redacted, redaction
-from ..errors import DefinitionError
+from ..errors import DefinitionError, InputError
 from .inline import inline
 from .scope import FlowScope, here
 from .signature import Signature
@@ -73,7 +73,11 @@ class Step(Generic[P, R]):
             value = await inline(self.function, self.options, scope, args, kwargs)
             how = self.options.redact
             return value if how is None else redacted(how, self.signature.result, value)
-        data, values = self.signature.bind(args, kwargs, self.name)
+        try:
+            data, values = self.signature.bind(args, kwargs, self.name)
+        except InputError as error:
+            error.run, error.key = scope.drive.run, scope.path + self.name
+            raise
         if self.options.effect == "once":
             self.signature.result.ready()
         key = scope.key(self.name, fingerprint(data) if self.key is None else quoted(self.key))

@@ -27,6 +27,7 @@ from . import people
 from .purse import StepPurse
 from .sealing import fault_of
 from .stalls import confirm
+from .starting import StepTask
 
 if TYPE_CHECKING:
     from .execution import Execution
@@ -133,18 +134,20 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
 
 
 def _its_own(raised: BaseException, *, threaded: bool = False) -> Exception:
-    """What a step raised, as an error. Raises it again when it is not the step's: the engine cancels it, or Ctrl-C."""
+    """What a step raised, as an error. Raises it again when it is not the step's: others cancel it, or Ctrl-C."""
     if isinstance(raised, Exception):
         return raised
-    task = asyncio.current_task()
     if isinstance(raised, SystemExit):
         what = f"the step called sys.exit({raised.code!r})"
-    elif isinstance(raised, asyncio.CancelledError) and task is not None and not task.cancelling():
-        what = "the step let a CancelledError out that nobody had asked for: a task that it awaited was cancelled"
-    elif threaded and not isinstance(raised, asyncio.CancelledError):
-        what = f"the step raised {type(raised).__name__}"
-    else:
+    elif isinstance(raised, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is None or (task.cancelling() and not (isinstance(task, StepTask) and task.cancels_itself)):
+            raise raised
+        what = "the step let a CancelledError out that nobody else had asked for: what it awaited was cancelled"
+    elif isinstance(raised, KeyboardInterrupt | GeneratorExit) and not threaded:
         raise raised
+    else:
+        what = f"the step raised {type(raised).__name__}" + (f": {raised}" if str(raised) else "")
     error = StepFailed(what, remedy="raise an Exception instead")
     error.error_type = type_name(raised)
     return error.with_traceback(raised.__traceback__)
@@ -206,6 +209,10 @@ def _answer(execution: Execution, command: RunStep, history: list[Attempt], faul
             raise ValueError(f"retry= of {command.options.name} answered {answer!r}: not a time to wait")
         if isinstance(answer, Amend):
             answer = Amend(_amended(command, answer.changes), answer.after_s)
+        elif isinstance(answer, AskPerson):
+            people.check(command, answer)
+        elif not isinstance(answer, Again | Use | Fail):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+            raise TypeError(f"retry= of {command.options.name} answered {answer!r}: no answer of a Recovery")
     except Exception as error:  # noqa: BLE001  a user's Recovery may raise anything
         error.add_note(f"raised by retry= of {command.options.name}, after {fault.error}: {fault.message}")
         execution.keep_error(command.key, error)
@@ -322,7 +329,8 @@ async def _reconcile(execution: Execution, command: RunStep, why: str) -> bool:
             execution.step_ended(EventType.STEP_COMPLETED, command, 0, None, None, value=value)
             return False
         raise TypeError(f"reconcile returned {said!r}: Applied(result) or NotApplied() was expected")
-    except Exception as error:  # noqa: BLE001  the user's function may raise anything: then nobody knows
+    except BaseException as raised:  # noqa: BLE001  the user's function may raise anything: then nobody knows
+        error = _its_own(raised)
         fault = fault_of(execution, error, command.options)
         execution.unknown(command.key, f"reconcile failed: {type(error).__name__}: {fault.message}")
         return False

@@ -102,8 +102,12 @@ class Execution(Line):
         self.drive.bind = self.flow.bind
         self.drive.begin(self.flow.body(values), memory.first_at, flow_vault(self, self.vault))
         self.begun = True
-        with using(self.vault):
-            self._guarded(partial(self.drive.replay, memory))
+        try:
+            with using(self.vault):
+                self._guarded(partial(self.drive.replay, memory))
+        except BaseException:  # Ctrl-C in the flow's code
+            self.interrupted()
+            raise
         self.host.scan_soon() if args is not None else self.host.receive_items(self)
         self.replayed = True
         if not self.unwritten:  # else what others asked for comes first: a cancel, a pause
@@ -157,6 +161,10 @@ class Execution(Line):
             self.host.lost(self, error)
         elif isinstance(error, StoreCorrupt):
             self.host.unwritable(self.row.no, error)
+
+    def interrupted(self) -> None:
+        """Ctrl-C went through the flow's code: where this process goes on, the run begins anew from its journal."""
+        self.lost(RuntimeError("it was interrupted"))
 
     def set_aside(self, error: RunStuck) -> None:
         """Open, resumable, nothing lost: until somebody has helped."""

@@ -114,8 +114,10 @@ class Host:
         for execution in list(self.executions.values()):
             execution.leave()
         self.threads.shutdown(wait=False, cancel_futures=True)
-        await self.journal.close()
-        self.watchers.close()
+        try:
+            await asyncio.shield(asyncio.ensure_future(self.journal.close()))
+        finally:  # a step may close its own engine, and is cancelled by that
+            self.watchers.close()
 
     def _effects(self) -> list[asyncio.Task[None]]:
         begun = [m.task for e in self.executions.values() for k, m in e.steps.items() if k in e.once]
@@ -146,9 +148,7 @@ class Host:
         self.loop.call_soon(execution.begin, args)  # never inside of a task: Python 3.14 does not let tasks nest
 
     def take_up(self, no: int) -> None:
-        """Go on with a run that no living process has, whatever `recover` says, and with the children that it waits
-        for.
-        """
+        """Go on with a run that nobody has, whatever `recover` says, and with the children that it waits for."""
         if not self.recover:
             self._own.add(no)
         self.scan_soon()

@@ -36,20 +36,38 @@ class Outcomes:
         waiting, self._waiting = self._waiting, {}
         if not waiting:
             return
-        with aside():
-            for execution, event in waiting.items():
-                if not execution.closed:
-                    try:
-                        execution.drive.deliver_aside(event)
-                    except SegueError as failed:
-                        execution.drive.fail(failed)
-                    except Exception as error:  # noqa: BLE001  a bug of ours belongs to one run
-                        self._report(execution, error)
-        for execution in waiting:
+        execution: Execution | None = None
+        try:
+            with aside():
+                for execution, event in waiting.items():
+                    if not execution.closed:
+                        try:
+                            execution.drive.deliver_aside(event)
+                        except SegueError as failed:
+                            execution.drive.fail(failed)
+                        except Exception as error:  # noqa: BLE001  a bug of ours belongs to one run
+                            self._report(execution, error)
+        except BaseException:  # Ctrl-C in the code of a flow
+            self._interrupted(execution, waiting)
+            raise
+        self._settle(list(waiting))
+
+    def _settle(self, told: list[Execution]) -> None:
+        for execution in told:
             try:
                 execution.settle()
             except Exception as error:  # noqa: BLE001  see above
                 self._report(execution, error)
+
+    def _interrupted(self, execution: Execution | None, waiting: dict[Execution, Event]) -> None:
+        """A flow was interrupted as it moved: where the loop goes on, it begins anew, and the others go on."""
+        runs = list(waiting)
+        at = runs.index(execution) if execution is not None else 0
+        self._waiting = {run: waiting[run] for run in runs[at + 1 :]} | self._waiting
+        if execution is not None:
+            execution.interrupted()
+        self._loop.call_soon(self._settle, runs[:at])
+        self._loop.call_soon(self.give)
 
     def _report(self, execution: Execution, error: Exception) -> None:
         self._loop.call_exception_handler({"message": f"in run {execution.row.id}", "exception": error})

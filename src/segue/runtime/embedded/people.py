@@ -17,7 +17,7 @@ from ...core.commands import RunStep
 from ...core.events import EventType
 from ...core.faults import Fault
 from ...core.questions import body_of, details, question_id, word_of
-from ...core.recovery import AskPerson, Attempt, Fail, Take
+from ...core.recovery import Again, AskPerson, Attempt, Fail, Take, Use
 from ...journal import Item
 
 if TYPE_CHECKING:
@@ -32,6 +32,24 @@ class Asking:
     to: str
     due_at: float | None
     answered: asyncio.Event
+
+
+def check(command: RunStep, answer: AskPerson) -> None:
+    """Hold an `AskPerson` against what can be journaled. Raises ValueError or TypeError."""
+    limit, default = answer.timeout_s, answer.default
+    if limit is not None and not (isinstance(limit, int | float) and 0 <= limit < math.inf):
+        raise ValueError(f"AskPerson(timeout_s={limit!r}): not a time to wait")
+    if not isinstance(answer.to, str) or not isinstance(answer.question, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        raise TypeError(f"AskPerson({answer.to!r}, {answer.question!r}): whom and what are texts")
+    dumps({"shown": answer.shown, "form": answer.form})
+    if isinstance(default, Take):
+        try:
+            command.result.decode(dumps(default.value))
+        except (TypeError, ValueError) as error:
+            name = command.options.name
+            raise ValueError(f"AskPerson(default={default!r:.80}): not what {name} returns: {error}") from error
+    elif not isinstance(default, Again | Use | Fail):  # pyright: ignore[reportUnnecessaryIsInstance]  see above
+        raise TypeError(f"AskPerson(default={default!r}): one of Again, Use, Take and Fail")
 
 
 async def hand_over(execution: Execution, command: RunStep, history: list[Attempt], answer: AskPerson) -> bool:

@@ -14,6 +14,7 @@ from contextvars import Context, copy_context
 from sys import getrefcount
 from types import coroutine
 from typing import TYPE_CHECKING, Any
+from weakref import getweakrefcount
 
 if TYPE_CHECKING:
     from .execution import Execution
@@ -44,12 +45,13 @@ class Making:
         """Run to the end, in the task in which it has begun."""
         waits = True
         while waits:
+            move: Callable[[Any], Any] = self.work.send
+            given: BaseException | None = None
             try:
                 yield self.waits_for
             except BaseException as error:  # noqa: BLE001  the step's, to see or to catch: its cancellation
-                waits = self.moves(self.work.throw, error)
-            else:
-                waits = self.moves(self.work.send, None)
+                move, given = self.work.throw, error
+            waits = self.moves(move, given)  # not while it is handled: later errors would have it as their context
 
     def moves(self, move: Callable[[Any], Any], given: BaseException | None) -> bool:
         """Run it up to where it waits. False when it has ended."""
@@ -64,28 +66,63 @@ class Making:
         return True
 
 
+class StepTask(asyncio.Task[None]):
+    """The task of steps. It begins those that are in `steps`; None: it has begun."""
+
+    changed = False
+    """Whether somebody has changed what another step in it would find."""
+    cancels_itself = False
+    """Whether the step in it was the last to cancel it."""
+
+    def __init__(self, starter: Starter, steps: deque[Making], loop: asyncio.AbstractEventLoop, context: Context):
+        self.steps: deque[Making] | None = steps
+        super().__init__(starter.carry_out(steps), loop=loop, context=context)
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel it. Before it has begun its steps are lost with it, and their runs take them up again."""
+        self.changed, self.cancels_itself = True, asyncio.current_task(self.get_loop()) is self
+        while self.steps:
+            making = self.steps.popleft()
+            making.cancel()
+            making.execution.made(making)
+        return super().cancel(msg)
+
+    def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
+        """Call `fn` when it has ended."""
+        self.changed = True
+        super().add_done_callback(fn, context=context)
+
+    def set_name(self, value: object, /) -> None:
+        """Name it."""
+        self.changed = True
+        super().set_name(value)
+
+
 class Starter:
     """Begins steps in the loop's next turn, in the order in which they are asked for."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop):
         self._loop, self._context = loop, copy_context()
-        self._next: deque[Making] | None = None
+        self._next: StepTask | None = None
 
     def begin(self, making: Making) -> None:
         """Begin this one soon."""
-        if self._next is None:
-            self._next = deque()
-            self._make_task(self._next)
-        self._next.append(making)
+        steps = None if self._next is None or self._next.changed else self._next.steps
+        if steps is None:
+            steps = deque[Making]()
+            self._next = self._make_task(steps)
+        steps.append(making)
 
-    def _make_task(self, steps: deque[Making]) -> None:
-        asyncio.Task(self._carry_out(steps), loop=self._loop, context=self._context.copy())
+    def _make_task(self, steps: deque[Making]) -> StepTask:
+        return StepTask(self, steps, self._loop, self._context.copy())
 
-    async def _carry_out(self, steps: deque[Making]) -> None:
-        if steps is self._next:
-            self._next = None
+    async def carry_out(self, steps: deque[Making]) -> None:
+        """What a task does."""
         task = asyncio.current_task()
-        assert task is not None
+        assert isinstance(task, StepTask)
+        task.steps = None
+        if task is self._next:
+            self._next = None
         waiting: Making | None = None
         try:
             waiting = _begin(steps, task)
@@ -102,9 +139,9 @@ class Starter:
             self._make_task(steps)
 
 
-def _begin(steps: deque[Making], task: asyncio.Task[None]) -> Making | None:
-    """Begin steps until one waits, and give that one; or until somebody else knows the task, or has cancelled it."""
-    known = getrefcount(task)
+def _begin(steps: deque[Making], task: StepTask) -> Making | None:
+    """Begin steps until one waits, and give that one; or until somebody else knows the task, or has changed it."""
+    known = getrefcount(task), getweakrefcount(task)
     while steps:
         making = steps.popleft()
         making.task = task
@@ -113,6 +150,6 @@ def _begin(steps: deque[Making], task: asyncio.Task[None]) -> Making | None:
         elif making.moves(making.work.send, None):
             return making
         making.task = None
-        if getrefcount(task) != known or task.cancelling():
+        if task.changed or (getrefcount(task), getweakrefcount(task)) != known:
             break
     return None
