@@ -75,7 +75,11 @@ create table acts (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3)
+_V4 = """
+create index events_asked on events (run) where type = 'approval.asked';
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4)
 """Entry i takes a database from version i to i+1. Entries are never changed, only added."""
 
 

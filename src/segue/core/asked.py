@@ -1,0 +1,155 @@
+"""What a run asks of people, and what they have said: a projection of its journal. Pure.
+
+Two kinds of calls ask: the flow itself (`approve`, `ask_human`, `escalate`), whose questions are signals that it waits
+for, and a step whose Recovery has answered `AskPerson` (`core.questions`), whose questions name an attempt.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, NamedTuple, cast
+
+from .codec import loads
+from .events import Event, EventType
+
+LEFT_OPEN = frozenset({"reminded", "reassigned", "refused"})
+"""Verdicts that decide nothing."""
+_ENDS_A_STEP = frozenset({EventType.STEP_COMPLETED, EventType.STEP_FAILED, EventType.STEP_CANCELLED})
+TYPES = (
+    EventType.APPROVAL_ASKED, EventType.APPROVAL_DECIDED, *sorted(_ENDS_A_STEP), EventType.OPERATOR_ACTED,
+    EventType.RUN_FORKED,
+)  # fmt: skip
+"""The types of events that `asked_in` reads."""
+
+
+def ticket(run: str, question: str) -> str:
+    """The id under which people know a question: eight hex digits of the run's id and the question's."""
+    return blake2b(f"{run}\x1f{question}".encode(), digest_size=4).hexdigest()
+
+
+class Said(NamedTuple):
+    """One thing that was said of a question, by a person or by time (`segue`). `at`: seconds since the epoch, UTC."""
+
+    verdict: str
+    """`approved`, `denied`, `answered`, `expired`, `withdrawn`; `reminded`, `reassigned`, `refused` leave it open."""
+    by: str
+    at: float
+    note: str = ""
+    answer: Any = None
+    to: tuple[str, ...] = ()
+    """To whom it was reassigned, or who was reminded."""
+    asked_of: tuple[str, ...] = ()
+    """Of whom it was asked at that time."""
+    via: str | None = None
+
+
+@dataclass(slots=True)
+class Asked:
+    """One question of a run. Times are seconds since the epoch, UTC."""
+
+    id: str
+    key: str
+    kind: str
+    question: str
+    bound: str
+    asked_at: float
+    to: tuple[str, ...] = ()
+    """Who is asked now."""
+    attempt: int | None = None
+    """Of which attempt, where a step asks."""
+    shown: Any = None
+    form: dict[str, Any] | None = None
+    choices: tuple[str, ...] = ()
+    default: Any = None
+    due_at: float | None = None
+    remind_at: tuple[float, ...] = ()
+    reassign_at: tuple[float, ...] = ()
+    or_else: tuple[str, ...] = ()
+    said: list[Said] = field(default_factory=list[Said])
+    end: Said | None = None
+    """What closed it."""
+
+    @property
+    def refused(self) -> int:
+        """How many words have been refused: the next one is of another round."""
+        return sum(said.verdict == "refused" for said in self.said)
+
+    @property
+    def story(self) -> list[Any]:
+        """For an escalation: what was tried, and why it failed."""
+        return _object(self.shown).get("tried", []) if self.kind == "escalation" else []
+
+    def take(self, said: Said) -> None:
+        """Note what was said."""
+        self.said.append(said)
+        if said.verdict not in LEFT_OPEN:
+            self.end = self.end or said
+        elif said.verdict == "reassigned":
+            self.to = said.to
+
+
+def asked_in(events: Iterable[Event]) -> dict[str, Asked]:
+    """The questions of a run's journal by their ids, closed ones too. A run that has ended asks nobody any more."""
+    found: dict[str, Asked] = {}
+    before = 0.0
+    for event in events:
+        if event.type == EventType.APPROVAL_ASKED:
+            asked = _asked(event)
+            found[asked.id] = asked
+        elif event.type == EventType.APPROVAL_DECIDED:
+            body = loads(event.body)
+            if body.get("asked") in found:
+                found[body["asked"]].take(_said(event, body))
+        elif event.type == EventType.RUN_FORKED:
+            _fork(found, event.at - before)
+        elif event.type in _ENDS_A_STEP or event.type == EventType.OPERATOR_ACTED:
+            _close_step(found, event)
+        before = event.at
+    return found
+
+
+def _object(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _asked(event: Event) -> Asked:
+    body = loads(event.body)
+    return Asked(
+        id=body["id"], key=event.key or "", kind=body.get("kind", "approval"), question=body["question"],
+        bound=body["bound"], asked_at=event.at, to=tuple(body.get("by", ())), attempt=event.attempt,
+        shown=body.get("shown"), form=body.get("form"), choices=tuple(body.get("choices", ())),
+        default=body.get("default"), due_at=body.get("due_at"), remind_at=tuple(body.get("remind_at", ())),
+        reassign_at=tuple(body.get("reassign_at", ())), or_else=tuple(body.get("or_else", ())),
+    )  # fmt: skip
+
+
+def _said(event: Event, body: dict[str, Any]) -> Said:
+    answer = body.get("answer")
+    if event.attempt is not None and event.value is not None:
+        answer = json.loads(event.value)
+    return Said(
+        body["verdict"], body.get("by", ""), body.get("at") or event.at, body.get("why", ""), answer,
+        tuple(body.get("to", ())), tuple(body.get("asked_of", ())), body.get("via"),
+    )  # fmt: skip
+
+
+def _fork(found: dict[str, Asked], later_s: float) -> None:
+    """A fork waits for the flow's open questions itself, as long as was left; what steps asked it makes anew."""
+    for id_ in [id_ for id_, asked in found.items() if asked.end is None and asked.attempt is not None]:
+        del found[id_]
+    for asked in found.values():
+        if asked.end is None:
+            asked.due_at = None if asked.due_at is None else asked.due_at + later_s
+            asked.remind_at = tuple(at + later_s for at in asked.remind_at)
+            asked.reassign_at = tuple(at + later_s for at in asked.reassign_at)
+
+
+def _close_step(found: dict[str, Asked], event: Event) -> None:
+    """A step has an outcome, or somebody has said what came of it: what it asked needs no answer any more."""
+    for asked in found.values():
+        if asked.attempt is not None and asked.key == event.key and asked.end is None:
+            body = loads(event.body)
+            asked.take(Said("withdrawn", body.get("by", "") or "segue", event.at, body.get("why", "")))
