@@ -339,6 +339,7 @@ PEOPLE: tuple[Record, ...] = (
         again_after="p0",
         reassign_at=(1_700_050_000.0,),
         or_else=("cfo",),
+        asked_at=1_700_000_000.0,
     ),
     ApprovalDecided(
         asked="p1",

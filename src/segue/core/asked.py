@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 from .codec import loads
 from .events import Event, EventType
 
+_CALLS = ("approve", "ask_human", "escalate")
 LEFT_OPEN = frozenset({"reminded", "reassigned", "refused"})
 """Verdicts that decide nothing."""
 _ENDS_A_STEP = frozenset({EventType.STEP_COMPLETED, EventType.STEP_FAILED, EventType.STEP_CANCELLED})
@@ -28,6 +29,12 @@ TYPES = (
 def ticket(run: str, question: str) -> str:
     """The id under which people know a question: eight hex digits of the run's id and the question's."""
     return blake2b(f"{run}\x1f{question}".encode(), digest_size=4).hexdigest()
+
+
+def is_question(signal: str) -> bool:
+    """Whether a signal of this name is a person's word on a question of the flow's own."""
+    call, found, rest = signal.partition(":")
+    return bool(found) and call in _CALLS and "#" in rest
 
 
 class Said(NamedTuple):
@@ -82,6 +89,12 @@ class Asked:
         """For an escalation: what was tried, and why it failed."""
         return _object(self.shown).get("tried", []) if self.kind == "escalation" else []
 
+    def shift(self, later_s: float) -> None:
+        """Its timers run that much later than was said."""
+        self.due_at = None if self.due_at is None else self.due_at + later_s
+        self.remind_at = tuple(at + later_s for at in self.remind_at)
+        self.reassign_at = tuple(at + later_s for at in self.reassign_at)
+
     def take(self, said: Said) -> None:
         """Note what was said."""
         self.said.append(said)
@@ -117,13 +130,16 @@ def _object(value: object) -> dict[str, Any]:
 
 def _asked(event: Event) -> Asked:
     body = loads(event.body)
-    return Asked(
+    asked = Asked(
         id=body["id"], key=event.key or "", kind=body.get("kind", "approval"), question=body["question"],
         bound=body["bound"], asked_at=event.at, to=tuple(body.get("by", ())), attempt=event.attempt,
         shown=body.get("shown"), form=body.get("form"), choices=tuple(body.get("choices", ())),
         default=body.get("default"), due_at=body.get("due_at"), remind_at=tuple(body.get("remind_at", ())),
         reassign_at=tuple(body.get("reassign_at", ())), or_else=tuple(body.get("or_else", ())),
     )  # fmt: skip
+    if "asked_at" in body:
+        asked.shift(event.at - body["asked_at"])
+    return asked
 
 
 def _said(event: Event, body: dict[str, Any]) -> Said:
@@ -142,9 +158,7 @@ def _fork(found: dict[str, Asked], later_s: float) -> None:
         del found[id_]
     for asked in found.values():
         if asked.end is None:
-            asked.due_at = None if asked.due_at is None else asked.due_at + later_s
-            asked.remind_at = tuple(at + later_s for at in asked.remind_at)
-            asked.reassign_at = tuple(at + later_s for at in asked.reassign_at)
+            asked.shift(later_s)
 
 
 def _close_step(found: dict[str, Asked], event: Event) -> None:

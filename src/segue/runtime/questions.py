@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from ..core.asked import TYPES, Asked, Said, asked_in, ticket
@@ -167,17 +168,28 @@ def _events(reader: Reader, row: RunRow, until: int) -> Iterator[Event]:
 
 
 def _pending(reader: Reader, row: RunRow, questions: Mapping[str, Asked]) -> dict[str, Said]:
-    """Words that are sent, and not taken up, by the id of their question; what will not decide it is none."""
+    """Words that are sent, and not taken up, by the id of their question; what will not decide it is none.
+
+    A reassignment is as good as taken: the questions say so.
+    """
     made: dict[str, Said] = {}
     for item in reader.items_of(row.no):
         body = loads(item.body)
         if item.kind == "signal" and item.value is not None:
-            said = loads(item.value) if item.value[:1] == b"{" else {"approved": _BARE.get(item.value)}
+            said: dict[str, Any] = loads(item.value) if item.value[:1] == b"{" else {"approved": _BARE.get(item.value)}
             word = said.get("word") or _MEANS.get(str(said.get("approved")), "")
             asked = questions.get(item.name)
-            if asked is not None and word in _DECIDE and said.get("bound", asked.bound) == asked.bound:
-                by = str(said.get("by") or body.get("by") or "")
-                made.setdefault(item.name, Said(word, by, item.at, str(said.get("note") or "")))
+            if asked is None or said.get("bound", asked.bound) != asked.bound:
+                continue
+            by, note = str(said.get("by") or body.get("by") or ""), str(said.get("note") or "")
+            if word in _DECIDE:
+                made.setdefault(item.name, Said(word, by, item.at, note))
+            elif word == "reassign":
+                asked.take(Said("reassigned", by, item.at, note, to=tuple(said.get("to", ())), asked_of=asked.to))
+        elif item.kind == "reassign" and body.get("asked") in questions:
+            asked = questions[body["asked"]]
+            to, note = tuple(body.get("to", ())), body.get("why", "")
+            asked.take(Said("reassigned", body.get("by", ""), item.at, note, to=to, asked_of=asked.to))
         elif item.kind == "decide":
             word = str(body.get("word", ""))
             made.setdefault(item.id.partition("\x1f")[2], Said(word, str(body.get("by", "")), item.at))
@@ -277,12 +289,16 @@ def decided(found: Found, said: Said, more: str = "") -> AlreadyDecided:
     note = f" ({said.note})" if said.note else ""
     word = _DONE.get(said.verdict, said.verdict)
     error = AlreadyDecided(
-        f"{said.by or 'somebody'} has {word} it{note}{more}" if said.verdict != "expired" else
+        f"{said.by or 'somebody'} has {word} it, {_when(said.at)}{note}{more}" if said.verdict != "expired" else
         f"its time was over: the default holds{note}",
         run=found.row.id, key=found.asked.key, remedy=f"look at the run: {command('show', found.row.id)}",
     )  # fmt: skip
     error.by, error.verdict, error.at = said.by, word, said.at
     return error
+
+
+def _when(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 _DONE = {

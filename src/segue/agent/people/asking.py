@@ -76,6 +76,7 @@ def _record(request: Request, bound: str, key: str, at: float) -> ApprovalAsked:
         default=request.default, form=request.schema,
         remind_at=tuple(at + bell.after_s for bell in bells if bell.kind == "reminder"),
         reassign_at=tuple(at + bell.after_s for bell in goes_on), or_else=tuple(bell.to for bell in goes_on),
+        asked_at=at,
     )  # fmt: skip
 
 
@@ -88,7 +89,7 @@ class _Open:
         self.inner = scope.child(key)
         self.notices = Notices(self.inner, request.notify)
         self._bells = list(request.bells)
-        self._rung_s = 0.0
+        self._rung_s = self._past_s = 0.0
         self._counts: dict[str, int] = {}
 
     async def decided(self) -> Said:
@@ -105,7 +106,9 @@ class _Open:
                     word = self._next_word()
                 elif bell[1] is not None:
                     bell[1].result()
-                    said = self._rings(self._bells.pop(0))
+                    rung = self._bells.pop(0)
+                    self._past_s = rung.after_s
+                    said = self._rings(rung)
                     if said is not None:
                         return said
                     bell = self._next_bell()
@@ -189,7 +192,8 @@ class _Open:
 
     def _tell(self, why: Any) -> None:
         asked, run = self.asked, self.drive.run
+        limit = next((bell for bell in self._bells if bell.kind == "limit"), None)
         self.notices.send(
             why, id=ticket(run, asked.id), run=run, kind=asked.kind.value, question=asked.question, to=self.to,
-            shown=asked.shown, due_at=asked.due_at,
+            shown=asked.shown, left_s=None if limit is None else limit.after_s - self._past_s,
         )  # fmt: skip

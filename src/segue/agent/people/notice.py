@@ -31,8 +31,8 @@ class Notice:
     to: tuple[str, ...]
     """Who is asked now."""
     shown: Any = None
-    due_at: float | None = None
-    """Seconds since the epoch, UTC."""
+    left_s: float | None = None
+    """How many seconds are left until its time is over, counted from the last timer; None: it waits for ever."""
 
 
 Notify = Step[[Notice], Any] | Callable[[Notice], Any]

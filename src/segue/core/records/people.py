@@ -81,6 +81,9 @@ class ApprovalAsked(Record):
     """When it goes on to others, if nobody has decided by then. Since version 2."""
     or_else: tuple[str, ...] = ()
     """To whom it goes on, one for each time of `reassign_at`. Since version 2."""
+    asked_at: float | None = None
+    """The flow's own time when it asked, from which the other times are reckoned; its timers run from that of the
+    envelope, which is later where the run had to queue. Since version 2."""
 
     def __post_init__(self) -> None:
         """The hash is that of what is shown."""
