@@ -72,7 +72,11 @@ def _say(sender: Sender, found: Found, done: str, by: str, note: str, **word: An
         raise WrongAnswer(
             f"the run has refused it: {why}", run=run, key=asked.key, remedy=f"see {sender.say('inbox', found.id)}"
         )
-    whom = f" (asked of {', '.join(asked.to)})" if asked.to and by not in asked.to and "to" not in word else ""
+    whom = (
+        f" (asked of {', '.join(asked.asked_of)})"
+        if asked.asked_of and by not in asked.asked_of and "to" not in word
+        else ""
+    )
     said = f"{printable(done)}: {first_line(asked.question, 80)}{printable(whom)}"
     return sender.sent(run, said, about={"id": found.id, "key": asked.key, "done": done, "by": by})
 

@@ -19,9 +19,13 @@ _CALLS = ("approve", "ask_human", "escalate")
 LEFT_OPEN = frozenset({"reminded", "reassigned", "refused"})
 """Verdicts that decide nothing."""
 _ENDS_A_STEP = frozenset({EventType.STEP_COMPLETED, EventType.STEP_FAILED, EventType.STEP_CANCELLED})
+_VERDICTS = {
+    "approve": "approved", "deny": "denied", "answer": "answered", "reassign": "reassigned", "True": "approved",
+    "False": "denied",
+}  # fmt: skip
 TYPES = (
-    EventType.APPROVAL_ASKED, EventType.APPROVAL_DECIDED, *sorted(_ENDS_A_STEP), EventType.OPERATOR_ACTED,
-    EventType.RUN_FORKED,
+    EventType.SIGNAL_RECEIVED, EventType.APPROVAL_ASKED, EventType.APPROVAL_DECIDED, *sorted(_ENDS_A_STEP),
+    EventType.OPERATOR_ACTED, EventType.RUN_FORKED,
 )  # fmt: skip
 """The types of events that `asked_in` reads."""
 
@@ -76,6 +80,8 @@ class Asked:
     reassign_at: tuple[float, ...] = ()
     or_else: tuple[str, ...] = ()
     said: list[Said] = field(default_factory=list[Said])
+    heard: list[Said] = field(default_factory=list[Said])
+    """Words that have come, and of which the run has not yet said what became of them."""
     end: Said | None = None
     """What closed it."""
 
@@ -95,9 +101,33 @@ class Asked:
         self.remind_at = tuple(at + later_s for at in self.remind_at)
         self.reassign_at = tuple(at + later_s for at in self.reassign_at)
 
+    def hear(self, value: bytes | None, at: float, by: str = "") -> None:
+        """Note a word that has come, or is about to: what it means, the run will say."""
+        said: Any = json.loads(value or b"null")
+        body = _object(said) or {"approved": said}
+        verdict = _VERDICTS.get(str(body.get("word") or body.get("approved")), "refused")
+        if body.get("bound") not in (None, self.bound):
+            verdict = "refused"
+        to = body.get("to") or ()
+        names = (to,) if isinstance(to, str) else tuple(map(str, to))
+        by, note = str(body.get("by") or by), str(body.get("note") or "")
+        self.heard.append(Said(verdict, by, at, note, body.get("answer"), names, self.to))
+
+    @property
+    def asked_of(self) -> tuple[str, ...]:
+        """Who is asked, as soon as the run has taken up what it has heard."""
+        return next((said.to for said in reversed(self.heard) if said.verdict == "reassigned" and said.to), self.to)
+
+    @property
+    def word(self) -> Said | None:
+        """What has been heard, and decides it once the run has taken it up."""
+        return next((said for said in self.heard if said.verdict in ("approved", "denied", "answered")), None)
+
     def take(self, said: Said) -> None:
         """Note what was said."""
         self.said.append(said)
+        if self.heard and said.by != "segue":
+            self.heard.pop(0)
         if said.verdict not in LEFT_OPEN:
             self.end = self.end or said
         elif said.verdict == "reassigned":
@@ -116,6 +146,9 @@ def asked_in(events: Iterable[Event]) -> dict[str, Asked]:
             body = loads(event.body)
             if body.get("asked") in found:
                 found[body["asked"]].take(_said(event, body))
+        elif event.type == EventType.SIGNAL_RECEIVED:
+            if event.key in found:
+                found[event.key].hear(event.value, event.at, loads(event.body).get("by", ""))
         elif event.type == EventType.RUN_FORKED:
             _fork(found, event.at - before)
         elif event.type in _ENDS_A_STEP or event.type == EventType.OPERATOR_ACTED:

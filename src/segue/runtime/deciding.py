@@ -142,7 +142,7 @@ def _second(engine: Engine, found: Found) -> Exception:
         if now.asked.id == found.asked.id:
             if now.asked.end is not None:
                 return closed(now)
-            said: Said | None = now.pending or (now.asked.said[-1] if now.asked.said else None)
+            said: Said | None = now.asked.word
             if said is not None:
                 return decided(now, said)
     return AlreadyDecided("somebody else was quicker", run=found.row.id, key=found.asked.key)

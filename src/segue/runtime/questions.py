@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from ..core.asked import TYPES, Asked, Said, asked_in, ticket
-from ..core.codec import loads
+from ..core.codec import dumps, loads
 from ..core.events import Event
 from ..core.lifecycle import ENDED, RunState
 from ..core.redaction import mask
@@ -32,9 +32,8 @@ _ASKING = (
 )
 """Runs that have asked somebody something, or are a fork of one that has."""
 _MARKS = ", ".join(f"'{type_.value}'" for type_ in TYPES)
-_DECIDE = ("approve", "deny", "answer")
-_BARE = {b"true": True, b"false": False}
-_MEANS = {"True": "approve", "False": "deny"}
+_WORDS = {"fail": "deny"}
+"""What the words to a failed step come to; all others answer it."""
 _PREFIX_MIN = 3
 _WAITS_NOTED = 20
 """How many waits a row of a parked run names (`embedded.resting.park`)."""
@@ -118,7 +117,6 @@ class Found(NamedTuple):
 
     row: RunRow
     asked: Asked
-    pending: Said | None
     live: bool
     """Whether the run, as far as it says, still waits for it."""
 
@@ -136,64 +134,46 @@ class Found(NamedTuple):
 def inbox(reader: Reader, engine: Engine | None = None, for_: str | None = None) -> list[InboxItem]:
     """The open questions of all runs, what is due first coming first; `for_`: only those that ask them, or anybody."""
     rows = (reader.get(no) for (no,) in reader.query(f"{_ASKING.format('r.no')} where r.state not in ({_ENDED})"))
-    found = (f for row in rows for f in of_run(reader, row) if f.open and f.pending is None)
-    items = [item_of(f, engine) for f in found if for_ is None or not f.asked.to or for_ in f.asked.to]
+    found = (f for row in rows for f in of_run(reader, row) if f.open and f.asked.word is None)
+    items = [item_of(f, engine) for f in found if for_ is None or not f.asked.asked_of or for_ in f.asked.asked_of]
     return sorted(items, key=lambda item: (item.due_at is None, item.due_at or item.asked_at, item.asked_at))
 
 
 def of_run(reader: Reader, row: RunRow) -> list[Found]:
-    """The questions of one run."""
+    """The questions of one run, with the words that are on their way to it."""
     asked = asked_in(_events(reader, row, 1 << 62))
-    pending = _pending(reader, row, asked)
+    _hear(reader, row, asked)
     noted: list[dict[str, Any]] = row.detail.get("waits_on", [])
     told = row.state in (RunState.PARKED, RunState.QUEUED) and len(noted) < _WAITS_NOTED
     names = {str(wait.get("signal", "")) for wait in noted}
-    return [
-        Found(row, one, pending.get(one.id), one.attempt is not None or not told or one.id in names)
-        for one in asked.values()
-    ]
+    return [Found(row, one, one.attempt is not None or not told or one.id in names) for one in asked.values()]
 
 
 def _events(reader: Reader, row: RunRow, until: int) -> Iterator[Event]:
     """The events of a run that tell of questions, without the results of its steps."""
     if row.memo_run is not None:
         yield from _events(reader, reader.get(row.memo_run), min(until, row.memo_seq))
-    columns = ", ".join(Event._fields[:-2])  # neither arguments nor values, but for an answer's
+    columns = ", ".join(Event._fields[:-2])  # neither arguments nor values, but for a person's words
     found = reader.query(
-        f"select {columns}, null, iif(type = 'approval.decided', value, null) from events"
+        f"select {columns}, null, iif(type in ('approval.decided', 'signal.received'), value, null) from events"
         f" where run = ? and seq <= ? and type in ({_MARKS}) order by seq",
         (row.no, until),
     )
     yield from (reader.whole(Event._make(event)) for event in found)
 
 
-def _pending(reader: Reader, row: RunRow, questions: Mapping[str, Asked]) -> dict[str, Said]:
-    """Words that are sent, and not taken up, by the id of their question; what will not decide it is none.
-
-    A reassignment is as good as taken: the questions say so.
-    """
-    made: dict[str, Said] = {}
+def _hear(reader: Reader, row: RunRow, asked: Mapping[str, Asked]) -> None:
+    """Words that are sent, and that the run has not taken up yet."""
     for item in reader.items_of(row.no):
         body = loads(item.body)
-        if item.kind == "signal" and item.value is not None:
-            said: dict[str, Any] = loads(item.value) if item.value[:1] == b"{" else {"approved": _BARE.get(item.value)}
-            word = said.get("word") or _MEANS.get(str(said.get("approved")), "")
-            asked = questions.get(item.name)
-            if asked is None or said.get("bound", asked.bound) != asked.bound:
-                continue
-            by, note = str(said.get("by") or body.get("by") or ""), str(said.get("note") or "")
-            if word in _DECIDE:
-                made.setdefault(item.name, Said(word, by, item.at, note))
-            elif word == "reassign":
-                asked.take(Said("reassigned", by, item.at, note, to=tuple(said.get("to", ())), asked_of=asked.to))
-        elif item.kind == "reassign" and body.get("asked") in questions:
-            asked = questions[body["asked"]]
-            to, note = tuple(body.get("to", ())), body.get("why", "")
-            asked.take(Said("reassigned", body.get("by", ""), item.at, note, to=to, asked_of=asked.to))
-        elif item.kind == "decide":
-            word = str(body.get("word", ""))
-            made.setdefault(item.id.partition("\x1f")[2], Said(word, str(body.get("by", "")), item.at))
-    return made
+        if item.kind == "signal" and item.name in asked:
+            asked[item.name].hear(item.value, item.at, str(body.get("by", "")))
+        elif item.kind in ("decide", "reassign"):
+            question = asked.get(str(body.get("asked") or item.id.partition("\x1f")[2]))
+            if question is not None:
+                word = "reassign" if item.kind == "reassign" else _WORDS.get(str(body.get("word")), "answer")
+                said = {"word": word, "by": body.get("by"), "note": body.get("why"), "to": body.get("to")}
+                question.hear(dumps(said), item.at)
 
 
 def item_of(found: Found, engine: Engine | None = None) -> InboxItem:
@@ -204,11 +184,11 @@ def item_of(found: Found, engine: Engine | None = None) -> InboxItem:
         shown = {k: v for k, v in cast("dict[str, Any]", shown).items() if k != "tried"} or None
     return InboxItem(
         id=found.id, run=row.id, flow=row.flow, tenant=row.tenant, key=asked.key, name=asked.id,
-        kind=cast("Kind", asked.kind), question=asked.question, to=asked.to, asked_at=asked.asked_at,
+        kind=cast("Kind", asked.kind), question=asked.question, to=asked.asked_of, asked_at=asked.asked_at,
         bound=asked.bound, shown=shown, story=mask(asked.story), form=asked.form, choices=asked.choices,
         due_at=asked.due_at, default=mask(asked.default), remind_at=asked.remind_at, reassign_at=asked.reassign_at,
         or_else=asked.or_else, history=tuple(s._replace(answer=mask(s.answer)) for s in asked.said),
-        pending=found.pending, state=row.state, _engine=engine,
+        pending=asked.word, state=row.state, _engine=engine,
     )  # fmt: skip
 
 
@@ -225,7 +205,7 @@ def find(reader: Reader, given: str) -> Found:
     row = None if fits else reader.find(given)
     if row is not None:
         of_it = of_run(reader, row)
-        fits = [f for f in of_it if f.open and f.pending is None] or of_it[-1:]
+        fits = [f for f in of_it if f.open and f.asked.word is None] or of_it[-1:]
     if len(fits) > 1:
         some = ", ".join(f.id for f in fits[:5])
         raise InputError(f"{given!r} fits {len(fits)} questions: {some}", remedy="name one of them in full")
@@ -260,8 +240,8 @@ def _tickets(reader: Reader) -> list[tuple[int, str, bool]]:
 def _still_open(found: Found, of_it: Sequence[Found]) -> Found:
     if found.asked.end is not None or found.row.state in ENDED:
         raise closed(found)
-    if found.pending is not None:
-        raise decided(found, found.pending, "; the run has not taken it up yet")
+    if found.asked.word is not None:
+        raise decided(found, found.asked.word, "; the run has not taken it up yet")
     if not found.live:
         instead = [f.id for f in of_it if f.open]
         now = f"; it now asks {', '.join(instead)}" if instead else ""
@@ -287,21 +267,14 @@ def closed(found: Found) -> SegueError:
 def decided(found: Found, said: Said, more: str = "") -> AlreadyDecided:
     """The error of a word that comes second."""
     note = f" ({said.note})" if said.note else ""
-    word = _DONE.get(said.verdict, said.verdict)
     error = AlreadyDecided(
-        f"{said.by or 'somebody'} has {word} it, {_when(said.at)}{note}{more}" if said.verdict != "expired" else
+        f"{said.by or 'somebody'} has {said.verdict} it, {_when(said.at)}{note}{more}" if said.verdict != "expired" else
         f"its time was over: the default holds{note}",
         run=found.row.id, key=found.asked.key, remedy=f"look at the run: {command('show', found.row.id)}",
     )  # fmt: skip
-    error.by, error.verdict, error.at = said.by, word, said.at
+    error.by, error.verdict, error.at = said.by, said.verdict, said.at
     return error
 
 
 def _when(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-_DONE = {
-    "approve": "approved", "deny": "denied", "answer": "answered", "result": "answered", "retry": "answered",
-    "use": "answered", "fail": "denied",
-}  # fmt: skip
