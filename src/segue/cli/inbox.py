@@ -24,6 +24,8 @@ from .shelf import reading, say_for
 from .words import age, ago, due, first_line, plural, pretty, printable, short_key, shorten
 
 KINDS = {"approval": ("?", "cyan"), "form": ("✎", "cyan"), "escalation": ("!", "yellow"), "other": ("!", "yellow")}
+_NARROW = 72
+"""Columns of a terminal that has no room for everything."""
 SOON_S = 3600.0
 """What is due within this time stands out."""
 
@@ -66,23 +68,22 @@ def as_json_of(item: InboxItem) -> dict[str, Any]:
 
 
 def table(items: Sequence[InboxItem], now: float, width: int) -> Table:
-    """One row a question. A long question, name or run is cut so that each row stays one line."""
+    """One row a question, one line each: the question itself gets what the other columns leave."""
     rows = [_row(item, now) for item in items]
     heads = ("id", "asks", "for", "run", "since", "due")
-    narrow = width < 72
-    most = (width, max(16, width // (2 if narrow else 3)), max(8, width // 6), max(8, width // 6), width, width)
+    shown = (0, 1, 5) if width < _NARROW else (0, 1, 2, 3, 4, 5)
+    most = (width, width, max(8, width // 5), max(8, width // 6), width, width)
+    wide = [max(cell_len(head), *(cell_len(row[n].plain) for row in rows)) for n, head in enumerate(heads)]
+    wide = [min(pair) for pair in zip(wide, most, strict=True)]
+    wide[1] = max(8, min(wide[1], width - sum(wide[n] + 2 for n in shown if n != 1) - 2))
     made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    shown = [0, 1, 5] if narrow else [0, 1, 2, 3, 4, 5]
-    left = width
-    for at in shown:
-        wide = min(most[at], left, max(cell_len(heads[at]), *(cell_len(row[at].plain) for row in rows)))
-        if wide < 2:
-            break
-        left -= wide + 2
-        right = heads[at] == "since"
-        made.add_column(heads[at], width=wide, no_wrap=True, overflow="ellipsis", justify="right" if right else "left")
+    for n in shown:
+        right = heads[n] == "since"
+        made.add_column(
+            heads[n], width=wide[n], no_wrap=True, overflow="ellipsis", justify="right" if right else "left"
+        )
     for row in rows:
-        made.add_row(*[row[at] for at in shown][: len(made.columns)])
+        made.add_row(*[row[n] for n in shown])
     return made
 
 
