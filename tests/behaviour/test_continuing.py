@@ -283,3 +283,41 @@ async def keeps_asking(left: int) -> int:
 async def test_timers_of_a_part_end_with_it(world: World) -> None:
     async with world.parking() as engine:
         assert await (await engine.start(keeps_asking, 5)).result() == 0
+
+
+@flow
+async def asks_twice(part: int) -> bool:
+    question = asyncio.ensure_future(segue.approve(f"Question {part}?", by="lead"))
+    await wait_for(f"part {part}")
+    if part == 0:
+        continue_as_new(1)
+    return (await question).approved
+
+
+async def test_what_an_older_part_asked_is_withdrawn(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(asks_twice, 0)
+        await until(lambda: len(engine.inbox()) == 1)
+        await run.signal("part 0")
+        await until(lambda: [item.question for item in engine.inbox()] == ["Question 1?"])
+        await engine.decide(engine.inbox()[0].id, approved=True, by="ada")
+        await run.signal("part 1")
+        assert await run.result() is True
+
+
+@flow
+async def collects(had: list[int]) -> list[int]:
+    had = [*had, await wait_for("n", returns=int)]
+    await note("between")
+    if had[-1] < 60:
+        continue_as_new(had)
+    return had
+
+
+async def test_no_signal_is_lost_between_two_parts(world: World) -> None:
+    """They arrive while parts end: in one commit with what ends a part, too."""
+    async with world.engine() as engine:
+        run = await engine.start(collects, [])
+        for n in range(61):
+            await run.signal("n", n)
+        assert await run.result() == list(range(61))

@@ -341,6 +341,9 @@ PEOPLE: tuple[Record, ...] = (
         choices=("yes", "no"),
         story=(FIRST, OTHER),
         again_after="p0",
+        reassign_at=(1_700_050_000.0,),
+        or_else=("cfo",),
+        asked_at=1_700_000_000.0,
     ),
     ApprovalDecided(
         asked="p1",
@@ -352,6 +355,7 @@ PEOPLE: tuple[Record, ...] = (
         at=1_700_000_100.0,
         via="console",
         to=("bob",),
+        asked_of=("claims-lead",),
     ),
     Feedback(
         score=0.75,

@@ -76,7 +76,8 @@ def came_of(call: Call, now: float, *, gone: bool = False, width: int = 200) -> 
             again = due(call.due_at, now) if call.due_at is not None else ""
             text.append(f"again {again}".strip(), "yellow").append(f"  {_last_failure(call)}", "red")
         case Stand.ASKING:
-            text.append(f"asks {printable(call.asks)}", "yellow").append(f"  {_last_failure(call)}", "red")
+            text.append(f"asks {printable(call.asks)}", "yellow")
+            text.append(f"  {_last_failure(call)}", "red").append(first_line(call.why))
         case Stand.WAITING:
             text.append(due(call.due_at, now) if call.due_at is not None else "waiting", "yellow")
         case Stand.INTERRUPTED:

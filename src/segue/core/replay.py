@@ -55,6 +55,8 @@ class Memory:
     """When the time of a question to a person is over."""
     asked: set[str] = field(default_factory=_set)
     """Steps that wait for a person's word, and whose question is on record."""
+    bounds: dict[str, str] = field(default_factory=_dict)
+    """What the questions of steps are bound to, by their ids."""
     timers: dict[str, float] = field(default_factory=_dict)
     children: dict[str, str] = field(default_factory=_dict)
     """Children that have not ended and that the run has not given up."""
@@ -201,9 +203,15 @@ class Memory:
         """A question of a step's Recovery, or the word that was said: it stands in the place of the answer."""
         if event.type == EventType.APPROVAL_ASKED:
             self.asked.add(key)
+            body = loads(event.body)
+            self.bounds[body["id"]] = body["bound"]
             return
         tries, body = self.attempts.get(key), loads(event.body)
-        if tries and tries[-1].n == event.attempt and isinstance(tries[-1].answer, AskPerson) and body.get("answer"):
+        if not tries or tries[-1].n != event.attempt or not isinstance(tries[-1].answer, AskPerson):
+            return
+        if body.get("verdict") == "reassigned":
+            tries[-1] = tries[-1]._replace(answer=tries[-1].answer._replace(to=", ".join(body.get("to", ()))))
+        elif body.get("answer"):
             word = word_of(body["answer"], event.value, body.get("by", ""), told=tries[-1].answer.told)
             tries[-1] = tries[-1]._replace(answer=word)
             self.asked.discard(key)

@@ -77,6 +77,7 @@ create table acts (
 
 _V4 = """
 alter table runs add column continued_seq integer not null default 0;
+create index events_asked on events (run) where type = 'approval.asked';
 """
 
 MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4)

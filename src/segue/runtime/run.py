@@ -29,7 +29,6 @@ from ..errors import (
     UnknownEffect,
 )
 from ..journal import NewRun, Post, RunRow
-from ..journal.vault import Vault
 from . import given, opinions, registry
 from .lacking import REASON, Lack
 from .streams import follow
@@ -288,19 +287,7 @@ class Run(Generic[R]):
         return not known and (key in noted or ("#" in key and row.owner is not None and journal.alive(row.owner)))
 
     async def _calls(self, row: RunRow) -> given.Calls:
-        """The calls that the run makes, by a replay. It is no part of a task: Python 3.14 does not let tasks nest."""
-        loop, flow = asyncio.get_running_loop(), registry.for_run(row.flow, row.version)
-        future: asyncio.Future[given.Calls] = loop.create_future()
-        events, vault = list(self._engine.journal.past(row)), Vault(self._engine.keyring, row.tenant)
-
-        def replay() -> None:
-            try:
-                future.set_result(given.calls(row, events, flow, vault))
-            except Exception as error:  # noqa: BLE001  it is raised where it is awaited
-                future.set_exception(error)
-
-        loop.call_soon(replay)
-        return await future
+        return await given.calls_of(self._engine.journal, self._engine.keyring, row)
 
     def _row(self) -> RunRow:
         return self._engine.journal.get(self._no)

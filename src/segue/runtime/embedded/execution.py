@@ -340,12 +340,13 @@ class Execution(Line):
 
     def _written(self, write: Write, error: Exception | None) -> None:
         """After the commit."""
-        self.unwritten -= 1
         if error is not None:
+            self.unwritten -= 1
             return self.lost(self.host.journal.explain(error))
         event, _, then, _ = write
         outcomes = self.host.outcomes
-        outcomes.settle(self)
+        outcomes.settle(self)  # as long as this one counts as unwritten: it is not given yet
+        self.unwritten -= 1
         if then is not None:
             then()
         if self.closed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ...core.asked import is_question
 from ...core.codec import dumps, loads
 from ...core.events import EventType
 from ...errors import Continued, Undecodable
@@ -24,7 +25,8 @@ def renew(execution: Execution, continued: Continued) -> None:
         return  # what is on its way may be a signal, which goes with it
     drive = execution.drive
     flow, args = _next(execution, continued.input)
-    carried = sorted(e.seq for events in drive.signals.values() for e in events)
+    left = (events for name, events in drive.signals.items() if not is_question(name))  # those are withdrawn
+    carried = sorted(event.seq for events in left for event in events)
     body = {
         "part": execution.memory.part + 1, "version": flow.version, "seed": execution.host.seed(),
         "revision": flow.revision,
