@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast, get_type_hints
@@ -97,6 +97,13 @@ class Tools:
     def definitions(self) -> list[dict[str, Any]]:
         """What a model is told of them."""
         return [tool.definition for tool in self._tools.values()]
+
+    def in_order(self, asked: Sequence[Asked]) -> bool:
+        """Whether these calls are made one after the other: one of them cannot be undone, so when another one fails
+        before its turn it has not been begun.
+        """
+        named = (self._tools.get(one.name) for one in asked)
+        return len(asked) < 2 or any(tool.step.options.effect == "once" for tool in named if tool is not None)
 
     async def call(self, asked: Asked) -> tuple[str, bool]:
         """What goes back to the model, and whether it is a result. Raises what the tool raises, but for ValueError."""
