@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
+from math import inf, nextafter
 from typing import Any, NamedTuple
 
 ENGINE = "*"
@@ -86,7 +87,10 @@ def read(connection: sqlite3.Connection) -> Switches:
 
 
 def switch_on(connection: sqlite3.Connection, switch: Switch) -> bool:
-    """Switch one on. False when it was on: then nothing has changed."""
+    """Switch one on. False when it was on: then nothing has changed. It is newer than all that was let go before."""
+    (last,) = connection.execute(f"select max(at) from switches where {_IS_GO}").fetchone()
+    if last is not None and last >= switch.at:  # in the same instant, or the clock was set back
+        switch = switch._replace(at=nextafter(last, inf))
     done = connection.execute("insert or ignore into switches (name, at, by, why) values (?, ?, ?, ?)", switch)
     if done.rowcount == 1:
         record(connection, "pause", switch.name, switch.at, switch.by, switch.why)
@@ -114,7 +118,8 @@ def let_go(connection: sqlite3.Connection, run: str, at: float) -> None:
     """A run was resumed or cancelled by name: what is switched on by now does not hold it."""
     connection.execute(
         "insert or replace into switches (name, at, by, why)"
-        f" select ?, ?, '', '' where exists (select 1 from switches where {_IS_ON})",
+        f" select ?, max(?, (select max(at) from switches where {_IS_ON})), '', ''"
+        f" where exists (select 1 from switches where {_IS_ON})",
         (f"{GO}{run}", at),
     )
 
