@@ -112,6 +112,25 @@ async def test_what_another_policy_would_have_got_from_real_exploring_traffic(
             assert figure["value"]["low"] <= truth * 1.001 and truth * 0.999 <= figure["value"]["high"], figure
 
 
+LIKE = """
+[routes.r]
+policy = "examples"
+otherwise = "small"
+examples = [{ text = "Is this right, number 5?", use = "large" }]
+"""
+
+
+async def test_a_policy_by_examples_is_judged_by_what_was_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All that was asked is like the example, though nothing was compared then: `large` it would have been."""
+    async with serve({"small": right_on(2), "large": right_on(10)}) as server:
+        await traffic(tmp_path, server, EXPLORES, 80)
+        said, large = (verdict(tmp_path, server, routes, capsys) for routes in (LIKE, LARGE))
+    assert said["left_out"] == {}
+    assert said["findings"]["reward"]["figures"] == large["findings"]["reward"]["figures"]
+
+
 async def test_a_fixed_policy_is_judged_by_its_shadows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with serve({"small": right_on(2), "large": right_on(10)}) as server:
         await traffic(tmp_path, server, FIXED, 60)

@@ -94,6 +94,35 @@ async def test_it_is_pinned_or_sticks_to_a_key(tmp_path: Path) -> None:
             assert len({tuple(await told(engine, user=user)) for _ in range(4)}) == 1
 
 
+async def test_what_the_model_is_told_of_its_role_may_be_a_named_prompt_too(tmp_path: Path, home: Path) -> None:
+    """One version of each a run, both on record; without a value nothing is asked."""
+    role = home.parent / "clerk"
+    role.mkdir()
+    (role / "v1.md").write_text("You sort for {{shop}}.\n")
+
+    @flow(name="in_a_role")
+    async def in_a_role(shop: str | None) -> str:
+        values = {} if shop is None else {"shop": shop}
+        system = prompt("clerk", **values)
+        first = await ask(prompt("triage", ticket="t").at("v1"), system=system)
+        return first + await ask("And now?", system=system)
+
+    async with serve(["chat"]) as server, Engine(str(tmp_path / "x.db"), resources=resources(server)) as engine:
+        run = await engine.start(in_a_role, "Acme")
+        await run.result()
+        sent = [[m["content"] for m in entry.body["messages"] if m["role"] == "system"] for entry in server.log]
+        events = [e async for e in run.events()]
+        with pytest.raises(RunFailed, match=r"\{\{shop\}\} has no value"):
+            await engine.run(in_a_role, None)
+        assert server.counts().calls == 2
+    assert sent == [["You sort for Acme."]] * 2
+    steps = [(e.key or "").partition("#")[0] for e in events if e.type == "step.completed"]
+    assert (steps.count("prompt[clerk]"), steps.count("prompt[triage]")) == (1, 1)
+    records = [record_of(e) for e in events if e.type == "attempt.recorded"]
+    versions = [r.details["prompts"] for r in records if isinstance(r, AttemptRecorded)]
+    assert versions == [{"triage": "v1", "clerk": "v1"}, {"clerk": "v1"}]
+
+
 async def test_a_replay_needs_no_file(tmp_path: Path, home: Path) -> None:
     """Killed at every commit, with other versions rolled out at each start: one run, one version."""
     async with serve(["chat"]) as server:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from segue import Engine, Run, flow
+from segue import Engine, Run, RunFailed, flow
 from segue.agent import answer
+from segue.agent.guards import Guard
+from segue.agent.guards.builtin import patterns
 from segue.agent.shadowing import Shadows
 from segue.core.records import AttemptRecorded
 from segue.journal import Journal
@@ -154,3 +156,38 @@ async def test_only_the_first_attempt_has_one_and_outside_of_a_run_there_is_none
         assert await run.result() == "middle"
         decisions, _ = await told(run)
         assert [len(d.shadows) for d in decisions] == [1, 0] and len(await aside(run)) == 1
+
+
+PII = patterns("pii")
+
+
+async def test_it_is_sent_what_guards_have_let_pass_and_nothing_that_they_block(tmp_path: Path) -> None:
+    """It may be another provider's: what must not leave the house does not leave it on the side."""
+    asked: list[str] = []
+    models = served() | {"large": Served(answer=lambda sent: (asked.append(sent.prompt), "right")[1])}
+    block = Guard(name="no-codenames", look=lambda text: "a codename" if "Bluebird" in text else None, stage="before")
+    guards = [Guard(name="no-pii", look=PII, on_hit="redact", stage="before"), block]
+    async with serve(models) as server, opened(tmp_path, server, ROUTES, guards=guards) as engine:
+        run = await engine.start(anybody, "Is ada@example.com hers?")
+        await run.result()
+        (beside,) = await aside(run)
+        assert asked == ["Is [email] hers?"]
+        assert [(c.name, c.passed) for c in beside.checks] == [("no-pii", False), ("no-codenames", True)]
+        blocked = await engine.start(anybody, "What is Bluebird?")
+        with pytest.raises(RunFailed, match="a codename"):
+            await blocked.result()
+    assert len(asked) == 1 and server.counts("large").calls == 1
+
+
+@pytest.mark.parametrize("on_hit", ["block", "redact", "flag"])
+async def test_an_answer_that_guards_have_not_seen_is_not_kept(tmp_path: Path, on_hit: Any) -> None:
+    """Nobody is shown a shadow's answer, so no guard looks at it; what it looks at of others is not on record of it."""
+    models = served() | {"large": Served(answer=saying("write to bob@example.com"))}
+    guards = [Guard(name="no-pii", look=PII, on_hit=on_hit, stage="after")]
+    async with serve(models) as server, opened(tmp_path, server, ROUTES, guards=guards) as engine:
+        run = await engine.start(anybody, "Which?")
+        assert await run.result() == "small"
+        (beside,) = await aside(run)
+        events = [event async for event in run.events(follow=False)]
+    assert beside.end == "superseded" and "answer" not in beside.details
+    assert not any(b"bob@" in (event.body or b"") for event in events)

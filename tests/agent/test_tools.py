@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 from pathlib import Path
@@ -69,6 +70,7 @@ async def bounded(text: str) -> str:
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     SAW.clear()
+    GATE.clear()
     for name in KEYS:
         monkeypatch.setenv(name, "test")
 
@@ -163,14 +165,111 @@ async def test_a_crash_in_the_loop_repeats_no_finished_call() -> None:
                 assert len(SAW) <= 3
 
 
-async def test_two_calls_in_one_turn_are_made_in_their_order(tmp_path: Path) -> None:
-    both = Answer(calls=(Call("weather", '{"city": "Rome"}'), Call("weather", '{"city": "Oslo"}')))
+def turn(*calls: tuple[str, dict[str, Any]]) -> Answer:
+    """Several calls at once."""
+    return Answer(calls=tuple(Call(name, json.dumps(args)) for name, args in calls))
+
+
+GATE: dict[str, asyncio.Event] = {}
+
+
+async def slow(city: str, after: str = "") -> str:
+    """Ends after the other city's call has."""
+    SAW.append(f"begins {city}")
+    if after in GATE:
+        await GATE[after].wait()
+    if city in GATE:
+        GATE[city].set()
+    SAW.append(f"ends {city}")
+    return f"{city} is fine"
+
+
+async def broken(city: str) -> str:
+    """Fails."""
+    raise KeyError(city)
+
+
+@flow
+async def several(text: str) -> str:
+    return await ask(text, tools=[slow, pay, broken, picky], timeout_s=5)
+
+
+BOTH = turn(("slow", {"city": "Rome", "after": "Oslo"}), ("slow", {"city": "Oslo"}), ("picky", {"n": 3}))
+
+
+@pytest.mark.parametrize("outside", [False, True])
+async def test_calls_of_one_turn_are_made_at_once_and_their_results_keep_the_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outside: bool
+) -> None:
+    """The first can only end when the second has: one after the other they would never end."""
+    GATE.update(Oslo=asyncio.Event())
+    seen: list[list[str]] = []
+    said = in_turn(BOTH, "x", "x", "Warm.")
+    models = {"chat": Served(answer=lambda asked: (seen.append(results(asked)), said(asked))[1])}
+    async with serve(models) as server, asyncio.timeout(10):
+        if outside:
+            made = Gateway.of(catalogue(server, "chat"))
+            home = importlib.import_module("segue.agent.gateway")
+            monkeypatch.setattr(home, "_own", Surroundings(None, {"gateway": made}))
+            assert await ask("How are they?", tools=[slow, picky]) == "Warm."
+            await made.close()
+        else:
+            async with opened(tmp_path, server, "chat") as engine:
+                assert await engine.run(several, "How are they?") == "Warm."
+    assert SAW == ["begins Rome", "begins Oslo", "ends Oslo", "ends Rome"]
+    rome, oslo, odd = seen[-1]
+    assert (rome, oslo) == ("Rome is fine", "Oslo is fine") and "3 is odd" in odd
+
+
+async def test_a_turn_with_an_effect_that_happens_once_is_made_in_its_order(tmp_path: Path) -> None:
+    said = in_turn(
+        turn(("slow", {"city": "Rome"}), ("pay", {"city": "Rome"}), ("slow", {"city": "Oslo"})), "", "", "Ok."
+    )
+    async with serve({"chat": Served(answer=said)}) as server, opened(tmp_path, server, "chat") as engine:
+        assert await engine.run(several, "Pay.") == "Ok."
+    assert SAW == ["begins Rome", "ends Rome", "pay Rome", "begins Oslo", "ends Oslo"]
+
+
+async def test_when_one_fails_the_others_are_given_up(tmp_path: Path) -> None:
+    GATE.update(Oslo=asyncio.Event())
+    said = turn(("slow", {"city": "Rome", "after": "Oslo"}), ("broken", {"city": "Rome"}))
     async with (
-        serve({"chat": Served(answer=in_turn(both, "x", "Warm."))}) as server,
+        serve({"chat": Served(answer=lambda _: said)}) as server,
         opened(tmp_path, server, "chat") as engine,
+        asyncio.timeout(10),
     ):
-        assert await engine.run(bounded, "How are they?") == "Warm."
-    assert SAW == ["weather Rome 1", "weather Oslo 1"]
+        run = await engine.start(several, "How is it?")
+        with pytest.raises(RunFailed, match="KeyError"):
+            await run.result()
+        kinds = {(e.key or "").rpartition("/")[2].partition("[")[0]: e.type async for e in run.events(follow=False)}
+    assert (kinds["slow"], kinds["broken"]) == ("step.cancelled", "step.failed")
+    assert SAW == ["begins Rome"]
+
+
+async def test_a_crash_while_calls_are_made_at_once_repeats_none_that_is_done() -> None:
+    """Killed at every commit; two of the calls are equal, and are told apart by their order."""
+    GATE.clear()
+    alike = turn(*(("slow", {"city": city}) for city in ("Rome", "Rome", "Oslo")), ("picky", {"n": 3}))
+    seen: list[list[str]] = []
+    said = in_turn(alike, "", "", "", "Warm.")
+    models = {"chat": Served(answer=lambda asked: (seen.append(results(asked)), said(asked))[1])}
+    async with serve(models) as server:
+        resources = {"catalogue": catalogue(server, "chat")}
+
+        async def scene(engine: InMemory) -> Any:
+            return await engine.run(several, "How are they?", id="main")
+
+        wanted, engine = await play(scene, resources=resources)
+        for commit in range(1, engine.commits + 1):
+            for when in SIDES:
+                SAW.clear()
+                got, last = await play(scene, [Crash(commit, when)], resources=resources)
+                assert got == wanted == "Warm."
+                ended = [e.key or "" for e in last.history("main") if e.type in ("step.completed", "step.failed")]
+                names = [key.rpartition("/")[2].partition("[")[0] for key in ended]
+                assert sorted(names) == ["ask", "ask", "picky", "slow", "slow", "slow"] and len(set(ended)) == 6
+                assert 3 <= SAW.count("begins Rome") + SAW.count("begins Oslo") <= 6
+                assert seen[-1][:3] == ["Rome is fine", "Rome is fine", "Oslo is fine"] and "3 is odd" in seen[-1][3]
 
 
 def test_a_tool_is_told_by_its_signature() -> None:

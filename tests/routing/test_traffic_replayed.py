@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,23 @@ from segue import Engine
 from segue.core.records import Decision
 from segue.journal import Journal
 from segue.models.spec import Catalogue
-from segue.routing import Best, Cheapest, Explore, Pinned, Policy, Request, Router, Split, Weighted
+from segue.routing import (
+    Best,
+    Cheapest,
+    Considered,
+    Example,
+    Examples,
+    Explore,
+    Features,
+    Function,
+    Hedge,
+    Pinned,
+    Policy,
+    Request,
+    Router,
+    Split,
+    Weighted,
+)
 from segue.routing.judge import Logged, Measure, Outcome, Standing, judge, logged
 from segue.routing.past import logged_rows, rows
 from segue.routing.policies import Arm
@@ -109,3 +126,25 @@ async def test_the_verdict_on_journaled_traffic_holds_the_truth(tmp_path: Path) 
         finding = verdict.findings[measure]
         assert finding.best is not None and finding.best.value.low - 0.005 <= truth <= finding.best.value.high + 0.005
     assert verdict.findings[Measure.REWARD].standing is Standing.CLAIMED
+
+
+def by_text(request: Request, features: Features, candidates: Sequence[Considered]) -> str:
+    return "large" if "poem" in request.text else "small"
+
+
+LIKE = Examples(
+    examples=(Example(text="a poem about autumn", use=Pinned(model="large")),),
+    otherwise=Pinned(model="small"),
+    similarity_min=0.4,
+)
+
+
+@pytest.mark.parametrize(
+    "policy", [LIKE, Function(function=by_text), Hedge(of=LIKE)], ids=["examples", "function", "of"]
+)
+def test_policies_that_read_the_text_are_given_what_was_asked(policy: Policy) -> None:
+    """Also where the traffic was decided without embeddings."""
+    decision, replayed = made(Best()), Replayed(three(), {"r": policy})
+    assert decision.embedding is None and policy.reads()
+    assert replayed(past(decision, text="write a poem about autumn")) == (0.0, 0.0, 1.0)
+    assert replayed(past(decision, text="sort these letters")) == (1.0, 0.0, 0.0)

@@ -25,7 +25,7 @@ from .gateway import gateway
 from .guards import Guard, Guarding, configured
 from .media import Shown, needs_of, split
 from .options import Options, checked
-from .prompts import Prompt, resolved
+from .prompts import Prompt, worded
 from .recovery import Policy
 from .request import Given, Question, Tried, shown
 from .rounds import rounds
@@ -95,9 +95,10 @@ async def answer(
     said, form = checked(options), form_of(returns)
     policy = said["route"] if isinstance(said["route"], RoutingPolicy) else None
     tools, (plain, media) = Tools(said["tools"]), split(parts)
-    text, named = (prompt, {}) if isinstance(prompt, str) else await resolved(prompt)
+    text, named = await worded(prompt)
+    said["system"], role = await worded(said["system"])
     question = _question(text, plain, form, examples, said)
-    question.prompts.update(named)
+    question.prompts.update(named | role)
     question.needs[:] = sorted({*question.needs, *needs_of(media), *(["tools"] if said["tools"] else ())})
     question.tools[:] = tools.definitions
     far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])

@@ -59,17 +59,25 @@ class Attempting:
             self.gateway, self.form, self.check, self.timeout_s, detour=_others_free(decision), thread=thread,
             line=_line(scope, thread),
         )  # fmt: skip
-        self.gateway.shadows.begin(caller, question, record, bill)
+        bill = bill.named(decision.id)
+        self.gateway.shadows.begin(caller, question, record, bill, self.guards.kept)
+        try:
+            return await self._made(caller, question, record, bill)
+        finally:
+            bill.ready.set()
+
+    async def _made(self, caller: Caller, question: Question, record: Recorded, bill: Bill) -> Given:
+        """Call, once or, with a hedge, twice. Raises the error of the attempt."""
+        decision = record.decision
         if self.streaming is not None:  # two calls in one attempt would mix their texts: a stream has no hedge
-            called = await replace(caller, streaming=self.streaming, scope=scope).in_line(
-                question, record.model, bill.named(decision.id)
-            )
+            streaming = replace(caller, streaming=self.streaming, scope=record.scope)
+            called = await streaming.in_line(question, record.model, bill)
             return await self._ended(self._streamed(called, record, self.streaming), record)
         hedge = self._hedge(decision)
         if hedge is None or decision.hedge_after_s is None:
-            return await self._ended(await caller.in_line(question, record.model, bill.named(decision.id)), record)
+            return await self._ended(await caller.in_line(question, record.model, bill), record)
         ran = await race(
-            lambda sent: caller.in_line(question, record.model, bill.named(decision.id), sent),
+            lambda sent: caller.in_line(question, record.model, bill, sent),
             lambda: caller.at_once(question, hedge, bill.named(f"{decision.id}+1")),
             decision.hedge_after_s,
         )

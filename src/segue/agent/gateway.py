@@ -22,7 +22,7 @@ from ..models import Catalogue, Model
 from ..models.exchange import Reply
 from ..models.health import Health, Place, Rules
 from ..models.signals import made
-from ..routing import Cheapest, Embedder, Examples, Policy, Request, Router, load_routes
+from ..routing import Cheapest, Embedder, Policy, Request, Router, load_routes
 from ..routing.embedding import Hashed
 from ..routing.learned import Learning
 from ..runtime.scope import Surroundings, surroundings
@@ -131,7 +131,7 @@ class Gateway:
 
     def _embeds(self, policy: Policy) -> None:
         """Texts are embedded as soon as a policy goes by examples: each decision keeps the vector then."""
-        if self.router.embedder is None and _by_examples(policy):
+        if self.router.embedder is None and policy.compares():
             self.router.embedder = Hashed()
 
     def free_place(self, model: Model, question: Question) -> Place | None:
@@ -224,10 +224,6 @@ def _make(around: Surroundings) -> Gateway:
     made = Gateway.of(catalogue, routes, health=health, live=live, embedder=given.get("embedder"))
     made.budgets = given.get("budgets") or load_budgets(config)
     return made
-
-
-def _by_examples(policy: Policy) -> bool:
-    return isinstance(policy, Examples) or any(_by_examples(part) for part in policy.parts())
 
 
 def use_models(config: str | Path) -> None:

@@ -11,11 +11,16 @@ is refused.
 | an answer, taken or not | its usage; our own estimate where the provider sent none |
 | refused by the provider with a status | nothing |
 | no answer, half of one, given up | all that was reserved, as an estimate: nobody knows what was done |
+
+A call on the side (a shadow) counts against the run, the thread and the tenant, never against the question that it
+stands beside. It is sent only while half of each budget is left after it, and its output limit is not lowered.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -65,9 +70,12 @@ class Bill:
     """The question's own bound, where no journal counts it: outside of a run, and inside of another step."""
     id: str = ""
     """What its reservation is called; unique in the run."""
-    apart: bool = False
-    """Whether it settles by itself, since the attempt may have ended before."""
+    aside: asyncio.Lock | None = None
+    """Of calls beside the attempt: they set money aside one after the other, so that each sees what the last one took.
+    It settles by itself, since the attempt may have ended before."""
     held: Reservation | None = field(default=None, init=False)
+    ready: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    """Set when the call may be sent: its money is set aside, or none has to be."""
 
     @classmethod
     def of(cls, question: Question, scope: StepScope, budgets: Budgets) -> Bill:
@@ -78,9 +86,13 @@ class Bill:
             return cls(scope, scope.purse, _scopes(scope.purse, budgets), own)
         return cls(scope, scope.purse, (*_scopes(scope.purse, budgets), *([own] if own else [])))
 
-    def named(self, id: str, *, apart: bool = False) -> Bill:
+    def named(self, id: str) -> Bill:
         """That of one call, under a name of its own."""
-        return Bill(self.scope, self.purse, self.scopes, self.own, id, apart)
+        return Bill(self.scope, self.purse, self.scopes, self.own, id, self.aside)
+
+    def beside(self, line: asyncio.Lock) -> Bill:
+        """That of calls on the side: the question's own bound is not theirs, and of other budgets they leave half."""
+        return Bill(self.scope, self.purse, tuple(s for s in self.scopes if s.kind is not ScopeKind.ASK), aside=line)
 
     @property
     def left(self) -> int | None:
@@ -100,8 +112,13 @@ class Bill:
         Raises BudgetExceeded, naming the budget, its limit and what is left; nothing is set aside then.
         """
         rates = self._rates(model, question)
-        if rates is None:
-            return question
+        if rates is not None:
+            async with self.aside or nullcontext():
+                question = await self._reserved(model, question, rates)
+        self.ready.set()
+        return question
+
+    async def _reserved(self, model: Model, question: Question, rates: Rates) -> Question:
         for race in range(_RACES):
             asked = self._fitted(model, question, rates, self.id)
             try:
@@ -166,7 +183,7 @@ class Bill:
     def _settled(self, took: Settlement) -> None:
         if self.purse is None or not self.scopes:
             return
-        if self.scope.epoch and not self.apart:
+        if self.scope.epoch and self.aside is None:
             self.scope.record(took)  # in the commit of the outcome
         else:
             self.purse.settle(took)  # the step around it may go on for long
@@ -180,6 +197,8 @@ class Bill:
 
     def _rates(self, model: Model, question: Question) -> Rates | None:
         """What a token costs at most; None where nothing is to be set aside."""
+        if model.price is None and self.aside is not None and any(s.limit_nano is not None for s in self.scopes):
+            raise BudgetExceeded(f"{model.name} has no price, and there is a budget", remedy="say its price")
         if model.price is None or not (self.scopes or self.own):
             return None
         rates = model.price.rates(input_bound(question))
@@ -188,9 +207,12 @@ class Bill:
     def _fitted(self, model: Model, question: Question, rates: Rates, id: str) -> Reservation:
         """The reservation, with the output limit that fits. Raises BudgetExceeded."""
         scopes, standings = self._standings()
+        if self.aside is not None:
+            scopes = _halved(scopes)
         rest, into = left(scopes, standings), input_bound(question)
         wanted = min(question.max_tokens, model.max_output)
-        fits = wanted if rest is None else lowered(rates, into, wanted, rest, max(1, wanted // _LEAST))
+        least = max(1, wanted // _LEAST) if self.aside is None else wanted  # cut short it would compare with nothing
+        fits = wanted if rest is None else lowered(rates, into, wanted, rest, least)
         out = wanted if fits is None else fits
         price = model.price
         asked = Reservation(
@@ -201,7 +223,7 @@ class Bill:
             price_version=price.version if price else None,
         )  # fmt: skip
         if fits is None:
-            check(replace(asked, scopes=scopes), standings)
+            _refuse(replace(asked, scopes=scopes), standings, self.aside is not None)
         return asked
 
 
@@ -217,6 +239,21 @@ def _scopes(purse: Purse | None, budgets: Budgets) -> tuple[BudgetScope, ...]:
     if budgets.tenants and (given := budgets.tenant(tenant)) is not None:
         found.append(given.scope(ScopeKind.TENANT, tenant, purse.now()))
     return tuple(found)
+
+
+def _refuse(asked: Reservation, standings: Sequence[Standing], aside: bool) -> None:
+    """Raises BudgetExceeded, naming the first budget that it does not fit into."""
+    try:
+        check(asked, standings)
+    except BudgetExceeded as error:
+        if aside:
+            error.message = f"half of {error.message}"
+        raise
+
+
+def _halved(scopes: tuple[BudgetScope, ...]) -> tuple[BudgetScope, ...]:
+    """What calls on the side may use of them."""
+    return tuple(s if s.limit_nano is None else replace(s, limit_nano=s.limit_nano // 2) for s in scopes)
 
 
 def _scope(kind: ScopeKind, name: str, limit: int) -> BudgetScope:

@@ -8,6 +8,7 @@ from typing import Any, TypedDict, cast
 from ..errors import InputError
 from ..routing import Policy as RoutingPolicy
 from .guards.guard import Guard
+from .prompts.filling import Prompt
 from .recovery import Refused
 
 __all__ = ["DEFAULTS", "Options", "checked"]
@@ -20,8 +21,8 @@ class Options(TypedDict, total=False):
     """A name of segue.toml, or a policy. None: the cheapest that can."""
     model: str | None
     """The only one that may answer."""
-    system: str
-    """What the model is told of its role."""
+    system: str | Prompt
+    """What the model is told of its role: a text, or a named prompt."""
     kind: str | None
     """The kind of task, where the caller knows it better than the router would guess."""
     needs: Collection[str]

@@ -134,9 +134,11 @@ def _why(scope: StepScope, model: str) -> AttemptWhy:
     if not scope.history:
         return AttemptWhy.PRIMARY
     last = scope.history[-1]
-    if isinstance(last.answer, Amend) and last.fault is not None:
+    if last.fault is None:
+        return AttemptWhy.RETRY
+    another, amended = asked_in(last.fault) != model, isinstance(last.answer, Amend)
+    if another and last.fault.kind is FaultKind.BAD_OUTPUT and isinstance(last.answer, Amend | Use):
+        return AttemptWhy.CLIMB
+    if amended:
         return _HOW.get(last.fault.kind, AttemptWhy.RETRY)
-    if isinstance(last.answer, Use) and last.fault is not None and asked_in(last.fault) != model:
-        climbs = last.fault.kind is FaultKind.BAD_OUTPUT
-        return AttemptWhy.CLIMB if climbs else AttemptWhy.FALLBACK
-    return AttemptWhy.RETRY
+    return AttemptWhy.FALLBACK if another and isinstance(last.answer, Use) else AttemptWhy.RETRY

@@ -1,8 +1,8 @@
 """A question with tools: rounds of a request and the calls that it brings, each a durable step of its own.
 
 In a flow all of it stands in a scope `ask[…]#k/`: `…/ask[…]#1` is the first request, `…/look_up[…]#1` a call. A crash
-in the middle repeats no request and no call that has an outcome. Calls of one round are made one after the other, in
-the order in which the model asked for them.
+in the middle repeats no request and no call that has an outcome. Calls of one round are made at once; where one of
+them has an effect that happens once, one after the other, in the order in which the model asked for them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..core.codec import fingerprint
 from ..core.keys import quoted
 from ..models.errors import ToolsUnending
 from ..models.exchange import Reply
+from ..runtime.fan import abreast
 from ..runtime.scope import FlowScope, enter, here, leave
 from .request import Given, Question, Tried
 from .tools import Asked, Tools, as_json
@@ -62,10 +63,13 @@ def turn(reply: Reply, tried: list[Tried]) -> Given:
 
 
 async def _answered(given: Given, tools: Tools) -> dict[str, Any]:
-    """The message with what the calls gave."""
+    """The message with what the calls gave, in their order."""
+    if tools.in_order(given.calls):
+        told = [await tools.call(call) for call in given.calls]
+    else:
+        told = await abreast(*(tools.call(call) for call in given.calls))
     parts: list[dict[str, Any]] = []
-    for call in given.calls:
-        content, fine = await tools.call(call)
+    for call, (content, fine) in zip(given.calls, told, strict=True):
         part = {"tool_name": call.name, "content": content, "tool_call_id": call.id, "part_kind": "tool-return"}
         parts.append(part if fine else {**part, "outcome": "failed"})
     return {"parts": parts, "kind": "request"}

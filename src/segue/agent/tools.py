@@ -109,6 +109,13 @@ class Tools:
         found = recalled(self.turns, str(handle))
         return (found, True) if found is not None else (f"there is nothing by the handle {handle!r}", False)
 
+    def in_order(self, asked: Sequence[Asked]) -> bool:
+        """Whether these calls are made one after the other: one of them cannot be undone, so when another one fails
+        before its turn it has not been begun.
+        """
+        named = (self._tools.get(one.name) for one in asked)
+        return len(asked) < 2 or any(tool.step.options.effect == "once" for tool in named if tool is not None)
+
     async def call(self, asked: Asked) -> tuple[str, bool]:
         """What goes back to the model, and whether it is a result. Raises what the tool raises, but for ValueError."""
         tool = self._tools.get(asked.name)

@@ -367,6 +367,10 @@ def routes(
     test: Annotated[
         list[str] | None, typer.Option("--test", metavar="FILE", help="bench: rows to ask about; may be repeated.")
     ] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option("--leave-out", metavar="TASK", help="bench: learn from all other tasks; all: each in turn."),
+    ] = None,
     config: Config = None,
     by: By = "",
     db: Db = DEFAULT_DATABASE,
@@ -381,12 +385,12 @@ def routes(
 
     bench pair|many: measure the learned router on labelled requests, beside random, the best single model and an
     oracle. Its files are JSON lines, gzip'd or plain: a row is {"id", "task", "prompt", "scores": {model: 0..1},
-    "usd": {model: cost} or null}. Test rows are never learned from.
+    "usd": {model: cost} or null}. Test rows are never learned from. With --leave-out, a task that it has not seen.
     """
     from . import routes as routing
 
     asked = routing.Asked(
         db=db, config=config, as_json=as_json, train=train or [], test=test or [], route=route, policy=policy,
-        last=last, days=days, by=user(by),
+        last=last, days=days, by=user(by), leave_out=leave_out or [],
     )  # fmt: skip
     return routing.routes(action, what, asked)

@@ -62,6 +62,7 @@ def route(
 def router_of(db: str, config: str | None) -> Generator[Router]:
     """The router that an engine on this database would have: the catalogue, its routes, what was learned, health."""
     from ..routing import Predictors, Router, load_routes  # noqa: PLC0415
+    from ..routing.embedding import Hashed  # noqa: PLC0415
     from ..routing.learned import Learned  # noqa: PLC0415
 
     catalogue = Catalogue.load(config)
@@ -69,7 +70,8 @@ def router_of(db: str, config: str | None) -> Generator[Router]:
     learned = Learned(db, catalogue, learn=False)
     predictors = Predictors(quality=learned if learned.version != "prior" else None)
     with health_at(db) as view:
-        yield Router(catalogue, routes, predictors=predictors, view=view)
+        embedder = Hashed() if any(policy.compares() for policy in routes.values()) else None
+        yield Router(catalogue, routes, predictors=predictors, view=view, embedder=embedder)
 
 
 def plain(name: str) -> Policy | None:

@@ -39,6 +39,7 @@ class Asked:
     as_json: bool = False
     train: Sequence[str] = ()
     test: Sequence[str] = ()
+    leave_out: Sequence[str] = ()
     route: str | None = None
     policy: str | None = None
     last: int = 10_000
@@ -57,6 +58,8 @@ def routes(action: str, what: str | None, asked: Asked) -> Exit:
             raise InputError(
                 f"no bench is called {what!r}" if what else "which bench?", remedy=f"one of {', '.join(_BENCHES)}"
             )
+        if asked.leave_out:
+            return _left_out(what, asked)
         return _bench(what, asked.train, asked.test, asked.as_json)
     if action == "eval":
         from . import judging  # noqa: PLC0415  numpy, for the commands that need it
@@ -88,6 +91,29 @@ def _bench(what: str, train: Sequence[str], test: Sequence[str], as_json: bool) 
             "dim",
         )
     )
+    return Exit.DONE
+
+
+def _left_out(what: str, asked: Asked) -> Exit:
+    from ..routing import benchmark  # noqa: PLC0415  numpy and scipy, for this command alone
+
+    if what != "many":
+        raise InputError("a task is left out of many models' rows", remedy="segue routes bench many --leave-out TASK")
+    train, test = benchmark.read(asked.train), benchmark.read(asked.test)
+    if asked.as_json:
+        print(json.dumps(benchmark.left_out(train, test, asked.leave_out)))
+        return Exit.DONE
+    said = watched(lambda report: benchmark.left_out(train, test, asked.leave_out, report))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("task left out")
+    for column in ("rows", "learned", "best single", "difference", "95%", "moved"):
+        table.add_column(column, justify="right")
+    for task, one in said["left_out"].items():
+        between = f"{one['low']:+.3f} to {one['high']:+.3f}"
+        figures = f"{one['learned']:.3f}", f"{one['best_single']:.3f}", f"{one['difference']:+.3f}", between
+        table.add_row(task, f"{one['rows']:,}", *figures, f"{one['moved']:.0%}")
+    emit(out(), table)
+    tell(Text("moved: asked of another model than the one that is best on the other tasks", "dim"))
     return Exit.DONE
 
 

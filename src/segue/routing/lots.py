@@ -88,6 +88,7 @@ class Lot:
     explored: bool = False
     stage: int = 0
     shadows: tuple[int, ...] = ()
+    """Rows of the table: who answers on the side need not be among those who may be chosen."""
     hedge: int | None = None
     hedge_after_s: float | None = None
     splits: tuple[SplitRecord, ...] = ()

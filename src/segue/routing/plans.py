@@ -6,7 +6,7 @@ Pure but for the user's own functions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
@@ -104,7 +104,19 @@ def _shadow(policy: Shadow, ground: Ground, allowed: Flags) -> Lot:
     lot = plan(policy.of, ground, allowed)
     if lot.choice is None or ground.chance(f"shadow {policy.title}") >= policy.share:
         return lot
-    return replace(lot, shadows=tuple(place for place in ground.places(policy.shadows) if place != lot.choice))
+    return replace(lot, shadows=tuple(_beside(policy, ground, int(ground.base.rows[lot.choice]))))
+
+
+def _beside(policy: Shadow, ground: Ground, choice: int) -> Iterator[int]:
+    """Who answers on the side, as rows of the table: also whom the money of the question cannot pay, since it is not
+    what pays for them.
+    """
+    able, excluded = set(numbered(ground.base.rows)), ground.base.excluded
+    for name in policy.shadows:
+        row = ground.at.table.place.get(name, -1)
+        barred = excluded.get(row)
+        if row != choice and (row in able or (barred is not None and barred.stage is Stage.BUDGET)):
+            yield row
 
 
 def _hedge(policy: Hedge, ground: Ground, allowed: Flags) -> Lot:

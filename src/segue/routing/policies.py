@@ -102,6 +102,10 @@ class Policy:
         """The policies that this one is made of."""
         return iter(())
 
+    def compares(self) -> bool:
+        """Whether it goes by examples, it or one of those that it is made of: requests must be embedded for it."""
+        return any(part.compares() for part in self.parts())
+
     def body(self) -> dict[str, Json]:
         """As plain JSON, without what has its default: what is recorded, and hashed."""
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "name" and not _is_default(self, f)}
@@ -331,6 +335,10 @@ class Examples(Policy):
     def parts(self) -> Iterator[Policy]:
         """Where the examples lead, and where what is like none goes."""
         return iter((*(example.use for example in self.examples), self.otherwise))
+
+    def compares(self) -> bool:
+        """It does."""
+        return True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

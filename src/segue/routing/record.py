@@ -54,7 +54,7 @@ def decision(policy: Policy, ground: Ground, lot: Lot, *, id: str) -> Decision:
         seed=lot.seed,
         order=tuple(rows[place] for place in lot.order),
         stage=lot.stage,
-        shadows=tuple(rows[place] for place in lot.shadows),
+        shadows=lot.shadows,
         hedge=None if lot.hedge is None else rows[lot.hedge],
         hedge_after_s=lot.hedge_after_s,
         splits=lot.splits,

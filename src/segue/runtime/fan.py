@@ -27,6 +27,15 @@ async def gather(*branches: Awaitable[T], limit: int | None = None, return_excep
     return await _collect(tasks, return_exceptions)
 
 
+async def abreast(*calls: Awaitable[T]) -> list[T]:
+    """`gather` of calls of steps in the scope of the caller: they are told apart by their own keys, as in a row.
+
+    They begin in the given order, so equal calls keep their identity.
+    """
+    tasks = [asyncio.get_running_loop().create_task(_branch(call, None)) for call in calls]
+    return await _collect(tasks, return_exceptions=False)
+
+
 async def map(  # noqa: A001  the field's term
     function: Callable[[A], Awaitable[T]],
     items: Iterable[A],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .choice import resolved
+from .choice import resolved, worded
 from .filling import Prompt, Version, filled, prompt
 from .shelf import Named, Shelf
 
-__all__ = ["Named", "Prompt", "Shelf", "Version", "filled", "prompt", "resolved"]
+__all__ = ["Named", "Prompt", "Shelf", "Version", "filled", "prompt", "resolved", "worded"]

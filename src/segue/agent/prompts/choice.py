@@ -13,7 +13,7 @@ from ..gateway import config_of, shared
 from .filling import Prompt, Version, filled
 from .shelf import Named, Shelf, luck_of
 
-__all__ = ["Chosen", "chosen", "resolved"]
+__all__ = ["Chosen", "chosen", "resolved", "worded"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,3 +56,8 @@ async def resolved(prompt: Prompt) -> tuple[str, dict[str, str]]:
     one = kept[place]
     version = Version(name=one.version, text=one.text, path=one.path, line=one.line)
     return filled(version, prompt.values, one.known), {prompt.name: one.version}
+
+
+async def worded(given: str | Prompt) -> tuple[str, dict[str, str]]:
+    """A text as it is, a named prompt as `resolved`."""
+    return (given, {}) if isinstance(given, str) else await resolved(given)
