@@ -125,7 +125,7 @@ class Caller:
         value, checks = None, ()
         tools = reply is not None and bool(question.tools and reply.tool_calls)
         if fault is None and reply is not None and not tools:
-            value, fault, checks = self._read(reply)
+            value, fault, checks = self.read(reply)
         broken = None if self.scope is None else partial(question, model, self.scope.streamed, reply)
         fault = bill.settle(reply, fault, broken)
         return Called(
@@ -138,7 +138,7 @@ class Caller:
             return await send(asked)
         return await self.streaming.send(asked, self.scope, question)
 
-    def _read(self, reply: Reply) -> tuple[Any, Fault | None, tuple[Checked, ...]]:
+    def read(self, reply: Reply) -> tuple[Any, Fault | None, tuple[Checked, ...]]:
         """The value, or what is wrong with it, and what the check said. A check that raises anything but ValueError is
         a bug: it is not caught here, and fails the step.
         """

@@ -73,6 +73,11 @@ class Router:
         """As it was at the last look."""
         self._vectors: dict[int, tuple[Examples, NDArray[np.float32]]] = {}
 
+    def over(self, options: Iterable[Option]) -> Router:
+        """The same over other options: models as they are in a batch."""
+        return Router(options, self.routes, predictors=self.predictors, view=self._view, embedder=self.embedder,
+                      clock=self._clock)  # fmt: skip
+
     def route(self, name: str) -> Policy:
         """The policy of a route. Raises UnknownRoute, naming those whose names are like it."""
         try:
