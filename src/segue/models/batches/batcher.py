@@ -78,6 +78,7 @@ class Batcher:
         self._models = models
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._complaints: dict[str, str] = {}
         self._heard: set[str] = set()
         """Batches whose submission was begun by this task, with no end of it that left a doubt."""
 
@@ -134,7 +135,7 @@ class Batcher:
 
     def _until(self, now: float) -> float:
         waits = [batch.look_at for batch in self._outbox.batches()]
-        waits += [group.since + self._rules.wait_s for group in self._outbox.groups()]
+        waits += [self._rules.due_at(group.first_at, group.last_at) for group in self._outbox.groups()]
         waits.append(now + (self._rules.turn_s if self._outbox.path else self._rules.look_s_max))
         return max(0.0, min(waits) - now)
 
@@ -144,7 +145,7 @@ class Batcher:
         """Put together what has waited long enough, or is as much as one batch takes."""
         for group in self._outbox.groups():
             most = min(self._rules.requests or REQUESTS_MAX, REQUESTS_MAX)
-            if group.many < most and now - group.since < self._rules.wait_s:
+            if group.many < most and now < self._rules.due_at(group.first_at, group.last_at):
                 continue
             ids: list[str] = []
             room = BYTES_MAX
@@ -172,7 +173,7 @@ class Batcher:
                 await self._look(batch, way, desk)
         except Exception as error:  # noqa: BLE001  whatever an SDK raises: it is tried again later
             ours = error_of(error, model=batch.model)
-            log.warning("batch %s of %s: %s", batch.id, batch.model, ours)
+            self._complain(batch, ours)
             self._later(batch, desk)
 
     async def _way(self, batch: Batch) -> _Way | dict[str, Any]:
@@ -225,7 +226,7 @@ class Batcher:
         if certain:
             self._heard.add(batch.id)
         if kind in _PASSING or not certain:
-            log.warning("batch %s of %s was not sent: %s", batch.id, batch.model, ours)
+            self._complain(batch, ours)
             self._later(batch, desk, at_least=float(getattr(ours, "retry_after_s", None) or 0.0))
             return
         code = str(getattr(ours, "said", None) or kind)
@@ -245,6 +246,12 @@ class Batcher:
     def _later(self, batch: Batch, desk: Desk, at_least: float = 0.0) -> None:
         wait_s = min(self._rules.look_s_max, self._rules.look_s * 1.5 ** min(batch.looks, 20))
         self._outbox.change(batch.id, look_at=desk.now() + max(wait_s, at_least), looks=batch.looks + 1)
+
+    def _complain(self, batch: Batch, error: object) -> None:
+        """Log it, once as long as it is the same."""
+        if self._complaints.get(batch.id) != str(error):
+            self._complaints[batch.id] = str(error)
+            log.warning("a batch of %s (%s) must wait: %s", batch.model, batch.id, error)
 
     # --- answers ---
 

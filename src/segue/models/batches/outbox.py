@@ -79,7 +79,8 @@ class Group(NamedTuple):
     model: str
     deployment: str
     many: int
-    since: float
+    first_at: float
+    last_at: float
 
 
 class Progress(NamedTuple):
@@ -174,7 +175,7 @@ class Outbox:
 
     def groups(self) -> list[Group]:
         """What waits to be sent."""
-        sql = f"select model, deployment, count(*), min(at) {_FREE} group by model, deployment"
+        sql = f"select model, deployment, count(*), min(at), max(at) {_FREE} group by model, deployment"
         return [Group._make(row) for row in self._rows(sql)]
 
     def waiting(self, group: Group, most: int) -> list[tuple[str, str, int]]:

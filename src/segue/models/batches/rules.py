@@ -14,7 +14,7 @@ class BatchRules:
     """Given to an engine as `resources={"batches": BatchRules(...)}`. Times are seconds."""
 
     wait_s: float = 5.0
-    """How long the first request of a batch waits for others."""
+    """A batch is sent once no request has come for so long, or its first one has waited five times as long."""
     requests: int | None = None
     """A batch with so many is sent at once. None: as many as the provider takes."""
     look_s: float = 10.0
@@ -26,6 +26,10 @@ class BatchRules:
     """After a submission of which nobody heard the end, before the provider's list is believed to be complete."""
     calls_at_once: int = 8
     """Batches sent or looked at together."""
+
+    def due_at(self, first_at: float, last_at: float) -> float:
+        """When a batch is sent whose first and last request came then."""
+        return min(last_at + self.wait_s, first_at + 5 * self.wait_s)
 
     def __post_init__(self) -> None:
         """Hold what must be true."""

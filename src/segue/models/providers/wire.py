@@ -22,8 +22,8 @@ READ_S = 600.0
 """The longest silence that a connection bears; the call's own limits are shorter."""
 BAD_GATEWAY = 502
 CONNECTIONS = 1000
-_LINES = ("/content", "/results")
-"""Where files of lines are: each of them may hold an error of its own."""
+_BATCHES = ("/batches", "/files")
+"""What is read there may speak of errors of others: of one request of many."""
 _KEPT = ("request-id", "x-request-id", "cf-ray", "retry-after")
 
 heard: ContextVar[dict[str, str] | None] = ContextVar("heard", default=None)
@@ -72,7 +72,7 @@ async def look(response: Any) -> None:
         ("text/event-stream", "application/vnd.amazon.eventstream")
     ):
         return
-    if response.request.url.path.endswith(_LINES):
+    if any(part in response.request.url.path for part in _BATCHES):
         return
     body: bytes = (await response.aread()).strip()
     whole = body.startswith((b"{", b"[")) and body.endswith((b"}", b"]"))
