@@ -42,6 +42,8 @@ _PASSING = frozenset({FaultKind.RATE_LIMITED, FaultKind.OVERLOADED, FaultKind.TI
 _TOGETHER = 100
 """Answers that are given out at once."""
 _REFUSED = 400
+_DRAFT_S = 3600.0
+"""How long an item may take to be ready before it is looked into."""
 _NO_LINE = {"missing": True}
 """In place of a response, where the results have none for a request."""
 
@@ -143,6 +145,9 @@ class Batcher:
 
     def _form(self, desk: Desk, now: float) -> None:
         """Put together what has waited long enough, or is as much as one batch takes."""
+        for request, run in self._outbox.drafts(now - _DRAFT_S):
+            if not desk.is_open(run):  # it ended before it could say that it waits
+                self._outbox.withdraw(request)
         for group in self._outbox.groups():
             most = min(self._rules.requests or REQUESTS_MAX, REQUESTS_MAX)
             if group.many < most and now < self._rules.due_at(group.first_at, group.last_at):
@@ -193,7 +198,8 @@ class Batcher:
     async def _send(self, batch: Batch, way: _Way, desk: Desk) -> None:
         now = desk.now()
         if batch.tried_at is not None and batch.id not in self._heard:
-            found = await way.api.find(batch.id, batch.total, batch.tried_at, batch.not_ours)
+            others = [other.provider_id for other in self._outbox.batches() if other.provider_id is not None]
+            found = await way.api.find(batch.id, batch.total, batch.tried_at, [*batch.not_ours, *others])
             if found is not None:
                 self._sent(batch, found[0], now, sure=found[1])
                 return

@@ -178,6 +178,11 @@ class Outbox:
         sql = f"select model, deployment, count(*), min(at), max(at) {_FREE} group by model, deployment"
         return [Group._make(row) for row in self._rows(sql)]
 
+    def drafts(self, before: float) -> list[tuple[str, str]]:
+        """Items that are not ready since so long, with their runs."""
+        rows = self._rows("select id, run from items where not ready and at < ?", before)
+        return [(one, run) for one, run in rows]
+
     def waiting(self, group: Group, most: int) -> list[tuple[str, str, int]]:
         """The first items of a group, with their runs and sizes."""
         sql = f"select id, run, size {_FREE} and model = ? and deployment = ? order by at, id limit ?"
