@@ -34,17 +34,18 @@ async def echoes(word: str) -> str:
     return await ask(f"Say {word}", max_tokens=200, batch=True)
 
 
-async def result_of(engine: Engine, id: str) -> str:
+async def result_of(engine: Engine, name: str) -> str:
     """Of a run that another process may not have started yet."""
     while True:
         try:
-            return await (await engine.get(id)).result()
+            return await (await engine.get(name)).result()
         except UnknownRun:
             await asyncio.sleep(0.1)
 
 
-async def main(path: str, url: str, name: str, first: int, count: int, total: int) -> None:
+async def main(path: str, url: str, name: str, *numbers: int) -> None:
     """See above."""
+    first, count, total = numbers
     resources = {"catalogue": catalogue(url, name), "batches": replace(RULES)}
     async with Engine(path, resources=resources, linger_s=0.05) as engine:
         print("ready", flush=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from segue import Engine, ask, detach, flow, gather, step
+from segue.cli.advice import advise
+from segue.cli.shelf import reading, standing_of
 from segue.core.budgets import nano
 from segue.core.records import BudgetScope, ScopeKind
 from segue.errors import BudgetExceeded, InputError, NotInAFlow, RunFailed
@@ -20,7 +24,7 @@ from segue.models import Capability, Catalogue, Model, Price, Provider
 from segue.models.batches import BatchRules
 from segue.routing import Cheapest, Hedge
 from segue.testing.provider import Provider as Server
-from segue.testing.provider import Served, serve
+from segue.testing.provider import serve
 
 CAN = frozenset({Capability.BATCH, Capability.JSON_SCHEMA, Capability.TOOLS})
 PRICE = Price.dollars(1, 4)
@@ -37,9 +41,7 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 def model(server: Server, name: str, can: frozenset[Capability] = CAN, price: Price = PRICE) -> Model:
     provider = FORMATS[name.partition("-")[0]]
     url = server.url if provider is Provider.ANTHROPIC else server.openai_url
-    return Model(
-        name=name, provider=provider, capabilities=can, window=64_000, max_output=4_000, price=price, url=url
-    )
+    return Model(name=name, provider=provider, capabilities=can, window=64_000, max_output=4_000, price=price, url=url)
 
 
 def opened(path: Path, *models: Model, rules: BatchRules = SOON, **options: Any) -> Engine:
@@ -111,8 +113,8 @@ async def test_200_children_travel_in_few_batches_each_billed_once_at_half_the_p
 async def spent(engine: Engine, runs: list[str]) -> int:
     """What the attempts say that they took."""
     found = 0
-    for id in runs:
-        run = await engine.get(id)
+    for name in runs:
+        run = await engine.get(name)
         bodies = [json.loads(e.body or b"") async for e in run.events(follow=False) if e.type == "attempt.recorded"]
         found += sum((body.get("usage") or {}).get("cost_nano", 0) for body in bodies)
     return found
@@ -128,10 +130,17 @@ async def test_a_parked_run_is_only_a_row(tmp_path: Path) -> None:
         assert not engine.host.executions
         (waits,) = status.waits_on
         assert waits["service"] == "a batch of openai"
+        with reading(str(tmp_path / "x.db")) as reader:
+            standing = standing_of(reader, reader.get("r"))
+        (advice,) = advise(standing, time.time(), lambda *words: " ".join(words))
+        said = r"ask\[\w+\] waits for a batch of openai, submitted [\d:]+, \d of 1 done; it goes on without it .*"
+        assert re.fullmatch(said, advice.says)
         assert "hello" in await run.result()
 
 
-@pytest.mark.parametrize("trouble", ["refused", "broken", "failed", "expired", "cancelled", "lines-lost", "answer-lost"])
+@pytest.mark.parametrize(
+    "trouble", ["refused", "broken", "failed", "expired", "cancelled", "lines-lost", "answer-lost"]
+)
 @pytest.mark.parametrize("name", ["chat", "claude"])
 async def test_a_batch_that_fails_loses_no_question(tmp_path: Path, name: str, trouble: str) -> None:
     async with serve([name]) as server, opened(tmp_path, model(server, name)) as engine:
@@ -195,24 +204,28 @@ async def test_what_passes_goes_by_the_ordinary_api_after_three_batches(tmp_path
 
 async def test_the_next_model_is_asked_in_a_batch_too(tmp_path: Path) -> None:
     dear = Price.dollars(2, 8)
-    async with serve(["chat", "claude"]) as server:
-        async with opened(tmp_path, model(server, "chat"), model(server, "claude", price=dear)) as engine:
-            server.next("chat", "unauthorised")
-            assert "hello" in await engine.run(echoes, "hello", id="r")
-            assert [(entry.model, bool(entry.batch)) for entry in server.log] == [("chat", True), ("claude", True)]
+    async with (
+        serve(["chat", "claude"]) as server,
+        opened(tmp_path, model(server, "chat"), model(server, "claude", price=dear)) as engine,
+    ):
+        server.next("chat", "unauthorised")
+        assert "hello" in await engine.run(echoes, "hello", id="r")
+        assert [(entry.model, bool(entry.batch)) for entry in server.log] == [("chat", True), ("claude", True)]
 
 
 async def test_a_model_without_batches_is_asked_where_no_other_is_left(tmp_path: Path) -> None:
     plain = CAN - {Capability.BATCH}
-    async with serve(["chat", "claude"]) as server:
-        async with opened(tmp_path, model(server, "chat"), model(server, "claude", can=plain)) as engine:
-            server.next("chat", "unauthorised")
-            assert "hello" in await engine.run(echoes, "hello", id="r")
-            assert [(entry.model, bool(entry.batch)) for entry in server.log] == [("chat", True), ("claude", False)]
-            (first, *_) = await decisions(engine, "r")
-            (out,) = [c for c in first["candidates"] if "excluded_at" in c]
-            assert out["target"]["name"] == "claude"
-            assert out["reason"] == "it lacks batch"
+    async with (
+        serve(["chat", "claude"]) as server,
+        opened(tmp_path, model(server, "chat"), model(server, "claude", can=plain)) as engine,
+    ):
+        server.next("chat", "unauthorised")
+        assert "hello" in await engine.run(echoes, "hello", id="r")
+        assert [(entry.model, bool(entry.batch)) for entry in server.log] == [("chat", True), ("claude", False)]
+        (first, *_) = await decisions(engine, "r")
+        (out,) = [c for c in first["candidates"] if "excluded_at" in c]
+        assert out["target"]["name"] == "claude"
+        assert out["reason"] == "it lacks batch"
 
 
 async def decisions(engine: Engine, id: str) -> list[dict[str, Any]]:

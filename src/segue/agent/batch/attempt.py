@@ -97,28 +97,21 @@ class Batched:
         question = await bill.reserve(model, question)
         try:
             body, headers = await _written(self._call(question, model, deployment))
+            held = None if bill.reservation is None or bill.held is None else bill.held.to_body()
+            ticket = Ticket(
+                id=record.batch, model=model.name, provider=model.provider.value, deployment=deployment.name,
+                decision=record.decision.id, queued_at=now, due_at=now + self.within_s if first is None else first.due_at,
+                reservation=cast("dict[str, Any] | None", held), checks=[_said(check) for check in record.checks],
+            )  # fmt: skip
+            await at.queue(
+                Item(
+                    record.batch, scope.run, scope.key, scope.attempt, model.name, deployment.name, body, headers,
+                    ticket.written(), now,
+                )
+            )  # fmt: skip
         except BaseException as error:
-            bill.paid(Usage(cost_nano=0), classify(error))  # nothing was queued
+            bill.paid(Usage(cost_nano=0), classify(error))  # nothing will be sent
             raise
-        held = None if bill.reservation is None or bill.held is None else bill.held.to_body()
-        ticket = Ticket(
-            id=record.batch, model=model.name, provider=model.provider.value, deployment=deployment.name,
-            decision=record.decision.id, queued_at=now, due_at=now + self.within_s if first is None else first.due_at,
-            reservation=cast("dict[str, Any] | None", held), checks=[_said(check) for check in record.checks],
-        )  # fmt: skip
-        item = Item(
-            record.batch,
-            scope.run,
-            scope.key,
-            scope.attempt,
-            model.name,
-            deployment.name,
-            body,
-            headers,
-            ticket.written(),
-            now,
-        )
-        await at.queue(item)
         return ticket
 
     def _call(self, question: Question, model: Model, deployment: Deployment) -> Call:

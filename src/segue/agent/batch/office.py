@@ -7,10 +7,12 @@ earlier process may wait for what is in it. What an engine is given for it: `res
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...errors import StoreError
 from ...models import Model
 from ...models.batches import BatchRules, Item, Outbox
 from ...runtime.companions import beside
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from ...models.batches.batcher import Batcher
 
 __all__ = ["Office", "office", "path_beside"]
+
+log = logging.getLogger("segue")
+
+_AGAIN_S = 5.0
 
 
 @dataclass(slots=True)
@@ -69,8 +75,12 @@ class Office:
 
     def _waits(self, run: str, key: str, attempt: int) -> None:
         """A run says on disk that it waits: what it waits for may be sent."""
-        if self.outbox.release(run, key, attempt):
-            self.batcher.wake()
+        try:
+            if self.outbox.release(run, key, attempt):
+                self.batcher.wake()
+        except StoreError as error:  # the run waits all the same
+            log.error("%s", error)
+            asyncio.get_running_loop().call_later(_AGAIN_S, self._waits, run, key, attempt)
 
     def _model(self, name: str) -> Model | None:
         catalogue = gateway().catalogue
