@@ -8,6 +8,7 @@ the file `<database>-health`.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -116,7 +117,7 @@ class Gateway:
             pinned_by="recovery" if pin else "caller",
             stage=len(tried),
             route=question.route,
-            wait_s_max=self.detour_s,
+            wait_s_max=math.inf if Capability.BATCH in question.needs else self.detour_s,
         )
         if policy is not None:
             self._embeds(policy)

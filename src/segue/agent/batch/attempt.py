@@ -100,7 +100,8 @@ class Batched:
             held = None if bill.reservation is None or bill.held is None else bill.held.to_body()
             ticket = Ticket(
                 id=record.batch, model=model.name, provider=model.provider.value, deployment=deployment.name,
-                decision=record.decision.id, queued_at=now, due_at=now + self.within_s if first is None else first.due_at,
+                decision=record.decision.id, queued_at=now,
+                due_at=now + self.within_s if first is None else first.due_at,
                 reservation=cast("dict[str, Any] | None", held), checks=[_said(check) for check in record.checks],
             )  # fmt: skip
             await at.queue(

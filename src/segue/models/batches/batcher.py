@@ -27,7 +27,7 @@ from ..providers import connected
 from ..signals import error_of
 from ..spec import Deployment, Model
 from .api import BYTES_MAX, REQUESTS_MAX, BatchApi, Request, Standing, answered, refused
-from .outbox import Batch, Outbox
+from .outbox import Asker, Batch, Outbox
 from .rules import BatchRules
 from .turn import Turn
 
@@ -272,9 +272,9 @@ class Batcher:
                 continue
             found[result.id] = {**result.said, "batch": batch.provider_id}
             if len(found) >= _TOGETHER:
-                await self._give(batch, desk, found)
+                await self._give(desk, whose, found)
                 found = {}
-        await self._give(batch, desk, found)
+        await self._give(desk, whose, found)
         await self._all(batch, desk, {**(rest or _NO_LINE), "batch": batch.provider_id})
 
     async def _not_ours(self, batch: Batch, desk: Desk) -> None:
@@ -288,17 +288,18 @@ class Batcher:
         said = standing.failed or {}
         rest = said.get(None) or answered(409, {"error": {"message": "the batch failed"}})
         ids = [item.id for item in self._outbox.items(batch.id)]
-        await self._give(batch, desk, {one: said.get(at, rest) for at, one in enumerate(ids, 1)})
+        told = {one: said.get(at, rest) for at, one in enumerate(ids, 1)}
+        await self._give(desk, self._outbox.whose(batch.id), told)
         self._outbox.done(batch.id)
 
     async def _all(self, batch: Batch, desk: Desk, said: dict[str, Any]) -> None:
         """What is left of a batch is told the same."""
-        await self._give(batch, desk, dict.fromkeys(self._outbox.whose(batch.id), said))
+        whose = self._outbox.whose(batch.id)
+        await self._give(desk, whose, dict.fromkeys(whose, said))
         self._outbox.done(batch.id)
 
-    async def _give(self, batch: Batch, desk: Desk, found: Mapping[str, Mapping[str, Any]]) -> None:
+    async def _give(self, desk: Desk, whose: Mapping[str, Asker], found: Mapping[str, Mapping[str, Any]]) -> None:
         """Put answers into the inboxes of their runs, and then take the questions off the list."""
-        whose = self._outbox.whose(batch.id)
         mine = [(one, *whose[one], said) for one, said in found.items() if one in whose]
         for some in _in(mine, _TOGETHER):
             await asyncio.gather(

@@ -83,6 +83,15 @@ class Group(NamedTuple):
     last_at: float
 
 
+class Asker(NamedTuple):
+    """The attempt that waits for an item; `dropped`: it does so no more."""
+
+    run: str
+    key: str
+    attempt: int
+    dropped: bool
+
+
 class Progress(NamedTuple):
     """How far the batch of a question is. `sent_at` None: it is still collected."""
 
@@ -207,10 +216,10 @@ class Outbox:
             Item._make(row) for row in self._rows(f"select {_ITEM} from items where batch = ? order by place", batch)
         ]
 
-    def whose(self, batch: str) -> dict[str, tuple[str, str, int, bool]]:
-        """By the id of each item in a batch: its run, key, attempt and whether nobody waits for it any more."""
+    def whose(self, batch: str) -> dict[str, Asker]:
+        """Who waits for each item of a batch, by the item's id."""
         rows = self._rows("select id, run, key, attempt, dropped from items where batch = ? order by place", batch)
-        return {one: (run, key, attempt, bool(dropped)) for one, run, key, attempt, dropped in rows}
+        return {one: Asker(run, key, attempt, bool(dropped)) for one, run, key, attempt, dropped in rows}
 
     def change(self, batch: str, **values: Any) -> None:
         """Note something of a batch."""
