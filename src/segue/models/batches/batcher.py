@@ -300,16 +300,14 @@ class Batcher:
 
     async def _give(self, desk: Desk, whose: Mapping[str, Asker], found: Mapping[str, Mapping[str, Any]]) -> None:
         """Put answers into the inboxes of their runs, and then take the questions off the list."""
-        mine = [(one, *whose[one], said) for one, said in found.items() if one in whose]
+        mine = [(one, whose[one], said) for one, said in found.items() if one in whose]
         for some in _in(mine, _TOGETHER):
-            await asyncio.gather(
-                *(
-                    desk.answer(run, key, attempt, json.dumps(said, ensure_ascii=False).encode(), self._by)
-                    for _, run, key, attempt, dropped, said in some
-                    if not dropped
-                )
-            )
+            await asyncio.gather(*(self._tell(desk, who, said) for _, who, said in some if not who.dropped))
             self._outbox.delivered(one for one, *_ in some)
+
+    async def _tell(self, desk: Desk, who: Asker, said: Mapping[str, Any]) -> None:
+        value = json.dumps(said, ensure_ascii=False).encode()
+        await desk.answer(who.run, who.key, who.attempt, value, self._by)
 
 
 def _in(items: list[T], many: int) -> Iterable[list[T]]:
