@@ -13,12 +13,15 @@ from typing import Any, Generic, TypeVar, Unpack, overload
 
 from pydantic import TypeAdapter
 
+from ..core.recovery import Recovery
 from ..errors import BudgetExceeded, InputError
 from ..models import BadOutput, Example, ModelError
 from ..routing import Policy as RoutingPolicy
-from ..runtime.scope import StepScope, here
+from ..runtime.scope import StepScope, here, in_flow
 from ..runtime.step import step
 from .attempt import Attempting
+from .batch.attempt import Batched
+from .batch.recovery import Batching, in_batch, one_by_one
 from .escalation import by_person, escalating, told_in
 from .form import Check, Form, form_of
 from .gateway import gateway
@@ -99,7 +102,8 @@ async def answer(
     said["system"], role = await worded(said["system"])
     question = _question(text, plain, form, examples, said)
     question.prompts.update(named | role)
-    question.needs[:] = sorted({*question.needs, *needs_of(media), *(["tools"] if said["tools"] else ())})
+    also = [name for name in ("tools", "batch") if said[name]]
+    question.needs[:] = sorted({*question.needs, *needs_of(media), *also})
     question.tools[:] = tools.definitions
     far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
     make = _Make(form, check, policy, far, said, media, tuple(map(Guard.of, said["guards"])))
@@ -149,7 +153,12 @@ class _Make:
 
     async def request(self, question: Question, turns: Sequence[dict[str, Any]], key: str | None = None) -> Given:
         """The step. What it is shown beside its texts are arguments of their own: each is stored once."""
-        recovery = self.far.recovery(question, partial(self.other, question), self.spare)
+        recovery: Recovery = self.far.recovery(question, partial(self.other, question), self.spare)
+        if in_batch(question):
+            in_flow("ask(batch=True)")
+            plain = one_by_one(question)
+            ordinary = self.far.recovery(plain, partial(self.other, plain), self.spare)
+            recovery = Batching(question, recovery, ordinary)
         recovery = escalating(recovery, question, self.said["escalate"], self.said["escalate_s"])
         made = asked.carried_out_by(self.attempt, recovery)
         made = made if key is None else made.using(key=key)
@@ -169,6 +178,8 @@ class _Make:
         at, streaming = gateway(), None if guards.withhold else streaming_of(self.said)
         streaming = routed(streaming, question, self.policy, at.router)
         make = Attempting(at, self.form, self.check, self.policy, timeout_s, self._session(), guards, streaming)
+        if in_batch(question):
+            return await Batched(make, self.said["batch_within_s"])(question, scope)
         return await make(question, scope)
 
     def spare(self, model: str, failed: Collection[str]) -> bool:

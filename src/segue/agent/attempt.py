@@ -72,10 +72,10 @@ class Attempting:
         if self.streaming is not None:  # two calls in one attempt would mix their texts: a stream has no hedge
             streaming = replace(caller, streaming=self.streaming, scope=record.scope)
             called = await streaming.in_line(question, record.model, bill)
-            return await self._ended(self._streamed(called, record, self.streaming), record)
+            return await self.ended(self._streamed(called, record, self.streaming), record)
         hedge = self._hedge(decision)
         if hedge is None or decision.hedge_after_s is None:
-            return await self._ended(await caller.in_line(question, record.model, bill), record)
+            return await self.ended(await caller.in_line(question, record.model, bill), record)
         ran = await race(
             lambda sent: caller.in_line(question, record.model, bill, sent),
             lambda: caller.at_once(question, hedge, bill.named(f"{decision.id}+1")),
@@ -113,11 +113,11 @@ class Attempting:
     async def _raced(self, ran: Race, record: Recorded, hedge: Recorded) -> Given:
         """End with the one that won, the other one on record too."""
         if not ran.begun:
-            return await self._ended(ran.taken, record)
+            return await self.ended(ran.taken, record)
         won, lost = (record, hedge) if ran.taken is ran.first else (hedge, record)
-        return await self._ended(ran.taken, won, lose(ran, won, lost))
+        return await self.ended(ran.taken, won, lose(ran, won, lost))
 
-    async def _ended(self, called: Called, record: Recorded, *beside: Tried) -> Given:
+    async def ended(self, called: Called, record: Recorded, *beside: Tried) -> Given:
         """Put the attempt on record. Raises its fault as an error."""
         reply, fault = called.reply, called.fault
         if fault is None and reply is not None:

@@ -7,10 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..context import Call as Shows
 from ..core.faults import Fault, FaultKind, classify
 from ..core.records import Check as Checked
-from ..core.records import Manifest, Target, TargetKind, Usage
+from ..core.records import Manifest, Usage
 from ..errors import UsageError
 from ..models import Model
 from ..models.exchange import Call, Reply
@@ -108,11 +107,9 @@ class Caller:
 
     def _shown(self, question: Question, model: Model, bill: Bill) -> tuple[Question, Manifest]:
         """The question fitted to the model's window, and what is on record of it. Raises ContextOverflow."""
-        target = Target(kind=TargetKind.MODEL, name=model.name, provider=model.provider.value)
-        decision, before = bill.id.partition("+")[0], self.gateway.seen.get(self.line) if self.line else None
-        call = Shows(id=bill.id, target=target, decision=decision or None, thread=self.thread, before=before)
-        question, manifest = fitted(question, model, call)
-        if self.line and not bill.apart:
+        before = self.gateway.seen.get(self.line) if self.line else None
+        question, manifest = fitted(question, model, bill.id, thread=self.thread, before=before)
+        if self.line and bill.aside is None:
             self.gateway.seen.put(self.line, manifest)
         return question, manifest
 
@@ -146,7 +143,7 @@ class Caller:
         value, checks = None, ()
         tools = reply is not None and bool(question.tools and reply.tool_calls)
         if fault is None and reply is not None and not tools:
-            value, fault, checks = self._read(reply)
+            value, fault, checks = self.read(reply)
         broken = None if self.scope is None else partial(question, model, self.scope.streamed, reply)
         fault = bill.settle(reply, fault, broken)
         return Called(
@@ -159,7 +156,7 @@ class Caller:
             return await send(asked)
         return await self.streaming.send(asked, self.scope, question)
 
-    def _read(self, reply: Reply) -> tuple[Any, Fault | None, tuple[Checked, ...]]:
+    def read(self, reply: Reply) -> tuple[Any, Fault | None, tuple[Checked, ...]]:
         """The value, or what is wrong with it, and what the check said. A check that raises anything but ValueError is
         a bug: it is not caught here, and fails the step.
         """
@@ -179,7 +176,7 @@ class Caller:
 
 async def _noted(manifest: Manifest, bill: Bill) -> None:
     """What a call shows is on record before it is sent; but for what is asked on the side."""
-    if not bill.apart:
+    if bill.aside is None:
         await bill.scope.commit(manifest)
 
 

@@ -17,6 +17,7 @@ from ..core.records import AttemptEnd, AttemptRecorded, AttemptRef, AttemptWhy, 
 from ..core.recovery import Again, Answer, AskPerson, Attempt, Fail, Recovery, Told
 from ..models.signals import made
 from ..runtime.scope import StepScope
+from .batch.ticket import BATCH
 from .form import Check, Form
 from .recovery import asked_in
 from .request import Given, Question, Tried
@@ -73,7 +74,7 @@ def told_in(history: Sequence[Attempt]) -> Told | None:
     """What a person has said to the last attempt; a crash while that was judged changes nothing."""
     for attempt in reversed(history):
         if isinstance(attempt.answer, Told):
-            return attempt.answer
+            return None if attempt.answer.by == BATCH else attempt.answer
         if attempt.fault is None or attempt.fault.kind is not FaultKind.INTERRUPTED:
             return None
     return None

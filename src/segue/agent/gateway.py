@@ -8,6 +8,7 @@ the file `<database>-health`.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -18,7 +19,7 @@ from typing import TypeVar
 from ..core.budgets import nano
 from ..core.faults import Fault, FaultKind, rebuild
 from ..core.records import Decision
-from ..models import Catalogue, Model
+from ..models import Capability, Catalogue, Model
 from ..models.exchange import Reply
 from ..models.health import Health, Place, Rules
 from ..models.signals import made
@@ -65,6 +66,7 @@ class Gateway:
     shadows: Shadows = field(default_factory=Shadows)
     seen: Seen = field(default_factory=Seen)
     _counter: int = field(default=0, init=False)
+    _batch_router: Router | None = field(default=None, init=False)
     _lines: dict[str, Line] = field(default_factory=dict[str, Line], init=False)
     """Calls of this process that wait for a place, by model."""
 
@@ -117,17 +119,26 @@ class Gateway:
             pinned_by="recovery" if pin else "caller",
             stage=len(tried),
             route=question.route,
-            wait_s_max=self.detour_s,
+            wait_s_max=math.inf if Capability.BATCH in question.needs else self.detour_s,
         )
         if policy is not None:
             self._embeds(policy)
         name = f"d{self._counter}-{random.getrandbits(32):08x}"
-        return self.router.decide(request, id=name, luck=self.luck(), route=policy)
+        router = self._in_batch() if Capability.BATCH in question.needs else self.router
+        return router.decide(request, id=name, luck=self.luck(), route=policy)
+
+    def _in_batch(self) -> Router:
+        """The router over the models as they are in a batch: at its price, and only those that can."""
+        if self._batch_router is None:
+            self._batch_router = self.router.over([model.in_batch() for model in self.catalogue])
+        self._batch_router.embedder = self.router.embedder
+        return self._batch_router
 
     def answered(self, record: Recorded, session: Session, reply: Reply) -> None:
         """A model has answered: its conversation goes on with it."""
         self.sessions.answered(session, record.question, record.model.name, reply.usage)
-        self.live.answered(record.question, record.model.name, reply)
+        if not record.batch:  # how long that took says nothing of a call
+            self.live.answered(record.question, record.model.name, reply)
 
     def _embeds(self, policy: Policy) -> None:
         """Texts are embedded as soon as a policy goes by examples: each decision keeps the vector then."""

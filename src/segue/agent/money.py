@@ -132,6 +132,12 @@ class Bill:
             return question if asked.lowered_from is None else replace(question, max_tokens=asked.tokens_out_max or 1)
         raise AssertionError("the last race has raised")
 
+    def take_up(self, held: Reservation) -> None:
+        """What an attempt before this one has set aside, for this one to settle."""
+        self.held = held
+        if self.purse is not None and self.scopes:
+            self.purse.take_up(held)
+
     @property
     def reservation(self) -> str | None:
         """The id of what is set aside, as the attempt's record names it."""

@@ -57,6 +57,12 @@ class Options(TypedDict, total=False):
     """Requests at most, where there are tools."""
     guards: Sequence[Guard | Callable[[str], Any]]
     """More guards than those of the configuration: a function says what is wrong with a text, or nothing."""
+    batch: bool
+    """Whether the answer may take hours, at the price of the provider's batch API: the run waits durably. In a run
+    only.
+    """
+    batch_within_s: float
+    """For batches in all. What has no answer by then is asked by the ordinary API, at its price."""
     stream: bool
     """Whether the answer is published while it comes, for `run.stream()`. What `ask` gives is the same."""
     first_token_s: float | None
@@ -88,6 +94,8 @@ DEFAULTS: Options = {
     "tools": (),
     "rounds": 8,
     "guards": (),
+    "batch": False,
+    "batch_within_s": 86_400.0,
     "stream": False,
     "first_token_s": 20.0,
     "stall_s": 15.0,
@@ -105,6 +113,21 @@ def checked(given: Options) -> dict[str, Any]:
     least = min(said["attempts"], said["max_tokens"], said["rounds"])
     if least < 1 or said["repairs"] < 0 or said["timeout_s"] <= 0:
         raise InputError("ask: attempts, rounds and max_tokens are at least 1, repairs at least 0, timeout_s above 0")
+    if said["batch"]:
+        _batchable(said)
     if said["escalate_s"] is not None and (said["escalate"] is None or not said["escalate_s"] > 0):
         raise InputError("ask: escalate_s is more than 0, and goes with escalate", remedy="give both")
     return said
+
+
+def _batchable(said: Mapping[str, Any]) -> None:
+    """See that nothing is asked of a batch that it cannot give. Raises InputError."""
+    if said["stream"]:
+        raise InputError("ask: a batch gives its answers whole", remedy="leave stream=True or batch=True out")
+    if said["tools"]:
+        raise InputError(
+            "ask: tools would take a batch for each round, up to a day each",
+            remedy="leave batch=True out, or call the functions first and show their results as parts",
+        )
+    if not said["batch_within_s"] > 0:
+        raise InputError("ask: batch_within_s is more than 0", remedy="give seconds: a day is 86400")

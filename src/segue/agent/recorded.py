@@ -56,6 +56,8 @@ class Recorded:
     """Which one it is of those beside the attempt, from 1."""
     checks: tuple[Check, ...] = ()
     """What guards have said."""
+    batch: str = ""
+    """The id of its request, where it went through a batch: how long that took says nothing of the model."""
 
     @property
     def ref(self) -> AttemptRef:
@@ -101,7 +103,7 @@ class Recorded:
             status=status if isinstance(status, int) else None,
             usage=usage,
             queued_s=round(queued_s, 4),
-            latency_s=_rounded(latency_s if reply is None else reply.latency_s),
+            latency_s=None if self.batch else _rounded(latency_s if reply is None else reply.latency_s),
             finish_reason=None if reply is None else reply.finish,
             answered_by=None if reply is None else reply.answered_by,
             request_id=None if reply is None else reply.request_id,
@@ -111,8 +113,12 @@ class Recorded:
             reservation=reservation,
             amended="error shown" if self.question.mistakes else None,
             checks=(*self.checks, *checks),
-            details={**({"prompts": self.question.prompts} if self.question.prompts else {}), **(details or {})},
+            details={**self._details(), **(details or {})},
         )
+
+    def _details(self) -> dict[str, Json]:
+        said: dict[str, Json] = {"prompts": self.question.prompts, "batch": self.batch}
+        return {name: one for name, one in said.items() if one}
 
     def ended(self, end: AttemptEnd, called: Called | None = None, **more: Any) -> None:
         """Journal it with the attempt, whole."""

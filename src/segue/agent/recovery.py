@@ -24,7 +24,7 @@ from ..core.faults import Fault, FaultKind
 from ..core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
 from .request import Question
 
-__all__ = ["Policy", "Refused", "asked_in", "failed_in"]
+__all__ = ["Policy", "Refused", "asked_in", "failed_in", "plain_of", "question_of"]
 
 Refused = Literal["fail", "next"]
 """What follows a refusal: by default no detour around it."""
@@ -113,14 +113,14 @@ class Recover:
         other = self._elsewhere(fault.kind, history, model, luck) if begun and fault.kind in _AGAIN else None
         if other is None:
             return Fail()
-        question = _question(self.question, plan_of(history).changes)
-        return Amend({"question": {**_plain(question), "begun": begun, "first": other.candidate}}, other.after_s)
+        question = question_of(self.question, plan_of(history).changes)
+        return Amend({"question": {**plain_of(question), "begun": begun, "first": other.candidate}}, other.after_s)
 
     def _climbed(self, fault: Fault, history: Sequence[Attempt], other: Use) -> Answer:
         """The next one up, which is shown what was wrong with the answers before."""
-        question = _question(self.question, plan_of(history).changes)
+        question = question_of(self.question, plan_of(history).changes)
         mistakes = [*question.mistakes, fault.message][-3:]
-        changed = {**_plain(question), "mistakes": mistakes, "first": other.candidate}
+        changed = {**plain_of(question), "mistakes": mistakes, "first": other.candidate}
         return Amend({"question": changed}, other.after_s)
 
     def _elsewhere(self, kind: FaultKind, history: Sequence[Attempt], model: str | None, luck: float) -> Use | None:
@@ -144,20 +144,20 @@ class Recover:
     def _repaired(self, fault: Fault, history: Sequence[Attempt], model: str) -> Answer:
         """The same model, which is shown what was wrong; a cut answer gets more room instead."""
         plan = plan_of(history)
-        question = _question(self.question, plan.changes)
+        question = question_of(self.question, plan.changes)
         if fault.limit == "max tokens":
-            changed = {**_plain(question), "max_tokens": question.max_tokens * 2}
+            changed = {**plain_of(question), "max_tokens": question.max_tokens * 2}
         else:
-            changed = {**_plain(question), "mistakes": [*question.mistakes, fault.message][-3:]}
+            changed = {**plain_of(question), "mistakes": [*question.mistakes, fault.message][-3:]}
         return Amend({"question": {**changed, "first": model}})
 
     def _shrunk(self, history: Sequence[Attempt]) -> Answer:
         """The parts with their middles cut, once."""
-        question = _question(self.question, plan_of(history).changes)
+        question = question_of(self.question, plan_of(history).changes)
         if any(isinstance(a.answer, Amend) and _was_cut(a) for a in history) or not question.parts:
             return Fail()
         cut = [_without_middle(part) for part in question.parts]
-        return Amend({"question": {**_plain(question), "parts": cut}}) if cut != question.parts else Fail()
+        return Amend({"question": {**plain_of(question), "parts": cut}}) if cut != question.parts else Fail()
 
     def _again(self, fault: Fault, history: Sequence[Attempt], model: str | None, luck: float) -> Answer:
         """There is nobody else: the same one after a pause, if that may help."""
@@ -233,7 +233,7 @@ def _was_cut(attempt: Attempt) -> bool:
     return attempt.fault is not None and attempt.fault.kind is FaultKind.CONTEXT_TOO_LONG
 
 
-def _question(question: Question, changes: Mapping[str, Any]) -> Question:
+def question_of(question: Question, changes: Mapping[str, Any]) -> Question:
     """As it stands after what was changed so far."""
     changed = changes.get("question")
     if changed is None:
@@ -241,7 +241,7 @@ def _question(question: Question, changes: Mapping[str, Any]) -> Question:
     return Question(**{k: v for k, v in changed.items() if k != "examples"}, examples=question.examples)
 
 
-def _plain(question: Question) -> dict[str, Any]:
+def plain_of(question: Question) -> dict[str, Any]:
     """A question as JSON, as its codec would write it."""
     from pydantic_core import to_jsonable_python  # noqa: PLC0415
 

@@ -17,7 +17,7 @@ from ..context import Call as Shows
 from ..context import Target as Reader
 from ..context.manifest import manifest_of
 from ..context.sending import budget_for
-from ..core.records import Manifest
+from ..core.records import Manifest, Target, TargetKind
 from ..models import Capability, Model
 from .media import Shown
 from .request import Question
@@ -26,14 +26,19 @@ from .turns import RECALL, Place, parts_in, shown_as
 __all__ = ["fitted"]
 
 
-def fitted(question: Question, model: Model, call: Shows) -> tuple[Question, Manifest]:
+def fitted(
+    question: Question, model: Model, id: str, *, thread: str | None = None, before: Manifest | None = None
+) -> tuple[Question, Manifest]:
     """The question as the model is sent it, and the `context.assembled` record. Pure.
 
+    `id` is that of the decision, with `+N` for a call beside the attempt; `before` is what the last call was shown.
     Raises ContextOverflow where what must stay does not fit.
     """
     turns = list(parts_in(question.turns))
     parts = [*_head(question), *(part for _, part in turns), *_tail(question)]
     made = _assembled(parts, model, question)
+    target = Target(kind=TargetKind.MODEL, name=model.name, provider=model.provider.value)
+    call = Shows(id=id, target=target, decision=id.partition("+")[0] or None, thread=thread, before=before)
     manifest = replace(manifest_of(made, call), prompts=dict(question.prompts))
     changed = _changes(made, turns)
     if not changed:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.asked import is_question, ticket
 from ..core.lifecycle import ENDED, RunState, StuckReason
 from ..journal import Item, RunRow, Switch
 from ..runtime.lacking import Lack
 from .story import Stand, Story
-from .words import ago, due, first_line, printable, short_key
+from .words import ago, clock, due, first_line, printable, short_key
+
+if TYPE_CHECKING:
+    from ..models.batches import Progress
 
 Say = Callable[..., str]
 
-_ORDER = ("person", "signal", "child", "retry", "step", "sleep")
+_ORDER = ("person", "signal", "service", "child", "retry", "step", "sleep")
 _BELLS = {
     "reminder": "They are reminded", "reassignment": "It goes on to somebody else", "limit": "Its time is over",
 }  # fmt: skip
@@ -48,6 +51,8 @@ class Standing:
     """The switch that holds it: its flow, or the engine, is paused."""
     lack: Lack | None = None
     """That it is ready, and no living process knows its flow."""
+    batches: Mapping[str, Progress] = field(default_factory=dict[str, "Progress"])
+    """How far the batches are that its steps wait for, by key."""
 
     @property
     def owned(self) -> bool:
@@ -75,6 +80,7 @@ class Standing:
         if self.row.state in ENDED or self.row.state == RunState.STUCK:
             return []
         said = self.story.waits or [_wait_of(c.key, c) for c in self.story.calls.values() if c.open]
+        said = [{**w, "batch": self.batches[w["key"]]._asdict()} if w.get("key") in self.batches else w for w in said]
         return sorted(said, key=lambda w: next((n for n, kind in enumerate(_ORDER) if kind in w), len(_ORDER)))
 
 
@@ -86,7 +92,9 @@ def _wait_of(key: str, call: Any) -> dict[str, Any]:
     if call.kind == "child":
         return {"child": call.child, "key": key}
     if call.stand is Stand.ASKING:
-        return {"person": call.asks, "key": key} | ({} if call.due_at is None else {"due_at": call.due_at})
+        return {"service" if call.service else "person": call.asks, "key": key} | (
+            {} if call.due_at is None else {"due_at": call.due_at}
+        )
     return {"retry": call.due_at, "key": key} if call.stand is Stand.RETRYING else {"step": key, "key": key}
 
 
@@ -167,6 +175,8 @@ def wait(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
     """One thing that a run waits for."""
     if is_question(str(waits.get("signal", ""))):
         return _waits_for_a_person(str(waits["signal"]), run, say)
+    if "service" in waits:
+        return _is_served(waits, run, now, say)
     return (_asks if "person" in waits else _waits_for)(waits, run, now, say)
 
 
@@ -221,6 +231,23 @@ def _asks(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
     return Advice(f"{short_key(key)} failed and waits for the word of {printable(str(waits['person']))}{limit}.", do)
 
 
+def _is_served(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
+    """A batch, or whatever else takes its time."""
+    key, until, far = str(waits.get("key", "")), waits.get("due_at"), waits.get("batch")
+    limit = f"; it goes on without it {due(until, now)}" if isinstance(until, int | float) else ""
+    do = ((say("decide", run, key, "--retry"), "to take it back and ask again"),)
+    return Advice(f"{short_key(key)} waits for {printable(str(waits['service']))}{_far(far, now)}{limit}.", do)
+
+
+def _far(batch: dict[str, Any] | None, now: float) -> str:
+    """How far a batch is, where the outbox says so."""
+    if batch is None:
+        return ""
+    if batch["sent_at"] is None:
+        return ", which is still collected"
+    return f", submitted {clock(batch['sent_at'], now)}, {batch['done']} of {batch['total']} done"
+
+
 def brief(waits: Sequence[dict[str, Any]], now: float) -> str:
     """What a run waits for, in a few words: for a list."""
     words: list[str] = []
@@ -234,6 +261,8 @@ def brief(waits: Sequence[dict[str, Any]], now: float) -> str:
             words.append(f"child {one['child']}")
         elif "person" in one:
             words.append(f"{one['person']}'s word on {short_key(str(one.get('key', '')))}")
+        elif "service" in one:
+            words.append(str(one["service"]))
         elif "retry" in one:
             words.append(f"retry of {short_key(str(one.get('key', '')))}")
         elif "step" in one:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..config import database_from_environment
@@ -63,7 +64,14 @@ def standing_of(reader: Reader, row: RunRow, story: Story | None = None) -> Stan
     """All that is known of a run from outside."""
     posts: Sequence[Item] = reader.items_of(row.no)
     told = story or Story.of(reader.events(row), row)
-    return replace(Stands(reader, time.time()).of(row, told), attended=reader.attended(), posts=posts)
+    standing = replace(Stands(reader, time.time()).of(row, told), attended=reader.attended(), posts=posts)
+    keys = [str(w.get("key", "")) for w in standing.waits if "service" in w]
+    if not keys:
+        return standing
+    from ..models.batches.outbox import progress  # noqa: PLC0415  few runs wait for a batch
+
+    found = {key: progress(Path(f"{reader.path}-batches"), row.id, key) for key in keys}
+    return replace(standing, batches={key: far for key, far in found.items() if far is not None})
 
 
 def parsed(data: bytes | None) -> Any:

@@ -61,7 +61,9 @@ class Call:
     """Whether a fork has it from its parent."""
     why: str = ""
     asks: str = ""
-    """The person that it waits for."""
+    """The person that it waits for, or the service."""
+    service: bool = False
+    """Whether it is no person: a batch, which takes its time."""
     question: str = ""
     """The id of the question that it is, where the flow asks a person."""
 
@@ -276,7 +278,8 @@ class Story:
             return
         said: dict[str, str] = body.get("answer") or {}
         word = " ".join(filter(None, (said.get("word", ""), said.get("candidate", ""))))
-        call.notes.append(f"{word} by {_who(body) or 'a person'}")
+        who = "its batch" if body.get("by") == "segue:batch" else _who(body) or "a person"
+        call.notes.append(f"{word} by {who}")
         if call.stand is Stand.ASKING:
             call.stand, call.asks, call.due_at = Stand.RETRYING, "", None
 
@@ -301,6 +304,9 @@ class Story:
                 call.stand, call.due_at = Stand.RETRYING, body.get("retry_at")
                 if body.get("then") == "ask person":
                     call.stand, call.asks = Stand.ASKING, str(body.get("to", ""))
+                    call.service = bool(loads(event.value).get("service"))
+                    if call.service:
+                        call.failures.pop()  # it has not failed: its answer is to come
             case EventType.TIMER_SET:
                 body = loads(event.body)
                 call.stand, call.due_at, call.why = Stand.WAITING, body.get("due_at"), body.get("why", "")

@@ -16,7 +16,7 @@ from .events import Event, EventType
 from .recovery import Again, AskPerson, Fail, Take, Told, Use, Word
 
 WORDS = ("retry", "result", "use", "fail")
-ESCALATION = "escalation"
+ESCALATION, SERVICE = "escalation", "service"
 _CLOSED = frozenset({EventType.STEP_COMPLETED, EventType.STEP_FAILED, EventType.STEP_CANCELLED})
 
 
@@ -31,6 +31,8 @@ class Question(NamedTuple):
     escalated: bool = False
     """Whether the step judges what the person says, instead of taking it as it is."""
     shown: Any = None
+    service: bool = False
+    """Whether no person is asked: something outside takes its time to answer."""
 
 
 def question_id(key: str, attempt: int) -> str:
@@ -68,6 +70,7 @@ def word_of(body: Mapping[str, Any], value: bytes | None, by: str = "", *, told:
 def details(answer: AskPerson, due_at: float | None) -> bytes:
     """What a later incarnation must know of a question, beside what is shown."""
     said: dict[str, Any] = {"question": answer.question, "due_at": due_at, "told": answer.told or None}
+    said["service"] = answer.service or None
     if due_at is not None:
         said["default"] = body_of(answer.default)
         if isinstance(answer.default, Take):
@@ -81,8 +84,9 @@ def asked_again(to: str, value: bytes | None) -> tuple[AskPerson, float | None]:
     default = said.get("default", {"word": "fail"})
     word = word_of(default, dumps(default["value"]) if "value" in default else None)
     assert not isinstance(word, Told)
-    told = bool(said.get("told"))
-    return AskPerson(to, question=said.get("question", ""), default=word, told=told), said.get("due_at")
+    told, service = bool(said.get("told")), bool(said.get("service"))
+    answer = AskPerson(to, question=said.get("question", ""), default=word, told=told, service=service)
+    return answer, said.get("due_at")
 
 
 def open_questions(events: Iterable[Event]) -> dict[str, Question]:
@@ -93,9 +97,10 @@ def open_questions(events: Iterable[Event]) -> dict[str, Question]:
         if event.type == EventType.APPROVAL_ASKED and event.attempt is not None:
             body = loads(event.body)
             to = ", ".join(body.get("by", ()))
-            escalated = body.get("kind") == ESCALATION
+            kind = body.get("kind")
+            escalated, service = kind in (ESCALATION, SERVICE), kind == SERVICE
             found[key] = Question(
-                key, body["id"], to, body["question"], body.get("due_at"), escalated, body.get("shown")
+                key, body["id"], to, body["question"], body.get("due_at"), escalated, body.get("shown"), service
             )
         elif event.type in _CLOSED or (event.type == EventType.APPROVAL_DECIDED and _decides(event)):
             found.pop(key, None)

@@ -84,6 +84,10 @@ class AskPerson(NamedTuple):
     """What they are shown, as JSON; None: the step's arguments."""
     form: Mapping[str, Any] | None = None
     """The JSON Schema of a result."""
+    service: bool = False
+    """Whether it is no person who answers but something outside that takes its time, which `to` names: a batch. Nobody
+    is asked for a word, though an operator may say one.
+    """
 
 
 Answer = Again | Use | Amend | AskPerson | Fail

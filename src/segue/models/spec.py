@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
@@ -44,6 +44,8 @@ class Capability(StrEnum):
     THINKING = "thinking"
     STREAMING = "streaming"
     DOCUMENTS = "documents"
+    BATCH = "batch"
+    """Its provider's batch API may be used for it."""
 
 
 class Provider(StrEnum):
@@ -59,6 +61,10 @@ class Provider(StrEnum):
     OLLAMA = "ollama"
     OPENAI_COMPATIBLE = "openai-compatible"
     LOCAL = "local"
+
+
+BATCHES = frozenset({Provider.OPENAI, Provider.OPENAI_RESPONSES, Provider.OPENAI_COMPATIBLE, Provider.ANTHROPIC})
+"""Whose batch API is spoken here."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,6 +198,12 @@ class Model:
     def can(self, *capabilities: Capability | str) -> bool:
         """Whether it has all of these."""
         return self.capabilities.issuperset(capabilities)
+
+    def in_batch(self) -> Model:
+        """As it is in a batch: at the batch's price; and not able to, where its provider's batch API is not spoken."""
+        price = None if self.price is None else self.price.in_batch()
+        able = self.capabilities if self.provider in BATCHES else self.capabilities - {Capability.BATCH}
+        return replace(self, price=price, capabilities=able)
 
     def pool(self) -> tuple[Deployment, ...]:
         """Its deployments; never empty. A model without a pool is one deployment with the model's name."""

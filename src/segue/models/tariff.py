@@ -113,6 +113,13 @@ class Price(Tariff):
             per_million_audio_out=_nano(audio_out), per_request=nano(request), **more,
         )  # fmt: skip
 
+    def in_batch(self) -> Price:
+        """The price of what goes through the provider's batch API, rounded up to whole nano-dollars a million."""
+        share, kinds = self._share(True), _KINDS
+        tiers = tuple(replace(tier, **_shared(tier, kinds, share)) for tier in self.tiers)
+        per_request = _up(self.per_request * share)
+        return replace(self, **_shared(self, kinds, share), per_request=per_request, tiers=tiers, batch_factor=1.0)
+
     def rates(self, tokens_in: int | None = None, *, batch: bool = False) -> Rates:
         """What a token costs at most: the dearest kind, of the dearest tier that so much input can reach (None: any).
 
@@ -148,6 +155,11 @@ class Price(Tariff):
 
 _WHOLE = Fraction(1)
 _KINDS = tuple(Tariff.__dataclass_fields__)
+
+
+def _shared(tariff: Tariff, kinds: tuple[str, ...], share: Fraction) -> dict[str, int | None]:
+    rates: dict[str, int | None] = {kind: getattr(tariff, kind) for kind in kinds}
+    return {kind: None if rate is None else _up(rate * share) for kind, rate in rates.items()}
 
 
 def expect(holds: bool, name: str, says: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,12 @@ class Router:
         self._now: Conditions | None = None
         """As it was at the last look."""
         self._vectors: dict[int, tuple[Examples, NDArray[np.float32]]] = {}
+
+    def over(self, options: Iterable[Option]) -> Router:
+        """The same over other options: models as they are in a batch."""
+        view: Any = self._view  # it sees the same models, at other prices
+        return Router(options, self.routes, predictors=self.predictors, view=view, embedder=self.embedder,
+                      clock=self._clock)  # fmt: skip
 
     def route(self, name: str) -> Policy:
         """The policy of a route. Raises UnknownRoute, naming those whose names are like it."""

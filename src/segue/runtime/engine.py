@@ -20,9 +20,10 @@ from ..journal import ENGINE, Act, Collected, Journal, NewRun, Switch
 from ..journal.connect import MEMORY
 from ..journal.keyring import FolderKeyring, Keyring, MemoryKeyring
 from ..journal.vault import Vault
-from . import deciding, operate, questions, registry
+from . import companions, deciding, operate, questions, registry
 from .clock import Clock, SystemClock
 from .embedded.host import Host
+from .embedded.outside import Answers
 from .embedded.taps import Taps
 from .flow import Flow
 from .lacking import Lacking
@@ -100,7 +101,10 @@ class Engine:
             tick_s=options.tick_s, crash_limit=options.crash_limit, step_threads=options.step_threads,
             recover=options.recover, keyring=self.keyring, chance=self.chance, pace_s=self.pace_s,
         )  # fmt: skip
+        self.surroundings.outside = Answers(journal, self.clock)
         self._host.open()
+        if capacity and options.recover:
+            companions.begin(self.surroundings)
         self._taps = Taps(journal.path, journal.owner, self.surroundings.live)
 
     async def close(self) -> None:
@@ -111,6 +115,7 @@ class Engine:
             try:
                 await self.surroundings.leave()
             finally:
+                self.surroundings.outside = self.surroundings.waits = None
                 host, self._host = self._host, None
                 try:
                     await host.close()

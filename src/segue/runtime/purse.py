@@ -41,6 +41,10 @@ class Purse(Protocol):
         """Set money aside, and wait for the commit. Raises BudgetExceeded: then nothing was written."""
         ...
 
+    def take_up(self, held: Reservation) -> None:
+        """An attempt before this one has set it aside; this one settles it."""
+        ...
+
     def settle(self, took: Settlement) -> None:
         """Settle at once, for an attempt that will not come to an outcome of its own."""
         ...

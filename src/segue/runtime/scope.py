@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..core.keys import Scope
 from ..errors import NotInAFlow
@@ -150,6 +150,22 @@ class StepScope:
         return f"{self.run}/{self.key}"
 
 
+class Outside(Protocol):
+    """An engine, as those see it who answer its steps: a provider's batch."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+        ...
+
+    def is_open(self, run: str) -> bool:
+        """Whether the run has not ended."""
+        ...
+
+    async def answer(self, run: str, key: str, attempt: int, value: bytes, by: str) -> bool:
+        """Give an attempt that waits for a service its answer; it is on disk then. False where nobody waits for it."""
+        ...
+
+
 class Surroundings:
     """What the steps of one engine share: made when it is first asked for, closed with the engine.
 
@@ -160,6 +176,10 @@ class Surroundings:
         self.database, self.given = database, dict(given or {})
         self.live = Live()
         """What the open streams of the engine's runs say."""
+        self.outside: Outside | None = None
+        """The engine, for what answers its steps from outside; None while it is not open."""
+        self.waits: Callable[[str, str, int], None] | None = None
+        """Told of each attempt that waits for a service, by run, key and number, once that is on disk."""
         self._shared: dict[str, Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._leavers: list[Callable[[], Awaitable[None]]] = []

@@ -41,6 +41,8 @@ class AskKind(StrEnum):
     APPROVAL = "approval"
     FORM = "form"
     ESCALATION = "escalation"
+    SERVICE = "service"
+    """It is no person: something outside takes its time to answer, such as a provider's batch."""
     OTHER = "other"
 
 

@@ -21,6 +21,8 @@ from ..spec import Deployment, Model, Provider
 if TYPE_CHECKING:
     import pydantic_ai.models
 
+    from ..batches.api import BatchApi
+
 _MODULES: Mapping[Provider, str] = {
     Provider.OPENAI: "openai",
     Provider.OPENAI_RESPONSES: "openai",
@@ -55,6 +57,8 @@ class Connection:
     close: Callable[[], Awaitable[None]]
     embed: Callable[[list[str]], Awaitable[Embedded]] | None = None
     """None: this provider has no embeddings, or not through this API."""
+    batches: BatchApi | None = None
+    """None: its batch API is not spoken here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pydantic_ai.providers.ollama import OllamaProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
+from ..batches.openai import OpenAIBatches
 from ..spec import Deployment, Model, Provider
 from . import NO_KEY, Connection, Embedded, base_url
 from .wire import client, closing
@@ -28,10 +29,13 @@ def connect(model: Model, deployment: Deployment, key: str | None) -> Connection
         url = base_url(deployment.url or OLLAMA_URL, end="/v1")
     sdk = AsyncOpenAI(base_url=url, api_key=key or NO_KEY, http_client=http, max_retries=0)
     provider = _provider(model, sdk)
+    keeps = model.provider is not Provider.OPENAI_COMPATIBLE
     if model.provider is Provider.OPENAI_RESPONSES:
-        return Connection(OpenAIResponsesModel(model.id, provider=provider), closing(http), _embed(sdk, model))
+        batches = OpenAIBatches(sdk, "/v1/responses", keeps=keeps)
+        return Connection(OpenAIResponsesModel(model.id, provider=provider), closing(http), _embed(sdk, model), batches)
     chat = OpenAIChatModel(model.id, provider=provider, profile=_ENDS)
-    return Connection(chat, closing(http), _embed(sdk, model))
+    batches = OpenAIBatches(sdk, "/v1/chat/completions", keeps=keeps)
+    return Connection(chat, closing(http), _embed(sdk, model), batches)
 
 
 def _provider(model: Model, sdk: AsyncOpenAI) -> Any:

@@ -166,7 +166,7 @@ def waits_on(execution: Execution) -> list[dict[str, Any]]:
             case RunStep() if key in execution.asking:
                 asking = execution.asking[key]
                 due = {} if asking.due_at is None else {"due_at": asking.due_at}
-                waits.append({"person": asking.to, "key": key, **due})
+                waits.append({"service" if asking.service else "person": asking.to, "key": key, **due})
             case RunStep() if key in execution.backoffs:
                 waits.append({"retry": execution.backoffs[key], "key": key})
             case RunStep():

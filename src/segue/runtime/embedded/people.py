@@ -19,9 +19,10 @@ from ...core.faults import Fault
 from ...core.questions import body_of, details, question_id, word_of
 from ...core.recovery import Again, AskPerson, Attempt, Fail, Take, Use
 from ...journal import Item
+from ..scope import surroundings
 
 if TYPE_CHECKING:
-    from ...core.records import ApprovalAsked
+    from ...core.records import ApprovalAsked, AskKind
     from .execution import Execution
 
 
@@ -32,6 +33,7 @@ class Asking:
     to: str
     due_at: float | None
     answered: asyncio.Event
+    service: bool = False
 
 
 def check(command: RunStep, answer: AskPerson) -> None:
@@ -74,8 +76,17 @@ async def go_on(
             record = _question(command, history, answer, due_at)
             n, body = history[-1].n, record.to_body()
             await execution.durable(EventType.APPROVAL_ASKED, command, attempt=n, body=body, version=record.version)
+        if answer.service:
+            _waits(execution, command.key, history[-1].n)
         await _word(execution, command, history, answer, due_at)
     return _acted(execution, command, history)
+
+
+def _waits(execution: Execution, key: str, attempt: int) -> None:
+    """Let whoever is to answer know that the question stands on disk; again after a restart."""
+    around = surroundings()
+    if around is not None and around.waits is not None:
+        around.waits(execution.row.id, key, attempt)
 
 
 async def _word(
@@ -83,7 +94,7 @@ async def _word(
 ) -> None:
     """Wait until the history holds a word; when its time is over, that is the default. A pause holds both back."""
     key, clock = command.key, execution.host.clock
-    asking = execution.asking[key] = Asking(answer.to, due_at, asyncio.Event())
+    asking = execution.asking[key] = Asking(answer.to, due_at, asyncio.Event(), answer.service)
     execution.backoffs[key] = math.inf if due_at is None else due_at
     execution.settle()
     try:
@@ -228,7 +239,7 @@ def _question(command: RunStep, history: list[Attempt], answer: AskPerson, due_a
     return records.ApprovalAsked(
         id=question_id(command.key, last.n), question=text, bound=records.binding(name, shown), action=name,
         shown=shown, by=(answer.to,), due_at=due_at, form=answer.form, choices=("retry", "result", "use", "fail"),
-        kind=records.AskKind.ESCALATION if answer.told else records.AskKind.OTHER,
+        kind=_kind(answer),
         default=None if due_at is None else body_of(answer.default),
         story=tuple(records.AttemptRef(epoch=a.epoch, n=a.n) for a in history),
     )  # fmt: skip
@@ -238,6 +249,14 @@ def _bound(execution: Execution, command: RunStep, history: list[Attempt], answe
     """What the open question is bound to: after a restart only the journal knows what was shown."""
     known = execution.memory.bounds.get(question_id(command.key, history[-1].n))
     return known or _question(command, history, answer, None).bound
+
+
+def _kind(answer: AskPerson) -> AskKind:
+    from ...core.records import AskKind  # noqa: PLC0415  see above
+
+    if answer.service:
+        return AskKind.SERVICE
+    return AskKind.ESCALATION if answer.told else AskKind.OTHER
 
 
 def _fault(attempt: Attempt) -> Fault:

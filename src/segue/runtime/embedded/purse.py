@@ -102,6 +102,10 @@ class StepPurse:
 
             self.settle(Settlement(settles=asked.id, amount_nano=0, why=SettledBy.UNUSED, currency=asked.currency))
 
+    def take_up(self, held: Reservation) -> None:
+        """As the protocol says."""
+        self._execution.holds[held.id] = Held(held, self._key, self._attempt)
+
     def settle(self, took: Settlement) -> None:
         """As the protocol says."""
         held = self._execution.holds.get(took.settles)

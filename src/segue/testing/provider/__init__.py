@@ -8,11 +8,13 @@
         assert provider.counts("small").peak_admitted <= 60
 
 It speaks OpenAI chat completions, responses and embeddings, Anthropic messages, and Google generateContent and
-embeddings. `python -m segue.testing.provider` starts one for other processes.
+embeddings; and the batch APIs of OpenAI and Anthropic. `python -m segue.testing.provider` starts one for other
+processes.
 """
 
 from __future__ import annotations
 
+from .batches import BatchTrouble
 from .faults import BAD_OUTPUT, HANGING, HARMLESS, MIDWAY, MIXED, STATUS, TRANSIENT, FaultPlan, Faults, Trouble, mixed
 from .log import Entry, Log, Outcome
 from .meter import Counts
@@ -22,6 +24,7 @@ from .speech import Answer, Asked, Call, Finish, Tool, Turn
 
 __all__ = [
     "BAD_OUTPUT", "HANGING", "HARMLESS", "MIDWAY", "MIXED", "STATUS", "TRANSIENT",
-    "Answer", "Asked", "Call", "Counts", "Entry", "FaultPlan", "Faults", "Finish", "Log", "Outcome", "Provider",
+    "Answer", "Asked", "BatchTrouble", "Call", "Counts", "Entry", "FaultPlan", "Faults", "Finish", "Log", "Outcome",
+    "Provider",
     "Served", "Tool", "Trouble", "Turn", "mixed", "serve",
 ]  # fmt: skip

@@ -62,6 +62,8 @@ class Entry:
     tokens_out: int = 0
     """Counted as output: of a stream that was cut, what was sent."""
     ended: float = 0.0
+    batch: str = ""
+    """The batch that it came in."""
 
     @property
     def body(self) -> Body:

@@ -10,6 +10,9 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 from ...errors import UsageError
+from .batches import Batches
+from .batches_anthropic import AnthropicBatches
+from .batches_openai import OpenAIFiles
 from .cache import Cache
 from .call import Call
 from .desk import reply
@@ -18,10 +21,12 @@ from .http import Connection, Request
 from .log import Log
 from .marks import Ids
 from .meter import Counts, Meter
-from .routes import Routes
+from .routes import Route, Routes
 from .served import Served
 
 _JSON = {"content-type": "application/json"}
+_MESSAGES = "/v1/messages/batches"
+_BATCHES = ("/v1/files", "/v1/batches", _MESSAGES)
 
 
 class Provider:
@@ -31,6 +36,9 @@ class Provider:
         self.models, self.plan, self.log = dict(models), faults, Log()
         self.clock = clock
         self._routes = Routes()
+        self.batches = Batches(self)
+        """What is sent to the batch APIs."""
+        self._files, self._messages = OpenAIFiles(self), AnthropicBatches(self)
         self._meters = {name: Meter(served, clock) for name, served in self.models.items()}
         self.caches = {name: Cache() for name in self.models}
         self._drawn = dict.fromkeys(self.models, 0)
@@ -107,6 +115,7 @@ class Provider:
             self._server = None
         for connection in list(self._open):
             connection.cut()
+        await self.batches.stop()
         await self.idle()
 
     async def start(self, host: str = "127.0.0.1", port: int | None = None) -> None:
@@ -132,6 +141,8 @@ class Provider:
         self._requests += 1
         ids = Ids(self._requests, self.plan.seed)
         route = self._routes.of(request.path)
+        if route.path.startswith(_BATCHES):
+            return self._batch(request, route, ids, connection)
         if route.format is None or request.method != "POST":
             return self._elsewhere(request, route.path, connection)
         self._running += 1
@@ -143,6 +154,17 @@ class Provider:
             if not self._running:
                 self._quiet.set()
         return None
+
+    def _batch(self, request: Request, route: Route, ids: Ids, connection: Connection) -> None:
+        desk = self._messages if route.path.startswith(_MESSAGES) else self._files
+        reply = desk.reply(request, route.path, route.place, ids)
+        if reply is None:
+            return connection.cut()
+        return connection.whole(*reply)
+
+    def route(self, path: str) -> Route:
+        """Where a request with this path goes."""
+        return self._routes.of(path)
 
     def _elsewhere(self, request: Request, path: str, connection: Connection) -> None:
         status, body = reply(self, request, path)

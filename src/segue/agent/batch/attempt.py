@@ -1,0 +1,199 @@
+"""One attempt at a question that goes by batches: it queues the request, or reads what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+from ...core.faults import Fault, FaultKind, classify
+from ...core.records import Check, Decision, Reservation, Usage
+from ...core.recovery import Attempt
+from ...errors import InputError
+from ...models import Deployment, Model
+from ...models.batches import Item
+from ...models.exchange import Call, Reply
+from ...models.health import Place
+from ...models.signals import made
+from ...models.verdict import judge
+from ...runtime.scope import StepScope, surroundings
+from ..attempt import Attempting
+from ..called import Called, Caller
+from ..calling import call_for, ready, send
+from ..media import hold_seen
+from ..money import Bill
+from ..nobody import nobody
+from ..recorded import Recorded
+from ..request import Given, Question
+from ..window import fitted
+from .office import Office, office
+from .recovery import LATE
+from .ticket import Queued, Ticket, answer_in, request_id, ticket_of, waiting
+
+__all__ = ["Batched"]
+
+_REMEDY = 'give a model of the catalogue the capability "batch", or ask without batch=True'
+
+
+class _At(NamedTuple):
+    """As much of a place as a call needs: no place is taken for a batch."""
+
+    deployment: Deployment
+
+
+@dataclass(frozen=True, slots=True)
+class Batched:
+    """Makes such attempts. `make` is what makes ordinary ones of the same question."""
+
+    make: Attempting
+    within_s: float
+
+    async def __call__(self, question: Question, scope: StepScope) -> Given:
+        """The answer. Raises Queued where it is waited for, or the error of the attempt, which names its model."""
+        around = surroundings()
+        if around is None or around.outside is None:
+            raise InputError(_OUTSIDE, remedy=_IN_A_FLOW)
+        at, waited = office(around), waiting(scope.history)
+        if waited is None:
+            raise await self._queued(question, scope, at)
+        return await self._read(question, scope, at, *waited)
+
+    # --- into the outbox ---
+
+    async def _queued(self, question: Question, scope: StepScope, at: Office) -> Queued:
+        """The question in the outbox; where a crash came after that, it is there already."""
+        request = request_id(scope.idempotency_key, scope.history)
+        known = at.outbox.find(request)
+        if known is not None:
+            at.outbox.renumber(request, scope.attempt)
+            return Ticket.read(known.ticket).error()
+        make = self.make
+        hold_seen(question.media, make.gateway.catalogue, question.model)
+        bill = Bill.of(question, scope, make.gateway.budgets)
+        decision = make.decide(question, scope, bill.left)
+        await scope.commit(decision)
+        if decision.chosen is None:
+            raise bill.nobody(decision) or nobody(decision, _REMEDY)
+        if decision.hedge is not None:
+            raise InputError(
+                f"route {decision.policy} hedges: a batch has no second request to race",
+                remedy="choose another route, or ask without batch=True",
+            )
+        model = make.gateway.catalogue.get(decision.chosen.target.name).in_batch()
+        record = Recorded(scope, decision, model, question, batch=request)
+        question, record = await make.guards.before(question, record)
+        bill = bill.named(decision.id)
+        ticket = await self._ticket(question, record, bill, at)
+        return ticket.error()
+
+    async def _ticket(self, question: Question, record: Recorded, bill: Bill, at: Office) -> Ticket:
+        """The money set aside, the request written down as it would be sent, and both on disk."""
+        model, scope = record.model, record.scope
+        first, pool, now = _first(scope.history), model.pool(), at.now()
+        deployment = pool[len(scope.history) % len(pool)]
+        await ready(self._call(question, model, deployment))
+        question, manifest = fitted(question, model, bill.id, thread=self.make.session.conversation)
+        await scope.commit(manifest)
+        bill.fit(model, question)
+        question = await bill.reserve(model, question)
+        try:
+            body, headers = await _written(self._call(question, model, deployment))
+            held = None if bill.reservation is None or bill.held is None else bill.held.to_body()
+            ticket = Ticket(
+                id=record.batch, model=model.name, provider=model.provider.value, deployment=deployment.name,
+                decision=record.decision.id, queued_at=now,
+                due_at=now + self.within_s if first is None else first.due_at,
+                reservation=cast("dict[str, Any] | None", held), checks=[_said(check) for check in record.checks],
+            )  # fmt: skip
+            await at.queue(
+                Item(
+                    record.batch, scope.run, scope.key, scope.attempt, model.name, deployment.name, body, headers,
+                    ticket.written(), now,
+                )
+            )  # fmt: skip
+        except BaseException as error:
+            bill.paid(Usage(cost_nano=0), classify(error))  # nothing will be sent
+            raise
+        return ticket
+
+    def _call(self, question: Question, model: Model, deployment: Deployment) -> Call:
+        return call_for(question, model, cast("Place", _At(deployment)), self.make.timeout_s)
+
+    # --- and out of it ---
+
+    async def _read(self, question: Question, scope: StepScope, at: Office, ticket: Ticket, queued: Attempt) -> Given:
+        """Judge what came, as an ordinary attempt judges its reply."""
+        catalogue = self.make.gateway.catalogue
+        if ticket.model not in catalogue:
+            raise InputError(f"{ticket.model}, which was asked by a batch, is no longer in the catalogue")
+        model = catalogue.get(ticket.model).in_batch()
+        bill = Bill.of(question, scope, self.make.gateway.budgets).named(ticket.decision)
+        if ticket.reservation is not None:
+            bill.take_up(Reservation.from_body(ticket.reservation))
+        decision = Decision(id=ticket.decision, policy="", policy_version="", candidates=(), choice=None)
+        checks = tuple(Check(**one) for one in ticket.checks)
+        record = Recorded(scope, decision, model, question, checks=checks, batch=ticket.id)
+        waited_s = max(0.0, at.now() - ticket.queued_at)
+        called = Called(model=model, queued_s=waited_s, reservation=bill.reservation)
+        said = answer_in(queued)
+        if said is None or "status" not in said:
+            usage, fault = self._nothing(at, ticket, said)
+            return await self.make.ended(replace(called, fault=bill.paid(usage, fault)), record)
+        deployment = next((d for d in model.pool() if d.name == ticket.deployment), model.pool()[0])
+        called = await self._judged(self._call(question, model, deployment), question, called, said)
+        return await self.make.ended(replace(called, fault=bill.settle(called.reply, called.fault)), record)
+
+    async def _judged(self, asked: Call, question: Question, called: Called, said: Mapping[str, Any]) -> Called:
+        """The reply that a response stands for, and what is wrong with it."""
+        from ...models.batches.tape import played  # noqa: PLC0415  heavy, and only who has batches needs it
+
+        try:
+            reply: Reply = await send(asked, partial(played, said=said))
+        except Exception as error:  # noqa: BLE001  whatever a call raises is a fault of this call
+            return replace(called, fault=classify(error))
+        fault = judge(reply, question.schema)
+        if fault is not None:
+            return replace(called, reply=reply, fault=fault)
+        caller = Caller(self.make.gateway, self.make.form, self.make.check, self.make.timeout_s)
+        value, fault, checks = caller.read(reply)
+        return replace(called, reply=reply, value=value, fault=fault, checks=checks)
+
+    def _nothing(self, at: Office, ticket: Ticket, said: Mapping[str, Any] | None) -> tuple[Usage | None, Fault]:
+        """No answer: what it took, None where nobody knows, and the fault."""
+        if said is not None:
+            what = f"the results of batch {said.get('batch')} have no line for it"
+            return None, made(FaultKind.UNREACHABLE, f"{ticket.model}: {what}")
+        unsent = at.outbox.withdraw(ticket.id)
+        late = int(at.now() >= ticket.due_at) or None
+        what = "no batch has answered in time" if late else "it was taken back from its batch"
+        fault = made(FaultKind.TIMED_OUT, f"{ticket.model}: {what}", **{LATE: late})
+        return (Usage(cost_nano=0) if unsent else None), fault
+
+
+async def _written(asked: Call) -> tuple[str, str]:
+    """Body and headers as JSON."""
+    from ...models.batches.tape import Written, written  # noqa: PLC0415  heavy, and only who has batches needs it
+
+    kept: list[Written] = []
+
+    async def keep(c: Call) -> Reply:
+        kept.append(await written(c))
+        return cast("Reply", None)
+
+    await send(asked, keep)
+    return json.dumps(kept[-1].body, ensure_ascii=False), json.dumps(kept[-1].headers)
+
+
+def _first(history: Any) -> Ticket | None:
+    """The first time that the question was queued: its time began then."""
+    return next((ticket for attempt in history if (ticket := ticket_of(attempt.fault)) is not None), None)
+
+
+def _said(check: Check) -> dict[str, Any]:
+    return {name: getattr(check, name) for name in ("name", "passed", "why", "stage")}
+
+
+_OUTSIDE = "ask(batch=True) waits durably: it needs a run to wait in"
+_IN_A_FLOW = "call it in a @flow that an Engine runs, between its steps; elsewhere ask without batch=True"

@@ -1,0 +1,112 @@
+"""What an engine has for questions that go by batches: the outbox beside its database, and the batcher.
+
+It is made when the first question is queued; and when an engine opens whose database has an outbox, since runs of an
+earlier process may wait for what is in it. What an engine is given for it: `resources={"batches": BatchRules(...)}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import StoreError
+from ...models import Model
+from ...models.batches import BatchRules, Item, Outbox
+from ...runtime.companions import beside
+from ...runtime.scope import Surroundings
+from ..gateway import gateway
+from .ticket import BATCH
+
+if TYPE_CHECKING:
+    from ...models.batches.batcher import Batcher
+
+__all__ = ["Office", "office", "path_beside"]
+
+log = logging.getLogger("segue")
+
+_AGAIN_S = 5.0
+
+
+@dataclass(slots=True)
+class Office:
+    """The outbox, and what carries it."""
+
+    outbox: Outbox
+    around: Surroundings
+    rules: BatchRules
+    own: bool = True
+    """Whether the outbox is closed with the engine."""
+    batcher: Batcher = field(init=False)
+
+    def __post_init__(self) -> None:
+        from ...models.batches.batcher import Batcher  # noqa: PLC0415  heavy, and only who has batches needs it
+        from ...models.batches.turn import Turn  # noqa: PLC0415
+
+        path = self.outbox.path
+        turn = Turn(None if path is None else path.with_name(f"{path.name}.turn"))
+        self.batcher = Batcher(self.outbox, turn, self.rules, lambda: self.around.outside, self._model, BATCH)
+        self.around.waits = self._waits
+        self.batcher.start()
+
+    async def queue(self, item: Item) -> None:
+        """Put an item into the outbox. It is on disk then."""
+        size = len(item.body.encode()) + 200
+        if self.outbox.path is None:
+            self.outbox.add(item, size)
+        else:
+            await asyncio.to_thread(self.outbox.add, item, size)
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC, of the engine's clock."""
+        assert self.around.outside is not None, "a question is queued by a run of an open engine"
+        return self.around.outside.now()
+
+    async def leave(self) -> None:
+        """The journal will close: no answer can be given out any more."""
+        await self.batcher.stop()
+
+    async def close(self) -> None:
+        """Leave the file."""
+        if self.own:
+            self.outbox.close()
+
+    def _waits(self, run: str, key: str, attempt: int) -> None:
+        """A run says on disk that it waits: what it waits for may be sent."""
+        try:
+            if self.outbox.release(run, key, attempt):
+                self.batcher.wake()
+        except StoreError as error:  # the run waits all the same
+            log.error("%s", error)
+            asyncio.get_running_loop().call_later(_AGAIN_S, self._waits, run, key, attempt)
+
+    def _model(self, name: str) -> Model | None:
+        catalogue = gateway().catalogue
+        return catalogue.get(name) if name in catalogue else None
+
+
+def path_beside(database: str) -> Path:
+    """Where the outbox of a database is."""
+    return Path(f"{database}-batches")
+
+
+def office(around: Surroundings) -> Office:
+    """That of an engine."""
+    return around.share("batches", lambda: _make(around), Office.close, Office.leave)
+
+
+def _make(around: Surroundings) -> Office:
+    rules, given = around.given.get("batches") or BatchRules(), around.given.get("outbox")
+    if isinstance(given, Outbox):
+        return Office(given, around, rules, own=False)
+    return Office(Outbox(None if around.database is None else path_beside(around.database)), around, rules)
+
+
+@beside
+def _begin(around: Surroundings) -> None:
+    """An engine has opened: runs of an earlier one may wait."""
+    queued = around.database is not None and path_beside(around.database).exists()
+    if queued or isinstance(around.given.get("outbox"), Outbox):
+        office(around)

@@ -1,0 +1,96 @@
+"""What follows an attempt of a question that goes by batches: the `Recovery` around that of `agent.recovery`. Pure.
+
+| the attempt | what follows |
+| --- | --- |
+| queued the question | it waits, parked, for the answer, or until its time is over |
+| read an error, or an answer that will not do | as ever: mended, another model, the same again; in the next batch |
+| that was the third batch with an error that passes, or its time is over | as ever, but by the ordinary API |
+| left no model that takes batches | as ever, by the ordinary API |
+| was cut off by a crash | it is made again: what is queued is not queued twice |
+
+Whether a question goes by batches is one of its needs, so a change of that is an amended question: it is on record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...core.faults import Fault, FaultKind
+from ...core.recovery import Again, Amend, Answer, AskPerson, Attempt, Fail, Recovery, Use, plan_of
+from ...models import Capability
+from ..recovery import plain_of, question_of
+from ..request import Question
+from .ticket import ticket_of, waiting
+
+__all__ = ["LATE", "Batching", "in_batch", "one_by_one"]
+
+LATE = "late"
+"""The state of a fault that says: no answer came from the batch in time."""
+_ROUNDS = 3
+"""Batches that may fail a question with an error that passes."""
+_PASSING = frozenset({FaultKind.RATE_LIMITED, FaultKind.OVERLOADED, FaultKind.TIMED_OUT, FaultKind.UNREACHABLE})
+
+
+def in_batch(question: Question) -> bool:
+    """Whether it goes by batches."""
+    return Capability.BATCH in question.needs
+
+
+def one_by_one(question: Question) -> Question:
+    """The question, for the ordinary API."""
+    return replace(question, needs=[need for need in question.needs if need != Capability.BATCH])
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """A `core.recovery.Recovery`. `batched` and `ordinary` are those of the question and of `one_by_one` of it."""
+
+    question: Question
+    batched: Recovery
+    ordinary: Recovery
+
+    def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+        """`history` ends with the attempt that has just failed."""
+        ticket = ticket_of(fault)
+        if ticket is not None:
+            return AskPerson(
+                f"a batch of {ticket.provider}", question=f"what does {ticket.model} answer?", told=True, service=True,
+                timeout_s=max(0.0, ticket.due_at - ticket.queued_at), default=Again(0.0),
+                shown={"model": ticket.model, "request": ticket.id},
+            )  # fmt: skip
+        if not in_batch(question_of(self.question, plan_of(history).changes)):
+            return self.ordinary(fault, history, luck)
+        waited = waiting(history[:-1])
+        if waited is not None and fault.kind is FaultKind.INTERRUPTED:
+            return Again(0.0)
+        if waited is not None and isinstance(waited[1].answer, Use):
+            return waited[1].answer  # an operator has named somebody else
+        late = bool((fault.state or {}).get(LATE))
+        if not late and _passed(history) < _ROUNDS:
+            answer = self.batched(fault, history, luck)
+            if not isinstance(answer, Fail):
+                return answer
+        return self._leave(self.ordinary(fault, history, luck), history)
+
+    def _leave(self, answer: Answer, history: Sequence[Attempt]) -> Answer:
+        """The same, with the question amended to go on without batches."""
+        changes: Mapping[str, Any] = plan_of(history).changes
+        question = one_by_one(question_of(self.question, changes))
+        if isinstance(answer, Amend):
+            amended = question_of(self.question, {**changes, **answer.changes})
+            return Amend({**answer.changes, "question": plain_of(one_by_one(amended))}, answer.after_s)
+        if isinstance(answer, Use):
+            return Amend({"question": {**plain_of(question), "first": answer.candidate}}, answer.after_s)
+        if isinstance(answer, Again):
+            return Amend({"question": {**plain_of(question), "first": None}}, answer.after_s)
+        return answer
+
+
+def _passed(history: Sequence[Attempt]) -> int:
+    """How many batches failed the question with an error that passes."""
+    return sum(
+        waiting(history[:at]) is not None and attempt.fault is not None and attempt.fault.kind in _PASSING
+        for at, attempt in enumerate(history)
+    )

@@ -1,0 +1,94 @@
+"""What is known of a question that waits for a batch: it stands in the fault of the attempt that queued it.
+
+Such an attempt has ended; the one after it reads what came. So the attempts' history says where a question stands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from typing import Any, cast
+
+from ...core.faults import Fault, FaultKind
+from ...core.recovery import Attempt, Told
+from ...errors import SegueError
+
+__all__ = ["BATCH", "Queued", "Ticket", "answer_in", "request_id", "ticket_of", "waiting"]
+
+BATCH = "segue:batch"
+"""Whom the answers that come by a batch are said to be from."""
+_TICKET = "ticket"
+
+
+class Queued(SegueError):
+    """The question waits for a batch. Nobody sees it but the Recovery of the question."""
+
+    code = "queued"
+    fault_kind = FaultKind.INTERRUPTED
+    ticket: str = ""
+    unsent: bool = True
+    """It is no call by itself: the one that reads the answer is."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ticket:
+    """A queued request: whom it is for, since when it waits and until when it may, and what was set aside for it."""
+
+    id: str
+    model: str
+    provider: str
+    deployment: str
+    decision: str
+    queued_at: float
+    due_at: float
+    """Seconds since the epoch, UTC: the question waits for batches until then, all of them together."""
+    reservation: dict[str, Any] | None = None
+    checks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """What guards have said of the request."""
+
+    def error(self) -> Queued:
+        """What the attempt ends with."""
+        error = Queued(f"queued for a batch of {self.provider}, to {self.model}")
+        error.ticket = self.written()
+        return error
+
+    def written(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def read(cls, said: str) -> Ticket:
+        """From JSON; what a later version says beside is passed over."""
+        known: dict[str, Any] = json.loads(said)
+        return cls(**{name: value for name, value in known.items() if name in cls.__dataclass_fields__})
+
+
+def ticket_of(fault: Fault | None) -> Ticket | None:
+    """The ticket of an attempt that queued a question."""
+    said = (fault.state or {}).get(_TICKET) if fault is not None else None
+    return Ticket.read(said) if isinstance(said, str) else None
+
+
+def waiting(history: Sequence[Attempt]) -> tuple[Ticket, Attempt] | None:
+    """The request whose answer is to be read next; a crash while it was read changes nothing."""
+    for attempt in reversed(history):
+        if (ticket := ticket_of(attempt.fault)) is not None:
+            return ticket, attempt
+        if attempt.fault is None or attempt.fault.kind is not FaultKind.INTERRUPTED:
+            return None
+    return None
+
+
+def answer_in(attempt: Attempt) -> Mapping[str, Any] | None:
+    """What the batch said to the attempt that queued it; None where something else was said, or time was over."""
+    told = attempt.answer
+    value: Any = told.value if isinstance(told, Told) and told.by == BATCH else None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def request_id(idempotency_key: str, history: Sequence[Attempt]) -> str:
+    """Names the next request of a question to the provider: by its step, and by how many there were before."""
+    before = sum(ticket_of(attempt.fault) is not None for attempt in history)
+    return f"segue-{blake2b(f'{idempotency_key}?{before}'.encode(), digest_size=20).hexdigest()}"

@@ -1,0 +1,77 @@
+"""What a provider's batch API can do, as the batcher sees it. `openai` and `anthropic` are the two that there are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+__all__ = ["BYTES_MAX", "REQUESTS_MAX", "BatchApi", "Request", "Result", "Standing", "answered", "refused"]
+
+
+REQUESTS_MAX, BYTES_MAX = 50_000, 180_000_000
+"""Of one batch, with some room for what is around the bodies: OpenAI takes 50,000 requests and 200 MB, Anthropic
+100,000 and 256 MB.
+"""
+
+
+class Request(NamedTuple):
+    """One request of a batch: the body as an ordinary call would send it."""
+
+    id: str
+    body: Mapping[str, Any]
+    headers: Mapping[str, str]
+    """Those that ask for a beta of the API."""
+
+
+class Result(NamedTuple):
+    """What came of one request: a response's status and body as JSON."""
+
+    id: str
+    said: dict[str, Any]
+
+
+def answered(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A response as JSON, whole or an error."""
+    return {"status": status, "body": dict(body), **({"headers": dict(headers)} if headers else {})}
+
+
+def refused(status: int, code: str, message: str) -> dict[str, Any]:
+    """A response that says that nothing was done, nor billed."""
+    return answered(status, {"error": {"type": code, "code": code, "message": message}})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """Where a batch of the provider's stands."""
+
+    ended: bool
+    done: int = 0
+    total: int = 0
+    failed: Mapping[int | None, dict[str, Any]] | None = None
+    """Where it was refused as a whole: a response by the line that it is about, from 1; None is for all others."""
+    rest: Mapping[str, Any] | None = None
+    """The response of requests that the results say nothing of, where that is known: it was cut short."""
+
+
+class BatchApi(Protocol):
+    """The batch API of one deployment. All of it raises what its SDK does."""
+
+    async def submit(self, name: str, requests: Sequence[Request]) -> str:
+        """Send a batch under a name of ours. Gives the provider's id of it."""
+        ...
+
+    async def find(self, name: str, many: int, since: float, not_ours: Sequence[str]) -> tuple[str, bool] | None:
+        """A batch of this name and size that was sent at `since` or later; and whether it is surely that one.
+
+        `not_ours` are ids that were looked into and are not.
+        """
+        ...
+
+    async def look(self, id: str) -> Standing:
+        """Where it stands."""
+        ...
+
+    def results(self, id: str) -> AsyncIterator[Result]:
+        """What came of its requests, in any order; of some nothing may be there."""
+        ...

@@ -1,0 +1,314 @@
+"""Carries batches: collects what waits, sends it, looks after it, and gives each question its answer.
+
+One task of one process does it for all processes on the database, however many questions wait: a lock says whose turn
+it is. Every act is noted in the outbox around the call that it makes, so that whoever has the next turn goes on:
+
+| the process died | what the next one does |
+| --- | --- |
+| before a batch was `tried` | sends it |
+| while it was sent | looks for it in the provider's list, and sends it only if it is not there |
+| while it was worked on | looks at it |
+| while its answers were given out | reads them again: each question takes its answer once |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from ...core.faults import FaultKind
+from ...errors import SegueError
+from ..errors import ModelError
+from ..providers import connected
+from ..signals import error_of
+from ..spec import Deployment, Model
+from .api import BYTES_MAX, REQUESTS_MAX, BatchApi, Request, Standing, answered, refused
+from .outbox import Asker, Batch, Outbox
+from .rules import BatchRules
+from .turn import Turn
+
+__all__ = ["Batcher", "Desk"]
+
+log = logging.getLogger("segue")
+
+T = TypeVar("T")
+
+_PASSING = frozenset({FaultKind.RATE_LIMITED, FaultKind.OVERLOADED, FaultKind.TIMED_OUT, FaultKind.UNREACHABLE})
+"""After these a submission is tried again; what else the provider says of it is what all its requests are told."""
+_TOGETHER = 100
+"""Answers that are given out at once."""
+_REFUSED = 400
+_DRAFT_S = 3600.0
+"""How long an item may take to be ready before it is looked into."""
+_NO_LINE = {"missing": True}
+"""In place of a response, where the results have none for a request."""
+
+
+class Desk(Protocol):
+    """Who asks, and takes the answers."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+        ...
+
+    def is_open(self, run: str) -> bool:
+        """Whether the run may still want an answer."""
+        ...
+
+    async def answer(self, run: str, key: str, attempt: int, value: bytes, by: str) -> bool:
+        """Give an attempt its answer. It is on disk then."""
+        ...
+
+
+class _Way(NamedTuple):
+    model: Model
+    api: BatchApi
+
+
+class Batcher:
+    """The task of one process. `models` gives a model by its name; `by` is whom the answers are said to be from."""
+
+    def __init__(  # noqa: PLR0917  made in one place
+        self, outbox: Outbox, turn: Turn, rules: BatchRules, desk: Callable[[], Desk | None],
+        models: Callable[[str], Model | None], by: str,
+    ):  # fmt: skip
+        self._outbox, self._turn, self._rules, self._desk, self._by = outbox, turn, rules, desk, by
+        self._models = models
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._complaints: dict[str, str] = {}
+        self._heard: set[str] = set()
+        """Batches whose submission was begun by this task, with no end of it that left a doubt."""
+
+    def start(self) -> None:
+        """Work from now on, on this loop."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="segue-batches")
+
+    def wake(self) -> None:
+        """Something new waits."""
+        self._news.set()
+        self.start()
+
+    async def stop(self) -> None:
+        """Let others have the turn."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._turn.give()
+
+    async def _run(self) -> None:
+        """Until there is nothing to do: then whoever queues something begins it again."""
+        while True:
+            self._news.clear()
+            try:
+                wait_s = await self.once()
+            except (SegueError, OSError) as error:
+                log.error("batches: %s", error)
+                wait_s = self._rules.look_s
+            if wait_s is None:
+                if self._outbox.path is None and not self._news.is_set():
+                    return
+                wait_s = 4 * self._rules.turn_s  # another process may die with batches on their way
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+
+    async def once(self) -> float | None:
+        """Do what is due. Gives the seconds until something else may be; None where nothing waits at all."""
+        desk = self._desk()
+        if desk is None or self._outbox.empty:
+            self._turn.give()
+            return None
+        if not self._turn.take():
+            return self._rules.turn_s
+        now = desk.now()
+        self._form(desk, now)
+        due = [batch for batch in self._outbox.batches() if batch.look_at <= now]
+        for at in range(0, len(due), self._rules.calls_at_once):
+            await asyncio.gather(*(self._forward(batch, desk) for batch in due[at : at + self._rules.calls_at_once]))
+        return self._until(desk.now())
+
+    def _until(self, now: float) -> float:
+        waits = [batch.look_at for batch in self._outbox.batches()]
+        waits += [self._rules.due_at(group.first_at, group.last_at) for group in self._outbox.groups()]
+        waits.append(now + (self._rules.turn_s if self._outbox.path else self._rules.look_s_max))
+        return max(0.0, min(waits) - now)
+
+    # --- collecting ---
+
+    def _form(self, desk: Desk, now: float) -> None:
+        """Put together what has waited long enough, or is as much as one batch takes."""
+        for request, run in self._outbox.drafts(now - _DRAFT_S):
+            if not desk.is_open(run):  # it ended before it could say that it waits
+                self._outbox.withdraw(request)
+        for group in self._outbox.groups():
+            most = min(self._rules.requests or REQUESTS_MAX, REQUESTS_MAX)
+            if group.many < most and now < self._rules.due_at(group.first_at, group.last_at):
+                continue
+            ids: list[str] = []
+            room = BYTES_MAX
+            for request, run, size in self._outbox.waiting(group, most):
+                if not desk.is_open(run):
+                    self._outbox.withdraw(request)
+                    continue
+                if ids and size > room:
+                    break
+                room -= size
+                ids.append(request)
+            if ids:
+                self._outbox.form(f"segue-{secrets.token_hex(12)}", group, ids)
+
+    # --- one batch, one step further ---
+
+    async def _forward(self, batch: Batch, desk: Desk) -> None:
+        try:
+            way = await self._way(batch)
+            if isinstance(way, dict):
+                await self._all(batch, desk, way)
+            elif batch.provider_id is None:
+                await self._send(batch, way, desk)
+            else:
+                await self._look(batch, way, desk)
+        except Exception as error:  # noqa: BLE001  whatever an SDK raises: it is tried again later
+            ours = error_of(error, model=batch.model)
+            self._complain(batch, ours)
+            self._later(batch, desk)
+
+    async def _way(self, batch: Batch) -> _Way | dict[str, Any]:
+        """How to reach the provider; or what all requests are told where there is no way."""
+        model = self._models(batch.model)
+        if model is None:
+            return refused(404, "unknown_model", f"{batch.model} is no longer in the catalogue")
+        deployment: Deployment = next((d for d in model.pool() if d.name == batch.deployment), model.pool()[0])
+        try:
+            api = (await connected(model, deployment)).batches
+        except ModelError as error:
+            return refused(401, "no_way", str(error))
+        if api is None:
+            return refused(404, "no_batches", f"the batch API of {model.provider} is not spoken here")
+        return _Way(model, api)
+
+    async def _send(self, batch: Batch, way: _Way, desk: Desk) -> None:
+        now = desk.now()
+        if batch.tried_at is not None and batch.id not in self._heard:
+            others = [other.provider_id for other in self._outbox.batches() if other.provider_id is not None]
+            found = await way.api.find(batch.id, batch.total, batch.tried_at, [*batch.not_ours, *others])
+            if found is not None:
+                self._sent(batch, found[0], now, sure=found[1])
+                return
+            if now < batch.tried_at + self._rules.settle_s:
+                self._outbox.change(batch.id, look_at=batch.tried_at + self._rules.settle_s)
+                return
+        items = self._outbox.items(batch.id)
+        if all(dropped for *_, dropped in self._outbox.whose(batch.id).values()):
+            self._outbox.done(batch.id)
+            return
+        requests = [Request(i.id, json.loads(i.body), json.loads(i.headers)) for i in items]
+        self._outbox.change(batch.id, tried_at=now)  # from here on it may be the provider's
+        self._heard.discard(batch.id)
+        try:
+            sent = await way.api.submit(batch.id, requests)
+        except Exception as error:  # noqa: BLE001  whatever an SDK raises
+            await self._unsent(batch, desk, error)
+        else:
+            self._sent(batch, sent, desk.now())
+
+    def _sent(self, batch: Batch, id: str, now: float, *, sure: bool = True) -> None:
+        look_at = now + self._rules.look_s if sure else now
+        self._outbox.change(batch.id, provider_id=id, sent_at=now, look_at=look_at, looks=0, sure=int(sure))
+
+    async def _unsent(self, batch: Batch, desk: Desk, error: Exception) -> None:
+        """What a submission met: it passes, or it is what all its requests are told."""
+        ours: Any = error_of(error, model=batch.model)
+        kind, status = getattr(ours, "fault_kind", None), getattr(ours, "status", None)
+        certain = isinstance(status, int) and _REFUSED <= status < 500
+        if certain:
+            self._heard.add(batch.id)
+        if kind in _PASSING or not certain:
+            self._complain(batch, ours)
+            self._later(batch, desk, at_least=float(getattr(ours, "retry_after_s", None) or 0.0))
+            return
+        code = str(getattr(ours, "said", None) or kind)
+        await self._all(batch, desk, refused(int(status or _REFUSED), code, f"the batch was refused: {ours}"))
+
+    async def _look(self, batch: Batch, way: _Way, desk: Desk) -> None:
+        assert batch.provider_id is not None
+        standing = await way.api.look(batch.provider_id)
+        if not standing.ended:
+            self._outbox.change(batch.id, done=standing.done, total=standing.total or batch.total)
+            self._later(batch, desk)
+        elif standing.failed is not None:
+            await self._refusals(batch, desk, standing)
+        else:
+            await self._results(batch, way.api, desk, standing.rest)
+
+    def _later(self, batch: Batch, desk: Desk, at_least: float = 0.0) -> None:
+        wait_s = min(self._rules.look_s_max, self._rules.look_s * 1.5 ** min(batch.looks, 20))
+        self._outbox.change(batch.id, look_at=desk.now() + max(wait_s, at_least), looks=batch.looks + 1)
+
+    def _complain(self, batch: Batch, error: object) -> None:
+        """Log it, once as long as it is the same."""
+        if self._complaints.get(batch.id) != str(error):
+            self._complaints[batch.id] = str(error)
+            log.warning("a batch of %s (%s) must wait: %s", batch.model, batch.id, error)
+
+    # --- answers ---
+
+    async def _results(self, batch: Batch, api: BatchApi, desk: Desk, rest: Mapping[str, Any] | None) -> None:
+        assert batch.provider_id is not None
+        whose, found = self._outbox.whose(batch.id), dict[str, dict[str, Any]]()
+        async for result in api.results(batch.provider_id):
+            if result.id not in whose:
+                if not batch.sure:
+                    await self._not_ours(batch, desk)
+                    return
+                continue
+            found[result.id] = {**result.said, "batch": batch.provider_id}
+            if len(found) >= _TOGETHER:
+                await self._give(desk, whose, found)
+                found = {}
+        await self._give(desk, whose, found)
+        await self._all(batch, desk, {**(rest or _NO_LINE), "batch": batch.provider_id})
+
+    async def _not_ours(self, batch: Batch, desk: Desk) -> None:
+        """It looked like the one that nobody heard of, and is another's: look on."""
+        not_ours = json.dumps([*batch.not_ours, batch.provider_id])
+        self._outbox.change(
+            batch.id, provider_id=None, sent_at=None, sure=1, not_ours=not_ours, look_at=desk.now(), looks=0
+        )
+
+    async def _refusals(self, batch: Batch, desk: Desk, standing: Standing) -> None:
+        said = standing.failed or {}
+        rest = said.get(None) or answered(409, {"error": {"message": "the batch failed"}})
+        ids = [item.id for item in self._outbox.items(batch.id)]
+        told = {one: said.get(at, rest) for at, one in enumerate(ids, 1)}
+        await self._give(desk, self._outbox.whose(batch.id), told)
+        self._outbox.done(batch.id)
+
+    async def _all(self, batch: Batch, desk: Desk, said: dict[str, Any]) -> None:
+        """What is left of a batch is told the same."""
+        whose = self._outbox.whose(batch.id)
+        await self._give(desk, whose, dict.fromkeys(whose, said))
+        self._outbox.done(batch.id)
+
+    async def _give(self, desk: Desk, whose: Mapping[str, Asker], found: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put answers into the inboxes of their runs, and then take the questions off the list."""
+        mine = [(one, whose[one], said) for one, said in found.items() if one in whose]
+        for some in _in(mine, _TOGETHER):
+            await asyncio.gather(*(self._tell(desk, who, said) for _, who, said in some if not who.dropped))
+            self._outbox.delivered(one for one, *_ in some)
+
+    async def _tell(self, desk: Desk, who: Asker, said: Mapping[str, Any]) -> None:
+        value = json.dumps(said, ensure_ascii=False).encode()
+        await desk.answer(who.run, who.key, who.attempt, value, self._by)
+
+
+def _in(items: list[T], many: int) -> Iterable[list[T]]:
+    return (items[at : at + many] for at in range(0, len(items), many))

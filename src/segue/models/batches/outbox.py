@@ -1,0 +1,259 @@
+"""What is queued for batches, and which batches are on their way: a SQLite file beside the database.
+
+An item is a question that waits. It is here from before its run says so until its answer is in the run's inbox, so
+whatever dies in between is made up for by whoever comes next: an item is put here, sent and delivered under one id. It
+is `ready` to be sent once its run has said on disk that it waits, or an answer could come before anybody waits for it.
+An item belongs to no batch, or to one; a batch that was `tried` may be the provider's, also where nobody heard of it.
+
+WAL with synchronous=FULL: what is queued here is queued nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...journal.faults import translate
+
+__all__ = ["Batch", "Item", "Outbox", "Progress", "progress"]
+
+_SCHEMA = """
+create table if not exists batches (
+    id text primary key, model text not null, deployment text not null, tried_at real, provider_id text,
+    sure integer not null default 1, not_ours text not null default '[]', sent_at real, look_at real not null default 0,
+    looks integer not null default 0, done integer not null default 0, total integer not null default 0
+);
+create table if not exists items (
+    id text primary key, run text not null, key text not null, attempt integer not null, model text not null,
+    deployment text not null, body text not null, headers text not null, ticket text not null, at real not null,
+    size integer not null, ready integer not null default 0, batch text, place integer,
+    dropped integer not null default 0
+);
+create index if not exists items_batch on items (batch);
+create index if not exists items_run on items (run, key);
+"""
+
+
+class Item(NamedTuple):
+    """A question that waits for a batch: which attempt of which run's step put it here, and what is to be sent.
+
+    `body`, `headers` and `ticket` are JSON; the ticket is what whoever reads the answer must know.
+    """
+
+    id: str
+    run: str
+    key: str
+    attempt: int
+    model: str
+    deployment: str
+    body: str
+    headers: str
+    ticket: str
+    at: float
+
+
+class Batch(NamedTuple):
+    """Items that travel together. `tried_at`: somebody began to send it then. `sure`: it is known to be ours."""
+
+    id: str
+    model: str
+    deployment: str
+    tried_at: float | None
+    provider_id: str | None
+    sure: bool
+    not_ours: list[str]
+    sent_at: float | None
+    look_at: float
+    looks: int
+    done: int
+    total: int
+
+
+class Group(NamedTuple):
+    """Items that may travel together, and are in no batch yet."""
+
+    model: str
+    deployment: str
+    many: int
+    first_at: float
+    last_at: float
+
+
+class Asker(NamedTuple):
+    """The attempt that waits for an item; `dropped`: it does so no more."""
+
+    run: str
+    key: str
+    attempt: int
+    dropped: bool
+
+
+class Progress(NamedTuple):
+    """How far the batch of a question is. `sent_at` None: it is still collected."""
+
+    model: str
+    sent_at: float | None
+    done: int
+    total: int
+
+
+_ITEM = ", ".join(Item._fields)
+_BATCH = ", ".join(Batch._fields)
+_FREE = "from items where batch is null and ready"
+
+
+class Outbox:
+    """The file, for any thread of this process and for all processes. Without a path it is in memory.
+
+    Raises StoreError and its kinds, which name the file.
+    """
+
+    def __init__(self, path: Path | None):
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            self._db = sqlite3.connect(path or ":memory:", timeout=10.0, isolation_level=None, check_same_thread=False)
+            self._db.execute("pragma journal_mode = wal")
+            self._db.execute("pragma synchronous = full")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise translate(error, str(path)) from error
+
+    def _do(self, *statements: tuple[str, Sequence[Any]]) -> list[tuple[Any, ...]]:
+        """Statements in one transaction; the rows of the last one."""
+        with self._lock:
+            try:
+                self._db.execute("begin immediate")
+                try:
+                    rows: list[tuple[Any, ...]] = []
+                    for sql, values in statements:
+                        rows = self._db.execute(sql, values).fetchall()
+                    self._db.execute("commit")
+                except BaseException:
+                    self._db.execute("rollback")
+                    raise
+            except sqlite3.Error as error:
+                raise translate(error, str(self.path)) from error
+        return rows
+
+    def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._lock:
+            try:
+                return self._db.execute(sql, values).fetchall()
+            except sqlite3.Error as error:
+                raise translate(error, str(self.path)) from error
+
+    # --- what a question does ---
+
+    def add(self, item: Item, size: int) -> None:
+        """Queue an item. One of this id that is there already stays as it is."""
+        marks = ", ".join("?" * (len(Item._fields) + 1))
+        self._do((f"insert into items ({_ITEM}, size) values ({marks}) on conflict do nothing", (*item, size)))
+
+    def find(self, id: str) -> Item | None:
+        """The item of this id."""
+        rows = self._rows(f"select {_ITEM} from items where id = ?", id)
+        return Item._make(rows[0]) if rows else None
+
+    def renumber(self, id: str, attempt: int) -> None:
+        """Another attempt waits for the item: the one before it died before it could say so."""
+        self._do(("update items set attempt = ? where id = ?", (attempt, id)))
+
+    def release(self, run: str, key: str, attempt: int) -> bool:
+        """Its run waits, on disk: the item may be sent. False where it was released before."""
+        sql = "update items set ready = 1 where run = ? and key = ? and attempt = ? and not ready returning id"
+        return bool(self._do((sql, (run, key, attempt))))
+
+    def withdraw(self, id: str) -> bool:
+        """Nobody waits for the item any more. True where it will not be sent."""
+        rows = self._do(("delete from items where id = ? and batch is null returning id", (id,)))
+        if not rows:
+            self._do(("update items set dropped = 1 where id = ?", (id,)))
+        return bool(rows)
+
+    # --- what the batcher does ---
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self._rows("select 1 from items where ready union all select 1 from batches limit 1")
+
+    def groups(self) -> list[Group]:
+        """What waits to be sent."""
+        sql = f"select model, deployment, count(*), min(at), max(at) {_FREE} group by model, deployment"
+        return [Group._make(row) for row in self._rows(sql)]
+
+    def drafts(self, before: float) -> list[tuple[str, str]]:
+        """Items that are not ready since so long, with their runs."""
+        rows = self._rows("select id, run from items where not ready and at < ?", before)
+        return [(one, run) for one, run in rows]
+
+    def waiting(self, group: Group, most: int) -> list[tuple[str, str, int]]:
+        """The first items of a group, with their runs and sizes."""
+        sql = f"select id, run, size {_FREE} and model = ? and deployment = ? order by at, id limit ?"
+        rows = self._rows(sql, group.model, group.deployment, most)
+        return [(one, run, size) for one, run, size in rows]
+
+    def form(self, batch: str, group: Group, ids: Sequence[str]) -> None:
+        """Put items into a new batch, in this order."""
+        put = "update items set batch = ?, place = ? where id = ? and batch is null"
+        places = [(put, (batch, at, one)) for at, one in enumerate(ids)]
+        made = "insert into batches (id, model, deployment, total) values (?, ?, ?, ?)"
+        self._do((made, (batch, group.model, group.deployment, len(ids))), *places)
+
+    def batches(self) -> list[Batch]:
+        """All that are on their way, or about to be."""
+        rows = self._rows(f"select {_BATCH} from batches order by look_at")
+        return [Batch._make(row)._replace(sure=bool(row[5]), not_ours=json.loads(row[6])) for row in rows]
+
+    def items(self, batch: str) -> list[Item]:
+        """What a batch is made of, in its order."""
+        return [
+            Item._make(row) for row in self._rows(f"select {_ITEM} from items where batch = ? order by place", batch)
+        ]
+
+    def whose(self, batch: str) -> dict[str, Asker]:
+        """Who waits for each item of a batch, by the item's id."""
+        rows = self._rows("select id, run, key, attempt, dropped from items where batch = ? order by place", batch)
+        return {one: Asker(run, key, attempt, bool(dropped)) for one, run, key, attempt, dropped in rows}
+
+    def change(self, batch: str, **values: Any) -> None:
+        """Note something of a batch."""
+        names = ", ".join(f"{name} = ?" for name in values)
+        self._do((f"update batches set {names} where id = ?", (*values.values(), batch)))
+
+    def delivered(self, ids: Iterable[str]) -> None:
+        """Items whose answers are where they belong."""
+        self._do(*[("delete from items where id = ?", (one,)) for one in ids])
+
+    def done(self, batch: str) -> None:
+        """A batch of which nothing is left to deliver."""
+        self._do(("delete from items where batch = ?", (batch,)), ("delete from batches where id = ?", (batch,)))
+
+    def close(self) -> None:
+        """Leave the file."""
+        with self._lock:
+            self._db.close()
+
+
+def progress(path: Path, run: str, key: str) -> Progress | None:
+    """How far the batch is that a step waits for, for those who only look; None where nothing is known."""
+    if not path.exists():
+        return None
+    sql = (
+        "select i.model, b.sent_at, b.done, b.total from items i left join batches b on b.id = i.batch"
+        " where i.run = ? and i.key = ? and not i.dropped order by i.at desc limit 1"
+    )
+    try:
+        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            row = database.execute(sql, (run, key)).fetchone()
+        finally:
+            database.close()
+    except sqlite3.Error:
+        return None
+    return None if row is None else Progress(row[0], row[1], row[2] or 0, row[3] or 0)

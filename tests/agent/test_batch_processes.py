@@ -1,0 +1,87 @@
+"""`kill -9` of processes whose questions are in batches: nothing is sent twice, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segue.core.records import BudgetScope, ScopeKind
+from segue.journal import Journal
+from segue.testing.provider import Provider as Server
+from segue.testing.provider import serve
+from tests.agent.batch_app import PRICE
+
+ENV = {**os.environ, "OPENAI_API_KEY": "test", "ANTHROPIC_API_KEY": "test"}
+
+
+async def started(path: Path, server: Server, *words: object) -> asyncio.subprocess.Process:
+    command = [sys.executable, "-m", "tests.agent.batch_app", str(path), server.url, *map(str, words)]
+    return await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=ENV)
+
+
+async def answers(process: asyncio.subprocess.Process) -> int:
+    out, _ = await asyncio.wait_for(process.communicate(), 90)
+    return int(out.split()[-1])
+
+
+def billed(server: Server) -> int:
+    """At half the price, each request rounded up."""
+    million = 2_000_000
+    took = (PRICE.per_million_in * e.tokens_in + PRICE.per_million_out * e.tokens_out for e in server.log)
+    return sum(-(-one // million) for one in took)
+
+
+def spent(path: Path, runs: int) -> int:
+    scopes = [BudgetScope(kind=ScopeKind.RUN, name=f"r{n}") for n in range(runs)]
+    with Journal.open_readonly(str(path)) as journal:
+        standings = journal.standing_of(scopes)
+    assert all(stood.held == stood.estimated == 0 for stood in standings)
+    return sum(stood.spent for stood in standings)
+
+
+@pytest.mark.parametrize("name", ["chat", "claude"])
+async def test_a_batch_of_which_nobody_heard_is_found_again(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve([name]) as server:
+        killed = await started(tmp_path / "x.db", server, name, 0, 8, 8)
+        desk: Any = vars(server)["_messages" if name == "claude" else "_files"]
+        reply = desk.reply
+
+        def deadly(request: Any, path: str, place: str, ids: Any) -> Any:
+            said = reply(request, path, place, ids)
+            if request.method == "POST" and path.endswith("/batches") and killed.returncode is None:
+                killed.send_signal(signal.SIGKILL)  # the provider has it; nobody will hear so
+                return None
+            return said
+
+        monkeypatch.setattr(desk, "reply", deadly)
+        await asyncio.wait_for(killed.wait(), 60)
+        monkeypatch.setattr(desk, "reply", reply)
+        assert await answers(await started(tmp_path / "x.db", server, name, 0, 8, 8)) == 8
+        assert len(server.log) == 8
+        assert not server.log.answered_twice()
+        assert len(server.batches.jobs) <= 4
+        assert spent(tmp_path / "x.db", 8) == billed(server)
+
+
+async def test_who_is_left_carries_the_batches_of_who_was_killed(tmp_path: Path) -> None:
+    async with serve(["chat"]) as server:
+        server.batches.pace_s = 4.0
+        one = await started(tmp_path / "x.db", server, "chat", 0, 30, 60)
+        two = await started(tmp_path / "x.db", server, "chat", 30, 30, 60)
+        while sum(len(job.requests) for job in server.batches.jobs.values()) < 60:
+            await asyncio.sleep(0.02)
+        one.send_signal(signal.SIGKILL)  # between submission and result
+        await one.wait()
+        assert await answers(two) == 60
+        assert len(server.log) == 60
+        assert not server.log.answered_twice()
+        assert len(server.batches.jobs) <= 8
+        assert spent(tmp_path / "x.db", 60) == billed(server)

@@ -1,0 +1,312 @@
+"""`ask(..., batch=True)`: many questions travel together at half the price, while their runs wait on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anthropic import AsyncAnthropic
+
+from segue import Engine, ask, detach, flow, gather, step
+from segue.cli.advice import advise
+from segue.cli.shelf import reading, standing_of
+from segue.core.budgets import nano
+from segue.core.records import BudgetScope, ScopeKind
+from segue.errors import BudgetExceeded, InputError, NotInAFlow, RunFailed
+from segue.models import Capability, Catalogue, Model, Price, Provider
+from segue.models.batches import BatchRules
+from segue.routing import Cheapest, Hedge
+from segue.testing.provider import Provider as Server
+from segue.testing.provider import serve
+
+CAN = frozenset({Capability.BATCH, Capability.JSON_SCHEMA, Capability.TOOLS})
+PRICE = Price.dollars(1, 4)
+SOON = BatchRules(wait_s=0.4, look_s=0.1, look_s_max=0.2, turn_s=0.1, settle_s=0.2)
+FORMATS = {"chat": Provider.OPENAI, "gpt": Provider.OPENAI_RESPONSES, "claude": Provider.ANTHROPIC}
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.setenv(name, "test")
+
+
+def model(server: Server, name: str, can: frozenset[Capability] = CAN, price: Price = PRICE) -> Model:
+    provider = FORMATS[name.partition("-")[0]]
+    url = server.url if provider is Provider.ANTHROPIC else server.openai_url
+    return Model(name=name, provider=provider, capabilities=can, window=64_000, max_output=4_000, price=price, url=url)
+
+
+def opened(path: Path, *models: Model, rules: BatchRules = SOON, **options: Any) -> Engine:
+    return Engine(
+        str(path / "x.db"), resources={"catalogue": Catalogue.of(*models), "batches": rules}, linger_s=0.05, **options
+    )
+
+
+def billed(server: Server, share: float = 0.5) -> int:
+    """What the provider bills, at half the price; each request rounded up."""
+    took = (PRICE.per_million_in * e.tokens_in + PRICE.per_million_out * e.tokens_out for e in server.log)
+    return sum(math.ceil(one * share / 1_000_000) for one in took)
+
+
+@dataclass
+class Count:
+    many: int
+
+
+@flow
+async def echoes(word: str) -> str:
+    return await ask(f"Say {word}", batch=True)
+
+
+@flow
+async def counts(word: str) -> Count:
+    return await ask(f"Count {word}", returns=Count, batch=True)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+async def test_an_answer_comes_by_the_batch_api_of_each_format(tmp_path: Path, name: str) -> None:
+    async with serve([name]) as server, opened(tmp_path, model(server, name)) as engine:
+        run = await engine.start(echoes, "hello", id="r")
+        assert "hello" in await run.result()
+        (entry,) = server.log
+        assert entry.batch
+        assert (await run.status()).state == "completed"
+
+
+@flow
+async def tallies(words: list[str]) -> list[Count]:
+    return await gather(*(ask(f"Count {word}", returns=Count, batch=True) for word in words))
+
+
+@flow
+async def parent(many: int) -> int:
+    for n in range(many):
+        await detach(echoes, f"w{n}", id=f"c{n}")
+    return many
+
+
+async def all_of(engine: Engine, many: int) -> list[str]:
+    return [await (await engine.get(f"c{n}")).result() for n in range(many)]
+
+
+@pytest.mark.parametrize("name", ["chat", "claude"])
+async def test_200_children_travel_in_few_batches_each_billed_once_at_half_the_price(tmp_path: Path, name: str) -> None:
+    rules = replace(SOON, wait_s=3.0)
+    async with serve([name]) as server, opened(tmp_path, model(server, name), rules=rules) as engine:
+        await engine.run(parent, 200, id="p")
+        said = await all_of(engine, 200)
+        assert [f"w{n}" in text for n, text in enumerate(said)] == [True] * 200
+        assert len(server.log) == 200
+        assert not server.log.answered_twice()
+        assert len({entry.batch for entry in server.log}) <= 6
+        assert await spent(engine, [f"c{n}" for n in range(200)]) == billed(server)
+
+
+async def spent(engine: Engine, runs: list[str]) -> int:
+    """What the attempts say that they took."""
+    found = 0
+    for name in runs:
+        run = await engine.get(name)
+        bodies = [json.loads(e.body or b"") async for e in run.events(follow=False) if e.type == "attempt.recorded"]
+        found += sum((body.get("usage") or {}).get("cost_nano", 0) for body in bodies)
+    return found
+
+
+async def test_a_parked_run_is_only_a_row(tmp_path: Path) -> None:
+    async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat")) as engine:
+        server.batches.pace_s = 3.0
+        run = await engine.start(echoes, "hello", id="r")
+        while not server.batches.jobs or (status := await run.status()).state == "running":
+            await asyncio.sleep(0.05)
+        assert status.state == "parked"
+        assert not engine.host.executions
+        (waits,) = status.waits_on
+        assert waits["service"] == "a batch of openai"
+        with reading(str(tmp_path / "x.db")) as reader:
+            standing = standing_of(reader, reader.get("r"))
+        (advice,) = advise(standing, time.time(), lambda *words: " ".join(words))
+        said = r"ask\[\w+\] waits for a batch of openai, submitted [\d:]+, \d of 1 done; it goes on without it .*"
+        assert re.fullmatch(said, advice.says)
+        assert "hello" in await run.result()
+
+
+@pytest.mark.parametrize(
+    "trouble", ["refused", "broken", "failed", "expired", "cancelled", "lines-lost", "answer-lost"]
+)
+@pytest.mark.parametrize("name", ["chat", "claude"])
+async def test_a_batch_that_fails_loses_no_question(tmp_path: Path, name: str, trouble: str) -> None:
+    async with serve([name]) as server, opened(tmp_path, model(server, name)) as engine:
+        server.batches.next(trouble)
+        words = [f"w{n}" for n in range(6)]
+        assert len(await engine.run(tallies, words, id="r")) == 6
+        twice = server.log.answered_twice()
+        lost = 3 if trouble == "lines-lost" else 0
+        assert len(twice) == lost, "only what the provider lost is asked again"
+        assert all(entry.batch for entry in server.log)
+
+
+async def test_another_batch_of_the_same_size_is_not_taken_for_ours(tmp_path: Path) -> None:
+    """Anthropic's batches carry no name: of two that it may be, the ids in the results tell."""
+    async with serve(["claude"]) as server, opened(tmp_path, model(server, "claude")) as engine:
+        stranger: Any = {"model": "claude", "max_tokens": 9, "messages": [{"role": "user", "content": "Not ours."}]}
+        async with AsyncAnthropic(base_url=server.url, api_key="k", max_retries=0) as client:
+            asked: Any = [{"custom_id": f"x{n}", "params": stranger} for n in range(6)]
+            await client.messages.batches.create(requests=asked)
+        server.batches.next("answer-lost")
+        words = [f"w{n}" for n in range(6)]
+        assert len(await engine.run(tallies, words, id="r")) == 6
+        assert len([entry for entry in server.log if "Not ours" not in entry.prompt]) == 6
+        assert len(server.batches.jobs) == 2
+
+
+@pytest.mark.parametrize("trouble", ["server-error", "overloaded", "rate-limited", "reset"])
+async def test_a_request_that_fails_for_a_while_goes_into_the_next_batch(tmp_path: Path, trouble: str) -> None:
+    async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat")) as engine:
+        server.next("chat", trouble)
+        assert len(await engine.run(tallies, ["a", "b", "c"], id="r")) == 3
+        assert len(server.log) == 4
+        assert len({entry.batch for entry in server.log}) == 2
+        assert not server.log.answered_twice()
+
+
+async def test_an_answer_that_will_not_do_is_mended_in_the_next_batch(tmp_path: Path) -> None:
+    async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat")) as engine:
+        server.next("chat", "wrong-schema")
+        assert (await engine.run(counts, "sheep", id="r")).many >= 0
+        first, second = server.log
+        assert first.batch != second.batch
+        assert "Do not repeat this mistake" in second.raw.decode()
+        assert await spent(engine, ["r"]) == billed(server)
+
+
+async def test_a_request_that_is_wrong_fails_and_costs_nothing(tmp_path: Path) -> None:
+    async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat")) as engine:
+        server.next("chat", "bad-request")
+        with pytest.raises(RunFailed, match="RequestRefused"):
+            await engine.run(counts, "sheep", id="r")
+        assert await spent(engine, ["r"]) == 0
+
+
+async def test_what_passes_goes_by_the_ordinary_api_after_three_batches(tmp_path: Path) -> None:
+    async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat")) as engine:
+        server.next("chat", *["overloaded"] * 3)
+        assert "hello" in await engine.run(echoes, "hello", id="r")
+        assert [bool(entry.batch) for entry in server.log] == [True, True, True, False]
+
+
+async def test_the_next_model_is_asked_in_a_batch_too(tmp_path: Path) -> None:
+    dear = Price.dollars(2, 8)
+    async with (
+        serve(["chat", "claude"]) as server,
+        opened(tmp_path, model(server, "chat"), model(server, "claude", price=dear)) as engine,
+    ):
+        server.next("chat", "unauthorised")
+        assert "hello" in await engine.run(echoes, "hello", id="r")
+        assert [(entry.model, bool(entry.batch)) for entry in server.log] == [("chat", True), ("claude", True)]
+
+
+async def test_a_model_without_batches_is_asked_where_no_other_is_left(tmp_path: Path) -> None:
+    plain = CAN - {Capability.BATCH}
+    async with (
+        serve(["chat", "claude"]) as server,
+        opened(tmp_path, model(server, "chat"), model(server, "claude", can=plain)) as engine,
+    ):
+        server.next("chat", "unauthorised")
+        assert "hello" in await engine.run(echoes, "hello", id="r")
+        assert [(entry.model, bool(entry.batch)) for entry in server.log] == [("chat", True), ("claude", False)]
+        (first, *_) = await decisions(engine, "r")
+        (out,) = [c for c in first["candidates"] if "excluded_at" in c]
+        assert out["target"]["name"] == "claude"
+        assert out["reason"] == "it lacks batch"
+
+
+async def decisions(engine: Engine, id: str) -> list[dict[str, Any]]:
+    run = await engine.get(id)
+    return [json.loads(e.body or b"") async for e in run.events(follow=False) if e.type == "decision.made"]
+
+
+@flow
+async def hurries(word: str) -> str:
+    return await ask(f"Say {word}", batch=True, batch_within_s=1.5)
+
+
+async def test_what_no_batch_answers_in_time_is_asked_by_the_ordinary_api(tmp_path: Path) -> None:
+    async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat")) as engine:
+        server.batches.pace_s = 20.0
+        assert "hello" in await engine.run(hurries, "hello", id="r")
+        assert [bool(entry.batch) for entry in server.log][-1:] == [False]
+
+
+async def test_what_was_not_sent_in_time_costs_nothing(tmp_path: Path) -> None:
+    rules = replace(SOON, wait_s=30.0)
+    async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat"), rules=rules) as engine:
+        assert "hello" in await engine.run(hurries, "hello", id="r")
+        (entry,) = server.log
+        assert not entry.batch
+        assert not server.batches.jobs
+        assert await spent(engine, ["r"]) == billed(server, share=1)
+
+
+@flow(budget_usd=0.002)
+async def thrifty(many: int) -> int:
+    async def tells(n: int) -> int:
+        try:
+            await ask(f"Tell {n}", max_tokens=200, batch=True)
+        except BudgetExceeded:
+            return 0
+        return 1
+
+    return sum(await gather(*(tells(n) for n in range(many))))
+
+
+async def test_a_budget_holds_and_is_counted_at_the_batch_s_price(tmp_path: Path) -> None:
+    async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat")) as engine:
+        answered = await engine.run(thrifty, 10, id="r")
+        assert answered == len(server.log) == 4, "a call may cost 0.00047 USD: at the full price there were two"
+        (stood,) = engine.journal.standing_of([BudgetScope(kind=ScopeKind.RUN, name="r", limit_nano=nano(0.002))])
+        assert (stood.spent, stood.held, stood.estimated) == (billed(server), 0, 0)
+
+
+@step
+async def inside() -> str:
+    return await ask("Say hello", batch=True)
+
+
+@flow
+async def asks_inside() -> str:
+    return await inside()
+
+
+@flow
+async def hedges() -> str:
+    return await ask("Say hello", batch=True, route=Hedge(name="h", of=Cheapest(name="c")))
+
+
+async def test_what_a_batch_cannot_do_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(NotInAFlow, match="durably"):
+        await ask("Say hello", batch=True)
+    with pytest.raises(InputError, match="whole"):
+        await ask("Say hello", batch=True, stream=True)
+    with pytest.raises(InputError, match="a batch for each round"):
+        await ask("Say hello", batch=True, tools=[print])
+    with pytest.raises(InputError, match="batch_within_s"):
+        await ask("Say hello", batch=True, batch_within_s=0)
+    plain = CAN - {Capability.BATCH}
+    async with serve(["chat", "claude"]) as server:
+        async with opened(tmp_path, model(server, "chat", can=plain)) as engine:
+            with pytest.raises(RunFailed, match="it lacks batch"):
+                await engine.run(echoes, "hello", id="none")
+            with pytest.raises(RunFailed, match="NotInAFlow"):
+                await engine.run(asks_inside, id="inside")
+        async with opened(tmp_path, model(server, "chat"), model(server, "claude")) as engine:
+            with pytest.raises(RunFailed, match="hedges"):
+                await engine.run(hedges, id="hedges")
+        assert not server.log.entries
