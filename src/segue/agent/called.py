@@ -19,6 +19,7 @@ from .calling import call_for, ready, send
 from .form import Check, Form
 from .money import Bill
 from .pool import part_of
+from .recovery import FULL, has_failed
 from .request import Question, bound
 from .streaming import Streaming, partial
 
@@ -85,6 +86,8 @@ class Caller:
         try:
             bill.fit(model, question)
             part = part_of(model, bill.scope.history)
+            if part is model and has_failed(model.name, bill.scope.history) and not self.gateway.may_retry(model):
+                return Called(model=model, fault=_no_more(model))
             place, queued_s = await self.gateway.place(part, question, self.timeout_s, detour=self.detour)
         except Exception as error:  # noqa: BLE001  no place came in time, or the file of health cannot be read
             return Called(model=model, fault=classify(error))
@@ -113,7 +116,9 @@ class Caller:
             if sent is not None:
                 sent.set()
             reply = await self._send(asked, question)
-            fault = judge(reply, question.schema)
+            fault = judge(reply, question.schema, tools=None if question.tools else ())
+            if fault is not None and fault.limit == "max tokens" and asked.max_tokens >= model.max_output:
+                fault = fault._replace(state={**(fault.state or {}), FULL: True})
         except Exception as error:  # noqa: BLE001  whatever a call raises is a fault of this call
             fault = classify(error)
         except BaseException:
@@ -154,6 +159,16 @@ class Caller:
     ) -> None:
         used = bound(question) + question.max_tokens if tokens is None else tokens
         self.gateway.release(place, fault, time.monotonic() - began, used)
+
+
+_AGAIN_S = 2.0
+"""When to look again for a retry's credit, which time refills."""
+
+
+def _no_more(model: Model) -> Fault:
+    """No retry: what keeps failing is not asked more and more."""
+    said = f"{model.name} fails, and a third of its calls are retries already"
+    return made(FaultKind.OVERLOADED, said, model=model.name, retry_after_s=_AGAIN_S, unsent=1)
 
 
 def _name(check: Check[Any]) -> str:
