@@ -113,6 +113,7 @@ def faults() -> list[tuple[str, Say | None, FaultKind]]:
     return [
         ("reset", None, K.UNREACHABLE),
         ("empty body", Say(body=""), K.UNREACHABLE),
+        ("no choices", Say(body='{"id": "x", "object": "chat.completion", "model": "m", "choices": []}'), K.UNREACHABLE),
         ("a page", Say(body=page, headers={"content-type": "text/html"}), K.UNREACHABLE),
         ("a page that says it is JSON", Say(body=page), K.UNREACHABLE),
         ("plain text", Say(body="upstream connect error", headers={"content-type": "text/plain"}), K.UNREACHABLE),
