@@ -113,7 +113,6 @@ def faults() -> list[tuple[str, Say | None, FaultKind]]:
     return [
         ("reset", None, K.UNREACHABLE),
         ("empty body", Say(body=""), K.UNREACHABLE),
-        ("no choices", Say(body='{"id": "x", "object": "chat.completion", "model": "m", "choices": []}'), K.UNREACHABLE),
         ("a page", Say(body=page, headers={"content-type": "text/html"}), K.UNREACHABLE),
         ("a page that says it is JSON", Say(body=page), K.UNREACHABLE),
         ("plain text", Say(body="upstream connect error", headers={"content-type": "text/plain"}), K.UNREACHABLE),
@@ -142,6 +141,13 @@ async def test_each_fault_is_the_same_for_all_providers(format: Format, streamed
             except errors.ModelError as error:
                 found[name] = classify(error).kind
     assert found == {name: kind for name, _, kind in faults()}
+
+
+async def test_an_answer_without_choices_is_none() -> None:
+    nothing = Say(body={"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": []})
+    async with at(CHAT, lambda _: nothing) as (_, c):
+        with pytest.raises(errors.Unreachable, match="no whole answer"):
+            await call(c)
 
 
 STREAMS = pytest.mark.parametrize("format", [f for f in FORMATS if f is not OLLAMA], ids=lambda f: f.provider)
