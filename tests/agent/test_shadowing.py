@@ -10,6 +10,7 @@ import pytest
 
 from segue import Engine, Run, flow
 from segue.agent import answer
+from segue.agent.guards import Guard
 from segue.agent.shadowing import Shadows
 from segue.core.records import AttemptRecorded
 from segue.journal import Journal
@@ -49,6 +50,17 @@ async def aside(run: Run[Any], many: int = 1) -> list[AttemptRecorded]:
     while len(found := shadows((await told(run))[1])) < many:
         await asyncio.sleep(0.01)
     return found
+
+
+async def test_what_no_guard_has_looked_at_is_not_kept(tmp_path: Path) -> None:
+    guard = Guard(name="words", look=lambda text: "a word" if "secret" in text else None, stage="after")
+    models = {"small": Served(answer=saying("small")), "large": Served(answer=saying("secret")), "middle": Served()}
+    async with serve(models) as server, opened(tmp_path, server, ROUTES, guards=[guard]) as engine:
+        run = await engine.start(anybody, "Which?")
+        assert await run.result() == "small"
+        [shadow] = await aside(run)
+    assert shadow.end == "superseded"
+    assert "secret" not in str(shadow)
 
 
 def past(path: Path) -> list[Any]:

@@ -55,7 +55,7 @@ class Attempting:
         record = Recorded(scope, decision, self.gateway.catalogue.get(decision.chosen.target.name), question)
         question, record = await self.guards.before(question, record)
         caller = Caller(self.gateway, self.form, self.check, self.timeout_s, detour=_others_free(decision))
-        self.gateway.shadows.begin(caller, question, record, bill)
+        self.gateway.shadows.begin(caller, question, record, bill, self.guards.kept)
         if self.streaming is not None:  # two calls in one attempt would mix their texts: a stream has no hedge
             called = await replace(caller, streaming=self.streaming, scope=scope).in_line(
                 question, record.model, bill.named(decision.id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,10 @@ from .recorded import Recorded
 from .request import Question
 
 if TYPE_CHECKING:
+    from ..models.exchange import Reply
     from .called import Called, Caller
+
+    Kept = Callable[[Reply | None], Reply | None]
 
 __all__ = ["Shadows"]
 
@@ -39,8 +43,11 @@ class Shadows:
     _running: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"], init=False)
     _closing: bool = field(default=False, init=False)
 
-    def begin(self, caller: Caller, question: Question, record: Recorded, bill: Bill) -> None:
-        """Ask those whom the decision names, if there is a journal that could have it. Returns at once."""
+    def begin(self, caller: Caller, question: Question, record: Recorded, bill: Bill, kept: Kept) -> None:
+        """Ask those whom the decision names, if there is a journal that could have it. Returns at once.
+
+        `kept` gives a reply as it may be kept where no guard has looked at it.
+        """
         decision, catalogue = record.decision, caller.gateway.catalogue
         if not decision.shadows or not record.scope.lasting:
             return
@@ -49,7 +56,7 @@ class Shadows:
             beside = record.another(model, AttemptWhy.SHADOW, 2 + at)  # 1 is the hedge
             if len(self._running) < self.at_once and not self._closing:
                 own = bill.named(f"{decision.id}+{beside.beside}", apart=True)
-                work = self._asked(caller, question, beside, own)
+                work = self._asked(caller, question, beside, own, kept)
             else:
                 work = _kept(beside, _none(beside, "no room"))
             task = asyncio.create_task(work)
@@ -67,7 +74,7 @@ class Shadows:
         await asyncio.gather(*left, return_exceptions=True)
 
     @staticmethod
-    async def _asked(caller: Caller, question: Question, record: Recorded, bill: Bill) -> None:
+    async def _asked(caller: Caller, question: Question, record: Recorded, bill: Bill, kept: Kept) -> None:
         """Ask one, and keep what came of it: whatever goes wrong here is nobody else's trouble."""
         try:
             called = await caller.at_once(question, record.model, bill)
@@ -76,15 +83,16 @@ class Shadows:
         except Exception as error:  # noqa: BLE001  a bug in a check: the attempt itself fails with it
             said = _none(record, f"its check failed: {type(error).__name__}: {error}")
         else:
-            said = _none(record, "no place was free") if called is None else _said(record, called)
+            said = _none(record, "no place was free") if called is None else _said(record, called, kept)
         await _kept(record, said)
 
 
-def _said(record: Recorded, called: Called) -> AttemptRecorded:
+def _said(record: Recorded, called: Called, kept: Kept) -> AttemptRecorded:
     """An answer that was not used, or what was wrong."""
     rejected = AttemptEnd.FAILED if called.reply is None else AttemptEnd.REJECTED
     end = AttemptEnd.SUPERSEDED if called.good else rejected
-    text = {} if called.reply is None else {"answer": called.reply.text[:_TEXT]}
+    reply = kept(called.reply)
+    text = {} if reply is None or not reply.text else {"answer": reply.text[:_TEXT]}
     return record.of(called, end, details=text)
 
 
