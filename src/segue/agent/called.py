@@ -132,7 +132,7 @@ class Caller:
         if fault is None and reply is not None and not tools:
             value, fault, checks = self._read(reply)
         broken = None if self.scope is None else partial(question, model, self.scope.streamed, reply)
-        fault = bill.settle(reply, fault, broken)
+        fault = bill.settle(reply, fault, begun=broken is not None)
         return Called(
             model=model, queued_s=queued_s, seconds=time.monotonic() - began, reply=reply, value=value, fault=fault,
             checks=checks, place=place, reservation=bill.reservation, tools=tools, partial=broken,
