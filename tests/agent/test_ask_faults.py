@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,9 +16,12 @@ from segue import Engine, RunFailed, flow
 from segue.agent import answer, ask
 from segue.core.records import AttemptRecorded, Decision, record_of
 from segue.models import Capability, Catalogue, Limits, Model, Price, Provider
+from segue.models.health import Rules
+from segue.models.health.breaker import BreakerRule
+from segue.models.health.concurrency import ConcurrencyRule
 from segue.routing import Cheapest
 from segue.routing.policies import NEVER
-from segue.testing.provider import FaultPlan, Served, serve
+from segue.testing.provider import Answer, Call, FaultPlan, Served, serve
 from segue.testing.provider import Provider as Server
 
 CAN = frozenset({Capability.TOOLS, Capability.JSON_SCHEMA, Capability.STREAMING})
@@ -68,8 +73,13 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def opened(path: Path, server: Server, **windows: int) -> AsyncIterator[Engine]:
-    resources = {"catalogue": catalogue(server, **windows), "routes": {"cheap": Cheapest(name="cheap", explore=NEVER)}}
+async def opened(
+    path: Path, server: Server, rules: Rules | None = None, only: str | None = None, **windows: int
+) -> AsyncIterator[Engine]:
+    models = catalogue(server, **windows)
+    models = models if only is None else Catalogue.of(models.get(only))
+    routes = {"cheap": Cheapest(name="cheap", explore=NEVER)}
+    resources: dict[str, Any] = {"catalogue": models, "routes": routes, "rules": rules}
     async with Engine(str(path / "x.db"), resources=resources) as engine:
         yield engine
 
@@ -150,3 +160,39 @@ async def test_an_answer_on_record_is_not_asked_for_again(tmp_path: Path) -> Non
             fork = await (await engine.get("q")).fork()
             assert await fork.result() == first
         assert server.counts().calls == calls
+
+
+MENDED = "You said: Which city?\nDo not repeat this mistake: it called 'look_up'; its tools are: none"
+
+
+@flow
+async def says(text: str) -> str:
+    return await ask(text, route="cheap", attempts=4)
+
+
+async def test_a_call_of_a_tool_that_nobody_gave_is_no_answer(tmp_path: Path) -> None:
+    models = {
+        "small": Served(answer=lambda _: Answer(calls=(Call("look_up", "{}"),))),
+        "middle": Served(),
+        "large": Served(),
+    }
+    async with serve(models) as server, opened(tmp_path, server) as engine:
+        run = await engine.start(says, "Which city?")
+        assert await run.result() == MENDED
+        _, attempts = await told(engine, run)
+    assert [a.end for a in attempts] == ["rejected", "rejected", "rejected", "answered"]
+
+
+async def test_retries_of_a_model_that_fails_are_a_third_of_its_calls(tmp_path: Path) -> None:
+    never = Rules(breaker=BreakerRule(streak=10**6, share=2.0), concurrency=ConcurrencyRule(bears=1.0))
+    async with serve(["small"]) as server, opened(tmp_path, server, only="small", rules=never) as engine:
+        server.fail("small", "server-error")
+        began = time.monotonic()
+        runs = [await engine.start(says, f"City {n}?") for n in range(40)]
+        _, waiting = await asyncio.wait([asyncio.ensure_future(run.result()) for run in runs], timeout=3)
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        calls = server.counts("small").calls
+        credit = 10 + 0.5 * (time.monotonic() - began)
+        assert 20 < calls <= 1.5 * (40 + credit) + 1, "half as many again as were asked for, and what a quiet model may"

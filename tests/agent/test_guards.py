@@ -17,7 +17,7 @@ from segue.agent.guards.moderation import Moderation
 from segue.core.records import AttemptRecorded, Check, record_of
 from segue.errors import ConfigError, DefinitionError
 from segue.models.errors import ContentBlocked
-from segue.testing.provider import Asked, Served, serve
+from segue.testing.provider import Answer, Asked, Call, Served, serve
 from tests.agent.served import KEYS, calls, in_turn, opened
 
 PII = patterns("pii")
@@ -33,10 +33,18 @@ async def echo(text: str) -> str:
     return text
 
 
+class Card(BaseModel):
+    number: int
+
+
 @flow
 async def one(text: str, kind: str = "text") -> Any:
     if kind == "note":
         return await ask("Note it.", text, returns=Note, timeout_s=5)
+    if kind == "card":
+        return await ask("Read it.", text, returns=Card, timeout_s=5)
+    if kind == "counts":
+        return await ask("Count.", text, returns=dict[str, int], timeout_s=5)
     if kind == "tool":
         return await ask("Use echo.", text, tools=[echo], timeout_s=5)
     return await ask("Answer.", text, refused="next", timeout_s=5)
@@ -107,6 +115,34 @@ async def test_what_is_redacted_goes_on_without_it_on_both_sides(tmp_path: Path)
     assert note == {"text": "It is [email].", "by": "Bob"}
     assert [(check.stage, check.passed) for check in checks] == [("before", False), ("after", False)]
     assert "bob@example.com" not in journal
+
+
+async def test_what_is_redacted_stands_in_no_key_and_behind_no_escaped_sign(tmp_path: Path) -> None:
+    guard = Guard(name="no-pii", look=PII, stage="after", on_hit="redact")
+    said = {
+        "counts": '{"ada@example.com": 3, "bob@example.com": 4}',
+        "note": '{"text": "to ada\\u0040example.com", "by": "x"}',
+        "tool": '{"text": "ada\\u0040example.com"}',
+    }
+    calling = Answer(calls=(Call("echo", said["tool"]),))
+    for kind, answer in (("counts", said["counts"]), ("note", said["note"]), ("tool", in_turn(calling, "done"))):
+        model = Served(answer=answer if callable(answer) else lambda _, answer=answer: answer)
+        (tmp_path / kind).mkdir()
+        async with serve({"chat": model}) as server, opened(tmp_path / kind, server, "chat", guards=[guard]) as engine:
+            got, checks, journal = await told(engine, "Who?", kind)
+            assert not any(sign in journal for sign in ("ada@", "bob@", "ada\\\\u0040", "ada\\u0040")), kind
+            assert [check.why for check in checks if not check.passed] == ["email"]
+        if kind == "counts":
+            assert got == {"[email]": 3, "[email] 2": 4}
+
+
+async def test_a_number_that_cannot_be_redacted_is_blocked(tmp_path: Path) -> None:
+    guard = Guard(name="no-pii", look=PII, stage="after", on_hit="redact")
+    model = Served(answer=lambda _: '{"number": 4111111111111111}')
+    async with serve({"chat": model}) as server, opened(tmp_path, server, "chat", guards=[guard]) as engine:
+        error, _, journal = await told(engine, "Which?", "card")
+    assert isinstance(error, ContentBlocked)
+    assert "4111111111111111" not in journal
 
 
 async def test_a_flag_is_only_on_record(tmp_path: Path) -> None:

@@ -200,6 +200,24 @@ async def test_a_failed_attempt_settles_what_it_took(tmp_path: Path, trouble: st
         assert at.spent == billed(server) if exact else at.spent >= billed(server)
 
 
+@flow(budget_usd=0.02)
+async def streamed(text: str) -> str:
+    return await ask(text, max_tokens=500, stream=True)
+
+
+@pytest.mark.parametrize("trouble", ["cut", "stream-error", "html-error"])
+async def test_half_of_a_stream_and_the_word_of_a_gateway_count_in_full(tmp_path: Path, trouble: str) -> None:
+    dense = Served(answer=lambda _: "1+2-3*4/5; " * 30)  # more tokens than four characters each
+    async with serve({"small": dense}) as server, opened(tmp_path, model("small", SMALL, server)) as engine:
+        server.next("small", trouble)
+        await (await engine.start(streamed, "Which city?", id="r")).result()
+        at, events = stood(engine, run_scope("r")), ledger(engine)
+        assert events.open() == []
+        assert server.counts().calls == 2
+        assert at.spent >= billed(server)
+        assert at.estimated > SMALL.per_million_out * 500 // 1_000_000
+
+
 async def test_usage_that_is_missing_is_our_own_estimate(tmp_path: Path) -> None:
     async with serve(["small"]) as server, opened(tmp_path, model("small", SMALL, server)) as engine:
         server.next("small", "no-usage")

@@ -6,24 +6,37 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
-from segue.agent.recovery import Policy, Recover
+from segue.agent.recovery import Policy, Recover, Refused, has_failed
 from segue.agent.request import Question
 from segue.core.faults import Fault, FaultKind
-from segue.core.recovery import Attempt, Fail, Use
+from segue.core.recovery import Amend, Answer, Attempt, Fail, Use
 from segue.models.signals import made
 
 QUESTION = Question(prompt="Which?")
 
 
-def recover(*names: str, attempts: int = 4, spare: Collection[str] = ()) -> Recover:
-    """Over models in this order; those in `spare` have another deployment."""
+NONE: Mapping[str, int] = {}
 
-    def others(tried: Mapping[str, str], left_nano: int | None = None) -> str | None:
+
+def recover(
+    *names: str,
+    attempts: int = 4,
+    spare: Collection[str] = (),
+    question: Question = QUESTION,
+    refused: Refused = "fail",
+) -> Recover:
+    """Over models in this order, from the smallest window on; those in `spare` have another deployment."""
+
+    def others(tried: Mapping[str, str], left_nano: int | None = None, small: Mapping[str, int] = NONE) -> str | None:
         affordable = names if left_nano is None else names[-1:]
-        return next((name for name in affordable if name not in tried), None)
+        larger = affordable[max((affordable.index(name) + 1 for name in small), default=0) :]
+        return next((name for name in larger if name not in tried), None)
 
     return Recover(
-        Policy(attempts=attempts), QUESTION, others, lambda model, failed: model in spare and len(failed) < 2
+        Policy(attempts=attempts, refused=refused),
+        question,
+        others,
+        lambda model, failed: model in spare and len(failed) < 2,
     )
 
 
@@ -68,3 +81,65 @@ def test_a_budget_that_refuses_asks_for_one_that_fits() -> None:
     assert recover("a", "b", "cheap")(refused, after(refused), 0.5) == Use("cheap")
     again = failed(FaultKind.BUDGET_EXCEEDED, model="cheap", left_nano=5)
     assert recover("a", "b", "cheap")(again, after(refused, again), 0.5) == Fail()
+
+
+def followed(*pairs: tuple[Fault, Answer | None]) -> list[Attempt]:
+    return [Attempt(1, n, 0.0, fault, answer) for n, (fault, answer) in enumerate(pairs, 1)]
+
+
+def test_who_refused_is_not_asked_again() -> None:
+    ask = recover("a", "b", attempts=9, refused="next")
+    one, two = failed(FaultKind.CONTENT_REFUSED), failed(FaultKind.CONTENT_REFUSED, "b")
+    assert ask(one, after(one), 0.5) == Use("b", 0.0)
+    assert ask(two, after(one, two), 0.5) == Fail()
+    unwell = failed(model="b")
+    assert ask(unwell, after(one, unwell), 1.0) == Use("b", 0.25), "another round passes over who has refused"
+
+
+def test_a_window_that_was_too_small_is_not_tried_again_with_the_same_question() -> None:
+    ask = recover("a", "b", attempts=9, question=Question(prompt="Which?", parts=["x" * 9000]))
+    small, unwell = failed(FaultKind.CONTEXT_TOO_LONG), failed(model="b")
+    assert ask(small, after(small), 0.5) == Use("b")
+    assert ask(unwell, after(small, unwell), 1.0) == Use("b", 0.25), "nothing is cut while somebody may take it whole"
+
+
+def test_only_larger_windows_are_asked_and_then_the_parts_are_cut_to_an_eighth() -> None:
+    ask = recover("a", "b", attempts=9, question=Question(prompt="Which?", parts=["x" * 90_000]))
+    small = failed(FaultKind.CONTEXT_TOO_LONG, "b")
+    told: list[tuple[Fault, Answer | None]] = []
+    sizes: list[int] = []
+    for _ in range(3):
+        answer = ask(small, followed(*told, (small, None)), 0.5)
+        assert isinstance(answer, Amend)
+        assert answer.changes["question"]["first"] == "b"
+        sizes.append(len(answer.changes["question"]["parts"][0]))
+        told.append((small, answer))
+    assert [round(90_000 / size) for size in sizes] == [2, 4, 8]
+    assert ask(small, followed(*told, (small, None)), 0.5) == Use("a"), "the smaller one may count otherwise"
+    last = failed(FaultKind.CONTEXT_TOO_LONG)
+    assert ask(last, followed(*told, (small, Use("a")), (last, None)), 0.5) == Fail()
+
+
+def test_a_limit_per_minute_says_nothing_of_the_window() -> None:
+    ask = recover("a", "b", attempts=9)
+    limited = failed(FaultKind.CONTEXT_TOO_LONG, "b", limit="tokens per minute")
+    assert ask(limited, after(limited), 0.5) == Use("a")
+
+
+def test_an_answer_cut_at_all_that_a_model_can_write_goes_to_another_with_more_room() -> None:
+    ask = recover("a", "b")
+    cut = failed(FaultKind.BAD_OUTPUT, limit="max tokens")
+    again = ask(cut, after(cut), 0.5)
+    assert isinstance(again, Amend)
+    assert (again.changes["question"]["first"], again.changes["question"]["max_tokens"]) == ("a", 2048)
+    full = failed(FaultKind.BAD_OUTPUT, limit="max tokens", full=1)
+    other = ask(full, after(full), 0.5)
+    assert isinstance(other, Amend)
+    assert (other.changes["question"]["first"], other.changes["question"]["max_tokens"]) == ("b", 2048)
+
+
+def test_a_retry_is_a_call_of_who_has_failed_and_a_repair_is_none() -> None:
+    assert has_failed("a", after(failed()))
+    assert not has_failed("b", after(failed()))
+    assert not has_failed("a", after(failed(unsent=1)))
+    assert not has_failed("a", after(failed(), failed(FaultKind.BAD_OUTPUT)))

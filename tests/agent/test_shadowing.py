@@ -53,6 +53,17 @@ async def aside(run: Run[Any], many: int = 1) -> list[AttemptRecorded]:
     return found
 
 
+async def test_what_no_guard_has_looked_at_is_not_kept(tmp_path: Path) -> None:
+    guard = Guard(name="words", look=lambda text: "a word" if "secret" in text else None, stage="after")
+    models = {"small": Served(answer=saying("small")), "large": Served(answer=saying("secret")), "middle": Served()}
+    async with serve(models) as server, opened(tmp_path, server, ROUTES, guards=[guard]) as engine:
+        run = await engine.start(anybody, "Which?")
+        assert await run.result() == "small"
+        [shadow] = await aside(run)
+    assert shadow.end == "superseded"
+    assert "secret" not in str(shadow)
+
+
 def past(path: Path) -> list[Any]:
     traffic = Traffic()
     with Journal.open_readonly(str(path / "x.db")) as reader:

@@ -88,6 +88,8 @@ OPENAI = [
         "string_above_max_length", "messages[0].content"), K.CONTEXT_TOO_LONG),
     Sent("output limit", 400, openai("max_tokens is too large: 100000. This model supports at most 16384 completion "
         "tokens, whereas you provided 100000.", "invalid_request_error", "invalid_value", "max_tokens"), K.BAD_REQUEST),
+    Sent("not verified", 400, openai("Your organization must be verified to stream this model.",
+        "invalid_request_error", "unsupported_value", "stream"), K.UNAUTHORISED),
     Sent("unsupported parameter", 400, openai("Unsupported parameter: 'max_tokens' is not supported with this model. "
         "Use 'max_completion_tokens' instead.", "invalid_request_error", "unsupported_parameter", "max_tokens"),
         K.BAD_REQUEST),
@@ -142,6 +144,9 @@ ANTHROPIC = [
     Sent("with the answer", 400, claude("invalid_request_error", "input length and `max_tokens` exceed context limit: "
         "190000 + 20000 > 200000, decrease input length or `max_tokens` and try again"), K.CONTEXT_TOO_LONG,
         window=200000),
+    Sent("the month's limit", 400, claude("invalid_request_error", "You have reached your specified API usage limits. "
+        "You will regain access on 2026-12-01 at 00:00 UTC."), K.UNAUTHORISED, limit="billing"),
+    Sent("disabled", 400, claude("invalid_request_error", "This organization has been disabled."), K.UNAUTHORISED),
     Sent("bytes", 413, claude("request_too_large", "Request exceeds the maximum allowed number of bytes."),
         K.CONTEXT_TOO_LONG),
     Sent("filter", 400, claude("invalid_request_error", "Output blocked by content filtering policy"),
@@ -186,6 +191,16 @@ GEMINI = [
         "supported for generateContent."), K.UNAUTHORISED, limit="model"),
     Sent("too long", 400, gemini(400, "INVALID_ARGUMENT", "The input token count (1189131) exceeds the maximum number "
         "of tokens allowed (1048576)."), K.CONTEXT_TOO_LONG, window=1048576),
+    Sent("too long (Vertex)", 400, gemini(400, "INVALID_ARGUMENT", "Unable to submit request because the input token "
+        "count is 1100000 but the model only supports up to 1048576. Reduce the input token count and try again."),
+        K.CONTEXT_TOO_LONG, window=1048576),
+    Sent("a cap", 429, gemini(429, "RESOURCE_EXHAUSTED", "Your project has exceeded its monthly spending cap. Please "
+        "go to AI Studio to manage your project spend cap."), K.UNAUTHORISED, limit="billing"),
+    Sent("prepaid", 429, gemini(429, "RESOURCE_EXHAUSTED", "Your prepayment credits are depleted. Please go to AI "
+        "Studio to manage your project and billing."), K.UNAUTHORISED, limit="billing"),
+    Sent("no free tier", 429, gemini(429, "RESOURCE_EXHAUSTED", "You exceeded your current quota. * Quota exceeded for "
+        "metric: generate_content_free_tier_requests, limit: 0, model: gemini-3-pro. Please retry in 34.07s.",
+        quota("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"), later("34s")), K.UNAUTHORISED, limit="billing"),
     Sent("turns", 400, gemini(400, "INVALID_ARGUMENT", "Please ensure that function call turn comes immediately after "
         "a user turn or after a function response turn."), K.BAD_REQUEST),
     Sent("unknown field", 400, gemini(400, "INVALID_ARGUMENT", 'Invalid JSON payload received. Unknown name "seedx" at '
@@ -203,7 +218,7 @@ BEDROCK = [
     Sent("tokens", 429, aws("ThrottlingException", "Too many tokens, please wait before trying again."),
         K.RATE_LIMITED, limit="tokens"),
     Sent("a day", 429, aws("ThrottlingException", "Too many tokens per day, please wait before trying again."),
-        K.RATE_LIMITED, limit="tokens per day"),
+        K.RATE_LIMITED, wait_s=3600, limit="tokens per day"),
     Sent("throttled with 400", 400, aws("ThrottlingException", "Rate exceeded"), K.RATE_LIMITED),
     Sent("quota", 400, aws("ServiceQuotaExceededException", "Your request exceeds the service quota."),
         K.UNAUTHORISED, limit="billing"),
@@ -221,6 +236,9 @@ BEDROCK = [
     Sent("too long", 400, aws("ValidationException", "Input is too long for requested model."), K.CONTEXT_TOO_LONG),
     Sent("too long (Claude)", 400, aws("ValidationException", "The model returned the following errors: prompt is too "
         "long: 211000 tokens > 200000 maximum"), K.CONTEXT_TOO_LONG, window=200000),
+    Sent("too long (Titan)", 400, aws("ValidationException", "400 Bad Request: Too many input tokens. Max input "
+        "tokens: 8192, request input token count: 9000"), K.CONTEXT_TOO_LONG, window=8192),
+    Sent("new account", 400, aws("ValidationException", "Operation not allowed"), K.UNAUTHORISED),
     Sent("model id", 400, aws("ValidationException", "The provided model identifier is invalid."), K.UNAUTHORISED,
         limit="model"),
     Sent("on demand", 400, aws("ValidationException", "Invocation of model ID x with on-demand throughput isn’t "
@@ -293,6 +311,29 @@ OTHERS = [
     Sent("vllm", 400, {"object": "error", "message": "This model's maximum context length is 4096 tokens. However, you "
         "requested 5000 tokens (4000 in the messages, 1000 in the completion).", "type": "BadRequestError",
         "param": None, "code": 400}, K.CONTEXT_TOO_LONG, window=4096),
+    Sent("vllm input", 400, {"error": {"message": "You passed 5001 input tokens and requested 100 output tokens. "
+        "However, the model's context length is only 4096 tokens, resulting in a maximum input length of 3996 tokens. "
+        "Please reduce the length of the input prompt.", "type": "BadRequestError", "param": "input_tokens",
+        "code": 400}}, K.CONTEXT_TOO_LONG, window=4096),
+    Sent("sglang", 400, {"object": "error", "message": "The input (5000 tokens) is longer than the model's context "
+        "length (4096 tokens).", "type": "BadRequestError", "code": 400}, K.CONTEXT_TOO_LONG, window=4096),
+    Sent("lm studio", 400, {"error": "Trying to keep the first 5000 tokens when context the overflows. However, the "
+        "model is loaded with context length of only 4096 tokens, which is not enough."},
+        K.CONTEXT_TOO_LONG, window=4096),
+    Sent("lm studio crashed", 400, {"error": "The model has crashed without additional information. (Exit code: 6)"},
+        K.OVERLOADED),
+    Sent("lm studio unloaded", 400, {"error": "Model unloaded."}, K.OVERLOADED),
+    Sent("moonshot too long", 400, openai("Invalid request: Your request exceeded model token limit: 8192",
+        "invalid_request_error", None), K.CONTEXT_TOO_LONG, window=8192),
+    Sent("glm too long", 400, {"error": {"code": "1261", "message": "Prompt exceeds max length"}}, K.CONTEXT_TOO_LONG),
+    Sent("litellm budget", 400, openai("Budget has been exceeded! Current cost: 10.1, Max budget: 10.0",
+        "budget_exceeded", "400"), K.UNAUTHORISED, limit="billing"),
+    Sent("cohere trial", 429, {"message": "You are using a Trial key, which is limited to 1000 API calls / month."},
+        K.RATE_LIMITED, wait_s=3600),
+    Sent("openrouter a day", 429, {"error": {"code": 429, "message": "Rate limit exceeded: free-models-per-day",
+        "metadata": {"headers": {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int((NOW + 7200) * 1000))}}}},
+        K.RATE_LIMITED, wait_s=7200),
+    Sent("an older draft's reset", 429, "", K.RATE_LIMITED, {"ratelimit": "limit=9, remaining=0, reset=30"}, wait_s=30),
     Sent("vllm model", 404, {"object": "error", "message": "The model `x` does not exist.", "type": "NotFoundError",
         "code": 404}, K.UNAUTHORISED, limit="model"),
     Sent("llama.cpp", 400, {"error": {"code": 400, "message": "the request exceeds the available context size (4096 "
@@ -322,6 +363,9 @@ OTHERS = [
         limit="requests"),
     Sent("a draft's reset", 429, "", K.RATE_LIMITED, {"ratelimit-reset": "7", "ratelimit-remaining": "0"}, wait_s=7),
     Sent("teapot", 418, {"message": "no"}, K.BAD_REQUEST),
+    Sent("in days", 429, {"message": "Please try again in 2 days."}, K.RATE_LIMITED, wait_s=172_800),
+    Sent("in min", 429, {"message": "Try again in about 5 min"}, K.RATE_LIMITED, wait_s=300),
+    Sent("in ms", 429, {"message": "Please try again in 20 ms"}, K.RATE_LIMITED, wait_s=0.02),
     Sent("conflict", 409, openai("The resource was updated by another request.", "conflict", None), K.OVERLOADED),
     Sent("for legal reasons", 451, {"message": "no"}, K.CONTENT_REFUSED),
 ]  # fmt: skip

@@ -143,6 +143,13 @@ async def test_each_fault_is_the_same_for_all_providers(format: Format, streamed
     assert found == {name: kind for name, _, kind in faults()}
 
 
+async def test_an_answer_without_choices_is_none() -> None:
+    nothing = Say(body={"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": []})
+    async with at(CHAT, lambda _: nothing) as (_, c):
+        with pytest.raises(errors.Unreachable, match="no whole answer"):
+            await call(c)
+
+
 STREAMS = pytest.mark.parametrize("format", [f for f in FORMATS if f is not OLLAMA], ids=lambda f: f.provider)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from segue.errors import MissingExtra
-from segue.models.ping import Ping, Probe, ping
+from segue.models.ping import Ping, Probe, hang_up, ping
 from segue.models.spec import Deployment, Model, Provider, local_models
+from segue.testing.provider import Served, serve
 
 
 def model(name: str = "m", **fields: object) -> Model:
@@ -55,6 +58,18 @@ def test_an_error_of_ours_brings_its_remedy() -> None:
 
     (answer,) = asked(model(), probe)
     assert (answer.says, answer.remedy) == ("a package is missing", "pip install it")
+
+
+async def test_a_model_that_thinks_has_room_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "test")
+    thinks = {"anthropic_thinking": {"type": "enabled", "budget_tokens": 1024}}
+    async with serve({"claude": Served(thinking=True)}) as server:
+        claude = model(
+            provider=Provider.ANTHROPIC, id="claude", url=server.url, window=8000, max_output=4000, settings=thinks
+        )
+        (answer,) = await ping(claude)
+    await hang_up()
+    assert answer.ok, answer.says
 
 
 def test_the_local_model_answers(smollm2: str) -> None:

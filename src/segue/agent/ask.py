@@ -139,6 +139,9 @@ def _question(
     )
 
 
+_NONE: Mapping[str, int] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class _Make:
     """What one question's attempts are made with: the parts of it that are no JSON."""
@@ -186,10 +189,14 @@ class _Make:
         """Whether a model has another deployment that takes calls now."""
         return gateway().spare(model, failed)
 
-    def other(self, question: Question, tried: Mapping[str, str], left_nano: int | None = None) -> str | None:
-        """Whom to ask next, given who has failed and how, and what a budget has left."""
-        decide, session = gateway().decide, self._session()
-        chosen = decide(question, self.policy, tried, None, session=session, left_nano=left_nano).chosen
+    def other(
+        self, question: Question, tried: Mapping[str, str], left_nano: int | None = None,
+        small: Mapping[str, int] = _NONE,
+    ) -> str | None:  # fmt: skip
+        """Whom to ask next, given who has failed and how, what a budget has left, and whose windows were too small."""
+        at, session = gateway(), self._session()
+        tried = {**at.no_larger(small), **tried} if small else tried
+        chosen = at.decide(question, self.policy, tried, None, session=session, left_nano=left_nano).chosen
         return None if chosen is None else chosen.target.name
 
     def _session(self) -> Session:

@@ -21,7 +21,7 @@ from .media import hold_seen
 from .money import Bill
 from .nobody import nobody
 from .recorded import Recorded
-from .recovery import failed_in
+from .recovery import failed_in, spent_in
 from .request import Given, Question, Tried
 from .rounds import turn
 from .sessions import Session
@@ -96,7 +96,7 @@ class Attempting:
         tried, named = failed_in(scope.history), _named(question, scope)
         decision = self._decided(question, tried, named, left_nano)
         if decision.chosen is None and named is not None and question.model is None:  # it has broken down since
-            other = self._decided(question, {named: "broken down"}, None, left_nano)
+            other = self._decided(question, {**spent_in(scope.history), named: "broken down"}, None, left_nano)
             decision = decision if other.chosen is None else other
         # What stands beside the first attempt is compared with what came of the whole; a second time would say nothing.
         return replace(decision, shadows=()) if scope.history and decision.shadows else decision

@@ -20,6 +20,7 @@ from .calling import call_for, ready, send
 from .form import Check, Form
 from .money import Bill
 from .pool import part_of
+from .recovery import FULL, has_failed
 from .request import Question, bound
 from .streaming import Streaming, partial
 from .window import fitted
@@ -91,6 +92,8 @@ class Caller:
             question, manifest = self._shown(question, model, bill)
             bill.fit(model, question)
             part = part_of(model, bill.scope.history)
+            if part is model and has_failed(model.name, bill.scope.history) and not self.gateway.may_retry(model):
+                return Called(model=model, fault=_no_more(model))
             place, queued_s = await self.gateway.place(part, question, self.timeout_s, detour=self.detour)
         except Exception as error:  # noqa: BLE001  no place came in time, or the file of health cannot be read
             return Called(model=model, fault=classify(error))
@@ -131,7 +134,9 @@ class Caller:
             if sent is not None:
                 sent.set()
             reply = await self._send(asked, question)
-            fault = judge(reply, question.schema)
+            fault = judge(reply, question.schema, tools=None if question.tools else ())
+            if fault is not None and fault.limit == "max tokens" and asked.max_tokens >= model.max_output:
+                fault = fault._replace(state={**(fault.state or {}), FULL: True})
         except Exception as error:  # noqa: BLE001  whatever a call raises is a fault of this call
             fault = classify(error)
         except BaseException:
@@ -145,7 +150,7 @@ class Caller:
         if fault is None and reply is not None and not tools:
             value, fault, checks = self.read(reply)
         broken = None if self.scope is None else partial(question, model, self.scope.streamed, reply)
-        fault = bill.settle(reply, fault, broken)
+        fault = bill.settle(reply, fault, begun=broken is not None)
         return Called(
             model=model, queued_s=queued_s, seconds=time.monotonic() - began, reply=reply, value=value, fault=fault,
             checks=checks, place=place, reservation=bill.reservation, tools=tools, partial=broken,
@@ -178,6 +183,16 @@ async def _noted(manifest: Manifest, bill: Bill) -> None:
     """What a call shows is on record before it is sent; but for what is asked on the side."""
     if bill.aside is None:
         await bill.scope.commit(manifest)
+
+
+_AGAIN_S = 2.0
+"""When to look again for a retry's credit, which time refills."""
+
+
+def _no_more(model: Model) -> Fault:
+    """No retry: what keeps failing is not asked more and more."""
+    said = f"{model.name} fails, and a third of its calls are retries already"
+    return made(FaultKind.OVERLOADED, said, model=model.name, retry_after_s=_AGAIN_S, unsent=1)
 
 
 def _name(check: Check[Any]) -> str:

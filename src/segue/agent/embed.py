@@ -22,7 +22,7 @@ from ..runtime.scope import StepScope, here
 from ..runtime.step import step
 from .embedding import Embedding
 from .gateway import gateway
-from .recovery import Policy, Recover
+from .recovery import Others, Policy, Recover
 from .request import Question
 from .vectors import Embedded, Packed, Texts, units
 
@@ -99,6 +99,9 @@ def _within(space: str, texts: Texts) -> Texts:
     return Texts(texts=texts.texts, route=texts.route, model=texts.model, space=space, require=texts.require)
 
 
+_NONE: Mapping[str, int] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class _Make:
     """What the attempts are made with: the parts that are no JSON."""
@@ -119,9 +122,13 @@ class _Make:
         make = Embedding(gateway(), self.policy, self.timeout_s)
         return await make(texts, scope if isinstance(scope, StepScope) else StepScope("", "embed", 1))
 
-    def other(self, texts: Texts, tried: Mapping[str, str], left_nano: int | None = None) -> str | None:
+    def other(
+        self, texts: Texts, tried: Mapping[str, str], left_nano: int | None = None, small: Mapping[str, int] = _NONE,
+    ) -> str | None:  # fmt: skip
         """Whom to ask next, of those whose vectors compare."""
-        chosen = Embedding(gateway(), self.policy, self.timeout_s).decide(texts, tried, None, left_nano).chosen
+        at = gateway()
+        tried = {**tried, **at.no_larger(small)} if small else tried
+        chosen = Embedding(at, self.policy, self.timeout_s).decide(texts, tried, None, left_nano).chosen
         return None if chosen is None else chosen.target.name
 
 
@@ -130,7 +137,7 @@ class _Recovery:
     """That of a question, but for what only a question can have amended: a text is never cut, nothing is repaired."""
 
     policy: Policy
-    others: Any
+    others: Others
 
     def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
         """As `core.recovery.Recovery`."""

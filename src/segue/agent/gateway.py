@@ -150,6 +150,16 @@ class Gateway:
         answer = self.health.try_acquire(model, bound(question) + question.max_tokens)
         return answer if isinstance(answer, Place) else None
 
+    def no_larger(self, small: Mapping[str, int]) -> dict[str, str]:
+        """Models whose windows are no larger than all of these, each with the tokens that it said it holds, or 0."""
+        known = self.catalogue.models
+        most = max((held or (known[name].window if name in known else 0) for name, held in small.items()), default=0)
+        return {name: "its window is no larger" for name, model in known.items() if model.window <= most}
+
+    def may_retry(self, model: Model) -> bool:
+        """Whether a model that has failed a question may be sent it again: always, while most of its calls succeed."""
+        return self.health.view(model).error_rate <= _FAILING or self.health.may_retry(model)
+
     def spare(self, name: str, failed: Collection[str]) -> bool:
         """Whether a model has another deployment that takes calls now."""
         return name in self.catalogue and spare(self.catalogue.get(name), failed, self.health, self.detour_s)
@@ -186,6 +196,10 @@ class Gateway:
         self.health.close()
         await asyncio.to_thread(self.live.close)
         await close()
+
+
+_FAILING = 1 / 3
+"""The share of failures up to which retries cannot be more than their budget allows: each follows a failure."""
 
 
 def _no_place(model: Model | Part, reason: str, seconds: float) -> Fault:

@@ -10,7 +10,7 @@ is refused.
 | --- | --- |
 | an answer, taken or not | its usage; our own estimate where the provider sent none |
 | refused by the provider with a status | nothing |
-| no answer, half of one, given up | all that was reserved, as an estimate: nobody knows what was done |
+| none, a gateway's word, half of one, given up | all that was reserved, as an estimate: nobody knows what was done |
 
 A call on the side (a shadow) counts against the run, the thread and the tenant, never against the question that it
 stands beside. It is sent only while half of each budget is left after it, and its output limit is not lowered.
@@ -55,6 +55,8 @@ _RACES = 5
 """How often a reservation is made anew when somebody else was quicker, with what is left then."""
 _REFUSES = 400
 """The HTTP status from which on a provider has done nothing, and bills nothing."""
+_UNKNOWN = frozenset({FaultKind.TIMED_OUT, FaultKind.UNREACHABLE})
+"""A gateway that gives up (502, 504, 524) does not stop what is behind it."""
 _TOOK = "took_nano"
 
 
@@ -143,19 +145,19 @@ class Bill:
         """The id of what is set aside, as the attempt's record names it."""
         return None if self.held is None or not self.scopes else self.held.id
 
-    def settle(self, reply: Reply | None, fault: Fault | None, usage: Usage | None = None) -> Fault | None:
-        """Settle with the outcome: by the reply's usage, or by our own count of a stream that broke off.
+    def settle(self, reply: Reply | None, fault: Fault | None, *, begun: bool = False) -> Fault | None:
+        """Settle with the outcome: by the reply's usage; in full where a stream had `begun` and broke off.
 
         Gives the fault, which says what the call took, and whose fault a cut is.
         """
-        return self.paid(usage if reply is None else reply.usage, fault)
+        return self.paid(None if reply is None else reply.usage, fault, begun=begun)
 
-    def paid(self, usage: Usage | None, fault: Fault | None) -> Fault | None:
+    def paid(self, usage: Usage | None, fault: Fault | None, *, begun: bool = False) -> Fault | None:
         """Settle with the usage, as `settle`."""
         held = self.held
         if held is None:
             return fault
-        took, estimated = _took(held, usage, fault)
+        took, estimated = _took(held, usage, None if begun else fault)
         self._settled(
             Settlement(settles=held.id, amount_nano=took, estimated=estimated, currency=held.currency, usage=usage)
         )
@@ -271,7 +273,8 @@ def _took(held: Reservation, usage: Usage | None, fault: Fault | None) -> tuple[
     if usage is not None and usage.cost_nano is not None:
         return usage.cost_nano, usage.estimated
     status: Any = (fault.state or {}).get("status") if fault is not None else None
-    if isinstance(status, int) and status >= _REFUSES:
+    refused = fault is not None and fault.kind not in _UNKNOWN
+    if refused and isinstance(status, int) and status >= _REFUSES:
         return 0, False
     return held.amount_nano, True
 

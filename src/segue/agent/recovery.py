@@ -5,9 +5,9 @@
 | one of the next two rows | another deployment of the same model, where one takes calls |
 | rate limited, overloaded, timed out, unreachable | the next candidate at once; without one the same, after a pause |
 | unauthorised | the next candidate |
-| bad output | the same model, shown its mistake (a cut answer: given more room); then the next candidate |
-| context too long | the next candidate with a larger window; else the parts are cut, once |
-| content refused | failed, unless `refused="next"` |
+| bad output | the same model, shown its mistake (a cut answer: given more room, if it has any); then the next one |
+| context too long | the next one with a larger window; else the parts are cut, three times; else whoever is left |
+| content refused | failed, unless `refused="next"`: then each one once |
 | budget exceeded | the next candidate that may fit into what is left; else failed |
 | bad request, bug | failed |
 | interrupted | the question is decided anew |
@@ -31,9 +31,15 @@ Refused = Literal["fail", "next"]
 
 
 class Others(Protocol):
-    """Whom to ask next, given who has failed and how; with `left_nano`, of those that may cost so little."""
+    """Whom to ask next, given who has failed and how; with `left_nano`, of those that may cost so little.
 
-    def __call__(self, tried: Mapping[str, str], left_nano: int | None = None, /) -> str | None: ...
+    `small` are those whose windows the question does not fit into, with the tokens that they hold where they have said
+    so, else 0: only larger windows then.
+    """
+
+    def __call__(
+        self, tried: Mapping[str, str], left_nano: int | None = None, small: Mapping[str, int] = ..., /
+    ) -> str | None: ...
 
 
 class Spare(Protocol):
@@ -54,8 +60,12 @@ _ELSEWHERE = frozenset(
     }
 )
 _AGAIN = _ELSEWHERE - {FaultKind.UNAUTHORISED}
+_SAME_AGAIN = frozenset({FaultKind.UNAUTHORISED, FaultKind.CONTENT_REFUSED, FaultKind.CONTEXT_TOO_LONG})
+"""Who has said this to a question says it again."""
 _SHORT = 2000
 """Characters of a part that is not worth cutting."""
+_CUTS = 3
+"""How often parts are cut to half."""
 _BACKOFF_S, _BACKOFF_MAX_S = 0.25, 20.0
 _CROWDED_MAX_S = 5.0
 _UNSENT = 4
@@ -93,11 +103,10 @@ class Recover:
             return Fail()  # the latter is no fault of a model: a bug in a check, nobody who can answer
         if "released" in (fault.state or {}):
             return self._rescued(fault, history, model, luck)
-        if kind is FaultKind.BAD_OUTPUT and model and _repairs(history, model) < self.policy.repairs:
+        if kind is FaultKind.BAD_OUTPUT and model and self._mendable(fault, history, model):
             return self._repaired(fault, history, model)
         if kind is FaultKind.CONTEXT_TOO_LONG:
-            other = self.others(failed_in(history))
-            return Use(other) if other else self._shrunk(history)
+            return self._larger(history, luck) or self._shrunk(history, model) or self._anyone(history)
         if kind is FaultKind.BUDGET_EXCEEDED:
             other = self.others(failed_in(history), _left_in(fault))
             return Use(other) if other else Fail()
@@ -120,8 +129,23 @@ class Recover:
         """The next one up, which is shown what was wrong with the answers before."""
         question = question_of(self.question, plan_of(history).changes)
         mistakes = [*question.mistakes, fault.message][-3:]
-        changed = {**plain_of(question), "mistakes": mistakes, "first": other.candidate}
+        room = question.max_tokens * (2 if fault.limit == "max tokens" else 1)
+        changed = {**plain_of(question), "mistakes": mistakes, "max_tokens": room, "first": other.candidate}
         return Amend({"question": changed}, other.after_s)
+
+    def _larger(self, history: Sequence[Attempt], luck: float) -> Use | None:
+        """Whoever has a larger window; one that has failed otherwise too, after a pause."""
+        small = _small_in(history)
+        other = self.others(failed_in(history), None, small)
+        if other is not None:
+            return Use(other)
+        again = self.others(spent_in(history), None, small) if small else None
+        return None if again is None else Use(again, _pause(history, again, luck))
+
+    def _anyone(self, history: Sequence[Attempt]) -> Answer:
+        """Nobody's window is larger by the catalogue, and nothing is left to cut: the others may count otherwise."""
+        other = self.others(failed_in(history))
+        return Use(other) if other else Fail()
 
     def _elsewhere(self, kind: FaultKind, history: Sequence[Attempt], model: str | None, luck: float) -> Use | None:
         """Whoever has not failed yet, another deployment first; when all have, another round after a pause."""
@@ -130,7 +154,8 @@ class Recover:
         other = self.others(failed_in(history))
         if other is not None:
             return Use(other, _crowded(history, luck))
-        again = self.others({} if model is None else {model: kind.value})
+        lost = spent_in(history)
+        again = self.others(lost if model is None else {**lost, model: kind.value})
         return None if again is None else Use(again, _pause(history, again, luck))
 
     def _has_spare(self, history: Sequence[Attempt], model: str) -> bool:
@@ -151,13 +176,18 @@ class Recover:
             changed = {**plain_of(question), "mistakes": [*question.mistakes, fault.message][-3:]}
         return Amend({"question": {**changed, "first": model}})
 
-    def _shrunk(self, history: Sequence[Attempt]) -> Answer:
-        """The parts with their middles cut, once."""
+    def _mendable(self, fault: Fault, history: Sequence[Attempt], model: str) -> bool:
+        """Whether the same model may do better: not where its answer was cut at all that it can write."""
+        full = fault.limit == "max tokens" and FULL in (fault.state or {})
+        return not full and _repairs(history, model) < self.policy.repairs
+
+    def _shrunk(self, history: Sequence[Attempt], model: str | None) -> Answer | None:
+        """The same model, with the middles of the parts cut; None where that was done, or there is nothing to cut."""
         question = question_of(self.question, plan_of(history).changes)
-        if any(isinstance(a.answer, Amend) and _was_cut(a) for a in history) or not question.parts:
-            return Fail()
         cut = [_without_middle(part) for part in question.parts]
-        return Amend({"question": {**plain_of(question), "parts": cut}}) if cut != question.parts else Fail()
+        if sum(map(_was_cut, history)) >= _CUTS or cut == question.parts:
+            return None
+        return Amend({"question": {**plain_of(question), "parts": cut, "first": model}})
 
     def _again(self, fault: Fault, history: Sequence[Attempt], model: str | None, luck: float) -> Answer:
         """There is nobody else: the same one after a pause, if that may help."""
@@ -190,6 +220,12 @@ def _unsent(attempt: Attempt) -> bool:
     return fault is not None and (fault.kind is FaultKind.BUDGET_EXCEEDED or bool((fault.state or {}).get("unsent")))
 
 
+def has_failed(model: str, history: Sequence[Attempt]) -> bool:
+    """Whether a call of this model was the last thing that failed of it, so that another one is a retry: no repair."""
+    sent = [a.fault.kind for a in history if a.fault is not None and asked_in(a.fault) == model and not _unsent(a)]
+    return bool(sent) and sent[-1] in _AGAIN
+
+
 def asked_in(fault: Fault) -> str | None:
     """The model whose attempt ended so."""
     model = (fault.state or {}).get("model")
@@ -204,6 +240,37 @@ def deployments_in(history: Sequence[Attempt], model: str) -> frozenset[str]:
     """The deployments of a model that have failed."""
     faults = [a.fault for a in history if a.fault is not None and asked_in(a.fault) == model]
     return frozenset(str((f.state or {})[DEPLOYMENT]) for f in faults if DEPLOYMENT in (f.state or {}))
+
+
+FULL = "full"
+"""What a fault of an answer says that was cut at the most that its model can write."""
+
+
+def spent_in(history: Sequence[Attempt]) -> dict[str, str]:
+    """Who would say the same again, with what they said: a window counts until the question is cut."""
+    spent: dict[str, str] = {}
+    for attempt in history:
+        fault, model = attempt.fault, None if attempt.fault is None else asked_in(attempt.fault)
+        if fault is not None and model is not None and fault.kind in _SAME_AGAIN:
+            spent[model] = fault.kind.value
+        if _was_cut(attempt):
+            spent = {name: said for name, said in spent.items() if said != FaultKind.CONTEXT_TOO_LONG}
+    return spent
+
+
+def _small_in(history: Sequence[Attempt]) -> dict[str, int]:
+    """Whose windows the question does not fit into as it stands, with the tokens that they say they hold, or 0.
+
+    One that was over a limit per minute says nothing of its window.
+    """
+    small: dict[str, int] = {}
+    for attempt in history:
+        fault, model = attempt.fault, None if attempt.fault is None else asked_in(attempt.fault)
+        if fault is not None and model is not None and fault.kind is FaultKind.CONTEXT_TOO_LONG and not fault.limit:
+            small[model] = int((fault.state or {}).get("window", 0))
+        if _was_cut(attempt):
+            small.clear()
+    return small
 
 
 def _left_in(fault: Fault) -> int | None:
@@ -230,7 +297,9 @@ def _without_middle(part: str) -> str:
 
 
 def _was_cut(attempt: Attempt) -> bool:
-    return attempt.fault is not None and attempt.fault.kind is FaultKind.CONTEXT_TOO_LONG
+    """Whether the parts were cut after it."""
+    too_long = attempt.fault is not None and attempt.fault.kind is FaultKind.CONTEXT_TOO_LONG
+    return too_long and isinstance(attempt.answer, Amend)
 
 
 def question_of(question: Question, changes: Mapping[str, Any]) -> Question:

@@ -51,6 +51,8 @@ async def call(c: Call, began: float) -> Reply:
             model_request_parameters=_parameters(c),
             instrument=False,
         )
+    except (AttributeError, IndexError, KeyError) as odd:  # an adapter that took for granted what is not there
+        raise rebuild(made(FaultKind.UNREACHABLE, f"{c.model.name}: what came is no whole answer: {odd!r}")) from odd
     finally:
         heard.reset(token)
     return _reply(c, response, noted, began, None)

@@ -63,7 +63,7 @@ def evidence_of(error: BaseException) -> Evidence:
     found = next((s.found for s in said if s.found.message or s.found.code), _Found())
     return Evidence(
         status=status if status is not None and status >= _ERRORS else found.status,
-        headers=headers,
+        headers={**found.headers, **headers},
         code=found.code or _attribute(chain, "provider_error_code"),
         kind=found.kind or _attribute(chain, "provider_error_type"),
         param=found.param,
@@ -84,7 +84,7 @@ def evidence_in(body: object, status: int | None = None, headers: Mapping[str, s
     lower = {str(name).lower(): str(value) for name, value in (headers or {}).items()}
     return Evidence(
         status=status if status is not None and status >= _ERRORS else found.status,
-        headers=lower,
+        headers={**found.headers, **lower},
         code=found.code,
         kind=found.kind,
         param=found.param,
@@ -129,6 +129,8 @@ class _Found:
     markup: bool = False
     flagged: bool = False
     status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """OpenRouter passes those of the provider on within the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,7 @@ def _in_object(body: Mapping[str, Any]) -> _Found:
         details=tuple(detail for item in _list(error.get("details")) if (detail := _object(item))),
         flagged=not metadata.keys().isdisjoint(("flagged_input", "reasons", "content_filter_result")),
         status=_status(error.get("code")) or _status(error.get("status")),
+        headers=_lower(metadata.get("headers")),
     )
 
 

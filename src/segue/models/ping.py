@@ -98,7 +98,8 @@ async def _remote(calls: Any, messages: Any, model: Model, deployment: Deploymen
     if model.embeds:
         return await calls.embed(model, deployment, [_ASKED], timeout_s)
     asked = [messages.ModelRequest(parts=[messages.UserPromptPart(content=_ASKED)])]
-    most = min(_TOKENS, model.max_output)
+    thinks = "thinking" in repr(dict(model.settings))  # its thoughts must fit into the limit: Anthropic refuses else
+    most = model.max_output if thinks else min(_TOKENS, model.max_output)
     return await calls.call(
         calls.Call(model=model, deployment=deployment, messages=asked, max_tokens=most, timeout_s=timeout_s)
     )

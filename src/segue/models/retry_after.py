@@ -14,11 +14,12 @@ from .evidence import Evidence
 _UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 0.000_001, "µs": 0.000_001, "ns": 1e-9}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|[dhms])")
 _WORDED = re.compile(
-    r"(?:try again|retry(?:ing)?|wait)(?: your request| after| in| for)*\s+"
-    r"((?:\d+(?:\.\d+)?(?:ms|[dhms])\s*)+|\d+(?:\.\d+)?)\s*(seconds?|minutes?|milliseconds?|hours?)?",
+    r"(?:try again|retry(?:ing)?|wait)(?: your request| after| in| for| about| another)*\s+"
+    r"((?:\d+(?:\.\d+)?(?:ms|[dhms])(?![a-z])\s*)+|\d+(?:\.\d+)?)\s*"
+    r"((?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)\b)?",
     re.I,
 )
-_WORDS = {"second": 1.0, "minute": 60.0, "millisecond": 0.001, "hour": 3600.0}
+_PER_DAY = re.compile(r"per[- ]day|\bdaily\b|\bTPD\b|\bRPD\b|PerDay|(?:per|/) ?month|\bmonthly\b", re.I)
 _EPOCH_S = 1_000_000_000.0
 """A number from here on is a moment, not a span; a thousand times it, one in milliseconds."""
 _DAYS_LIMIT_S = 3600.0
@@ -45,7 +46,10 @@ def retry_after(seen: Evidence, now: float, *, limited: bool) -> float | None:
     for said in (asked_for(seen.headers, then), _retry_info(seen), seen.retry_after_s, worded(seen.message)):
         if said is not None:
             return said
-    return _from_resets(list(resets(seen.headers, then))) if limited else None
+    if not limited:
+        return None
+    after_s = _from_resets(list(resets(seen.headers, then)))
+    return _DAYS_LIMIT_S if after_s is None and _PER_DAY.search(seen.message) else after_s
 
 
 def asked_for(headers: Mapping[str, str], now: float) -> float | None:
@@ -68,14 +72,14 @@ def resets(headers: Mapping[str, str], now: float) -> Iterator[Reset]:
     """The limits that the headers name.
 
     `x-ratelimit-reset-requests: 6m0s` (OpenAI, Groq, Azure), `anthropic-ratelimit-input-tokens-reset: 2026-…Z`,
-    `ratelimitbysize-reset: 12` (Mistral), `x-ratelimit-reset: 1767225600000` (OpenRouter), `ratelimit-reset: 30` and
-    `ratelimit: "default";r=0;t=30` (the IETF's drafts).
+    `ratelimitbysize-reset: 12` (Mistral), `x-ratelimit-reset: 1767225600000` (OpenRouter), `ratelimit-reset: 30`,
+    `ratelimit: limit=9, remaining=0, reset=30` and `ratelimit: "default";r=0;t=30` (the IETF's drafts).
     """
     for name, value in headers.items():
         if "ratelimit" not in name:
             continue
         if name == "ratelimit":
-            yield from _structured(value)
+            yield from _structured(value if ";" in value else ";" + value.replace(",", ";"))
         elif "reset" in name:
             after_s = _until(value, now)
             if after_s is not None:
@@ -95,12 +99,12 @@ def worded(message: str) -> float | None:
     found = _WORDED.search(message)
     if found is None:
         return None
-    figure, unit = found.group(1).strip(), (found.group(2) or "").lower().rstrip("s")
+    figure, unit = found.group(1).strip(), (found.group(2) or "s").lower()
     seconds = span(figure)
     if seconds is not None:
         return seconds
     number = _number(figure)
-    return None if number is None else number * _WORDS.get(unit, 1.0)
+    return None if number is None else number * _UNITS["ms" if unit.startswith(("ms", "milli")) else unit[0]]
 
 
 def span(text: str) -> float | None:
@@ -126,9 +130,9 @@ def _structured(value: str) -> Iterator[Reset]:
         for part in item.split(";")[1:]:
             name, _, figure = part.strip().partition("=")
             fields[name] = figure
-        after_s = _number(fields.get("t", ""))
+        after_s = _number(fields.get("t", fields.get("reset", "")))
         if after_s is not None:
-            yield Reset("", after_s, _number(fields.get("r", "")))
+            yield Reset("", after_s, _number(fields.get("r", fields.get("remaining", ""))))
 
 
 def _retry_info(seen: Evidence) -> float | None:

@@ -32,6 +32,7 @@ from .vocabulary import (
     BILLING,
     BROKEN,
     CODES,
+    DOWN,
     KEYS,
     LIMITS,
     PREFILL,
@@ -208,6 +209,10 @@ def _by_key(seen: Evidence) -> Ruled:
     return (FaultKind.UNAUTHORISED, "") if seen.status in (None, 400) and KEYS.search(seen.text) else _NOTHING
 
 
+def _by_loss(seen: Evidence) -> Ruled:
+    return (FaultKind.OVERLOADED, "") if seen.status in (None, 400) and DOWN.search(seen.text) else _NOTHING
+
+
 def _by_code(seen: Evidence) -> Ruled:
     for said in (seen.code, seen.kind):
         kind = CODES.get(said.lower()) if said else None
@@ -251,7 +256,8 @@ def _by_class(seen: Evidence) -> Ruled:
 _COMPLAINTS = (None, 200, 400, 403, 413, 422, 451, 500)
 """Statuses under which a provider says that the request itself is the matter. 500: proxies that pass on a 400."""
 _RULES: tuple[Callable[[Evidence], Ruled], ...] = (
-    _by_page, _by_refusal, _by_size, _by_credit, _by_model, _by_key, _by_code, _by_status, _by_transport, _by_class,
+    _by_page, _by_refusal, _by_size, _by_credit, _by_model, _by_key, _by_loss, _by_code, _by_status, _by_transport,
+    _by_class,
 )  # fmt: skip
 
 

@@ -20,6 +20,14 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "null": type(None),
 }
 _DEPTH = 40
+_FULL = frozenset({"model_context_window_exceeded", "model_length"})
+"""The window was full: more room to write is not to be had. Anthropic's word, and Mistral's."""
+_LOST = frozenset({"error", "failed", "cancelled", "insufficient_system_resource"})
+"""The server broke off, under a 200: OpenRouter's and Mistral's word, those of OpenAI's responses, DeepSeek's."""
+_UNFINISHED = frozenset(
+    {"pause_turn", "in_progress", "queued", "OTHER", "MISSING_THOUGHT_SIGNATURE", "TOO_MANY_TOOL_CALLS"}
+)
+"""What came is not all, or nobody says why it ends."""
 
 
 def judge(
@@ -60,6 +68,10 @@ def _refused(reply: Reply) -> Fault | None:
 
 
 def _cut(reply: Reply, fine: bool) -> Fault | None:
+    if reply.finish_raw in _FULL:
+        return made(
+            FaultKind.CONTEXT_TOO_LONG, "the window was full before the answer was whole", said=reply.finish_raw
+        )
     if reply.finish != "length" or fine:
         return None
     return made(
@@ -72,7 +84,9 @@ def _cut(reply: Reply, fine: bool) -> Fault | None:
 
 
 def _broken(reply: Reply) -> Fault | None:
-    if reply.finish != "error":
+    if reply.finish_raw in _LOST:
+        return made(FaultKind.OVERLOADED, f"the server broke off: {reply.finish_raw}", said=reply.finish_raw)
+    if reply.finish != "error" and reply.finish_raw not in _UNFINISHED:
         return None
     return made(FaultKind.BAD_OUTPUT, f"the model broke off: {reply.finish_raw or 'error'}", said=reply.finish_raw)
 

@@ -28,6 +28,8 @@ TOO_LONG = _any(
     r"too many (?:input )?tokens:", r"max_tokens must be at least 1, got -", r"request_too_large",
     r"string_above_max_length", r"range of input length should be", r"total number of tokens in the prompt cannot",
     r"request exceeds the maximum (?:allowed )?(?:number of bytes|size)", r"too many total text bytes",
+    r"input token count is \d+ but", r"too many input tokens", r"context (?:the )?overflows",
+    r"longer than the model'?s? context", r"exceeded model token limit", r"prompt exceeds max length",
 )  # fmt: skip
 TOO_LARGE = _any(
     r"request too large for", r"input or output tokens must be reduced", r"please reduce your message size"
@@ -40,6 +42,8 @@ BILLING = _any(
     r"spend_limit_exceeded", r"usage_limit_exceeded", r"exceeded_current_quota_error",
     r"requires more credits", r"purchase (?:more )?credits", r"enable billing", r"arrearage", r"account is not active",
     r"servicequotaexceeded", r"payment required", r"invoice is overdue", r"spending limit", r"out of credits",
+    r"reached your specified (?:\w+ )?usage limits", r"spend(?:ing)? cap\b", r"credits are depleted",
+    r"budget_exceeded", r"budget has been exceeded", r"\blimit: 0,",
 )  # fmt: skip
 """Not "you exceeded your current quota, please check your plan and billing": Google says it of a minute's limit too."""
 
@@ -63,9 +67,13 @@ UNKNOWN_MODEL = _any(
 
 KEYS = _any(
     r"api key (?:not valid|expired|not found)", r"invalid api key", r"incorrect api key", r"location is not supported",
-    r"unsupported_country_region", r"invalid (?:x-)?api[- ]key",
+    r"unsupported_country_region", r"invalid (?:x-)?api[- ]key", r"organization has been disabled",
+    r"organization must be verified", r"\boperation not allowed\b",
 )  # fmt: skip
-"""A key that is refused under another status than 401: the Gemini API says it with 400."""
+"""A key or an account that is refused under another status than 401: the Gemini API says it with 400."""
+
+DOWN = _any(r"model has crashed", r"model (?:was |is )?unloaded")
+"""A server that has lost its model, and says so with 400: LM Studio."""
 
 PREFILL = _any(
     r"prefill", r"expected last role user",
@@ -251,6 +259,9 @@ WINDOWS = (
     re.compile(r"maximum number of (?:input )?tokens(?: allowed)? \(?(\d[\d,]*)", re.I),
     re.compile(r"model with (\d[\d,]*) maximum context", re.I),
     re.compile(r"context size \((\d[\d,]*) tokens\)", re.I),
+    re.compile(r"context length(?: (?:is|of) only)? \(?(\d[\d,]*)", re.I),
+    re.compile(r"only supports up to (\d[\d,]*)", re.I),
+    re.compile(r"(?:max input tokens|model token limit): (\d[\d,]*)", re.I),
     re.compile(r"maximum model length of (\d[\d,]*)", re.I),
 )
 """How a refusal tells the window, in tokens."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -137,7 +138,7 @@ def _said(question: Question) -> list[str]:
 def _told(turns: Sequence[dict[str, Any]]) -> list[str]:
     """What messages say: not the names, ids and seals in them."""
     parts = [part for turn in turns for part in turn["parts"]]
-    return [text for part in parts for name in ("content", "args") for text in _strings(part.get(name))]
+    return [text for part in parts for text in (*_strings(part.get("content")), *_strings(_read(part.get("args"))))]
 
 
 def _changed(question: Question, new: Mapping[str, str]) -> Question:
@@ -147,14 +148,26 @@ def _changed(question: Question, new: Mapping[str, str]) -> Question:
         prompt=new.get(question.prompt, question.prompt),
         parts=[new.get(part, part) for part in question.parts],
         examples=[Example(new.get(e.input, e.input), new.get(e.output, e.output)) for e in question.examples],
-        turns=_mapped(question.turns, lambda text: new.get(text, text)),
+        turns=_retold(question.turns, lambda text: new.get(text, text)),
     )
+
+
+def _retold(turns: Sequence[dict[str, Any]], change: Callable[[str], str]) -> list[dict[str, Any]]:
+    """Messages with other texts in the places that `_told` looks at."""
+    by: dict[str, Callable[[Any], Any]] = {
+        "content": lambda content: _mapped(content, change),
+        "args": lambda args: _rewritten(args, change),
+    }
+    return [
+        {**turn, "parts": [{k: by[k](v) if k in by else v for k, v in part.items()} for part in turn["parts"]]}
+        for turn in turns
+    ]
 
 
 def _answered(given: Given) -> list[str]:
     """The answer, as a value and as it was written; the arguments of calls."""
     if given.said is not None:
-        return [*(one.args for one in given.calls), *_told([given.said])]
+        return [*(text for one in given.calls for text in _strings(_read(one.args))), *_told([given.said])]
     return [*_strings(given.value), given.tried[-1].text]
 
 
@@ -162,23 +175,49 @@ def _without(given: Given, new: Mapping[str, str]) -> Given:
     def told(text: str) -> str:
         return new.get(text, text)
 
-    last = given.tried[-1]
+    last, value = given.tried[-1], _mapped(given.value, told)
+    text = told(last.text)
+    if value != given.value and not isinstance(value, str):  # as it was written, it may say the same in other signs
+        text = _written(value)
     return replace(
         given,
-        value=_mapped(given.value, told),
-        said=_mapped(given.said, told),
-        calls=[replace(one, args=told(one.args)) for one in given.calls],
-        tried=[*given.tried[:-1], replace(last, text=told(last.text))],
+        value=value,
+        said=None if given.said is None else _retold([given.said], told)[0],
+        calls=[replace(one, args=_rewritten(one.args, told)) for one in given.calls],
+        tried=[*given.tried[:-1], replace(last, text=text)],
     )
 
 
+def _read(args: Any) -> Any:
+    """Arguments of a call as a value: as they were written, signs may be escaped."""
+    try:
+        return json.loads(args) if isinstance(args, str) else args
+    except ValueError:
+        return args
+
+
+def _rewritten(args: Any, change: Callable[[str], str]) -> Any:
+    """Arguments of a call with other texts; as they were written, where none is another."""
+    value = _read(args)
+    changed = _mapped(value, change)
+    if changed == value:
+        return args
+    return _written(changed) if isinstance(args, str) and not isinstance(value, str) else changed
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _strings(value: Any) -> list[str]:
-    """Every text of a JSON value; the names of fields are none."""
+    """Every text of a JSON value, and its numbers as they would be written: keys are texts, too."""
     if isinstance(value, str):
         return [value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return [_written(value)]
     inside: Iterable[Any] = ()
     if isinstance(value, dict):
-        inside = cast("dict[str, Any]", value).values()
+        inside = (one for pair in cast("dict[str, Any]", value).items() for one in pair)
     elif isinstance(value, list):
         inside = cast("list[Any]", value)
     return [text for one in inside for text in _strings(one)]
@@ -187,6 +226,17 @@ def _strings(value: Any) -> list[str]:
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return change(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value if change(_written(value)) == _written(value) else change(_written(value))
     if isinstance(value, dict):
-        return {name: _mapped(one, change) for name, one in cast("dict[str, Any]", value).items()}
+        mapped: dict[str, Any] = {}
+        for name, one in cast("dict[str, Any]", value).items():
+            mapped[_unlike(change(name), mapped)] = _mapped(one, change)
+        return mapped
     return [_mapped(one, change) for one in cast("list[Any]", value)] if isinstance(value, list) else value
+
+
+def _unlike(name: str, taken: Mapping[str, Any]) -> str:
+    """A key that is not there yet: two that were redacted may read the same."""
+    names = (name, *(f"{name} {n}" for n in range(2, len(taken) + 2)))
+    return next(one for one in names if one not in taken)
