@@ -18,6 +18,6 @@ from .stream import Stream, relay, relayed, stream
 
 __all__ = [
     "Allowance", "Answer", "Approval", "Budgets", "Check", "Embedded", "Gateway", "InboxItem", "Media", "Notice",
-    "Prompt", "Stream", "Tried", "answer", "approve", "ask", "ask_human", "embed", "embedding", "escalate", "prompt", "relay",
-    "relayed", "stream", "use_models",
+    "Prompt", "Stream", "Tried", "answer", "approve", "ask", "ask_human", "embed", "embedding", "escalate", "prompt",
+    "relay", "relayed", "stream", "use_models",
 ]  # fmt: skip
