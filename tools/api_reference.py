@@ -14,7 +14,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "api.md"
 GROUPS = {
     "Writing flows": ["flow", "step", "Flow", "Step", "Retry", "Applied", "NotApplied", "step_scope"],
     "Branches and children": ["gather", "map", "as_completed", "detach"],
-    "Waits": ["sleep", "timeout", "wait_for", "approve"],
+    "Waits": ["sleep", "timeout", "wait_for"],
+    "People": ["approve", "ask_human", "escalate"],
     "Models": ["ask", "prompt", "Media", "embed"],
     "Values that vary, true ends, new beginnings": ["now", "random", "uuid", "cleanup", "continue_as_new"],
     "Secrets": ["Secret"],

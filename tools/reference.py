@@ -26,7 +26,8 @@ found by its module's name, else by the file that it was started from.
   stdout is one JSON document (JSON lines for `events` and `watch`), and an error is one JSON object on stderr:
   `{"error": {"code", "message", "run", "key", "remedy", "exit"}}`, also for a command line that cannot be read. What
   is sent to a run (`signal`, `cancel`, `pause`, `override`, `feedback`) gives
-  `{"run", "state", "sent", "taken", "attended"}`, and `--detach` gives `{"run", "state"}`. Secrets are masked.
+  `{"run", "state", "sent", "taken", "attended"}`, a word on a question (`approve`, `deny`, `answer`, `reassign`) also
+  `{"id", "key", "done", "by"}`, and `--detach` gives `{"run", "state"}`. Secrets are masked.
 - **Looking never starts an engine.** `runs`, `show`, `watch`, `events` and `check` open the database to be read:
   nothing is taken over, nothing is written, and a missing file is an error, not a new database.
 - **Ctrl-C suspends**, and so does SIGTERM: what is done is on disk, what was under way is made again by

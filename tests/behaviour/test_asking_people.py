@@ -625,3 +625,17 @@ async def test_a_replay_makes_the_same_and_writes_nothing(world: World) -> None:
         await engine.decide("r", answer={"street": "Elm", "zip": 5000}, by="bob")
         assert await run.result() == "Kim to Elm 5000"
         assert [s[0] for s in await said_of(run)] == ["refused", "reassigned", "answered"]
+
+
+async def test_names_are_those_of_the_first_version(world: World) -> None:
+    """A signal to a name that was known before decides still."""
+
+    @flow(name="asks_as_ever")
+    async def asks() -> Approval:
+        return await approve("Pay out Ü?", {"cents": 5, "to": "Ü"})
+
+    async with world.parking() as engine:
+        run = await engine.start(asks)
+        await run.signal("approve:pay-out#161bd0", {"approved": True, "by": "ada"})
+        assert await run.result() == Approval(approved=True, by="ada")
+        assert await keys_of(run, "approval.asked") == ["approve[e437d0]#1"]

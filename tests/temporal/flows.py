@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from segue import Retry, flow, gather, now, random, sleep, step, step_scope, timeout, uuid, wait_for
+from segue import Retry, approve, ask_human, flow, gather, now, random, sleep, step, step_scope, timeout, uuid, wait_for
 from segue import map as fan_out
 
 running, peak = set[str](), dict[str, int]()
@@ -57,6 +57,12 @@ async def fan(n: int) -> tuple[list[int], list[str]]:
     shouts = await fan_out(shout, ["a", "b"], key=str)
     again = await square(2)  # the same call once more: another scope, another key
     return [*squares, again], shouts
+
+
+@flow
+async def people() -> list[Any]:
+    said = await approve("Pay?", {"cents": 5}, by="lead", timeout_s=60.0, remind_s=0.1)
+    return [bool(said), said.by, await ask_human("How many?", returns=int, timeout_s=0.2, default=7)]
 
 
 @flow

@@ -17,6 +17,9 @@ from segue.runtime.loop import FlowLoop
 from tests.temporal import face, flows
 from tests.temporal.runtimes import Line, Ran, Talk, Told, embedded, nothing, on_temporal, replayed, sees, served
 
+PAY = "approve:pay#c49907"
+"""The question of `people`: its name is made of what is shown."""
+
 
 async def both(
     temporal: str,
@@ -79,6 +82,17 @@ async def test_signals_before_and_after_the_wait(temporal: str, tmp_path: Path) 
     ran = await both(temporal, tmp_path, flows.signals, talk=talk)
     assert ran.end == [{"yes": True, "by": "ann"}, "ANN ß", "bob", "the second one is kept"]
     assert len(keys(ran, EventType.SIGNAL_REJECTED)) == 1
+
+
+async def test_people_are_asked_reminded_and_heard(temporal: str, tmp_path: Path) -> None:
+    async def talk(run: Told) -> None:
+        await sees(run, "approve", times=3)  # the reminder was set, has fired, and the limit was set
+        await run.signal(PAY, {"word": "approve", "by": "eve", "bound": "another's"})  # refused: the wait goes on
+        await run.signal(PAY, {"word": "approve", "by": "ada"})
+
+    ran = await both(temporal, tmp_path, flows.people, talk=talk)
+    assert ran.end == [True, "ada", 7]
+    assert [k.partition("]")[2] for k in keys(ran, EventType.TIMER_FIRED)] == ["#1/reminder#1", "#1/limit#1"]
 
 
 async def test_timers_and_time_limits(temporal: str, tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ from .embed import Embedded, embed, embedding
 from .form import Check
 from .gateway import Gateway, use_models
 from .media import Media
-from .people import Approval, Notice, approve, ask_human, escalate
+from .people import Approval, InboxItem, Notice, approve, ask_human, escalate
 from .prompts import Prompt, prompt
 from .request import Tried
 from .stream import Stream, relay, relayed, stream
 
 __all__ = [
-    "Allowance", "Answer", "Approval", "Budgets", "Check", "Embedded", "Gateway", "Media", "Notice", "Prompt",
-    "Stream", "Tried", "answer", "approve", "ask", "ask_human", "embed", "embedding", "escalate", "prompt", "relay",
-    "relayed", "stream", "use_models",
+    "Allowance", "Answer", "Approval", "Budgets", "Check", "Embedded", "Gateway", "InboxItem", "Media", "Notice",
+    "Prompt", "Stream", "Tried", "answer", "approve", "ask", "ask_human", "embed", "embedding", "escalate", "prompt",
+    "relay", "relayed", "stream", "use_models",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 from ..core.lifecycle import ENDED
 from ..core.questions import open_questions
 from ..errors import InputError, RunEnded
+from ..runtime.questions import of_run
 from . import inputs, keys
 from .carrying import load_if_there
 from .exits import Exit
@@ -27,9 +28,13 @@ def decide(
     with reading(to.db) as reader:
         row = reader.get(run)
         asked = open_questions(reader.events(row))
+        own = [] if asked else [found for found in of_run(reader, row) if found.open]
     if row.state in ENDED:
         remedy = f"fork it: {to.say('fork', run)}"
         raise RunEnded(f"the run has ended ({row.state}): nobody is asked any more", run=run, remedy=remedy)
+    if own:
+        remedy = f"see how: {to.say('inbox', own[0].id)}"
+        raise InputError(f"no step of it asks; the flow does: {own[0].asked.question!r}", run=run, remedy=remedy)
     key = _asked(to, run, given, asked)
     load_if_there(row)
     words: dict[str, Any] = {"result": value} if result is not None else {"retry": retry, "use": use, "fail": fail}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
@@ -15,7 +15,7 @@ from ..core.lifecycle import ENDED, RunState
 from ..core.redaction import mask
 from ..core.shell import command
 from ..errors import AlreadyDecided, InputError, RunEnded, SegueError, StaleDecision, UnknownQuestion
-from ..journal import Reader, RunRow
+from ..journal import Item, Reader, RunRow
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -133,16 +133,23 @@ class Found(NamedTuple):
 
 def inbox(reader: Reader, engine: Engine | None = None, for_: str | None = None) -> list[InboxItem]:
     """The open questions of all runs, what is due first coming first; `for_`: only those that ask them, or anybody."""
-    rows = (reader.get(no) for (no,) in reader.query(f"{_ASKING.format('r.no')} where r.state not in ({_ENDED})"))
-    found = (f for row in rows for f in of_run(reader, row) if f.open and f.asked.word is None)
+    rows = reader.runs(f"state not in ({_ENDED}) and no in ({_ASKING.format('r.no')})", limit=-1)
+    sent: dict[str, list[Item]] = {}
+    for item, _ in reader.items():
+        sent.setdefault(item.run, []).append(item)
+    found = (f for row in rows for f in _of(reader, row, sent.get(row.id, ())) if f.open and f.asked.word is None)
     items = [item_of(f, engine) for f in found if for_ is None or not f.asked.asked_of or for_ in f.asked.asked_of]
     return sorted(items, key=lambda item: (item.due_at is None, item.due_at or item.asked_at, item.asked_at))
 
 
 def of_run(reader: Reader, row: RunRow) -> list[Found]:
     """The questions of one run, with the words that are on their way to it."""
+    return _of(reader, row, reader.items_of(row.no))
+
+
+def _of(reader: Reader, row: RunRow, sent: Iterable[Item]) -> list[Found]:
     asked = asked_in(_events(reader, row, 1 << 62))
-    _hear(reader, row, asked)
+    _hear(sent, asked)
     noted: list[dict[str, Any]] = row.detail.get("waits_on", [])
     told = row.state in (RunState.PARKED, RunState.QUEUED) and len(noted) < _WAITS_NOTED
     names = {str(wait.get("signal", "")) for wait in noted}
@@ -162,9 +169,9 @@ def _events(reader: Reader, row: RunRow, until: int) -> Iterator[Event]:
     yield from (reader.whole(Event._make(event)) for event in found)
 
 
-def _hear(reader: Reader, row: RunRow, asked: Mapping[str, Asked]) -> None:
+def _hear(sent: Iterable[Item], asked: Mapping[str, Asked]) -> None:
     """Words that are sent, and that the run has not taken up yet."""
-    for item in reader.items_of(row.no):
+    for item in sent:
         body = loads(item.body)
         if item.kind == "signal" and item.name in asked:
             asked[item.name].hear(item.value, item.at, str(body.get("by", "")))
@@ -179,7 +186,7 @@ def _hear(reader: Reader, row: RunRow, asked: Mapping[str, Asked]) -> None:
 def item_of(found: Found, engine: Engine | None = None) -> InboxItem:
     """A question for people to see."""
     row, asked = found.row, found.asked
-    shown = mask(asked.shown)
+    shown, moved = mask(asked.shown), [said for said in asked.heard if said.verdict == "reassigned"]
     if asked.kind == "escalation" and isinstance(shown, dict):
         shown = {k: v for k, v in cast("dict[str, Any]", shown).items() if k != "tried"} or None
     return InboxItem(
@@ -187,7 +194,7 @@ def item_of(found: Found, engine: Engine | None = None) -> InboxItem:
         kind=cast("Kind", asked.kind), question=asked.question, to=asked.asked_of, asked_at=asked.asked_at,
         bound=asked.bound, shown=shown, story=mask(asked.story), form=asked.form, choices=asked.choices,
         due_at=asked.due_at, default=mask(asked.default), remind_at=asked.remind_at, reassign_at=asked.reassign_at,
-        or_else=asked.or_else, history=tuple(s._replace(answer=mask(s.answer)) for s in asked.said),
+        or_else=asked.or_else, history=tuple(s._replace(answer=mask(s.answer)) for s in (*asked.said, *moved)),
         pending=asked.word, state=row.state, _engine=engine,
     )  # fmt: skip
 
@@ -223,8 +230,9 @@ def _tickets(reader: Reader) -> list[tuple[int, str, bool]]:
     asked: dict[int, list[tuple[int, str]]] = {}
     columns = ", ".join(Event._fields)
     for row in reader.query(f"select {columns} from events where type = 'approval.asked'"):
-        event = reader.whole(Event._make(row))
-        asked.setdefault(event.run, []).append((event.seq, loads(event.body)["id"]))
+        event = Event._make(row)
+        body = event.body if event.body is not None and event.body[:1] == b"{" else reader.whole(event).body
+        asked.setdefault(event.run, []).append((event.seq, loads(body)["id"]))
     runs = {row[0]: row for row in reader.query(_ASKING.format("r.no, r.id, r.state, r.memo_run, r.memo_seq"))}
     made: list[tuple[int, str, bool]] = []
     for no, id_, state, memo_run, memo_seq in runs.values():

@@ -6,9 +6,10 @@ next (a reminder, a reassignment, its end). Nothing runs while it waits. A word 
 
 from __future__ import annotations
 
+from ...runtime.questions import InboxItem
 from .approval import Approval, approve
 from .escalate import escalate
 from .form import ask_human
 from .notice import Notice, Notify
 
-__all__ = ["Approval", "Notice", "Notify", "approve", "ask_human", "escalate"]
+__all__ = ["Approval", "InboxItem", "Notice", "Notify", "approve", "ask_human", "escalate"]

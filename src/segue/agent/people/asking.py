@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import Any
 
 from ...core.asked import Said, ticket
-from ...core.codec import Codec, codec, dumps, fingerprint, misfit, roundtrip
+from ...core.codec import Codec, codec, misfit, roundtrip
 from ...core.commands import Timer, Wait
 from ...core.events import Event
 from ...core.records import ApprovalAsked, ApprovalDecided, AskKind, Json, Verdict, binding
@@ -59,18 +59,23 @@ async def put(scope: FlowScope, request: Request) -> tuple[Said, str]:
     Journaled under `CALL[fingerprint of the question and of what is shown]#k`, with all that belongs to it below.
     """
     bound = binding(None, request.shown)
-    ident = fingerprint(dumps({"question": request.question, "bound": bound}))
-    key = scope.key(request.call, ident)
+    key = scope.key(request.call, _digits([request.question, bound]))
     asked = _record(request, bound, key, scope.drive.now)
     scope.record(asked, key)
     return await _Open(scope, request, asked, key).decided(), key
+
+
+def _digits(of: object) -> str:
+    """Six hex digits. They tell keys and names apart; what a word is bound to is the whole hash."""
+    text = json.dumps(of, ensure_ascii=False, separators=(",", ":"))
+    return blake2b(text.encode(errors="backslashreplace"), digest_size=3).hexdigest()
 
 
 def _record(request: Request, bound: str, key: str, at: float) -> ApprovalAsked:
     bells, slug = request.bells, re.sub(r"[^a-z0-9]+", "-", request.question.lower()).strip("-")[:40].strip("-")
     goes_on = [bell for bell in bells if bell.kind == "reassignment"]
     return ApprovalAsked(
-        id=f"{request.call}:{slug}#{blake2b(key.encode(), digest_size=4).hexdigest()}",
+        id=f"{request.call}:{slug}#{_digits(key)}",
         question=request.question, bound=bound, kind=request.kind, shown=request.shown, by=request.to,
         due_at=next((at + bell.after_s for bell in bells if bell.kind == "limit"), None),
         default=request.default, form=request.schema,
