@@ -98,8 +98,10 @@ def logged_rows(found: Sequence[Row]) -> Past:
         outcome = Outcome(answered=row.answered, reward=row.reward, cost_nano=row.cost_nano, latency_s=row.latency_s)
         try:
             features = _numbers(row.decision)
-            more = {"shadows": row.shadows, "features": features, "at": row.at, "text": row.text}
-            past.rows.append(logged(row.run, row.decision, outcome, **more))
+            made = logged(
+                row.run, row.decision, outcome, shadows=row.shadows, features=features, at=row.at, text=row.text
+            )
+            past.rows.append(made)
         except InputError:
             past.left_out["its record is damaged"] += 1
     return past
