@@ -69,7 +69,8 @@ def pair(server: Server) -> tuple[Any, Any]:
 async def test_it_takes_nothing_of_the_questions_own_budget_and_counts_for_the_tenant(tmp_path: Path) -> None:
     """The shadow could not be paid from the question's bound; it is asked all the same, and the tenant pays."""
     budgets = Budgets(tenants={"default": Allowance(usd=1)})
-    async with serve(["small", "large"]) as server, opened(tmp_path, *pair(server), budgets=budgets) as engine:
+    said = {"small": Served(answer=saying("small"), first_token_s=1.0), "large": Served(answer=saying("large"))}
+    async with serve(said) as server, opened(tmp_path, *pair(server), budgets=budgets) as engine:
         run = await engine.start(bounded, "Which?", 0.004)
         await run.result()
         (beside,) = await aside(run)

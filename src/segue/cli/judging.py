@@ -98,8 +98,10 @@ def _traffic(target: Replayed, asked: Asked, report: Callable[[str], None]) -> T
         name = row.decision.route or "default"
         if asked.route is not None and name != asked.route:
             left_out["another route"] += 1
-        elif target.policy_for(row.decision) is None:
+        elif (policy := target.policy_for(row.decision)) is None:
             left_out[f"route {name} is not in the file"] += 1
+        elif policy.reads() and not row.text:
+            left_out["its text is not on record"] += 1
         else:
             kept.append(row)
     past = logged_rows(kept)

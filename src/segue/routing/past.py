@@ -48,6 +48,8 @@ class Row:
     tokens_in: int
     tokens_out: int
     shadows: Mapping[int, Outcome] = field(default_factory=dict[int, Outcome])
+    text: str = ""
+    """What was asked, as the router saw it; empty: it cannot be read any more."""
     """What came of those who answered on the side, by their place among the candidates."""
 
     @property
@@ -96,7 +98,10 @@ def logged_rows(found: Sequence[Row]) -> Past:
         outcome = Outcome(answered=row.answered, reward=row.reward, cost_nano=row.cost_nano, latency_s=row.latency_s)
         try:
             features = _numbers(row.decision)
-            past.rows.append(logged(row.run, row.decision, outcome, shadows=row.shadows, features=features, at=row.at))
+            made = logged(
+                row.run, row.decision, outcome, shadows=row.shadows, features=features, at=row.at, text=row.text
+            )
+            past.rows.append(made)
         except InputError:
             past.left_out["its record is damaged"] += 1
     return past
@@ -137,6 +142,7 @@ def _row(ask: Ask, chain: _Chain) -> Row | None:
         tokens_in=sum(u.tokens_in for u in usages),
         tokens_out=sum(u.tokens_out for u in usages),
         shadows=_shadows(ask, chain),
+        text=ask.request.text if ask.request is not None else "",
     )
 
 

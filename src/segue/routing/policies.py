@@ -102,9 +102,19 @@ class Policy:
         """The policies that this one is made of."""
         return iter(())
 
+    def within(self) -> Iterator[Policy]:
+        """It, and all that it is made of."""
+        yield self
+        for part in self.parts():
+            yield from part.within()
+
     def compares(self) -> bool:
-        """Whether it goes by examples, it or one of those that it is made of: requests must be embedded for it."""
-        return any(part.compares() for part in self.parts())
+        """Whether it goes by examples somewhere: requests must be embedded for it."""
+        return any(isinstance(one, Examples) for one in self.within())
+
+    def reads(self) -> bool:
+        """Whether it looks at the text itself: by examples, or by a function."""
+        return any(isinstance(one, Examples | Function) for one in self.within())
 
     def body(self) -> dict[str, Json]:
         """As plain JSON, without what has its default: what is recorded, and hashed."""
@@ -335,10 +345,6 @@ class Examples(Policy):
     def parts(self) -> Iterator[Policy]:
         """Where the examples lead, and where what is like none goes."""
         return iter((*(example.use for example in self.examples), self.otherwise))
-
-    def compares(self) -> bool:
-        """It does."""
-        return True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

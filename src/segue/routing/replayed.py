@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -17,10 +19,11 @@ from numpy.typing import NDArray
 from ..core.records import Candidate, Decision, Estimate, Stage
 from .arrays import Rows, Vector, numbered
 from .eligible import Eligibility, eligible
+from .embedding import Hashed
 from .judge.rows import Logged
 from .lots import Ground
 from .plans import plan
-from .policies import Policy
+from .policies import Examples, Policy
 from .predict import predict
 from .table import Conditions, Situation, Table
 from .types import Features, Modality, Option, Predictions, Request, Spread
@@ -37,6 +40,8 @@ class Replayed:
     def __init__(self, options: Iterable[Option], routes: Mapping[str, Policy], policy: Policy | None = None) -> None:
         self.table, self.routes, self.policy = Table(options), dict(routes), policy
         self._well = Conditions(self.table)
+        self._words = Hashed()
+        self._vectors = lru_cache(maxsize=None)(self._vectors_of)
 
     def policy_for(self, decision: Decision) -> Policy | None:
         """The policy that takes the place of the one that chose; None: there is none of that name."""
@@ -48,15 +53,21 @@ class Replayed:
         policy = None if decision is None else self.policy_for(decision)
         if decision is None or policy is None:
             return tuple(row.propensities)
-        ground = self._ground(decision)
+        ground = self._ground(decision, policy, row.text)
         lot = plan(policy, ground, np.ones(ground.many, np.bool_))
         by_name = {ground.name(place): float(p) for place, p in enumerate(lot.p.tolist())}
         return tuple(by_name.get(name, 0.0) for name in row.candidates)
 
-    def _ground(self, decision: Decision) -> Ground:
+    def _vectors_of(self, policy: Examples) -> NDArray[np.float32]:
+        return np.array([self._words.embed(example.text) for example in policy.examples], np.float32)
+
+    def _ground(self, decision: Decision, policy: Policy, text: str) -> Ground:
+        """What there was to choose on. Examples are compared by their words, whatever embedder there was."""
         features = _features(decision)
+        if policy.compares():
+            features = replace(features, embedding=self._words.embed(text))
         request = Request(
-            text="", kind=features.kind, tokens_in=features.tokens, route=decision.route, depth=decision.depth
+            text=text, kind=features.kind, tokens_in=features.tokens, route=decision.route, depth=decision.depth
         )
         at = Situation(request, features, self.table, self._well)
         logged = {c.target.name: c for c in decision.candidates}
@@ -64,7 +75,7 @@ class Replayed:
         rows = np.array(
             [row for row, name in enumerate(self.table.names) if _may(logged.get(name), row in fit.rows)], np.intp
         )
-        return Ground(at, Eligibility(rows, {}), _LUCK, None, _expected(at, rows, logged))
+        return Ground(at, Eligibility(rows, {}), _LUCK, self._vectors, _expected(at, rows, logged))
 
 
 def _may(logged: Candidate | None, fits: bool) -> bool:

@@ -98,6 +98,8 @@ class Logged:
     """The share of its traffic that the policy explored with."""
     at: float | None = None
     """When; seconds since the epoch."""
+    text: str = ""
+    """What was asked, for policies that read it; empty: it is not on record."""
     decision: Decision | None = None
 
     def __post_init__(self) -> None:
@@ -142,6 +144,7 @@ def logged(
     shadows: Mapping[int, Outcome] | None = None,
     features: Sequence[float] = (),
     at: float | None = None,
+    text: str = "",
 ) -> Logged:
     """A decision and its outcome as a row. Raises InputError for a decision that is to be left out (`left_out`)."""
     reason = left_out(decision)
@@ -161,6 +164,7 @@ def logged(
         features=tuple(features),
         exploration=decision.exploration,
         at=at,
+        text=text,
         decision=decision,
     )
 
