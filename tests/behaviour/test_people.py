@@ -246,3 +246,18 @@ async def test_what_a_person_says_may_be_judged_by_the_step(world: World) -> Non
         await until(lambda: engine.journal.query("select 1 from events where type = 'approval.asked' and attempt = 2"))
         assert await run.decide(await asked(run), result=7, by="bob")
         assert await run.result() == "bob said 7"
+
+
+async def test_a_run_that_is_paused_while_it_asks_still_says_whom(world: World) -> None:
+    async with world.parking() as engine:
+        run = await engine.start(fetches, "a")
+        key = await asked(run)
+        await in_state(run, "parked")
+        await run.pause()
+        await until(lambda: engine.journal.query("select 1 from events where type = 'run.paused'"))
+        await world.pass_()
+        status = await run.status()
+        assert (status.paused, [w.get("person") for w in status.waits_on]) == (True, ["ann"])
+        await run.decide(key, result="done")
+        await run.resume()
+        assert await run.result() == "done"

@@ -11,6 +11,7 @@ from ...core.commands import RunStep, StartChild, Timer, Wait
 from ...core.events import EventType
 from ...core.faults import own_frames
 from ...core.lifecycle import RunState, StuckReason
+from ...core.recovery import AskPerson
 from ...core.replay import Memory
 from ...core.secret import using
 from ...errors import CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
@@ -151,10 +152,9 @@ def waits_on(execution: Execution) -> list[dict[str, Any]]:
                 waits.append({command.why: execution.timers[key][0], "key": key})
             case StartChild():
                 waits.append({"child": execution.children.get(key), "key": key})
-            case RunStep() if key in execution.asking:
-                asking = execution.asking[key]
-                due = {} if asking.due_at is None else {"due_at": asking.due_at}
-                waits.append({"person": asking.to, "key": key, **due})
+            case RunStep() if asked := _asked(execution, key):
+                to, due_at = asked
+                waits.append({"person": to, "key": key, **({} if due_at is None else {"due_at": due_at})})
             case RunStep() if key in execution.backoffs:
                 waits.append({"retry": execution.backoffs[key], "key": key})
             case RunStep():
@@ -162,3 +162,11 @@ def waits_on(execution: Execution) -> list[dict[str, Any]]:
             case _:
                 pass
     return waits
+
+
+def _asked(execution: Execution, key: str) -> tuple[str, float | None] | None:
+    """Whom a step waits for, and until when; also one that a pause holds back since the run was taken up."""
+    if key in execution.asking:
+        return execution.asking[key].to, execution.asking[key].due_at
+    answer = execution.memory.attempts[key][-1].answer if execution.memory.attempts.get(key) else None
+    return (answer.to, execution.memory.due_at.get(key)) if isinstance(answer, AskPerson) else None
