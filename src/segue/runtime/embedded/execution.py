@@ -29,7 +29,6 @@ from .starting import Making
 if TYPE_CHECKING:
     from .host import Host
 
-
 _UNREAD = Memory()
 """Before `begin` has read the journal."""
 _OF_ATTEMPTS = (EventType.ATTEMPT_STARTED, EventType.ATTEMPT_FAILED)
@@ -76,6 +75,15 @@ class Execution(Line):
 
     def begin(self, args: bytes | None = None) -> None:
         """Replay the journal and go on from its end. `args` is the input of a run that has no past."""
+        try:
+            self._begin(args)
+        except Exception as error:  # noqa: BLE001  a bug of ours
+            self.host.crashed(self, error)
+        except BaseException:  # Ctrl-C in the flow's code
+            self.interrupted()
+            raise
+
+    def _begin(self, args: bytes | None) -> None:
         row = self.row
         if self.closed:
             return
@@ -101,12 +109,8 @@ class Execution(Line):
             return self.set_aside(error)
         self.drive.begin(self.flow.body(values), memory.first_at, flow_vault(self, self.vault))
         self.begun = True
-        try:
-            with using(self.vault):
-                self._guarded(partial(self.drive.replay, memory))
-        except BaseException:  # Ctrl-C in the flow's code
-            self.interrupted()
-            raise
+        with using(self.vault):
+            self._guarded(partial(self.drive.replay, memory))
         self.host.scan_soon() if args is not None else self.host.receive_items(self)
         self.replayed = True
         if not self.unwritten:  # else what others asked for comes first: a cancel, a pause
