@@ -37,7 +37,7 @@ class Asking:
 def check(command: RunStep, answer: AskPerson) -> None:
     """Hold an `AskPerson` against what can be journaled. Raises ValueError or TypeError."""
     limit, default = answer.timeout_s, answer.default
-    if limit is not None and not (isinstance(limit, int | float) and 0 <= limit < math.inf):
+    if not (limit is None or (isinstance(limit, int | float) and 0 <= limit < math.inf)):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
         raise ValueError(f"AskPerson(timeout_s={limit!r}): not a time to wait")
     if not isinstance(answer.to, str) or not isinstance(answer.question, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
         raise TypeError(f"AskPerson({answer.to!r}, {answer.question!r}): whom and what are texts")
