@@ -211,7 +211,7 @@ def _answer(execution: Execution, command: RunStep, history: list[Attempt], faul
         if isinstance(answer, Amend):
             answer = Amend(_amended(command, answer.changes), answer.after_s)
         elif isinstance(answer, AskPerson):
-            people.check(command, answer)
+            answer = people.checked(command, answer)
         elif not isinstance(answer, Again | Use | Fail):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
             raise TypeError(f"retry= of {command.options.name} answered {answer!r}: no answer of a Recovery")
     except Exception as error:  # noqa: BLE001  a user's Recovery may raise anything
