@@ -5,6 +5,7 @@ commands are carried out.
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ...core.events import Event
@@ -50,9 +51,9 @@ class Outcomes:
         except BaseException:  # Ctrl-C in the code of a flow
             self._interrupted(execution, waiting)
             raise
-        self._settle(list(waiting))
+        self._settle(waiting)
 
-    def _settle(self, told: list[Execution]) -> None:
+    def _settle(self, told: Iterable[Execution]) -> None:
         for execution in told:
             try:
                 execution.settle()
