@@ -38,6 +38,7 @@ class Outcomes:
         if not waiting:
             return
         execution: Execution | None = None
+        broken: list[tuple[Execution, Exception]] = []
         try:
             with aside():
                 for execution, event in waiting.items():
@@ -47,10 +48,12 @@ class Outcomes:
                         except SegueError as failed:
                             execution.drive.fail(failed)
                         except Exception as error:  # noqa: BLE001  a bug of ours belongs to one run
-                            execution.host.crashed(execution, error)
+                            broken.append((execution, error))
         except BaseException:  # Ctrl-C in the code of a flow
             self._interrupted(execution, waiting)
             raise
+        for run, error in broken:
+            run.host.crashed(run, error)
         self._settle(waiting)
 
     def _settle(self, told: Iterable[Execution]) -> None:
