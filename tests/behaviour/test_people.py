@@ -261,3 +261,17 @@ async def test_a_run_that_is_paused_while_it_asks_still_says_whom(world: World) 
         await run.decide(key, result="done")
         await run.resume()
         assert await run.result() == "done"
+
+
+async def test_a_word_that_a_switch_holds_back_is_acted_on_when_it_is_off(world: World) -> None:
+    """Also where the run was in memory as the word came, and has been parked since."""
+    async with world.engine(linger_s=world.while_s * 3) as engine:
+        run = await engine.start(fetches, "a")
+        key = await asked(run)
+        await engine.pause()
+        assert await run.decide(key, result="done")
+        await until(lambda: engine.journal.query("select 1 from events where type = 'approval.decided'"))
+        await world.pass_(6)
+        assert not engine.host.executions
+        await engine.resume()
+        assert await asyncio.wait_for(run.result(), 5) == "done"

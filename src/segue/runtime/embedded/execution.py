@@ -317,8 +317,8 @@ class Execution(Line):
 
     @property
     def behind(self) -> bool:
-        """Whether it has held something back."""
-        return bool(self._held)
+        """Whether it has held something back: a command, or a person's word."""
+        return bool(self._held) or people.has_a_word(self)
 
     def resume(self) -> None:
         """Go on after a pause, unless a switch holds it."""

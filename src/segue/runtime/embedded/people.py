@@ -103,6 +103,12 @@ async def _word(
         execution.backoffs.pop(key, None)
 
 
+def has_a_word(execution: Execution) -> bool:
+    """Whether a person has said something that a step has yet to act on."""
+    histories = [execution.histories[key] for key in execution.asking if execution.histories.get(key)]
+    return any(not isinstance(history[-1].answer, AskPerson) for history in histories)
+
+
 async def _wait(answered: asyncio.Event, execution: Execution, left: float | None) -> None:
     """Until it is answered, a pause begins or ends, or the time is over."""
     if execution.still:
