@@ -16,7 +16,7 @@ GROUPS = {
     "Branches and children": ["gather", "map", "as_completed", "detach"],
     "Waits": ["sleep", "timeout", "wait_for", "approve"],
     "Models": ["ask", "prompt", "Media", "embed"],
-    "Values that vary, and true ends": ["now", "random", "uuid", "cleanup"],
+    "Values that vary, true ends, new beginnings": ["now", "random", "uuid", "cleanup", "continue_as_new"],
     "Secrets": ["Secret"],
     "Running": ["Engine", "EngineOptions", "Run", "RunStatus"],
     "Streams": ["Piece", "Retracted", "Ended"],

@@ -6,13 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .agent import Media, approve, ask, embed, prompt
+    from .agent import Media, approve, ask, ask_human, embed, escalate, prompt
     from .config import EngineOptions
     from .core.recovery import Retry
     from .core.secret import Secret
     from .core.streams import Ended, Piece, Retracted
     from .errors import RunCancelled, RunFailed, RunStuck, SegueError, StepFailed
     from .runtime.children import detach
+    from .runtime.continuing import continue_as_new
     from .runtime.effects import Applied, NotApplied
     from .runtime.engine import Engine
     from .runtime.fan import as_completed, gather, map  # noqa: A004  the field's term
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
     from .runtime.waits import sleep, timeout, wait_for
 
 _HOMES = {
-    "agent": ("Media", "approve", "ask", "embed", "prompt"),
+    "agent": ("Media", "approve", "ask", "ask_human", "embed", "escalate", "prompt"),
     "config": ("EngineOptions",),
     "core.recovery": ("Retry",),
     "core.secret": ("Secret",),
     "core.streams": ("Ended", "Piece", "Retracted"),
     "errors": ("RunCancelled", "RunFailed", "RunStuck", "SegueError", "StepFailed"),
     "runtime.children": ("detach",),
+    "runtime.continuing": ("continue_as_new",),
     "runtime.effects": ("Applied", "NotApplied"),
     "runtime.engine": ("Engine",),
     "runtime.fan": ("as_completed", "gather", "map"),
@@ -46,8 +48,8 @@ _HOME = {name: room for room, names in _HOMES.items() for name in names}
 __all__ = [
     "Applied", "Ended", "Engine", "EngineOptions", "Flow", "Media", "NotApplied", "Piece", "Retracted", "Retry", "Run",
     "RunCancelled", "RunFailed", "RunStatus", "RunStuck", "Secret", "SegueError", "Step", "StepFailed",
-    "approve", "as_completed", "ask", "cleanup", "detach", "embed", "flow", "gather", "map", "now", "prompt", "random",
-    "sleep", "step", "step_scope", "timeout", "uuid", "wait_for",
+    "approve", "as_completed", "ask", "ask_human", "cleanup", "continue_as_new", "detach", "embed", "escalate",
+    "flow", "gather", "map", "now", "prompt", "random", "sleep", "step", "step_scope", "timeout", "uuid", "wait_for",
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ SegueError
 ├── UsageError                    the caller's code or input: change it and call again
 │   ├── DefinitionError           a decorator was given something that it cannot run
 │   ├── InputError                arguments or a payload that do not fit the declared types
+│   │   └── WrongAnswer           a person's answer does not fit the form: names the field
 │   ├── UnserialisableResult      a result that JSON cannot carry
 │   ├── NotInAFlow                a wait outside of a flow, or inside of a step
 │   ├── UnjournaledTime           asyncio's own timers in a flow: not durable
@@ -12,10 +13,15 @@ SegueError
 │   ├── UnknownRun                no such run in this database
 │   ├── DuplicateRun              the id is taken by a run with another input
 │   ├── RunEnded                  the run has ended: signals and changes no longer reach it
+│   ├── UnknownQuestion           nobody is asked a question of this id
+│   ├── AlreadyDecided            somebody else, or time, was quicker: who, what and when
+│   ├── StaleDecision             a decision for other arguments than those that are shown now
 │   ├── ConfigError               mistakes in segue.toml: file, line, key, and what is allowed there
 │   ├── PromptError               a named prompt: no such one, or a value that is missing; the file and the line
 │   ├── WrongLoop                 an engine belongs to the loop, thread and process that opened it
 │   └── MissingExtra              a feature needs a package that is not installed
+├── Unanswered                    nobody answered in time, and there is no default; a TimeoutError too
+├── Declined                      a person was asked for an answer and gave none: who, and why
 ├── StepFailed                    a step gave up; the error that it raised could not be rebuilt
 ├── RunFailed                     the flow raised; `__cause__` is its error
 ├── RunCancelled                  the run was cancelled
@@ -35,7 +41,8 @@ SegueError
 ├── RecordError                   the body of an event is not what its type says; names the field
 └── InternalError                 a bug in Segue: please report it
 
-`Suspended` is no error: it derives from BaseException, unwinds a parked flow, and never leaves the embedded runtime.
+`Suspended` and `Continued` are no errors: they derive from BaseException, unwind a flow that is parked or goes on as
+new, and never leave the runtime.
 """
 
 from __future__ import annotations
@@ -132,6 +139,34 @@ class RunEnded(UsageError):
     code = "run-ended"
 
 
+class WrongAnswer(InputError):
+    """What a person answered does not fit the form. `field` is the dotted path of what is wrong; empty: all of it."""
+
+    code = "wrong-answer"
+    field: str = ""
+
+
+class UnknownQuestion(UsageError):
+    """No question of this id waits for anybody in this database."""
+
+    code = "unknown-question"
+
+
+class AlreadyDecided(UsageError):
+    """The question has an answer. `by`, `verdict` and `at` (seconds since the epoch, UTC) are whose, what and when."""
+
+    code = "already-decided"
+    by: str = ""
+    verdict: str = ""
+    at: float = 0.0
+
+
+class StaleDecision(UsageError):
+    """A decision holds for exactly what the person was shown, and that is no longer what is asked."""
+
+    code = "stale-decision"
+
+
 class ConfigError(UsageError):
     """Mistakes in a configuration file; the message has one line for each.
 
@@ -167,6 +202,23 @@ class MissingExtra(UsageError):
     """A feature needs a package that is not installed; the remedy is the command that installs it."""
 
     code = "missing-extra"
+
+
+class Unanswered(SegueError, TimeoutError):
+    """Nobody answered a question in time, and it has no default. `question` is its text."""
+
+    code = "unanswered"
+    fault_kind = "timed out"
+    question: str = ""
+
+
+class Declined(SegueError):
+    """A person was asked for an answer and declined: `by` and `note` are theirs, `question` its text."""
+
+    code = "declined"
+    by: str = ""
+    note: str = ""
+    question: str = ""
 
 
 class StepFailed(SegueError):
@@ -325,6 +377,14 @@ class InternalError(SegueError):
     """A bug in Segue. Please report it with the journal of the run."""
 
     code = "internal"
+
+
+class Continued(BaseException):
+    """Ends this part of a run, which goes on as new with the input `args`, JSON by parameter name."""
+
+    def __init__(self, args: bytes):
+        super().__init__()
+        self.input = args
 
 
 class Suspended(BaseException):

@@ -12,7 +12,7 @@ from segue import Run, flow, step
 from segue.core.codec import loads
 from segue.core.faults import Fault
 from segue.core.recovery import Again, Answer, AskPerson, Attempt, Take, Told, Use
-from segue.errors import InputError, RunCancelled, RunEnded, RunFailed
+from segue.errors import AlreadyDecided, InputError, RunCancelled, RunEnded, RunFailed
 from segue.runtime.scope import step_scope
 from tests.behaviour.world import World, events_of, in_state, keys_of, until
 
@@ -275,3 +275,70 @@ async def test_a_word_that_a_switch_holds_back_is_acted_on_when_it_is_off(world:
         assert not engine.host.executions
         await engine.resume()
         assert await asyncio.wait_for(run.result(), 5) == "done"
+
+
+# the inbox has these questions too
+
+
+async def item_in(engine: Any) -> Any:
+    """The one question of the inbox."""
+    for _ in range(2000):
+        items = await engine.inbox()
+        if len(items) == 1:
+            return items[0]
+        await asyncio.sleep(0.005)
+    raise AssertionError(await engine.inbox())
+
+
+async def test_the_inbox_has_it_and_takes_its_result(world: World) -> None:
+    async with world.parking() as engine:
+        run = await engine.start(fetches, "x")
+        item = await item_in(engine)
+        assert (item.kind, item.to, item.key) == ("other", ("ann",), await asked(run))
+        assert item.shown == {"arguments": {"url": "x"}} and "retry" in item.choices
+        with pytest.raises(InputError, match="asks for an answer"):
+            await item.approve(by="bob")
+        with pytest.raises(InputError, match="is no str"):
+            await item.answer(5, by="bob")
+        await item.answer("by hand", by="bob", note="looked it up")
+        assert await run.result() == "by hand"
+        with pytest.raises(AlreadyDecided, match="bob has answered it"):
+            await item.deny(by="ann")
+
+
+async def test_to_deny_it_is_to_let_the_step_fail(world: World) -> None:
+    async with world.parking() as engine:
+        run = await engine.start(fetches, "x")
+        await (await item_in(engine)).deny(by="bob")
+        with pytest.raises(RunFailed, match="attempt 2"):
+            await run.result()
+
+
+@pytest.mark.parametrize("parks", [True, False], ids=["parked", "in memory"])
+async def test_it_is_reassigned_also_over_a_restart(world: World, parks: bool) -> None:
+    async with world.engine(linger_s=0.0 if parks else 100.0) as engine:
+        run = await engine.start(fetches, "x", id="r")
+        item = await item_in(engine)
+        if parks:
+            await in_state(run, "parked")
+        await item.reassign("eve", by="ann", note="on holiday")
+        assert [i.id for i in await engine.inbox("eve")] == [item.id]
+        assert await engine.inbox("ann") == []
+        await until(lambda: not engine.journal.items())
+    async with world.parking() as engine:
+        run = await engine.get("r")
+        again = await item_in(engine)
+        assert (again.to, again.bound, again.history[0].by) == (("eve",), item.bound, "ann")
+        starts = len(await keys_of(run, "run.started"))
+        await run.pause()
+        await run.resume()  # it is taken up again: what it knows, it has from the journal
+        await until(lambda: not engine.journal.items())
+        await in_state(run, "parked")
+        assert len(await keys_of(run, "run.started")) > starts
+        assert [w["person"] for w in (await run.status()).waits_on] == ["eve"]
+        await again.answer("by eve", by="eve")
+        assert await run.result() == "by eve"
+        said = [loads(e.body) for e in await events_of(run) if e.type == "approval.decided"]
+        assert [(s["verdict"], s["asked_of"], s["bound"]) for s in said] == [
+            ("reassigned", ["ann"], item.bound), ("answered", ["eve"], item.bound)
+        ]  # fmt: skip

@@ -14,17 +14,21 @@ from rich.console import Console
 
 from segue.cli.advice import Standing, advise
 from segue.cli.checking import drawn as drawn_verdict
+from segue.cli.inbox import table as inbox_table
+from segue.cli.inbox import whole
 from segue.cli.listing import table
 from segue.cli.paint import Copyable, Drawn, advised, emit, failure
 from segue.cli.progress import Progress
 from segue.cli.story import Story
 from segue.cli.tree import one_call, shown
 from segue.cli.words import command_of
+from segue.core.asked import Said
 from segue.core.codec import dumps
 from segue.core.events import Event, EventType
 from segue.errors import RunStuck, StoreLocked
 from segue.journal import RunRow
 from segue.runtime.check import Finding, Verdict
+from segue.runtime.questions import InboxItem
 
 NOW = 1_700_000_000.0
 SAY = command_of("segue.db")
@@ -68,6 +72,31 @@ def story(branches: int = 3) -> Story:
     return Story.of(events, row())
 
 
+def item(kind: str = "escalation", **given: object) -> InboxItem:
+    said = (
+        Said("reminded", "segue", NOW - 3600, to=("till",)), Said("refused", "bob", NOW - 60, f"zip: {LONG}"),
+        Said("reassigned", "ann", NOW - 30, "on holiday", to=("eve", "bob")),
+    )  # fmt: skip
+    schema = {"type": "object", "required": ["zip"], "properties": {
+        "zip": {"type": "integer", "minimum": 1000}, "note": {"type": "string", "description": LONG}}}  # fmt: skip
+    made: dict[str, object] = {
+        "id": "3f9a21c4", "run": "order-7 " + "x" * 30, "flow": "shop.orders:review", "tenant": "default",
+        "key": "escalate[0123456789ab]#1", "name": "escalate:x#1", "kind": kind, "question": "Over? " + LONG,
+        "to": ("eve", "bob"), "asked_at": NOW - 7200, "bound": "c26d1698a59e" * 3, "shown": {"about": LONG},
+        "story": [{"what": "charge[0123456789ab]#1", "attempts": 3, "error": LONG}, {"model": "m", "text": LONG}, "x"],
+        "form": None if kind == "approval" else schema, "due_at": NOW + 900, "default": {"answer": 7},
+        "remind_at": (NOW - 3600, NOW + 600), "reassign_at": (NOW + 700,), "or_else": ("the manager",), "history": said,
+    }  # fmt: skip
+    return InboxItem(**(made | given))  # type: ignore[arg-type]
+
+
+ITEMS = [
+    item(), item("approval", id="a1b2c3d4", question="Pay?", to=(), due_at=None),
+    item("form", due_at=NOW - 5, to=("lead",)),
+    item("other", id="00112233", question="charge failed 3 times; what now?", due_at=NOW + 90_000, to=("ops",)),
+]  # fmt: skip
+
+
 def ended() -> Story:
     made = story()
     made.add(event(90, EventType.RUN_FAILED, fault=FAULT))
@@ -84,6 +113,9 @@ SCREENS: dict[str, Callable[[int], list[Drawn]]] = {
     "show-paused": lambda width: shown(Standing(row=row("running", paused=True), story=story()), NOW, SAY),
     "call": lambda width: one_call(story().calls["pay[order-7 über €]#1"], NOW),
     "runs": lambda width: [table([Standing(row=row(s), story=story()) for s in STATES], [1, 2, 12345], NOW, width)],
+    "inbox": lambda width: [inbox_table(ITEMS, NOW, width)],
+    "question": lambda width: whole(item(), NOW, SAY),
+    "question-approval": lambda width: whole(item("approval", story=[], history=(), shown={"cents": 5}), NOW, SAY),
     "error": lambda width: failure(RunStuck(LONG, run="r1", key="a#1", remedy=LONG)),
     "advice": lambda width: advised(advise(Standing(row=row("running"), story=story()), NOW, SAY)),
     "verdict": lambda width: drawn_verdict(

@@ -272,3 +272,24 @@ async def pays_and_gives_up() -> str:
     await draw("meanwhile")
     del task
     return "done"
+
+
+@flow
+async def continuing(part: int, had: list[int]) -> list[int]:
+    """Goes on as new: identical calls in each part, an effect, a child, a timer that is given up, a loose task."""
+    loose = asyncio.ensure_future(waits_long())
+    n, other = await gather(draw("same"), draw("same"))
+    paid = await pay(f"once:part {part}", n)
+    had = [*had, paid, other, await publish(f"part {part}", [n, other]), await small(part)]
+    with suppress(TimeoutError):
+        async with timeout(3600):
+            await sleep(5)
+    loose.cancel()
+    if part < 1:
+        segue.continue_as_new(part + 1, had)
+    return had
+
+
+@scene
+async def continued(engine: Engine) -> Any:
+    return await engine.run(continuing, 0, [], id="main")

@@ -172,3 +172,24 @@ async def paused(engine: Engine) -> Any:
     with suppress(segue.errors.RunEnded):
         await run.resume()
     return await run.result()
+
+
+@flow
+async def serves(left: int, out: list[Any]) -> list[Any]:
+    """Each part takes one signal; those that came too early go along."""
+    said = await wait_for("say", returns=int)
+    out = [*out, said, await publish(f"answer {left}", [await draw("hello")])]
+    if left > 1:
+        segue.continue_as_new(left - 1, out)
+    return out
+
+
+@scene
+async def continued_with_signals(engine: Engine) -> Any:
+    run = await engine.start(serves, 3, [], id="main")
+    for said in (1, 2, 3):
+        with suppress(segue.errors.RunEnded):
+            await run.signal("say", said, id=f"{said}")
+    out = await run.result()
+    assert out[::2] == [1, 2, 3]
+    return out

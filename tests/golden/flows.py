@@ -6,7 +6,20 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segue import NotApplied, Retry, flow, gather, random, sleep, step, step_scope, timeout, uuid, wait_for
+from segue import (
+    NotApplied,
+    Retry,
+    continue_as_new,
+    flow,
+    gather,
+    random,
+    sleep,
+    step,
+    step_scope,
+    timeout,
+    uuid,
+    wait_for,
+)  # fmt: skip
 from segue.core.faults import Fault
 from segue.core.recovery import Answer, AskPerson, Attempt, Take
 
@@ -124,3 +137,14 @@ async def appraise(order: Order) -> str:
 async def claim(order: Order) -> list[str]:
     """Two questions to a person: one is answered, one runs out."""
     return [*(await gather(look_up(order), appraise(order))), f"{await price(order)}"]
+
+
+@flow(revision="golden-1")
+async def tally(order: Order, had: list[str]) -> list[str]:
+    """Goes on as new after each word; words that come early go along."""
+    word = await wait_for("word", returns=str)
+    had = [*had, f"{word} {await price(order)}"]
+    await sleep(30)
+    if len(had) < 3:
+        continue_as_new(order, had)
+    return had

@@ -15,6 +15,8 @@ FOLDER = Path(__file__).parent / "journals"
 _HERE = f"{Path(__file__).parents[2]}/"
 _RUNS = "runs", tuple(f for f in RunRow._fields if f != "origin")  # a path of the machine that wrote it
 _EVENTS = "events", Event._fields
+_LATER = [("continued_seq", 0)]
+"""Columns that older journals do not have, with their defaults."""
 _INBOX = "inbox", ("no", "run", "kind", "id", "name", "at", "value", "body", "consumed")
 
 
@@ -23,7 +25,7 @@ def dump(connection: sqlite3.Connection) -> str:
     lines: list[str] = []
     for table, fields in (_RUNS, _EVENTS, _INBOX):
         for row in connection.execute(f"select {', '.join(fields)} from {table} order by rowid"):
-            record = {f: _text(v) for f, v in zip(fields, row, strict=True) if v is not None}
+            record = {f: _text(v) for f, v in zip(fields, row, strict=True) if v is not None and (f, v) not in _LATER}
             lines.append(json.dumps({"table": table, **record}, ensure_ascii=False))
     return "\n".join(lines).replace(_HERE, "") + "\n"  # tracebacks name files
 

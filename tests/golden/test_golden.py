@@ -18,6 +18,7 @@ JOURNALS = sorted(FOLDER.glob("*.jsonl"))
 RESULTS = {
     "sale": ["r1", "r2", "r3", "timed out", "paid 6", "shipped 6"],
     "workers": [15],
+    "tally": ["one 6", "two 6", "three 6"],
     "claim": ["archive has it", "not appraised", "6"],
 }
 

@@ -17,16 +17,22 @@ from . import flows
 from .journals import FOLDER, dump
 
 ORDER = flows.Order("o-1", [1, 2, 3])
-SCENARIOS = {"sale": (flows.sale, ORDER), "workers": (flows.workers, [3, 1, 2, 5, 4]), "claim": (flows.claim, ORDER)}
+SCENARIOS = {
+    "sale": (flows.sale, [ORDER]), "workers": (flows.workers, [[3, 1, 2, 5, 4]]), "claim": (flows.claim, [ORDER]),
+    "tally": (flows.tally, [ORDER, []]),
+}  # fmt: skip
 
 
 async def play(engine: testing.Engine, name: str) -> list[object]:
     """Start the scenario's run, or get it, and approve what it asks for."""
-    flow, argument = SCENARIOS[name]
-    run = await engine.start(flow, argument, id=name)
+    flow, arguments = SCENARIOS[name]
+    run = await engine.start(flow, *arguments, id=name)
     if name == "sale":
         with suppress(RunEnded):
             await run.signal("approved", True, id="the-approval", by="golden")
+    for word in ("one", "two", "three") if name == "tally" else ():
+        with suppress(RunEnded):
+            await run.signal("word", word, id=word)
     while name == "claim" and (await run.status()).state not in ("completed", "failed"):
         for waits in (await run.status()).waits_on:
             if "person" in waits and "look_up" in waits["key"]:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import segue
-from segue import Engine, Retry, Run, detach, flow, step
+from segue import Engine, Retry, Run, continue_as_new, detach, flow, step
 from segue.core.events import EventType
 from segue.core.lifecycle import RunState
 from segue.core.records import Record
@@ -139,6 +139,19 @@ async def completed(engine: Engine) -> Run[Any]:
     run = await engine.start(plain, 2)
     await run.result()
     return run
+
+
+@produces(EventType.RUN_CONTINUED)
+async def continued(engine: Engine) -> Run[Any]:
+    run = await engine.start(goes_on, 2)
+    await run.result()
+    return run
+
+
+@flow
+async def goes_on(left: int) -> None:
+    if left:
+        continue_as_new(left - 1)
 
 
 @produces(EventType.RUN_FORKED)

@@ -37,6 +37,7 @@ from segue.core.records import (
     RunCancelled,
     RunCancelling,
     RunCompleted,
+    RunContinued,
     RunFailed,
     RunForked,
     RunParked,
@@ -131,6 +132,9 @@ RUNS: tuple[Record, ...] = (
     RunResumed(by="ada", why="it is over"),
     RunCancelling(by="ada", why="a duplicate"),
     RunStuck(reason="mismatch", message="the journal holds a#1", key="a#1", remedy="fork the run"),
+    RunContinued(
+        part=3, flow_version=2, seed="51f2", revision="9c1e", carried=(7, 9), paused=True, orphaned=("old[1f]#1",)
+    ),
     RunCompleted(orphaned=("old[1f]#1",)),
     RunFailed(fault=FAULT, orphaned=("old[1f]#1",)),
     RunCancelled(fault=FAULT, orphaned=("old[1f]#1",), by="ada", why="a duplicate"),
@@ -337,6 +341,9 @@ PEOPLE: tuple[Record, ...] = (
         choices=("yes", "no"),
         story=(FIRST, OTHER),
         again_after="p0",
+        reassign_at=(1_700_050_000.0,),
+        or_else=("cfo",),
+        asked_at=1_700_000_000.0,
     ),
     ApprovalDecided(
         asked="p1",
@@ -348,6 +355,7 @@ PEOPLE: tuple[Record, ...] = (
         at=1_700_000_100.0,
         via="console",
         to=("bob",),
+        asked_of=("claims-lead",),
     ),
     Feedback(
         score=0.75,

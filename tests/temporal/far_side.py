@@ -68,7 +68,7 @@ class FlowRun:
         info = workflow.info()
         self.id = info.workflow_id
         self.flow = registry.find(info.workflow_type)
-        self.drive = Drive(self.id, [(1, info.first_execution_run_id)])
+        self.drive = Drive(self.id, Memory(seeds=[(0, info.first_execution_run_id)]))
         self.events: list[Event] = []
         self.open: dict[str, Any] = {}
         """What is on its way, by key: each has a `cancel`."""

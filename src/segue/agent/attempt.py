@@ -54,7 +54,11 @@ class Attempting:
             raise bill.nobody(decision) or nobody(decision)
         record = Recorded(scope, decision, self.gateway.catalogue.get(decision.chosen.target.name), question)
         question, record = await self.guards.before(question, record)
-        caller = Caller(self.gateway, self.form, self.check, self.timeout_s, detour=_others_free(decision))
+        thread = self.session.conversation
+        caller = Caller(
+            self.gateway, self.form, self.check, self.timeout_s, detour=_others_free(decision), thread=thread,
+            line=_line(scope, thread),
+        )  # fmt: skip
         self.gateway.shadows.begin(caller, question, record, bill)
         if self.streaming is not None:  # two calls in one attempt would mix their texts: a stream has no hedge
             called = await replace(caller, streaming=self.streaming, scope=scope).in_line(
@@ -120,6 +124,12 @@ class Attempting:
         fault = with_tries(of_model(fault, called.model, kept, called.place, called.usage), record.scope)
         record.ended(AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED, called, fault=fault)
         raise rebuild(fault)
+
+
+def _line(scope: StepScope, thread: str | None) -> str:
+    """A conversation, or the rounds of a question with tools."""
+    rounds = scope.key.rpartition("/")[0]
+    return thread or (f"{scope.run}/{rounds}" if rounds else "")
 
 
 def _others_free(decision: Decision) -> bool:

@@ -7,9 +7,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..context import Call as Shows
 from ..core.faults import Fault, FaultKind, classify
 from ..core.records import Check as Checked
-from ..core.records import Usage
+from ..core.records import Manifest, Target, TargetKind, Usage
+from ..errors import UsageError
 from ..models import Model
 from ..models.exchange import Call, Reply
 from ..models.health import Place
@@ -21,6 +23,7 @@ from .money import Bill
 from .pool import part_of
 from .request import Question, bound
 from .streaming import Streaming, partial
+from .window import fitted
 
 if TYPE_CHECKING:
     from ..runtime.scope import StepScope
@@ -75,6 +78,9 @@ class Caller:
     streaming: Streaming | None = None
     scope: StepScope | None = None
     """The attempt under which the answer is published, where it streams."""
+    line: str = ""
+    """What the calls have in common of which one goes on from the other: a conversation, the rounds of a question."""
+    thread: str | None = None
     detour: bool = False
     """Whether somebody else is free, so that a busy model is not waited for."""
 
@@ -83,20 +89,35 @@ class Caller:
         the call's fault.
         """
         try:
+            question, manifest = self._shown(question, model, bill)
             bill.fit(model, question)
             part = part_of(model, bill.scope.history)
             place, queued_s = await self.gateway.place(part, question, self.timeout_s, detour=self.detour)
         except Exception as error:  # noqa: BLE001  no place came in time, or the file of health cannot be read
             return Called(model=model, fault=classify(error))
-        return await self._at(question, model, place, bill, queued_s, sent)
+        return await self._at(question, manifest, model, place, bill, queued_s, sent)
 
     async def at_once(self, question: Question, model: Model, bill: Bill) -> Called | None:
         """Call if a place is free now; None where none is. Raises as `in_line` does."""
+        try:
+            question, manifest = self._shown(question, model, bill)
+        except UsageError as error:  # it does not fit into this window
+            return Called(model=model, fault=classify(error))
         place = self.gateway.free_place(model, question)
-        return None if place is None else await self._at(question, model, place, bill)
+        return None if place is None else await self._at(question, manifest, model, place, bill)
+
+    def _shown(self, question: Question, model: Model, bill: Bill) -> tuple[Question, Manifest]:
+        """The question fitted to the model's window, and what is on record of it. Raises ContextOverflow."""
+        target = Target(kind=TargetKind.MODEL, name=model.name, provider=model.provider.value)
+        decision, before = bill.id.partition("+")[0], self.gateway.seen.get(self.line) if self.line else None
+        call = Shows(id=bill.id, target=target, decision=decision or None, thread=self.thread, before=before)
+        question, manifest = fitted(question, model, call)
+        if self.line and not bill.apart:
+            self.gateway.seen.put(self.line, manifest)
+        return question, manifest
 
     async def _at(  # noqa: PLR0917  made above
-        self, question: Question, model: Model, place: Place, bill: Bill, queued_s: float = 0.0,
+        self, question: Question, manifest: Manifest, model: Model, place: Place, bill: Bill, queued_s: float = 0.0,
         sent: asyncio.Event | None = None,
     ) -> Called:  # fmt: skip
         """Call, with a place that is given back whatever comes of it, also when the call is cancelled. What it may cost
@@ -107,7 +128,7 @@ class Caller:
         reply: Reply | None = None
         try:
             await ready(call_for(question, model, place, self.timeout_s))  # no money waits for an import
-            question = await bill.reserve(model, question)
+            question, _ = await asyncio.gather(bill.reserve(model, question), _noted(manifest, bill))  # one commit
             asked = call_for(question, model, place, self.timeout_s)
             began = time.monotonic()
             if sent is not None:
@@ -154,6 +175,12 @@ class Caller:
     ) -> None:
         used = bound(question) + question.max_tokens if tokens is None else tokens
         self.gateway.release(place, fault, time.monotonic() - began, used)
+
+
+async def _noted(manifest: Manifest, bill: Bill) -> None:
+    """What a call shows is on record before it is sent; but for what is asked on the side."""
+    if not bill.apart:
+        await bill.scope.commit(manifest)
 
 
 def _name(check: Check[Any]) -> str:

@@ -32,6 +32,7 @@ from .line import Line
 from .pool import Part, spare
 from .recorded import Recorded
 from .request import Question, bound
+from .seen import Seen
 from .sessions import Session, Sessions
 from .shadowing import Shadows
 
@@ -62,6 +63,7 @@ class Gateway:
     live: Live = field(default_factory=Live)
     sessions: Sessions = field(default_factory=Sessions)
     shadows: Shadows = field(default_factory=Shadows)
+    seen: Seen = field(default_factory=Seen)
     _counter: int = field(default=0, init=False)
     _lines: dict[str, Line] = field(default_factory=dict[str, Line], init=False)
     """Calls of this process that wait for a place, by model."""

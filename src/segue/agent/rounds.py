@@ -40,6 +40,7 @@ async def rounds(
             tried += given.tried
             if given.said is None:
                 return replace(given, tried=tried)
+            tools.turns = turns
             turns = [*turns, given.said, await _answered(given, tools)]
             question = replace(question, first=given.tried[-1].model)
     names = ", ".join(dict.fromkeys(one.name for one in given.calls))

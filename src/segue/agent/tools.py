@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast, get_type_hints
@@ -19,6 +19,7 @@ from pydantic_core import to_json
 
 from ..errors import DefinitionError, StepFailed, UsageError
 from ..runtime.step import Step, step
+from .turns import RECALL, recalled
 
 __all__ = ["Asked", "Tool", "Tools"]
 
@@ -87,6 +88,8 @@ class Tools:
 
     def __init__(self, given: Iterable[Callable[..., Any]]) -> None:
         self._tools: dict[str, Tool] = {}
+        self.turns: Sequence[dict[str, Any]] = ()
+        """What was said so far: `recall` gives back of it what a call was not shown."""
         for one in given:
             tool = Tool.of(one)
             if tool.name in self._tools:
@@ -98,9 +101,19 @@ class Tools:
         """What a model is told of them."""
         return [tool.definition for tool in self._tools.values()]
 
+    def _recalled(self, args: str) -> tuple[str, bool]:
+        try:
+            handle = json.loads(args)["handle"]
+        except (ValueError, TypeError, KeyError):
+            return 'these arguments do not fit: give {"handle": "…"}', False
+        found = recalled(self.turns, str(handle))
+        return (found, True) if found is not None else (f"there is nothing by the handle {handle!r}", False)
+
     async def call(self, asked: Asked) -> tuple[str, bool]:
         """What goes back to the model, and whether it is a result. Raises what the tool raises, but for ValueError."""
         tool = self._tools.get(asked.name)
+        if tool is None and asked.name == RECALL["name"]:
+            return self._recalled(asked.args)
         if tool is None:
             return f"there is no tool {asked.name!r}; there are: {', '.join(self._tools)}", False
         try:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ..core.asked import is_question, ticket
 from ..core.lifecycle import ENDED, RunState, StuckReason
 from ..journal import Item, RunRow, Switch
 from ..runtime.lacking import Lack
@@ -15,6 +16,10 @@ from .words import ago, due, first_line, printable, short_key
 Say = Callable[..., str]
 
 _ORDER = ("person", "signal", "child", "retry", "step", "sleep")
+_BELLS = {
+    "reminder": "They are reminded", "reassignment": "It goes on to somebody else", "limit": "Its time is over",
+}  # fmt: skip
+"""What a question's own timers bring."""
 _MOVING = (RunState.QUEUED, RunState.RUNNING)
 _PAUSABLE = (RunState.PARKED, RunState.QUEUED, RunState.RUNNING)
 
@@ -74,6 +79,8 @@ class Standing:
 
 
 def _wait_of(key: str, call: Any) -> dict[str, Any]:
+    if call.question:
+        return {"signal": call.question, "key": key}
     if call.kind == "timer":
         return {call.why or "sleep": call.due_at, "key": key}
     if call.kind == "child":
@@ -158,6 +165,8 @@ def _waiting(standing: Standing, now: float, say: Say) -> list[Advice]:
 
 def wait(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
     """One thing that a run waits for."""
+    if is_question(str(waits.get("signal", ""))):
+        return _waits_for_a_person(str(waits["signal"]), run, say)
     return (_asks if "person" in waits else _waits_for)(waits, run, now, say)
 
 
@@ -165,17 +174,8 @@ def _waits_for(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
     key = short_key(str(waits.get("key", "")))
     if "signal" in waits:
         name = str(waits["signal"])
-        decides = name.startswith("approve:")
-        payload = '{"approved": true, "by": "YOU", "note": ""}' if decides else "JSON"
-        return Advice(
-            f"It waits for {'a decision' if decides else 'the signal'} {printable(name)!r}.",
-            (
-                (
-                    say("signal", run, name, "--payload", payload),
-                    "to approve; false denies" if decides else "to send it",
-                ),
-            ),
-        )
+        do = ((say("signal", run, name, "--payload", "JSON"), "to send it"),)
+        return Advice(f"It waits for the signal {printable(name)!r}.", do)
     if "child" in waits:
         child = str(waits["child"])
         return Advice(f"It waits for its child {printable(child)}.", ((say("show", child), "to look at it"),))
@@ -184,10 +184,28 @@ def _waits_for(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
     if "step" in waits:
         return Advice(f"{key} is running.")
     at = _time(waits)
-    if at is None:
-        return Advice(f"It waits for {key or waits}.")
+    return Advice(f"It waits for {key or waits}." if at is None else _timed(waits, at, now))
+
+
+def _timed(waits: dict[str, Any], at: float, now: float) -> str:
+    """What comes in its time."""
     why = next(k for k in waits if k != "key")
-    return Advice(f"It sleeps: {due(at, now)}." if why == "sleep" else f"{key} runs out {due(at, now)}.")
+    if why in _BELLS:
+        return f"{_BELLS[why]} {due(at, now)}."
+    runs_out = f"{short_key(str(waits.get('key', '')))} runs out {due(at, now)}."
+    return f"It sleeps: {due(at, now)}." if why == "sleep" else runs_out
+
+
+def _waits_for_a_person(name: str, run: str, say: Say) -> Advice:
+    """A question of the flow's own."""
+    id_ = ticket(run, name)
+    call, _, rest = name.partition(":")
+    do = [(say("inbox", id_), "to see what is asked")]
+    if call == "approve":
+        do += [(say("approve", id_), "yes"), (say("deny", id_), "no")]
+    else:
+        do.append((say("answer", id_, "--value", "JSON"), "to answer"))
+    return Advice(f"It waits for a person: {printable(rest.rpartition('#')[0])!r}.", tuple(do))
 
 
 def _asks(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
@@ -208,7 +226,9 @@ def brief(waits: Sequence[dict[str, Any]], now: float) -> str:
     words: list[str] = []
     for one in waits:
         at = _time(one)
-        if "signal" in one:
+        if "signal" in one and is_question(one["signal"]):
+            words.append(f"a person: {one['signal'].partition(':')[2].rpartition('#')[0]}")
+        elif "signal" in one:
             words.append(f"signal {one['signal']}")
         elif "child" in one:
             words.append(f"child {one['child']}")
@@ -218,6 +238,8 @@ def brief(waits: Sequence[dict[str, Any]], now: float) -> str:
             words.append(f"retry of {short_key(str(one.get('key', '')))}")
         elif "step" in one:
             words.append(short_key(str(one["step"])))
+        elif at is not None and next(iter(one)) in _BELLS:
+            continue
         elif at is not None:
             words.append(f"time {due(at, now)}" if "sleep" in one else f"limit {due(at, now)}")
     return printable(", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else ""))

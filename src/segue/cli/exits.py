@@ -13,6 +13,7 @@ from ..errors import (
     StepFailed,
     StoreError,
     UnknownFlow,
+    UnknownQuestion,
     UnknownRun,
     UsageError,
 )
@@ -41,7 +42,7 @@ MEANING: dict[Exit, str] = {
     Exit.STUCK: "a run is set aside; for check: today's code would set one aside or fail it",
     Exit.CANCELLED: "the run was cancelled",
     Exit.STORE: "the database: missing, locked, full, damaged, not writable",
-    Exit.UNKNOWN: "no such run, or no such flow",
+    Exit.UNKNOWN: "no such run, flow or question",
     Exit.WAITS: "the run is open and waits for something from outside",
     Exit.INTERNAL: "a bug in Segue",
     Exit.SUSPENDED: "suspended by Ctrl-C: resumable",
@@ -59,6 +60,7 @@ OF_STATE: dict[str, Exit] = {
 _OF_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (UnknownRun, Exit.UNKNOWN),
     (UnknownFlow, Exit.UNKNOWN),
+    (UnknownQuestion, Exit.UNKNOWN),
     (UsageError, Exit.USAGE),
     (StoreError, Exit.STORE),
     (RunStuck, Exit.STUCK),

@@ -41,6 +41,7 @@ def as_json(error: BaseException) -> str:
         "code": of.code, "message": of.message, "run": of.run, "key": of.key, "remedy": of.remedy,
         "exit": int(exit_of(error)),
     }  # fmt: skip
+    body |= {name: getattr(error, name, None) or None for name in ("field", "by", "verdict", "at")}
     return json.dumps({"error": {k: v for k, v in body.items() if v is not None}}, ensure_ascii=False)
 
 

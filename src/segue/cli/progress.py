@@ -130,6 +130,8 @@ class Progress:
                 return self._waiting(event.at)
             case EventType.RUN_STARTED if self.story.starts > 1 and not self._moved:
                 return [self._plain(event, f"goes on after {plural(event.seq - 1, 'event')}")]
+            case EventType.RUN_CONTINUED:
+                return [self._plain(event, f"goes on as new: part {self.story.part + 1}")]
             case EventType.RUN_PAUSED:
                 return [self._plain(event, f"paused by {printable(self.story.paused_by)}")]
             case EventType.RUN_CANCELLING:

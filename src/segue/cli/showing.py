@@ -47,6 +47,8 @@ def run_json(standing: Standing, now: float, say: Say) -> dict[str, Any]:
         **summary(standing),
         "process": int(standing.pid) if standing.owned and standing.pid.isdecimal() else None,
         "input": parsed(story.args),
+        "part": story.part + 1,
+        "part_input": parsed(story.part_args),
         "result": parsed(end.value) if end is not None else None,
         "error": None if fault is None else fault.body(),
         "ended_at": None if end is None else end.at,

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from ..core.codec import loads
+from ..core.asked import LEFT_OPEN
+from ..core.codec import dumps, loads
 from ..core.events import ENDS, Event, EventType
 from ..core.faults import Fault
 from ..journal import RunRow
@@ -61,6 +62,8 @@ class Call:
     why: str = ""
     asks: str = ""
     """The person that it waits for."""
+    question: str = ""
+    """The id of the question that it is, where the flow asks a person."""
 
     @property
     def open(self) -> bool:
@@ -100,6 +103,9 @@ class Story:
         self._rested = False
         self.began_at = self.last_at = 0.0
         self.args: bytes | None = None
+        self.part = 0
+        """How often it has gone on as new, `part_args` with which input."""
+        self.part_args: bytes | None = None
         self.fork_of: str | None = None
         self.fork_at: Any = None
         self.paused_by = self.cancelled_by = ""
@@ -108,6 +114,8 @@ class Story:
         self.end: Event | None = None
         self.feedback: list[str] = []
         self.spending = Spending()
+        self._questions: dict[str, str] = {}
+        """The keys of the flow's own questions, by their ids."""
 
     @classmethod
     def of(cls, events: Iterable[Event], row: RunRow) -> Story:
@@ -153,10 +161,8 @@ class Story:
             self._of_run(event)
         elif kind in (EventType.SIGNAL_RECEIVED, EventType.SIGNAL_REJECTED):
             self._of_signal(event)
-        elif kind == EventType.APPROVAL_DECIDED and event.attempt is not None:
-            self._of_word(event)
-        elif kind == EventType.APPROVAL_ASKED and event.key in self.calls:
-            self.calls[event.key].due_at = loads(event.body).get("due_at")
+        elif kind in (EventType.APPROVAL_ASKED, EventType.APPROVAL_DECIDED):
+            self._of_question(event)
         elif kind in (EventType.OPERATOR_ACTED, EventType.FEEDBACK_GIVEN):
             self._of_person(event)
         elif kind.partition(".")[0] in ("attempt", "step", "timer", "child") and event.key is not None:
@@ -179,6 +185,8 @@ class Story:
                         call.stand = Stand.INTERRUPTED
             case EventType.RUN_PARKED:
                 self.waits, self._rested = body.get("waits_on", []), True
+            case EventType.RUN_CONTINUED:
+                self._renew(event, body["part"])
             case EventType.RUN_PAUSED:
                 self.paused_by = _who(body) or "an operator"
             case EventType.RUN_RESUMED:
@@ -192,8 +200,47 @@ class Story:
             case _:
                 pass
 
+    def _renew(self, event: Event, part: int) -> None:
+        self.part, self.part_args = part, event.args
+        for call in self.calls.values():
+            if call.stand in OPEN_STANDS:
+                call.stand, call.ended = Stand.CANCELLED, event.at
+
+    def _of_question(self, event: Event) -> None:
+        body = loads(event.body)
+        if event.type == EventType.APPROVAL_DECIDED:
+            if event.attempt is None:
+                self._of_decision(event, body)
+            else:
+                self._of_word(event)
+        elif event.key in self.calls:
+            self.calls[event.key].due_at = body.get("due_at")
+        elif event.attempt is None:
+            key = self._questions[body["id"]] = event.key or ""
+            self.calls[key] = Call(
+                key, "question", Stand.ASKING, event.at, asks=", ".join(body.get("by", ())) or "anybody",
+                why=body["question"], question=body["id"], due_at=body.get("due_at"), kept=event.seq <= self.memo_seq,
+            )  # fmt: skip
+
+    def _of_decision(self, event: Event, body: dict[str, Any]) -> None:
+        """What was said of a question of the flow's own."""
+        call = self.calls.get(self._questions.get(body.get("asked", ""), ""))
+        if call is None:
+            return
+        verdict, note = body["verdict"], f": {body['why']}" if body.get("why") else ""
+        if verdict == "reassigned":
+            call.asks = ", ".join(body.get("to", ()))
+        elif verdict not in LEFT_OPEN:
+            gone = verdict == "withdrawn"
+            call.stand, call.ended, call.due_at = (Stand.CANCELLED if gone else Stand.DONE), event.at, None
+            call.value = None if body.get("answer") is None else dumps({"": body["answer"]})[4:-1]
+        to = f" to {call.asks}" if verdict == "reassigned" else ""
+        call.notes.append(f"{verdict}{to} by {body.get('by') or 'somebody'}{note}")
+
     def _of_signal(self, event: Event) -> None:
         name = event.key or ""
+        if name in self._questions:
+            return  # it is told by what came of it
         if event.type == EventType.SIGNAL_REJECTED:
             if name in self.calls:
                 self.calls[name].stand = Stand.FAILED

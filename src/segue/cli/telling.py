@@ -61,17 +61,23 @@ class Sender:
         async with Engine(path_of(self.db), recover=False) as engine:
             return await act(await engine.get(run))
 
-    def sent(self, run: str, what: str, *, new: bool = True) -> Exit:
-        """Say what was sent, and who takes it; with `new=False` that it was sent before."""
+    def taken(self, run: str) -> Standing:
+        """Where the run stands, once a living process has taken what was sent; there may be none that does."""
         until = time.monotonic() + TAKEN_WITHIN_S
         standing = self.look(run)
         while standing.posts and standing.attended and time.monotonic() < until:
             time.sleep(0.02)
             standing = self.look(run)
+        return standing
+
+    def sent(self, run: str, what: str, *, new: bool = True, about: dict[str, Any] | None = None) -> Exit:
+        """Say what was sent, and who takes it; with `new=False` that it was sent before. `about` goes with the JSON."""
+        standing = self.taken(run)
         row = standing.row
         if self.as_json:
             posts = {"taken": not standing.posts, "attended": standing.attended}
-            print(json.dumps({"run": run, "state": row.state, "sent": new, **posts}, ensure_ascii=False))
+            body = {**(about or {}), "run": run, "state": row.state, "sent": new, **posts}
+            print(json.dumps(body, ensure_ascii=False))
             return Exit.DONE
         tell(Text("✓ ", "green").append(what, "default") if new else Text(what, "dim"))
         if new and standing.posts and not standing.attended:

@@ -76,7 +76,8 @@ def came_of(call: Call, now: float, *, gone: bool = False, width: int = 200) -> 
             again = due(call.due_at, now) if call.due_at is not None else ""
             text.append(f"again {again}".strip(), "yellow").append(f"  {_last_failure(call)}", "red")
         case Stand.ASKING:
-            text.append(f"asks {printable(call.asks)}", "yellow").append(f"  {_last_failure(call)}", "red")
+            text.append(f"asks {printable(call.asks)}", "yellow")
+            text.append(f"  {_last_failure(call)}", "red").append(first_line(call.why))
         case Stand.WAITING:
             text.append(due(call.due_at, now) if call.due_at is not None else "waiting", "yellow")
         case Stand.INTERRUPTED:
@@ -146,6 +147,8 @@ def _heads(standing: Standing, full: bool) -> list[Drawn]:
     rows: list[tuple[str, RenderableType]] = []
     if story.args not in (None, b"{}"):
         rows.append(("input", Text(value(story.args, WHOLE if full else 300))))
+    if story.part:
+        rows.append(("part", Text(f"{story.part + 1}  {value(story.part_args or b'{}', WHOLE if full else 300)}")))
     if row.parent:
         rows.append(("parent", Text(printable(row.parent))))
     if story.fork_of:

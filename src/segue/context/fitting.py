@@ -46,6 +46,8 @@ class Fitting:
         room = self.budget.input
         if self.total > room:
             self._clear(self._old_results(), self.total + gone - room)
+        if self.total > room:  # rather one more result than a turn
+            self._clear(self._old_results(in_steps=False), self.total - room)
         if self.total > room:
             self._drop(room, gone)
         if self.total > room:
@@ -115,12 +117,12 @@ class Fitting:
     def _step(self) -> int:
         return max(1, int(self.budget.input * self.budget.step))
 
-    def _old_results(self) -> list[int]:
+    def _old_results(self, *, in_steps: bool = True) -> list[int]:
         """Places of results that may be cleared, oldest first. How many grows in steps, for the prefix's sake."""
         results = [at for at, part in enumerate(self.units.parts) if part.kind is Kind.RESULT and self.as_[at]]
         kept = self.budget.results_kept
         old = len(results) - kept
-        old = old // kept * kept if kept else old
+        old = old // kept * kept if kept and in_steps else old
         return [at for at in results[: max(0, old)] if self._clearable(at, self.units.parts[at])]
 
     def _clearable(self, at: int, part: Part) -> bool:

@@ -65,11 +65,12 @@ class RunStep(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Wait for a signal called `name`."""
+    """Wait for a signal called `name`. `form`: it brings a person's answer of this type."""
 
     key: str
     seen: int
     name: str
+    form: Codec | None = None
 
 
 class Timer(NamedTuple):

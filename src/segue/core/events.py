@@ -22,6 +22,7 @@ class EventType(StrEnum):
     RUN_RESUMED = "run.resumed"
     RUN_CANCELLING = "run.cancelling"
     RUN_STUCK = "run.stuck"
+    RUN_CONTINUED = "run.continued"
     RUN_COMPLETED = "run.completed"
     RUN_FAILED = "run.failed"
     RUN_CANCELLED = "run.cancelled"

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from .asked import LEFT_OPEN
 from .codec import dumps, loads
 from .events import Event, EventType
 from .recovery import Again, AskPerson, Fail, Take, Told, Use, Word
@@ -17,8 +18,6 @@ from .recovery import Again, AskPerson, Fail, Take, Told, Use, Word
 WORDS = ("retry", "result", "use", "fail")
 ESCALATION = "escalation"
 _CLOSED = frozenset({EventType.STEP_COMPLETED, EventType.STEP_FAILED, EventType.STEP_CANCELLED})
-_LEFT_OPEN = ("reminded", "reassigned")
-"""Verdicts that decide nothing."""
 
 
 class Question(NamedTuple):
@@ -100,7 +99,9 @@ def open_questions(events: Iterable[Event]) -> dict[str, Question]:
             )
         elif event.type in _CLOSED or (event.type == EventType.APPROVAL_DECIDED and _decides(event)):
             found.pop(key, None)
-        elif event.type == EventType.RUN_FORKED:
+        elif event.type == EventType.APPROVAL_DECIDED and event.attempt is not None and key in found:
+            found[key] = found[key]._replace(to=", ".join(loads(event.body).get("to", ())) or found[key].to)
+        elif event.type in (EventType.RUN_FORKED, EventType.RUN_CONTINUED):
             found.clear()
         elif event.type == EventType.OPERATOR_ACTED:
             found.pop(key, None)
@@ -108,4 +109,4 @@ def open_questions(events: Iterable[Event]) -> dict[str, Question]:
 
 
 def _decides(event: Event) -> bool:
-    return event.attempt is not None and loads(event.body).get("verdict") not in _LEFT_OPEN
+    return event.attempt is not None and loads(event.body).get("verdict") not in LEFT_OPEN

@@ -55,6 +55,8 @@ class Memory:
     """When the time of a question to a person is over."""
     asked: set[str] = field(default_factory=_set)
     """Steps that wait for a person's word, and whose question is on record."""
+    bounds: dict[str, str] = field(default_factory=_dict)
+    """What the questions of steps are bound to, by their ids."""
     timers: dict[str, float] = field(default_factory=_dict)
     children: dict[str, str] = field(default_factory=_dict)
     """Children that have not ended and that the run has not given up."""
@@ -73,6 +75,10 @@ class Memory:
     edited: bool = False
     """Whether it is a fork with another input: its calls may differ from the recorded ones."""
     args: bytes = b"{}"
+    part: int = 0
+    """How often the run has gone on as new."""
+    begun_at: int = 0
+    """The `seq` from which this part goes: what the flow has seen when it begins."""
     seeds: list[tuple[int, str]] = field(default_factory=_list)
     """From which `seq` on which seed gives the run's random values: a fork keeps its parent's up to its own."""
     idle_starts: int = 0
@@ -90,13 +96,29 @@ class Memory:
         """Read a journal. `replaced` gives other results for steps, by key: a fork with results replaced."""
         memory = cls()
         for event in events:
-            memory._read(event, replaced or {})
+            if event.type == EventType.RUN_CONTINUED:
+                memory = memory._renewed(event)
+            else:
+                memory._read(event, replaced or {})
         return memory
+
+    def _renewed(self, event: Event) -> Memory:
+        """The run goes on as new: all that is left of its past are the signals that nobody had waited for."""
+        body = loads(event.body)
+        carried = set(body.get("carried", ()))
+        return Memory(
+            outcomes=[e for e in self.outcomes if e.type == EventType.SIGNAL_RECEIVED and e.seq in carried],
+            part=body["part"], begun_at=event.seq, args=event.args or b"{}", paused=bool(body.get("paused")),
+            seeds=[(event.seq, body["seed"])], revisions={body.get("revision", "")},
+            last_seq=event.seq, first_at=event.at, last_at=event.at, _kept_at=self.last_at,
+        )  # fmt: skip
 
     def _read(self, event: Event, replaced: Mapping[str, bytes]) -> None:
         self._kept_at, self.last_seq, self.last_at = self.last_at, event.seq, event.at
         self.first_at = self.first_at or event.at
         kind, key = event.type, event.key or ""
+        if self.part and kind == EventType.CHILD_ENDED and not key.startswith(f"continued#{self.part}/"):
+            return  # the run had gone on without this child
         if kind in DELIVERED:
             if key in replaced and kind in _REPLACEABLE:
                 event = event._replace(type=_REPLACEABLE[kind], value=replaced[key], body=None)
@@ -181,9 +203,15 @@ class Memory:
         """A question of a step's Recovery, or the word that was said: it stands in the place of the answer."""
         if event.type == EventType.APPROVAL_ASKED:
             self.asked.add(key)
+            body = loads(event.body)
+            self.bounds[body["id"]] = body["bound"]
             return
         tries, body = self.attempts.get(key), loads(event.body)
-        if tries and tries[-1].n == event.attempt and isinstance(tries[-1].answer, AskPerson) and body.get("answer"):
+        if not tries or tries[-1].n != event.attempt or not isinstance(tries[-1].answer, AskPerson):
+            return
+        if body.get("verdict") == "reassigned":
+            tries[-1] = tries[-1]._replace(answer=tries[-1].answer._replace(to=", ".join(body.get("to", ()))))
+        elif body.get("answer"):
             word = word_of(body["answer"], event.value, body.get("by", ""), told=tries[-1].answer.told)
             tries[-1] = tries[-1]._replace(answer=word)
             self.asked.discard(key)

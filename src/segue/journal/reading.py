@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from ..core.events import ENDS, Event
+from ..core.codec import loads
+from ..core.events import ENDS, Event, EventType
 from ..core.shell import command
 from ..errors import InputError, SegueError, StoreCorrupt, StoreReadOnly, UnknownRun
 from . import switches, tables, workers
@@ -76,6 +77,43 @@ class Reader:
             stop = row.memo_seq if until is None else min(until, row.memo_seq)
             yield from self.events(self.get(row.memo_run), after, stop)
         yield from self._guard(lambda: list(tables.events(self._reader, self._payloads, row.no, after, until)))
+
+    def past(self, row: RunRow) -> Iterator[Event]:
+        """The events that a replay reads: of a run that went on as new those of its present part, and before them the
+        signals that it has brought along.
+        """
+        start = row.continued_seq
+        if start:
+            first = next(self.events(row, start - 1, start))
+            for seq in loads(first.body).get("carried", ()):
+                yield from self.events(row, seq - 1, seq)
+        yield from self.events(row, max(start - 1, 0))
+
+    def part_of(self, row: RunRow, upto: int) -> tuple[Event, int]:
+        """The event that has the input of the part of a run that event `upto` belongs to, and with which that part
+        begins; 0: with the run.
+        """
+        first = next(self.events(row, row.memo_seq, row.memo_seq + 1))
+        if not row.continued_seq:
+            return first, 0
+        start = self._continued(row, upto)
+        if start > row.memo_seq:
+            return next(self.events(row, start - 1, start)), start
+        if row.memo_run is not None and start != self._continued(row, row.memo_seq):  # an older part than it forked
+            return self.part_of(self.get(row.memo_run), min(upto, row.memo_seq))
+        return first, start
+
+    def _continued(self, row: RunRow, upto: int) -> int:
+        """The last event up to this one with which a run went on as new; 0: none."""
+        if row.memo_seq < row.continued_seq <= upto:
+            return row.continued_seq
+        found = self.query(
+            "select max(seq) from events where run = ? and type = ? and seq <= ?",
+            (row.no, EventType.RUN_CONTINUED.value, upto),
+        )[0][0]
+        if found is not None or row.memo_run is None:
+            return found or 0
+        return self._continued(self.get(row.memo_run), min(upto, row.memo_seq))
 
     def since(self, position: int, types: Collection[str], limit: int = 1000) -> list[tuple[int, Event]]:
         """Events of all runs after a position of the database, of these types, oldest first, each with its position.

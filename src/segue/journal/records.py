@@ -39,6 +39,8 @@ class RunRow(NamedTuple):
     replaced: dict[str, Any]
     created_at: float
     updated_at: float
+    continued_seq: int = 0
+    """The event with which its present part begins; 0: it has never gone on as new."""
 
 
 class Standing(NamedTuple):
@@ -70,6 +72,7 @@ class NewRun(NamedTuple):
     memo_seq: int = 0
     replaced: dict[str, Any] | None = None
     body: dict[str, Any] | None = None
+    continued_seq: int = 0
 
 
 class Post(NamedTuple):
@@ -147,6 +150,8 @@ class More(NamedTuple):
     posts: Sequence[Post] = ()
     children: Sequence[NewRun] = ()
     consumed: Sequence[int] = ()
+    continued: int | None = None
+    """The run goes on as new with this event, and with this version of its flow."""
     reserve: Reservation | None = None
     """What its `usage.reserved` sets aside: checked against every budget, and refused with BudgetExceeded."""
     settle: Settlement | None = None

@@ -75,7 +75,12 @@ create table acts (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3)
+_V4 = """
+alter table runs add column continued_seq integer not null default 0;
+create index events_asked on events (run) where type = 'approval.asked';
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4)
 """Entry i takes a database from version i to i+1. Entries are never changed, only added."""
 
 

@@ -80,7 +80,7 @@ def fresh(no: int, new: NewRun) -> RunRow:
     return RunRow(
         no, new.id, new.tenant, new.flow, new.origin, new.version, "", new.seed, _first_state(new), {}, new.owner,
         0 if new.owner is None else 1, None, False, new.parent, new.parent_key, new.memo_run, new.memo_seq,
-        new.replaced or {}, new.at, new.at,
+        new.replaced or {}, new.at, new.at, new.continued_seq,
     )  # fmt: skip
 
 
@@ -97,12 +97,12 @@ def insert_run(connection: sqlite3.Connection, new: NewRun) -> tuple[int | None,
         raise UnknownRun("the run to fork was collected", run=new.id, remedy="list the runs: segue runs")
     cursor = connection.execute(
         "insert or ignore into runs (id, tenant, flow, origin, version, input_hash, seed, state, owner, epoch, parent,"
-        " parent_key, memo_run, memo_seq, replaced, created_at, updated_at)"
-        " select ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
+        " parent_key, memo_run, memo_seq, replaced, created_at, updated_at, continued_seq)"
+        " select ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
         " where not exists (select 1 from tombstones where id = ?)",
         (new.id, new.tenant, new.flow, new.origin, new.version, input_hash(new.args), new.seed, _first_state(new),
          new.owner, 0 if new.owner is None else 1, new.parent, new.parent_key, new.memo_run, new.memo_seq,
-         dumps(new.replaced).decode() if new.replaced else "{}", new.at, new.at, new.id),
+         dumps(new.replaced).decode() if new.replaced else "{}", new.at, new.at, new.continued_seq, new.id),
     )  # fmt: skip
     if cursor.rowcount == 0:
         return None, []
@@ -120,6 +120,14 @@ def first_events(no: int, new: NewRun) -> list[Event]:
     if new.owner is not None:
         events.append(_started(no, seq + 1, 1, new.at, _incarnation(new.owner, new.revision)))
     return events
+
+
+def continue_run(connection: sqlite3.Connection, event: Event, version: int) -> None:
+    """A run goes on as new from this event, with this version of its flow."""
+    connection.execute(
+        "update runs set continued_seq = ?, version = ?, detail = '{}', updated_at = ? where no = ?",
+        (event.seq, version, event.at, event.run),
+    )
 
 
 def claim(

@@ -108,7 +108,7 @@ def check_one(journal: Reader, row: RunRow, keyring: Keyring | None = None) -> V
             remedy=f"keep the old function as @flow(name=..., version={row.version}), or declare migrate= on the new",
         )
         return _verdict(row, Finding.UNKNOWN_FLOW, gone)
-    return replayed(row, journal.events(row), flow, keyring or _keys_beside(journal.path))
+    return replayed(row, journal.past(row), flow, keyring or _keys_beside(journal.path))
 
 
 def replayed(row: RunRow, events: Iterable[Event], flow: Flow[..., Any], keyring: Keyring) -> Verdict:
@@ -117,11 +117,12 @@ def replayed(row: RunRow, events: Iterable[Event], flow: Flow[..., Any], keyring
     once = frozenset(e.key for e in events if e.type == EventType.ATTEMPT_STARTED and b'"once"' in (e.body or b""))
     memory = Memory.of(events, {key: value.encode() for key, value in row.replaced.items()})
     same_code = memory.revisions <= {flow.revision} and row.version == flow.version
-    drive = Drive(row.id, memory.seeds, strict=same_code and not memory.edited and not row.replaced)
+    drive = Drive(row.id, memory, strict=same_code and not memory.edited and not row.replaced)
     vault = Vault(keyring, row.tenant)
     try:
         with using(vault):
             values = input_of(row, flow, memory.args)
+            drive.bind = flow.bind
             drive.begin(flow.body(values), memory.first_at, vault.with_refusal(partial(_refused, drive)))
             drive.replay(memory)
             return _judge(row, flow, drive, memory, once)

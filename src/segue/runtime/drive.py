@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..core.codec import loads
@@ -25,6 +25,8 @@ from .match import best, known_again, same_call, stray
 from .scope import FlowScope, enter
 
 Future = asyncio.Future[Event]
+Bind = Callable[[tuple[Any, ...], dict[str, Any]], bytes]
+_NONE = Memory()
 _OUTCOMES = DELIVERED - {EventType.SIGNAL_RECEIVED, EventType.RUN_CANCELLING}
 
 
@@ -35,12 +37,12 @@ class Drive:
     whose call does not come are kept for a later claim and reported as `orphans`.
     """
 
-    def __init__(self, run: str, seeds: Sequence[tuple[int, str]] = (), *, strict: bool = True):
-        self.run = run
-        self.prepare(seeds, strict=strict)
-        self.loop = FlowLoop(run, self._time)
-        self.scope = FlowScope(self)
-        self.seen, self.now = 0, 0.0
+    def __init__(self, run: str, memory: Memory = _NONE, *, strict: bool = True):
+        self.run, self.now = run, 0.0
+        self.prepare(memory, strict=strict)
+        self.loop = FlowLoop(run, lambda: self.now)
+        self.bind: Bind | None = None
+        """Makes an input of arguments, where the far side lets a flow go on as new."""
         self.stuck: RunStuck | None = None
         self.cancelling = False
         self.cleanups: list[Callable[[], Awaitable[Any]]] = []
@@ -50,11 +52,12 @@ class Drive:
         """The errors of this process, by key: only their tracebacks are used, since a replay does not have them."""
         self.names: dict[str, str] = {}
         """Older keys of open calls, whose arguments have had another form: to today's."""
+        self.signals: dict[str, deque[Event]] = {}
+        """What nobody has waited for yet, by name."""
         self.left: dict[str, RunStep] = {}
         """Once-effects without an outcome that the flow gave up: what came of them is still to be found out."""
         self._root: asyncio.Task[Any] | None = None
         self._out: list[Command] = []
-        self._signals: dict[str, deque[Event]] = {}
         self._waits: dict[str, deque[str]] = {}
         self._unclaimed: dict[str, Event] = {}
         self._dropped: set[str] = set()
@@ -65,9 +68,10 @@ class Drive:
 
     # the far side's face
 
-    def prepare(self, seeds: Sequence[tuple[int, str]], *, strict: bool) -> None:
-        """What the journal says before the flow begins: its seeds, and whether the code is the same."""
-        self._seeds, self.strict = seeds, strict
+    def prepare(self, memory: Memory, *, strict: bool) -> None:
+        """What the journal says before the flow begins: where it begins, and whether the code is the same."""
+        self._seeds, self.seen, self.strict = memory.seeds, memory.begun_at, strict
+        self.scope = FlowScope(self, f"continued#{memory.part}/" if memory.part else "")
 
     def begin(self, body: Callable[[], Awaitable[Any]], at: float, sealer: Sealer | None = None) -> None:
         """Make the flow's task, which seals its secrets with `sealer`. Nothing runs before `replay` or `deliver`."""
@@ -108,7 +112,9 @@ class Drive:
 
     def deliver_aside(self, event: Event) -> None:
         """`deliver`, within `aside`."""
-        self.seen, at, kind = event.seq, event.at, event.type
+        seq, at, kind = event.seq, event.at, event.type
+        if seq > self.seen:  # noqa: PLR1730  a signal that an earlier part of the run has left may be older
+            self.seen = seq
         if at > self.now:  # noqa: PLR1730  `max` is a call, at every step
             self.now = at
         if kind in _OUTCOMES:
@@ -184,8 +190,8 @@ class Drive:
         key = command.key
         if key in self.waiting:
             raise InternalError("two calls have one key", run=self.run, key=key)
-        if isinstance(command, Wait) and self._signals.get(command.name):
-            future.set_result(self._signals[command.name].popleft())
+        if isinstance(command, Wait) and self.signals.get(command.name):
+            future.set_result(self.signals[command.name].popleft())
             return future
         if self._unclaimed:
             claimed = self._claim(command)
@@ -240,6 +246,10 @@ class Drive:
         error.add_note(f"at: run {self.run} {event.key}, attempt {event.attempt or 1}")
         return error
 
+    def in_main_task(self) -> bool:
+        """Whether this is the flow's own task, and none that it has made."""
+        return asyncio.current_task() is self._root
+
     @property
     def seed(self) -> str:
         """The seed of random values at this place of the journal."""
@@ -286,7 +296,7 @@ class Drive:
             if call is not None and not call[1].done():
                 call[1].set_result(event)
                 return
-        self._signals.setdefault(name, deque()).append(event)
+        self.signals.setdefault(name, deque()).append(event)
 
     def _unexpected(self, event: Event) -> None:
         """An outcome whose call has not been made."""
@@ -366,9 +376,6 @@ class Drive:
 
     def _root_done(self) -> bool:
         return self._failed is not None or (self._root is not None and self._root.done())
-
-    def _time(self) -> float:
-        return self.now
 
 
 _SAME_CODE = (

@@ -21,13 +21,14 @@ from ..journal import ENGINE, Act, Collected, Journal, NewRun, Switch
 from ..journal.connect import MEMORY
 from ..journal.keyring import FolderKeyring, Keyring, MemoryKeyring
 from ..journal.vault import Vault
-from . import operate, registry
+from . import deciding, operate, questions, registry
 from .clock import Clock, SystemClock
 from .embedded.host import Host
 from .embedded.taps import Taps
 from .flow import Flow
 from .lacking import Lacking
 from .query import RunQuery
+from .questions import InboxItem
 from .run import Run, RunStatus, status_of
 from .scope import Surroundings, surround
 
@@ -231,6 +232,28 @@ class Engine:
     async def acts(self, limit: int = 100) -> list[Act]:
         """What operators did to flows, to the engine and in bulk, newest first."""
         return self.journal.acts(limit)
+
+    async def inbox(self, for_: str | None = None) -> list[InboxItem]:
+        """What waits for people, of all runs and processes: what is due first comes first.
+
+        `for_` is a person or a role: only what asks them, or anybody. A question that somebody has answered is not in
+        it, also while its run has not taken the word up.
+        """
+        return questions.inbox(self.journal, self, for_)
+
+    async def decide(
+        self, id: str, *, by: str, approved: bool | None = None, answer: Any = deciding.MISSING,
+        to: str | tuple[str, ...] = (), note: str = "", bound: str | None = None, via: str | None = "api",
+    ) -> None:  # fmt: skip
+        """Decide the question of this id: `approved` says yes or no, `answer` gives a value, `to` asks somebody else.
+
+        `id` is that of an InboxItem, a beginning of it, or the run's where it asks just one. With `bound`, an item's
+        hash, it holds only for what that item shows. The first word wins: whoever comes second gets AlreadyDecided,
+        which says who decided what and when. Raises UnknownQuestion, StaleDecision, WrongAnswer, RunEnded, and
+        InputError for a word that does not go with the question.
+        """
+        word = deciding.word_of(approved, answer, to, by=by, note=note, via=via)
+        await deciding.decide(self, id, word, bound)
 
     async def gc(self, older_than_s: float, *, dry_run: bool = False) -> Collected:
         """Delete the runs that ended so long ago, and what only they used; their ids are never run again.

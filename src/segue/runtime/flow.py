@@ -77,6 +77,10 @@ class Flow(Generic[P, R]):
         key = scope.key(self.short, quoted(id) if id else fingerprint(data))
         return StartChild(key, scope.drive.seen, self, data, id, detached, self.signature.codecs)
 
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """An input as it is journaled. Raises InputError."""
+        return self.signature.bind(args, kwargs, self.short)[0]
+
     def body(self, values: dict[str, Any]) -> Callable[[], Awaitable[R]]:
         """The coroutine function of one run, its input given."""
         return lambda: self.function(**values)  # pyright: ignore[reportCallIssue]  by name, as they were stored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,7 +18,9 @@ from ..core.secret import using
 from ..core.shell import command as shell
 from ..errors import InputError, RunEnded, SegueError
 from ..journal import Reader, RunRow
+from ..journal.keyring import Keyring
 from ..journal.vault import Vault
+from . import registry
 from .check import input_of
 from .drive import Drive, Future
 from .flow import Flow
@@ -42,14 +45,30 @@ class Calls:
 class _Noting(Drive):
     """A drive that notes what the flow asks for."""
 
-    def __init__(self, run: str, seeds: Any):
-        super().__init__(run, seeds, strict=False)
+    def __init__(self, run: str, memory: Memory):
+        super().__init__(run, memory, strict=False)
         self.noted: dict[str, Command] = {}
 
     def request(self, command: RunStep | Wait | Timer | StartChild) -> Future:
         future = super().request(command)
         self.noted[command.key] = command
         return future
+
+
+async def calls_of(reader: Reader, keyring: Keyring, row: RunRow) -> Calls:
+    """The calls that a run makes, by a replay. It is no part of a task: Python 3.14 does not let tasks nest."""
+    loop, flow = asyncio.get_running_loop(), registry.for_run(row.flow, row.version)
+    future: asyncio.Future[Calls] = loop.create_future()
+    events, vault = list(reader.past(row)), Vault(keyring, row.tenant)
+
+    def replay() -> None:
+        try:
+            future.set_result(calls(row, events, flow, vault))
+        except Exception as error:  # noqa: BLE001  it is raised where it is awaited
+            future.set_exception(error)
+
+    loop.call_soon(replay)
+    return await future
 
 
 def calls(row: RunRow, events: Iterable[Event], flow: Flow[..., Any] | None, vault: Vault) -> Calls:
@@ -61,10 +80,11 @@ def calls(row: RunRow, events: Iterable[Event], flow: Flow[..., Any] | None, vau
     begun = frozenset(memory.attempts) | memory.effects | memory.timers.keys() | memory.children.keys()
     if flow is None:
         return Calls({}, begun)
-    drive = _Noting(row.id, memory.seeds)
+    drive = _Noting(row.id, memory)
     try:
         with using(vault):
             values = input_of(row, flow, memory.args)
+            drive.bind = flow.bind
             drive.begin(flow.body(values), memory.first_at, vault)
             drive.replay(memory)
             return Calls(drive.noted, begun | drive.waiting.keys() | drive.left.keys())

@@ -29,7 +29,6 @@ from ..errors import (
     UnknownEffect,
 )
 from ..journal import NewRun, Post, RunRow
-from ..journal.vault import Vault
 from . import given, opinions, registry
 from .lacking import REASON, Lack
 from .streams import follow
@@ -228,7 +227,7 @@ class Run(Generic[R]):
         """
         row, journal = self._row(), self._engine.journal
         upto = journal.fork_point(row, at)
-        first = next(journal.events(row, row.memo_seq, row.memo_seq + 1))
+        first, start = journal.part_of(row, upto)
         args, edited = first.args or b"{}", bool(loads(first.body).get("edited")) or input is not None
         if input is not None:
             changed = {k: json.loads(self._encode(v, args, k)) for k, v in input.items()}
@@ -238,9 +237,10 @@ class Run(Generic[R]):
             replaced = await self._checked_results(row, replaced)
         new = NewRun(
             id=id or f"{self.id}~{uuid4().hex[:8]}", tenant=row.tenant, flow=row.flow, origin=row.origin,
-            version=row.version, args=args, at=self._engine.clock.now(), seed=self._engine.host.seed(),
+            version=loads(first.body)["version"], args=args, at=self._engine.clock.now(), seed=self._engine.host.seed(),
             memo_run=self._no, memo_seq=upto, replaced={**row.replaced, **replaced},
             body={"fork_of": self.id, "at": at, "edited": edited},
+            continued_seq=start,
         )  # fmt: skip
         return await self._engine.accept(new, self._result)
 
@@ -287,19 +287,7 @@ class Run(Generic[R]):
         return not known and (key in noted or ("#" in key and row.owner is not None and journal.alive(row.owner)))
 
     async def _calls(self, row: RunRow) -> given.Calls:
-        """The calls that the run makes, by a replay. It is no part of a task: Python 3.14 does not let tasks nest."""
-        loop, flow = asyncio.get_running_loop(), registry.for_run(row.flow, row.version)
-        future: asyncio.Future[given.Calls] = loop.create_future()
-        events, vault = list(self._engine.journal.events(row)), Vault(self._engine.keyring, row.tenant)
-
-        def replay() -> None:
-            try:
-                future.set_result(given.calls(row, events, flow, vault))
-            except Exception as error:  # noqa: BLE001  it is raised where it is awaited
-                future.set_exception(error)
-
-        loop.call_soon(replay)
-        return await future
+        return await given.calls_of(self._engine.journal, self._engine.keyring, row)
 
     def _row(self) -> RunRow:
         return self._engine.journal.get(self._no)

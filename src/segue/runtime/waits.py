@@ -22,7 +22,7 @@ Seconds = float | timedelta
 async def sleep(seconds: Seconds) -> None:
     """Wait durably. The time is counted from the first call, through crashes and restarts."""
     scope = in_flow("segue.sleep")
-    after = _seconds(seconds, "sleep", scope)
+    after = seconds_of(seconds, "sleep", scope)
     await scope.drive.outcome(Timer(scope.key("sleep"), scope.drive.seen, after, "sleep"))
 
 
@@ -37,7 +37,7 @@ class timeout:  # noqa: N801  reads as asyncio.timeout
 
     async def __aenter__(self) -> timeout:
         scope = self._scope = in_flow("segue.timeout")
-        self._seconds = _seconds(self._given, "timeout", scope)
+        self._seconds = seconds_of(self._given, "timeout", scope)
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._cancelling = self._task.cancelling()
         self._key = scope.key("timeout")
@@ -82,7 +82,7 @@ async def wait_for(name: str, *, returns: Any = Any, timeout_s: Seconds | None =
         )
     if timeout_s is None:
         return await _signal(scope, name, returns)
-    _seconds(timeout_s, "wait_for", scope)
+    seconds_of(timeout_s, "wait_for", scope)
     async with timeout(timeout_s):
         return await _signal(scope, name, returns)
 
@@ -100,7 +100,8 @@ async def _signal(scope: FlowScope, name: str, returns: Any) -> Any:
             )
 
 
-def _seconds(given: Seconds, what: str, scope: FlowScope) -> float:
+def seconds_of(given: Seconds, what: str, scope: FlowScope) -> float:
+    """A time to wait, in seconds. Raises InputError, naming `what` was called."""
     try:
         seconds = given.total_seconds() if isinstance(given, timedelta) else float(given)
     except (TypeError, ValueError, OverflowError):

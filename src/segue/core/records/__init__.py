@@ -49,6 +49,7 @@ from .runs import (
     RunCancelled,
     RunCancelling,
     RunCompleted,
+    RunContinued,
     RunFailed,
     RunForked,
     RunParked,
@@ -70,9 +71,9 @@ RECORDS: Mapping[str, type[Record]] = MappingProxyType(
     {
         kind.type.value: kind
         for kind in (
-            RunAccepted, RunForked, RunStarted, RunParked, RunPaused, RunResumed, RunCancelling, RunStuck, RunCompleted,
-            RunFailed, RunCancelled, AttemptStarted, AttemptFailed, AttemptRecorded, StepCompleted, StepFailed,
-            StepCancelled, TimerSet, TimerFired, SignalReceived, SignalRejected, ChildStarted, ChildEnded,
+            RunAccepted, RunForked, RunStarted, RunParked, RunPaused, RunResumed, RunCancelling, RunStuck, RunContinued,
+            RunCompleted, RunFailed, RunCancelled, AttemptStarted, AttemptFailed, AttemptRecorded, StepCompleted,
+            StepFailed, StepCancelled, TimerSet, TimerFired, SignalReceived, SignalRejected, ChildStarted, ChildEnded,
             ChildDetached, OperatorAct, Feedback, Decision, Manifest, Reservation, Settlement, ApprovalAsked,
             ApprovalDecided, StreamEnd,
         )
@@ -100,8 +101,9 @@ __all__ = [
     "ChildDetached", "ChildEnded", "ChildStarted", "Decision", "Estimate", "Event", "EventType", "Evidence", "Fate",
     "Feedback",
     "FeedbackSource", "Json", "Manifest", "ManifestPart", "NextMove", "OperatorAct", "Part", "Record", "Reservation",
-    "RunAccepted", "RunCancelled", "RunCancelling", "RunCompleted", "RunFailed", "RunForked", "RunParked", "RunPaused",
-    "RunResumed", "RunStarted", "RunStuck", "Sampling", "ScopeKind", "SettledBy", "Settlement", "SignalReceived",
+    "RunAccepted", "RunCancelled", "RunCancelling", "RunCompleted", "RunContinued", "RunFailed", "RunForked",
+    "RunParked", "RunPaused", "RunResumed", "RunStarted", "RunStuck", "Sampling", "ScopeKind", "SettledBy",
+    "Settlement", "SignalReceived",
     "SignalRejected", "Split", "Stage", "StepCancelled", "StepCompleted", "StepFailed", "StreamEnd", "StreamFate",
     "Target", "TargetKind", "TimerFired", "TimerSet", "Usage", "Verdict", "binding", "record_of",
 ]  # fmt: skip

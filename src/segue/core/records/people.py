@@ -49,6 +49,7 @@ class ApprovalAsked(Record):
     """A person is asked: to approve, to fill in a form, to take over. The envelope's `key` is the call's."""
 
     type: ClassVar[EventType] = EventType.APPROVAL_ASKED
+    version: ClassVar[int] = 2
     id: str
     """Unique in its run."""
     question: str
@@ -76,11 +77,19 @@ class ApprovalAsked(Record):
     """For an escalation: the attempts that failed."""
     again_after: str | None = None
     """The question that this one replaces, since what it was bound to has changed."""
+    reassign_at: tuple[float, ...] = ()
+    """When it goes on to others, if nobody has decided by then. Since version 2."""
+    or_else: tuple[str, ...] = ()
+    """To whom it goes on, one for each time of `reassign_at`. Since version 2."""
+    asked_at: float | None = None
+    """The flow's own time when it asked, from which the other times are reckoned; its timers run from that of the
+    envelope, which is later where the run had to queue. Since version 2."""
 
     def __post_init__(self) -> None:
         """The hash is that of what is shown."""
         bound = binding(self.action, self.shown, tuple(e.hash for e in self.evidence))
         expect(self.bound == bound, "bound", "binding(action, shown, evidence)")
+        expect(len(self.or_else) == len(self.reassign_at), "or_else", "one for each time of reassign_at")
         expect(self.quorum >= 1, "quorum", "at least 1")
 
 
@@ -94,14 +103,17 @@ class Verdict(StrEnum):
     REASSIGNED = "reassigned"
     REMINDED = "reminded"
     WITHDRAWN = "withdrawn"
+    REFUSED = "refused"
+    """What was said does not fit, or was meant for other arguments: it decides nothing. Since version 2."""
     OTHER = "other"
 
 
 @record
 class ApprovalDecided(Record):
-    """Somebody has decided, or time has. Reminders and reassignments are said with it too: they leave it open."""
+    """Somebody has decided, or time has. What leaves it open is said so too: reminders, reassignments, refusals."""
 
     type: ClassVar[EventType] = EventType.APPROVAL_DECIDED
+    version: ClassVar[int] = 2
     asked: str
     """The id of the question."""
     verdict: Verdict
@@ -118,6 +130,8 @@ class ApprovalDecided(Record):
     """`cli`, `console`, `api`, `chat`."""
     to: tuple[str, ...] = ()
     """To whom it was reassigned, or who was reminded."""
+    asked_of: tuple[str, ...] = ()
+    """Of whom it was asked when this was said. Since version 2."""
 
 
 @record

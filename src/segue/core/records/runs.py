@@ -114,6 +114,27 @@ class RunStuck(Record):
 
 
 @record
+class RunContinued(Record):
+    """The flow goes on as new, with another input and nothing of its past. The envelope's `args` is that input."""
+
+    type: ClassVar[EventType] = EventType.RUN_CONTINUED
+    part: int
+    """How often it has done so: its calls are made under `continued#PART/`."""
+    flow_version: int = field(metadata={"json": "version"})
+    """The version of the flow that it goes on with."""
+    seed: str
+    """From it the random values of this part are drawn."""
+    revision: str = ""
+    """The hash of the code that wrote it."""
+    carried: tuple[int, ...] = ()
+    """The `seq` of the signals that nobody had waited for yet: they still wait for somebody."""
+    paused: bool = False
+    """Whether it is paused meanwhile."""
+    orphaned: tuple[str, ...] = ()
+    """Keys of outcomes that the code, changed meanwhile, did not ask for."""
+
+
+@record
 class RunCompleted(Record):
     """The flow returned. The envelope's `value` is its result."""
 

@@ -14,7 +14,7 @@ from ...core.lifecycle import RunState, StuckReason
 from ...core.recovery import AskPerson
 from ...core.replay import Memory
 from ...core.secret import using
-from ...errors import CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
+from ...errors import Continued, CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
 from ...journal import Change, Item, Post
 from .carrying import cancel_child
 from .purse import settle_open
@@ -62,14 +62,21 @@ def input_of(execution: Execution, args: bytes) -> dict[str, Any]:
 
 
 def end_of(execution: Execution) -> End:
-    """What came of a flow that is done. Calls that are still on their way are paid for first."""
+    """What came of a flow that is done. Calls that are still on their way are paid for first.
+
+    Raises Continued for one that goes on as new.
+    """
     settle_open(execution)
     drive, row = execution.drive, execution.row
     orphans = {"orphaned": drive.orphans} if drive.orphans else {}
     try:
         with using(execution.vault):
             value = roundtrip(execution.flow.signature.result, drive.result())[0]
-    except asyncio.CancelledError as error:
+    except (asyncio.CancelledError, Continued) as error:
+        if isinstance(error, Continued):
+            if not drive.cancelling:
+                raise
+            error = asyncio.CancelledError("cancelled as it went on as new")
         body = dumps({**orphans, "fault": fault_of(execution, error).body()})
         if drive.cancelling:
             return End(EventType.RUN_CANCELLED, RunState.CANCELLED, None, body)
@@ -92,14 +99,19 @@ def farewell(execution: Execution, value: bytes | None, body: bytes | None) -> l
     if row.parent is not None and row.parent_key is not None:
         told = dumps({"run": row.id, **loads(body)})
         posts.append(Post(row.parent, "child.ended", f"child:{row.id}", row.parent_key, execution.now(), value, told))
-    return posts + [cancel_child(execution, c, "its parent has ended") for c in execution.children.values()]
+    return posts + orphan(execution)
+
+
+def orphan(execution: Execution) -> list[Post]:
+    """What its children are told that it still waits for."""
+    return [cancel_child(execution, c, "its parent has ended") for c in execution.children.values()]
 
 
 def end_cancelled(execution: Execution, item: Item) -> None:
     """Cancel a run that is set aside: its code cannot run, so nothing is cleaned up."""
     host, row = execution.host, execution.row
     try:
-        execution.children = Memory.of(host.journal.events(row)).children
+        execution.children = Memory.of(host.journal.past(row)).children
     except StoreCorrupt:
         execution.children = {}
     cancelled = fault_of(execution, asyncio.CancelledError("the run was cancelled while it was set aside"))

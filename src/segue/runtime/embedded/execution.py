@@ -14,12 +14,12 @@ from ...core.lifecycle import RunState
 from ...core.recovery import Attempt
 from ...core.replay import Memory
 from ...core.secret import use, using
-from ...errors import RunStuck, SegueError, StoreCorrupt, Undecodable
+from ...errors import Continued, RunStuck, SegueError, StoreCorrupt, Undecodable
 from ...journal import Change, Item, RunRow, Write
 from ..drive import Drive, deadlock
 from ..flow import Flow
 from ..scope import StepScope
-from . import carrying, ends, inbox, people, resting
+from . import carrying, ends, inbox, people, renewal, resting
 from .attempts import perform, perform_once
 from .line import Line
 from .purse import goes_with
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _UNREAD = Memory()
 """Before `begin` has read the journal."""
-_OF_ATTEMPTS = (EventType.ATTEMPT_STARTED, EventType.ATTEMPT_FAILED)
 
 
 class Execution(Line):
@@ -41,7 +40,7 @@ class Execution(Line):
         super().__init__(host, row, seq)
         self.flow = flow
         self.paused, self.held = row.paused, False
-        self.begun = self.closed = False
+        self.begun = False
         self.memory = _UNREAD
         self.drive = Drive(row.id)
         self.steps: dict[str, Making] = {}
@@ -92,13 +91,13 @@ class Execution(Line):
             memory = Memory(fresh=True, args=args, seeds=[(1, row.seed)], last_seq=self.seq, first_at=at, last_at=at)
         else:
             try:
-                memory = Memory.of(self.host.journal.events(row), {k: v.encode() for k, v in row.replaced.items()})
+                memory = Memory.of(self.host.journal.past(row), {k: v.encode() for k, v in row.replaced.items()})
             except StoreCorrupt as error:
                 return self.set_aside(Undecodable(error.message, run=row.id, remedy=error.remedy))
         self.memory, self.children = memory, memory.children
         self.at, self.paused = memory.last_at, memory.paused
         same_code = memory.revisions <= {self.flow.revision} and row.version == self.flow.version
-        self.drive.prepare(memory.seeds, strict=same_code and not memory.edited and not row.replaced)
+        self.drive.prepare(memory, strict=same_code and not memory.edited and not row.replaced)
         try:
             if memory.idle_starts > self.host.crash_limit:
                 raise ends.crash_loop(self, self.host.crash_limit)
@@ -107,6 +106,7 @@ class Execution(Line):
             self.begun = True
             self.host.receive_items(self)  # or a `resume` would wake it again and again
             return self.set_aside(error)
+        self.drive.bind = self.flow.bind
         self.drive.begin(self.flow.body(values), memory.first_at, flow_vault(self, self.vault))
         self.begun = True
         with using(self.vault):
@@ -145,9 +145,10 @@ class Execution(Line):
             return
         if park:
             resting.park(self)
-        self._drop()
+        self.drop()
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Leave this process's memory, with nothing written."""
         self.closed = True
         for making in self.steps.values():
             making.cancel()
@@ -159,7 +160,7 @@ class Execution(Line):
     def lost(self, error: Exception) -> None:
         """This process can no longer write to the run."""
         if not self.closed:
-            self._drop()
+            self.drop()
             self.host.lost(self, error)
         elif isinstance(error, StoreCorrupt):
             self.host.unwritable(self.row.no, error)
@@ -176,7 +177,7 @@ class Execution(Line):
         detail = ends.stuck_detail(error)
         change = Change(RunState.STUCK, detail, self.now(), release=True)
         self.write(EventType.RUN_STUCK, body=dumps(detail), change=change, done=partial(self.host.ended, self.row))
-        self._drop()
+        self.drop()
 
     # what the flow asks for
 
@@ -253,20 +254,6 @@ class Execution(Line):
 
     # what attempts report
 
-    async def durable(
-        self, type_: str, command: RunStep, *, attempt: int, began: float | None = None, body: Any = None,
-        value: bytes | None = None, version: int = 1,
-    ) -> None:  # fmt: skip
-        """Journal something of an attempt, and wait for the commit."""
-        self._check_open()
-        future: asyncio.Future[None] = self.host.loop.create_future()
-        packed = dumps(body) if body is not None else None
-        self.write(
-            type_, key=command.key, seen=command.seen, attempt=attempt, began=began, body=packed, value=value,
-            args=command.args if type_ in _OF_ATTEMPTS else None, done=partial(_resolve, future), version=version,
-        )  # fmt: skip
-        await future
-
     def step_ended(
         self, type_: str, command: RunStep, n: int, began: float | None, scope: StepScope | None,
         *, value: bytes | None = None, body: bytes | None = None,
@@ -282,11 +269,6 @@ class Execution(Line):
         self.write(
             type_, key=command.key, seen=command.seen, attempt=n, began=began, value=value, body=body, args=command.args
         )
-
-    def _check_open(self) -> None:
-        """A step that swallowed its cancellation may still report, when the run has ended or is another's."""
-        if self.closed:
-            raise asyncio.CancelledError
 
     def recorded(self, key: str, n: int, scope: StepScope) -> None:
         """Journal what an attempt recorded: also that of one that failed, since it was paid for."""
@@ -342,12 +324,13 @@ class Execution(Line):
 
     def _written(self, write: Write, error: Exception | None) -> None:
         """After the commit."""
-        self.unwritten -= 1
         if error is not None:
+            self.unwritten -= 1
             return self.lost(self.host.journal.explain(error))
         event, _, then, _ = write
         outcomes = self.host.outcomes
-        outcomes.settle(self)
+        outcomes.settle(self)  # as long as this one counts as unwritten: it is not given yet
+        self.unwritten -= 1
         if then is not None:
             then()
         if self.closed:
@@ -366,12 +349,21 @@ class Execution(Line):
             return  # an effect is on its way: the run ends after it
         if self.unknowns:
             return ends.set_unknown_aside(self)
-        type_, state, value, body = ends.end_of(self)
+        try:
+            type_, state, value, body = ends.end_of(self)
+        except Continued as continued:
+            return self._renew(continued)
         change, posts = Change(state, {}, self.now()), ends.farewell(self, value, body)
         ended: list[Event] = []
         done = partial(self._tell_end, ended)
         ended.append(self.write(type_, value=value, body=body, change=change, posts=posts, done=done))
-        self._drop()
+        self.drop()
+
+    def _renew(self, continued: Continued) -> None:
+        try:
+            renewal.renew(self, continued)
+        except RunStuck as error:
+            self.set_aside(error)
 
     def _tell_end(self, ended: list[Event]) -> None:
         self.host.ended(self.row, ended[0])
@@ -393,8 +385,3 @@ class Execution(Line):
             move()
         except SegueError as error:
             self.drive.fail(error)
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

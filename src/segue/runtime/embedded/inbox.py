@@ -34,6 +34,8 @@ def receive(execution: Execution, item: Item) -> None:
             execution.write(EventType.RUN_RESUMED, paused=False, done=execution.resume, **taken)
         case "decide":
             people.decide(execution, item, taken)
+        case "reassign":
+            people.reassign(execution, item, taken)
         case "override":
             _override(execution, item, taken)
         case kind if kind == BESIDE:

@@ -130,7 +130,7 @@ async def _expired(execution: Execution, command: RunStep, history: list[Attempt
     last = history[-1] = history[-1]._replace(answer=answer.default)
     record = ApprovalDecided(
         asked=question_id(command.key, last.n), verdict=Verdict.EXPIRED, by="segue", answer=body_of(answer.default),
-        bound=_question(command, history, answer, None).bound, why="nobody answered in time",
+        bound=_bound(execution, command, history, answer), why="nobody answered in time",
     )  # fmt: skip
     value = dumps(answer.default.value) if isinstance(answer.default, Take) else None
     body = record.to_body()
@@ -171,16 +171,48 @@ def decide(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
             asked=item.id.partition("\x1f")[2], verdict=Verdict.WITHDRAWN, by=by, bound="", at=item.at,
             answer=_words(said), why=f"too late: the question was closed. {why}".strip(),
         )  # fmt: skip
-        execution.write(EventType.APPROVAL_DECIDED, key=key, body=dumps(late.to_body()), consumed=consumed)
+        execution.write(
+            EventType.APPROVAL_DECIDED, key=key, body=dumps(late.to_body()), consumed=consumed, version=late.version
+        )
         return
     record = ApprovalDecided(
         asked=question_id(key, last.n), verdict=Verdict.DENIED if said.get("word") == "fail" else Verdict.ANSWERED,
-        by=by, bound=_question(command, history, answer, None).bound, answer=_words(said), why=why, at=item.at,
+        by=by, bound=_bound(execution, command, history, answer), answer=_words(said), why=why, at=item.at,
+        asked_of=(answer.to,), via=said.get("via"),
     )  # fmt: skip
     history[-1] = last._replace(answer=word_of(said, item.value, by, told=answer.told))
     execution.write(
         EventType.APPROVAL_DECIDED, key=key, seen=command.seen, attempt=last.n, body=dumps(record.to_body()),
-        value=item.value, consumed=consumed, done=lambda: _wake(execution, key),
+        value=item.value, consumed=consumed, done=lambda: _wake(execution, key), version=record.version,
+    )  # fmt: skip
+
+
+def reassign(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
+    """The open question goes to somebody else; one that is closed stays as it is."""
+    from ...core.records import ApprovalDecided, Verdict  # noqa: PLC0415  see above
+
+    key, said = item.name, loads(item.body)
+    history = execution.histories.get(key) or execution.memory.attempts.get(key) or []
+    last, command = (history[-1] if history else None), execution.drive.open_call(key)
+    answer, asked = (None if last is None else last.answer), str(said.get("asked", ""))
+    by, to = str(said.get("by", "")), tuple(map(str, said.get("to", ())))
+    verdict, bound, was = Verdict.REFUSED, "", tuple[str, ...]()
+    if (
+        last is not None and isinstance(answer, AskPerson) and isinstance(command, RunStep)
+        and asked == question_id(key, last.n)
+    ):  # fmt: skip
+        verdict, bound = Verdict.REASSIGNED, _bound(execution, command, history, answer)
+        was = (answer.to,)
+        history[-1] = last._replace(answer=answer._replace(to=", ".join(to)))
+        if key in execution.asking:
+            execution.asking[key].to = ", ".join(to)
+    record = ApprovalDecided(
+        asked=asked, verdict=verdict, by=by, bound=bound, why=str(said.get("why", "")), at=item.at, to=to, asked_of=was,
+        via=said.get("via"),
+    )  # fmt: skip
+    execution.write(
+        EventType.APPROVAL_DECIDED, key=key, attempt=None if last is None else last.n, body=dumps(record.to_body()),
+        consumed=taken["consumed"], version=record.version,
     )  # fmt: skip
 
 
@@ -208,6 +240,12 @@ def _question(command: RunStep, history: list[Attempt], answer: AskPerson, due_a
         default=None if due_at is None else body_of(answer.default),
         story=tuple(records.AttemptRef(epoch=a.epoch, n=a.n) for a in history),
     )  # fmt: skip
+
+
+def _bound(execution: Execution, command: RunStep, history: list[Attempt], answer: AskPerson) -> str:
+    """What the open question is bound to: after a restart only the journal knows what was shown."""
+    known = execution.memory.bounds.get(question_id(command.key, history[-1].n))
+    return known or _question(command, history, answer, None).bound
 
 
 def _fault(attempt: Attempt) -> Fault:

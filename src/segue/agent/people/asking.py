@@ -1,0 +1,199 @@
+"""Puts a question, and waits until a word decides it: what `approve`, `ask_human` and `escalate` share.
+
+The near side of the seam has all that it takes: a record, a signal, a timer at a time, and steps for notices. So the
+question waits in whichever process, a replay makes the same of the same events, and a parked run costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from ...core.asked import Said, ticket
+from ...core.codec import Codec, codec, dumps, fingerprint, misfit, roundtrip
+from ...core.commands import Timer, Wait
+from ...core.events import Event
+from ...core.records import ApprovalAsked, ApprovalDecided, AskKind, Json, Verdict, binding
+from ...runtime.drive import Future
+from ...runtime.scope import FlowScope
+from .notice import Notices, Notify
+from .plan import Bell
+from .word import Word, said_in
+
+__all__ = ["Request", "put", "shown_as"]
+
+_VERDICTS = {"approve": Verdict.APPROVED, "deny": Verdict.DENIED, "answer": Verdict.ANSWERED}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """A question: what is asked, of whom, and what happens when nobody answers."""
+
+    call: str
+    """What the flow called: its key begins with it."""
+    kind: AskKind
+    question: str
+    shown: Json
+    to: tuple[str, ...]
+    bells: tuple[Bell, ...]
+    form: Codec | None = None
+    schema: Mapping[str, Json] | None = None
+    default: Json = None
+    """What holds in the end, as on record; None: nothing."""
+    notify: Notify | None = None
+
+
+def shown_as(value: object) -> Json:
+    """What a person is shown, as JSON; secrets in it are sealed. Raises UnserialisableResult."""
+    return json.loads(roundtrip(codec(Any), value)[0])
+
+
+async def put(scope: FlowScope, request: Request) -> tuple[Said, str]:
+    """Ask, and wait for what decides it: a person's word or, after its time, `expired`. Gives that and the key.
+
+    Journaled under `CALL[fingerprint of the question and of what is shown]#k`, with all that belongs to it below.
+    """
+    bound = binding(None, request.shown)
+    ident = fingerprint(dumps({"question": request.question, "bound": bound}))
+    key = scope.key(request.call, ident)
+    asked = _record(request, bound, key, scope.drive.now)
+    scope.record(asked, key)
+    return await _Open(scope, request, asked, key).decided(), key
+
+
+def _record(request: Request, bound: str, key: str, at: float) -> ApprovalAsked:
+    bells, slug = request.bells, re.sub(r"[^a-z0-9]+", "-", request.question.lower()).strip("-")[:40].strip("-")
+    goes_on = [bell for bell in bells if bell.kind == "reassignment"]
+    return ApprovalAsked(
+        id=f"{request.call}:{slug}#{blake2b(key.encode(), digest_size=4).hexdigest()}",
+        question=request.question, bound=bound, kind=request.kind, shown=request.shown, by=request.to,
+        due_at=next((at + bell.after_s for bell in bells if bell.kind == "limit"), None),
+        default=request.default, form=request.schema,
+        remind_at=tuple(at + bell.after_s for bell in bells if bell.kind == "reminder"),
+        reassign_at=tuple(at + bell.after_s for bell in goes_on), or_else=tuple(bell.to for bell in goes_on),
+        asked_at=at,
+    )  # fmt: skip
+
+
+class _Open:
+    """A question that waits."""
+
+    def __init__(self, scope: FlowScope, request: Request, asked: ApprovalAsked, key: str):
+        self.scope, self.request, self.asked, self.key = scope, request, asked, key
+        self.drive, self.to = scope.drive, asked.by
+        self.inner = scope.child(key)
+        self.notices = Notices(self.inner, request.notify)
+        self._bells = list(request.bells)
+        self._rung_s = self._past_s = 0.0
+        self._counts: dict[str, int] = {}
+
+    async def decided(self) -> Said:
+        """Wait for what decides it."""
+        self._tell("asked")
+        word, bell = self._next_word(), self._next_bell()
+        try:
+            while True:
+                await asyncio.wait([f for _, f in (word, bell) if f is not None], return_when=asyncio.FIRST_COMPLETED)
+                if word[1].done():
+                    said = self._heard(word[1].result())
+                    if said is not None:
+                        return said
+                    word = self._next_word()
+                elif bell[1] is not None:
+                    bell[1].result()
+                    rung = self._bells.pop(0)
+                    self._past_s = rung.after_s
+                    said = self._rings(rung)
+                    if said is not None:
+                        return said
+                    bell = self._next_bell()
+        except asyncio.CancelledError:
+            self._record(Verdict.WITHDRAWN, "decided", why="the flow no longer waits for it")
+            raise
+        finally:
+            self.drive.give_up(word[0])
+            self.drive.give_up(bell[0])
+            self.notices.stop()
+
+    def _next_word(self) -> tuple[str, Future]:
+        name = self.asked.id
+        wait = Wait(self.inner.key("word"), self.drive.seen, name, self.request.form)
+        return wait.key, self.drive.request(wait)
+
+    def _next_bell(self) -> tuple[str, Future | None]:
+        """The timer of what comes next. It counts from the one before it, so that a fork has as long as was left."""
+        if not self._bells:
+            return "", None
+        bell = self._bells[0]
+        after_s, self._rung_s = max(0.0, bell.after_s - self._rung_s), bell.after_s
+        timer = Timer(self.inner.key(bell.kind), self.drive.seen, after_s, bell.kind)
+        return timer.key, self.drive.request(timer)
+
+    def _heard(self, event: Event) -> Said | None:
+        """A word that decides; None where it does not, and the question waits on."""
+        payload = json.loads(event.value or b"null")
+        try:
+            word = said_in(payload, self.request.kind, self.asked.bound)
+            if word.word == "answer":
+                self._fits(word.answer)
+        except ValueError as error:
+            by = str(payload.get("by") or "") if isinstance(payload, dict) else ""  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+            self._record(Verdict.REFUSED, f"refused@{event.seq}", Word("", by=by), why=str(error))
+            return None
+        if word.word == "reassign":
+            self._goes_to(word.to, word)
+            return None
+        verdict = _VERDICTS[word.word]
+        self._record(verdict, "decided", word, answer=word.answer)
+        return Said(verdict.value, word.by, word.at or event.at, word.note, word.answer, asked_of=self.to, via=word.via)
+
+    def _fits(self, answer: Json) -> None:
+        """Raises ValueError, naming the field."""
+        form = self.request.form
+        assert form is not None
+        try:
+            form.decode(json.dumps(answer).encode())
+        except ValueError as error:
+            raise ValueError(misfit(form, error)) from None
+
+    def _rings(self, bell: Bell) -> Said | None:
+        if bell.kind == "limit":
+            said = "nobody answered in time"
+            self._record(Verdict.EXPIRED, "decided", answer=self.request.default, why=said)
+            return Said("expired", "segue", self.drive.now, said, self.request.default, asked_of=self.to)
+        if bell.kind == "reminder":
+            self._record(Verdict.REMINDED, self._nth("reminded"), to=self.to)
+            self._tell("reminded")
+        else:
+            self._goes_to((bell.to,), Word("", by="segue", note="nobody had answered"))
+        return None
+
+    def _goes_to(self, to: tuple[str, ...], word: Word) -> None:
+        self._record(Verdict.REASSIGNED, self._nth("reassigned"), word, to=to)
+        self.to = to
+        self._tell("reassigned")
+
+    def _nth(self, what: str) -> str:
+        n = self._counts[what] = self._counts.get(what, 0) + 1
+        return f"{what}#{n}"
+
+    def _record(self, verdict: Verdict, at: str, word: Word | None = None, why: str = "", **more: Any) -> None:
+        said = word or Word("", by="segue")
+        record = ApprovalDecided(
+            asked=self.asked.id, verdict=verdict, by=said.by, bound=said.bound or self.asked.bound,
+            why=why or said.note, at=said.at, via=said.via, asked_of=self.to, **more,
+        )  # fmt: skip
+        self.scope.record(record, f"{self.key}/{at}")
+
+    def _tell(self, why: Any) -> None:
+        asked, run = self.asked, self.drive.run
+        limit = next((bell for bell in self._bells if bell.kind == "limit"), None)
+        self.notices.send(
+            why, id=ticket(run, asked.id), run=run, kind=asked.kind.value, question=asked.question, to=self.to,
+            shown=asked.shown, left_s=None if limit is None else limit.after_s - self._past_s,
+        )  # fmt: skip

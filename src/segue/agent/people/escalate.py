@@ -1,0 +1,105 @@
+"""`escalate`: hands a matter to a person with its whole story, what was tried and why it failed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar, overload
+
+from ...core.faults import classify
+from ...core.records import AskKind
+from ...errors import SegueError
+from ...runtime.scope import FlowScope, in_flow
+from ...runtime.waits import Seconds
+from ..tries import tried_of
+from .asking import Request, shown_as
+from .form import MISSING, answered, typed
+from .notice import Notify
+from .plan import Names, Times, bells, names
+
+__all__ = ["escalate", "story_of"]
+
+T = TypeVar("T")
+Tried = BaseException | Sequence[object]
+
+
+@overload
+async def escalate(
+    question: str, shown: object = None, *, tried: Tried = ..., by: Names = ..., timeout_s: Seconds | None = None,
+    default: str = ..., remind_s: Times = ..., reassign_s: Seconds | None = None, or_else: Names = ...,
+    notify: Notify | None = None,
+) -> str: ...  # fmt: skip
+@overload
+async def escalate(
+    question: str, shown: object = None, *, tried: Tried = ..., returns: type[T], by: Names = ...,
+    timeout_s: Seconds | None = None, default: T = ..., remind_s: Times = ..., reassign_s: Seconds | None = None,
+    or_else: Names = ..., notify: Notify | None = None,
+) -> T: ...  # fmt: skip
+
+
+async def escalate(
+    question: str,
+    shown: object = None,
+    *,
+    tried: Tried = (),
+    returns: Any = str,
+    by: Names = (),
+    timeout_s: Seconds | None = None,
+    default: Any = MISSING,
+    remind_s: Times = (),
+    reassign_s: Seconds | None = None,
+    or_else: Names = (),
+    notify: Notify | None = None,
+) -> Any:
+    """Hand a matter to a person, with what was tried and why it failed, and wait for their answer, as `ask_human` does.
+
+    The story is made of `tried`: an error or several, or words of your own; without it, of the error that is being
+    handled. An error of a step says which call it was and how many attempts it took, one of `ask` also which models
+    were asked and what they said; its causes, and the members of a group, come along. The story is shown, so that
+    the decision is bound to it. Journaled under `escalate[fingerprint of question and shown]#k`.
+    """
+    scope = in_flow("segue.escalate")
+    handled = sys.exception()
+    given = [tried] if isinstance(tried, BaseException) else list(tried) or ([] if handled is None else [handled])
+    story = story_of(scope, given)
+    request = Request(
+        call="escalate", kind=AskKind.ESCALATION, question=question, to=names(by),
+        shown=shown_as({"about": shown, "tried": story} if shown is not None else {"tried": story}),
+        bells=bells("escalate", scope, timeout_s, remind_s=remind_s, reassign_s=reassign_s, or_else=or_else),
+        notify=notify,
+        **typed(scope, "escalate", returns, default),
+    )  # fmt: skip
+    return await answered(scope, request)
+
+
+def story_of(scope: FlowScope, tried: Iterable[object]) -> list[object]:
+    """Errors as what they tell, oldest first; anything else as it is. The same live and on replay, and in a fork."""
+    story: list[object] = []
+    for one in tried:
+        story += _told(scope, one) if isinstance(one, BaseException) else [one]
+    return story
+
+
+def _told(scope: FlowScope, error: BaseException) -> list[object]:
+    if isinstance(error, BaseExceptionGroup):
+        return [told for one in error.exceptions for told in _told(scope, one)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType, reportUnknownMemberType]
+    before = [] if error.__cause__ is None else _told(scope, error.__cause__)
+    calls = tried_of(error) if isinstance(error, Exception) else ()
+    if calls:
+        return [*before, *({k: v for k, v in asdict(call).items() if v not in ("", 0, 0.0, None)} for call in calls)]
+    key, attempts = _place(scope, error)
+    fault = classify(error).kind.value if isinstance(error, Exception) else ""
+    message = error.message if isinstance(error, SegueError) else str(error)
+    said = {"what": key, "attempts": attempts, "error": f"{type(error).__name__}: {message}", "fault": fault}
+    return [*before, {k: v for k, v in said.items() if v not in ("", 0)}]
+
+
+def _place(scope: FlowScope, error: BaseException) -> tuple[str, int]:
+    """Which call raised it, and at which attempt: as the drive has noted it (`Drive.failure`)."""
+    mark = f"at: run {scope.drive.run} "
+    for note in getattr(error, "__notes__", ()):
+        key, found, attempt = str(note).removeprefix(mark).rpartition(", attempt ")
+        if found and str(note).startswith(mark) and attempt.isdigit():
+            return key, int(attempt)
+    return "", 0

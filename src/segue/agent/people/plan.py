@@ -1,0 +1,66 @@
+"""When what happens to a question that nobody answers: reminders, reassignments, its end. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Literal, NamedTuple
+
+from ...errors import InputError
+from ...runtime.scope import FlowScope
+from ...runtime.waits import Seconds, seconds_of
+
+__all__ = ["Bell", "Names", "Times", "bells", "names"]
+
+Times = Seconds | Sequence[Seconds]
+Names = str | Sequence[str]
+BELLS_MAX = 100
+"""How often a question may be reminded of, or go on to somebody else."""
+
+
+class Bell(NamedTuple):
+    """What happens so many seconds after the question was asked, if it is still open then."""
+
+    after_s: float
+    kind: Literal["reminder", "reassignment", "limit"]
+    to: str = ""
+    """To whom it goes on."""
+
+
+def names(given: Names) -> tuple[str, ...]:
+    """People and roles, as given: one, several, or none."""
+    return tuple(name for name in ([given] if isinstance(given, str) else given) if name)
+
+
+def bells(
+    what: str, scope: FlowScope, timeout_s: Seconds | None, *, remind_s: Times, reassign_s: Seconds | None,
+    or_else: Names,
+) -> tuple[Bell, ...]:  # fmt: skip
+    """The plan of a question, in order. All times count from asking, those of reassignments from one to the next.
+
+    Raises InputError for what is no time, comes after the end, or lacks its other half.
+    """
+    made: list[Bell] = []
+    reminds = [remind_s] if isinstance(remind_s, int | float | timedelta) else list(remind_s)
+    made += [Bell(seconds_of(given, what, scope), "reminder") for given in reminds]
+    others = names(or_else)
+    if (reassign_s is None) != (not others):
+        raise _wrong(what, scope, "reassign_s and or_else go together", 'give both: reassign_s=3600, or_else="manager"')
+    if reassign_s is not None:
+        each = seconds_of(reassign_s, what, scope)
+        made += [Bell(each * (n + 1), "reassignment", to) for n, to in enumerate(others)]
+    if len(made) > BELLS_MAX:
+        raise _wrong(what, scope, f"{len(made)} reminders and reassignments", f"at most {BELLS_MAX}")
+    made.sort(key=lambda bell: bell.after_s)
+    if timeout_s is not None:
+        limit = seconds_of(timeout_s, what, scope)
+        late = [bell for bell in made if bell.after_s >= limit]
+        if late:
+            said = f"its {late[0].kind} after {late[0].after_s:g} s comes when its time of {limit:g} s is over"
+            raise _wrong(what, scope, said, "let it come before, or give it more time")
+        made.append(Bell(limit, "limit"))
+    return tuple(made)
+
+
+def _wrong(what: str, scope: FlowScope, said: str, remedy: str) -> InputError:
+    return InputError(f"segue.{what}: {said}", run=scope.drive.run, key=f"{scope.path}{what}", remedy=remedy)

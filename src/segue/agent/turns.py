@@ -1,0 +1,56 @@
+"""Turns of a conversation as they stand in the journal: read as parts, shown shorter, recalled by a handle. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..context import Context, Part
+
+__all__ = ["RECALL", "Place", "parts_in", "recalled", "shown_as"]
+
+RECALL: dict[str, Any] = {
+    "name": "recall",
+    "description": "Gives back an old tool result that was cleared or cut, by the handle in its place.",
+    "parameters_json_schema": {
+        "type": "object", "properties": {"handle": {"type": "string"}}, "required": ["handle"],
+        "additionalProperties": False,
+    },
+}  # fmt: skip
+"""The tool that is offered where results had to give way."""
+
+Place = tuple[int, int]
+"""Of a part among the turns: which message, and which part of it."""
+
+
+def parts_in(turns: Sequence[dict[str, Any]]) -> Iterator[tuple[Place, Part]]:
+    """The parts of messages, each with its place."""
+    if not turns:
+        return
+    from pydantic_ai.messages import ModelMessagesTypeAdapter  # noqa: PLC0415  heavy, and only who asks needs it
+
+    from ..context.messages import parts_of  # noqa: PLC0415  it imports the same
+
+    for at, message in enumerate(ModelMessagesTypeAdapter.validate_python(list(turns))):
+        for place, part in enumerate(parts_of([message])):
+            yield (at, place), part
+
+
+def shown_as(turns: Sequence[dict[str, Any]], changed: Mapping[Place, Part | None]) -> Iterator[dict[str, Any]]:
+    """The turns with what is not shown as it was: in its place something shorter, or nothing."""
+    for at, message in enumerate(turns):
+        parts: list[dict[str, Any]] = []
+        for place, part in enumerate(message["parts"]):
+            shown = changed.get((at, place), ...)
+            if shown is ...:
+                parts.append(part)
+            elif shown is not None:
+                parts.append({**part, "content": shown.text})
+        if parts:
+            yield {**message, "parts": parts}
+
+
+def recalled(turns: Sequence[dict[str, Any]], handle: str) -> str | None:
+    """What was said in a turn, by the handle that stands in its place; None where nothing has it."""
+    part = Context(part for _, part in parts_in(turns)).part(handle.strip())
+    return None if part is None else part.text

@@ -1,0 +1,98 @@
+"""What one call shows: the question fitted to the window of the model that was chosen, and the record of it.
+
+The system's words, the prompt, its parts and examples stay. What may give way are the turns of tools: old results are
+cleared with a handle by which the model can have them back (`recall`), old calls go with their results. What the
+provider needs beside the text stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any
+
+from ..context import Assembly, ContextOverflow, Kind, Part, Role, assemble, tokens_of
+from ..context import Call as Shows
+from ..context import Target as Reader
+from ..context.manifest import manifest_of
+from ..context.sending import budget_for
+from ..core.records import Manifest
+from ..models import Capability, Model
+from .media import Shown
+from .request import Question
+from .turns import RECALL, Place, parts_in, shown_as
+
+__all__ = ["fitted"]
+
+
+def fitted(question: Question, model: Model, call: Shows) -> tuple[Question, Manifest]:
+    """The question as the model is sent it, and the `context.assembled` record. Pure.
+
+    Raises ContextOverflow where what must stay does not fit.
+    """
+    turns = list(parts_in(question.turns))
+    parts = [*_head(question), *(part for _, part in turns), *_tail(question)]
+    made = _assembled(parts, model, question)
+    manifest = replace(manifest_of(made, call), prompts=dict(question.prompts))
+    changed = _changes(made, turns)
+    if not changed:
+        return question, manifest
+    shown = [*shown_as(question.turns, changed)]
+    return replace(question, turns=shown, tools=[*question.tools, *_offered(question)]), manifest
+
+
+def _assembled(parts: Sequence[Part], model: Model, question: Question) -> Assembly:
+    """Fitted with the margin of an estimate; where only that keeps it from fitting, without it."""
+    tokens, reader = tokens_of(model), Reader(model=model.name, provider=model.provider.value)
+    schemas = [*question.tools, *([question.schema] if question.schema else [])]
+    reserved = min(question.max_tokens, model.max_output, model.window // 2)
+    limit = budget_for(model, reserved, schemas)
+    try:
+        return assemble(parts, limit, reader, tokens)
+    except ContextOverflow:
+        if tokens.exact:
+            raise
+        return assemble(parts, replace(limit, margin=0), reader, tokens)
+
+
+def _head(question: Question) -> Iterator[Part]:
+    """What was asked, and of what."""
+    apart = bool(question.parts or question.media)
+    if question.system:
+        yield Part(role=Role.SYSTEM, text=question.system)
+    for example in question.examples:
+        yield Part(role=Role.USER, text=example.input, pinned=True, source="example")
+        yield Part(role=Role.ASSISTANT, text=example.output, pinned=True, source="example")
+    yield Part(role=Role.SYSTEM if apart else Role.USER, text=question.prompt, asks=True)
+    yield from (Part(role=Role.USER, text=part, pinned=True) for part in question.parts)
+    yield from map(_seen, question.media)
+
+
+def _tail(question: Question) -> Iterator[Part]:
+    """What is said about the answer itself."""
+    if question.mistakes:
+        yield Part(role=Role.USER, text=f"Do not repeat this mistake: {question.mistakes[-1]}", pinned=True)
+    if question.begun:
+        yield Part(role=Role.ASSISTANT, text=question.begun, pinned=True)
+
+
+_KINDS = {Capability.VISION: Kind.IMAGE, Capability.AUDIO: Kind.AUDIO}
+
+
+def _seen(media: Shown) -> Part:
+    kind = _KINDS.get(media.family[0], Kind.FILE)
+    digest = blake2b(media.data.encode(), digest_size=16).hexdigest()
+    return Part(role=Role.USER, kind=kind, pinned=True, tokens=media.tokens_max, data={"digest": digest})
+
+
+def _changes(made: Assembly, turns: Iterable[tuple[Place, Part]]) -> dict[Place, Part | None]:
+    """What is not shown as it was: in its place something shorter, or nothing."""
+    of = {id(part): place for place, part in turns}
+    return {of[id(one.part)]: one.as_ for one in made.shown if id(one.part) in of and one.as_ is not one.part}
+
+
+def _offered(question: Question) -> list[dict[str, Any]]:
+    """The tool that gives results back, where there are tools and none of this name."""
+    names = {tool["name"] for tool in question.tools}
+    return [RECALL] if names and RECALL["name"] not in names else []

@@ -1,0 +1,86 @@
+"""`segue approve`, `deny`, `answer`, `reassign`: a person's word on a question of the inbox."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import redirect_stdout
+from typing import Any
+
+from ..errors import InputError, WrongAnswer
+from ..runtime.engine import Engine
+from ..runtime.questions import Found, find, of_run
+from . import inputs
+from .carrying import load_if_there
+from .exits import Exit
+from .shelf import path_of, reading
+from .telling import Sender
+from .words import first_line, printable
+
+
+def approve(to: Sender, id: str, *, by: str, note: str) -> Exit:
+    """Say yes."""
+    found = _found(to, id)
+    return _say(to, found, "approved", by, note, approved=True)
+
+
+def deny(to: Sender, id: str, *, by: str, note: str) -> Exit:
+    """Say no, or decline."""
+    found = _found(to, id)
+    return _say(to, found, "denied" if found.asked.kind == "approval" else "declined", by, note, approved=False)
+
+
+def answer(to: Sender, id: str, given: str, *, by: str, note: str) -> Exit:
+    """Answer a form."""
+    found = _found(to, id)
+    value = _value(given, found.asked.form or {})
+    load_if_there(found.row)
+    return _say(to, found, "answered", by, note, answer=value)
+
+
+def reassign(to: Sender, id: str, names: list[str], *, by: str, note: str) -> Exit:
+    """Ask somebody else."""
+    found = _found(to, id)
+    return _say(to, found, f"asks {', '.join(names)} instead", by, note, to=tuple(names))
+
+
+def _found(to: Sender, id: str) -> Found:
+    with reading(to.db) as reader:
+        return find(reader, id)
+
+
+def _value(given: str, form: dict[str, Any]) -> Any:
+    """What was typed, as JSON; where a text is asked for, as it stands."""
+    try:
+        return inputs.read_json(given, "--value")
+    except InputError:
+        if form.get("type") == "string" and not given.startswith(("@", "-", '"')):
+            return given
+        raise
+
+
+def _say(sender: Sender, found: Found, done: str, by: str, note: str, **word: Any) -> Exit:
+    """Send it, and look whether the run has taken it. Raises WrongAnswer where the run itself has refused it."""
+    asked, run = found.asked, found.row.id
+    with redirect_stdout(sys.stderr):  # a replay runs the flow, which may print
+        asyncio.run(_send(sender, found, by=by, note=note, **word))
+    sender.taken(run)
+    with reading(sender.db) as reader:
+        now = next((f.asked for f in of_run(reader, reader.get(run)) if f.asked.id == asked.id), asked)
+    if now.refused > asked.refused:
+        why = next(s.note for s in reversed(now.said) if s.verdict == "refused")
+        raise WrongAnswer(
+            f"the run has refused it: {why}", run=run, key=asked.key, remedy=f"see {sender.say('inbox', found.id)}"
+        )
+    whom = (
+        f" (asked of {', '.join(asked.asked_of)})"
+        if asked.asked_of and by not in asked.asked_of and "to" not in word
+        else ""
+    )
+    said = f"{printable(done)}: {first_line(asked.question, 80)}{printable(whom)}"
+    return sender.sent(run, said, about={"id": found.id, "key": asked.key, "done": done, "by": by})
+
+
+async def _send(sender: Sender, found: Found, **word: Any) -> None:
+    async with Engine(path_of(sender.db), recover=False) as engine:
+        await engine.decide(found.id, bound=found.asked.bound, via="cli", **word)

@@ -1,0 +1,211 @@
+"""What a run asks of people, and what they have said: a projection of its journal. Pure.
+
+Two kinds of calls ask: the flow itself (`approve`, `ask_human`, `escalate`), whose questions are signals that it waits
+for, and a step whose Recovery has answered `AskPerson` (`core.questions`), whose questions name an attempt.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, NamedTuple, cast
+
+from .codec import loads
+from .events import Event, EventType
+
+_CALLS = ("approve", "ask_human", "escalate")
+LEFT_OPEN = frozenset({"reminded", "reassigned", "refused"})
+"""Verdicts that decide nothing."""
+_ENDS_A_STEP = frozenset({EventType.STEP_COMPLETED, EventType.STEP_FAILED, EventType.STEP_CANCELLED})
+_VERDICTS = {
+    "approve": "approved", "deny": "denied", "answer": "answered", "reassign": "reassigned", "True": "approved",
+    "False": "denied",
+}  # fmt: skip
+TYPES = (
+    EventType.SIGNAL_RECEIVED, EventType.APPROVAL_ASKED, EventType.APPROVAL_DECIDED, *sorted(_ENDS_A_STEP),
+    EventType.OPERATOR_ACTED, EventType.RUN_FORKED, EventType.RUN_CONTINUED,
+)  # fmt: skip
+"""The types of events that `asked_in` reads."""
+
+
+def ticket(run: str, question: str) -> str:
+    """The id under which people know a question: eight hex digits of the run's id and the question's."""
+    return blake2b(f"{run}\x1f{question}".encode(), digest_size=4).hexdigest()
+
+
+def is_question(signal: str) -> bool:
+    """Whether a signal of this name is a person's word on a question of the flow's own."""
+    call, found, rest = signal.partition(":")
+    return bool(found) and call in _CALLS and "#" in rest
+
+
+class Said(NamedTuple):
+    """One thing that was said of a question, by a person or by time (`segue`). `at`: seconds since the epoch, UTC."""
+
+    verdict: str
+    """`approved`, `denied`, `answered`, `expired`, `withdrawn`; `reminded`, `reassigned`, `refused` leave it open."""
+    by: str
+    at: float
+    note: str = ""
+    answer: Any = None
+    to: tuple[str, ...] = ()
+    """To whom it was reassigned, or who was reminded."""
+    asked_of: tuple[str, ...] = ()
+    """Of whom it was asked at that time."""
+    via: str | None = None
+
+
+@dataclass(slots=True)
+class Asked:
+    """One question of a run. Times are seconds since the epoch, UTC."""
+
+    id: str
+    key: str
+    kind: str
+    question: str
+    bound: str
+    asked_at: float
+    to: tuple[str, ...] = ()
+    """Who is asked now."""
+    attempt: int | None = None
+    """Of which attempt, where a step asks."""
+    shown: Any = None
+    form: dict[str, Any] | None = None
+    choices: tuple[str, ...] = ()
+    default: Any = None
+    due_at: float | None = None
+    remind_at: tuple[float, ...] = ()
+    reassign_at: tuple[float, ...] = ()
+    or_else: tuple[str, ...] = ()
+    said: list[Said] = field(default_factory=list[Said])
+    heard: list[Said] = field(default_factory=list[Said])
+    """Words that have come, and of which the run has not yet said what became of them."""
+    end: Said | None = None
+    """What closed it."""
+
+    @property
+    def refused(self) -> int:
+        """How many words have been refused: the next one is of another round."""
+        return sum(said.verdict == "refused" for said in self.said)
+
+    @property
+    def story(self) -> list[Any]:
+        """For an escalation: what was tried, and why it failed."""
+        return _object(self.shown).get("tried", []) if self.kind == "escalation" else []
+
+    def shift(self, later_s: float) -> None:
+        """Its timers run that much later than was said."""
+        self.due_at = None if self.due_at is None else self.due_at + later_s
+        self.remind_at = tuple(at + later_s for at in self.remind_at)
+        self.reassign_at = tuple(at + later_s for at in self.reassign_at)
+
+    def hear(self, value: bytes | None, at: float, by: str = "") -> None:
+        """Note a word that has come, or is about to: what it means, the run will say."""
+        said: Any = json.loads(value or b"null")
+        body = _object(said) or {"approved": said}
+        verdict = _VERDICTS.get(str(body.get("word") or body.get("approved")), "refused")
+        if body.get("bound") not in (None, self.bound):
+            verdict = "refused"
+        to = body.get("to") or ()
+        names = (to,) if isinstance(to, str) else tuple(map(str, to))
+        by, note = str(body.get("by") or by), str(body.get("note") or "")
+        self.heard.append(Said(verdict, by, at, note, body.get("answer"), names, self.to))
+
+    @property
+    def asked_of(self) -> tuple[str, ...]:
+        """Who is asked, as soon as the run has taken up what it has heard."""
+        return next((said.to for said in reversed(self.heard) if said.verdict == "reassigned" and said.to), self.to)
+
+    @property
+    def word(self) -> Said | None:
+        """What has been heard, and decides it once the run has taken it up."""
+        return next((said for said in self.heard if said.verdict in ("approved", "denied", "answered")), None)
+
+    def take(self, said: Said) -> None:
+        """Note what was said."""
+        self.said.append(said)
+        if self.heard and said.by != "segue":
+            self.heard.pop(0)
+        if said.verdict not in LEFT_OPEN:
+            self.end = self.end or said
+        elif said.verdict == "reassigned":
+            self.to = said.to
+
+
+def asked_in(events: Iterable[Event]) -> dict[str, Asked]:
+    """The questions of a run's journal by their ids, closed ones too. A run that has ended asks nobody any more."""
+    found: dict[str, Asked] = {}
+    before = 0.0
+    for event in events:
+        if event.type == EventType.APPROVAL_ASKED:
+            asked = _asked(event)
+            found[asked.id] = asked
+        elif event.type == EventType.APPROVAL_DECIDED:
+            body = loads(event.body)
+            if body.get("asked") in found:
+                found[body["asked"]].take(_said(event, body))
+        elif event.type == EventType.SIGNAL_RECEIVED:
+            if event.key in found:
+                found[event.key].hear(event.value, event.at, loads(event.body).get("by", ""))
+        elif event.type == EventType.RUN_CONTINUED:
+            _withdraw(found, event.at)
+        elif event.type == EventType.RUN_FORKED:
+            _fork(found, event.at - before)
+        elif event.type in _ENDS_A_STEP or event.type == EventType.OPERATOR_ACTED:
+            _close_step(found, event)
+        before = event.at
+    return found
+
+
+def _object(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _asked(event: Event) -> Asked:
+    body = loads(event.body)
+    asked = Asked(
+        id=body["id"], key=event.key or "", kind=body.get("kind", "approval"), question=body["question"],
+        bound=body["bound"], asked_at=event.at, to=tuple(body.get("by", ())), attempt=event.attempt,
+        shown=body.get("shown"), form=body.get("form"), choices=tuple(body.get("choices", ())),
+        default=body.get("default"), due_at=body.get("due_at"), remind_at=tuple(body.get("remind_at", ())),
+        reassign_at=tuple(body.get("reassign_at", ())), or_else=tuple(body.get("or_else", ())),
+    )  # fmt: skip
+    if "asked_at" in body:
+        asked.shift(event.at - body["asked_at"])
+    return asked
+
+
+def _said(event: Event, body: dict[str, Any]) -> Said:
+    answer = body.get("answer")
+    if event.attempt is not None and event.value is not None:
+        answer = json.loads(event.value)
+    return Said(
+        body["verdict"], body.get("by", ""), body.get("at") or event.at, body.get("why", ""), answer,
+        tuple(body.get("to", ())), tuple(body.get("asked_of", ())), body.get("via"),
+    )  # fmt: skip
+
+
+def _withdraw(found: dict[str, Asked], at: float) -> None:
+    """The run goes on as new, without what it had asked."""
+    for asked in found.values():
+        if asked.end is None:
+            asked.take(Said("withdrawn", "segue", at, "the run went on as new"))
+
+
+def _fork(found: dict[str, Asked], later_s: float) -> None:
+    """A fork waits for the flow's open questions itself, as long as was left; what steps asked it makes anew."""
+    for id_ in [id_ for id_, asked in found.items() if asked.end is None and asked.attempt is not None]:
+        del found[id_]
+    for asked in found.values():
+        if asked.end is None:
+            asked.shift(later_s)
+
+
+def _close_step(found: dict[str, Asked], event: Event) -> None:
+    """A step has an outcome, or somebody has said what came of it: what it asked needs no answer any more."""
+    for asked in found.values():
+        if asked.attempt is not None and asked.key == event.key and asked.end is None:
+            body = loads(event.body)
+            asked.take(Said("withdrawn", body.get("by", "") or "segue", event.at, body.get("why", "")))
