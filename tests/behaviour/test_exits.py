@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,3 +156,39 @@ async def test_who_waits_is_told_when_a_step_closes_its_engine(world: World) -> 
     engines.clear()
     async with world.engine() as engine:
         assert await asyncio.wait_for((await engine.get("c")).result(), 5) == 1
+
+
+class Odd(Exception):
+    """What may be asked of an error raises too."""
+
+    @property
+    def fault_kind(self) -> str:
+        raise LookupError
+
+
+class Mute(BaseException):
+    def __str__(self) -> str:
+        raise LookupError
+
+
+@step
+async def raises(which: str) -> None:
+    raise {"odd": Odd, "mute": Mute}[which]("odd")
+
+
+@flow
+async def raises_in_a_step(which: str) -> None:
+    await raises(which)
+
+
+@flow
+async def raises_itself(which: str) -> None:
+    raise {"odd": Odd, "mute": Mute}[which]("odd")
+
+
+@pytest.mark.parametrize("which", ["odd", "mute"])
+@pytest.mark.parametrize("made", [raises_in_a_step, raises_itself])
+async def test_an_error_that_cannot_be_asked_fails_its_run_alone(world: World, made: Any, which: str) -> None:
+    async with world.engine() as engine:
+        with pytest.raises(RunFailed):
+            await asyncio.wait_for(engine.run(made, which), 5)

@@ -248,6 +248,35 @@ async def test_what_a_person_says_may_be_judged_by_the_step(world: World) -> Non
         assert await run.result() == "bob said 7"
 
 
+async def test_a_run_that_is_paused_while_it_asks_still_says_whom(world: World) -> None:
+    async with world.parking() as engine:
+        run = await engine.start(fetches, "a")
+        key = await asked(run)
+        await in_state(run, "parked")
+        await run.pause()
+        await until(lambda: engine.journal.query("select 1 from events where type = 'run.paused'"))
+        await world.pass_()
+        status = await run.status()
+        assert (status.paused, [w.get("person") for w in status.waits_on]) == (True, ["ann"])
+        await run.decide(key, result="done")
+        await run.resume()
+        assert await run.result() == "done"
+
+
+async def test_a_word_that_a_switch_holds_back_is_acted_on_when_it_is_off(world: World) -> None:
+    """Also where the run was in memory as the word came, and has been parked since."""
+    async with world.engine(linger_s=world.while_s * 3) as engine:
+        run = await engine.start(fetches, "a")
+        key = await asked(run)
+        await engine.pause()
+        assert await run.decide(key, result="done")
+        await until(lambda: engine.journal.query("select 1 from events where type = 'approval.decided'"))
+        await world.pass_(6)
+        assert not engine.host.executions
+        await engine.resume()
+        assert await asyncio.wait_for(run.result(), 5) == "done"
+
+
 # the inbox has these questions too
 
 

@@ -164,5 +164,5 @@ async def test_an_answer_that_is_none_fails_the_step_and_says_so(world: World, n
         return await errs()
 
     async with world.engine() as engine:
-        with pytest.raises(RunFailed, match=r"AskPerson|no answer of a Recovery|JSON serializable"):
+        with pytest.raises(RunFailed, match=r"AskPerson|no answer of a Recovery|JSON serializable|default="):
             await asyncio.wait_for((await engine.start(err)).result(), 5)

@@ -28,7 +28,7 @@ SOAK_TRIALS = 100
 def start(folder: Path) -> subprocess.Popen[bytes]:
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {
         "SEGUE_TEST_LOG": str(folder / "log"),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
     }
     command = [sys.executable, "-m", "tests.crash.app", str(folder / "segue.db"), *NAMES]
     with (folder / "stderr").open("ab") as errors:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 import segue
 from segue import Engine, Retry, Secret, flow, step
+from segue.core.recovery import AskPerson, Take
 from segue.core.redaction import MASK, mask_json
 from segue.errors import RunFailed, SecretErased, Undecodable
 from segue.journal.keyring import MemoryKeyring
@@ -242,3 +243,55 @@ async def test_a_result_is_readable_after_its_engine_is_closed(tmp_path: Path) -
     async with opened(tmp_path) as engine:
         secret = await engine.run(child, TOKEN)
     assert secret.reveal() == TOKEN
+
+
+def asks_ann(fault: Any, history: Any, luck: float) -> AskPerson:
+    return AskPerson("ann")
+
+
+def asks_nobody(fault: Any, history: Any, luck: float) -> AskPerson:
+    return AskPerson("ann", timeout_s=0.05, default=Take({"user": "ada", "token": TOKEN}))
+
+
+@step(retry=asks_ann)
+async def asked_for() -> Login:
+    raise ConnectionError
+
+
+@step(retry=asks_nobody)
+async def falls_back() -> Login:
+    raise ConnectionError
+
+
+@step(effect="once")
+async def in_doubt() -> Login:
+    raise ConnectionResetError
+
+
+@flow
+async def is_given(which: str) -> str:
+    given = await {"asked": asked_for, "default": falls_back, "doubt": in_doubt}[which]()
+    return given.token.reveal()[:3]
+
+
+@pytest.mark.parametrize("which", ["asked", "default", "doubt", "fork"])
+async def test_what_a_person_gives_in_the_place_of_a_secret_is_sealed(tmp_path: Path, which: str) -> None:
+    login_ = {"user": "ada", "token": TOKEN}
+    async with opened(tmp_path) as engine:
+        run = await engine.start(is_given, "asked" if which == "fork" else which)
+        if which != "default":
+            key = {"doubt": "in_doubt"}.get(which, "asked_for")
+            for _ in range(1000):
+                status = await run.status()
+                found = [w["key"] for w in status.waits_on if "person" in w] + [status.key or ""]
+                if found[0].startswith(key):
+                    break
+                await asyncio.sleep(0.005)
+            if which == "asked":
+                assert await run.decide(found[0], result=login_)
+            elif which == "fork":
+                run = await run.fork(results={found[0]: login_})
+            else:
+                await run.override(found[0], result=login_)
+        assert await asyncio.wait_for(run.result(), 5) == "tok"
+    assert_not_stored(tmp_path)

@@ -82,14 +82,14 @@ def classify(error: BaseException) -> Fault:
 
     An error may say it itself: an attribute `fault_kind` (a FaultKind or its value) and `retry_after_s`.
     """
-    said = getattr(error, "fault_kind", None)
+    said = _said(error, "fault_kind")
     return Fault(
         FaultKind(said) if isinstance(said, str) and said in _KINDS else _kind(error),
         type_name(error),
-        _message(error),
+        message_of(error),
         _rebuildable_args(error),
-        _seconds(getattr(error, "retry_after_s", None)),
-        _text(getattr(error, "limit", None)),
+        _seconds(_said(error, "retry_after_s")),
+        _text(_said(error, "limit")),
         "".join(traceback.format_exception(type(error), error, own_frames(error), limit=-12)),
         _state(error),
     )
@@ -130,11 +130,20 @@ def type_name(error: BaseException) -> str:
     return f"{type(error).__module__}:{type(error).__qualname__}"
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
+    """What an error says."""
     try:
         return error.message if isinstance(error, SegueError) else str(error)
     except Exception:  # noqa: BLE001  a user's __str__ may raise anything
         return "(its message cannot be read)"
+
+
+def _said(error: BaseException, name: str) -> object:
+    """What an error says of itself."""
+    try:
+        return getattr(error, name, None)
+    except Exception:  # noqa: BLE001  a user's property may raise anything
+        return None
 
 
 def _seconds(said: object) -> float | None:
@@ -147,7 +156,10 @@ def _seconds(said: object) -> float | None:
 
 
 def _text(said: object) -> str | None:
-    return None if said is None else str(said)
+    try:
+        return None if said is None else str(said)
+    except Exception:  # noqa: BLE001  see above
+        return None
 
 
 def _kind(error: BaseException) -> FaultKind:

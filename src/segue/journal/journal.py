@@ -148,11 +148,24 @@ class Journal(Reader):
         else:
             future.set_exception(translate(error, self.path))
 
-    def accept(self, new: NewRun) -> asyncio.Future[tuple[RunRow, bool]]:
-        """Record a run; when its id is taken by the same flow and input, give that one. Raises DuplicateRun."""
+    def accept(
+        self, new: NewRun, then: Callable[[RunRow, bool], None] | None = None
+    ) -> asyncio.Future[tuple[RunRow, bool]]:
+        """Record a run; when its id is taken by the same flow and input, give that one. Raises DuplicateRun.
+
+        `then(row, whether it is new)` is called after the commit, also when nobody waits for the future any more.
+        """
         future: asyncio.Future[tuple[RunRow, bool]] = self._loop.create_future()
-        self._put(future, Accept(new, partial(self._answer, future)))
+        self._put(future, Accept(new, partial(self._accepted, future, then)))
         return future
+
+    def _accepted(
+        self, future: asyncio.Future[Any], then: Callable[[RunRow, bool], None] | None, error: Exception | None,
+        result: Any,
+    ) -> None:  # fmt: skip
+        if error is None and then is not None:
+            then(*result)
+        self._answer(future, error, result)
 
     def claim(
         self, no: int, dead: Iterable[str], at: float, revision: str, *, stuck: bool = False

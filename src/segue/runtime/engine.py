@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from random import Random
 from secrets import token_hex
 from types import TracebackType
@@ -184,12 +185,7 @@ class Engine:
 
     async def accept(self, new: NewRun, result: Codec | None) -> Run[Any]:
         """Record a run and carry it out."""
-        host = self.host
-        row, made = await self.journal.accept(new)
-        if made and new.owner is not None:
-            host.adopt(row, row.memo_seq + 2, new.args if new.memo_run is None else None)
-        else:
-            host.take_up(row.no)
+        row, _ = await self.journal.accept(new, partial(self.host.accepted, new))
         return Run(self, row, result)
 
     async def run(self, flow: Flow[..., R], *args: Any, id: str | None = None, **kwargs: Any) -> R:

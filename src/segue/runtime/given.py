@@ -94,13 +94,14 @@ def calls(row: RunRow, events: Iterable[Event], flow: Flow[..., Any] | None, vau
         drive.suspend()
 
 
-def fit(run: str, key: str, command: Command | None, data: bytes) -> None:
-    """See that the flow can take `data` as what came of this call. Raises InputError."""
+def fit(run: str, key: str, command: Command | None, data: bytes) -> bytes:
+    """`data` as the journal holds it, its secrets sealed. Raises InputError when it is not what the call returns."""
     of = _result(command)
     if of is None:
-        return
+        return data
     try:
-        read(of, data, command.options.upcast if isinstance(command, RunStep) else None)
+        value = read(of, data, command.options.upcast if isinstance(command, RunStep) else None)
+        return of.encode(value) if of.private else data
     except ValueError as error:
         what = f"is no {describe(of.annotation)}: {misfit(of, error)}"
         raise InputError(

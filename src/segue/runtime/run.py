@@ -158,7 +158,7 @@ class Run(Generic[R]):
         """
         act = "retry" if retry else "skip" if skip else "result"
         value = None if retry else self._encode(None if skip else result)
-        await self._check_override(key, value)
+        value = await self._checked_override(key, value)
         await self._post("override", key, str(uuid4()), value, {"act": act, "by": by, "why": why})
 
     async def decide(
@@ -179,7 +179,7 @@ class Run(Generic[R]):
             raise given.not_asked(self._row(), key, self._engine.journal)
         value = self._encode(result) if word == "result" else None
         if value is not None and not asked.escalated:
-            await self._check_override(key, value)
+            value = await self._checked_override(key, value)
         return await self._post("decide", key, asked.id, value, {"word": word, "candidate": use, "by": by, "why": why})
 
     async def feedback(self, score: float, *, key: str | None = None, by: str = "", note: str = "") -> None:
@@ -234,7 +234,7 @@ class Run(Generic[R]):
             args = self._checked(row, dumps({**loads(args), **changed}))
         replaced = {k: self._encode(v).decode() for k, v in (results or {}).items()}
         if replaced:
-            await self._check_results(row, replaced)
+            replaced = await self._checked_results(row, replaced)
         new = NewRun(
             id=id or f"{self.id}~{uuid4().hex[:8]}", tenant=row.tenant, flow=row.flow, origin=row.origin,
             version=loads(first.body)["version"], args=args, at=self._engine.clock.now(), seed=self._engine.host.seed(),
@@ -260,25 +260,25 @@ class Run(Generic[R]):
             flow.signature.check(args, self.id)
         return args
 
-    async def _check_results(self, row: RunRow, replaced: Mapping[str, str]) -> None:
+    async def _checked_results(self, row: RunRow, replaced: Mapping[str, str]) -> dict[str, str]:
         calls = await self._calls(row)
         with self._engine.sealing(self._tenant):
-            for key, value in replaced.items():
-                given.fit(self.id, key, calls.like(key), value.encode())
+            return {k: given.fit(self.id, k, calls.like(k), v.encode()).decode() for k, v in replaced.items()}
 
-    async def _check_override(self, key: str, value: bytes | None) -> None:
+    async def _checked_override(self, key: str, value: bytes | None) -> bytes | None:
         row, execution = self._row(), self._engine.host.executions.get(self._no)
         if row.state in ENDED:
-            return
+            return value
         command = None if execution is None else execution.drive.open_call(key)
         if command is None:
             calls = await self._calls(row)
             command = calls.made.get(key)
             if key not in calls.open and not self._may_be_open(row, key, known=bool(calls.made)):
                 raise given.not_open(row, key, calls)
-        if value is not None:
-            with self._engine.sealing(self._tenant):
-                given.fit(self.id, key, command, value)
+        if value is None:
+            return None
+        with self._engine.sealing(self._tenant):
+            return given.fit(self.id, key, command, value)
 
     def _may_be_open(self, row: RunRow, key: str, *, known: bool) -> bool:
         """Without the flow's code: a call that another process has just begun may not be on record yet."""

@@ -15,7 +15,7 @@ from uuid import uuid4
 from ...core.codec import decode_arguments, dumps, roundtrip
 from ...core.commands import Command, RunStep
 from ...core.events import EventType
-from ...core.faults import Fault, FaultKind, type_name
+from ...core.faults import Fault, FaultKind, message_of, type_name
 from ...core.recovery import Again, Amend, Answer, AskPerson, Attempt, Fail, Take, Use, plan_of
 from ...core.redaction import redacted
 from ...errors import SegueError, StepFailed, UnserialisableResult
@@ -147,7 +147,8 @@ def _its_own(raised: BaseException, *, threaded: bool = False) -> Exception:
     elif isinstance(raised, KeyboardInterrupt | GeneratorExit) and not threaded:
         raise raised
     else:
-        what = f"the step raised {type(raised).__name__}" + (f": {raised}" if str(raised) else "")
+        said = message_of(raised)
+        what = f"the step raised {type(raised).__name__}" + (f": {said}" if said else "")
     error = StepFailed(what, remedy="raise an Exception instead")
     error.error_type = type_name(raised)
     return error.with_traceback(raised.__traceback__)
@@ -210,7 +211,7 @@ def _answer(execution: Execution, command: RunStep, history: list[Attempt], faul
         if isinstance(answer, Amend):
             answer = Amend(_amended(command, answer.changes), answer.after_s)
         elif isinstance(answer, AskPerson):
-            people.check(command, answer)
+            answer = people.checked(command, answer)
         elif not isinstance(answer, Again | Use | Fail):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
             raise TypeError(f"retry= of {command.options.name} answered {answer!r}: no answer of a Recovery")
     except Exception as error:  # noqa: BLE001  a user's Recovery may raise anything

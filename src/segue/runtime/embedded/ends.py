@@ -11,6 +11,7 @@ from ...core.commands import RunStep, StartChild, Timer, Wait
 from ...core.events import EventType
 from ...core.faults import own_frames
 from ...core.lifecycle import RunState, StuckReason
+from ...core.recovery import AskPerson
 from ...core.replay import Memory
 from ...core.secret import using
 from ...errors import Continued, CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
@@ -163,10 +164,9 @@ def waits_on(execution: Execution) -> list[dict[str, Any]]:
                 waits.append({command.why: execution.timers[key][0], "key": key})
             case StartChild():
                 waits.append({"child": execution.children.get(key), "key": key})
-            case RunStep() if key in execution.asking:
-                asking = execution.asking[key]
-                due = {} if asking.due_at is None else {"due_at": asking.due_at}
-                waits.append({"service" if asking.service else "person": asking.to, "key": key, **due})
+            case RunStep() if asked := _asked(execution, key):
+                whom, to, due_at = asked
+                waits.append({whom: to, "key": key, **({} if due_at is None else {"due_at": due_at})})
             case RunStep() if key in execution.backoffs:
                 waits.append({"retry": execution.backoffs[key], "key": key})
             case RunStep():
@@ -174,3 +174,16 @@ def waits_on(execution: Execution) -> list[dict[str, Any]]:
             case _:
                 pass
     return waits
+
+
+def _asked(execution: Execution, key: str) -> tuple[str, str, float | None] | None:
+    """Whether a step waits for a person or a service, for whom, and until when; also one that a pause holds back since
+    the run was taken up.
+    """
+    if key in execution.asking:
+        asking = execution.asking[key]
+        return "service" if asking.service else "person", asking.to, asking.due_at
+    answer = execution.memory.attempts[key][-1].answer if execution.memory.attempts.get(key) else None
+    if not isinstance(answer, AskPerson):
+        return None
+    return "service" if answer.service else "person", answer.to, execution.memory.due_at.get(key)

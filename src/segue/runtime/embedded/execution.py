@@ -29,10 +29,8 @@ from .starting import Making
 if TYPE_CHECKING:
     from .host import Host
 
-
 _UNREAD = Memory()
 """Before `begin` has read the journal."""
-_OF_ATTEMPTS = (EventType.ATTEMPT_STARTED, EventType.ATTEMPT_FAILED)
 
 
 class Execution(Line):
@@ -42,7 +40,7 @@ class Execution(Line):
         super().__init__(host, row, seq)
         self.flow = flow
         self.paused, self.held = row.paused, False
-        self.begun = self.closed = False
+        self.begun = False
         self.memory = _UNREAD
         self.drive = Drive(row.id)
         self.steps: dict[str, Making] = {}
@@ -76,6 +74,15 @@ class Execution(Line):
 
     def begin(self, args: bytes | None = None) -> None:
         """Replay the journal and go on from its end. `args` is the input of a run that has no past."""
+        try:
+            self._begin(args)
+        except Exception as error:  # noqa: BLE001  a bug of ours
+            self.host.crashed(self, error)
+        except BaseException:  # Ctrl-C in the flow's code
+            self.interrupted()
+            raise
+
+    def _begin(self, args: bytes | None) -> None:
         row = self.row
         if self.closed:
             return
@@ -102,12 +109,8 @@ class Execution(Line):
         self.drive.bind = self.flow.bind
         self.drive.begin(self.flow.body(values), memory.first_at, flow_vault(self, self.vault))
         self.begun = True
-        try:
-            with using(self.vault):
-                self._guarded(partial(self.drive.replay, memory))
-        except BaseException:  # Ctrl-C in the flow's code
-            self.interrupted()
-            raise
+        with using(self.vault):
+            self._guarded(partial(self.drive.replay, memory))
         self.host.scan_soon() if args is not None else self.host.receive_items(self)
         self.replayed = True
         if not self.unwritten:  # else what others asked for comes first: a cancel, a pause
@@ -251,20 +254,6 @@ class Execution(Line):
 
     # what attempts report
 
-    async def durable(
-        self, type_: str, command: RunStep, *, attempt: int, began: float | None = None, body: Any = None,
-        value: bytes | None = None, version: int = 1,
-    ) -> None:  # fmt: skip
-        """Journal something of an attempt, and wait for the commit."""
-        self._check_open()
-        future: asyncio.Future[None] = self.host.loop.create_future()
-        packed = dumps(body) if body is not None else None
-        self.write(
-            type_, key=command.key, seen=command.seen, attempt=attempt, began=began, body=packed, value=value,
-            args=command.args if type_ in _OF_ATTEMPTS else None, done=partial(_resolve, future), version=version,
-        )  # fmt: skip
-        await future
-
     def step_ended(
         self, type_: str, command: RunStep, n: int, began: float | None, scope: StepScope | None,
         *, value: bytes | None = None, body: bytes | None = None,
@@ -280,11 +269,6 @@ class Execution(Line):
         self.write(
             type_, key=command.key, seen=command.seen, attempt=n, began=began, value=value, body=body, args=command.args
         )
-
-    def _check_open(self) -> None:
-        """A step that swallowed its cancellation may still report, when the run has ended or is another's."""
-        if self.closed:
-            raise asyncio.CancelledError
 
     def recorded(self, key: str, n: int, scope: StepScope) -> None:
         """Journal what an attempt recorded: also that of one that failed, since it was paid for."""
@@ -315,8 +299,8 @@ class Execution(Line):
 
     @property
     def behind(self) -> bool:
-        """Whether it has held something back."""
-        return bool(self._held)
+        """Whether it has held something back: a command, or a person's word."""
+        return bool(self._held) or people.has_a_word(self)
 
     def resume(self) -> None:
         """Go on after a pause, unless a switch holds it."""
@@ -401,8 +385,3 @@ class Execution(Line):
             move()
         except SegueError as error:
             self.drive.fail(error)
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

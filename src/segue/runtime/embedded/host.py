@@ -17,12 +17,13 @@ from ...core.events import Event
 from ...core.lifecycle import RunState
 from ...core.shell import command
 from ...errors import CrashLoop, StaleOwner, StoreCorrupt, StoreError, StoreMissing
-from ...journal import Journal, RunRow, Standing, Switches
+from ...journal import Journal, NewRun, RunRow, Standing, Switches
 from ...journal.keyring import Keyring, MemoryKeyring
 from .. import registry
 from ..clock import Clock
 from . import ends, switching
 from .attempts import announce
+from .endings import let_end
 from .execution import Execution
 from .outcomes import Outcomes
 from .stalls import let_go
@@ -104,24 +105,16 @@ class Host:
         for handle in (self._ticker, self._waker[1] if self._waker else None):
             if handle is not None:
                 handle.cancel()
-        if busy := self._effects():
-            await asyncio.wait(busy, timeout=5.0)
-        if threads := [call for e in self.executions.values() for call in e.in_thread.values()]:
-            log.warning("waiting for %d effects in threads, which cannot be stopped", len(threads))
-            await asyncio.wait(threads)
-            if busy := self._effects():
-                await asyncio.wait(busy, timeout=1.0)
-        for execution in list(self.executions.values()):
-            execution.leave()
-        self.threads.shutdown(wait=False, cancel_futures=True)
         try:
-            await asyncio.shield(asyncio.ensure_future(self.journal.close()))
-        finally:  # a step may close its own engine, and is cancelled by that
-            self.watchers.close()
-
-    def _effects(self) -> list[asyncio.Task[None]]:
-        begun = [m.task for e in self.executions.values() for k, m in e.steps.items() if k in e.once]
-        return [task for task in begun if task is not None]
+            await let_end(self)
+        finally:
+            for execution in list(self.executions.values()):
+                execution.leave()
+            self.threads.shutdown(wait=False, cancel_futures=True)
+            try:
+                await asyncio.shield(asyncio.ensure_future(self.journal.close()))
+            finally:  # a step may close its own engine, and is cancelled by that
+                self.watchers.close()
 
     def waits_on(self, no: int) -> list[dict[str, Any]] | None:
         """What a run in memory waits for; None when it is not in memory."""
@@ -134,6 +127,13 @@ class Host:
         return self._scanning or bool(self._claiming) or any(not e.resting for e in self.executions.values())
 
     # runs come
+
+    def accepted(self, new: NewRun, row: RunRow, made: bool) -> None:
+        """A run that was asked for here is on disk: carry it out, whether or not somebody still waits for that."""
+        if made and new.owner is not None:
+            self.adopt(row, row.memo_seq + 2, new.args if new.memo_run is None else None)
+        else:
+            self.take_up(row.no)
 
     def adopt(self, row: RunRow, seq: int, args: bytes | None = None) -> None:
         """Run what this process has just accepted or claimed. `args` is the input of a run that has no past."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .host import Host
     from .purse import Held
 
+_OF_ATTEMPTS = (EventType.ATTEMPT_STARTED, EventType.ATTEMPT_FAILED)
 _COMPLETED = EventType.STEP_COMPLETED.value
 
 
@@ -27,6 +29,8 @@ class Line:
         self.host, self.row = host, row
         self.seq, self.at, self.unwritten = seq, 0.0, 0
         self._put = host.journal.write
+        self.closed = False
+        """Whether the run has left this process's memory."""
         self.holds: dict[str, Held] = {}
         """Reservations that are not settled yet, by their ids."""
 
@@ -82,9 +86,33 @@ class Line:
         if not self.unwritten:
             self.settle()
 
+    async def durable(
+        self, type_: str, command: RunStep, *, attempt: int, began: float | None = None, body: Any = None,
+        value: bytes | None = None, version: int = 1,
+    ) -> None:  # fmt: skip
+        """Journal something of an attempt, and wait for the commit."""
+        self._check_open()
+        future: asyncio.Future[None] = self.host.loop.create_future()
+        packed = dumps(body) if body is not None else None
+        self.write(
+            type_, key=command.key, seen=command.seen, attempt=attempt, began=began, body=packed, value=value,
+            args=command.args if type_ in _OF_ATTEMPTS else None, done=partial(_resolve, future), version=version,
+        )  # fmt: skip
+        await future
+
+    def _check_open(self) -> None:
+        """A step that swallowed its cancellation may still report, when the run has ended or is another's."""
+        if self.closed:
+            raise asyncio.CancelledError
+
     def _written(self, write: Write, error: Exception | None) -> None:
         raise NotImplementedError
 
     def settle(self) -> None:
         """After something has moved."""
         raise NotImplementedError
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -5,6 +5,7 @@ commands are carried out.
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ...core.events import Event
@@ -32,11 +33,12 @@ class Outcomes:
             self.give()
 
     def give(self) -> None:
-        """Let the flows move. An error of one is reported, and keeps no other from being told."""
+        """Let the flows move. An error of one sets that one aside, and keeps no other from being told."""
         waiting, self._waiting = self._waiting, {}
         if not waiting:
             return
         execution: Execution | None = None
+        broken: list[tuple[Execution, Exception]] = []
         try:
             with aside():
                 for execution, event in waiting.items():
@@ -46,18 +48,20 @@ class Outcomes:
                         except SegueError as failed:
                             execution.drive.fail(failed)
                         except Exception as error:  # noqa: BLE001  a bug of ours belongs to one run
-                            self._report(execution, error)
+                            broken.append((execution, error))
         except BaseException:  # Ctrl-C in the code of a flow
             self._interrupted(execution, waiting)
             raise
-        self._settle(list(waiting))
+        for run, error in broken:
+            run.host.crashed(run, error)
+        self._settle(waiting)
 
-    def _settle(self, told: list[Execution]) -> None:
+    def _settle(self, told: Iterable[Execution]) -> None:
         for execution in told:
             try:
                 execution.settle()
             except Exception as error:  # noqa: BLE001  see above
-                self._report(execution, error)
+                execution.host.crashed(execution, error)
 
     def _interrupted(self, execution: Execution | None, waiting: dict[Execution, Event]) -> None:
         """A flow was interrupted as it moved: where the loop goes on, it begins anew, and the others go on."""
@@ -68,6 +72,3 @@ class Outcomes:
             execution.interrupted()
         self._loop.call_soon(self._settle, runs[:at])
         self._loop.call_soon(self.give)
-
-    def _report(self, execution: Execution, error: Exception) -> None:
-        self._loop.call_exception_handler({"message": f"in run {execution.row.id}", "exception": error})

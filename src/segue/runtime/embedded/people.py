@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...core.codec import dumps, loads
+from ...core.codec import dumps, loads, misfit
 from ...core.commands import RunStep
 from ...core.events import EventType
 from ...core.faults import Fault
@@ -36,22 +36,24 @@ class Asking:
     service: bool = False
 
 
-def check(command: RunStep, answer: AskPerson) -> None:
-    """Hold an `AskPerson` against what can be journaled. Raises ValueError or TypeError."""
+def checked(command: RunStep, answer: AskPerson) -> AskPerson:
+    """An `AskPerson` as it can be journaled, its secrets sealed. Raises ValueError or TypeError."""
     limit, default = answer.timeout_s, answer.default
-    if limit is not None and not (isinstance(limit, int | float) and 0 <= limit < math.inf):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+    if not (limit is None or (isinstance(limit, int | float) and 0 <= limit < math.inf)):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
         raise ValueError(f"AskPerson(timeout_s={limit!r}): not a time to wait")
     if not isinstance(answer.to, str) or not isinstance(answer.question, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
         raise TypeError(f"AskPerson({answer.to!r}, {answer.question!r}): whom and what are texts")
     dumps({"shown": answer.shown, "form": answer.form})
     if isinstance(default, Take):
+        of = command.result
         try:
-            command.result.decode(dumps(default.value))
+            return answer._replace(default=Take(json.loads(of.encode(of.decode(dumps(default.value))))))
         except (TypeError, ValueError) as error:
-            name = command.options.name
-            raise ValueError(f"AskPerson(default={default!r:.80}): not what {name} returns: {error}") from error
+            what = f"AskPerson(default=Take(...)): not what {command.options.name} returns: {misfit(of, error)}"
+            raise ValueError(what) from (None if of.private else error)
     elif not isinstance(default, Again | Use | Fail):  # pyright: ignore[reportUnnecessaryIsInstance]  see above
         raise TypeError(f"AskPerson(default={default!r}): one of Again, Use, Take and Fail")
+    return answer
 
 
 async def hand_over(execution: Execution, command: RunStep, history: list[Attempt], answer: AskPerson) -> bool:
@@ -110,6 +112,12 @@ async def _word(
     finally:
         execution.asking.pop(key, None)
         execution.backoffs.pop(key, None)
+
+
+def has_a_word(execution: Execution) -> bool:
+    """Whether a person has said something that a step has yet to act on."""
+    histories = [execution.histories[key] for key in execution.asking if execution.histories.get(key)]
+    return any(not isinstance(history[-1].answer, AskPerson) for history in histories)
 
 
 async def _wait(answered: asyncio.Event, execution: Execution, left: float | None) -> None:

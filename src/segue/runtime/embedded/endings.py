@@ -1,0 +1,28 @@
+"""Effects that are on their way when an engine closes get a moment to end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .host import Host
+
+log = logging.getLogger("segue")
+
+
+async def let_end(host: Host) -> None:
+    """Wait for the once-effects of a host: those in threads to their end, since they cannot be stopped."""
+    if busy := _under_way(host):
+        await asyncio.wait(busy, timeout=5.0)
+    if threads := [call for e in host.executions.values() for call in e.in_thread.values()]:
+        log.warning("waiting for %d effects in threads, which cannot be stopped", len(threads))
+        await asyncio.wait(threads)
+        if busy := _under_way(host):
+            await asyncio.wait(busy, timeout=1.0)
+
+
+def _under_way(host: Host) -> list[asyncio.Task[None]]:
+    begun = [m.task for e in host.executions.values() for k, m in e.steps.items() if k in e.once]
+    return [task for task in begun if task is not None]
