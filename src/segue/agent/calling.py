@@ -60,8 +60,7 @@ async def send(asked: Call, how: Callable[[Call], Awaitable[Reply]] | None = Non
     except RequestRefused as refused:
         if asked.output_mode != "native" or _NO_NATIVE not in refused.message:
             raise
-        whole = (asked.output_schema or {}).get("type") == "object"
-        return await how(replace(asked, output_mode="tool" if whole else "prompt"))
+        return await how(replace(asked, output_mode="tool"))
 
 
 _NO_NATIVE = "Native structured output is not supported"

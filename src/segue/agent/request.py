@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
-from ..models import Capability, Example, Model
+from ..models import Capability, Example, Model, Provider
+from ..models.wrapping import is_open
 from .media import TOKENS, Shown, interleaved
 from .tools import Asked
 
@@ -94,9 +95,9 @@ def output_mode(model: Model, schema: Mapping[str, Any] | None) -> OutputMode:
     """How a model is held to a schema: natively where it can, else as the arguments of a tool, else by being asked."""
     if schema is None:
         return "text"
-    if model.can(Capability.JSON_SCHEMA):
+    if model.can(Capability.JSON_SCHEMA) and not (model.provider is Provider.ANTHROPIC and is_open(schema)):
         return "native"
-    return "tool" if model.can(Capability.TOOLS) and schema.get("type") == "object" else "prompt"
+    return "tool" if model.can(Capability.TOOLS) else "prompt"
 
 
 def bound(question: Question) -> int:

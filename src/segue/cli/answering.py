@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from contextlib import redirect_stdout
 from typing import Any
 
+from ..core.asked import Asked
 from ..errors import InputError, WrongAnswer
 from ..runtime.engine import Engine
 from ..runtime.questions import Found, find, of_run
@@ -14,7 +16,7 @@ from . import inputs
 from .carrying import load_if_there
 from .exits import Exit
 from .shelf import path_of, reading
-from .telling import Sender
+from .telling import TAKEN_WITHIN_S, Sender
 from .words import first_line, printable
 
 
@@ -64,9 +66,7 @@ def _say(sender: Sender, found: Found, done: str, by: str, note: str, **word: An
     asked, run = found.asked, found.row.id
     with redirect_stdout(sys.stderr):  # a replay runs the flow, which may print
         asyncio.run(_send(sender, found, by=by, note=note, **word))
-    sender.taken(run)
-    with reading(sender.db) as reader:
-        now = next((f.asked for f in of_run(reader, reader.get(run)) if f.asked.id == asked.id), asked)
+    now = _heard(sender, found)
     if now.refused > asked.refused:
         why = next(s.note for s in reversed(now.said) if s.verdict == "refused")
         raise WrongAnswer(
@@ -79,6 +79,17 @@ def _say(sender: Sender, found: Found, done: str, by: str, note: str, **word: An
     )
     said = f"{printable(done)}: {first_line(asked.question, 80)}{printable(whom)}"
     return sender.sent(run, said, about={"id": found.id, "key": asked.key, "done": done, "by": by})
+
+
+def _heard(sender: Sender, found: Found) -> Asked:
+    """The question, once a living run that has taken a word has said what became of it."""
+    attended, until = sender.taken(found.row.id).attended, time.monotonic() + TAKEN_WITHIN_S
+    while True:
+        with reading(sender.db) as reader:
+            asked = next((f.asked for f in of_run(reader, reader.get(found.row.id)) if f.id == found.id), found.asked)
+        if len(asked.said) > len(found.asked.said) or not attended or time.monotonic() > until:
+            return asked
+        time.sleep(0.02)
 
 
 async def _send(sender: Sender, found: Found, **word: Any) -> None:

@@ -29,7 +29,7 @@ from .paint import Copyable, tell
 from .shelf import path_of, reading, say_for, standing_of
 from .words import printable, short_key
 
-TAKEN_WITHIN_S = 1.0
+TAKEN_WITHIN_S = 2.0
 """How long to look whether a living process has taken what was sent."""
 
 Act = Callable[[Run[Any]], Awaitable[Any]]

@@ -35,6 +35,7 @@ from .providers.wire import heard
 from .signals import made
 from .spec import Provider
 from .usage import usage_of
+from .wrapping import is_object, unwrapped, wrapped
 
 _STRAY_REFUSAL = "refusal"
 
@@ -120,7 +121,7 @@ def _parameters(c: Call) -> ModelRequestParameters:
     tools = list(c.tools)
     if c.output_schema is None or c.output_mode in ("text", "prompt"):
         return ModelRequestParameters(function_tools=tools)
-    schema = dict(c.output_schema)
+    schema = wrapped(c.output_schema)
     if c.output_mode == "native":
         wanted = OutputObjectDefinition(json_schema=schema, name=OUTPUT_TOOL)
         return ModelRequestParameters(function_tools=tools, output_mode="native", output_object=wanted)
@@ -172,7 +173,7 @@ def _reply(c: Call, response: ModelResponse, noted: dict[str, str], began: float
     written = "".join(part.content for part in response.parts if isinstance(part, TextPart | ThinkingPart))
     return Reply(
         message=stamped(response, c.model.name, c.deployment.name),
-        text=_arguments(answers[0]) if answers else bare(response.text or "", c),
+        text=_answer(_arguments(answers[0]) if answers else bare(response.text or "", c), c),
         tool_calls=tuple(part for part in calls if part not in answers),
         usage=usage_of(response.usage, c.model, c.messages, written + "".join(p.args_as_json_str() for p in calls)),
         finish=_finish(response, bool(answers)),
@@ -189,6 +190,12 @@ def _reply(c: Call, response: ModelResponse, noted: dict[str, str], began: float
 def _arguments(answer: ToolCallPart) -> str:
     """As the model wrote them, where they came as text: what was streamed of them stays right."""
     return answer.args if isinstance(answer.args, str) and answer.args else answer.args_as_json_str()
+
+
+def _answer(text: str, c: Call) -> str:
+    """Without the object that is there for the provider's sake alone."""
+    held = c.output_schema is not None and c.output_mode in ("native", "tool")
+    return unwrapped(text) if held and not is_object(c.output_schema or {}) else text
 
 
 def _finish(response: ModelResponse, answered: bool) -> str:

@@ -29,7 +29,7 @@ class Call:
     messages: Sequence[ModelMessage]
     tools: Sequence[ToolDefinition] = ()
     output_schema: Mapping[str, Any] | None = None
-    """JSON Schema of the answer; an object at the top where the mode is `tool`."""
+    """JSON Schema of the answer."""
     output_mode: OutputMode = "text"
     max_tokens: int = 1024
     settings: Mapping[str, Json] = field(default_factory=dict[str, Json])

@@ -87,9 +87,11 @@ class Drive:
         with aside():
             self.loop.drain_aside()
             for event in memory.outcomes:
-                self.deliver_aside(event)
-                if self.stuck is not None or self._root_done():
-                    break
+                if self.stuck is None and not self._root_done():
+                    self.deliver_aside(event)
+                elif event.type == EventType.SIGNAL_RECEIVED:
+                    self._give_signal(event)  # for the next part of a run that goes on as new
+                self.cancelling |= event.type == EventType.RUN_CANCELLING
         self._replaying = False
         if memory.fresh and len(self._out) == len(self.waiting):
             return
