@@ -322,8 +322,8 @@ async def test_a_function_chooses_and_its_order_is_that_of_the_fallback(tmp_path
 
 async def test_a_session_stays_with_who_answered(tmp_path: Path, capsys: Capsys) -> None:
     async with house(tmp_path, capsys) as at:
-        first, _ = await at.ask("stay", conversation="thread-7")
-        others = [await at.ask("stay", f"And {n}?", conversation="thread-7") for n in range(5)]
+        first, _ = await at.ask("stay", thread="thread-7")
+        others = [await at.ask("stay", f"And {n}?", thread="thread-7") for n in range(5)]
     assert {said for said, _ in others} == {first} and {d.pinned_by for _, d in others} == {"session"}
 
 
@@ -331,9 +331,9 @@ async def test_a_prefix_that_is_cached_makes_a_model_cheaper(tmp_path: Path, cap
     """Middle holds the long prefix: for this conversation it is cheaper than the small one, which costs half."""
     models = served() | {"middle": Served(cache=True, answer=saying("middle"))}
     async with house(tmp_path, capsys, models) as at:
-        before, cold = await at.ask("any", LONG, max_tokens=16, conversation="new")
-        await at.ask("any", LONG, model="middle", max_tokens=16, conversation="t")
-        after, warm = await at.ask("any", LONG, max_tokens=16, conversation="t")
+        before, cold = await at.ask("any", LONG, max_tokens=16, thread="new")
+        await at.ask("any", LONG, model="middle", max_tokens=16, thread="t")
+        after, warm = await at.ask("any", LONG, max_tokens=16, thread="t")
     assert (before, after) == ("small", "middle")
     cost = [[c.cost_usd.mean for c in d.candidates if c.cost_usd is not None] for d in (cold, warm)]
     assert cost[0][0] < cost[0][1] and cost[1][1] < cost[1][0]

@@ -48,7 +48,7 @@ async def plainly(many: int) -> list[str]:
 
 @flow
 async def talk(conversation: str | None, many: int) -> list[str]:
-    return [(await answer(f"And {n}?", route="stay", conversation=conversation)).model for n in range(many)]
+    return [(await answer(f"And {n}?", route="stay", thread=conversation)).model for n in range(many)]
 
 
 async def test_a_user_always_falls_into_one_arm_and_is_not_named(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from .request import Given, Question, Tried, shown
 from .rounds import rounds
 from .sessions import Session
 from .streaming import routed, streaming_of
+from .threads import heard, history
 from .tools import Tools
 from .tries import tried_of
 
@@ -105,6 +106,8 @@ async def answer(
     also = [name for name in ("tools", "batch") if said[name]]
     question.needs[:] = sorted({*question.needs, *needs_of(media), *also})
     question.tools[:] = tools.definitions
+    if said["thread"] is not None:
+        question = replace(question, thread=said["thread"], heard=await heard(said["thread"]))
     far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
     make = _Make(form, check, policy, far, said, media, tuple(map(Guard.of, said["guards"])))
     try:
@@ -175,8 +178,9 @@ class _Make:
         question, scope = _QUESTION.validate_python(question), _scope()  # outside of a run what was amended is JSON
         said = told_in(scope.history)
         if said is not None:
+            scope.turn_of = question.thread
             return by_person(said, self.form, self.check, scope)
-        question = replace(question, media=media or [], turns=turns or [])
+        question = replace(question, media=media or [], turns=turns or [], history=_history(question, scope))
         guards, timeout_s = Guarding((*configured(), *self.guards)), self.said["timeout_s"]
         at, streaming = gateway(), None if guards.withhold else streaming_of(self.said)
         streaming = routed(streaming, question, self.policy, at.router)
@@ -201,7 +205,15 @@ class _Make:
 
     def _session(self) -> Session:
         scope, said = _scope(), self.said
-        return Session(sticky=said["sticky"], conversation=said["conversation"], tenant=scope.tenant, run=scope.run)
+        return Session(sticky=said["sticky"], conversation=said["thread"], tenant=scope.tenant, run=scope.run)
+
+
+def _history(question: Question, scope: StepScope) -> list[dict[str, Any]]:
+    """The thread so far, as much of it as the largest window could hold."""
+    if question.thread is None:
+        return []
+    windows = [model.window for model in gateway().catalogue.models.values()]
+    return history(question.thread, question.heard, scope, max(windows, default=0))
 
 
 def _scope() -> StepScope:

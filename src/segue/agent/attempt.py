@@ -125,6 +125,8 @@ class Attempting:
             given = turn(reply, tried) if called.tools else Given(value=self.form.plain(called.value), tried=tried)
             given, record = await self.guards.after(given, record, called, self.form)
             record.ended(AttemptEnd.ANSWERED, called)
+            if given.said is None:
+                record.scope.turn_of = record.question.thread
             self.gateway.answered(record, self.session, reply)
             return given
         assert fault is not None

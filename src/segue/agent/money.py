@@ -85,8 +85,8 @@ class Bill:
         bound = None if question.budget_usd is None else nano(question.budget_usd)
         own = None if bound is None else _scope(ScopeKind.ASK, scope.idempotency_key, bound)
         if scope.purse is None or not scope.epoch:
-            return cls(scope, scope.purse, _scopes(scope.purse, budgets), own)
-        return cls(scope, scope.purse, (*_scopes(scope.purse, budgets), *([own] if own else [])))
+            return cls(scope, scope.purse, _scopes(scope.purse, budgets, question.thread), own)
+        return cls(scope, scope.purse, (*_scopes(scope.purse, budgets, question.thread), *([own] if own else [])))
 
     def named(self, id: str) -> Bill:
         """That of one call, under a name of its own."""
@@ -235,13 +235,14 @@ class Bill:
         return asked
 
 
-def _scopes(purse: Purse | None, budgets: Budgets) -> tuple[BudgetScope, ...]:
+def _scopes(purse: Purse | None, budgets: Budgets, named: str | None) -> tuple[BudgetScope, ...]:
     """The run and those above it that have a budget; its tenant and its thread where they have an allowance."""
     if purse is None:
         return ()
     payers = purse.payers()
     found = [_scope(ScopeKind.RUN, p.run, p.budget_nano) for p in payers if p.budget_nano is not None]
-    if budgets.threads and (thread := purse.thread()) is not None and (given := budgets.thread(thread)) is not None:
+    thread = (named or purse.thread()) if budgets.threads else None
+    if thread is not None and (given := budgets.thread(thread)) is not None:
         found.append(given.scope(ScopeKind.THREAD, thread, purse.now()))
     tenant = payers[0].tenant
     if budgets.tenants and (given := budgets.tenant(tenant)) is not None:

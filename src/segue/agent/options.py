@@ -49,8 +49,10 @@ class Options(TypedDict, total=False):
     """For the model: `temperature`, `seed`."""
     sticky: str | None
     """What a split sticks to: a user, say. None: the conversation, else a tenant that has a name, else the run."""
-    conversation: str | None
-    """The thread that it goes on with: it stays with who answered there last, and with who holds its prefix cached."""
+    thread: str | None
+    """The conversation that it goes on with, over all runs of its tenant: the model is shown what was said there, as
+    far as its window holds it. Where the route says so it stays with who answered last, or with who holds it cached.
+    """
     tools: Sequence[Callable[..., Any]]
     """Functions and steps that the model may call. Each request and each call is a durable step of its own."""
     rounds: int
@@ -90,7 +92,7 @@ DEFAULTS: Options = {
     "budget_usd": None,
     "settings": None,
     "sticky": None,
-    "conversation": None,
+    "thread": None,
     "tools": (),
     "rounds": 8,
     "guards": (),

@@ -51,6 +51,11 @@ class Question:
     """Given to the step as an argument of its own, and so are the turns: each is stored once."""
     turns: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """What was said since: calls of tools and their results, as messages of pydantic-ai."""
+    thread: str | None = None
+    heard: int = 0
+    """How far it has read its thread."""
+    history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """The turns of the thread that it goes on from, as messages of pydantic-ai: read at each attempt, never stored."""
     begun: str = ""
     """What has gone out of an answer that broke off, for this one to go on from."""
 
@@ -104,7 +109,7 @@ def bound(question: Question) -> int:
     """Tokens of input that it surely stays under: one a byte would be too many, one for two bytes is not too few."""
     examples = [e.input + e.output for e in question.examples]
     said: Sequence[str] = (question.text, question.begun, *question.mistakes, *examples)
-    schema = len(to_json([question.schema, question.tools, question.turns]))
+    schema = len(to_json([question.schema, question.tools, question.history, question.turns]))
     files = TOKENS * len(question.media)
     return 64 + 16 * len(question.examples) + files + (sum(len(text.encode()) for text in said) + schema) // 2
 
@@ -116,7 +121,9 @@ def input_bound(question: Question) -> int:
     """
     examples = [e.input + e.output for e in question.examples]
     said: Sequence[str] = (question.text, question.begun, *question.mistakes, *examples)
-    beside = b"".join(to_json(one) for one in (question.schema, question.tools, question.turns) if one)
+    beside = b"".join(
+        to_json(one) for one in (question.schema, question.tools, question.history, question.turns) if one
+    )
     whole = "".join(said).encode() + beside
     signs = len(whole.translate(None, _LETTERS))
     files = sum(one.tokens_max for one in question.media)
@@ -137,6 +144,10 @@ def messages(question: Question) -> list[ModelMessage]:
     for example in question.examples:
         said.append(m.ModelRequest(parts=[*head, m.UserPromptPart(example.input)]))
         said.append(m.ModelResponse(parts=[m.TextPart(example.output)]))
+        head = []
+    if question.history:
+        said += [m.ModelRequest(parts=head)] if head else []
+        said += m.ModelMessagesTypeAdapter.validate_python(question.history)
         head = []
     texts = question.parts if apart else [question.prompt]
     mistake = [f"Do not repeat this mistake: {question.mistakes[-1]}"] if question.mistakes else []

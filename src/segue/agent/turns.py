@@ -23,22 +23,24 @@ Place = tuple[int, int]
 """Of a part among the turns: which message, and which part of it."""
 
 
-def parts_in(turns: Sequence[dict[str, Any]]) -> Iterator[tuple[Place, Part]]:
-    """The parts of messages, each with its place."""
+def parts_in(turns: Sequence[dict[str, Any]], first: int = 0) -> Iterator[tuple[Place, Part]]:
+    """The parts of messages, each with its place; `first` is the number of the first message."""
     if not turns:
         return
     from pydantic_ai.messages import ModelMessagesTypeAdapter  # noqa: PLC0415  heavy, and only who asks needs it
 
     from ..context.messages import parts_of  # noqa: PLC0415  it imports the same
 
-    for at, message in enumerate(ModelMessagesTypeAdapter.validate_python(list(turns))):
+    for at, message in enumerate(ModelMessagesTypeAdapter.validate_python(list(turns)), first):
         for place, part in enumerate(parts_of([message])):
             yield (at, place), part
 
 
-def shown_as(turns: Sequence[dict[str, Any]], changed: Mapping[Place, Part | None]) -> Iterator[dict[str, Any]]:
+def shown_as(
+    turns: Sequence[dict[str, Any]], changed: Mapping[Place, Part | None], first: int = 0
+) -> Iterator[dict[str, Any]]:
     """The turns with what is not shown as it was: in its place something shorter, or nothing."""
-    for at, message in enumerate(turns):
+    for at, message in enumerate(turns, first):
         parts: list[dict[str, Any]] = []
         for place, part in enumerate(message["parts"]):
             shown = changed.get((at, place), ...)

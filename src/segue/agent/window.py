@@ -34,17 +34,19 @@ def fitted(
     `id` is that of the decision, with `+N` for a call beside the attempt; `before` is what the last call was shown.
     Raises ContextOverflow where what must stay does not fit.
     """
-    turns = list(parts_in(question.turns))
-    parts = [*_head(question), *(part for _, part in turns), *_tail(question)]
+    before, turns = list(parts_in(question.history)), list(parts_in(question.turns, len(question.history)))
+    said = (part for _, part in turns)
+    parts = [*_head(question), *(part for _, part in before), *_request(question), *said, *_tail(question)]
     made = _assembled(parts, model, question)
     target = Target(kind=TargetKind.MODEL, name=model.name, provider=model.provider.value)
     call = Shows(id=id, target=target, decision=id.partition("+")[0] or None, thread=thread, before=before)
     manifest = replace(manifest_of(made, call), prompts=dict(question.prompts))
-    changed = _changes(made, turns)
+    changed = _changes(made, [*before, *turns])
     if not changed:
         return question, manifest
-    shown = [*shown_as(question.turns, changed)]
-    return replace(question, turns=shown, tools=[*question.tools, *_offered(question)]), manifest
+    history, shown = shown_as(question.history, changed), shown_as(question.turns, changed, len(question.history))
+    tools = [*question.tools, *_offered(question)]
+    return replace(question, history=[*history], turns=[*shown], tools=tools), manifest
 
 
 def _assembled(parts: Sequence[Part], model: Model, question: Question) -> Assembly:
@@ -62,13 +64,17 @@ def _assembled(parts: Sequence[Part], model: Model, question: Question) -> Assem
 
 
 def _head(question: Question) -> Iterator[Part]:
-    """What was asked, and of what."""
-    apart = bool(question.parts or question.media)
+    """What comes before the conversation."""
     if question.system:
         yield Part(role=Role.SYSTEM, text=question.system)
     for example in question.examples:
         yield Part(role=Role.USER, text=example.input, pinned=True, source="example")
         yield Part(role=Role.ASSISTANT, text=example.output, pinned=True, source="example")
+
+
+def _request(question: Question) -> Iterator[Part]:
+    """What is asked, and of what."""
+    apart = bool(question.parts or question.media)
     yield Part(role=Role.SYSTEM if apart else Role.USER, text=question.prompt, asks=True)
     yield from (Part(role=Role.USER, text=part, pinned=True) for part in question.parts)
     yield from map(_seen, question.media)

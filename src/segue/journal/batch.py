@@ -16,7 +16,7 @@ from .numbers import Numbers
 from .records import More, NewRun, Write
 from .rows import Rows
 from .schema import GAP, STALE, TAKEN
-from .tables import accept, continue_run, insert_post, insert_run
+from .tables import accept, add_turn, continue_run, insert_post, insert_run
 
 if TYPE_CHECKING:
     from .books import Books
@@ -206,6 +206,8 @@ class Batcher:
             self._rows.change(event.run, more.change)
             if self._numbers and (more.change.release or more.change.state in ENDED):
                 self._numbers.forget(event.run)
+        if more.turn is not None:
+            add_turn(connection, event, more.turn)
         if more.continued is not None:
             continue_run(connection, event, more.continued)
             self._numbers.forget(event.run)

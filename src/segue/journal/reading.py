@@ -115,6 +115,26 @@ class Reader:
             return found or 0
         return self._continued(self.get(row.memo_run), min(upto, row.memo_seq))
 
+    def last_turn(self, tenant: str, thread: str) -> int:
+        """The number of the last turn of a thread; 0: it has none."""
+        return self.query("select max(no) from turns where tenant = ? and thread = ?", (tenant, thread))[0][0] or 0
+
+    def turns(self, tenant: str, thread: str, upto: int) -> Iterator[Event]:
+        """The turns of a thread up to this number, the newest first: the outcomes of the steps that they were."""
+        while True:
+            found = self.query(
+                "select no, run, seq from turns where tenant = ? and thread = ? and no <= ? order by no desc limit 32",
+                (tenant, thread, upto),
+            )
+            for no, run, seq in found:
+                yield from self._guard(lambda r=run, s=seq: self._event(r, s))
+                upto = no - 1
+            if len(found) < 32:
+                return
+
+    def _event(self, run: int, seq: int) -> list[Event]:
+        return list(tables.events(self._reader, self._payloads, run, seq - 1, seq))
+
     def since(self, position: int, types: Collection[str], limit: int = 1000) -> list[tuple[int, Event]]:
         """Events of all runs after a position of the database, of these types, oldest first, each with its position.
 

@@ -150,6 +150,8 @@ class More(NamedTuple):
     posts: Sequence[Post] = ()
     children: Sequence[NewRun] = ()
     consumed: Sequence[int] = ()
+    turn: str | None = None
+    """The thread that the event is a turn of."""
     continued: int | None = None
     """The run goes on as new with this event, and with this version of its flow."""
     reserve: Reservation | None = None

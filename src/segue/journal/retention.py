@@ -183,6 +183,7 @@ def _delete(connection: sqlite3.Connection, numbers: list[int], before: float) -
         )
         accounts.lose(connection, no)
         connection.execute("delete from runs where no = ?", (no,))
+        connection.execute("delete from turns where run = ?", (no,))
     return page
 
 

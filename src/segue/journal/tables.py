@@ -122,6 +122,15 @@ def first_events(no: int, new: NewRun) -> list[Event]:
     return events
 
 
+def add_turn(connection: sqlite3.Connection, event: Event, thread: str) -> None:
+    """An answer is a turn of a thread; one of a fork is not, so that trying something out changes nothing."""
+    connection.execute(
+        "insert into turns (tenant, thread, run, seq) select tenant, ?, no, ? from runs"
+        " where no = ? and memo_run is null",
+        (thread, event.seq, event.run),
+    )
+
+
 def continue_run(connection: sqlite3.Connection, event: Event, version: int) -> None:
     """A run goes on as new from this event, with this version of its flow."""
     connection.execute(

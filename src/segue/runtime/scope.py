@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -53,7 +53,7 @@ class StepScope:
 
     __slots__ = (
         "_inner", "_later", "_outlet", "_write", "attempt", "candidate", "epoch", "events", "history", "key", "outlets",
-        "part", "path", "purse", "run", "tenant",
+        "part", "path", "purse", "run", "tenant", "turn_of",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +76,8 @@ class StepScope:
         self._write, self._later, self.purse = write, later, purse
         self.path: AttemptId = (epoch, attempt)
         self.part = ""
+        self.turn_of: str | None = None
+        """The thread that the outcome of this step is a turn of."""
         self.outlets: list[Outlet] | None = None
         """The streams of this attempt, those of steps that it called included."""
         self._outlet: Outlet | None = None
@@ -159,6 +161,14 @@ class Outside(Protocol):
 
     def is_open(self, run: str) -> bool:
         """Whether the run has not ended."""
+        ...
+
+    def heard(self, tenant: str, thread: str) -> int:
+        """The number of the last turn of a thread; 0: it has none."""
+        ...
+
+    def said(self, tenant: str, thread: str, upto: int) -> Iterator[tuple[bytes, bytes]]:
+        """The turns of a thread up to this number, the newest first: the arguments of each and its result, as JSON."""
         ...
 
     async def answer(self, run: str, key: str, attempt: int, value: bytes, by: str) -> bool:

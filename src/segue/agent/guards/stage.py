@@ -132,7 +132,8 @@ def _untrusted(question: Question) -> list[str]:
 
 def _said(question: Question) -> list[str]:
     examples = [text for one in question.examples for text in (one.input, one.output)]
-    return [question.system, question.prompt, *question.parts, *examples, *_told(question.turns)]
+    told = [*_told(question.history), *_told(question.turns)]
+    return [question.system, question.prompt, *question.parts, *examples, *told]
 
 
 def _told(turns: Sequence[dict[str, Any]]) -> list[str]:
@@ -148,6 +149,7 @@ def _changed(question: Question, new: Mapping[str, str]) -> Question:
         prompt=new.get(question.prompt, question.prompt),
         parts=[new.get(part, part) for part in question.parts],
         examples=[Example(new.get(e.input, e.input), new.get(e.output, e.output)) for e in question.examples],
+        history=_retold(question.history, lambda text: new.get(text, text)),
         turns=_retold(question.turns, lambda text: new.get(text, text)),
     )
 

@@ -110,7 +110,8 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
             await execution.late()
         began = host.clock.now()
         purse = StepPurse(execution, command, 1)
-        scope = StepScope(execution.row.id, key, 1, epoch=execution.row.epoch, purse=purse)
+        row = execution.row
+        scope = StepScope(row.id, key, 1, epoch=row.epoch, tenant=row.tenant, purse=purse)
         enter(scope)
         try:
             value, _ = roundtrip(command.result, await command.call(**command.values))

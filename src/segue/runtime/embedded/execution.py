@@ -266,9 +266,11 @@ class Execution(Line):
             self.drive.live_errors.pop(command.key, None)
         if scope is not None and scope.events:
             self.recorded(command.key, n, scope)
+        more = {} if scope is None or scope.turn_of is None or value is None else {"turn": scope.turn_of}
         self.write(
-            type_, key=command.key, seen=command.seen, attempt=n, began=began, value=value, body=body, args=command.args
-        )
+            type_, key=command.key, seen=command.seen, attempt=n, began=began, value=value, body=body,
+            args=command.args, **more,
+        )  # fmt: skip
 
     def recorded(self, key: str, n: int, scope: StepScope) -> None:
         """Journal what an attempt recorded: also that of one that failed, since it was paid for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from ...core.codec import dumps
@@ -28,6 +29,15 @@ class Answers(NamedTuple):
             return self.journal.get(run).state not in ENDED
         except UnknownRun:
             return False
+
+    def heard(self, tenant: str, thread: str) -> int:
+        """As the protocol says."""
+        return self.journal.last_turn(tenant, thread)
+
+    def said(self, tenant: str, thread: str, upto: int) -> Iterator[tuple[bytes, bytes]]:
+        """As the protocol says."""
+        for event in self.journal.turns(tenant, thread, upto):
+            yield event.args or b"{}", event.value or b"null"
 
     async def answer(self, run: str, key: str, attempt: int, value: bytes, by: str) -> bool:
         """As the protocol says. Two answers to one attempt are one: the inbox knows them by the attempt."""
