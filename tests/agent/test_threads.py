@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -114,7 +115,9 @@ async def test_a_long_thread_fits_into_a_small_window(tmp_path: Path) -> None:
 async def test_gc_takes_the_turns_of_the_runs_that_it_takes(tmp_path: Path) -> None:
     async with serve({"chat": Served(answer=recalls)}) as server, opened(tmp_path, server, "chat") as engine:
         await engine.run(turn, "old")
-        await engine.gc(older_than_s=0)
+        await engine.run(turn, "elsewhere", None, "another")  # the newest run always stays
+        await asyncio.sleep(0.05)
+        assert len((await engine.gc(older_than_s=0)).runs) == 1
         assert (await engine.run(turn, "new")).startswith("heard 1")
 
 

@@ -18,8 +18,8 @@ __all__ = ["heard", "history"]
 
 _MAKER = "segue"
 """Where a response says who made it: `models.conversation.MAKER`, which is heavy to import."""
-_MOST = 4
-"""Bytes of JSON for one token of a window, at most."""
+_MOST = 8
+"""Characters for one token of a window: more than a token has in the mean, so that what is read fills it."""
 
 
 @step(name="thread")
@@ -40,7 +40,7 @@ def history(thread: str, upto: int, scope: StepScope, window: int) -> list[dict[
     left = window * _MOST
     for args, value in around.outside.said(scope.tenant, thread, upto):
         turns.append(list(_turn(json.loads(args), json.loads(value))))
-        left -= len(args) + len(value)
+        left -= sum(len(str(part.get("content", part.get("args", "")))) for one in turns[-1] for part in one["parts"])
         if left < 0:
             break
     return [message for turn in reversed(turns) for message in turn]

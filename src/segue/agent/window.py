@@ -34,14 +34,14 @@ def fitted(
     `id` is that of the decision, with `+N` for a call beside the attempt; `before` is what the last call was shown.
     Raises ContextOverflow where what must stay does not fit.
     """
-    before, turns = list(parts_in(question.history)), list(parts_in(question.turns, len(question.history)))
+    past, turns = list(parts_in(question.history)), list(parts_in(question.turns, len(question.history)))
     said = (part for _, part in turns)
-    parts = [*_head(question), *(part for _, part in before), *_request(question), *said, *_tail(question)]
+    parts = [*_head(question), *(part for _, part in past), *_request(question), *said, *_tail(question)]
     made = _assembled(parts, model, question)
     target = Target(kind=TargetKind.MODEL, name=model.name, provider=model.provider.value)
     call = Shows(id=id, target=target, decision=id.partition("+")[0] or None, thread=thread, before=before)
     manifest = replace(manifest_of(made, call), prompts=dict(question.prompts))
-    changed = _changes(made, [*before, *turns])
+    changed = _changes(made, [*past, *turns])
     if not changed:
         return question, manifest
     history, shown = shown_as(question.history, changed), shown_as(question.turns, changed, len(question.history))

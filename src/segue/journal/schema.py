@@ -79,7 +79,8 @@ _V4 = """
 alter table runs add column continued_seq integer not null default 0;
 create index events_asked on events (run) where type = 'approval.asked';
 create table turns (
-    no integer primary key, tenant text not null, thread text not null, run integer not null, seq integer not null
+    no integer primary key autoincrement, tenant text not null, thread text not null, run integer not null,
+    seq integer not null
 );
 create index turns_thread on turns (tenant, thread, no);
 create index turns_run on turns (run);

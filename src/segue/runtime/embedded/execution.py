@@ -266,7 +266,9 @@ class Execution(Line):
             self.drive.live_errors.pop(command.key, None)
         if scope is not None and scope.events:
             self.recorded(command.key, n, scope)
-        more = {} if scope is None or scope.turn_of is None or value is None else {"turn": scope.turn_of}
+        more: dict[str, Any] = {}
+        if scope is not None and scope.turn_of is not None and value is not None:
+            more["turn"] = scope.turn_of
         self.write(
             type_, key=command.key, seen=command.seen, attempt=n, began=began, value=value, body=body,
             args=command.args, **more,
