@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from segue import StepFailed
 from segue.agent import Tried, answer
 from segue.models import BadOutput
 
@@ -83,6 +84,8 @@ async def draft(case: Case) -> tuple[Reply, list[Tried]]:
     except BadOutput as error:
         mistakes = [tried.error for tried in error.tried]
         return Reply(text=case.template(), by="template", mistakes=mistakes), list(error.tried)
+    except StepFailed:  # the process died in the last of its attempts: ask anew
+        return await draft(case)
     return Reply(text=given.value, by=given.model, mistakes=[t.error for t in given.tried if t.error]), list(
         given.tried
     )

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from typing import cast, get_args
 
+from segue import StepFailed
 from segue.agent import Answer, Check, Tried, answer
 from segue.models import BadOutput
 
@@ -56,6 +57,8 @@ async def _votes(message: str, check: Check[Topic]) -> list[Tried]:
         )  # fmt: skip
     except BadOutput as error:
         return list(error.tried)
+    except StepFailed:  # the process died in the last of its attempts, and two are two: ask anew
+        return await _votes(message, check)
     return list(given.tried)
 
 
