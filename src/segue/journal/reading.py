@@ -123,7 +123,8 @@ class Reader:
         """The turns of a thread up to this number, the newest first: the outcomes of the steps that they were."""
         while True:
             found = self.query(
-                "select no, run, seq from turns where tenant = ? and thread = ? and no <= ? order by no desc limit 32",
+                "select t.no, t.run, t.seq from turns t join runs r on r.no = t.run"
+                " where t.tenant = ? and t.thread = ? and t.no <= ? order by t.no desc limit 32",
                 (tenant, thread, upto),
             )
             for no, run, seq in found:

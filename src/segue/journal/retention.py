@@ -103,6 +103,7 @@ class Retention:
             self._kept.update(page.kept)
             numbers = self._older(numbers[-1], before)
         if not dry_run:
+            await self._ask(_forget_turns)
             await self._sweep()
         return Collected(
             dry_run=dry_run, runs=tuple(self._runs), events=self._events, payloads=len(self._payloads),
@@ -183,8 +184,15 @@ def _delete(connection: sqlite3.Connection, numbers: list[int], before: float) -
         )
         accounts.lose(connection, no)
         connection.execute("delete from runs where no = ?", (no,))
-        connection.execute("delete from turns where run = ?", (no,))
     return page
+
+
+def _forget_turns(connection: sqlite3.Connection) -> None:
+    """Turns of runs that are gone; the last one of a thread leaves its number, which is never given twice."""
+    connection.execute(
+        "delete from turns where not exists (select 1 from runs where no = turns.run) and no < (select max(t.no) from"
+        " turns t where t.tenant = turns.tenant and t.thread = turns.thread)"
+    )
 
 
 def _bury(connection: sqlite3.Connection) -> _Remains | None:

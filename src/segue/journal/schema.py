@@ -79,11 +79,9 @@ _V4 = """
 alter table runs add column continued_seq integer not null default 0;
 create index events_asked on events (run) where type = 'approval.asked';
 create table turns (
-    no integer primary key autoincrement, tenant text not null, thread text not null, run integer not null,
-    seq integer not null
-);
-create index turns_thread on turns (tenant, thread, no);
-create index turns_run on turns (run);
+    tenant text not null, thread text not null, no integer not null, run integer not null, seq integer not null,
+    primary key (tenant, thread, no)
+) without rowid;
 """
 
 MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4)

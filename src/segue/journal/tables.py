@@ -125,8 +125,9 @@ def first_events(no: int, new: NewRun) -> list[Event]:
 def add_turn(connection: sqlite3.Connection, event: Event, thread: str) -> None:
     """An answer is a turn of a thread; one of a fork is not, so that trying something out changes nothing."""
     connection.execute(
-        "insert into turns (tenant, thread, run, seq) select tenant, ?, no, ? from runs"
-        " where no = ? and memo_run is null",
+        "insert into turns (tenant, thread, no, run, seq) select r.tenant, ?1, coalesce((select max(t.no) from turns t"
+        " where t.tenant = r.tenant and t.thread = ?1), 0) + 1, r.no, ?2 from runs r"
+        " where r.no = ?3 and r.memo_run is null",
         (thread, event.seq, event.run),
     )
 
