@@ -67,6 +67,11 @@ def test_random_crashes(part: int) -> None:
         random_trial(n)
 
 
+def test_a_run_that_has_just_moved_is_not_parked_by_another_one() -> None:
+    """Two runs move in one commit, and the first of them makes room for itself among those that rest."""
+    played("parked", [Crash(5, "before")], 6126, linger_s=1.0, capacity=2, resident=1)
+
+
 @pytest.mark.soak
 def test_random_crashes_for_long() -> None:
     for n in range(TRIALS, TRIALS + SOAK_TRIALS):

@@ -375,7 +375,8 @@ class Execution(Line):
     @property
     def resting(self) -> bool:
         """Whether all that the run waits for is durable."""
-        return self.begun and not self.unwritten and not self.closed and len(self.steps) == len(self.backoffs)
+        waits = self.begun and not self.unwritten and not self.closed and len(self.steps) == len(self.backoffs)
+        return waits and not self.host.outcomes.holds(self)
 
     @property
     def due(self) -> bool:

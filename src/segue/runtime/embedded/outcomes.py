@@ -22,10 +22,16 @@ class Outcomes:
     def __init__(self, loop: AbstractEventLoop):
         self._loop = loop
         self._waiting: dict[Execution, Event] = {}
+        self._moved: set[Execution] = set()
+        """Runs whose flow moves, and whose commands are not carried out yet."""
 
     def add(self, execution: Execution, event: Event) -> None:
         """Give it soon: `give` is called in the same turn of the loop."""
         self._waiting[execution] = event
+
+    def holds(self, execution: Execution) -> bool:
+        """Whether one waits for this run, or has moved it just now: it must not be parked in between."""
+        return execution in self._waiting or execution in self._moved
 
     def settle(self, execution: Execution) -> None:
         """Before something else is told to this run: give it what waits."""
@@ -37,6 +43,7 @@ class Outcomes:
         waiting, self._waiting = self._waiting, {}
         if not waiting:
             return
+        self._moved.update(waiting)
         execution: Execution | None = None
         broken: list[tuple[Execution, Exception]] = []
         try:
@@ -58,6 +65,7 @@ class Outcomes:
 
     def _settle(self, told: Iterable[Execution]) -> None:
         for execution in told:
+            self._moved.discard(execution)
             try:
                 execution.settle()
             except Exception as error:  # noqa: BLE001  see above
@@ -69,6 +77,7 @@ class Outcomes:
         at = runs.index(execution) if execution is not None else 0
         self._waiting = {run: waiting[run] for run in runs[at + 1 :]} | self._waiting
         if execution is not None:
+            self._moved.discard(execution)
             execution.interrupted()
         self._loop.call_soon(self._settle, runs[:at])
         self._loop.call_soon(self.give)
