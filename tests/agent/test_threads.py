@@ -112,6 +112,39 @@ async def test_a_long_thread_fits_into_a_small_window(tmp_path: Path) -> None:
     assert last.thread == "user-42"
 
 
+PAGE = " ".join(f"line {n}" for n in range(300))
+
+
+async def page(n: int) -> str:
+    """A page."""
+    return f"page {n}: {PAGE}"
+
+
+@flow
+async def reads(n: int) -> str:
+    return await ask(f"Read page {n}.", thread="book", tools=[page], timeout_s=5, max_tokens=300)
+
+
+async def test_what_gave_way_of_an_older_turn_can_be_had_back(tmp_path: Path) -> None:
+    def answers(asked: Asked) -> Any:
+        latest, had = asked.turns[-1], results(asked)
+        if latest.role != "tool":
+            return calls("page", n=int(latest.text.rpartition(" ")[2].strip(".")))
+        gone = [text for text in had if "cleared; recall" in text]
+        if gone and not any("page 0:" in text for text in had):
+            return calls("recall", handle=gone[0].rpartition("recall ")[2][:12])
+        return f"read {latest.text[:6]}"
+
+    async with serve({"chat": Served(answer=answers)}) as server:
+        small = replace(model(server, "chat"), window=12_000, max_output=300)
+        async with Engine(str(tmp_path / "x.db"), resources={"catalogue": Catalogue.of(small)}) as engine:
+            said = [await engine.run(reads, n) for n in range(8)]
+            done = engine.journal.query("select key from events where type = 'step.completed' and key like '%recall[%'")
+    assert said[0] == "read page 0"
+    assert said[-1] == "read page 0", "the first page came back in the last run"
+    assert done, "it is a step: a replay reads it from the journal"
+
+
 async def test_gc_takes_the_turns_of_the_runs_that_it_takes(tmp_path: Path) -> None:
     async with serve({"chat": Served(answer=recalls)}) as server, opened(tmp_path, server, "chat") as engine:
         await engine.run(turn, "old")

@@ -139,7 +139,9 @@ class Attempting:
 def _line(scope: StepScope, thread: str | None) -> str:
     """A conversation, or the rounds of a question with tools."""
     rounds = scope.key.rpartition("/")[0]
-    return thread or (f"{scope.run}/{rounds}" if rounds else "")
+    if thread is not None:
+        return f"{scope.tenant}\x1f{thread}"
+    return f"{scope.run}/{rounds}" if rounds else ""
 
 
 def _others_free(decision: Decision) -> bool:

@@ -35,6 +35,7 @@ async def rounds(
     turns: Turns = []
     tried: list[Tried] = []
     given = Given(value=None, tried=[])
+    tools.thread = None if question.thread is None else (question.thread, question.heard)
     async with _scope(question, key):
         for _ in range(most):
             given = await ask(question, turns)

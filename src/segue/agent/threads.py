@@ -13,22 +13,32 @@ from typing import Any
 
 from ..runtime.scope import StepScope, step_scope, surroundings
 from ..runtime.step import step
+from .turns import recalled
 
-__all__ = ["heard", "history"]
+__all__ = ["heard", "history", "recall"]
 
-_MAKER = "segue"
-"""Where a response says who made it: `models.conversation.MAKER`, which is heavy to import."""
 _MOST = 8
 """Characters for one token of a window: more than a token has in the mean, so that what is read fills it."""
 
 
 @step(name="thread")
 async def heard(thread: str) -> int:
-    """How many turns of all threads there are, as far as this one goes on from them; 0 outside of an engine."""
+    """The number of the last turn of a thread: how far it is read; 0 where it has none, and outside of an engine."""
     around = surroundings()
     if around is None or around.outside is None:
         return 0
     return around.outside.heard(step_scope().tenant, thread)
+
+
+@step(name="recall")
+async def recall(thread: str, upto: int, handle: str) -> str | None:
+    """What was said in a thread, by the handle that stands in its place; None where nothing has it."""
+    around = surroundings()
+    if around is None or around.outside is None:
+        return None
+    said = around.outside.said(step_scope().tenant, thread, upto)
+    found = (recalled(list(_turn(json.loads(args), json.loads(value))), handle) for args, value in said)
+    return next((text for text in found if text is not None), None)
 
 
 def history(thread: str, upto: int, scope: StepScope, window: int) -> list[dict[str, Any]]:
@@ -48,6 +58,8 @@ def history(thread: str, upto: int, scope: StepScope, window: int) -> list[dict[
 
 def _turn(args: dict[str, Any], given: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """One turn: what was asked, what tools gave, and the answer."""
+    from ..models.conversation import MAKER  # noqa: PLC0415  heavy, and only who asks needs it
+
     question: dict[str, Any] = args["question"]
     seen = [f"({one['type']} was shown)" for one in args.get("media", ())]
     asked = "\n".join([question["prompt"], *question.get("parts", ()), *seen])
@@ -56,5 +68,5 @@ def _turn(args: dict[str, Any], given: dict[str, Any]) -> Iterator[dict[str, Any
     tried: list[dict[str, Any]] = given["tried"]
     last: dict[str, Any] = tried[-1] if tried else {}
     said = last.get("text") or json.dumps(given["value"], ensure_ascii=False)
-    maker = {"metadata": {_MAKER: {"model": last["model"], "deployment": None}}} if last.get("model") else {}
+    maker = {"metadata": {MAKER: {"model": last["model"], "deployment": None}}} if last.get("model") else {}
     yield {"kind": "response", "parts": [{"part_kind": "text", "content": said}], **maker}

@@ -19,6 +19,7 @@ from pydantic_core import to_json
 
 from ..errors import DefinitionError, StepFailed, UsageError
 from ..runtime.step import Step, step
+from .threads import recall
 from .turns import RECALL, recalled
 
 __all__ = ["Asked", "Tool", "Tools"]
@@ -90,6 +91,8 @@ class Tools:
         self._tools: dict[str, Tool] = {}
         self.turns: Sequence[dict[str, Any]] = ()
         """What was said so far: `recall` gives back of it what a call was not shown."""
+        self.thread: tuple[str, int] | None = None
+        """The thread before that, and how far it was read."""
         for one in given:
             tool = Tool.of(one)
             if tool.name in self._tools:
@@ -101,12 +104,14 @@ class Tools:
         """What a model is told of them."""
         return [tool.definition for tool in self._tools.values()]
 
-    def _recalled(self, args: str) -> tuple[str, bool]:
+    async def _recalled(self, args: str) -> tuple[str, bool]:
         try:
             handle = json.loads(args)["handle"]
         except (ValueError, TypeError, KeyError):
             return 'these arguments do not fit: give {"handle": "…"}', False
         found = recalled(self.turns, str(handle))
+        if found is None and self.thread is not None:
+            found = await recall(*self.thread, str(handle))
         return (found, True) if found is not None else (f"there is nothing by the handle {handle!r}", False)
 
     def in_order(self, asked: Sequence[Asked]) -> bool:
@@ -120,7 +125,7 @@ class Tools:
         """What goes back to the model, and whether it is a result. Raises what the tool raises, but for ValueError."""
         tool = self._tools.get(asked.name)
         if tool is None and asked.name == RECALL["name"]:
-            return self._recalled(asked.args)
+            return await self._recalled(asked.args)
         if tool is None:
             return f"there is no tool {asked.name!r}; there are: {', '.join(self._tools)}", False
         try:

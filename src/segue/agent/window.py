@@ -1,8 +1,8 @@
 """What one call shows: the question fitted to the window of the model that was chosen, and the record of it.
 
-The system's words, the prompt, its parts and examples stay. What may give way are the turns of tools: old results are
-cleared with a handle by which the model can have them back (`recall`), old calls go with their results. What the
-provider needs beside the text stays as it was.
+The system's words, the prompt, its parts and examples stay. What may give way are the turns of tools and of the thread:
+old results are cleared with a handle by which the model can have them back (`recall`), old turns go, calls with their
+results. What the provider needs beside the text stays as it was.
 """
 
 from __future__ import annotations

@@ -32,6 +32,11 @@ class Scope:
         return Scope(f"{self.path}{segment}/")
 
 
+def part_of_run(n: int) -> str:
+    """The path under which a run makes its calls after it has gone on as new `n` times; "" for the first part."""
+    return f"continued#{n}/" if n else ""
+
+
 def quoted(text: str) -> str:
     """A user's text as an identity or a branch: its `%`, `[`, `]` and `/` are percent-encoded, so that no two keys
     collide.

@@ -13,6 +13,7 @@ from typing import Any, cast
 from .codec import loads
 from .events import DELIVERED, Event, EventType
 from .faults import INTERRUPTED, Fault
+from .keys import part_of_run
 from .questions import asked_again, word_of
 from .recovery import Amend, Answer, AskPerson, Attempt, Use
 
@@ -117,7 +118,7 @@ class Memory:
         self._kept_at, self.last_seq, self.last_at = self.last_at, event.seq, event.at
         self.first_at = self.first_at or event.at
         kind, key = event.type, event.key or ""
-        if self.part and kind == EventType.CHILD_ENDED and not key.startswith(f"continued#{self.part}/"):
+        if self.part and kind == EventType.CHILD_ENDED and not key.startswith(part_of_run(self.part)):
             return  # the run had gone on without this child
         if kind in DELIVERED:
             if key in replaced and kind in _REPLACEABLE:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..core.codec import decode_arguments, dumps, loads, roundtrip
+from ..core.codec import decode_arguments, roundtrip
 from ..core.commands import Wait
 from ..core.events import Event, EventType
 from ..core.faults import classify
@@ -190,7 +190,7 @@ def input_of(row: RunRow, flow: Flow[..., Any], args: bytes) -> dict[str, Any]:
     """The stored input as today's types. Raises Undecodable."""
     try:
         if callable(flow.migrate) and row.version != flow.version:
-            args = dumps(flow.migrate(loads(args)))
+            args = flow.migrated(args)
         return decode_arguments(flow.signature.codecs, args)
     except Exception as error:  # pydantic's, or whatever the user's migrate= raises
         raise Undecodable(

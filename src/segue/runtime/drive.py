@@ -16,7 +16,7 @@ from ..core.codec import loads
 from ..core.commands import Cancel, Command, Record, RunStep, StartChild, Timer, Wait
 from ..core.events import DELIVERED, Event, EventType
 from ..core.faults import Fault, own_frames, rebuild
-from ..core.keys import family
+from ..core.keys import family, part_of_run
 from ..core.replay import Memory
 from ..core.secret import Sealer, use
 from ..errors import InternalError, ReplayMismatch, RunStuck, Suspended, Undecodable, UnjournaledWork
@@ -71,7 +71,7 @@ class Drive:
     def prepare(self, memory: Memory, *, strict: bool) -> None:
         """What the journal says before the flow begins: where it begins, and whether the code is the same."""
         self._seeds, self.seen, self.strict = memory.seeds, memory.begun_at, strict
-        self.scope = FlowScope(self, f"continued#{memory.part}/" if memory.part else "")
+        self.scope = FlowScope(self, part_of_run(memory.part))
 
     def begin(self, body: Callable[[], Awaitable[Any]], at: float, sealer: Sealer | None = None) -> None:
         """Make the flow's task, which seals its secrets with `sealer`. Nothing runs before `replay` or `deliver`."""

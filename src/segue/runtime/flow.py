@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from ..core.codec import fingerprint
+from ..core.codec import dumps, fingerprint, loads
 from ..core.commands import StartChild
 from ..core.events import EventType
 from ..core.keys import quoted
@@ -76,6 +76,10 @@ class Flow(Generic[P, R]):
             raise
         key = scope.key(self.short, quoted(id) if id else fingerprint(data))
         return StartChild(key, scope.drive.seen, self, data, id, detached, self.signature.codecs)
+
+    def migrated(self, args: bytes) -> bytes:
+        """The input of an older version as this one takes it. Raises what `migrate` does."""
+        return dumps(self.migrate(loads(args))) if callable(self.migrate) else args
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """An input as it is journaled. Raises InputError."""

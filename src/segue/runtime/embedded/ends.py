@@ -50,7 +50,7 @@ def input_of(execution: Execution, args: bytes) -> dict[str, Any]:
     try:
         if callable(flow.migrate) and execution.row.version != flow.version:
             what = f"migrate= of version {flow.version} cannot read the stored input"
-            args = dumps(flow.migrate(loads(args)))
+            args = flow.migrated(args)
         with using(execution.vault):
             return decode_arguments(flow.signature.codecs, args)
     except Exception as error:

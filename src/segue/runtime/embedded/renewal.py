@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ...core.asked import is_question
-from ...core.codec import dumps, loads
+from ...core.codec import dumps
 from ...core.events import EventType
 from ...errors import Continued, Undecodable
 from .. import registry
@@ -47,10 +47,8 @@ def _next(execution: Execution, args: bytes) -> tuple[Flow[..., Any], bytes]:
     newest = registry.known(flow.name)
     if newest is None or newest.version <= flow.version or not newest.migrate:
         return flow, args
-    if not callable(newest.migrate):
-        return newest, args
     try:
-        return newest, dumps(newest.migrate(loads(args)))
+        return newest, newest.migrated(args)
     except Exception as error:
         raise Undecodable(
             f"migrate= of version {newest.version} cannot read what the run goes on with: {error}",
