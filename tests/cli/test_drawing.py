@@ -103,6 +103,24 @@ def ended() -> Story:
     return made
 
 
+def answers() -> Story:
+    one = {"model": "small", "error": f"not sure: {LONG}", "fault": "bad-output", "text": "x", "tokens_in": 1300,
+           "tokens_out": 2, "cost_nano": 0, "seconds": 0.42}  # fmt: skip
+    last = {**one, "model": "large", "error": "", "fault": "", "seconds": 61.0}
+    tools = [{"id": "c1", "name": "find", "args": '{"id": 7}'}, {"id": "c2", "name": "pay", "args": "{}"}]
+
+    def done(seq: int, key: str, value: object) -> Event:
+        return event(seq, EventType.STEP_COMPLETED, key)._replace(value=dumps(value))
+
+    events = [
+        done(1, "ask[0123456789ab]#1", {"value": LONG, "tried": [one, last], "said": None, "calls": []}),
+        done(2, "ask#1/ask[ab]#1", {"value": None, "tried": [last], "said": {}, "calls": tools}),
+        done(3, "ask[00]#1", "a word that somebody gave in its place"),
+        done(4, "lookup[01]#1", {"value": 1, "tried": [one], "said": None, "calls": []}),
+    ]
+    return Story.of(events, row("completed"))
+
+
 STATES = ("parked", "stuck", "completed")
 STUCK = {"reason": "unknown effect", "message": LONG, "key": "pay[order-7 über €]#1", "remedy": "find out"}
 SCREENS: dict[str, Callable[[int], list[Drawn]]] = {
@@ -112,6 +130,9 @@ SCREENS: dict[str, Callable[[int], list[Drawn]]] = {
     "show-stuck": lambda width: shown(Standing(row=row("stuck", detail=STUCK), story=story()), NOW, SAY),
     "show-paused": lambda width: shown(Standing(row=row("running", paused=True), story=story()), NOW, SAY),
     "call": lambda width: one_call(story().calls["pay[order-7 über €]#1"], NOW),
+    "show-answers": lambda width: shown(Standing(row=row("completed"), story=answers()), NOW, SAY),
+    "answer": lambda width: one_call(answers().calls["ask[0123456789ab]#1"], NOW),
+    "answer-tools": lambda width: one_call(answers().calls["ask#1/ask[ab]#1"], NOW),
     "runs": lambda width: [table([Standing(row=row(s), story=story()) for s in STATES], [1, 2, 12345], NOW, width)],
     "inbox": lambda width: [inbox_table(ITEMS, NOW, width)],
     "question": lambda width: whole(item(), NOW, SAY),

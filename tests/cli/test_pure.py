@@ -86,8 +86,11 @@ def test_a_shown_key_leads_back_to_its_call(calls: list[tuple[str, str | None, s
 
 def test_keys_are_found_by_less_than_the_whole() -> None:
     known = ["gather#1/0/fetch[0123456789ab]#1", "gather#1/1/fetch[ba9876543210]#1", "pay[o-1]#1", "pay[o-1]#2"]
-    found = {given: keys.resolve(given, known, what="step", run="r") for given in ("1/fetch", "fetch[0123", "pay[o-1]")}
-    assert found == {"1/fetch": known[1], "fetch[0123": known[0], "pay[o-1]": known[2]}
+    found = {
+        given: keys.resolve(given, known, what="step", run="r")
+        for given in ("1/fetch", "fetch[0123", "pay[o-1]", "ba98")
+    }
+    assert found == {"1/fetch": known[1], "fetch[0123": known[0], "pay[o-1]": known[2], "ba98": known[1]}
     assert keys.resolve("none", known, what="step", run="r") is None
     with pytest.raises(InputError, match="'fetch' fits 2 steps"):
         keys.resolve("fetch", known, what="step", run="r")

@@ -1,4 +1,4 @@
-"""Finds the key that somebody means: whole, as `segue show` prints it, or just the step's name. Pure."""
+"""Finds the key that somebody means: whole, as `segue show` prints it, or just the step's name or fingerprint. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from ..core.keys import name_of
 from ..errors import InputError
 from .words import short_key
 
+_DIGITS = 4
+"""Digits of a fingerprint that are shown."""
+_FINGERPRINT = re.compile(r"\[([0-9a-f]+)\](?:#\d+)?$")
 _IDENTITY = re.compile(r"\[[^\]]*\]")
 
 
@@ -24,6 +27,7 @@ def resolve(given: str, keys: Iterable[str], *, what: str, run: str) -> str | No
         [k for k in known if given == short_key(k)],
         [k for k in known if given == short_key(k.rpartition("/")[2])],
         [k for k in known if given == name_of(k)],
+        [k for k in known if len(given) >= _DIGITS and (part := _FINGERPRINT.search(k)) and part[1].startswith(given)],
         [k for k in known if f"/{_plain(k)}".endswith(f"/{given}")],
         [k for k in known if k.startswith(given) or k.rpartition("/")[2].startswith(given)],
     ):

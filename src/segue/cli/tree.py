@@ -12,6 +12,7 @@ from rich.text import Text
 from ..core.events import EventType
 from ..core.lifecycle import RunState
 from .advice import Say, Standing, advise
+from .answered import answer_rows, answered, line_of
 from .faults import trace_of
 from .paint import Drawn, advised, glyph, pairs, stated
 from .story import Branch, Call, Stand, Story
@@ -69,7 +70,7 @@ def came_of(call: Call, now: float, *, gone: bool = False, width: int = 200) -> 
         case Stand.DONE if call.kind == "timer":
             text.append(f"{call.why or 'timer'} is over", "dim")
         case Stand.DONE:
-            text.append(value(call.value, width))
+            text.append_text(_said(call, width))
         case Stand.FAILED:
             text.append(_fault(call, width) or "failed", "red")
         case Stand.RETRYING:
@@ -110,7 +111,10 @@ def one_call(call: Call, now: float) -> list[Drawn]:
         rows.append(("arguments", Text(pretty(call.args))))
     for n, fault in call.failures:
         rows.append((f"attempt {n}", Text(f"{_short_type(fault.error)}: {fault.message}", "red")))
-    if call.value is not None:
+    answer = answered(call.key, call.value)
+    if answer is not None:
+        rows += answer_rows(answer)
+    elif call.value is not None:
         rows.append(("result", Text(pretty(call.value))))
     rows += [("note", Text(printable(note))) for note in call.notes]
     drawn: list[Drawn] = [pairs(rows)]
@@ -183,6 +187,12 @@ def failed(error: str, message: str, trace: str) -> list[Drawn]:
     lines = trace.rstrip().splitlines()
     last = max(n for n, line in enumerate(lines) if n == 0 or not line.startswith(" "))
     return [Text("\n".join(lines[:last]), "dim"), Text("\n".join(lines[last:]), "red")]
+
+
+def _said(call: Call, width: int) -> Text:
+    """The result of a call, in a line."""
+    answer = answered(call.key, call.value)
+    return Text(value(call.value, width)) if answer is None else line_of(answer, width)
 
 
 def _short_type(error: str) -> str:

@@ -1,0 +1,60 @@
+"""The outcome of an `ask`, as `segue show` tells it: who answered and what, not the record that it is kept in. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple, cast
+
+from rich.text import Text
+
+from ..core.codec import dumps
+from ..core.keys import name_of
+from ..core.redaction import mask
+from .words import first_line, pretty, printable, shorten
+
+__all__ = ["Answered", "answer_rows", "answered", "line_of"]
+
+_RECORD = {"value", "tried", "said", "calls"}
+
+
+class Answered(NamedTuple):
+    """What models came to: the value, or the tools that the last one calls; and each of their calls in order."""
+
+    value: Any
+    tried: list[dict[str, Any]]
+    tools: list[dict[str, Any]]
+
+
+def answered(key: str, value: bytes | None) -> Answered | None:
+    """The answer in a call's value; None where the call is another one, or somebody has given it another value."""
+    if value is None or name_of(key) != "ask":
+        return None
+    given: Any = mask(json.loads(value))
+    if not isinstance(given, dict):
+        return None
+    record = cast("dict[str, Any]", given)
+    if set(record) != _RECORD or not record["tried"]:
+        return None
+    return Answered(record["value"], record["tried"], record["calls"])
+
+
+def line_of(one: Answered, width: int) -> Text:
+    """In one line: the model, what it said."""
+    text = Text(printable(one.tried[-1]["model"]), "dim").append("  ")
+    if one.tools:
+        names = ", ".join(str(tool["name"]) for tool in one.tools)
+        return text.append("calls ", "dim").append(shorten(printable(names), width), "default")
+    return text.append(shorten(printable(dumps(one.value).decode()), width), "default")
+
+
+def answer_rows(one: Answered) -> list[tuple[str, Text]]:
+    """In full: the answer, then a line for each call of a model."""
+    rows = [("calls", Text(printable(f"{tool['name']}({tool['args']})"))) for tool in one.tools]
+    rows = rows or [("answer", Text(pretty(dumps(one.value))))]
+    for call in one.tried:
+        tokens = f"{call['tokens_in']:,} tokens in, {call['tokens_out']:,} out, {call['seconds']:.1f} s"
+        text = Text(printable(call["model"])).append(f"  {tokens}", "dim")
+        if call["error"]:
+            text.append(f"\n{first_line(call['error'])}", "red")
+        rows.append(("turned down" if call["error"] else "by", text))
+    return rows
