@@ -91,6 +91,8 @@ class Memory:
     last_at: float = 0.0
     _kept_at: float = 0.0
     """The time of the event before the last one that was read."""
+    _said: set[str] = field(default_factory=_set)
+    """Children that somebody has said the result of, before they ended."""
 
     @classmethod
     def of(cls, events: Iterable[Event], replaced: Mapping[str, bytes] | None = None) -> Memory:
@@ -120,6 +122,10 @@ class Memory:
         kind, key = event.type, event.key or ""
         if self.part and kind == EventType.CHILD_ENDED and not key.startswith(part_of_run(self.part)):
             return  # the run had gone on without this child
+        if kind == EventType.STEP_COMPLETED and key in self.children:
+            self._said.add(key)
+        elif kind == EventType.CHILD_ENDED and key in self._said:
+            return  # somebody had said what came of it
         if kind in DELIVERED:
             if key in replaced and kind in _REPLACEABLE:
                 event = event._replace(type=_REPLACEABLE[kind], value=replaced[key], body=None)

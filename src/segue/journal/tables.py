@@ -12,7 +12,8 @@ from typing import Any
 from ..core.codec import canonical, dumps, loads
 from ..core.events import ENDS, Event, EventType
 from ..core.lifecycle import ENDED, RunState
-from ..errors import DuplicateRun, RunEnded, UnknownRun
+from ..core.shell import command
+from ..errors import DuplicateRun, InputError, RunEnded, UnknownRun
 from . import accounts, switches
 from .blobs import Payloads, refers
 from .records import BESIDE, LATE, Item, Late, NewRun, Post, RunRow, Standing
@@ -232,9 +233,26 @@ def post(connection: sqlite3.Connection, item: Post) -> bool:
     if row[0] in _ENDED:
         append_late(connection, row[1], Late(item.kind, item.name, item.body or b"{}", item.at))
         return True
+    if item.kind == "override":
+        _check_pending(connection, item)
     if item.kind in ("cancel", "resume"):
         switches.let_go(connection, item.run, item.at)
     return insert_post(connection, item)
+
+
+def _check_pending(connection: sqlite3.Connection, item: Post) -> None:
+    """Raises InputError when somebody has already said what came of this step, and the run has not taken that up."""
+    waiting = connection.execute(
+        "select body from inbox where run = ? and kind = 'override' and name = ? and consumed is null",
+        (item.run, item.name),
+    )
+    for said in (loads(body) for (body,) in waiting):
+        if said.get("act") != "retry":
+            who, why = said.get("by") or "somebody", f" ({said['why']})" if said.get("why") else ""
+            raise InputError(
+                f"{who} has overridden the step already{why}, and the run has not taken that up yet: the first one counts",
+                run=item.run, key=item.name, remedy=f"let the run go on: {command('resume', item.run)}",
+            )  # fmt: skip
 
 
 def events(

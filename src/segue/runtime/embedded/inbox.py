@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.codec import dumps, loads
 from ...core.events import EventType
 from ...journal import BESIDE, Item
-from . import people
+from . import carrying, people
 from .attempts import again
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
         making = execution.steps.pop(key, None)
         if making is not None:
             making.cancel()
-    value = item.value or b"null"
+    value, posts = item.value or b"null", carrying.stop(execution, key, "somebody has said what came of it")
     execution.write(
-        EventType.STEP_COMPLETED, key=key, seen=command.seen, attempt=0, value=value, consumed=taken["consumed"]
-    )
+        EventType.STEP_COMPLETED, key=key, seen=command.seen, attempt=0, value=value, consumed=taken["consumed"],
+        posts=posts, done=execution.host.scan_soon if posts else None,
+    )  # fmt: skip
