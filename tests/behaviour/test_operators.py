@@ -363,7 +363,8 @@ async def test_the_first_override_of_a_step_counts(world: World) -> None:
         key = (await run.status()).waits_on[0]["key"]
         await run.override(key, retry=True, by="ann")
         await run.override(key, "first", by="ann", why="seen")
-        for how in ({"result": "second"}, {"skip": True}, {"retry": True}):
+        others: list[dict[str, Any]] = [{"result": "second"}, {"skip": True}, {"retry": True}]
+        for how in others:
             with pytest.raises(InputError, match=r"ann has overridden the step already \(seen\)"):
                 await run.override(key, by="bob", **how)
         await there.resume()

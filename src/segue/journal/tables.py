@@ -250,7 +250,7 @@ def _check_pending(connection: sqlite3.Connection, item: Post) -> None:
         if said.get("act") != "retry":
             who, why = said.get("by") or "somebody", f" ({said['why']})" if said.get("why") else ""
             raise InputError(
-                f"{who} has overridden the step already{why}, and the run has not taken that up yet: the first one counts",
+                f"{who} has overridden the step already{why}, and the run has not taken it up yet: the first counts",
                 run=item.run, key=item.name, remedy=f"let the run go on: {command('resume', item.run)}",
             )  # fmt: skip
 

@@ -82,7 +82,8 @@ async def _taken_up(execution: Execution, command: RunStep, history: list[Attemp
         return await people.go_on(execution, command, history, due_at, asked=asked)
     if last.answer is None and last.fault is not None and last.fault.kind is FaultKind.INTERRUPTED:
         if options.effect == "once":
-            return await _reconcile(execution, command, "the process ended while it was made")
+            why = execution.memory.doubts.get(key, "the process ended while it was made")
+            return await _reconcile(execution, command, why)
         return not options.guarded or await _goes_on(execution, command, history, last.fault)
     if retry_at is not None:
         await back_off(execution, key, retry_at)
@@ -318,7 +319,7 @@ async def _reconcile(execution: Execution, command: RunStep, why: str) -> bool:
     if command.key in execution.overridden:
         return False
     if ask is None:
-        execution.unknown(command.key, f"{why}; there is no reconcile function")
+        execution.unknown(command.key, why, "there is no reconcile function")
         return False
     threaded = not inspect.iscoroutinefunction(ask)
     try:
@@ -334,7 +335,7 @@ async def _reconcile(execution: Execution, command: RunStep, why: str) -> bool:
     except BaseException as raised:  # noqa: BLE001  the user's function may raise anything: then nobody knows
         error = _its_own(execution, command.key, raised, threaded=threaded)
         fault = fault_of(execution, error, command.options)
-        execution.unknown(command.key, f"reconcile failed: {type(error).__name__}: {fault.message}")
+        execution.unknown(command.key, why, f"reconcile failed: {type(error).__name__}: {fault.message}")
         return False
 
 

@@ -144,6 +144,12 @@ def stuck_detail(error: RunStuck) -> dict[str, Any]:
     return {k: v for k, v in detail.items() if v is not None}
 
 
+def with_doubts(execution: Execution, detail: dict[str, Any]) -> bytes:
+    """The body of the event that says so: with the effects in doubt, for whoever asks about them next."""
+    unknown = {key: execution.doubts[key] for key in execution.unknowns}
+    return dumps({**detail, "unknown": unknown} if unknown else detail)
+
+
 def unknown_effect(execution: Execution, key: str, why: str) -> UnknownEffect:
     """Nobody knows whether a once-effect was applied."""
     return UnknownEffect(
@@ -156,7 +162,7 @@ def unknown_effect(execution: Execution, key: str, why: str) -> UnknownEffect:
 
 def set_unknown_aside(execution: Execution) -> None:
     """All that is left to do depends on whether an effect was applied."""
-    key, why = next(iter(execution.unknowns.items()))
+    key, why = min(execution.unknowns.items())  # the same one each time
     execution.set_aside(unknown_effect(execution, key, why))
 
 

@@ -47,6 +47,9 @@ class Execution(Line):
         self.backoffs: dict[str, float] = {}
         self.timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
         self.unknowns: dict[str, str] = {}
+        """Once-effects in doubt, which nobody could reconcile: what is said of them."""
+        self.doubts: dict[str, str] = {}
+        """Why they are in doubt, apart from what reconciling them has brought."""
         self.taken: set[int] = set()
         self.children: dict[str, str] = {}
         self.overridden: set[str] = set()
@@ -176,7 +179,8 @@ class Execution(Line):
         error.run = error.run or self.row.id
         detail = ends.stuck_detail(error)
         change = Change(RunState.STUCK, detail, self.now(), release=True)
-        self.write(EventType.RUN_STUCK, body=dumps(detail), change=change, done=partial(self.host.ended, self.row))
+        body, done = ends.with_doubts(self, detail), partial(self.host.ended, self.row)
+        self.write(EventType.RUN_STUCK, body=body, change=change, done=done, version=2)
         self.drop()
 
     # what the flow asks for
@@ -280,9 +284,9 @@ class Execution(Line):
             self.write(type_, key=key, attempt=n, body=dumps(body), version=version, **goes_with(self, type_, body))
         scope.events.clear()
 
-    def unknown(self, key: str, why: str) -> None:
-        """An interrupted once-effect that nobody could reconcile: the rest of the run goes on as far as it can."""
-        self.unknowns[key] = why
+    def unknown(self, key: str, why: str, more: str) -> None:
+        """A once-effect in doubt that nobody could reconcile: the rest of the run goes on as far as it can."""
+        self.unknowns[key], self.doubts[key] = f"{why}; {more}", why
 
     def keep_error(self, key: str, error: BaseException) -> None:
         """Keep a live error for its traceback."""
