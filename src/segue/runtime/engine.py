@@ -222,7 +222,8 @@ class Engine:
         """Let a flow (by name), or without one the whole engine, start nothing new, in all processes on the database.
 
         What runs ends; runs to come are accepted and queue. It holds over restarts, until `resume`; a run that is
-        resumed or cancelled by name goes on meanwhile, with its children. False when it was paused already.
+        resumed or cancelled by name goes on meanwhile, with its children. False when it was paused already. Raises
+        UnknownFlow for a name that no run here has and no process knows.
         """
         return await operate.turn(self, flow, by, why, on=True)
 
