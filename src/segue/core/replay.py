@@ -194,8 +194,7 @@ class Memory:
                 self.idle_starts = 0
             case EventType.RUN_PARKED | EventType.RUN_STUCK:
                 self.idle_starts = 0
-                if event.version > 1:
-                    self.doubts |= loads(event.body).get("unknown", {})
+                self.doubts |= loads(event.body).get("unknown", {}) if event.version > 1 else {}
             case EventType.OPERATOR_ACTED:
                 self.idle_starts = 0
                 if loads(event.body).get("act") == "retry":

@@ -15,7 +15,7 @@ from ..core.lifecycle import ENDED, RunState
 from ..core.shell import command
 from ..errors import DuplicateRun, InputError, RunEnded, UnknownRun
 from . import accounts, switches
-from .blobs import Payloads, refers
+from .blobs import INLINE_MAX, Payloads, refers
 from .records import BESIDE, LATE, Item, Late, NewRun, Post, RunRow, Standing
 
 RUN_COLUMNS = ", ".join(RunRow._fields)
@@ -206,6 +206,20 @@ def insert_post(connection: sqlite3.Connection, post: Post) -> bool:
         (post.run, post.kind, _inbox_id(post), post.name, post.at, post.value, post.body, post.run, *_ENDED),
     )
     return cursor.rowcount == 1
+
+
+def consume(connection: sqlite3.Connection, event: Event, items: Iterable[int]) -> None:
+    """Take items out of an inbox. Their payload is in the event now; what stays is the id, against doubles.
+
+    Where it was large, and has pages of its own, these are overwritten: the event may have it sealed.
+    """
+    clean = event.value is not None and len(event.value) > INLINE_MAX
+    if clean:
+        connection.execute("pragma secure_delete = on")
+    for no in items:
+        connection.execute("update inbox set consumed = ?, value = null, body = null where no = ?", (event.run, no))
+    if clean:
+        connection.execute("pragma secure_delete = fast")
 
 
 def _inbox_id(post: Post) -> str:

@@ -150,6 +150,8 @@ def _result(command: Command | None) -> Codec | None:
     """What a call returns; None for one whose outcome has no type."""
     if isinstance(command, RunStep):
         return command.result
+    if isinstance(command, Wait):
+        return command.payload
     if isinstance(command, StartChild) and not command.detached:
         return cast("Flow[..., Any]", command.flow).signature.result
     return None

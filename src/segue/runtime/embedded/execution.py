@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...core.codec import dumps
-from ...core.commands import Cancel, Command, Record, RunStep, StartChild, Timer, Wait
+from ...core.commands import Cancel, Command, Record, RunStep, Seal, StartChild, Timer, Wait
 from ...core.events import DELIVERED, Event, EventType
 from ...core.lifecycle import RunState
 from ...core.recovery import Attempt
@@ -128,8 +128,8 @@ class Execution(Line):
             return self.set_aside(drive.stuck)
         commands = drive.take()
         if self.still:
-            self._held += [c for c in commands if not isinstance(c, Cancel)]
-            commands = [c for c in commands if isinstance(c, Cancel)]
+            self._held += [c for c in commands if not isinstance(c, Cancel | Seal)]
+            commands = [c for c in commands if isinstance(c, Cancel | Seal)]
         for command in commands:
             self.run(command) if type(command) is RunStep else self._carry_out(command)
         if drive.done:
@@ -200,6 +200,8 @@ class Execution(Line):
                 )  # fmt: skip
             case Cancel():
                 carrying.give_up(self, command)
+            case Seal():
+                self.host.journal.seal(self.row, command.seq, command.value)
             case Wait():
                 pass
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.codec import dumps, loads
 from ...core.events import EventType
+from ...core.sealed import sealed
+from ...core.secret import using
 from ...journal import BESIDE, Item
 from . import carrying, people
 from .attempts import again
@@ -19,7 +21,7 @@ def receive(execution: Execution, item: Item) -> None:
     taken: dict[str, Any] = {"body": item.body, "consumed": [item.no]}
     match item.kind:
         case "signal":
-            execution.write(EventType.SIGNAL_RECEIVED, key=item.name, value=item.value, **taken)
+            execution.write(EventType.SIGNAL_RECEIVED, key=item.name, value=_payload(execution, item), **taken)
         case "child.ended":
             execution.write(EventType.CHILD_ENDED, key=item.name, value=item.value, **taken)
         case "cancel":
@@ -44,6 +46,15 @@ def receive(execution: Execution, item: Item) -> None:
             execution.write(EventType.ATTEMPT_RECORDED, key=item.name, **taken)
         case _:
             execution.write(EventType.FEEDBACK_GIVEN, key=item.name or None, value=item.value, **taken)
+
+
+def _payload(execution: Execution, item: Item) -> bytes | None:
+    """A signal's payload, sealed where the wait that takes it says so."""
+    wait = execution.drive.next_wait(item.name)
+    if wait is None:
+        return item.value
+    with using(execution.vault):
+        return sealed(wait, item.value)
 
 
 def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
