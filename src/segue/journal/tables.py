@@ -59,6 +59,8 @@ def accept(connection: sqlite3.Connection, new: NewRun) -> tuple[tuple[RunRow, b
         raise DuplicateRun(
             f"run {new.id} has ended ({gone[0]}) and was collected", run=new.id, remedy="choose another id"
         )
+    if row.tenant != new.tenant:
+        raise DuplicateRun("the id is taken by a run of another tenant", run=new.id, remedy="choose another id")
     if row.flow != new.flow or row.input_hash != input_hash(new.args):
         what = "another flow" if row.flow != new.flow else "another input"
         raise DuplicateRun(
