@@ -331,3 +331,21 @@ async def test_no_signal_is_lost_between_two_parts(world: World) -> None:
         for n in range(61):
             await run.signal("n", n)
         assert await run.result() == list(range(61))
+
+
+@flow
+async def groups(n: int) -> str:
+    async with asyncio.TaskGroup() as outer:
+        waits = outer.create_task(waits_for_ever.function())
+        async with asyncio.TaskGroup() as inner:
+            inner.create_task(note(f"beside {n}"))
+            await note(f"body {n}")
+            if n < 2:
+                continue_as_new(n + 1)
+            waits.cancel()
+    return f"went on {n} times"
+
+
+async def test_a_task_group_around_it_keeps_no_run_from_going_on(world: World) -> None:
+    async with world.engine() as engine:
+        assert await (await engine.start(groups, 0)).result() == "went on 2 times"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from segue import Engine, Run, RunFailed, flow, step
+from segue import Engine, Retry, Run, RunFailed, flow, step
 from segue.errors import EngineClosed, StepFailed
 from tests.behaviour.world import World
 
@@ -45,10 +45,42 @@ async def stops() -> int:
     raise Stop("enough")
 
 
+made: list[str] = []
+
+
+@step
+async def closes_itself() -> int:
+    made.append("once")
+    raise GeneratorExit("enough")
+
+
+@step(retry=Retry(attempts=2, backoff_s=0.01))
+async def closes_itself_later() -> int:
+    made.append("again")
+    await asyncio.sleep(0.01)
+    raise GeneratorExit("enough")
+
+
+@step
+def closes_itself_in_a_thread() -> int:
+    raise GeneratorExit("enough")
+
+
+@step(retry=Retry(attempts=2, backoff_s=0.01), timeout_s=5)
+def looks_for_none() -> int:
+    return next(iter([]))
+
+
+_CALLS = {
+    "exits": exits, "thread": exits_in_a_thread, "ctrl-c": interrupts_in_a_thread, "leaks": leaks, "stops": stops,
+    "closes": closes_itself, "closes later": closes_itself_later, "closes in a thread": closes_itself_in_a_thread,
+    "no next": looks_for_none,
+}  # fmt: skip
+
+
 @flow
 async def one(which: str) -> int:
-    calls = {"exits": exits, "thread": exits_in_a_thread, "ctrl-c": interrupts_in_a_thread, "leaks": leaks}
-    return await (calls | {"stops": stops})[which]()
+    return await _CALLS[which]()
 
 
 @flow
@@ -65,13 +97,23 @@ async def exits_itself() -> int:
     sys.exit(4)
 
 
-@pytest.mark.parametrize("which", ["exits", "thread", "ctrl-c", "leaks", "stops"])
+_SAYS = r"sys\.exit|KeyboardInterrupt|CancelledError|Stop: enough|GeneratorExit: enough|StopIteration"
+
+
+@pytest.mark.parametrize("which", _CALLS)
 async def test_a_step_that_leaves_by_another_door_has_failed(world: World, which: str) -> None:
     if which in ("thread", "ctrl-c") and world.virtual:
         pytest.skip("virtual time has no threads")
+    made.clear()
     async with world.engine() as engine:
-        with pytest.raises(RunFailed, match=r"sys\.exit|KeyboardInterrupt|CancelledError|Stop: enough"):
+        with pytest.raises(RunFailed, match=_SAYS):
             await asyncio.wait_for(engine.run(one, which), 5)
+    assert made in ([], ["once"], ["again", "again"])
+
+
+async def test_outside_of_a_run_too() -> None:
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await asyncio.wait_for(looks_for_none(), 2)
 
 
 @pytest.mark.parametrize("which", ["exits", "leaks"])

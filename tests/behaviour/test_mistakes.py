@@ -16,11 +16,13 @@ import segue
 from segue import Engine, flow, sleep, step, wait_for
 from segue.errors import (
     DefinitionError,
+    DuplicateRun,
     EngineClosed,
     InputError,
     RunEnded,
     RunFailed,
     SegueError,
+    Undecodable,
     UnknownFlow,
     UnserialisableResult,
 )
@@ -543,3 +545,116 @@ async def test_the_same_signal_again_is_no_new_one_after_the_end_either(world: W
 @flow
 async def waits_for_a_word() -> str:
     return await segue.wait_for("word", returns=str)
+
+
+@pytest.mark.parametrize("id", [7, None, b"seven"])
+async def test_a_run_is_got_by_its_id_alone(world: World, id: Any) -> None:
+    """Not by the number of its row, which is another run's."""
+    async with world.engine() as engine:
+        await engine.start(plain, 1, id="1")
+        with pytest.raises(InputError, match="is no text"):
+            await engine.get(id)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"at": True}, "no key of a step"), ({"at": 1.5}, "no key of a step"), ({"input": [1]}, "not a mapping"),
+        ({"results": ["x#1"]}, "not a mapping"), ({"results": {"twice": 1}}, "'twice' is no key of a call"),
+    ],
+)  # fmt: skip
+async def test_a_fork_at_or_with_what_cannot_be_meant(world: World, how: dict[str, Any], says: str) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(plain, 1, id="r")
+        await run.result()
+        with pytest.raises(InputError, match=says):
+            await run.fork(**how)
+        assert len(await engine.runs()) == 1
+
+
+@pytest.mark.parametrize("score", ["good", None, float("nan"), 2])
+async def test_feedback_that_is_no_score(world: World, score: Any) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(plain, 1)
+        with pytest.raises(InputError, match="is not between 0 and 1"):
+            await run.feedback(score)
+
+
+async def test_a_payload_that_is_no_json_names_the_run(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(plain, 1, id="r")
+        with pytest.raises(UnserialisableResult) as refused:
+            await run.signal("go", object())
+        assert refused.value.run == "r"
+
+
+@flow
+async def gathers(how: str) -> Any:
+    branches: list[Any] = {"uncalled": [twice], "a list": [[1, 2]], "a value": [3]}[how]
+    return await segue.gather(*branches, twice(1))
+
+
+@pytest.mark.parametrize(("how", "says"), [("uncalled", "branch 0"), ("a list", "[1, 2]"), ("a value", "but 3")])
+async def test_a_branch_that_is_no_call_is_named(world: World, how: str, says: str) -> None:
+    async with world.engine() as engine:
+        with pytest.raises(RunFailed, match="is no awaitable") as failed:
+            await engine.run(gathers, how)
+        assert says in str(failed.value)
+
+
+@step
+async def twice(n: int) -> int:
+    return 2 * n
+
+
+@flow
+async def plain(n: int) -> int:
+    return await twice(n)
+
+
+async def test_an_id_is_one_tenants(world: World) -> None:
+    async with world.engine() as engine:
+        await engine.start(plain, 1, id="r", tenant="acme")
+        with pytest.raises(DuplicateRun, match="another tenant"):
+            await engine.start(plain, 1, id="r", tenant="other")
+        tenants: list[Any] = ["", 7, None]
+        for tenant in tenants:
+            with pytest.raises(InputError, match="tenant"):
+                await engine.start(plain, 1, tenant=tenant)
+
+
+def versions() -> tuple[Any, Any]:
+    """A flow whose result has another type in its second version."""
+
+    @flow(name="counted", version=1, revision="1")
+    async def first() -> int:
+        return 5
+
+    @flow(name="counted", version=2, revision="2")
+    async def second() -> list[str]:
+        return ["five"]
+
+    return first, second
+
+
+async def test_a_result_is_read_by_the_version_that_made_it(world: World) -> None:
+    async with world.engine() as engine:
+        first, second = versions()
+        assert await (await engine.start(first, id="a")).result() == 5
+        assert await (await engine.start(second, id="b")).result() == ["five"]
+        assert await (await engine.get("a")).result() == 5
+        assert await (await engine.get("b")).result() == ["five"]
+
+
+async def test_a_result_of_another_type_than_today_s_is_undecodable(world: World) -> None:
+    async with world.engine() as engine:
+        first, _ = versions()
+        await (await engine.start(first, id="a")).result()
+
+        @flow(name="counted", version=1, revision="1b")
+        async def changed() -> list[str]:
+            return ["five"]
+
+        assert changed.version == 1
+        with pytest.raises(Undecodable, match=r"(?s)does not fit today.s type.*segue show a"):
+            await (await engine.get("a")).result()

@@ -314,3 +314,71 @@ async def test_a_pause_holds_retries_back(world: World) -> None:
         await run.resume()
         await until(lambda: len(fails) > made)
         await run.cancel()
+
+
+@flow
+async def a_child() -> str | None:
+    await sleep(1e6)
+    return "child"
+
+
+@flow
+async def waits_by(how: str) -> Any:
+    got = await a_child() if how == "child" else await sleep(2)
+    await mark("after")
+    await wait_for("go")
+    return got
+
+
+@pytest.mark.parametrize("how", ["child", "sleep"])
+async def test_what_was_overridden_is_stopped_and_the_run_replays(world: World, how: str) -> None:
+    """A child is cancelled, a timer does not fire: no second outcome of the call stands in the journal's way."""
+    async with world.engine(linger_s=100.0) as engine:
+        run = await engine.start(waits_by, how, id="w")
+        await until(lambda: engine.host.waits_on(1))
+        waits = (await run.status()).waits_on
+        await run.override(waits[0]["key"], skip=True, by="ann")
+        await until(lambda: "after" in calls)
+        if how == "child":
+            await in_state(await engine.get(waits[0]["child"]), "cancelled")
+            await until(lambda: not engine.journal.items())
+        else:
+            await world.pass_(50)
+    async with world.engine() as engine:
+        run = await engine.get("w")
+        await run.signal("go")
+        assert await run.result() is None
+        kinds = await kinds_of(run)
+        assert "timer.fired" not in kinds
+
+
+async def test_the_first_override_of_a_step_counts(world: World) -> None:
+    """Nobody carries the run out: the second word is refused, and not taken and dropped."""
+    async with world.engine() as engine:
+        await engine.start(waits_late, id="l")
+        await until(lambda: "slow" in calls)
+        await engine.pause()
+    async with world.engine(recover=False) as there:
+        run = await there.get("l")
+        key = (await run.status()).waits_on[0]["key"]
+        await run.override(key, retry=True, by="ann")
+        await run.override(key, "first", by="ann", why="seen")
+        others: list[dict[str, Any]] = [{"result": "second"}, {"skip": True}, {"retry": True}]
+        for how in others:
+            with pytest.raises(InputError, match=r"ann has overridden the step already \(seen\)"):
+                await run.override(key, by="bob", **how)
+        await there.resume()
+    async with world.engine() as engine:
+        assert await (await engine.get("l")).result() == "first"
+
+
+@flow
+async def waits_late() -> str | None:
+    return await says()
+
+
+@step
+async def says() -> str | None:
+    calls.append("slow")
+    await asyncio.sleep(1e5)
+    return "itself"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from segue import flow, sleep, step, wait_for
-from segue.errors import InputError, RunCancelled
+from segue.errors import InputError, RunCancelled, UnknownFlow
 from segue.runtime.clock import Clock
 from tests.behaviour.world import World, events_of, in_state, kinds_of, until
 
@@ -174,6 +174,17 @@ async def test_a_pause_holds_in_all_processes_on_the_file(world: World) -> None:
         await operator.resume(flow="held")
         assert await run.result() == "a ends"
         assert await (await engine.get("b")).result() == "b ends"
+
+
+async def test_the_name_of_an_unknown_flow_is_refused(world: World) -> None:
+    async with world.engine() as engine:
+        with pytest.raises(UnknownFlow, match=r"no flow 'hled' is known.*near it: held"):
+            await engine.pause(flow="hled", by="ann")
+        with pytest.raises(UnknownFlow, match=r"tests\.behaviour\.test_switches:held"):
+            await engine.pause(flow="tests.behaviour.test_switches:hold")
+        assert await engine.switches() == []
+        assert await engine.pause(flow="held")
+        assert not await engine.resume(flow="hled"), "what is not paused is not resumed"
 
 
 @pytest.mark.parametrize("name", ["", " ", 5])

@@ -52,6 +52,15 @@ def waiting(terminal: Terminal, *ids: str) -> None:
         assert terminal.state(run) == "parked"
 
 
+def test_a_pause_of_an_unknown_flow_is_refused(terminal: Terminal) -> None:
+    terminal.segue("run", "shop:asks", "-i", '"o1"', "--id", "o1", "--detach")
+    wrong = terminal.segue("pause", "--flow", "aks")
+    assert wrong.code == 6 and "no flow 'aks' is known" in wrong.err and "near it: asks" in wrong.err
+    assert terminal.segue("pause", "--flow", "shop:aks").code == 6
+    assert terminal.segue("pause", "--flow", "shop:opens").code == 0, "it has no run yet, and can be imported"
+    assert terminal.segue("pause", "--flow", "asks").code == 0
+
+
 def test_a_flow_is_paused_for_a_process_that_runs_and_for_runs_to_come(terminal: Terminal) -> None:
     started = terminal.start("run", "shop:opens", "-i", '"door"', "--id", "o1")
     until(lambda: "gate-door" in terminal.calls())

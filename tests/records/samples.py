@@ -127,11 +127,20 @@ RUNS: tuple[Record, ...] = (
         why="a typo",
     ),
     RunStarted(owner="4711-abcd", revision="c0de", flow_version=3),
-    RunParked(waits_on=({"signal": "go", "key": "wait[go]#1"}, {"sleep": 12.5, "key": "sleep#1"})),
+    RunParked(
+        waits_on=({"signal": "go", "key": "wait[go]#1"}, {"sleep": 12.5, "key": "sleep#1"}),
+        unknown={"pay#1": "timed_out"},
+    ),
     RunPaused(by="ada", why="incident 12"),
     RunResumed(by="ada", why="it is over"),
     RunCancelling(by="ada", why="a duplicate"),
-    RunStuck(reason="mismatch", message="the journal holds a#1", key="a#1", remedy="fork the run"),
+    RunStuck(
+        reason="mismatch",
+        message="the journal holds a#1",
+        key="a#1",
+        remedy="fork the run",
+        unknown={"pay#1": "timed_out"},
+    ),
     RunContinued(
         part=3, flow_version=2, seed="51f2", revision="9c1e", carried=(7, 9), paused=True, orphaned=("old[1f]#1",)
     ),

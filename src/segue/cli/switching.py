@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
+from contextlib import redirect_stdout, suppress
 
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import InputError
+from ..errors import InputError, SegueError
 from ..journal import Reader, Switch, Switches
 from ..runtime.engine import Engine
 from .advice import named
+from .carrying import load
 from .exits import Exit
 from .paint import Copyable, emit, out, tell
 from .shelf import path_of, reading, say_for
@@ -56,6 +59,9 @@ def _held(reader: Reader, switches: Switches) -> int:
 
 
 async def _turn(db: str, flow: str | None, by: str, why: str, *, on: bool) -> bool:
+    if on and flow is not None and ":" in flow:
+        with redirect_stdout(sys.stderr), suppress(SegueError):  # it need not be importable here, if it has runs
+            load(flow)
     async with Engine(path_of(db), recover=False) as engine:
         return await (engine.pause if on else engine.resume)(flow=flow, by=by, why=why)
 

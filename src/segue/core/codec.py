@@ -148,7 +148,7 @@ def encode_arguments(codecs: Mapping[str, Codec], bound: Mapping[str, Any]) -> t
             parts.append(f'"{name}":{of.encode(valid).decode()}')
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(
-                f"argument {name!r} is no {describe(of.annotation)}: {misfit(of, error)}",
+                f"argument {name!r} is {_none(of.annotation)}: {misfit(of, error)}",
                 remedy=f"pass {describe(of.annotation)}, or change the annotation of {name!r}",
             ) from (None if of.private or isinstance(error, RecursionError) else error)
     try:
@@ -201,6 +201,10 @@ def describe(annotation: Any) -> str:
     if annotation is Any:
         return "a JSON value"
     return annotation.__qualname__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+
+
+def _none(annotation: Any) -> str:
+    return f"no {describe(annotation)}" if annotation is not Any else "not JSON"
 
 
 def _adapter(annotation: Any, bytes_as: Literal["utf8", "base64"] = "utf8") -> TypeAdapter[Any]:

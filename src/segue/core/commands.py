@@ -65,12 +65,15 @@ class RunStep(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Wait for a signal called `name`. `form`: it brings a person's answer of this type."""
+    """Wait for a signal called `name`. `form`: it brings a person's answer of this type; `payload`: its own type, where
+    that has secrets in it.
+    """
 
     key: str
     seen: int
     name: str
     form: Codec | None = None
+    payload: Codec | None = None
 
 
 class Timer(NamedTuple):
@@ -126,4 +129,13 @@ class Cancel(NamedTuple):
     seen: int
 
 
-Command = RunStep | Wait | Timer | StartChild | Record | Cancel
+class Seal(NamedTuple):
+    """The payload of a signal, event `seq`, is secret, and came as it was: from now on the journal holds this."""
+
+    key: str
+    seen: int
+    seq: int
+    value: bytes
+
+
+Command = RunStep | Wait | Timer | StartChild | Record | Cancel | Seal

@@ -65,6 +65,8 @@ class Memory:
     """Calls that the run gave up, on record."""
     effects: set[str] = field(default_factory=_set)
     """Once-effects that were begun and have no outcome, given up or not: what came of them must be found out."""
+    doubts: dict[str, str] = field(default_factory=_dict)
+    """Why it is unknown what came of them, where that was found out."""
     open_args: dict[str, bytes] = field(default_factory=_dict)
     """The arguments of steps that were begun and of children that were started, and have no outcome."""
     numbers: dict[str, int] = field(default_factory=_dict)
@@ -91,6 +93,8 @@ class Memory:
     last_at: float = 0.0
     _kept_at: float = 0.0
     """The time of the event before the last one that was read."""
+    _said: set[str] = field(default_factory=_set)
+    """Children that somebody has said the result of, before they ended."""
 
     @classmethod
     def of(cls, events: Iterable[Event], replaced: Mapping[str, bytes] | None = None) -> Memory:
@@ -120,6 +124,10 @@ class Memory:
         kind, key = event.type, event.key or ""
         if self.part and kind == EventType.CHILD_ENDED and not key.startswith(part_of_run(self.part)):
             return  # the run had gone on without this child
+        if kind == EventType.STEP_COMPLETED and key in self.children:
+            self._said.add(key)
+        elif kind == EventType.CHILD_ENDED and key in self._said:
+            return  # somebody had said what came of it
         if kind in DELIVERED:
             if key in replaced and kind in _REPLACEABLE:
                 event = event._replace(type=_REPLACEABLE[kind], value=replaced[key], body=None)
@@ -150,6 +158,7 @@ class Memory:
                 if body.get("effect") == "once":
                     self.effects.add(key)
                 self.open_args[key] = event.args or b"{}"
+                self.doubts.pop(key, None)
                 tries = self.attempts.setdefault(key, [])
                 tries.append(Attempt(event.epoch, event.attempt or 1, event.at, INTERRUPTED))
             case EventType.ATTEMPT_FAILED:
@@ -185,6 +194,7 @@ class Memory:
                 self.idle_starts = 0
             case EventType.RUN_PARKED | EventType.RUN_STUCK:
                 self.idle_starts = 0
+                self.doubts |= loads(event.body).get("unknown", {}) if event.version > 1 else {}
             case EventType.OPERATOR_ACTED:
                 self.idle_starts = 0
                 if loads(event.body).get("act") == "retry":
@@ -235,7 +245,15 @@ class Memory:
 
     def rename(self, old: str, new: str) -> None:
         """Let a call that was made under one key go on under another."""
-        for known in (self.attempts, self.retry_at, self.due_at, self.children, self.numbers, self.open_args):
+        for known in (
+            self.attempts,
+            self.retry_at,
+            self.due_at,
+            self.children,
+            self.numbers,
+            self.open_args,
+            self.doubts,
+        ):
             if old in known:
                 known[new] = known.pop(old)  # pyright: ignore[reportArgumentType]  each is moved into itself
         for keys in (self.effects, self.asked):

@@ -16,7 +16,7 @@ from .numbers import Numbers
 from .records import More, NewRun, Write
 from .rows import Rows
 from .schema import GAP, STALE, TAKEN
-from .tables import accept, add_turn, continue_run, insert_post, insert_run
+from .tables import accept, add_turn, consume, continue_run, insert_post, insert_run
 
 if TYPE_CHECKING:
     from .books import Books
@@ -213,8 +213,8 @@ class Batcher:
             self._numbers.forget(event.run)
         if more.paused is not None:
             connection.execute("update runs set paused = ? where no = ?", (more.paused, event.run))
-        for no in more.consumed:  # its payload is in the event now; what stays is the id, against doubles
-            connection.execute("update inbox set consumed = ?, value = null, body = null where no = ?", (event.run, no))
+        if more.consumed:
+            consume(connection, event, more.consumed)
         if more.children or more.posts:
             self._arrivals.flush()
         for new in more.children:

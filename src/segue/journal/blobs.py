@@ -84,6 +84,28 @@ class Payloads:
             raise _damaged(connection, run, digest, "is damaged")
         return payload
 
+    def replace(self, connection: sqlite3.Connection, run: int, seq: int, value: bytes) -> None:
+        """Put another value into an event; the old one is deleted, unless another event of the run has it too."""
+        found = connection.execute("select value from events where run = ? and seq = ?", (run, seq)).fetchone()
+        if found is None:
+            return
+        stored = self.put(connection, run, value) if len(value) > INLINE_MAX else value
+        connection.execute("update events set value = ? where run = ? and seq = ?", (stored, run, seq))
+        old: bytes = found[0] or b""
+        digest = old[1:]
+        if old[:1] != _MARK or stored == old:
+            return
+        used = "select 1 from events where run = ?1 and (value = ?2 or body = ?2 or instr(args, ?3)) limit 1"
+        if connection.execute(used, (run, old, digest)).fetchone() is None:
+            connection.execute("delete from refs where run = ? and hash = ?", (run, digest))
+            connection.execute("pragma secure_delete = on")  # its pages are overwritten
+            connection.execute(
+                "delete from blobs where hash = ?1 and file is null and not exists"
+                " (select 1 from refs where hash = ?1)",
+                (digest,),
+            )
+            connection.execute("pragma secure_delete = fast")
+
     def externalise(self, connection: sqlite3.Connection, event: Event) -> Event:
         """The event with its large payloads stored and replaced by references."""
         for name, data in (("value", event.value), ("body", event.body)):

@@ -106,6 +106,7 @@ def _open(path: str, readonly: bool, lock_timeout_s: float) -> sqlite3.Connectio
     try:
         connection.execute("pragma foreign_keys = off")
         connection.execute("pragma temp_store = memory")
+        connection.execute("pragma secure_delete = fast")  # what was sealed or erased does not stay in a page's gaps
     except sqlite3.Error:
         connection.close()
         raise

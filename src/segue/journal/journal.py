@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from ..errors import EngineClosed, StoreError, StoreReadOnly, WrongLoop
 from . import switches, tables, traces, workers
 from .batch import Accept, Batcher, Call
-from .blobs import Payloads
+from .blobs import INLINE_MAX, Payloads
 from .connect import MEMORY, connect, look, prepare
 from .faults import fault, translate
 from .owners import Owner, living, ring
@@ -173,6 +173,14 @@ class Journal(Reader):
         """Take a run over from nobody or from the dead: `(row, last seq)`, or None when somebody else has it."""
         gone = list(dead)
         return self.ask(lambda c: tables.claim(c, no, self.owner, gone, at=at, revision=revision, stuck=stuck))
+
+    def seal(self, row: RunRow, seq: int, value: bytes) -> None:
+        """Put the sealed payload of a signal in the place of the one that came. A fork's may stand in its parent."""
+        while row.memo_run is not None and seq <= row.memo_seq:
+            row = self.get(row.memo_run)
+        payloads = [value] if len(value) > INLINE_MAX else []
+        done = self.ask(lambda c: self._payloads.replace(c, row.no, seq, value), payloads)
+        done.add_done_callback(lambda f: None if f.cancelled() else f.exception())  # else the next replay does it
 
     async def post(self, item: Post) -> bool:
         """Put an item into a run's inbox and ring its owner. False when it was there already."""

@@ -12,9 +12,10 @@ from typing import Any
 from ..core.codec import canonical, dumps, loads
 from ..core.events import ENDS, Event, EventType
 from ..core.lifecycle import ENDED, RunState
-from ..errors import DuplicateRun, RunEnded, UnknownRun
+from ..core.shell import command
+from ..errors import DuplicateRun, InputError, RunEnded, UnknownRun
 from . import accounts, switches
-from .blobs import Payloads, refers
+from .blobs import INLINE_MAX, Payloads, refers
 from .records import BESIDE, LATE, Item, Late, NewRun, Post, RunRow, Standing
 
 RUN_COLUMNS = ", ".join(RunRow._fields)
@@ -58,6 +59,8 @@ def accept(connection: sqlite3.Connection, new: NewRun) -> tuple[tuple[RunRow, b
         raise DuplicateRun(
             f"run {new.id} has ended ({gone[0]}) and was collected", run=new.id, remedy="choose another id"
         )
+    if row.tenant != new.tenant:
+        raise DuplicateRun("the id is taken by a run of another tenant", run=new.id, remedy="choose another id")
     if row.flow != new.flow or row.input_hash != input_hash(new.args):
         what = "another flow" if row.flow != new.flow else "another input"
         raise DuplicateRun(
@@ -207,6 +210,20 @@ def insert_post(connection: sqlite3.Connection, post: Post) -> bool:
     return cursor.rowcount == 1
 
 
+def consume(connection: sqlite3.Connection, event: Event, items: Iterable[int]) -> None:
+    """Take items out of an inbox. Their payload is in the event now; what stays is the id, against doubles.
+
+    Where it was large, and has pages of its own, these are overwritten: the event may have it sealed.
+    """
+    clean = event.value is not None and len(event.value) > INLINE_MAX
+    if clean:
+        connection.execute("pragma secure_delete = on")
+    for no in items:
+        connection.execute("update inbox set consumed = ?, value = null, body = null where no = ?", (event.run, no))
+    if clean:
+        connection.execute("pragma secure_delete = fast")
+
+
 def _inbox_id(post: Post) -> str:
     """Ids are a matter of each kind: a signal whose id is `cancel` must not stand in a cancel's way."""
     return post.id if post.kind == "signal" else f"{post.kind}\x1f{post.id}"
@@ -232,9 +249,26 @@ def post(connection: sqlite3.Connection, item: Post) -> bool:
     if row[0] in _ENDED:
         append_late(connection, row[1], Late(item.kind, item.name, item.body or b"{}", item.at))
         return True
+    if item.kind == "override":
+        _check_pending(connection, item)
     if item.kind in ("cancel", "resume"):
         switches.let_go(connection, item.run, item.at)
     return insert_post(connection, item)
+
+
+def _check_pending(connection: sqlite3.Connection, item: Post) -> None:
+    """Raises InputError when somebody has already said what came of this step, and the run has not taken that up."""
+    waiting = connection.execute(
+        "select body from inbox where run = ? and kind = 'override' and name = ? and consumed is null",
+        (item.run, item.name),
+    )
+    for said in (loads(body) for (body,) in waiting):
+        if said.get("act") != "retry":
+            who, why = said.get("by") or "somebody", f" ({said['why']})" if said.get("why") else ""
+            raise InputError(
+                f"{who} has overridden the step already{why}, and the run has not taken it up yet: the first counts",
+                run=item.run, key=item.name, remedy=f"let the run go on: {command('resume', item.run)}",
+            )  # fmt: skip
 
 
 def events(

@@ -13,15 +13,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..core.codec import loads
-from ..core.commands import Cancel, Command, Record, RunStep, StartChild, Timer, Wait
+from ..core.commands import Cancel, Command, Record, RunStep, Seal, StartChild, Timer, Wait
 from ..core.events import DELIVERED, Event, EventType
 from ..core.faults import Fault, own_frames, rebuild
 from ..core.keys import family, part_of_run
 from ..core.replay import Memory
+from ..core.sealed import sealed
 from ..core.secret import Sealer, use
-from ..errors import InternalError, ReplayMismatch, RunStuck, Suspended, Undecodable, UnjournaledWork
+from ..errors import InternalError, RunStuck, Suspended, Undecodable, UnjournaledWork
 from .loop import FlowLoop, aside
-from .match import best, known_again, same_call, stray
+from .match import best, known_again, mismatch, same_call, stray
 from .scope import FlowScope, enter
 
 Future = asyncio.Future[Event]
@@ -105,7 +106,7 @@ class Drive:
         """After a replay: what has no outcome, and what was given up without that being on record."""
         if isinstance(command, Cancel):
             return command.key not in memory.cancelled
-        return isinstance(command, Record) or command.key in self.waiting
+        return isinstance(command, Record | Seal) or command.key in self.waiting
 
     def deliver(self, event: Event) -> None:
         """Give the flow one outcome and let it settle."""
@@ -158,6 +159,11 @@ class Drive:
             raise self._failed
         assert self._root is not None
         return self._root.result()
+
+    def next_wait(self, name: str) -> Wait | None:
+        """The wait that takes the next signal of this name; None: nobody waits for it yet."""
+        call = next((self.waiting[key][0] for key in self._waits.get(name, ()) if key in self.waiting), None)
+        return call if isinstance(call, Wait) else None
 
     def open_call(self, key: str) -> Command | None:
         """A call that has no outcome: one that the flow waits for, or a once-effect that it gave up."""
@@ -228,6 +234,14 @@ class Drive:
         if self._unwinding is None and (type_, key) not in self._recorded:
             self._recorded.add((type_, key))
             self._out.append(Record(key, self.seen, type_, body, value, version))
+
+    def seal(self, wait: Wait, event: Event) -> Event:
+        """A signal that was taken, as it is from now on: no secret in it stays in the journal as it came."""
+        value = sealed(wait, event.value) if event.type == EventType.SIGNAL_RECEIVED else event.value
+        if value is None or value == event.value or self._unwinding is not None:
+            return event
+        self._out.append(Seal(event.key or "", self.seen, event.seq, value))
+        return event._replace(value=value)
 
     def undecodable(self, key: str, error: Exception) -> Suspended:
         """Set the run aside: a stored value does not fit today's type. Raises out of the flow."""
@@ -308,7 +322,7 @@ class Drive:
             self._dropped.discard(same)
             future.set_result(event)
         elif self.strict:
-            self.stuck = self._mismatch(event, stray(event, [c for c, _ in self.waiting.values()]))
+            self.stuck = mismatch(self.run, event, stray(event, [c for c, _ in self.waiting.values()]), strict=True)
         else:
             self._unclaimed[event.key or ""] = event
 
@@ -331,23 +345,13 @@ class Drive:
         for command, _ in self.waiting.values():
             self._check_effect(command)
         if lost and self.strict and self.stuck is None:
-            self.stuck = self._mismatch(self._unclaimed[lost[0]], None)
+            self.stuck = mismatch(self.run, self._unclaimed[lost[0]], None, strict=True)
 
     def _check_effect(self, command: Command) -> None:
         if isinstance(command, RunStep) and command.options.effect == "once" and self.stuck is None:
             done = [e for k, e in self._unclaimed.items() if family(k) == family(command.key)]
             if done:
-                self.stuck = self._mismatch(done[0], command.key)
-
-    def _mismatch(self, event: Event, instead: str | None) -> ReplayMismatch:
-        made = f"the code now asks for {instead}" if instead else "the code no longer asks for it"
-        place = f"event {event.seq}" if event.seq else "begun, without an outcome"
-        return ReplayMismatch(
-            f"the journal holds {event.key} ({place}), but {made}",
-            run=self.run,
-            key=event.key,
-            remedy=_SAME_CODE if self.strict else _CHANGED_CODE,
-        )
+                self.stuck = mismatch(self.run, done[0], command.key, strict=self.strict)
 
     def _finish(self) -> None:
         """The flow has ended: its forgotten tasks end with it."""
@@ -378,16 +382,6 @@ class Drive:
 
     def _root_done(self) -> bool:
         return self._failed is not None or (self._root is not None and self._root.done())
-
-
-_SAME_CODE = (
-    "a flow must make the same calls from the same outcomes: take what varies (time, random values, the order of sets) "
-    "from segue.now, random and uuid or from a step; or fork the run before this step"
-)
-_CHANGED_CODE = (
-    "the code or the input was changed before this call: put back what it had (segue check tells), then resume the "
-    "run; or fork it before this step"
-)
 
 
 def deadlock(run: str) -> UnjournaledWork:

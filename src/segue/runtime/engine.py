@@ -160,8 +160,11 @@ class Engine:
                 remedy="decorate it with @flow, and pass it uncalled",
             )
         run = id if id is not None else token_hex(6)
-        if not is_run_id(run):
-            raise InputError(f"run id {run!r}: a text of 1 to 512 printable characters", remedy="choose one: order-7")
+        for what, given in (("run id", run), ("tenant", tenant)):
+            if not is_run_id(given):
+                raise InputError(
+                    f"{what} {given!r}: a text of 1 to 512 printable characters", remedy="choose one: order-7"
+                )
         with self.sealing(tenant):
             data = self._bound(flow, args, kwargs)
         new = NewRun(
@@ -193,9 +196,11 @@ class Engine:
         return await (await self.start(flow, *args, id=id, **kwargs)).result()
 
     async def get(self, id: str) -> Run[Any]:
-        """The run of this id. Raises UnknownRun."""
+        """The run of this id. Raises UnknownRun, and InputError for an id that is no text."""
+        if not isinstance(id, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err; a number names another run
+            raise InputError(f"run id {id!r} is no text", remedy=f"give it as it was started: {str(id)!r}")
         row = self.journal.get(id)
-        flow = registry.known(row.flow)
+        flow = registry.for_run(row.flow, row.version)
         return Run(self, row, None if flow is None else flow.signature.result)
 
     async def runs(self, *, limit: int = 100, **filters: Any) -> list[RunStatus]:
@@ -222,7 +227,8 @@ class Engine:
         """Let a flow (by name), or without one the whole engine, start nothing new, in all processes on the database.
 
         What runs ends; runs to come are accepted and queue. It holds over restarts, until `resume`; a run that is
-        resumed or cancelled by name goes on meanwhile, with its children. False when it was paused already.
+        resumed or cancelled by name goes on meanwhile, with its children. False when it was paused already. Raises
+        UnknownFlow for a name that no run here has and no process knows.
         """
         return await operate.turn(self, flow, by, why, on=True)
 

@@ -81,6 +81,15 @@ def _tasks(name: str, branches: list[tuple[str, Awaitable[T]]], limit: int | Non
             if inspect.iscoroutine(branch):
                 branch.close()
         raise InputError(f"segue.{name}(limit={limit!r}): a whole number from 1", remedy="leave limit out for no limit")
+    wrong = next((n for n, (_, b) in enumerate(branches) if not inspect.isawaitable(b)), None)
+    if wrong is not None:
+        for _, branch in branches:
+            if inspect.iscoroutine(branch):
+                branch.close()
+        raise InputError(
+            f"segue.{name}: branch {wrong} is no awaitable, but {branches[wrong][1]!r:.80}",
+            remedy="call the steps, and give the calls one by one: gather(a(1), b(2)), gather(*calls)",
+        )
     scope, gate = here(), None if limit is None else asyncio.Semaphore(limit)
     base = scope.key(name) if isinstance(scope, FlowScope) else None
     loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,7 +17,7 @@ from ..core.questions import open_questions
 from ..core.replay import Memory
 from ..core.secret import using
 from ..core.shell import command as shell
-from ..errors import InputError, RunEnded, SegueError
+from ..errors import InputError, RunEnded, SegueError, Undecodable
 from ..journal import Reader, RunRow
 from ..journal.keyring import Keyring
 from ..journal.vault import Vault
@@ -112,6 +113,45 @@ def fit(run: str, key: str, command: Command | None, data: bytes) -> bytes:
         ) from (None if of.private else error)
 
 
+def check_fork(run: str, at: object, results: object, input: object) -> None:
+    """Raises InputError for what cannot be meant: a fork's `at` is a key or a `seq`, the others are by key and name."""
+    if isinstance(at, bool) or not (at is None or isinstance(at, str | int)):
+        raise InputError(
+            f"fork(at={at!r}): no key of a step and no seq", run=run, remedy="list its keys: segue show RUN"
+        )
+    for what, given in (("results", results), ("input", input)):
+        if given is not None and not isinstance(given, Mapping):
+            raise InputError(
+                f"fork({what}={given!r}): not a mapping", run=run,
+                remedy="give {key: result}" if what == "results" else "give {parameter: value}",
+            )  # fmt: skip
+    wrong = [key for key in cast("Mapping[Any, Any]", results or {}) if "#" not in str(key)]
+    if wrong:
+        raise InputError(
+            f"fork(results=...): {wrong[0]!r} is no key of a call", run=run,
+            remedy=f"a key ends with its count, name[...]#1; list them: {shell('show', run)}",
+        )  # fmt: skip
+
+
+def result_of(row: RunRow, of: Codec, data: bytes, error: ValueError) -> Any:
+    """A result that does not fit `of`: the run may have moved to another version of its flow meanwhile, or its own is
+    not here; then it is what JSON makes of it. Raises Undecodable.
+    """
+    flow = registry.known(row.flow, row.version)
+    if flow is None:
+        return json.loads(data)
+    if flow.signature.result is not of:
+        of = flow.signature.result
+        try:
+            return of.decode(data)
+        except ValueError as now:
+            error = now
+    raise Undecodable(
+        f"the stored result does not fit today's type: {misfit(of, error)}", run=row.id,
+        remedy=f"put the type back, or read it as JSON: {shell('show', row.id, '--json')}",
+    ) from (None if of.private else error)  # fmt: skip
+
+
 def not_open(row: RunRow, key: str, known: Calls) -> InputError:
     """The error of an override that names no open step."""
     if key in known.made:
@@ -150,6 +190,8 @@ def _result(command: Command | None) -> Codec | None:
     """What a call returns; None for one whose outcome has no type."""
     if isinstance(command, RunStep):
         return command.result
+    if isinstance(command, Wait):
+        return command.payload
     if isinstance(command, StartChild) and not command.detached:
         return cast("Flow[..., Any]", command.flow).signature.result
     return None

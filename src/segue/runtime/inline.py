@@ -11,11 +11,13 @@ import contextvars
 import inspect
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ..core.commands import StepOptions
 from ..core.faults import classify
 from ..core.recovery import Again, Amend, Attempt, Plan, Use, plan_of
+from .exits import in_thread
 from .outlet import void
 from .scope import StepScope, enter, here
 
@@ -93,4 +95,5 @@ async def _call(
     if not options.threaded:
         return await function(*args, **kwargs)
     context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(None, lambda: context.run(function, *args, **kwargs))
+    call = partial(context.run, function, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(None, in_thread, call)

@@ -9,7 +9,7 @@ from ..core.commands import Command, RunStep, StartChild
 from ..core.events import Event
 from ..core.keys import family
 from ..core.replay import Memory
-from ..errors import UsageError
+from ..errors import ReplayMismatch, UsageError
 
 
 def same_call(command: Command, event: Event) -> bool:
@@ -57,3 +57,25 @@ def _same(command: Command, key: str, args: bytes) -> bool:
 def stray(event: Event, commands: Sequence[Command]) -> str | None:
     """The call that was probably made in the place of this outcome's: one of its family."""
     return next((c.key for c in commands if family(c.key) == family(event.key or "")), None)
+
+
+def mismatch(run: str, event: Event, instead: str | None, *, strict: bool) -> ReplayMismatch:
+    """The error of a recorded call that the code does not make; `instead` is what it asks for."""
+    made = f"the code now asks for {instead}" if instead else "the code no longer asks for it"
+    place = f"event {event.seq}" if event.seq else "begun, without an outcome"
+    return ReplayMismatch(
+        f"the journal holds {event.key} ({place}), but {made}",
+        run=run,
+        key=event.key,
+        remedy=_SAME_CODE if strict else _CHANGED_CODE,
+    )
+
+
+_SAME_CODE = (
+    "a flow must make the same calls from the same outcomes: take what varies (time, random values, the order of sets) "
+    "from segue.now, random and uuid or from a step; or fork the run before this step"
+)
+_CHANGED_CODE = (
+    "the code or the input was changed before this call: put back what it had (segue check tells), then resume the "
+    "run; or fork it before this step"
+)

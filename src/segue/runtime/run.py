@@ -25,6 +25,7 @@ from ..errors import (
     RunCancelled,
     RunFailed,
     RunStuck,
+    SegueError,
     Undecodable,
     UnknownEffect,
 )
@@ -184,8 +185,10 @@ class Run(Generic[R]):
 
     async def feedback(self, score: float, *, key: str | None = None, by: str = "", note: str = "") -> None:
         """Record how good the result was, from 0 to 1; also after the end. `key` names a step, else the run."""
-        if not 0 <= score <= 1:
-            raise InputError(f"feedback {score} is not between 0 and 1", run=self.id, key=key)
+        if not isinstance(score, int | float) or not 0 <= score <= 1:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+            raise InputError(
+                f"feedback {score!r} is not between 0 and 1", run=self.id, key=key, remedy="give a number from 0 to 1"
+            )
         body = {"score": score, "by": by, "note": note}
         await self._post("feedback", key or "", str(uuid4()), None, body)
 
@@ -226,6 +229,7 @@ class Run(Generic[R]):
         known in this process.
         """
         row, journal = self._row(), self._engine.journal
+        given.check_fork(self.id, at, results, input)
         upto = journal.fork_point(row, at)
         first, start = journal.part_of(row, upto)
         args, edited = first.args or b"{}", bool(loads(first.body).get("edited")) or input is not None
@@ -317,14 +321,24 @@ class Run(Generic[R]):
 
     def _decode(self, data: bytes) -> R:
         with self._engine.sealing(self._tenant):
-            return json.loads(data) if self._result is None else self._result.decode(data)
+            if self._result is None:
+                return json.loads(data)
+            try:
+                return self._result.decode(data)
+            except ValueError as error:
+                of, row = self._result, self._row()
+                return given.result_of(row, of, data, error)
 
     def _encode(self, value: Any, args: bytes = b"{}", name: str = "") -> bytes:
         """A value without a declared type. In the place of a secret argument it is sealed like that one."""
         if envelope_of(loads(args).get(name)) is not None and not isinstance(value, Secret):
             value = Secret(value)
         with self._engine.sealing(self._tenant):
-            return roundtrip(codec(Any), value)[0]
+            try:
+                return roundtrip(codec(Any), value)[0]
+            except SegueError as error:
+                error.run = error.run or self.id
+                raise
 
 
 def status_of(row: RunRow, waits_on: list[dict[str, Any]] | None = None, lack: Lack | None = None) -> RunStatus:

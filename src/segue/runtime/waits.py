@@ -89,8 +89,12 @@ async def wait_for(name: str, *, returns: Any = Any, timeout_s: Seconds | None =
 
 async def _signal(scope: FlowScope, name: str, returns: Any) -> Any:
     drive, of = scope.drive, codec(returns)
+    of.ready()
+    secret = of if of.private else None
     while True:
-        event = await drive.outcome(Wait(scope.key("wait", quoted(name)), drive.seen, name))
+        wait = Wait(scope.key("wait", quoted(name)), drive.seen, name, payload=secret)
+        event = await drive.outcome(wait)
+        event = event if secret is None else drive.seal(wait, event)
         try:
             return of.decode(event.value or b"null")
         except ValueError as error:

@@ -105,7 +105,7 @@ class _Open:
             while True:
                 await asyncio.wait([f for _, f in (word, bell) if f is not None], return_when=asyncio.FIRST_COMPLETED)
                 if word[1].done():
-                    said = self._heard(word[1].result())
+                    said = self._heard(self.drive.seal(self._wait, word[1].result()))
                     if said is not None:
                         return said
                     word = self._next_word()
@@ -127,7 +127,7 @@ class _Open:
 
     def _next_word(self) -> tuple[str, Future]:
         name = self.asked.id
-        wait = Wait(self.inner.key("word"), self.drive.seen, name, self.request.form)
+        self._wait = wait = Wait(self.inner.key("word"), self.drive.seen, name, self.request.form)
         return wait.key, self.drive.request(wait)
 
     def _next_bell(self) -> tuple[str, Future | None]:

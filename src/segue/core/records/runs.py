@@ -67,9 +67,12 @@ class RunParked(Record):
     """All that the run waits for is durable; no process has it in memory."""
 
     type: ClassVar[EventType] = EventType.RUN_PARKED
+    version: ClassVar[int] = 2
     waits_on: tuple[Mapping[str, Json], ...] = ()
     """One object per wait with its `key`, and `signal` (its name), `child` (its run), `person` (who is asked), `retry`,
     `sleep` or `timeout` (when it is due) or `step`; 20 at most."""
+    unknown: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Once-effects by key of which nobody knows whether they were applied, and why. Since version 2."""
 
 
 @record
@@ -104,6 +107,7 @@ class RunStuck(Record):
     """It is set aside: open, resumable, nothing lost."""
 
     type: ClassVar[EventType] = EventType.RUN_STUCK
+    version: ClassVar[int] = 2
     reason: str
     """`mismatch`, `crashes`, `unknown effect`, `undecodable` or `no worker`."""
     message: str
@@ -111,6 +115,8 @@ class RunStuck(Record):
     """The step that it is about."""
     remedy: str | None = None
     """The next thing to do."""
+    unknown: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Once-effects by key of which nobody knows whether they were applied, and why. Since version 2."""
 
 
 @record

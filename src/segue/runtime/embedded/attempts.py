@@ -15,12 +15,13 @@ from uuid import uuid4
 from ...core.codec import decode_arguments, dumps, roundtrip
 from ...core.commands import Command, RunStep
 from ...core.events import EventType
-from ...core.faults import Fault, FaultKind, message_of, type_name
+from ...core.faults import Fault, FaultKind
 from ...core.recovery import Again, Amend, Answer, AskPerson, Attempt, Fail, Take, Use, plan_of
 from ...core.redaction import redacted
-from ...errors import SegueError, StepFailed, UnserialisableResult
+from ...errors import SegueError, UnserialisableResult
 from ...journal import BESIDE, Post
 from ..effects import Applied, NotApplied
+from ..exits import as_error, in_thread
 from ..outlet import close, void
 from ..scope import StepScope, enter
 from . import people
@@ -59,7 +60,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
             value = await _attempt(execution, command, scope, plan.changes)
         except BaseException as raised:  # noqa: BLE001  a step may raise anything: it becomes a fault
             void(scope, raised)
-            error = _its_own(raised, threaded=options.threaded)
+            error = _its_own(execution, command.key, raised, threaded=options.threaded)
             fault = fault_of(execution, error, options)
             history.append(Attempt(execution.row.epoch, n, began, fault))
             execution.keep_error(command.key, error)
@@ -81,7 +82,8 @@ async def _taken_up(execution: Execution, command: RunStep, history: list[Attemp
         return await people.go_on(execution, command, history, due_at, asked=asked)
     if last.answer is None and last.fault is not None and last.fault.kind is FaultKind.INTERRUPTED:
         if options.effect == "once":
-            return await _reconcile(execution, command, "the process ended while it was made")
+            why = execution.memory.doubts.get(key, "the process ended while it was made")
+            return await _reconcile(execution, command, why)
         return not options.guarded or await _goes_on(execution, command, history, last.fault)
     if retry_at is not None:
         await back_off(execution, key, retry_at)
@@ -117,7 +119,7 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
             value, _ = roundtrip(command.result, await command.call(**command.values))
         except BaseException as raised:  # noqa: BLE001  a step may raise anything: it becomes a fault
             void(scope, raised)
-            error = _its_own(raised)
+            error = _its_own(execution, key, raised)
             if isinstance(error, SegueError) and error.run is None:
                 error.run, error.key = execution.row.id, key
             fault = fault_of(execution, error)
@@ -134,25 +136,24 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
         host.crashed(execution, error)
 
 
-def _its_own(raised: BaseException, *, threaded: bool = False) -> Exception:
+def _its_own(execution: Execution, key: str, raised: BaseException, *, threaded: bool = False) -> Exception:
     """What a step raised, as an error. Raises it again when it is not the step's: others cancel it, or Ctrl-C."""
     if isinstance(raised, Exception):
         return raised
     if isinstance(raised, SystemExit):
-        what = f"the step called sys.exit({raised.code!r})"
-    elif isinstance(raised, asyncio.CancelledError):
+        return as_error(raised, f"the step called sys.exit({raised.code!r})")
+    if isinstance(raised, asyncio.CancelledError):
         task = asyncio.current_task()
         if task is None or (task.cancelling() and not (isinstance(task, StepTask) and task.cancels_itself)):
             raise raised
-        what = "the step let a CancelledError out that nobody else had asked for: what it awaited was cancelled"
-    elif isinstance(raised, KeyboardInterrupt | GeneratorExit) and not threaded:
+        return as_error(
+            raised, "the step let a CancelledError out that nobody else had asked for: what it awaited was cancelled"
+        )
+    if isinstance(raised, KeyboardInterrupt) and not threaded:
         raise raised
-    else:
-        said = message_of(raised)
-        what = f"the step raised {type(raised).__name__}" + (f": {said}" if said else "")
-    error = StepFailed(what, remedy="raise an Exception instead")
-    error.error_type = type_name(raised)
-    return error.with_traceback(raised.__traceback__)
+    if isinstance(raised, GeneratorExit) and not (key in execution.steps and execution.steps[key].moving):
+        raise raised  # Python closes it: nobody will hear of its end
+    return as_error(raised)
 
 
 async def _goes_on(
@@ -271,7 +272,7 @@ async def _call(
     def work() -> Any:
         if host.loop.time() - asked_at > host.stall_s:  # it stood in line: is the run still this process's?
             confirm(execution)
-        return context.run(function, **values)
+        return in_thread(partial(context.run, function, **values))
 
     call = host.loop.run_in_executor(host.threads, work)
     return await (_its_end(execution, scope.key, call) if scope.key in execution.once else call)
@@ -318,11 +319,11 @@ async def _reconcile(execution: Execution, command: RunStep, why: str) -> bool:
     if command.key in execution.overridden:
         return False
     if ask is None:
-        execution.unknown(command.key, f"{why}; there is no reconcile function")
+        execution.unknown(command.key, why, "there is no reconcile function")
         return False
+    threaded = not inspect.iscoroutinefunction(ask)
     try:
         values = decode_arguments(command.codecs, command.args)
-        threaded = not inspect.iscoroutinefunction(ask)
         said = await _call(execution, ask, values, StepScope(execution.row.id, command.key, 0), threaded=threaded)
         if isinstance(said, NotApplied):
             return made_again(execution, command)
@@ -332,9 +333,9 @@ async def _reconcile(execution: Execution, command: RunStep, why: str) -> bool:
             return False
         raise TypeError(f"reconcile returned {said!r}: Applied(result) or NotApplied() was expected")
     except BaseException as raised:  # noqa: BLE001  the user's function may raise anything: then nobody knows
-        error = _its_own(raised)
+        error = _its_own(execution, command.key, raised, threaded=threaded)
         fault = fault_of(execution, error, command.options)
-        execution.unknown(command.key, f"reconcile failed: {type(error).__name__}: {fault.message}")
+        execution.unknown(command.key, why, f"reconcile failed: {type(error).__name__}: {fault.message}")
         return False
 
 

@@ -80,17 +80,20 @@ def _taken(execution: Execution, run: str, flow: Flow[..., Any], command: StartC
 def give_up(execution: Execution, command: Cancel) -> None:
     """Stop what the flow no longer wants. A once-effect that is on its way is left to end."""
     key = command.key
-    making, timer = execution.steps.get(key), execution.timers.pop(key, None)
-    if timer is not None:
-        timer[1].cancel()
+    making = execution.steps.get(key)
     if making is not None and key not in execution.once:
         making.cancel()
-    posts: list[Post] = []
-    child = execution.children.pop(key, None)
-    if child is not None:
-        posts.append(cancel_child(execution, child, "its parent no longer waits for it"))
+    posts = stop(execution, key, "its parent no longer waits for it")
     done = execution.host.scan_soon if posts else None
     execution.write(EventType.STEP_CANCELLED, key=key, seen=command.seen, posts=posts, done=done)
+
+
+def stop(execution: Execution, key: str, why: str) -> list[Post]:
+    """Stop the timer of a call; what is to be told to its child."""
+    timer, child = execution.timers.pop(key, None), execution.children.pop(key, None)
+    if timer is not None:
+        timer[1].cancel()
+    return [] if child is None else [cancel_child(execution, child, why)]
 
 
 def cancel_child(execution: Execution, child: str, why: str) -> Post:

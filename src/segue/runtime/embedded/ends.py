@@ -67,30 +67,46 @@ def end_of(execution: Execution) -> End:
     Raises Continued for one that goes on as new.
     """
     settle_open(execution)
-    drive, row = execution.drive, execution.row
+    drive = execution.drive
     orphans = {"orphaned": drive.orphans} if drive.orphans else {}
     try:
         with using(execution.vault):
             value = roundtrip(execution.flow.signature.result, drive.result())[0]
-    except (asyncio.CancelledError, Continued) as error:
+    except (asyncio.CancelledError, Continued, BaseExceptionGroup) as raised:
+        error = _within(raised)
         if isinstance(error, Continued):
             if not drive.cancelling:
-                raise
+                raise error from None
             error = asyncio.CancelledError("cancelled as it went on as new")
+        elif not isinstance(error, asyncio.CancelledError):
+            return _failed(execution, error, orphans)
         body = dumps({**orphans, "fault": fault_of(execution, error).body()})
         if drive.cancelling:
             return End(EventType.RUN_CANCELLED, RunState.CANCELLED, None, body)
         return End(EventType.RUN_FAILED, RunState.FAILED, None, body)
     except BaseException as error:  # noqa: BLE001  whatever the flow raised is its end
-        if isinstance(error, SegueError):
-            error.run = error.run or row.id
-        errors = execution.host.errors
-        errors[row.no] = error.with_traceback(own_frames(error))
-        if len(errors) > ERRORS_KEPT:
-            del errors[next(iter(errors))]
-        body = dumps({**orphans, "fault": fault_of(execution, error).body()})
-        return End(EventType.RUN_FAILED, RunState.FAILED, None, body)
+        return _failed(execution, error, orphans)
     return End(EventType.RUN_COMPLETED, RunState.COMPLETED, value, dumps(orphans) if orphans else None)
+
+
+def _within(raised: BaseException) -> BaseException:
+    """What a flow raised. A TaskGroup in which it has called `continue_as_new` makes a group of that."""
+    inside: BaseException = raised
+    while isinstance(inside, BaseExceptionGroup) and len(inside.exceptions) == 1:  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  of any errors
+        inside = inside.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  see above
+    return inside if isinstance(inside, Continued) else raised
+
+
+def _failed(execution: Execution, error: BaseException, orphans: dict[str, Any]) -> End:
+    """The flow has raised. Its error is kept for a while, for whoever asks for the result here."""
+    if isinstance(error, SegueError):
+        error.run = error.run or execution.row.id
+    errors = execution.host.errors
+    errors[execution.row.no] = error.with_traceback(own_frames(error))
+    if len(errors) > ERRORS_KEPT:
+        del errors[next(iter(errors))]
+    body = dumps({**orphans, "fault": fault_of(execution, error).body()})
+    return End(EventType.RUN_FAILED, RunState.FAILED, None, body)
 
 
 def farewell(execution: Execution, value: bytes | None, body: bytes | None) -> list[Post]:
@@ -128,6 +144,12 @@ def stuck_detail(error: RunStuck) -> dict[str, Any]:
     return {k: v for k, v in detail.items() if v is not None}
 
 
+def with_doubts(execution: Execution, detail: dict[str, Any]) -> bytes:
+    """The body of the event that says so: with the effects in doubt, for whoever asks about them next."""
+    unknown = {key: execution.doubts[key] for key in execution.unknowns}
+    return dumps({**detail, "unknown": unknown} if unknown else detail)
+
+
 def unknown_effect(execution: Execution, key: str, why: str) -> UnknownEffect:
     """Nobody knows whether a once-effect was applied."""
     return UnknownEffect(
@@ -140,7 +162,7 @@ def unknown_effect(execution: Execution, key: str, why: str) -> UnknownEffect:
 
 def set_unknown_aside(execution: Execution) -> None:
     """All that is left to do depends on whether an effect was applied."""
-    key, why = next(iter(execution.unknowns.items()))
+    key, why = min(execution.unknowns.items())  # the same one each time
     execution.set_aside(unknown_effect(execution, key, why))
 
 

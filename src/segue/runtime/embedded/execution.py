@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...core.codec import dumps
-from ...core.commands import Cancel, Command, Record, RunStep, StartChild, Timer, Wait
+from ...core.commands import Cancel, Command, Record, RunStep, Seal, StartChild, Timer, Wait
 from ...core.events import DELIVERED, Event, EventType
 from ...core.lifecycle import RunState
 from ...core.recovery import Attempt
@@ -47,6 +47,9 @@ class Execution(Line):
         self.backoffs: dict[str, float] = {}
         self.timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
         self.unknowns: dict[str, str] = {}
+        """Once-effects in doubt, which nobody could reconcile: what is said of them."""
+        self.doubts: dict[str, str] = {}
+        """Why they are in doubt, apart from what reconciling them has brought."""
         self.taken: set[int] = set()
         self.children: dict[str, str] = {}
         self.overridden: set[str] = set()
@@ -125,8 +128,8 @@ class Execution(Line):
             return self.set_aside(drive.stuck)
         commands = drive.take()
         if self.still:
-            self._held += [c for c in commands if not isinstance(c, Cancel)]
-            commands = [c for c in commands if isinstance(c, Cancel)]
+            self._held += [c for c in commands if not isinstance(c, Cancel | Seal)]
+            commands = [c for c in commands if isinstance(c, Cancel | Seal)]
         for command in commands:
             self.run(command) if type(command) is RunStep else self._carry_out(command)
         if drive.done:
@@ -176,7 +179,8 @@ class Execution(Line):
         error.run = error.run or self.row.id
         detail = ends.stuck_detail(error)
         change = Change(RunState.STUCK, detail, self.now(), release=True)
-        self.write(EventType.RUN_STUCK, body=dumps(detail), change=change, done=partial(self.host.ended, self.row))
+        body, done = ends.with_doubts(self, detail), partial(self.host.ended, self.row)
+        self.write(EventType.RUN_STUCK, body=body, change=change, done=done, version=2)
         self.drop()
 
     # what the flow asks for
@@ -196,6 +200,8 @@ class Execution(Line):
                 )  # fmt: skip
             case Cancel():
                 carrying.give_up(self, command)
+            case Seal():
+                self.host.journal.seal(self.row, command.seq, command.value)
             case Wait():
                 pass
 
@@ -280,9 +286,9 @@ class Execution(Line):
             self.write(type_, key=key, attempt=n, body=dumps(body), version=version, **goes_with(self, type_, body))
         scope.events.clear()
 
-    def unknown(self, key: str, why: str) -> None:
-        """An interrupted once-effect that nobody could reconcile: the rest of the run goes on as far as it can."""
-        self.unknowns[key] = why
+    def unknown(self, key: str, why: str, more: str) -> None:
+        """A once-effect in doubt that nobody could reconcile: the rest of the run goes on as far as it can."""
+        self.unknowns[key], self.doubts[key] = f"{why}; {more}", why
 
     def keep_error(self, key: str, error: BaseException) -> None:
         """Keep a live error for its traceback."""

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.codec import dumps, loads
 from ...core.events import EventType
+from ...core.sealed import sealed
+from ...core.secret import using
 from ...journal import BESIDE, Item
-from . import people
+from . import carrying, people
 from .attempts import again
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ def receive(execution: Execution, item: Item) -> None:
     taken: dict[str, Any] = {"body": item.body, "consumed": [item.no]}
     match item.kind:
         case "signal":
-            execution.write(EventType.SIGNAL_RECEIVED, key=item.name, value=item.value, **taken)
+            execution.write(EventType.SIGNAL_RECEIVED, key=item.name, value=_payload(execution, item), **taken)
         case "child.ended":
             execution.write(EventType.CHILD_ENDED, key=item.name, value=item.value, **taken)
         case "cancel":
@@ -46,6 +48,15 @@ def receive(execution: Execution, item: Item) -> None:
             execution.write(EventType.FEEDBACK_GIVEN, key=item.name or None, value=item.value, **taken)
 
 
+def _payload(execution: Execution, item: Item) -> bytes | None:
+    """A signal's payload, sealed where the wait that takes it says so."""
+    wait = execution.drive.next_wait(item.name)
+    if wait is None:
+        return item.value
+    with using(execution.vault):
+        return sealed(wait, item.value)
+
+
 def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     """An operator says what came of an open step, or that it is to be made again."""
     key = item.name
@@ -63,7 +74,8 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
         making = execution.steps.pop(key, None)
         if making is not None:
             making.cancel()
-    value = item.value or b"null"
+    value, posts = item.value or b"null", carrying.stop(execution, key, "somebody has said what came of it")
     execution.write(
-        EventType.STEP_COMPLETED, key=key, seen=command.seen, attempt=0, value=value, consumed=taken["consumed"]
-    )
+        EventType.STEP_COMPLETED, key=key, seen=command.seen, attempt=0, value=value, consumed=taken["consumed"],
+        posts=posts, done=execution.host.scan_soon if posts else None,
+    )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ...core.codec import dumps
 from ...core.commands import RunStep
 from ...core.events import EventType
 from ...core.lifecycle import RunState
@@ -43,7 +42,8 @@ def park(execution: Execution) -> None:
     wake_at = earliest(execution) if resting and not execution.paused else None
     state = RunState.PARKED if resting else RunState.QUEUED
     change = Change(state, detail, execution.now(), wake_at, release=True)
-    execution.write(EventType.RUN_PARKED, body=dumps(detail), change=change, done=host.scan_soon)
+    body = ends.with_doubts(execution, detail)
+    execution.write(EventType.RUN_PARKED, body=body, change=change, done=host.scan_soon, version=2)
     if wake_at is not None:
         host.wake_at(wake_at)
 

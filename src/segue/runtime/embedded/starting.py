@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 class Making:
     """A step that is being made: `work` is the coroutine of all its attempts, which runs in `context`."""
 
-    __slots__ = ("context", "dropped", "execution", "key", "task", "waits_for", "work")
+    __slots__ = ("context", "dropped", "execution", "key", "moving", "task", "waits_for", "work")
 
     def __init__(self, execution: Execution, key: str, work: Coroutine[Any, Any, None], context: Context):
         self.execution, self.key, self.work, self.context = execution, key, work, context
         self.task: asyncio.Task[None] | None = None
         """In which it has begun."""
-        self.dropped = False
+        self.dropped = self.moving = False
+        """`moving`: whether it runs by itself, and is not being closed by Python."""
         self.waits_for: Any = None
 
     def cancel(self) -> None:
@@ -55,6 +56,7 @@ class Making:
 
     def moves(self, move: Callable[[Any], Any], given: BaseException | None) -> bool:
         """Run it up to where it waits. False when it has ended."""
+        self.moving = type(given) is not GeneratorExit
         try:
             self.waits_for = self.context.run(move, given)
         except (StopIteration, asyncio.CancelledError):
@@ -63,6 +65,7 @@ class Making:
         except BaseException:  # Ctrl-C, or the end of the process
             self.execution.made(self)
             raise
+        self.moving = False
         return True
 
 

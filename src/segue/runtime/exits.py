@@ -1,0 +1,30 @@
+"""What leaves a step by another door than an Exception, as an error that can be journaled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..core.faults import message_of, type_name
+from ..errors import StepFailed
+
+T = TypeVar("T")
+
+
+def as_error(raised: BaseException, what: str = "") -> StepFailed:
+    """The error of a step that raised it. `what` says how, where its own text does not."""
+    said = message_of(raised)
+    what = what or f"the step raised {type(raised).__name__}" + (f": {said}" if said else "")
+    error = StepFailed(what, remedy="raise an Exception instead")
+    error.error_type = type_name(raised)
+    return error.with_traceback(raised.__traceback__)
+
+
+def in_thread(call: Callable[[], T]) -> T:
+    """Call it, in a thread. Raises what it raises; what no future can carry is an error as a coroutine's would be."""
+    try:
+        return call()
+    except StopIteration as raised:  # a future refuses it, and whoever waits would wait for ever
+        raise RuntimeError("the step raised StopIteration") from raised
+    except GeneratorExit as raised:  # it would close whoever waits
+        raise as_error(raised) from raised
