@@ -43,7 +43,7 @@ def test_what_is_not_there_is_as_ever() -> None:
         ("calls_at_once = true", "batches.calls_at_once: a whole number was expected, not true or false"),
         ("look_s = 'soon'", "batches.look_s: a number was expected, not a text"),
         ("look_s = inf", "batches.look_s: inf is no finite number"),
-        ("poll_interval = 3", "batches.poll_interval: there is no such key; did you mean look_s? Allowed: wait_s, requests"),
+        ("poll_interval = 3", "poll_interval: there is no such key; did you mean look_s? Allowed: wait_s, requests"),
         ("waits = 3", "batches.waits: there is no such key; did you mean wait_s"),
         ("[batches.more]", "line 3: batches.more: there is no such key"),
     ],
