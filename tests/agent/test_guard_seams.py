@@ -107,6 +107,13 @@ def test_each_text_loses_what_it_holds_of_it(texts: list[str], left: list[str]) 
     assert [changed.get(text, text) for text in texts] == left
 
 
+@pytest.mark.parametrize("texts", [[], [""], ["", ""], [" ", "jane@example.com"]])
+def test_few_texts_have_no_seam(texts: list[str]) -> None:
+    changed, stage = looked(pii(), texts, ["more"])
+    assert not stage.blocked
+    assert list(changed) == [text for text in texts if "@" in text]
+
+
 def test_texts_of_two_messages_have_no_seam() -> None:
     changed, stage = looked(pii(), ["jane@exam"], ["ple.com"])
     assert not changed

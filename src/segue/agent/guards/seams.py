@@ -59,7 +59,7 @@ def _blank(text: str, after: str) -> bool:
 
 
 def _pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
-    return list(zip(texts, [*texts[1:], ""], strict=True))
+    return list(zip(texts, [*texts[1:], ""], strict=False))
 
 
 def _joined(texts: Sequence[tuple[str, str]]) -> Joined | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 from ...core.faults import classify
@@ -33,6 +34,22 @@ class Guarding:
     def withhold(self) -> bool:
         """Whether an answer must be whole, and looked at, before anybody is shown some of it."""
         return any(guard.at("after") and guard.on_hit != "flag" for guard in self.guards)
+
+    @property
+    def redacts(self) -> bool:
+        """Whether a model may be shown other turns than there were."""
+        return any(guard.at("before") and guard.on_hit == "redact" for guard in self.guards)
+
+    async def shown(self, turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Turns as a model may be shown them. Raises ContentBlocked, where a guard fails."""
+        looked, left = _Looked("before"), list(turns)
+        for guard in self.guards:
+            if guard.at("before") and guard.on_hit == "redact":
+                changed = await looked.by(guard, _told(left))
+                left = _retold(left, partial(_as, changed)) if changed else left
+        if looked.blocked is not None:
+            raise looked.blocked
+        return left
 
     async def before(self, question: Question, record: Recorded) -> tuple[Question, Recorded]:
         """The request as it may be sent. Raises ContentBlocked."""
@@ -203,9 +220,13 @@ def _changed(question: Question, new: Mapping[str, str]) -> Question:
         prompt=new.get(question.prompt, question.prompt),
         parts=[new.get(part, part) for part in question.parts],
         examples=[Example(new.get(e.input, e.input), new.get(e.output, e.output)) for e in question.examples],
-        history=_retold(question.history, lambda text: new.get(text, text)),
-        turns=_retold(question.turns, lambda text: new.get(text, text)),
+        history=_retold(question.history, partial(_as, new)),
+        turns=_retold(question.turns, partial(_as, new)),
     )
+
+
+def _as(new: Mapping[str, str], text: str) -> str:
+    return new.get(text, text)
 
 
 def _retold(turns: Sequence[dict[str, Any]], change: Callable[[str], str]) -> list[dict[str, Any]]:
