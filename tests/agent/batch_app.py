@@ -15,16 +15,19 @@ from segue.models import Capability, Catalogue, Model, Price, Provider
 from segue.models.batches import BatchRules
 
 PRICE = Price.dollars(1, 4)
+PROVIDERS = {
+    "chat": Provider.OPENAI, "claude": Provider.ANTHROPIC, "gemini": Provider.GOOGLE, "mistral": Provider.MISTRAL,
+    "groq": Provider.GROQ,
+}  # fmt: skip
 RULES = BatchRules(wait_s=1.0, look_s=0.3, look_s_max=0.5, turn_s=0.2, settle_s=0.5)
 
 
 def catalogue(url: str, name: str) -> Catalogue:
     """One model at the server's root, or under `/v1` for OpenAI's clients."""
-    claude = name == "claude"
     return Catalogue.of(
         Model(
-            name=name, provider=Provider.ANTHROPIC if claude else Provider.OPENAI, window=64_000, max_output=4_000,
-            capabilities=frozenset({Capability.BATCH}), price=PRICE, url=url if claude else f"{url}/v1",
+            name=name, provider=PROVIDERS[name], window=64_000, max_output=4_000,
+            capabilities=frozenset({Capability.BATCH}), price=PRICE, url=f"{url}/v1" if name == "chat" else url,
         )
     )  # fmt: skip
 

@@ -17,7 +17,10 @@ from segue.testing.provider import Provider as Server
 from segue.testing.provider import serve
 from tests.agent.batch_app import PRICE
 
-ENV = {**os.environ, "OPENAI_API_KEY": "test", "ANTHROPIC_API_KEY": "test"}
+KEYS = ("OPENAI", "ANTHROPIC", "GOOGLE", "MISTRAL", "GROQ")
+ENV = {**os.environ, **{f"{name}_API_KEY": "test" for name in KEYS}}
+FORMATS = {"chat": "openai", "claude": "anthropic", "gemini": "google", "mistral": "mistral", "groq": "openai"}
+CREATED = ("/batches", ":batchGenerateContent", "/batch/jobs")
 
 
 async def started(path: Path, server: Server, *words: object) -> asyncio.subprocess.Process:
@@ -45,18 +48,18 @@ def spent(path: Path, runs: int) -> int:
     return sum(stood.spent for stood in standings)
 
 
-@pytest.mark.parametrize("name", ["chat", "claude"])
+@pytest.mark.parametrize("name", FORMATS)
 async def test_a_batch_of_which_nobody_heard_is_found_again(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve([name]) as server:
         killed = await started(tmp_path / "x.db", server, name, 0, 8, 8)
-        desk: Any = vars(server)["_messages" if name == "claude" else "_files"]
+        desk: Any = vars(server)["_batch_apis"][FORMATS[name]]
         reply = desk.reply
 
         def deadly(request: Any, path: str, place: str, ids: Any) -> Any:
             said = reply(request, path, place, ids)
-            if request.method == "POST" and path.endswith("/batches") and killed.returncode is None:
+            if request.method == "POST" and path.endswith(CREATED) and killed.returncode is None:
                 killed.send_signal(signal.SIGKILL)  # the provider has it; nobody will hear so
                 return None
             return said

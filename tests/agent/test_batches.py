@@ -24,23 +24,29 @@ from segue.models import Capability, Catalogue, Model, Price, Provider
 from segue.models.batches import BatchRules
 from segue.routing import Cheapest, Hedge
 from segue.testing.provider import Provider as Server
-from segue.testing.provider import serve
+from segue.testing.provider import Served, serve
 
 CAN = frozenset({Capability.BATCH, Capability.JSON_SCHEMA, Capability.TOOLS})
 PRICE = Price.dollars(1, 4)
 SOON = BatchRules(wait_s=0.4, look_s=0.1, look_s_max=0.2, turn_s=0.1, settle_s=0.2)
-FORMATS = {"chat": Provider.OPENAI, "gpt": Provider.OPENAI_RESPONSES, "claude": Provider.ANTHROPIC}
+FORMATS = {
+    "chat": Provider.OPENAI, "gpt": Provider.OPENAI_RESPONSES, "claude": Provider.ANTHROPIC, "gemini": Provider.GOOGLE,
+    "mistral": Provider.MISTRAL, "groq": Provider.GROQ,
+}  # fmt: skip
+APIS = ["chat", "claude", "gemini", "mistral", "groq"]
+"""One of each batch API."""
+AT_ROOT = frozenset({Provider.ANTHROPIC, Provider.GOOGLE, Provider.MISTRAL, Provider.GROQ})
 
 
 @pytest.fixture(autouse=True)
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
-        monkeypatch.setenv(name, "test")
+    for name in ("OPENAI", "ANTHROPIC", "GOOGLE", "MISTRAL", "GROQ"):
+        monkeypatch.setenv(f"{name}_API_KEY", "test")
 
 
 def model(server: Server, name: str, can: frozenset[Capability] = CAN, price: Price = PRICE) -> Model:
     provider = FORMATS[name.partition("-")[0]]
-    url = server.url if provider is Provider.ANTHROPIC else server.openai_url
+    url = server.url if provider in AT_ROOT else server.openai_url
     return Model(name=name, provider=provider, capabilities=can, window=64_000, max_output=4_000, price=price, url=url)
 
 
@@ -73,7 +79,10 @@ async def counts(word: str) -> Count:
 
 @pytest.mark.parametrize("name", FORMATS)
 async def test_an_answer_comes_by_the_batch_api_of_each_format(tmp_path: Path, name: str) -> None:
-    async with serve([name]) as server, opened(tmp_path, model(server, name)) as engine:
+    async with (
+        serve({name: Served(mistral=name == "mistral")}) as server,
+        opened(tmp_path, model(server, name)) as engine,
+    ):
         run = await engine.start(echoes, "hello", id="r")
         assert "hello" in await run.result()
         (entry,) = server.log
@@ -97,10 +106,13 @@ async def all_of(engine: Engine, many: int) -> list[str]:
     return [await (await engine.get(f"c{n}")).result() for n in range(many)]
 
 
-@pytest.mark.parametrize("name", ["chat", "claude"])
+@pytest.mark.parametrize("name", APIS)
 async def test_200_children_travel_in_few_batches_each_billed_once_at_half_the_price(tmp_path: Path, name: str) -> None:
     rules = replace(SOON, wait_s=3.0)
-    async with serve([name]) as server, opened(tmp_path, model(server, name), rules=rules) as engine:
+    async with (
+        serve({name: Served(mistral=name == "mistral")}) as server,
+        opened(tmp_path, model(server, name), rules=rules) as engine,
+    ):
         await engine.run(parent, 200, id="p")
         said = await all_of(engine, 200)
         assert [f"w{n}" in text for n, text in enumerate(said)] == [True] * 200
@@ -141,9 +153,12 @@ async def test_a_parked_run_is_only_a_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "trouble", ["refused", "broken", "failed", "expired", "cancelled", "lines-lost", "answer-lost"]
 )
-@pytest.mark.parametrize("name", ["chat", "claude"])
+@pytest.mark.parametrize("name", APIS)
 async def test_a_batch_that_fails_loses_no_question(tmp_path: Path, name: str, trouble: str) -> None:
-    async with serve([name]) as server, opened(tmp_path, model(server, name)) as engine:
+    async with (
+        serve({name: Served(mistral=name == "mistral")}) as server,
+        opened(tmp_path, model(server, name)) as engine,
+    ):
         server.batches.next(trouble)
         words = [f"w{n}" for n in range(6)]
         assert len(await engine.run(tallies, words, id="r")) == 6

@@ -29,6 +29,7 @@ from .guards import Guard, Guarding, configured
 from .media import Shown, needs_of, split
 from .options import Options, checked
 from .prompts import Prompt, worded
+from .recalling import recalling
 from .recovery import Policy
 from .request import Given, Question, Tried, shown
 from .rounds import rounds
@@ -98,7 +99,8 @@ async def answer(
     """
     said, form = checked(options), form_of(returns)
     policy = said["route"] if isinstance(said["route"], RoutingPolicy) else None
-    tools, (plain, media) = Tools(said["tools"]), split(parts)
+    guards = tuple(map(Guard.of, said["guards"]))
+    tools, (plain, media) = Tools(said["tools"], recalling(guards)), split(parts)
     text, named = await worded(prompt)
     said["system"], role = await worded(said["system"])
     question = _question(text, plain, form, examples, said)
@@ -109,7 +111,7 @@ async def answer(
     if said["thread"] is not None:
         question = replace(question, thread=said["thread"], heard=await heard(said["thread"]))
     far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
-    make = _Make(form, check, policy, far, said, media, tuple(map(Guard.of, said["guards"])))
+    make = _Make(form, check, policy, far, said, media, guards)
     try:
         if said["tools"]:
             given = await rounds(make.request, question, tools, said["rounds"], said["key"])

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 from ..core.budgets import nano
 from ..core.records import BudgetScope, ScopeKind
 from ..errors import DefinitionError
-from ..models.reading import Table, meant, open_config, read_config
+from ..models.reading import Table, open_config, read_config
 
 __all__ = ["Allowance", "Budgets", "Period", "load_budgets", "read_budgets"]
 
@@ -85,9 +85,6 @@ def read_budgets(text: str, path: str = "segue.toml") -> Budgets:
 
 def _budgets(table: Table) -> Budgets:
     with table.mistakes.told():
-        for key in table.values:
-            if key != "budgets" and meant(key, ["budgets"]):
-                table.wrong(key, "there is no such table; did you mean budgets?")
         inside = table.table("budgets")
         if inside is None:
             return Budgets()

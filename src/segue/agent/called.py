@@ -21,7 +21,7 @@ from .form import Check, Form
 from .money import Bill
 from .pool import part_of
 from .recovery import FULL, has_failed
-from .request import Question, bound
+from .request import Question
 from .streaming import Streaming, partial
 from .window import fitted
 
@@ -135,16 +135,16 @@ class Caller:
                 sent.set()
             reply = await self._send(asked, question)
             fault = judge(reply, question.schema, tools=None if question.tools else ())
-            if fault is not None and fault.limit == "max tokens" and asked.max_tokens >= model.max_output:
+            if fault is not None and fault.limit == "max tokens" and _full(model, question):
                 fault = fault._replace(state={**(fault.state or {}), FULL: True})
         except Exception as error:  # noqa: BLE001  whatever a call raises is a fault of this call
             fault = classify(error)
         except BaseException:
-            self._release(place, made(FaultKind.INTERRUPTED, "the call was given up"), began, question)
+            self._release(place, made(FaultKind.INTERRUPTED, "the call was given up"), began)
             bill.given_up()
             raise
         tokens = None if reply is None else reply.usage.tokens_in + reply.usage.tokens_out
-        self._release(place, fault, began, question, tokens)
+        self._release(place, fault, began, tokens)
         value, checks = None, ()
         tools = reply is not None and bool(question.tools and reply.tool_calls)
         if fault is None and reply is not None and not tools:
@@ -172,11 +172,14 @@ class Caller:
         said = Checked(name=_name(self.check), passed=not wrong, why=wrong[:500])
         return value, made(FaultKind.BAD_OUTPUT, wrong) if wrong else None, (said,)
 
-    def _release(
-        self, place: Place, fault: Fault | None, began: float, question: Question, tokens: int | None = None
-    ) -> None:
-        used = bound(question) + question.max_tokens if tokens is None else tokens
+    def _release(self, place: Place, fault: Fault | None, began: float, tokens: int | None = None) -> None:
+        used = place.tokens if tokens is None else tokens
         self.gateway.release(place, fault, time.monotonic() - began, used)
+
+
+def _full(model: Model, question: Question) -> bool:
+    """Whether an answer may already be as long as the model can write."""
+    return model.output_limit(question.max_tokens, question.settings) >= model.max_output
 
 
 async def _noted(manifest: Manifest, bill: Bill) -> None:

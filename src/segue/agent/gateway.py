@@ -20,6 +20,8 @@ from ..core.budgets import nano
 from ..core.faults import Fault, FaultKind, rebuild
 from ..core.records import Decision
 from ..models import Capability, Catalogue, Model
+from ..models.batches.rules import BatchRules
+from ..models.batches.toml import load_batch_rules
 from ..models.exchange import Reply
 from ..models.health import Health, Place, Rules
 from ..models.signals import made
@@ -37,7 +39,7 @@ from .seen import Seen
 from .sessions import Session, Sessions
 from .shadowing import Shadows
 
-__all__ = ["DEFAULT_ROUTE", "Gateway", "config_of", "gateway", "shared", "use_models"]
+__all__ = ["DEFAULT_ROUTE", "Gateway", "batch_rules", "config_of", "gateway", "shared", "use_models"]
 
 T = TypeVar("T")
 
@@ -147,7 +149,7 @@ class Gateway:
 
     def free_place(self, model: Model, question: Question) -> Place | None:
         """A place for one call that is free now; None where none is."""
-        answer = self.health.try_acquire(model, bound(question) + question.max_tokens)
+        answer = self.health.try_acquire(model, _tokens(model, question))
         return answer if isinstance(answer, Place) else None
 
     def no_larger(self, small: Mapping[str, int]) -> dict[str, str]:
@@ -172,7 +174,7 @@ class Gateway:
         With a `detour` somebody else is free: it waits only shortly. Else it stands in line for a while, whatever a
         call may take: to ask around again and again would cost more.
         """
-        tokens, line = bound(question) + question.max_tokens, self._lines.setdefault(model.name, Line())
+        tokens, line = _tokens(model, question), self._lines.setdefault(model.name, Line())
         patience_s = self.detour_s if detour else min(self.wait_s_max, max(timeout_s, self.patience_s))
         answer, waited = await line.place(lambda: self.health.try_acquire(model, tokens), patience_s)
         if isinstance(answer, Place):
@@ -200,6 +202,12 @@ class Gateway:
 
 _FAILING = 1 / 3
 """The share of failures up to which retries cannot be more than their budget allows: each follows a failure."""
+
+
+def _tokens(model: Model | Part, question: Question) -> int:
+    """What a call may take at most, for the limits of a minute."""
+    whole = model.model if isinstance(model, Part) else model
+    return bound(question) + whole.output_limit(question.max_tokens, question.settings)
 
 
 def _no_place(model: Model | Part, reason: str, seconds: float) -> Fault:
@@ -233,6 +241,11 @@ def config_of(around: Surroundings) -> str | None:
     return given.get("config") or (None if "catalogue" in given else _config)
 
 
+def batch_rules(around: Surroundings) -> BatchRules:
+    """How batches are put together: as it was given by `resources={"batches": BatchRules(...)}`, else by its file."""
+    return around.given.get("batches") or load_batch_rules(config_of(around))
+
+
 def _make(around: Surroundings) -> Gateway:
     given = around.given
     ready = given.get("gateway")
@@ -248,6 +261,7 @@ def _make(around: Surroundings) -> Gateway:
     health = Health(path, rules=given.get("rules"))
     made = Gateway.of(catalogue, routes, health=health, live=live, embedder=given.get("embedder"))
     made.budgets = given.get("budgets") or load_budgets(config)
+    batch_rules(around)  # a mistake of the file is told now, not by the first question that goes by batches
     return made
 
 

@@ -131,7 +131,8 @@ class Bill:
                     raise
                 continue
             self.held = asked
-            return question if asked.lowered_from is None else replace(question, max_tokens=asked.tokens_out_max or 1)
+            most = (asked.tokens_out_max or 1) - _thoughts(model, question)
+            return question if asked.lowered_from is None else replace(question, max_tokens=max(1, most))
         raise AssertionError("the last race has raised")
 
     def take_up(self, held: Reservation) -> None:
@@ -218,8 +219,10 @@ class Bill:
         if self.aside is not None:
             scopes = _halved(scopes)
         rest, into = left(scopes, standings), input_bound(question)
-        wanted = min(question.max_tokens, model.max_output)
-        least = max(1, wanted // _LEAST) if self.aside is None else wanted  # cut short it would compare with nothing
+        wanted = model.output_limit(question.max_tokens, question.settings)
+        thinks = _thoughts(model, question)
+        least = thinks + max(1, (wanted - thinks) // _LEAST)
+        least = min(least, wanted) if self.aside is None else wanted  # cut short it would compare with nothing
         fits = wanted if rest is None else lowered(rates, into, wanted, rest, least)
         out = wanted if fits is None else fits
         price = model.price
@@ -233,6 +236,11 @@ class Bill:
         if fits is None:
             _refuse(replace(asked, scopes=scopes), standings, self.aside is not None)
         return asked
+
+
+def _thoughts(model: Model, question: Question) -> int:
+    """Tokens of the output limit that are for thinking."""
+    return model.output_limit(0, question.settings)
 
 
 def _scopes(purse: Purse | None, budgets: Budgets, named: str | None) -> tuple[BudgetScope, ...]:

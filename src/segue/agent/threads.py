@@ -13,9 +13,8 @@ from typing import Any
 
 from ..runtime.scope import StepScope, step_scope, surroundings
 from ..runtime.step import step
-from .turns import recalled
 
-__all__ = ["heard", "history", "recall"]
+__all__ = ["heard", "history", "said"]
 
 _MOST = 8
 """Characters for one token of a window: more than a token has in the mean, so that what is read fills it."""
@@ -30,15 +29,12 @@ async def heard(thread: str) -> int:
     return around.outside.heard(step_scope().tenant, thread)
 
 
-@step(name="recall")
-async def recall(thread: str, upto: int, handle: str) -> str | None:
-    """What was said in a thread, by the handle that stands in its place; None where nothing has it."""
+def said(thread: str, upto: int) -> Iterator[list[dict[str, Any]]]:
+    """The turns of a thread, the last one first; within a step."""
     around = surroundings()
-    if around is None or around.outside is None:
-        return None
-    said = around.outside.said(step_scope().tenant, thread, upto)
-    found = (recalled(list(_turn(json.loads(args), json.loads(value))), handle) for args, value in said)
-    return next((text for text in found if text is not None), None)
+    if around is not None and around.outside is not None:
+        for args, value in around.outside.said(step_scope().tenant, thread, upto):
+            yield list(_turn(json.loads(args), json.loads(value)))
 
 
 def history(thread: str, upto: int, scope: StepScope, window: int) -> list[dict[str, Any]]:

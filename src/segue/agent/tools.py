@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast, get_type_hints
@@ -19,10 +19,9 @@ from pydantic_core import to_json
 
 from ..errors import DefinitionError, StepFailed, UsageError
 from ..runtime.step import Step, step
-from .threads import recall
-from .turns import RECALL, recalled
+from .turns import RECALL
 
-__all__ = ["Asked", "Tool", "Tools"]
+__all__ = ["Asked", "GiveBack", "Tool", "Tools"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
@@ -84,11 +83,16 @@ class Tool:
         return {name: getattr(given, name) for name in given.model_fields_set}
 
 
+GiveBack = Callable[[str, Sequence[dict[str, Any]], "tuple[str, int] | None"], Awaitable[str | None]]
+"""Finds what a handle stands for, in turns and in the thread before them."""
+
+
 class Tools:
     """Those of one question, by name. Raises DefinitionError where two have one name."""
 
-    def __init__(self, given: Iterable[Callable[..., Any]]) -> None:
+    def __init__(self, given: Iterable[Callable[..., Any]], give_back: GiveBack | None = None) -> None:
         self._tools: dict[str, Tool] = {}
+        self._give_back = give_back
         self.turns: Sequence[dict[str, Any]] = ()
         """What was said so far: `recall` gives back of it what a call was not shown."""
         self.thread: tuple[str, int] | None = None
@@ -109,9 +113,7 @@ class Tools:
             handle = json.loads(args)["handle"]
         except (ValueError, TypeError, KeyError):
             return 'these arguments do not fit: give {"handle": "…"}', False
-        found = recalled(self.turns, str(handle))
-        if found is None and self.thread is not None:
-            found = await recall(*self.thread, str(handle))
+        found = await self._give_back(str(handle), self.turns, self.thread) if self._give_back else None
         return (found, True) if found is not None else (f"there is nothing by the handle {handle!r}", False)
 
     def in_order(self, asked: Sequence[Asked]) -> bool:

@@ -53,7 +53,7 @@ def _assembled(parts: Sequence[Part], model: Model, question: Question) -> Assem
     """Fitted with the margin of an estimate; where only that keeps it from fitting, without it."""
     tokens, reader = tokens_of(model), Reader(model=model.name, provider=model.provider.value)
     schemas = [*question.tools, *([question.schema] if question.schema else [])]
-    reserved = min(question.max_tokens, model.max_output, model.window // 2)
+    reserved = min(model.output_limit(question.max_tokens, question.settings), model.window // 2)
     limit = budget_for(model, reserved, schemas)
     try:
         return assemble(parts, limit, reader, tokens)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +16,9 @@ from rich.text import Text
 
 from ..core.budgets import usd
 from ..errors import InputError
-from ..models import UnknownModel
+from ..models import Capability, UnknownModel
+from ..models.batches import BatchRules
+from ..models.batches.toml import load_batch_rules
 from ..models.health import HealthView
 from ..models.ping import Ping, hang_up, ping
 from ..models.spec import Catalogue, Model, Price
@@ -36,21 +39,22 @@ def models(names: Sequence[str], config: str | None, as_json: bool, *, test: boo
 
     Beside them stands how they fare in the calls of the runs in `db`.
     """
-    catalogue = Catalogue.load(config)
+    catalogue, rules = Catalogue.load(config), load_batch_rules(config)
     chosen = [_named(catalogue, name) for name in dict.fromkeys(names)] or list(catalogue)
     told = asyncio.run(_ping(chosen)) if test else None
     with health_at(db) as health:
-        _list(catalogue, chosen, told, health, as_json)
+        _list(catalogue, chosen, rules, told, health, as_json)
     failed = [one for pings in (told or {}).values() for one in pings if not one.ok]
     return Exit.FAILED if failed else Exit.DONE
 
 
-def _list(
-    catalogue: Catalogue, chosen: Sequence[Model], told: Pings | None, health: HealthOf | None, as_json: bool
-) -> None:
+def _list(  # noqa: PLR0917  called in one place
+    catalogue: Catalogue, chosen: Sequence[Model], rules: BatchRules, told: Pings | None, health: HealthOf | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     if as_json:
         listed = [_as_json(model, told, health) for model in chosen]
-        about = {"source": catalogue.source, "version": catalogue.version}
+        about = {"source": catalogue.source, "version": catalogue.version, "batches": asdict(rules)}
         print(json.dumps(about | {"models": listed}, ensure_ascii=False, indent=2))
     else:
         console = out()
@@ -58,7 +62,16 @@ def _list(
         tell(
             Text(f"{plural(len(chosen), 'model')} of {printable(catalogue.source or 'the built-in catalogue')}", "dim")
         )
+        if any(model.can(Capability.BATCH) for model in chosen):
+            tell(Text(_batches(rules), "dim"))
         _tell_failures(told or {})
+
+
+def _batches(rules: BatchRules) -> str:
+    """When a batch is sent and looked at."""
+    full = f" or has {rules.requests:,} requests" if rules.requests else ""
+    sent = f"once nothing has come for {duration(rules.wait_s)}{full}"
+    return f"a batch is sent {sent}, and looked at after {duration(rules.look_s)}"
 
 
 def _named(catalogue: Catalogue, name: str) -> Model:

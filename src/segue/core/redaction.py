@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -60,6 +61,14 @@ def _octets(found: str) -> bool:
     return all(int(part) < 256 for part in found.split("."))
 
 
+class Cut(NamedTuple):
+    """What is taken out of a text: from `begin` to before `end`; and what is put there."""
+
+    begin: int
+    end: int
+    put: str
+
+
 class Pattern(NamedTuple):
     """What is found, and what stands in its place: `[email]`. `fits` may look at it again."""
 
@@ -71,7 +80,17 @@ class Pattern(NamedTuple):
     def apply(self, text: str) -> str:
         """The text without what it finds."""
         compiled = re.compile(self.finds, self.flags)  # at the first use, and from re's own cache after it
-        return compiled.sub(lambda m: f"[{self.name}]" if self.fits is None or self.fits(m[0]) else m[0], text)
+        return compiled.sub(lambda m: self.mark if self.fits is None or self.fits(m[0]) else m[0], text)
+
+    @property
+    def mark(self) -> str:
+        """What stands in its place."""
+        return f"[{self.name}]"
+
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """From where to where it finds something."""
+        compiled = re.compile(self.finds, self.flags)
+        return [m.span() for m in compiled.finditer(text) if self.fits is None or self.fits(m[0])]
 
 
 _API_KEYS = (
@@ -120,6 +139,17 @@ class Patterns:
             text = pattern.apply(text)
         return text
 
+    def cuts(self, text: str) -> list[Cut]:
+        """Where it stands that `text` takes out, and what is put there, in the order of the text."""
+        found: list[Cut] = []
+        for pattern in self._patterns:
+            now, back = _shortened(text, found)
+            for begin, end in pattern.places(now):
+                whole = Cut(back(begin).begin, back(end - 1).end, pattern.mark)
+                found = [one for one in found if not whole.begin <= one.begin < whole.end] + [whole]
+            found.sort()
+        return found
+
     def json(self, value: Any) -> Any:
         """A JSON value without it; sealed values and the names of fields stay."""
         if isinstance(value, str):
@@ -129,6 +159,28 @@ class Patterns:
         if isinstance(value, list):
             return [self.json(v) for v in cast("list[Any]", value)]
         return cast("Any", value)
+
+
+def _shortened(text: str, cuts: Sequence[Cut]) -> tuple[str, Callable[[int], Cut]]:
+    """A text with these cuts made, and from a character of it the way back: to its place, or that of its cut."""
+    said, ends, ways, at = list[str](), list[int](), list[Cut | int](), 0
+    for one in (*cuts, Cut(len(text), len(text), "")):
+        for piece, way in ((text[at : one.begin], at), (one.put, one)):
+            if piece:
+                said.append(piece)
+                ways.append(way)
+                ends.append((ends[-1] if ends else 0) + len(piece))
+        at = one.end
+
+    def back(place: int) -> Cut:
+        n = bisect_right(ends, place)
+        way = ways[n]
+        if isinstance(way, Cut):
+            return way
+        here = way + place - (ends[n - 1] if n else 0)
+        return Cut(here, here + 1, "")
+
+    return "".join(said), back
 
 
 Redact = Callable[[Any], Any] | Patterns

@@ -111,7 +111,7 @@ def _has_tools(c: Call) -> bool:
 
 def _settings(c: Call) -> ModelSettings:
     given: dict[str, Any] = {**c.model.settings, **c.settings}
-    given["max_tokens"] = min(c.max_tokens, c.model.max_output) if c.model.max_output else c.max_tokens
+    given["max_tokens"] = c.model.output_limit(c.max_tokens, c.settings)
     if c.model.provider is not Provider.BEDROCK:  # botocore's are those of its client
         given["timeout"] = c.timeout_s
     return cast("ModelSettings", given)

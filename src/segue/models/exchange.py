@@ -32,6 +32,7 @@ class Call:
     """JSON Schema of the answer."""
     output_mode: OutputMode = "text"
     max_tokens: int = 1024
+    """Of the answer: what the settings set aside for thinking comes on top, up to what the model can write."""
     settings: Mapping[str, Json] = field(default_factory=dict[str, Json])
     """`temperature`, `top_p`, `seed`, `thinking`, and the like; they come before those of the model."""
     timeout_s: float = 60.0

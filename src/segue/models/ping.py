@@ -98,7 +98,7 @@ async def _remote(calls: Any, messages: Any, model: Model, deployment: Deploymen
     if model.embeds:
         return await calls.embed(model, deployment, [_ASKED], timeout_s)
     asked = [messages.ModelRequest(parts=[messages.UserPromptPart(content=_ASKED)])]
-    thinks = "thinking" in repr(dict(model.settings))  # its thoughts must fit into the limit: Anthropic refuses else
+    thinks = "thinking" in repr(dict(model.settings)) and not model.thoughts  # how much is for the model to say
     most = model.max_output if thinks else min(_TOKENS, model.max_output)
     return await calls.call(
         calls.Call(model=model, deployment=deployment, messages=asked, max_tokens=most, timeout_s=timeout_s)

@@ -25,8 +25,8 @@ from ..config import DEFAULT_CONFIG, config_from_environment
 from ..errors import ConfigError
 from .lines import Path, last_of, line_of, lines_of
 
-TABLES = frozenset({"models", "routes", "budgets", "prompts", "guards"})
-"""What a file may hold. Each room reads its own table, and takes a name that is like it for a mistake."""
+TABLES = ("models", "routes", "budgets", "prompts", "guards", "batches")
+"""What a file may hold. Each room reads its own table; a name that is like one of these is a mistake."""
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _PLACE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 _KINDS: dict[type, str] = {
@@ -213,7 +213,11 @@ def read_config(text: str, path: str = DEFAULT_CONFIG) -> Table:
         raise _no_toml(path, text, str(error)) from None
     except RecursionError:
         raise config_error(path, [(0, "", "is nested too deeply")]) from None
-    return Table(values, Mistakes(path, text))
+    table = Table(values, Mistakes(path, text))
+    for key in values:
+        if key not in TABLES and (guess := meant(key, TABLES)):
+            table.wrong(key, f"there is no such table; did you mean {guess}?")
+    return table
 
 
 def config_error(path: str, mistakes: list[tuple[int, str, str]]) -> ConfigError:

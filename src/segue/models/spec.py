@@ -21,6 +21,7 @@ from .catalogue import MODELS
 from .errors import InvalidModel, UnknownModel
 from .reading import meant
 from .tariff import FREE, Price, Tier, expect
+from .thoughts import fixed_thoughts, thoughts
 
 __all__ = [
     "FREE", "Capability", "Catalogue", "Deployment", "Limits", "Model", "Price", "Provider", "Tier", "local_models",
@@ -63,7 +64,12 @@ class Provider(StrEnum):
     LOCAL = "local"
 
 
-BATCHES = frozenset({Provider.OPENAI, Provider.OPENAI_RESPONSES, Provider.OPENAI_COMPATIBLE, Provider.ANTHROPIC})
+BATCHES = frozenset(
+    {
+        Provider.OPENAI, Provider.OPENAI_RESPONSES, Provider.OPENAI_COMPATIBLE, Provider.ANTHROPIC, Provider.GOOGLE,
+        Provider.MISTRAL, Provider.GROQ,
+    }
+)  # fmt: skip
 """Whose batch API is spoken here."""
 
 
@@ -158,6 +164,9 @@ class Model:
         for kind, value in self.quality.items():
             expect(0 <= value <= 1, f"quality.{kind}", f"{value} is not from 0 to 1")
         expect(_is_json(self.settings), "settings", "plain JSON")
+        thinks = fixed_thoughts(self.provider, self.settings)
+        says = f"a budget of {thinks} tokens for thinking leaves no room for an answer: it counts into max_output"
+        expect(thinks < max(1, self.max_output), "settings", f"{says}, {self.max_output}")
 
     def __hash__(self) -> int:
         return hash((self.name, self.provider, self.id))
@@ -204,6 +213,19 @@ class Model:
         price = None if self.price is None else self.price.in_batch()
         able = self.capabilities if self.provider in BATCHES else self.capabilities - {Capability.BATCH}
         return replace(self, price=price, capabilities=able)
+
+    def output_limit(self, max_tokens: int, settings: Mapping[str, Any] | None = None) -> int:
+        """The output limit that a call is sent with, where its answer may have `max_tokens`: thinking comes on top.
+
+        `settings` are the call's own, which come before the model's.
+        """
+        thinks = thoughts(self.provider, {**self.settings, **(settings or {})})
+        return min(max_tokens + thinks, self.max_output) if self.max_output else max_tokens + thinks
+
+    @property
+    def thoughts(self) -> int:
+        """Tokens of its output limit that are for thinking, by its settings."""
+        return thoughts(self.provider, self.settings)
 
     def pool(self) -> tuple[Deployment, ...]:
         """Its deployments; never empty. A model without a pool is one deployment with the model's name."""

@@ -14,8 +14,8 @@ from ..core.budgets import nano
 from .catalogue import MODELS, LocalModel
 from .errors import InvalidModel
 from .prices import priced
-from .reading import TABLES, Table, meant, open_config, read_config
-from .spec import ANY, Capability, Catalogue, Deployment, Limits, Model, Price, Provider, Tier, local_models
+from .reading import Table, open_config, read_config
+from .spec import ANY, BATCHES, Capability, Catalogue, Deployment, Limits, Model, Price, Provider, Tier, local_models
 
 T = TypeVar("T")
 
@@ -51,9 +51,6 @@ def read(text: str, path: str = "segue.toml") -> Catalogue:
 
 def _catalogue(table: Table) -> Catalogue:
     with table.mistakes.told():
-        for key in table.values:
-            if key not in TABLES and meant(key, ["models"]):
-                table.wrong(key, "there is no such table; did you mean models?")
         named = table.table("models")
         models = [_model(name, one) for name, one in (named.each() if named else ())]
     made = Catalogue.of(*(model for model in models if model is not None)) if models else local_models()
@@ -82,6 +79,7 @@ def _identity(name: str, table: Table) -> dict[str, Any]:
 def _abilities(table: Table, local: LocalModel | None, *, required: bool) -> dict[str, Any]:
     """Sizes and capabilities; a local model knows its own."""
     able = table.words("capabilities", Capability, hints=_OTHER_CAPABILITIES)
+    _expect_batches(table, able or [])
     if able is None:
         able = [Capability.JSON_SCHEMA] if local else []
     asks = "how many tokens request and answer may have together"
@@ -93,6 +91,15 @@ def _abilities(table: Table, local: LocalModel | None, *, required: bool) -> dic
     if most is None:
         most = 0 if embeds else (window or 0) // 2
     return {"capabilities": able, "window": window, "max_output": most, "dimensions": table.whole("dimensions")}
+
+
+def _expect_batches(table: Table, able: list[str]) -> None:
+    """See that a model with the capability "batch" is of a provider whose batch API is spoken."""
+    provider = table.values.get("provider")
+    if Capability.BATCH in able and provider in list(Provider) and provider not in BATCHES:
+        allowed = f"allowed for {', '.join(one for one in Provider if one in BATCHES)}"
+        place = (*table.at, "capabilities", table.values["capabilities"].index(Capability.BATCH))
+        table.mistakes.add(place, f"the batch API of {provider} is not spoken here: leave it out; {allowed}")
 
 
 def _price(table: Table, *, embeds: bool) -> Price | None:

@@ -127,7 +127,7 @@ def _window(request: Request, features: Features, table: Table, tokens_out: floa
         yield Rule(Stage.WINDOW, bad, lambda row: f"{into} tokens of input, its window holds {holds[row]}")
         return
     least, most = request.tokens_out_min, table.max_output
-    out = np.minimum(max(least, round(tokens_out)), np.maximum(most, least))
+    out = np.minimum(max(least, round(tokens_out)) + table.thoughts, np.maximum(most, least))
     said = "tokens of input and {} of output, its window holds {}".format
     yield Rule(Stage.WINDOW, holds < into + out, lambda row: f"{into} {said(out[row], holds[row])}")
     yield Rule(Stage.WINDOW, most < least, lambda row: f"it writes {most[row]} tokens at most, not {least}")
@@ -149,7 +149,9 @@ def _dearest_nano(features: Features, table: Table, tokens_out: float) -> Vector
     """What a call costs if all its input is of the dearest kind, in nano-dollars; NaN where no price is known."""
     into, out, read, write = table.rates(features.tokens)
     dearest = np.maximum(into, np.maximum(read, write))
-    return table.per_request + features.tokens * dearest + np.minimum(tokens_out, table.max_output) * out
+    return (
+        table.per_request + features.tokens * dearest + np.minimum(tokens_out + table.thoughts, table.max_output) * out
+    )
 
 
 def _limit(request: Request, conditions: Conditions) -> Rule:

@@ -84,8 +84,10 @@ def _quality(who: _Who) -> Spread:
 def _output(who: _Who) -> Spread:
     request = who.at.request
     mean, sd = expected_output(request, who.at.features)
-    limit = np.minimum(who.at.table.max_output[who.rows], request.tokens_out_max).astype(np.float64)
-    prior = Spread(np.minimum(mean, limit), np.minimum(sd, limit), np.zeros(len(limit)))
+    table = who.at.table
+    thoughts = table.thoughts[who.rows]
+    limit = np.minimum(table.max_output[who.rows], request.tokens_out_max + thoughts).astype(np.float64)
+    prior = Spread(np.minimum(mean + thoughts, limit), np.minimum(sd, limit), np.zeros(len(limit)))
     learned = who.at.predictors.tokens_out
     if learned is None or request.tokens_out is not None:
         return prior

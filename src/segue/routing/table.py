@@ -32,6 +32,8 @@ class Table:
         self.targets = tuple(Target(kind=kind, name=o.name, provider=str(o.provider)) for o in self.options)
         self.window = np.array([o.window for o in self.options], np.int64)
         self.max_output = np.array([o.max_output for o in self.options], np.int64)
+        self.thoughts = np.array([getattr(o, "thoughts", 0) for o in self.options], np.int64)
+        """Tokens of an output limit that are for thinking, by their settings."""
         self.per_request = np.array([o.price.per_request if o.price else np.nan for o in self.options], np.float64)
         rates = [_rates(o.price) for o in self.options]
         self._rates = np.array(rates, np.float64).reshape(len(rates), _RATES).T.copy()

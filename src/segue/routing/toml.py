@@ -19,7 +19,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
-from ..models.reading import TABLES, Table, meant, open_config, read_config
+from ..models.reading import Table, meant, open_config, read_config
 from .errors import InvalidPolicy
 from .policies import (
     NEVER,
@@ -73,9 +73,6 @@ def read_routes(text: str, models: Collection[str] = (), path: str = "segue.toml
 
 def _routes(table: Table, models: Collection[str]) -> dict[str, Policy]:
     with table.mistakes.told():
-        for key in table.values:
-            if key not in TABLES and meant(key, ["routes"]):
-                table.wrong(key, "there is no such table; did you mean routes?")
         named = table.table("routes")
         reader = _Reader(dict(named.each()) if named else {}, models)
         made = {name: reader.route(name) for name in reader.tables}

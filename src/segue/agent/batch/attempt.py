@@ -12,11 +12,12 @@ from ...core.faults import Fault, FaultKind, classify
 from ...core.records import Check, Decision, Reservation, Usage
 from ...core.recovery import Attempt
 from ...errors import InputError
-from ...models import Deployment, Model
+from ...models import Deployment, Model, Provider
 from ...models.batches import Item
 from ...models.exchange import Call, Reply
 from ...models.health import Place
 from ...models.signals import made
+from ...models.spec import BATCHES
 from ...models.verdict import judge
 from ...runtime.scope import StepScope, surroundings
 from ..attempt import Attempting
@@ -34,7 +35,10 @@ from .ticket import Queued, Ticket, answer_in, request_id, ticket_of, waiting
 
 __all__ = ["Batched"]
 
-_REMEDY = 'give a model of the catalogue the capability "batch", or ask without batch=True'
+_REMEDY = (
+    f'give a model of {", ".join(one for one in Provider if one in BATCHES)} the capability "batch", or ask without'
+    " batch=True"
+)
 
 
 class _At(NamedTuple):

@@ -1,7 +1,7 @@
 """What an engine has for questions that go by batches: the outbox beside its database, and the batcher.
 
 It is made when the first question is queued; and when an engine opens whose database has an outbox, since runs of an
-earlier process may wait for what is in it. What an engine is given for it: `resources={"batches": BatchRules(...)}`.
+earlier process may wait for what is in it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ...models import Model
 from ...models.batches import BatchRules, Item, Outbox
 from ...runtime.companions import beside
 from ...runtime.scope import Surroundings
-from ..gateway import gateway
+from ..gateway import batch_rules, gateway
 from .ticket import BATCH
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ def office(around: Surroundings) -> Office:
 
 
 def _make(around: Surroundings) -> Office:
-    rules, given = around.given.get("batches") or BatchRules(), around.given.get("outbox")
+    given = around.given.get("outbox")
+    rules = batch_rules(around)
     if isinstance(given, Outbox):
         return Office(given, around, rules, own=False)
     return Office(Outbox(None if around.database is None else path_beside(around.database)), around, rules)

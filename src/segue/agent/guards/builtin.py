@@ -63,7 +63,7 @@ def patterns(*names: str) -> Look:
         kinds = sorted(
             {name for name in _TAKEN.findall(without) if without.count(f"[{name}]") > text.count(f"[{name}]")}
         )
-        return Finding(", ".join(kinds), without)
+        return Finding(", ".join(kinds), without, tuple(known.cuts(text)))
 
     return look
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ...core.redaction import Cut
 from ...errors import DefinitionError
 
-__all__ = ["Finding", "Guard", "Look", "OnFail", "OnHit", "Stage"]
+__all__ = ["Cut", "Finding", "Guard", "Look", "OnFail", "OnHit", "Stage"]
 
 Stage = Literal["both", "before", "after"]
 OnHit = Literal["block", "redact", "flag"]
@@ -23,6 +24,8 @@ class Finding:
 
     why: str
     text: str | None = None
+    cuts: tuple[Cut, ...] = field(default=(), compare=False)
+    """Where it stood. A guard need not say so: else what differs in `text` is taken for one piece."""
 
 
 Look = Callable[[str], "Finding | str | Awaitable[Finding | str | None] | None"]
@@ -50,9 +53,9 @@ class Guard:
     def __post_init__(self) -> None:
         allowed = {"stage": ("both", "before", "after"), "on_hit": ("block", "redact", "flag"),
                    "on_fail": ("closed", "open")}  # fmt: skip
-        for field, words in allowed.items():
-            if getattr(self, field) not in words:
-                raise DefinitionError(f"guard {self.name}: {field} is one of {', '.join(words)}")
+        for named, words in allowed.items():
+            if getattr(self, named) not in words:
+                raise DefinitionError(f"guard {self.name}: {named} is one of {', '.join(words)}")
         if self.together and self.on_hit == "redact":
             raise DefinitionError(f"guard {self.name} cannot redact: it says what is wrong, and not where")
         if not self.timeout_s > 0 or not callable(self.look):

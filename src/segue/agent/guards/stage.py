@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 from ...core.faults import classify
 from ...core.records import AttemptEnd, Check
+from ...core.redaction import Cut
 from ...models import Example
 from ...models.errors import ContentBlocked
 from ...models.exchange import Reply
@@ -17,6 +19,7 @@ from ..form import Form
 from ..recorded import Recorded
 from ..request import Given, Question
 from .guard import Finding, Guard
+from .seams import across, as_lines, base_of, closely, cuts_in, spaced, without
 
 __all__ = ["Guarding"]
 
@@ -31,6 +34,22 @@ class Guarding:
     def withhold(self) -> bool:
         """Whether an answer must be whole, and looked at, before anybody is shown some of it."""
         return any(guard.at("after") and guard.on_hit != "flag" for guard in self.guards)
+
+    @property
+    def redacts(self) -> bool:
+        """Whether a model may be shown other turns than there were."""
+        return any(guard.at("before") and guard.on_hit == "redact" for guard in self.guards)
+
+    async def shown(self, turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Turns as a model may be shown them. Raises ContentBlocked, where a guard fails."""
+        looked, left = _Looked("before"), list(turns)
+        for guard in self.guards:
+            if guard.at("before") and guard.on_hit == "redact":
+                changed = await looked.by(guard, _told(left))
+                left = _retold(left, partial(_as, changed)) if changed else left
+        if looked.blocked is not None:
+            raise looked.blocked
+        return left
 
     async def before(self, question: Question, record: Recorded) -> tuple[Question, Recorded]:
         """The request as it may be sent. Raises ContentBlocked."""
@@ -75,13 +94,12 @@ class _Looked:
         self.stage, self.checks, self.redacted = stage, list[Check](), ""
         self.blocked: ContentBlocked | None = None
 
-    async def by(self, guard: Guard, texts: Sequence[str]) -> dict[str, str]:
-        """Let a guard look. Gives the texts that it wants otherwise."""
-        texts = list(dict.fromkeys(text for text in texts if text.strip()))
-        if self.blocked is not None or not texts:
+    async def by(self, guard: Guard, groups: Sequence[Sequence[str]]) -> dict[str, str]:
+        """Let a guard look: texts in a group follow each other. Gives those that it wants otherwise."""
+        if self.blocked is not None or not any(text.strip() for group in groups for text in group):
             return {}
         try:
-            found = await _findings(guard, texts)
+            found = await _findings(guard, groups)
         except Exception as error:  # noqa: BLE001  a guard may raise anything: its policy says what that means
             return self._failed(guard, error)
         why = "; ".join(dict.fromkeys(finding.why for finding in found.values()))
@@ -119,27 +137,80 @@ class _Looked:
         self.blocked = error
 
 
-async def _findings(guard: Guard, texts: Sequence[str]) -> dict[str, Finding]:
+async def _findings(guard: Guard, groups: Sequence[Sequence[str]]) -> dict[str, Finding]:
+    texts = list(dict.fromkeys(text for group in groups for text in group if text.strip()))
     shown = ["\n".join(texts)] if guard.together else texts
-    found = {text: await guard.found(text) for text in shown}
-    return {text: finding for text, finding in found.items() if finding is not None}
+    looked = {text: await guard.found(text) for text in shown}
+    found = {text: finding for text, finding in looked.items() if finding is not None}
+    for group in groups if not guard.together else ():
+        for text, finding in (await _across(guard, group, found)).items():
+            found[text] = finding
+    return found
 
 
-def _untrusted(question: Question) -> list[str]:
+async def _across(guard: Guard, group: Sequence[str], found: Mapping[str, Finding]) -> dict[str, Finding]:
+    """What stands across the seams of texts that follow each other; with what was found in each alone."""
+    if any(text in found and found[text].text is None for text in group):
+        return {}  # all of it counts as found
+    bases = [base_of(text, found.get(text)) for text in group]
+    texts, own = [base.text for base in bases], [base.cuts for base in bases]
+    more, why = [list[Cut]() for _ in group], ""
+    for join in (spaced, closely, as_lines):
+        view = join(texts)
+        finding = None if view is None else await guard.found(view.text)
+        if view is None or finding is None:
+            continue
+        met = cuts_in(view, finding)
+        if met is None and join is as_lines:  # it can be anywhere in them
+            return {text: Finding(finding.why) for text in group if text.strip()}
+        known = [(*cuts, *some) for cuts, some in zip(own, more, strict=True)]
+        for some, new in zip(more, across(view, met or (), known), strict=True):
+            some.extend(new)
+        why = finding.why
+    left: dict[str, Finding] = {}
+    for text, base, some in zip(group, bases, more, strict=True):
+        if some:  # one that is there twice loses what is taken out at either place
+            twins = [cut for twin, cuts in zip(group, more, strict=True) if twin == text for cut in cuts]
+            left[text] = Finding(why, without(base.text, [*base.cuts, *twins]))
+    return left
+
+
+def _untrusted(question: Question) -> list[list[str]]:
     """What comes from elsewhere: the parts and the results of tools; of a question without parts, all of it."""
-    return [*(question.parts or [question.prompt]), *_told(question.turns)]
+    return [question.parts or [question.prompt], *_told(question.turns)]
 
 
-def _said(question: Question) -> list[str]:
-    examples = [text for one in question.examples for text in (one.input, one.output)]
-    told = [*_told(question.history), *_told(question.turns)]
-    return [question.system, question.prompt, *question.parts, *examples, *told]
+def _said(question: Question) -> list[list[str]]:
+    """All texts; those of one message that follow each other are together."""
+    apart = bool(question.parts or question.media)
+    head = [[question.system, question.prompt]] if apart else [[question.system], [question.prompt]]
+    examples = [[text] for one in question.examples for text in (one.input, one.output)]
+    return [*head, question.parts, *examples, *_told(question.history), *_told(question.turns)]
 
 
-def _told(turns: Sequence[dict[str, Any]]) -> list[str]:
+def _told(turns: Sequence[dict[str, Any]]) -> list[list[str]]:
     """What messages say: not the names, ids and seals in them."""
-    parts = [part for turn in turns for part in turn["parts"]]
-    return [text for part in parts for text in (*_strings(part.get("content")), *_strings(_read(part.get("args"))))]
+    found: list[list[str]] = []
+    for turn in turns:
+        last = ""
+        for part in turn["parts"]:
+            kind, content = str(part.get("part_kind")), part.get("content")
+            if isinstance(content, str) and kind == last and kind in _RUNNING:
+                found[-1].append(content)
+            elif isinstance(content, list):  # texts and files, one after the other
+                found.append([one for one in cast("list[Any]", content) if isinstance(one, str)])
+                found += [
+                    [text] for one in cast("list[Any]", content) if not isinstance(one, str) for text in _strings(one)
+                ]
+            else:
+                found += [[text] for text in _strings(content)]
+            found += [[text] for text in _strings(_read(part.get("args")))]
+            last = kind
+    return found
+
+
+_RUNNING = frozenset({"text", "user-prompt", "system-prompt", "thinking"})
+"""Parts of messages that read as one text where one follows another."""
 
 
 def _changed(question: Question, new: Mapping[str, str]) -> Question:
@@ -149,9 +220,13 @@ def _changed(question: Question, new: Mapping[str, str]) -> Question:
         prompt=new.get(question.prompt, question.prompt),
         parts=[new.get(part, part) for part in question.parts],
         examples=[Example(new.get(e.input, e.input), new.get(e.output, e.output)) for e in question.examples],
-        history=_retold(question.history, lambda text: new.get(text, text)),
-        turns=_retold(question.turns, lambda text: new.get(text, text)),
+        history=_retold(question.history, partial(_as, new)),
+        turns=_retold(question.turns, partial(_as, new)),
     )
+
+
+def _as(new: Mapping[str, str], text: str) -> str:
+    return new.get(text, text)
 
 
 def _retold(turns: Sequence[dict[str, Any]], change: Callable[[str], str]) -> list[dict[str, Any]]:
@@ -166,11 +241,11 @@ def _retold(turns: Sequence[dict[str, Any]], change: Callable[[str], str]) -> li
     ]
 
 
-def _answered(given: Given) -> list[str]:
+def _answered(given: Given) -> list[list[str]]:
     """The answer, as a value and as it was written; the arguments of calls."""
     if given.said is not None:
-        return [*(text for one in given.calls for text in _strings(_read(one.args))), *_told([given.said])]
-    return [*_strings(given.value), given.tried[-1].text]
+        return [*([text] for one in given.calls for text in _strings(_read(one.args))), *_told([given.said])]
+    return [*([text] for text in _strings(given.value)), [given.tried[-1].text]]
 
 
 def _without(given: Given, new: Mapping[str, str]) -> Given:

@@ -7,7 +7,7 @@ from typing import Any
 
 from anthropic import AsyncAnthropic, omit
 
-from .api import Request, Result, Standing, answered, refused
+from .api import CANCELLED, EXPIRED, Request, Result, Standing, answered
 
 __all__ = ["AnthropicBatches"]
 
@@ -69,6 +69,4 @@ def _said(result: Any) -> dict[str, Any]:
         error: dict[str, Any] = body.get("error") or {}
         kind = str(error.get("type", "api_error"))
         return answered(_STATUS.get(kind, 500), body)
-    if result.type == "expired":
-        return refused(408, "batch_expired", "the batch expired before it came to this request")
-    return refused(499, "batch_cancelled", "the batch was cancelled before it came to this request")
+    return EXPIRED if result.type == "expired" else CANCELLED

@@ -1,4 +1,4 @@
-"""What a provider's batch API can do, as the batcher sees it. `openai` and `anthropic` are the two that there are."""
+"""What a provider's batch API can do, as the batcher sees it. Each that is spoken has a module beside this one."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["BYTES_MAX", "REQUESTS_MAX", "BatchApi", "Request", "Result", "Standing", "answered", "refused"]
+__all__ = [
+    "BYTES_MAX", "CANCELLED", "EXPIRED", "NAME", "PASSES", "REQUESTS_MAX", "SKEW_S", "BatchApi", "Request", "Result",
+    "Standing", "answered", "refused",
+]  # fmt: skip
 
-
-REQUESTS_MAX, BYTES_MAX = 50_000, 180_000_000
-"""Of one batch, with some room for what is around the bodies: OpenAI takes 50,000 requests and 200 MB, Anthropic
-100,000 and 256 MB.
+REQUESTS_MAX, BYTES_MAX = 50_000, 95_000_000
+"""Of one batch, with some room for what is around the bodies: OpenAI takes 50,000 requests and 200 MB, Groq 50,000 and
+100 MB, Anthropic 100,000 and 256 MB, Mistral a million and 512 MB, Google 2 GB.
 """
+NAME = "segue"
+"""The key of a batch's metadata that holds our name of it, where a batch has metadata."""
+SKEW_S = 3600.0
+"""How far a provider's clock may be behind ours, where that only makes a search longer."""
+PASSES = 409
+"""Of a batch that was refused for something that is no fault of a request: another batch may pass."""
 
 
 class Request(NamedTuple):
@@ -39,6 +47,11 @@ def answered(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | 
 def refused(status: int, code: str, message: str) -> dict[str, Any]:
     """A response that says that nothing was done, nor billed."""
     return answered(status, {"error": {"type": code, "code": code, "message": message}})
+
+
+EXPIRED = refused(408, "batch_expired", "the batch expired before it came to this request")
+CANCELLED = refused(499, "batch_cancelled", "the batch was cancelled before it came to this request")
+"""Of the requests of a batch that was cut short."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

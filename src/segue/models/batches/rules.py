@@ -11,7 +11,10 @@ __all__ = ["BatchRules"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchRules:
-    """Given to an engine as `resources={"batches": BatchRules(...)}`. Times are seconds."""
+    """Given to an engine as `resources={"batches": BatchRules(...)}`, or written as `[batches]` in `segue.toml`.
+
+    Times are seconds.
+    """
 
     wait_s: float = 5.0
     """A batch is sent once no request has come for so long, or its first one has waited five times as long."""

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic_ai.models.google import GoogleModel
 from pydantic_ai.providers.google import GoogleProvider
 
+from ..batches.google import GoogleBatches
 from ..spec import Deployment, Model
 from . import Connection, Embedded, base_url
 from .wire import client, closing
@@ -17,7 +18,8 @@ def connect(model: Model, deployment: Deployment, key: str | None) -> Connection
     http = client()
     url = base_url(deployment.url, cut=("/v1beta", "/v1"))
     provider = GoogleProvider(api_key=key, http_client=http, base_url=url)
-    return Connection(GoogleModel(model.id, provider=provider), closing(http), _embed(provider.client, model))
+    found, sdk = GoogleModel(model.id, provider=provider), provider.client
+    return Connection(found, closing(http), _embed(sdk, model), GoogleBatches(sdk, model.id))
 
 
 def _embed(sdk: Any, model: Model) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic_ai.models.mistral import MistralModel
 from pydantic_ai.providers.mistral import MistralProvider
 
+from ..batches.mistral import MistralBatches
 from ..spec import Deployment, Model
 from . import Connection, Embedded, base_url
 from .wire import client, closing
@@ -16,7 +17,8 @@ def connect(model: Model, deployment: Deployment, key: str | None) -> Connection
     """The connection to one deployment."""
     http = client()
     provider = MistralProvider(api_key=key, base_url=base_url(deployment.url, cut=("/v1",)), http_client=http)
-    return Connection(MistralModel(model.id, provider=provider), closing(http), _embed(provider.client, model))
+    found, sdk = MistralModel(model.id, provider=provider), provider.client
+    return Connection(found, closing(http), _embed(sdk, model), MistralBatches(sdk, model.id))
 
 
 def _embed(sdk: Any, model: Model) -> Any:

@@ -22,7 +22,7 @@ READ_S = 600.0
 """The longest silence that a connection bears; the call's own limits are shorter."""
 BAD_GATEWAY = 502
 CONNECTIONS = 1000
-_BATCHES = ("/batches", "/files")
+_BATCHES = ("/batches", "/files", "/batch/jobs", ":batchGenerateContent")
 """What is read there may speak of errors of others: of one request of many."""
 _KEPT = ("request-id", "x-request-id", "cf-ray", "retry-after")
 

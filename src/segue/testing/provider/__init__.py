@@ -8,8 +8,8 @@
         assert provider.counts("small").peak_admitted <= 60
 
 It speaks OpenAI chat completions, responses and embeddings, Anthropic messages, and Google generateContent and
-embeddings; and the batch APIs of OpenAI and Anthropic. `python -m segue.testing.provider` starts one for other
-processes.
+embeddings; and the batch APIs of OpenAI, Anthropic, Google, Mistral and Groq. `python -m segue.testing.provider` starts
+one for other processes.
 """
 
 from __future__ import annotations

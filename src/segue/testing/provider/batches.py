@@ -1,4 +1,4 @@
-"""Batches of requests, as both formats have them: each request is a call like any other, made when its turn comes.
+"""Batches of requests, as all formats have them: each request is a call like any other, made when its turn comes.
 
 `provider.batches` says how long they take (`pace_s`) and what the next ones meet (`next`). Single requests of a batch
 meet the faults of the plan, as calls do. Results are never in the order of the requests.
@@ -58,6 +58,8 @@ class Job:
     trouble: BatchTrouble | None = None
     errors: list[Body] = field(default_factory=list["Body"])
     task: asyncio.Task[None] | None = None
+    in_part: bool = True
+    """Whether a batch that is cut short shows what it had done; else it had not begun."""
 
     @property
     def shown(self) -> list[tuple[str, tuple[int, Body] | None]]:
@@ -109,7 +111,7 @@ class Batches:
             return
         job.status = "in_progress"
         cut = job.trouble in (BatchTrouble.EXPIRED, BatchTrouble.CANCELLED)
-        todo = job.requests[: len(job.requests) // 2] if cut else job.requests
+        todo = job.requests[: len(job.requests) // 2 if job.in_part else 0] if cut else job.requests
         size = max(1, -(-len(todo) // (_STEPS - 2)))
         for at in range(0, len(todo), size):
             await asyncio.gather(*(self._one(job, *one, format, request, place) for one in todo[at : at + size]))

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from .anthropic import Anthropic
 from .batches import BatchTrouble, Job
-from .batches_openai import Reply
+from .files import JSON, Reply
 from .http import Request
 from .marks import Ids
 from .speech import Body, Refused, Wrong
@@ -20,7 +20,6 @@ from .speech import Body, Refused, Wrong
 if TYPE_CHECKING:
     from .server import Provider
 
-_JSON = {"content-type": "application/json"}
 _LINES = {"content-type": "application/x-jsonl"}
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _MOST, _PAGE = 100_000, 20
@@ -45,7 +44,7 @@ class AnthropicBatches:
             return self._of(request, words, place)
         except Refused as refused:
             status, headers, body = _FORMAT.error(refused, ids)
-            return status, {**_JSON, **headers}, to_json(body)
+            return status, {**JSON, **headers}, to_json(body)
 
     def _of(self, request: Request, words: list[str], place: str) -> Reply:
         job = self._provider.batches.jobs.get(words[0]) if words[0] in self._order else None
@@ -57,7 +56,7 @@ class AnthropicBatches:
             return 200, _LINES, b"".join(to_json(_line(job, *one)) + b"\n" for one in job.shown)
         if words[1:] == ["cancel"] and job.status == "in_progress":
             job.status = "canceling"
-        return 200, _JSON, to_json(self._shown(job, place))
+        return 200, JSON, to_json(self._shown(job, place))
 
     def _create(self, request: Request, place: str, ids: Ids) -> Reply | None:
         try:
@@ -74,7 +73,7 @@ class AnthropicBatches:
         job = Job(ids.of("msgbatch_"), requests, time.time(), trouble=trouble)
         self._order.insert(0, job.id)
         batches.begin(job, _FORMAT, request._replace(path="/v1/messages"), place)
-        return None if trouble is BatchTrouble.ANSWER_LOST else (200, _JSON, to_json(self._shown(job, place)))
+        return None if trouble is BatchTrouble.ANSWER_LOST else (200, JSON, to_json(self._shown(job, place)))
 
     def _checked(self, body: dict[str, Any]) -> list[tuple[str, Body]]:
         asked: Any = body.get("requests")
@@ -104,7 +103,7 @@ class AnthropicBatches:
         order = self._order[self._order.index(after) + 1 :] if after in self._order else self._order
         page = [self._shown(self._provider.batches.jobs[one], "") for one in order[:limit]]
         ends = {"first_id": page[0]["id"] if page else None, "last_id": page[-1]["id"] if page else None}
-        return 200, _JSON, to_json({"data": page, "has_more": len(order) > limit, **ends})
+        return 200, JSON, to_json({"data": page, "has_more": len(order) > limit, **ends})
 
     def _shown(self, job: Job, place: str) -> Body:
         root = self._provider.at(place) if place else self._provider.url

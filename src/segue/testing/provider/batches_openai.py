@@ -1,15 +1,15 @@
-"""OpenAI's files and batches: `/v1/files`, `/v1/batches`, and what both refuse."""
+"""OpenAI's files and batches: `/v1/files`, `/v1/batches`, and what both refuse. Groq's are the same under `/openai`."""
 
 from __future__ import annotations
 
 import json
 import time
-from email.parser import BytesParser
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import to_json
 
 from .batches import BatchTrouble, Job
+from .files import JSON, Refusal, Reply
 from .http import Request
 from .marks import Ids
 from .speech import Body
@@ -17,32 +17,18 @@ from .speech import Body
 if TYPE_CHECKING:
     from .server import Provider
 
-Reply = tuple[int, dict[str, str], bytes]
-"""Status, headers and body."""
-
-_JSON = {"content-type": "application/json"}
 _ENDPOINTS = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings")
 _MOST, _NAME, _VALUE, _KEYS = 50_000, 64, 512, 16
 _PAGE = 20
+_GROQ = "/openai"
 
 
-class Refusal(Exception):
-    """A request that is refused."""
-
-    def __init__(self, status: int, message: str, code: str | None = None, param: str | None = None) -> None:
-        super().__init__(message)
-        kind = "invalid_request_error" if status < 500 else "server_error"
-        self.reply: Reply = status, _JSON, to_json(
-            {"error": {"message": message, "type": kind, "param": param, "code": code}}
-        )  # fmt: skip
-
-
-class OpenAIFiles:
+class OpenAIBatches:
     """The files and batches of a server, in OpenAI's format."""
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
-        self._files: dict[str, tuple[Body, bytes]] = {}
+        self._files = provider.files
         self._order: list[str] = []
 
     def reply(self, request: Request, path: str, place: str, ids: Ids) -> Reply | None:
@@ -50,61 +36,23 @@ class OpenAIFiles:
         try:
             if not request.headers.get("authorization", "").removeprefix("Bearer "):
                 raise Refusal(401, "You didn't provide an API key.", "invalid_api_key")
-            words = path.rstrip("/").split("/")[2:]
+            words = path.removeprefix(_GROQ).rstrip("/").split("/")[2:]
             if words[0] == "files":
-                return self._file(request, words[1:], ids)
-            return self._batch(request, words[1:], place, ids)
+                return self._files.reply(request, words[1:], ids)
+            return self._batch(request, path, words[1:], place, ids)
         except Refusal as refusal:
             return refusal.reply
 
-    # --- files ---
-
-    def _file(self, request: Request, words: list[str], ids: Ids) -> Reply:
-        if request.method == "POST" and not words:
-            return self._upload(request, ids)
-        file = self._files.get(words[0]) if words else None
-        if file is None:
-            raise Refusal(404, f"No such File object: {words[0] if words else ''}", None, "id")
-        if words[1:] == ["content"]:
-            return 200, {"content-type": "application/octet-stream"}, file[1]
-        return 200, _JSON, to_json(file[0])
-
-    def _upload(self, request: Request, ids: Ids) -> Reply:
-        head = b"content-type: " + request.headers.get("content-type", "").encode() + b"\r\n\r\n"
-        message = BytesParser().parsebytes(head + request.body)
-        if not message.is_multipart():
-            raise Refusal(400, "Invalid multipart form data.")
-        fields: dict[str, tuple[str | None, bytes]] = {}
-        for part in cast("list[Any]", message.get_payload()):
-            name = part.get_param("name", header="content-disposition")
-            fields[str(name)] = (part.get_filename(), part.get_payload(decode=True) or b"")
-        if "purpose" not in fields or "file" not in fields:
-            raise Refusal(400, "'purpose' and 'file' are required properties", None, "purpose")
-        purpose, (name, data) = fields["purpose"][1].decode(), fields["file"]
-        if purpose == "batch" and not (name or "").endswith(".jsonl"):
-            raise Refusal(400, "Invalid file format for Batch API. Must be .jsonl")
-        return 200, _JSON, to_json(self._keep(ids.of("file-"), name or "", data, purpose))
-
-    def _keep(self, id: str, name: str, data: bytes, purpose: str) -> Body:
-        body: Body = {
-            "id": id, "object": "file", "bytes": len(data), "created_at": int(time.time()), "filename": name,
-            "purpose": purpose, "status": "processed", "status_details": None, "expires_at": None,
-        }  # fmt: skip
-        self._files[id] = (body, data)
-        return body
-
-    # --- batches ---
-
-    def _batch(self, request: Request, words: list[str], place: str, ids: Ids) -> Reply | None:
+    def _batch(self, request: Request, path: str, words: list[str], place: str, ids: Ids) -> Reply | None:
         jobs = self._provider.batches.jobs
         if not words:
-            return self._create(request, place, ids) if request.method == "POST" else self._list(request)
+            return self._create(request, place, ids) if request.method == "POST" else self._list(request, path)
         if words[0] not in self._order:
             raise Refusal(404, f"No batch found with id '{words[0]}'.", None, "id")
         job = jobs[words[0]]
         if words[1:] == ["cancel"] and job.status == "in_progress":
             job.status = "cancelling"
-        return 200, _JSON, to_json(self._shown(job))
+        return 200, JSON, to_json(self._shown(job))
 
     def _create(self, request: Request, place: str, ids: Ids) -> Reply | None:
         body = cast("dict[str, Any]", json.loads(request.body or b"{}"))
@@ -115,7 +63,9 @@ class OpenAIFiles:
             raise Refusal(429, "You have sent too many batches.", "rate_limit_exceeded")
         if trouble is BatchTrouble.BROKEN:
             raise Refusal(500, "The server had an error while processing your request.")
-        lines, errors = self._lines(self._files[body["input_file_id"]][1], body["endpoint"])
+        file = self._files.get(body["input_file_id"])
+        assert file is not None
+        lines, errors = self._lines(file.data, body["endpoint"])
         if trouble is BatchTrouble.FAILED:
             errors = [_error("token_limit_exceeded", "Enqueued token limit reached for this model.", None)]
         job = Job(ids.of("batch_", length=32), lines, time.time(), body, trouble=trouble, errors=errors)
@@ -123,7 +73,7 @@ class OpenAIFiles:
         route = self._provider.route(body["endpoint"])
         assert route.format is not None
         batches.begin(job, route.format, request._replace(path=body["endpoint"]), place)
-        return None if trouble is BatchTrouble.ANSWER_LOST else (200, _JSON, to_json(self._shown(job)))
+        return None if trouble is BatchTrouble.ANSWER_LOST else (200, JSON, to_json(self._shown(job)))
 
     def _check(self, body: dict[str, Any]) -> None:
         for name in ("input_file_id", "endpoint", "completion_window"):
@@ -140,7 +90,7 @@ class OpenAIFiles:
         if not fine:
             raise Refusal(400, "Invalid 'metadata'.", "invalid_value", "metadata")
         file = self._files.get(body["input_file_id"])
-        if file is None or file[0]["purpose"] != "batch":
+        if file is None or file.purpose != "batch":
             raise Refusal(400, f"Invalid input file: {body['input_file_id']}.", "invalid_file", "input_file_id")
 
     def _lines(self, data: bytes, endpoint: str) -> tuple[list[tuple[str, Body]], list[Body]]:
@@ -171,13 +121,17 @@ class OpenAIFiles:
             errors.append(_error("invalid_file", f"A batch has 1 to {_MOST} requests.", None))
         return found, errors
 
-    def _list(self, request: Request) -> Reply:
-        limit, after = int(request.query.get("limit", _PAGE)), request.query.get("after")
+    def _list(self, request: Request, path: str) -> Reply:
+        groq = path.startswith(_GROQ)
+        limit, after = int(request.query.get("limit", _PAGE)), request.query.get("cursor" if groq else "after")
         order = self._order[self._order.index(after) + 1 :] if after in self._order else self._order
         page = [self._shown(self._provider.batches.jobs[one]) for one in order[:limit]]
+        if groq:
+            paging = {"next_cursor": page[-1]["id"]} if len(order) > limit else None
+            return 200, JSON, to_json({"object": "list", "data": page, "paging": paging})
         body: Body = {"object": "list", "data": page, "has_more": len(order) > limit}
         ends = {"first_id": page[0]["id"] if page else None, "last_id": page[-1]["id"] if page else None}
-        return 200, _JSON, to_json({**body, **ends})
+        return 200, JSON, to_json({**body, **ends})
 
     def _shown(self, job: Job) -> Body:
         ended = job.status in ("completed", "expired", "cancelled")
@@ -206,7 +160,7 @@ class OpenAIFiles:
                 lines[where].append(to_json(_line(f"batch_req_{job.id[-12:]}{at}", name, said)))
             files = {where: f"file-{where}-{job.id[-16:]}" for where, some in lines.items() if some}
             for where, file in files.items():
-                self._keep(file, f"{job.id}_{where}.jsonl", b"\n".join(lines[where]) + b"\n", "batch_output")
+                self._files.keep(file, f"{job.id}_{where}.jsonl", b"\n".join(lines[where]) + b"\n", "batch_output")
             job.fields["files"] = files
         return job.fields["files"]
 

@@ -70,7 +70,7 @@ def read(body: Body, served: Served) -> Asked:
         tools=offered,
         schema=schema,
         json=as_json,
-        must_call=_choice(body, offered),
+        must_call=_choice(body, offered, mistral=served.mistral),
         max_tokens=most or served.max_output,
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         stream=body.get("stream") is True,
@@ -229,7 +229,7 @@ def _tools(body: Body) -> tuple[Tool, ...]:
     return tuple(found)
 
 
-def _choice(body: Body, offered: tuple[Tool, ...]) -> str | None:
+def _choice(body: Body, offered: tuple[Tool, ...], *, mistral: bool) -> str | None:
     choice: Any = body.get("tool_choice")
     if isinstance(choice, Mapping):
         said = cast("Body", choice)
@@ -241,8 +241,8 @@ def _choice(body: Body, offered: tuple[Tool, ...]) -> str | None:
             raise bad(message, "tool_choice")
         return name
     if choice is not None:
-        openai.one_of(choice, ("none", "auto", "required"), "tool_choice")
-    return "*" if choice == "required" else None
+        openai.one_of(choice, ("none", "auto", "required", *(("any",) if mistral else ())), "tool_choice")
+    return "*" if choice in ("required", "any") else None
 
 
 def _format(body: Body) -> tuple[Json, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from .anthropic import Anthropic
 from .embeddings import GoogleEmbeddings, OpenAIEmbeddings
@@ -22,13 +22,30 @@ _ENDINGS = {
     ":batchEmbedContents": GoogleEmbeddings.name,
 }
 
+BatchFormat = Literal["anthropic", "google", "mistral", "openai"]
+_BATCHES: dict[str, BatchFormat] = {
+    "/v1/messages/batches": "anthropic",
+    "/v1/batch/jobs": "mistral",
+    "/v1/files": "openai",
+    "/v1/batches": "openai",
+    "/openai/v1/files": "openai",
+    "/openai/v1/batches": "openai",
+    "/v1beta/batches": "google",
+    "/v1beta/files": "google",
+    "/upload/v1beta/files": "google",
+}
+
 
 class Route(NamedTuple):
-    """Where a request goes: its format, None where the path is no call of a model, and its place in a pool."""
+    """Where a request goes: its format, None where the path is no call of a model, and its place in a pool.
+
+    `batch`: in whose format it is about files and batches.
+    """
 
     format: Format | None
     place: str
     path: str
+    batch: BatchFormat | None = None
 
 
 class Routes:
@@ -46,4 +63,6 @@ class Routes:
             path = "/" + path
         tail = path[path.rfind(":") :] if "/models/" in path else path
         found = next((name for ending, name in _ENDINGS.items() if tail.endswith(ending)), None)
-        return Route(self._formats[found] if found else None, place, path)
+        batch = next((name for begin, name in _BATCHES.items() if path.startswith(begin)), None)
+        batch = "google" if path.endswith(":batchGenerateContent") else batch
+        return Route(self._formats[found] if found else None, place, path, batch)

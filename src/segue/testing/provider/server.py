@@ -7,26 +7,31 @@ import json
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Protocol, cast
 
 from ...errors import UsageError
 from .batches import Batches
 from .batches_anthropic import AnthropicBatches
-from .batches_openai import OpenAIFiles
+from .batches_google import GoogleBatches
+from .batches_mistral import MistralBatches
+from .batches_openai import OpenAIBatches
 from .cache import Cache
 from .call import Call
 from .desk import reply
 from .faults import Draw, FaultPlan, Trouble, known
+from .files import Files, Reply
 from .http import Connection, Request
 from .log import Log
 from .marks import Ids
 from .meter import Counts, Meter
-from .routes import Route, Routes
+from .routes import BatchFormat, Route, Routes
 from .served import Served
 
 _JSON = {"content-type": "application/json"}
-_MESSAGES = "/v1/messages/batches"
-_BATCHES = ("/v1/files", "/v1/batches", _MESSAGES)
+
+
+class _BatchApi(Protocol):
+    def reply(self, request: Request, path: str, place: str, ids: Ids) -> Reply | None: ...
 
 
 class Provider:
@@ -38,7 +43,12 @@ class Provider:
         self._routes = Routes()
         self.batches = Batches(self)
         """What is sent to the batch APIs."""
-        self._files, self._messages = OpenAIFiles(self), AnthropicBatches(self)
+        self.files = Files()
+        """What is uploaded to them, and what they give back as files."""
+        self._batch_apis: dict[BatchFormat, _BatchApi] = {
+            "anthropic": AnthropicBatches(self), "google": GoogleBatches(self), "mistral": MistralBatches(self),
+            "openai": OpenAIBatches(self),
+        }  # fmt: skip
         self._meters = {name: Meter(served, clock) for name, served in self.models.items()}
         self.caches = {name: Cache() for name in self.models}
         self._drawn = dict.fromkeys(self.models, 0)
@@ -141,8 +151,9 @@ class Provider:
         self._requests += 1
         ids = Ids(self._requests, self.plan.seed)
         route = self._routes.of(request.path)
-        if route.path.startswith(_BATCHES):
-            return self._batch(request, route, ids, connection)
+        if route.batch is not None:
+            said = self._batch_apis[route.batch].reply(request, route.path, route.place, ids)
+            return connection.cut() if said is None else connection.whole(*said)
         if route.format is None or request.method != "POST":
             return self._elsewhere(request, route.path, connection)
         self._running += 1
@@ -154,13 +165,6 @@ class Provider:
             if not self._running:
                 self._quiet.set()
         return None
-
-    def _batch(self, request: Request, route: Route, ids: Ids, connection: Connection) -> None:
-        desk = self._messages if route.path.startswith(_MESSAGES) else self._files
-        reply = desk.reply(request, route.path, route.place, ids)
-        if reply is None:
-            return connection.cut()
-        return connection.whole(*reply)
 
     def route(self, path: str) -> Route:
         """Where a request with this path goes."""
