@@ -1,12 +1,13 @@
 """Models and people in a flow: `ask` a model for a typed value; `approve`, `ask_human`, `escalate` ask a person.
 
-Tool-using agents and delegation come to live here too.
+`delegate` lets whoever can do it best handle a request; tool-using agents come to live here too.
 """
 
 from __future__ import annotations
 
 from .ask import Answer, answer, ask
 from .budgets import Allowance, Budgets
+from .delegation import Delegate, Delegation, Person, delegate, delegated
 from .embed import Embedded, embed, embedding
 from .form import Check
 from .gateway import Gateway, use_models
@@ -17,7 +18,7 @@ from .request import Tried
 from .stream import Stream, relay, relayed, stream
 
 __all__ = [
-    "Allowance", "Answer", "Approval", "Budgets", "Check", "Embedded", "Gateway", "InboxItem", "Media", "Notice",
-    "Prompt", "Stream", "Tried", "answer", "approve", "ask", "ask_human", "embed", "embedding", "escalate", "prompt",
-    "relay", "relayed", "stream", "use_models",
+    "Allowance", "Answer", "Approval", "Budgets", "Check", "Delegate", "Delegation", "Embedded", "Gateway",
+    "InboxItem", "Media", "Notice", "Person", "Prompt", "Stream", "Tried", "answer", "approve", "ask", "ask_human",
+    "delegate", "delegated", "embed", "embedding", "escalate", "prompt", "relay", "relayed", "stream", "use_models",
 ]  # fmt: skip
