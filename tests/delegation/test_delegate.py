@@ -162,7 +162,7 @@ def test_results_are_of_the_type_that_is_wanted() -> None:
 
 def test_when_one_fails_the_next_gets_it_and_the_story_is_kept() -> None:
     made, engine = play(lambda e: e.run(second, "Write poems and verses about autumn, in rhymes.", id="r"))
-    assert made["by"] == "poet" and made["tried"] == [("broken", "tool failed"), ("poet", "")]
+    assert made["by"] == "poet" and made["tried"] == [["broken", "tool failed"], ["poet", ""]]
     (first, then), (failed, done) = told(engine, "r")
     assert first.chosen and first.chosen.target.name == "broken"
     assert then.after == first.id and then.because == "tool failed"

@@ -111,7 +111,7 @@ class Fitness:
         return speaks, against
 
     def predict(self, features: Features, models: Sequence[str]) -> tuple[Any, Any, Any]:
-        """As the protocol says; a candidate that it does not know is NaN. `n` counts evidence in units of `EVIDENCE`."""
+        """As the protocol says; of whom it does not know, NaN. `n` counts evidence in units of `EVIDENCE`."""
         rows = np.array([self.place.get(name, -1) for name in models], np.intp)
         if features.embedding is None or not len(self.candidates):
             speaks = against = np.zeros(len(self.candidates))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
@@ -56,9 +56,10 @@ class Delegate(_Described):
     @property
     def inputs(self) -> Inputs | None:
         """Its parameters; None of a model and a person, who take anything."""
-        return (
-            None if self.kind in (TargetKind.MODEL, TargetKind.PERSON) else _inputs(_callable(self.target), self.name)
-        )
+        if self.kind in (TargetKind.MODEL, TargetKind.PERSON):
+            return None
+        call: Callable[..., Any] = self.target if callable(self.target) else self.target.run
+        return _inputs(call, self.name) if isinstance(call, Hashable) else Inputs.of(call, self.name)
 
 
 @dataclass(frozen=True)
@@ -143,10 +144,6 @@ def _about(agent: Any) -> str:
 def _text(of: Any, name: str) -> str:
     said = getattr(of, name, None)
     return said if isinstance(said, str) else ""
-
-
-def _callable(target: Any) -> Callable[..., Awaitable[Any]]:
-    return target if callable(target) else target.run
 
 
 @lru_cache(maxsize=4096)

@@ -85,7 +85,8 @@ class Experience:
     def _take(self, event: Event) -> bool:
         body, key = loads(event.body), event.key
         if event.type == EventType.FEEDBACK_GIVEN:
-            return self._hear(event.run, (body.get("about") or {}).get("key") or key, body)
+            about: dict[str, Any] = body.get("about") or {}
+            return self._hear(event.run, about.get("key") or key, body)
         if key is None:
             return False
         one = self._tried.setdefault((event.run, key), _Tried())
@@ -98,15 +99,17 @@ class Experience:
 
     def _hear(self, run: Any, key: str | None, body: dict[str, Any]) -> bool:
         """An opinion, on all delegations of a run or on those at and below a key, whose outcome was used."""
-        score = body.get("score")
+        score: float | None = body.get("score")
         about = [
             one
             for (of, at), one in self._tried.items()
             if of == run and one.answered and (key is None or at == key or at.startswith(f"{key}/"))
         ]
-        for one in about if score is not None else ():
+        if score is None:
+            return False
+        for one in about:
             one.opinions[body.get("source", ""), body.get("by", "")] = float(score), float(body.get("weight", 1.0))
-        return bool(about) and score is not None
+        return bool(about)
 
 
 def _score(body: dict[str, Any]) -> float | None:

@@ -85,9 +85,12 @@ class Panels:
         fitness = Fitness(described, self._embedder, self._past)
         given = {one.name: _takes_s(one) for one in among}
         predictors = Predictors(quality=fitness, latency=_Takes(given))
-        view = self._view
-        seen = None if view is None else lambda offer: view(offer.model) if offer.model is not None else None
-        return Panel(Router(offers, {}, predictors=predictors, view=seen, embedder=self._embedder), fitness)
+        view = None if self._view is None else self._seen
+        return Panel(Router(offers, {}, predictors=predictors, view=view, embedder=self._embedder), fitness)
+
+    def _seen(self, offer: Offer) -> Condition | None:
+        """How a model is now."""
+        return None if offer.model is None or self._view is None else self._view(offer.model)
 
 
 _KEPT = 32
