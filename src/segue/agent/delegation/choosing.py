@@ -15,7 +15,7 @@ from ...core.records import Candidate, Decision, Stage, TargetKind
 from ...errors import DefinitionError
 from ...models import Model
 from ...routing import Explore, Policy, Request, Weighted
-from ...routing.embedding import Hashed
+from ...routing.embedding import Grams
 from ...runtime.scope import StepScope, here, surroundings
 from ...runtime.step import step
 from ..budgets import Budgets
@@ -126,7 +126,7 @@ class Choosing:
             stage=len(tried),
             route=f"{ROUTE}/{self.policy}" if isinstance(self.policy, str) else ROUTE,
             after=self.after,
-            because=next(reversed(tried.values())) if tried else None,
+            because=list(tried.values())[-1] if tried else None,
             depth=len(lineage.chain),
         )
         panel = _panels(at).of(self.among, models)
@@ -219,7 +219,7 @@ def _models(
 def _panels(at: Gateway | None) -> Panels:
     """Those of the engine, which has read what came of past delegations."""
     around = surroundings()
-    embedder = (around.given.get("embedder") if around is not None else None) or shared("hashed", lambda _: Hashed())
+    embedder = (around.given.get("embedder") if around is not None else None) or shared("grams", lambda _: Grams())
     experience = shared("experience", lambda _: Experience())
     if around is not None and around.outside is not None:
         experience.look(around.outside, embedder.name)

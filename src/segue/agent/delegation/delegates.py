@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
@@ -59,7 +59,10 @@ class Delegate(_Described):
         if self.kind in (TargetKind.MODEL, TargetKind.PERSON):
             return None
         call: Callable[..., Any] = self.target if callable(self.target) else self.target.run
-        return _inputs(call, self.name) if isinstance(call, Hashable) else Inputs.of(call, self.name)
+        try:
+            return _inputs(call, self.name)
+        except TypeError:  # it cannot be hashed
+            return Inputs.of(call, self.name)
 
 
 @dataclass(frozen=True)
