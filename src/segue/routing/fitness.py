@@ -82,7 +82,7 @@ class Fitness:
     """A `Predictor` of quality over some candidates."""
 
     def __init__(self, candidates: Sequence[Described], embedder: Embedder, past: Past | None = None) -> None:
-        self.candidates, self.past = tuple(candidates), past or Past()
+        self.candidates, self.past = tuple(candidates), Past() if past is None else past
         self.place = {one.name: at for at, one in enumerate(candidates)}
         self._base = np.array([one.quality for one in candidates], np.float64)
         said = [(at, text) for at, one in enumerate(candidates) for text in texts_in(one.about, one.name)]
