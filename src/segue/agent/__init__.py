@@ -11,6 +11,7 @@ from .delegation import Delegate, Delegation, Person, delegate, delegated
 from .embed import Embedded, embed, embedding
 from .form import Check
 from .gateway import Gateway, use_models
+from .handoff import Role, Turned, converse
 from .media import Media
 from .people import Approval, InboxItem, Notice, approve, ask_human, escalate
 from .prompts import Prompt, prompt
@@ -19,6 +20,7 @@ from .stream import Stream, relay, relayed, stream
 
 __all__ = [
     "Allowance", "Answer", "Approval", "Budgets", "Check", "Delegate", "Delegation", "Embedded", "Gateway",
-    "InboxItem", "Media", "Notice", "Person", "Prompt", "Stream", "Tried", "answer", "approve", "ask", "ask_human",
-    "delegate", "delegated", "embed", "embedding", "escalate", "prompt", "relay", "relayed", "stream", "use_models",
+    "InboxItem", "Media", "Notice", "Person", "Prompt", "Role", "Stream", "Tried", "Turned", "answer", "approve",
+    "ask", "ask_human", "converse", "delegate", "delegated", "embed", "embedding", "escalate", "prompt", "relay",
+    "relayed", "stream", "use_models",
 ]  # fmt: skip

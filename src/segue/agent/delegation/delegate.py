@@ -147,7 +147,7 @@ class _Delegating:
         self.errors: list[Exception] = []
         self.carrying = Carrying(
             request=request, returns=said.returns, prompt=said.prompt, fill=said.fill, fill_prompt=said.fill_prompt,
-            thread=said.thread, options=said.options,
+            thread=said.thread, options=_bounded(said),
         )  # fmt: skip
 
     async def made(self) -> Delegation[Any]:
@@ -294,6 +294,10 @@ class _Delegating:
 
 
 _LOOP = "add somebody who does not delegate, or allow more: depth=, loops="
+
+
+def _bounded(said: _Options) -> Options:
+    return said.options if said.budget_usd is None else {"budget_usd": said.budget_usd, **said.options}
 
 
 def _remedy(of: _Delegating) -> str:
