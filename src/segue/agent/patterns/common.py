@@ -69,10 +69,9 @@ def merged(*given: Options | None) -> Options:
     return cast("Options", {name: value for one in given for name, value in (one or {}).items()})
 
 
-def shared(options: Options, calls: int) -> Options:
-    """The options of one of so many calls: `budget_usd` is the whole pattern's, and each call has an equal share."""
-    budget = options.get("budget_usd")
-    return options if budget is None else merged(options, {"budget_usd": budget / max(1, calls)})
+def shared(budget_usd: float | None, calls: int) -> Options:
+    """Of a budget for the whole, the equal share of each of so many calls, as options; empty without one."""
+    return {} if budget_usd is None else {"budget_usd": budget_usd / max(1, calls)}
 
 
 def at_least(what: str, **given: float) -> None:

@@ -83,8 +83,7 @@ async def debate(
     """
     at_least("debate", rounds=rounds, sides=len(sides), limit=limit)
     among([side.name for side in sides], "debate")
-    whole: Options = {} if budget_usd is None else {"budget_usd": budget_usd}
-    share = shared(whole, rounds * len(sides) + 1)
+    share = shared(budget_usd, rounds * len(sides) + 1)
     said: list[Speech] = []
 
     async def speak(side: Side) -> str:

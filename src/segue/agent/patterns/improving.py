@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar, Unpack
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -60,7 +60,7 @@ async def improve(
     prompt: str | Prompt, *parts: object, returns: type[T] = str,
     evaluator: Options | Callable[[T], Score | float | Awaitable[Score | float]] | None = None, enough: float = 0.9,
     rounds: int = 3, evaluate: str | Prompt = EVALUATE, again: str = AGAIN, key: str | None = None,
-    **options: Unpack[Options],
+    options: Options | None = None, budget_usd: float | None = None,
 ) -> Improved[T]:  # fmt: skip
     """Ask, let the answer be judged, show the judgement and ask again; give the best of at most `rounds` answers.
 
@@ -74,8 +74,8 @@ async def improve(
     if not 0 <= enough <= 1:
         raise InputError("improve: enough is from 0 to 1")
     judges = 0 if callable(evaluator) else rounds
-    share = shared(options, rounds + judges)
-    bound: Options = {"budget_usd": share.get("budget_usd")}
+    share = shared(budget_usd, rounds + judges)
+    asked = merged(options, share)
     versions: list[Version[T]] = []
     stopped = "rounds"
 
@@ -85,7 +85,7 @@ async def improve(
                 said = evaluator(value)
                 given = await said if inspect.isawaitable(said) else said
             else:
-                own = merged(evaluator, bound)
+                own = merged(evaluator, share)
                 given = await ask(evaluate, f"The task: {task}", *parts, _shown(value), returns=Score, **own)
         except Exception as error:  # noqa: BLE001  an answer that nobody could judge is still an answer
             return Version(value=value, error=str(error))
@@ -98,7 +98,7 @@ async def improve(
             best = _best(versions)
             before = () if best is None else (f"{again}\n\n{_shown(best.value)}\n\nWhat was said of it: {_said(best)}",)
             try:
-                value = await ask(prompt, *parts, *before, returns=returns, **share)
+                value = await ask(prompt, *parts, *before, returns=returns, **asked)
             except Exception as error:
                 if not versions:
                     raise

@@ -117,8 +117,7 @@ async def plan_and_work(
     Raises NothingDone where every task has failed. In a flow all of it stands under `plan_and_work#k/`.
     """
     at_least("plan_and_work", tasks_max=tasks_max, limit=limit)
-    whole: Options = {} if budget_usd is None else {"budget_usd": budget_usd}
-    share, among = shared(whole, tasks_max + 2), list(workers)
+    share, among = shared(budget_usd, tasks_max + 2), list(workers)
     async with pattern("plan_and_work", key):
         asked = merged(planner, share)
         made = await ask(

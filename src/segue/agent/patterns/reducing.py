@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, Unpack
+from typing import Any, Generic, TypeVar, cast
 
 from ...context.tokens import estimate
 from ...errors import InputError, SegueError
@@ -13,7 +13,7 @@ from ..ask import ask
 from ..options import Options
 from ..prompts import Prompt, worded
 from ..request import shown
-from .common import LIMIT, Branch, at_least, branches, pattern, shared
+from .common import LIMIT, Branch, at_least, branches, merged, pattern, shared
 
 __all__ = ["COMBINE", "Incomplete", "Reduced", "chunks", "map_reduce"]
 
@@ -91,7 +91,7 @@ def _halved(text: str, tokens: int, count: Callable[[str], int]) -> list[str]:
 async def map_reduce(
     task: str | Prompt, document: str, *, returns: type[T] = str, tokens: int = 1500, fan: int = 4,
     combine: str = COMBINE, missing_max: float = 0.0, count: Callable[[str], int] | None = None, limit: int = LIMIT,
-    key: str | None = None, **options: Unpack[Options],
+    key: str | None = None, options: Options | None = None, budget_usd: float | None = None,
 ) -> Reduced[T]:  # fmt: skip
     """Do a task on each piece of a document, at most `limit` at once, and put the results together, `fan` at a time.
 
@@ -104,14 +104,14 @@ async def map_reduce(
     pieces = chunks(document, tokens, count)
     if not pieces:
         raise InputError("map_reduce: the document is empty", remedy="give its text")
-    share = shared(options, _calls(len(pieces), fan))
+    asked = merged(options, shared(budget_usd, _calls(len(pieces), fan)))
 
     async def read(n: int) -> T:
         where = f"Piece {n} of {len(pieces)}:" if len(pieces) > 1 else "The document:"
-        return await ask(task, f"{where}\n{pieces[n - 1]}", returns=returns, **share)
+        return await ask(task, f"{where}\n{pieces[n - 1]}", returns=returns, **asked)
 
     async def joined(group: tuple[int, Sequence[Branch[T]]]) -> T:
-        return await ask(f"{combine}\nThe task: {told}", *_shown(group[1]), returns=returns, **share)
+        return await ask(f"{combine}\nThe task: {told}", *_shown(group[1]), returns=returns, **asked)
 
     async with pattern("map_reduce", key):
         told, _ = await worded(task)
@@ -124,8 +124,8 @@ async def map_reduce(
             made = dict(zip((n for n, _ in many), await branches(joined, many, limit=limit, key=_number), strict=True))
             level, levels = [made.get(n) or _only(group) for n, group in groups], levels + 1
             _hold(made.values())
-    assert level[0].value is not None or returns is type(None)
-    return Reduced(value=level[0].value, pieces=len(pieces), missing=missing, levels=levels)  # pyright: ignore[reportArgumentType]  it did not fail
+    value = cast("T", level[0].value)  # it has not failed
+    return Reduced(value=value, pieces=len(pieces), missing=missing, levels=levels)
 
 
 def _number(group: tuple[int, object]) -> str:

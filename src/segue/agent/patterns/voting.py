@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar, Unpack
+from typing import Any, Generic, Literal, TypeVar
 
 from ...core.codec import codec
 from ...errors import SegueError
 from ..ask import ask
 from ..options import Options
 from ..prompts import Prompt
-from .common import LIMIT, among, at_least, branches, pattern, shared
+from .common import LIMIT, among, at_least, branches, merged, pattern, shared
 
 __all__ = ["Ballot", "NoMajority", "Tally", "tally", "vote"]
 
@@ -82,32 +82,26 @@ def tally(ballots: Sequence[Ballot[T]], same: Callable[[T], object] | None = Non
 async def vote(
     prompt: str | Prompt, *parts: object, by: int | Sequence[str] = 3, returns: type[T] = str,
     weights: Mapping[str, float] | None = None, same: Callable[[T], object] | None = None, quorum: float = 0.5,
-    tie: Literal["first", "raise"] = "first", limit: int = LIMIT, key: str | None = None, **options: Unpack[Options],
+    tie: Literal["first", "raise"] = "first", options: Options | None = None, budget_usd: float | None = None,
+    limit: int = LIMIT, key: str | None = None,
 ) -> Tally[T]:  # fmt: skip
     """Ask several, and count what they say.
 
     `by` are names of models, or a number of samples of whoever the route chooses. `weights` say by name what a vote
     counts (1). Who fails abstains, and is named; where those who voted have less than `quorum` of the weight, and at a
-    tie with `tie="raise"`, NoMajority is raised. `budget_usd` is for all of them together; other options are those of
-    `ask`. In a flow the calls stand under `vote#k/map#1/NAME/`.
+    tie with `tie="raise"`, NoMajority is raised. `options` are those of `ask`, `budget_usd` is for all of them
+    together. In a flow the calls stand under `vote#k/map#1/NAME/`.
     """
     voters = [f"sample {n}" for n in range(by)] if isinstance(by, int) else list(by)
     at_least("vote", by=len(voters), limit=limit)
     among(voters, "vote")
-    one_of = shared(options, len(voters))
+    one_of = merged(options, shared(budget_usd, len(voters)))
     sampled = isinstance(by, int)
 
     async def asked(name: str) -> T:
-        own: Options = {**one_of}
-        if sampled:
-            own["settings"] = {
-                "temperature": _TEMPERATURE,
-                **(options.get("settings") or {}),
-                "seed": voters.index(name),
-            }
-        else:
-            own["model"] = name
-        return await ask(prompt, *parts, returns=returns, **own)
+        settings = {"temperature": _TEMPERATURE, **(one_of.get("settings") or {}), "seed": voters.index(name)}
+        own: Options = {"settings": settings} if sampled else {"model": name}
+        return await ask(prompt, *parts, returns=returns, **merged(one_of, own))
 
     async with pattern("vote", key):
         made = await branches(asked, voters, limit=limit, key=str)
