@@ -141,6 +141,8 @@ def _question(
         max_tokens=said["max_tokens"],
         budget_usd=said["budget_usd"],
         settings=dict(said["settings"] or {}),
+        role=said["role"],
+        asked_by=said["asked_by"],
     )
 
 

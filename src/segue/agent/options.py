@@ -53,6 +53,10 @@ class Options(TypedDict, total=False):
     """The conversation that it goes on with, over all runs of its tenant: the model is shown what was said there, as
     far as its window holds it. Where the route says so it stays with who answered last, or with who holds it cached.
     """
+    role: str
+    """Who answers, by the name of a role: in the thread what they say stands under it."""
+    asked_by: str
+    """Whose words the prompt is, where it is not the user's: in the thread it stands under that name."""
     tools: Sequence[Callable[..., Any]]
     """Functions and steps that the model may call. Each request and each call is a durable step of its own."""
     rounds: int
@@ -93,6 +97,8 @@ DEFAULTS: Options = {
     "settings": None,
     "sticky": None,
     "thread": None,
+    "role": "",
+    "asked_by": "",
     "tools": (),
     "rounds": 8,
     "guards": (),

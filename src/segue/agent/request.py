@@ -56,6 +56,10 @@ class Question:
     """How far it has read its thread."""
     history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """The turns of the thread that it goes on from, as messages of pydantic-ai: read at each attempt, never stored."""
+    role: str = ""
+    """Who answers, by the name of their role."""
+    asked_by: str = ""
+    """Whose words the prompt is, where it is not the user's."""
     begun: str = ""
     """What has gone out of an answer that broke off, for this one to go on from."""
 

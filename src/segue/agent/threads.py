@@ -59,10 +59,19 @@ def _turn(args: dict[str, Any], given: dict[str, Any]) -> Iterator[dict[str, Any
     question: dict[str, Any] = args["question"]
     seen = [f"({one['type']} was shown)" for one in args.get("media", ())]
     asked = "\n".join([question["prompt"], *question.get("parts", ()), *seen])
-    yield {"kind": "request", "parts": [{"part_kind": "user-prompt", "content": asked}]}
+    by, role = question.get("asked_by", ""), question.get("role", "")
+    asked_by = {"metadata": {MAKER: {"who": by}}} if by else {}
+    yield {"kind": "request", "parts": [{"part_kind": "user-prompt", "content": spoken(asked, by)}], **asked_by}
     yield from args.get("turns", ())
     tried: list[dict[str, Any]] = given["tried"]
     last: dict[str, Any] = tried[-1] if tried else {}
     said = last.get("text") or json.dumps(given["value"], ensure_ascii=False)
-    maker = {"metadata": {MAKER: {"model": last["model"], "deployment": None}}} if last.get("model") else {}
-    yield {"kind": "response", "parts": [{"part_kind": "text", "content": said}], **maker}
+    made = {"model": last["model"], "deployment": None} if last.get("model") else {}
+    made |= {"who": role} if role else {}
+    maker = {"metadata": {MAKER: made}} if made else {}
+    yield {"kind": "response", "parts": [{"part_kind": "text", "content": spoken(said, role)}], **maker}
+
+
+def spoken(text: str, who: str) -> str:
+    """What somebody said, as others read it: under their name, where there is more than one."""
+    return f"[{who}] {text}" if who else text

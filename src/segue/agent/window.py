@@ -75,8 +75,9 @@ def _head(question: Question) -> Iterator[Part]:
 def _request(question: Question) -> Iterator[Part]:
     """What is asked, and of what."""
     apart = bool(question.parts or question.media)
-    yield Part(role=Role.SYSTEM if apart else Role.USER, text=question.prompt, asks=True)
-    yield from (Part(role=Role.USER, text=part, pinned=True) for part in question.parts)
+    who = question.asked_by or None
+    yield Part(role=Role.SYSTEM if apart else Role.USER, text=question.prompt, asks=True, who=who)
+    yield from (Part(role=Role.USER, text=part, pinned=True, who=who) for part in question.parts)
     yield from map(_seen, question.media)
 
 

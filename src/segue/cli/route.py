@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..core.records import Candidate, Decision, Estimate
+from ..core.records import Candidate, Decision, Estimate, TargetKind
 from ..errors import InputError
 from ..models.spec import Capability, Catalogue
 from .exits import Exit
@@ -140,7 +140,7 @@ def _table(decision: Decision, able: Sequence[Candidate]) -> Table:
         chosen = one is decision.chosen
         table.add_row(
             Text("→", "green") if chosen else "",
-            Text(printable(one.target.name)),
+            _who(one),
             _spread(one.quality, "{:.2f}"),
             _spread(one.cost_usd, "{}", dollars),
             _spread(one.latency_s, "{:.1f} s"),
@@ -150,6 +150,12 @@ def _table(decision: Decision, able: Sequence[Candidate]) -> Table:
             style="bold" if chosen else "",
         )
     return table
+
+
+def _who(one: Candidate) -> Text:
+    """Its name, and what it is where it is no model."""
+    kind = one.target.kind
+    return Text(printable(one.target.name)).append("" if kind is TargetKind.MODEL else f" {kind.value}", "dim")
 
 
 def _spread(estimate: Estimate | None, form: str, of: Any = None) -> Text:

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import InputError
 from . import keys
 from .advice import Say, Standing, advise
+from .decided import decisions_json
 from .exits import Exit
 from .paint import emit, out
 from .shelf import parsed, reading, say_for, standing_of, summary
@@ -71,6 +72,7 @@ def call_json(call: Call) -> dict[str, Any]:
         "attempts": call.attempts, "args": parsed(call.args), "value": parsed(call.value), "due_at": call.due_at,
         "child": call.child, "notes": call.notes, "kept": call.kept,
         "error": None if call.fault is None else call.fault.body(),
+        "decisions": decisions_json(call),
         "failed_attempts": [{"attempt": n, **f.body()} for n, f in call.failures],
     }  # fmt: skip
     return {k: v for k, v in body.items() if v is not None and v != []}

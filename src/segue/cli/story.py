@@ -66,6 +66,8 @@ class Call:
     """Whether it is no person: a batch, which takes its time."""
     question: str = ""
     """The id of the question that it is, where the flow asks a person."""
+    decisions: list[bytes] = field(default_factory=list[bytes])
+    """Who was chosen, and how, as on record: one for each attempt."""
 
     @property
     def open(self) -> bool:
@@ -167,6 +169,8 @@ class Story:
             self._of_question(event)
         elif kind in (EventType.OPERATOR_ACTED, EventType.FEEDBACK_GIVEN):
             self._of_person(event)
+        elif kind == EventType.DECISION_MADE and event.key is not None:
+            self._call(event).decisions.append(event.body or b"{}")
         elif kind.partition(".")[0] in ("attempt", "step", "timer", "child") and event.key is not None:
             self._of_call(event, self._call(event))
 

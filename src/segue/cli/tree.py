@@ -13,6 +13,7 @@ from ..core.events import EventType
 from ..core.lifecycle import RunState
 from .advice import Say, Standing, advise
 from .answered import answer_rows, answered, line_of
+from .decided import chosen_in, decisions_drawn
 from .faults import trace_of
 from .paint import Drawn, advised, glyph, pairs, stated
 from .story import Branch, Call, Stand, Story
@@ -70,7 +71,7 @@ def came_of(call: Call, now: float, *, gone: bool = False, width: int = 200) -> 
         case Stand.DONE if call.kind == "timer":
             text.append(f"{call.why or 'timer'} is over", "dim")
         case Stand.DONE:
-            text.append_text(_said(call, width))
+            text.append_text(chosen_in(call) or _said(call, width))
         case Stand.FAILED:
             text.append(_fault(call, width) or "failed", "red")
         case Stand.RETRYING:
@@ -117,7 +118,7 @@ def one_call(call: Call, now: float) -> list[Drawn]:
     elif call.value is not None:
         rows.append(("result", Text(pretty(call.value))))
     rows += [("note", Text(printable(note))) for note in call.notes]
-    drawn: list[Drawn] = [pairs(rows)]
+    drawn: list[Drawn] = [pairs(rows), *decisions_drawn(call)]
     if call.fault is not None:
         trace = trace_of(call.fault)
         drawn += ["", Text(trace.rstrip() or f"{call.fault.error}: {call.fault.message}", "red")]

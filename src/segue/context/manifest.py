@@ -87,6 +87,7 @@ def _one(shown: Shown) -> ManifestPart:
     return ManifestPart(
         hash=part.hash, role=part.role.value, tokens=shown.tokens, fate=shown.fate, why=shown.why,
         kind=part.kind.value, key=part.key, run=part.run, model=part.model, source=part.source, pinned=part.pinned,
+        who=part.who,
         tokens_shown=shown.tokens_shown if shown.fate is Fate.CUT else None,
         into=shown.into or _into(shown), made_of=_lineage(part), call=part.call, recall=shown.recall, turn=part.turn,
         relevance=part.relevance,

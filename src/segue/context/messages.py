@@ -6,6 +6,7 @@ Provenance survives: what was recalled, a summary and the state stand in the use
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from pydantic_ai.messages import (
@@ -105,10 +106,22 @@ def _with(response: ModelResponse, part: ModelResponsePart) -> ModelResponse:
 
 
 def _parts(message: ModelMessage, turn: int | None) -> list[Part]:
+    who = _who(message)
     if isinstance(message, ModelResponse):
         model = _maker(message)
-        return [_said(part, model, turn) for part in message.parts]
-    return [_asked(part, turn) for part in message.parts]
+        return [_by(_said(part, model, turn), who) for part in message.parts]
+    return [_by(_asked(part, turn), who) for part in message.parts]
+
+
+def _who(message: ModelMessage) -> str | None:
+    """Under which name it was said, where a thread has more than one."""
+    said: Any = (message.metadata or {}).get(MAKER)
+    who: Any = cast("dict[str, Any]", said).get("who") if isinstance(said, dict) else None
+    return who if isinstance(who, str) else None
+
+
+def _by(part: Part, who: str | None) -> Part:
+    return part if who is None else replace(part, who=who)
 
 
 def _said(part: Any, model: str | None, turn: int | None) -> Part:

@@ -149,6 +149,21 @@ class Reader:
         )
         return [(row[0], Event._make(row[1:])) for row in rows]
 
+    def delegations(self, after: int) -> tuple[int, list[Event]]:
+        """Decisions and attempts of delegations and all feedback after a position, whole, at most so many, and the
+        position up to which that is all. Below 0: of the last 50,000 events.
+        """
+        last = self.query("select max(pos) from events")[0][0] or 0
+        start = max(0, last - 50_000) if after < 0 else after
+        rows = self.query(
+            f"select pos, {', '.join(Event._fields)} from events where pos > ? and (type = 'feedback.given' or"
+            " (type in ('decision.made', 'attempt.recorded') and key glob '*delegate[[]*/choose[[]*'))"
+            " order by pos limit 500",
+            (start,),
+        )
+        until = rows[-1][0] if len(rows) == 500 else last
+        return until, [self.whole(Event._make(row[1:])) for row in rows]
+
     def whole(self, event: Event) -> Event:
         """An event of `since` with its payloads. Raises StoreCorrupt for one that is gone or damaged."""
         return self._guard(lambda: self._payloads.resolve(self._reader, event))

@@ -82,6 +82,8 @@ def _hard(at: Situation) -> Iterable[Rule]:
     if request.model is not None:
         wish = f"the {request.pinned_by} wants {request.model}"
         yield Rule(Stage.POLICY, ~table.among((request.model,)), lambda _: wish)
+    if request.barred:
+        yield from _barred(request.barred, table)
     if request.tried:
         yield Rule(Stage.TRIED, table.among(request.tried), lambda row: _tried(request.tried[table.names[row]]))
     yield _capability(needs_of(request, at.features.modalities), table)
@@ -100,6 +102,14 @@ def _tag_reason(table: Table, key: str, allowed: str | Collection[str]) -> Calla
         return f"its {key} is {has}, not {wanted}" if has else f"it has no tag {key}; wanted is {wanted}"
 
     return reason
+
+
+def _barred(barred: Mapping[str, tuple[Stage, str]], table: Table) -> Iterable[Rule]:
+    """What the caller knows, a rule for each stage."""
+    for stage in Stage:
+        names = [name for name, (at, _) in barred.items() if at is stage]
+        if names:
+            yield Rule(stage, table.among(names), lambda row: barred[table.names[row]][1])
 
 
 def _tried(why: str) -> str:

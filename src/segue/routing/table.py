@@ -22,14 +22,17 @@ _RATES = 4
 
 
 class Table:
-    """Columns of the catalogue, in its order. Rates are nano-dollars per token, NaN where no price is known."""
+    """Columns of the catalogue, in its order. Rates are nano-dollars per token, NaN where no price is known.
+
+    An option that is no model says what it is as `target_kind`.
+    """
 
     def __init__(self, options: Iterable[Option], version: str = "", kind: TargetKind = TargetKind.MODEL) -> None:
         self.options = tuple(options)
         self.version = version
         self.names = tuple(option.name for option in self.options)
         self.place = {name: at for at, name in enumerate(self.names)}
-        self.targets = tuple(Target(kind=kind, name=o.name, provider=str(o.provider)) for o in self.options)
+        self.targets = tuple(_target(option, kind) for option in self.options)
         self.window = np.array([o.window for o in self.options], np.int64)
         self.max_output = np.array([o.max_output for o in self.options], np.int64)
         self.thoughts = np.array([getattr(o, "thoughts", 0) for o in self.options], np.int64)
@@ -153,6 +156,10 @@ class Situation(NamedTuple):
     table: Table
     conditions: Conditions
     predictors: Predictors = Predictors()
+
+
+def _target(option: Option, kind: TargetKind) -> Target:
+    return Target(kind=getattr(option, "target_kind", kind), name=option.name, provider=str(option.provider) or None)
 
 
 def _rates(of: Tariff | None) -> tuple[float, ...]:

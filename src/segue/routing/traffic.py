@@ -161,7 +161,7 @@ class Traffic:
     def _take(self, reader: Reader, position: int, event: Event) -> None:
         run = self._run(reader, event.run)
         record = None if run is None else self._record(reader, event)
-        if run is None or record is None:
+        if run is None or record is None or _delegated(record):
             return
         if isinstance(record, Feedback):
             self._hear(reader, run, event.key, record, position)
@@ -261,6 +261,13 @@ class Traffic:
         self._runs = {no: row for no, row in self._runs.items() if no in self._of_run}
         kept = {id(ask) for ask in self._asks.values()}
         self.preferred = [one for one in self.preferred if id(one.ask) in kept]
+
+
+def _delegated(record: Record) -> bool:
+    """Whether it is of a delegation: whoever it chose, that is no call of a model."""
+    if isinstance(record, Decision):
+        return (record.route or "").partition("/")[0] == "delegate"
+    return isinstance(record, AttemptRecorded) and bool(record.details.get("delegated"))
 
 
 def _add(ask: Ask, record: Record) -> None:

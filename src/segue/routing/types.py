@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ..core.records import AttemptRef
+from ..core.records import AttemptRef, Stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,6 +139,8 @@ class Request:
     """Who said so."""
     tried: Mapping[str, str] = field(default_factory=dict[str, str])
     """Who has failed already, and of what kind that was."""
+    barred: Mapping[str, tuple[Stage, str]] = field(default_factory=dict[str, "tuple[Stage, str]"])
+    """Whom the caller knows to be unable, at which stage, and why."""
     stage: int = 0
     """How often a cascade has climbed."""
     route: str | None = None

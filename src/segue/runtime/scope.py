@@ -13,6 +13,7 @@ from .live import Live
 from .outlet import Outlet
 
 if TYPE_CHECKING:
+    from ..core.events import Event
     from ..core.records import AttemptRecorded, Record
     from ..core.recovery import Attempt
     from ..core.streams import AttemptId, Kind
@@ -169,6 +170,18 @@ class Outside(Protocol):
 
     def said(self, tenant: str, thread: str, upto: int) -> Iterator[tuple[bytes, bytes]]:
         """The turns of a thread up to this number, the newest first: the arguments of each and its result, as JSON."""
+        ...
+
+    def lineage(self, run: str) -> Sequence[tuple[str, str]]:
+        """The flows of a run and of those above it, its own first, each with the key of its call that started the one
+        before; that of the run itself is empty.
+        """
+        ...
+
+    def outcomes(self, after: int) -> tuple[int, Sequence[Event]]:
+        """What came of delegations, after a position of the database: their decisions, attempts, and all feedback; and
+        the position up to which that is all. Below 0: of the last events alone.
+        """
         ...
 
     async def answer(self, run: str, key: str, attempt: int, value: bytes, by: str) -> bool:

@@ -58,6 +58,8 @@ class ManifestPart(Part):
     """The handle by which the model can have it back."""
     turn: int | None = None
     """Of the thread."""
+    who: str | None = None
+    """Who said it, where a thread has more than one user or role."""
     relevance: float | None = None
     """By which it was recalled, 0 to 1."""
 

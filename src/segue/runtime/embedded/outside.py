@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ...core.codec import dumps
+from ...core.codec import dumps, loads
+from ...core.events import Event, EventType
 from ...core.lifecycle import ENDED
 from ...core.questions import question_id
 from ...errors import RunEnded, UnknownRun
-from ...journal import Journal, Post
+from ...journal import Journal, Post, RunRow
 from ..clock import Clock
+
+_GENERATIONS = 256
+"""More runs above one are not looked at."""
 
 
 class Answers(NamedTuple):
@@ -39,6 +43,22 @@ class Answers(NamedTuple):
         for event in self.journal.turns(tenant, thread, upto):
             yield event.args or b"{}", event.value or b"null"
 
+    def lineage(self, run: str) -> Sequence[tuple[str, str]]:
+        """As the protocol says."""
+        found: list[tuple[str, str]] = []
+        row, key = self.journal.find(run), ""
+        while row is not None and len(found) < _GENERATIONS:
+            found.append((row.flow, key))
+            above = None if row.parent is None else self.journal.find(row.parent)
+            if above is not None:
+                key = row.parent_key or _detached(self.journal, above, row.id)
+            row = above
+        return found
+
+    def outcomes(self, after: int) -> tuple[int, Sequence[Event]]:
+        """As the protocol says."""
+        return self.journal.delegations(after)
+
     async def answer(self, run: str, key: str, attempt: int, value: bytes, by: str) -> bool:
         """As the protocol says. Two answers to one attempt are one: the inbox knows them by the attempt."""
         body = dumps({"word": "result", "by": by})
@@ -48,3 +68,13 @@ class Answers(NamedTuple):
             )
         except (RunEnded, UnknownRun):
             return False
+
+
+def _detached(journal: Journal, parent: RunRow, run: str) -> str:
+    """The key of the call that started a run which lives on its own."""
+    if run.startswith(f"{parent.id}/"):
+        return run.removeprefix(f"{parent.id}/")
+    said = journal.query(
+        "select key, body from events where run = ? and type = ?", (parent.no, EventType.CHILD_DETACHED.value)
+    )
+    return next((key for key, body in said if loads(body).get("run") == run), "")

@@ -1,0 +1,336 @@
+"""`delegate`: whoever can do it best does it: a model, a tool, an agent, a flow, a person; when one fails, the next.
+
+In a flow a delegation is a scope `delegate[…]#k/`: `choose[1]#1` is the first choice, with its decision and what came
+of it (`decision.made`, `attempt.recorded`), `to[NAME]#1/…` what the chosen one did. So a crash in the middle chooses
+nobody anew and repeats nothing that has an outcome, and who delegates within it is known by the keys alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar, overload
+
+from ...core.codec import fingerprint
+from ...core.faults import Fault, FaultKind, classify
+from ...core.keys import quoted
+from ...core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Check, Target, TargetKind
+from ...core.recovery import ONCE
+from ...errors import InputError, SegueError
+from ...models import BadOutput
+from ...routing import Policy
+from ...runtime.scope import FlowScope, StepScope, enter, here, leave
+from ..ask import ask
+from ..form import Check as Checks
+from ..options import Options
+from ..people import escalate as ask_after_all
+from .carrying import Carrying
+from .choosing import Choice, Choosing, choose
+from .delegates import Delegate, delegates
+from .errors import DelegationLoop, Undelegated
+from .inputs import text_of
+from .lineage import inline
+
+__all__ = ["CHOOSE", "FILL", "Delegation", "Handled", "delegate", "delegated"]
+
+T = TypeVar("T")
+
+CHOOSE = "Which of these should handle the request? Answer with its name alone."
+"""What a model that chooses among close ones is asked."""
+FILL = "Fill in the arguments of this call from the request. Make nothing up."
+"""What a model that fills in arguments is asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handled:
+    """One that was chosen, and what came of it. `error` is empty for the one whose result was taken."""
+
+    name: str
+    kind: str
+    decision: str
+    error: str = ""
+    fault: str = ""
+    """Of what kind it was, in the words of `core.faults.FaultKind`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delegation(Generic[T]):
+    """A result, who gave it, and who was asked before."""
+
+    value: T
+    by: str
+    """Its name; after an escalation that of the person who was asked."""
+    kind: str
+    tried: tuple[Handled, ...] = ()
+    chain: tuple[str, ...] = ()
+    """Who had delegated before, from the first one down."""
+    key: str = ""
+    """Of the delegation, for feedback: `await run.feedback(0.2, key=key)`."""
+
+
+@dataclass(kw_only=True)
+class _Options:
+    """How one request is delegated."""
+
+    returns: Any = str
+    check: Checks[Any] | None = None
+    route: str | Policy | None = None
+    needs: Collection[str] = ()
+    require: Mapping[str, str] | None = None
+    attempts: int = 3
+    depth: int = 4
+    loops: int = 0
+    chooser: str | None = None
+    close: float = 0.1
+    choose_prompt: str = CHOOSE
+    prompt: str = ""
+    fill: str | None = None
+    fill_prompt: str = FILL
+    thread: str | None = None
+    escalate: str | None = None
+    budget_usd: float | None = None
+    options: Options = field(default_factory=Options)
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or self.depth < 1 or self.loops < 0 or not 0 <= self.close <= 1:
+            raise InputError("delegate: attempts and depth are at least 1, loops is at least 0, close from 0 to 1")
+
+
+@overload
+async def delegate(request: object, to: Iterable[object], *, returns: type[T], **options: Any) -> T: ...
+@overload
+async def delegate(request: object, to: Iterable[object], **options: Any) -> str: ...
+async def delegate(request: object, to: Iterable[object], **options: Any) -> Any:
+    """Let whoever can do it best handle a request, and give the result as a value of the type `returns` (text).
+
+    `to` are the candidates: names of models and routes, steps and functions, agents (any async callable), flows,
+    `Person`s; `Delegate(x, about=..., examples=[...])` says more of one. Who gets it is chosen without a model, from
+    descriptions, labelled examples, capabilities, cost, latency and what came of such requests before; `route` is
+    another policy for it. `chooser`, a route, lets a model choose among those whose scores are within `close` of the
+    best. The request is the argument of who takes one, or its fields are the arguments; `fill`, a route, lets a model
+    fill them in.
+
+    When the chosen one fails, or its result does not fit `returns` or pass `check`, the next one gets it, up to
+    `attempts` in all. Whoever has the request already is left out (`loops` times they may come again), and below
+    `depth` delegations so are agents and flows. `escalate` is a person who gets it, with the story, where nobody is
+    left.
+    `budget_usd` bounds what the chosen one is expected to cost, `thread` is the conversation that it belongs to,
+    `options` are those of `ask` for models, `key` names the call in its run.
+    Raises Undelegated (DelegationLoop where loops alone are in the way), from the error of the last one.
+    """
+    return (await delegated(request, to, **options)).value
+
+
+async def delegated(request: object, to: Iterable[object], **options: Any) -> Delegation[Any]:
+    """As `delegate`, with who handled it, who was asked before and why that failed."""
+    try:
+        said = _Options(**options)
+    except TypeError:
+        unknown = sorted(options.keys() - _Options.__dataclass_fields__.keys())
+        names = ", ".join(_Options.__dataclass_fields__)
+        raise InputError(f"delegate has no option {unknown[0]!r}", remedy=f"its options are: {names}") from None
+    async with _opened(request, said.key) as scope:
+        return await _Delegating(delegates(to), request, said, scope).made()
+
+
+class _Delegating:
+    """One delegation on its way."""
+
+    def __init__(self, among: tuple[Delegate, ...], request: object, said: _Options, scope: FlowScope | None):
+        self.among, self.request, self.said, self.scope = among, request, said, scope
+        self.by_name = {one.name: one for one in among}
+        self.text = text_of(request)
+        self.tried: list[Handled] = []
+        self.errors: list[Exception] = []
+        self.carrying = Carrying(
+            request=request, returns=said.returns, prompt=said.prompt, fill=said.fill, fill_prompt=said.fill_prompt,
+            thread=said.thread, options=_bounded(said),
+        )  # fmt: skip
+
+    async def made(self) -> Delegation[Any]:
+        """Choose, let it be done, and go on with the next until one has done it."""
+        pick = None
+        if self.said.chooser is not None:
+            pick = await self._picked()
+        choice = await self._choice(pick)
+        while choice.name is not None and len(self.tried) < self.said.attempts:
+            one = self.by_name[choice.name]
+            try:
+                value = await self._tried(one, choice)
+            except Exception as error:  # noqa: BLE001  whatever it raises, the next one may do it
+                self.errors.append(error)
+                if len(self.tried) >= self.said.attempts:
+                    break
+                choice = await self._choice()
+            else:
+                return self._given(value, one.name, one.kind.value, choice)
+        return await self._nobody(choice)
+
+    def _given(self, value: Any, by: str, kind: str, choice: Choice) -> Delegation[Any]:
+        key = "" if self.scope is None else self.scope.path.removesuffix("/")
+        return Delegation(value=value, by=by, kind=kind, tried=tuple(self.tried), chain=tuple(choice.chain), key=key)
+
+    async def _choice(self, pick: str | None = None) -> Choice:
+        """The next one, with those that have failed left out."""
+        tried = {one.name: one.fault for one in self.tried}
+        body = self._choosing(after=self.tried[-1].decision if self.tried else None)
+        return await self._step(body, f"{len(self.tried) + 1}")(self.text, tried, pick)
+
+    async def _picked(self) -> str | None:
+        """Whom a model chooses among those that are close; None where there is one alone, or the model fails."""
+        body = self._choosing(close=self.said.close)
+        near = (await self._step(body, "close")(self.text, {}, None)).close
+        if len(near) < 2:
+            return near[0] if near else None
+        about = {name: self.by_name[name].about for name in near}
+        names: Any = Literal[tuple(near)]
+        try:
+            return await ask(self.said.choose_prompt, about, self.text, returns=names, route=self.said.chooser)
+        except SegueError:
+            return None  # who fits best by the words is chosen then
+
+    def _step(self, body: Choosing, ident: str) -> Any:
+        return choose.carried_out_by(body.__call__, ONCE).using(key=ident)
+
+    def _choosing(self, close: float | None = None, after: str | None = None) -> Choosing:
+        said = self.said
+        return Choosing(
+            among=self.among, request=self.request, policy=said.route, needs=frozenset(said.needs),
+            require=said.require or {}, depth=said.depth, loops=said.loops, budget_usd=said.budget_usd,
+            fills=said.fill is not None, waits=self.scope is not None, close=close, after=after,
+            open=said.chooser is not None,
+        )  # fmt: skip
+
+    async def _tried(self, one: Delegate, choice: Choice) -> Any:
+        """Let it be done, with what came of it on record. Raises what went wrong."""
+        began = self._now()
+        checks: tuple[Check, ...] = ()
+        try:
+            async with self._within(one):
+                value = await self.carrying.by(one, choice)
+            checks = self._checked(value)
+            if checks and not checks[0].passed:
+                raise BadOutput(f"what {one.name} gave did not pass: {checks[0].why}")
+        except Exception as error:
+            fault = classify(error)
+            self.tried.append(_handled(one, choice, fault))
+            self._record(one, choice, began, fault, checks)
+            raise
+        self.tried.append(_handled(one, choice))
+        self._record(one, choice, began, None, checks)
+        return value
+
+    def _checked(self, value: Any) -> tuple[Check, ...]:
+        """What the caller's check says of a result."""
+        check = self.said.check
+        if check is None:
+            return ()
+        try:
+            why = check(value) or ""
+        except ValueError as error:
+            why = str(error) or "it is wrong"
+        name = getattr(check, "__name__", type(check).__name__)
+        return (Check(name="check" if name == "<lambda>" else name, passed=not why, why=why[:500]),)
+
+    def _now(self) -> float:
+        return 0.0 if self.scope is None else self.scope.drive.now
+
+    def _record(
+        self, one: Delegate, choice: Choice, began: float, fault: Fault | None, checks: tuple[Check, ...]
+    ) -> None:
+        n, scope = len(self.tried), here()
+        ended = AttemptEnd.ANSWERED if fault is None else AttemptEnd.REJECTED if checks else AttemptEnd.FAILED
+        record = AttemptRecorded(
+            epoch=0, n=n, target=Target(kind=one.kind, name=one.name), end=ended, fault=_short(fault),
+            why=AttemptWhy.PRIMARY if n == 1 else AttemptWhy.FALLBACK, decision=choice.decision, checks=checks,
+            latency_s=round(self._now() - began, 3) if self.scope is not None else None,
+            details={"delegated": True},
+        )  # fmt: skip
+        if self.scope is not None:
+            self.scope.record(record, f"{self.scope.path}choose[{n}]#1")
+        elif isinstance(scope, StepScope):
+            scope.record(record)
+
+    @asynccontextmanager
+    async def _within(self, one: Delegate) -> AsyncGenerator[None]:
+        """The scope of whoever does it, by which those below know of it."""
+        if self.scope is None:
+            token = inline.set((*inline.get(), one.name))
+            try:
+                yield
+            finally:
+                inline.reset(token)
+            return
+        below = enter(FlowScope(self.scope.drive, f"{self.scope.key('to', quoted(one.name))}/"))
+        try:
+            yield
+        finally:
+            leave(below)
+
+    async def _nobody(self, choice: Choice) -> Delegation[Any]:
+        """Nobody is left: a person gets it, with the story, or it fails. Raises Undelegated."""
+        error = self._error(choice)
+        said = self.said
+        if said.escalate is None or self.scope is None:
+            raise error from (self.errors[-1] if self.errors else None)
+        question = "Nobody could handle this request. What is the answer?"
+        tried = self.errors or (error.message,)
+        value = await ask_after_all(question, self.request, tried=tried, returns=said.returns, by=said.escalate)
+        return self._given(value, said.escalate, TargetKind.PERSON.value, choice)
+
+    def _error(self, choice: Choice) -> Undelegated:
+        out = {name: why for name, why in choice.excluded.items() if name not in {one.name for one in self.tried}}
+        failed = [f"{one.name} failed: {one.error}" for one in self.tried]
+        told = "; ".join([*failed, *(f"{name}: {why}" for name, why in out.items())][:6])
+        looped = bool(choice.loops) and set(choice.loops) == out.keys() and choice.name is None
+        kind = DelegationLoop if looped else Undelegated
+        error = kind(f"nobody could take the request: {told}", remedy=_LOOP if looped else _remedy(self))
+        error.excluded = "\n".join(f"{name}: {why}" for name, why in out.items())
+        error.tried, error.chain = ", ".join(one.name for one in self.tried), " > ".join(choice.chain)
+        return error
+
+
+_LOOP = "add somebody who does not delegate, or allow more: depth=, loops="
+
+
+def _bounded(said: _Options) -> Options:
+    return said.options if said.budget_usd is None else {"budget_usd": said.budget_usd, **said.options}
+
+
+def _remedy(of: _Delegating) -> str:
+    if of.errors:
+        return "give escalate=, a person who gets it then, or more candidates (attempts= bounds how many are asked)"
+    return "say what they are for, Delegate(x, about=..., examples=[...]), add one that fits, or give escalate="
+
+
+def _handled(one: Delegate, choice: Choice, fault: Fault | None = None) -> Handled:
+    error, kind = ("", "") if fault is None else (fault.message, fault.kind.value)
+    return Handled(name=one.name, kind=one.kind.value, decision=choice.decision, error=error, fault=kind)
+
+
+def _short(fault: Fault | None) -> Fault | None:
+    """Without the traceback: the step or the child that failed has it."""
+    return None if fault is None else Fault(FaultKind(fault.kind), fault.error, fault.message)
+
+
+@asynccontextmanager
+async def _opened(request: object, key: str | None) -> AsyncGenerator[FlowScope | None]:
+    """In a flow, a scope of the delegation's own; None elsewhere."""
+    scope = here()
+    if not isinstance(scope, FlowScope):
+        yield None
+        return
+    name = scope.key("delegate", quoted(key) if key is not None else _identity(request))
+    inner = FlowScope(scope.drive, f"{name}/")
+    token = enter(inner)
+    try:
+        yield inner
+    finally:
+        leave(token)
+
+
+def _identity(request: object) -> str:
+    return fingerprint(json.dumps({"request": text_of(request)}, ensure_ascii=False).encode())

@@ -1,0 +1,27 @@
+"""The errors of a delegation."""
+
+from __future__ import annotations
+
+from ...errors import SegueError
+
+__all__ = ["DelegationLoop", "Undelegated"]
+
+
+class Undelegated(SegueError):
+    """Nobody can take a request, or all who could have failed.
+
+    `excluded` says of each why, a line each; `tried` who was asked, in order, a comma between them; `chain` who had
+    delegated before, from the first one down. Its cause is the error of the last one that was asked.
+    """
+
+    code = "undelegated"
+    fault_kind = "tool failed"
+    excluded: str = ""
+    tried: str = ""
+    chain: str = ""
+
+
+class DelegationLoop(Undelegated):
+    """Only those are left who have the request already, or too many delegations lie above."""
+
+    code = "delegation-loop"

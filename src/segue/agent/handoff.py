@@ -1,0 +1,188 @@
+"""Hand-offs: roles share one conversation, and whoever holds it may hand it to another.
+
+The conversation is a thread: what each said stands there under their name (`Question.role`), so whoever takes over is
+shown all of it, tools and their results included, and the manifest of their call says whose words each part is. What is
+bound to the model of the one before (sealed thinking, say) stays behind. In a flow a turn is a scope `converse[…]#k/`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from ..core.codec import fingerprint
+from ..core.keys import quoted
+from ..errors import DefinitionError
+from ..runtime.scope import FlowScope, enter, in_flow, leave, step_scope, surroundings
+from ..runtime.step import step
+from .ask import ask
+from .options import Options
+from .prompts import Prompt, worded
+
+__all__ = ["BRIEF", "HANDED", "Role", "Turned", "converse"]
+
+T = TypeVar("T")
+
+BRIEF = """You are {name}. Answer the user in `say`. If one of these is the right one for what the user wants, leave
+`say` empty, name them in `hand_to`, and tell them in `why` what they need to know:
+{colleagues}"""
+"""What a role is told beside its own instructions. `{name}` and `{colleagues}` are filled in."""
+HANDED = "{by} has handed the conversation to you: {why}\nGo on from what was said."
+"""What the one who takes over is told."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """One that may hold a conversation."""
+
+    name: str
+    system: str | Prompt = ""
+    """Its instructions."""
+    about: str = field(default="", kw_only=True)
+    """What it is for: those who may hand over to it are told."""
+    tools: Sequence[Callable[..., Any]] = field(default=(), kw_only=True)
+    to: Sequence[str] | None = field(default=None, kw_only=True)
+    """To whom it may hand over; None: to all others."""
+    options: Options = field(default_factory=Options, kw_only=True)
+    """How its model is asked: `route`, `model` and the others of `ask`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turned(Generic[T]):
+    """An answer, and who held the conversation: the last one gave it."""
+
+    value: T
+    held: tuple[str, ...]
+    why: tuple[str, ...] = ()
+    """What was said at each hand-off."""
+
+    @property
+    def by(self) -> str:
+        """Who answered, and holds the conversation now."""
+        return self.held[-1]
+
+
+@step(name="holder")
+async def holder(thread: str, names: list[str]) -> str | None:
+    """Who holds a thread: the role that answered last, if it is one of these."""
+    around = surroundings()
+    if around is None or around.outside is None:
+        return None
+    tenant = step_scope().tenant
+    for *_, args, _ in around.outside.said(tenant, thread, around.outside.heard(tenant, thread)):
+        role = json.loads(args)["question"].get("role", "")
+        return role if role in names else None
+    return None
+
+
+async def converse(
+    said: str,
+    roles: Sequence[Role],
+    *,
+    thread: str,
+    first: str | None = None,
+    returns: type[T] = str,
+    handoffs: int = 3,
+    brief: str = BRIEF,
+    handed: str = HANDED,
+    key: str | None = None,
+) -> Turned[T]:
+    """Put what the user said to whoever holds the thread, and let them answer or hand over, up to `handoffs` times.
+
+    At the start `first` holds it, or the first of `roles`. After the last hand-off whoever has it must answer.
+    Raises what `ask` does; DefinitionError for roles of one name and for one that there is not.
+    """
+    by_name = _named(roles, first)
+    async with _opened(said, thread, key):
+        name = await holder(thread, list(by_name)) or first or roles[0].name
+        talk = _Talk(thread, returns, brief)
+        held, why, text, by = [name], list[str](), said, ""
+        while True:
+            role = by_name[held[-1]]
+            colleagues = [by_name[n] for n in _colleagues(role, by_name)] if len(why) < handoffs else []
+            turn = await talk.asked(role, colleagues, text, by)
+            if turn.hand_to is None:
+                return Turned(value=turn.say, held=tuple(held), why=tuple(why))
+            by, text = role.name, handed.format(by=role.name, why=turn.why or "without a word")
+            held.append(turn.hand_to)
+            why.append(turn.why)
+
+
+@dataclass(frozen=True)
+class _Talk:
+    """What all turns of one `converse` have in common."""
+
+    thread: str
+    returns: Any
+    brief: str
+
+    async def asked(self, role: Role, colleagues: Sequence[Role], text: str, by: str) -> Any:
+        """What a role does with what it is told: a `_Turn`."""
+        own, _ = await worded(role.system)
+        told = "\n".join(f"- {one.name}: {one.about or 'whatever their name says'}" for one in colleagues)
+        brief = self.brief.format(name=role.name, colleagues=told) if colleagues else ""
+        options: Options = {
+            **role.options, "thread": self.thread, "role": role.name, "asked_by": by, "tools": role.tools,
+            "system": "\n\n".join(filter(None, (own, brief))),
+        }  # fmt: skip
+        form = _form(self.returns, tuple(one.name for one in colleagues))
+        return await ask(text, returns=form, check=_whole, **options)
+
+
+class _Turn(BaseModel):
+    """What a role does: it answers, or hands over."""
+
+    model_config = ConfigDict(extra="forbid")
+    say: Any = None
+    hand_to: str | None = None
+    why: str = ""
+
+
+def _whole(turn: Any) -> str | None:
+    """One of the two, not both."""
+    if (turn.say is None or turn.say == "") == (turn.hand_to is None):
+        return "answer in `say`, or name a colleague in `hand_to`: one of the two"
+    return None
+
+
+@lru_cache(maxsize=256)
+def _form(returns: Any, colleagues: tuple[str, ...]) -> type[_Turn]:
+    names: Any = Literal[colleagues] if colleagues else None
+    hand_to = {"hand_to": (names | None, Field(default=None))} if colleagues else {}
+    fields: dict[str, Any] = {"say": (returns | None, Field(default=None)), **hand_to}
+    return create_model("Turn", __base__=_Turn, **fields)
+
+
+def _named(roles: Sequence[Role], first: str | None) -> dict[str, Role]:
+    by_name = {role.name: role for role in roles}
+    if not roles or len(by_name) < len(roles):
+        raise DefinitionError("converse: at least one role, each of a name of its own", remedy="name them apart")
+    wanted = {name for role in roles for name in role.to or ()}
+    wanted |= set() if first is None else {first}
+    unknown = sorted(wanted - by_name.keys())
+    if unknown:
+        raise DefinitionError(f"converse: no role is called {unknown[0]!r}", remedy=f"one of {', '.join(by_name)}")
+    return by_name
+
+
+def _colleagues(role: Role, by_name: dict[str, Role]) -> list[str]:
+    among = by_name if role.to is None else role.to
+    return [name for name in among if name != role.name]
+
+
+@asynccontextmanager
+async def _opened(said: str, thread: str, key: str | None) -> AsyncGenerator[None]:
+    """A scope of the turn's own. Raises NotInAFlow outside of a flow, where a thread has no memory."""
+    scope = in_flow("segue.agent.converse")
+    ident = fingerprint(json.dumps({"said": said, "thread": thread}).encode()) if key is None else quoted(key)
+    token = enter(FlowScope(scope.drive, f"{scope.key('converse', ident)}/"))
+    try:
+        yield
+    finally:
+        leave(token)

@@ -1,0 +1,87 @@
+"""What the patterns share: a scope of their own, a budget in shares, and branches of which some may fail."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from ...core.keys import quoted
+from ...errors import InputError
+from ...runtime.fan import map as each
+from ...runtime.scope import FlowScope, enter, here, leave
+from ..options import Options
+
+__all__ = ["LIMIT", "Branch", "branches", "merged", "pattern", "shared"]
+
+T = TypeVar("T")
+A = TypeVar("A")
+LIMIT = 4
+"""Branches at once, where nothing is said."""
+
+
+@dataclass(frozen=True)
+class Branch(Generic[T]):
+    """What came of one branch: a value, or an error."""
+
+    value: T | None = None
+    error: Exception | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has no value."""
+        return self.error is not None
+
+
+async def branches(
+    function: Callable[[A], Awaitable[T]], items: Iterable[A], *, limit: int, key: Callable[[A], str]
+) -> list[Branch[T]]:
+    """What came of each, in order, at most `limit` at once. One that fails leaves the others alone.
+
+    Raises what is no failure of a branch: a cancellation.
+    """
+    given: list[Any] = await each(function, items, limit=limit, key=key, return_exceptions=True)
+    made: list[Branch[T]] = []
+    for one in given:
+        if isinstance(one, BaseException) and not isinstance(one, Exception):
+            raise one
+        made.append(Branch(error=one) if isinstance(one, Exception) else Branch(cast("T", one)))
+    return made
+
+
+@asynccontextmanager
+async def pattern(name: str, key: str | None) -> AsyncGenerator[None]:
+    """In a flow, a scope of the pattern's own: `name[key]#k/`."""
+    scope = here()
+    if not isinstance(scope, FlowScope):
+        yield
+        return
+    token = enter(FlowScope(scope.drive, f"{scope.key(name, None if key is None else quoted(key))}/"))
+    try:
+        yield
+    finally:
+        leave(token)
+
+
+def merged(*given: Options | None) -> Options:
+    """Options over options: the last word counts."""
+    return cast("Options", {name: value for one in given for name, value in (one or {}).items()})
+
+
+def shared(budget_usd: float | None, calls: int) -> Options:
+    """Of a budget for the whole, the equal share of each of so many calls, as options; empty without one."""
+    return {} if budget_usd is None else {"budget_usd": budget_usd / max(1, calls)}
+
+
+def at_least(what: str, **given: float) -> None:
+    """Raises InputError for a number below 1."""
+    for name, value in given.items():
+        if value < 1:
+            raise InputError(f"{what}: {name}={value!r} is at least 1")
+
+
+def among(names: Sequence[str], what: str) -> None:
+    """Raises InputError for two of one name."""
+    if len(set(names)) < len(names):
+        raise InputError(f"{what}: two are called alike", remedy=f"name them apart: {', '.join(names)}")

@@ -1,0 +1,141 @@
+"""Parallel voting: several models, or several samples of one, answer the same; most of them decide."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from ...core.codec import codec
+from ...errors import SegueError
+from ..ask import ask
+from ..options import Options
+from ..prompts import Prompt
+from .common import LIMIT, among, at_least, branches, merged, pattern, shared
+
+__all__ = ["Ballot", "NoMajority", "Tally", "tally", "vote"]
+
+T = TypeVar("T")
+_TEMPERATURE = 0.8
+"""Of samples of one model: at 0 they would all say the same."""
+
+
+class NoMajority(SegueError):
+    """Too few have voted, or there is a tie and nothing says who wins it. `tied` names the answers, a line each."""
+
+    code = "no-majority"
+    tied: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ballot(Generic[T]):
+    """One vote. `error` says why there is none."""
+
+    by: str
+    value: T | None = None
+    weight: float = 1.0
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally(Generic[T]):
+    """What came of a vote."""
+
+    winner: T | None
+    """None: nobody has voted."""
+    share: float
+    """Of the weight of all who could have voted, that of the winner."""
+    tied: tuple[T, ...]
+    """The answers that have as much weight as the winner, itself among them; empty: there is no tie."""
+    ballots: tuple[Ballot[T], ...]
+
+    @property
+    def abstained(self) -> tuple[Ballot[T], ...]:
+        """Those who have not voted, and why."""
+        return tuple(one for one in self.ballots if one.error)
+
+
+def tally(ballots: Sequence[Ballot[T]], same: Callable[[T], object] | None = None) -> Tally[T]:
+    """Count. Pure. `same` says by what answers are equal (their JSON, without case and space at the ends of texts);
+    of equal ones the first stands for all. Among as many the one that was named first comes first.
+    """
+    alike = same or _alike
+    weights: dict[object, float] = {}
+    first: dict[object, T] = {}
+    for one in ballots:
+        if not one.error:
+            what = alike(one.value)  # pyright: ignore[reportArgumentType]  a ballot without an error has a value
+            weights[what] = weights.get(what, 0.0) + one.weight
+            first.setdefault(what, one.value)  # pyright: ignore[reportArgumentType]  the same
+    if not weights:
+        return Tally(winner=None, share=0.0, tied=(), ballots=tuple(ballots))
+    most = max(weights.values())
+    best = [first[what] for what, weight in weights.items() if weight >= most - _CLOSE]
+    whole = sum(one.weight for one in ballots)
+    return Tally(
+        winner=best[0], share=most / whole if whole else 0.0, tied=tuple(best) if len(best) > 1 else (),
+        ballots=tuple(ballots),
+    )  # fmt: skip
+
+
+async def vote(
+    prompt: str | Prompt, *parts: object, by: int | Sequence[str] = 3, returns: type[T] = str,
+    weights: Mapping[str, float] | None = None, same: Callable[[T], object] | None = None, quorum: float = 0.5,
+    tie: Literal["first", "raise"] = "first", options: Options | None = None, budget_usd: float | None = None,
+    limit: int = LIMIT, key: str | None = None,
+) -> Tally[T]:  # fmt: skip
+    """Ask several, and count what they say.
+
+    `by` are names of models, or a number of samples of whoever the route chooses. `weights` say by name what a vote
+    counts (1). Who fails abstains, and is named; where those who voted have less than `quorum` of the weight, and at a
+    tie with `tie="raise"`, NoMajority is raised. `options` are those of `ask`, `budget_usd` is for all of them
+    together. In a flow the calls stand under `vote#k/map#1/NAME/`.
+    """
+    voters = [f"sample {n}" for n in range(by)] if isinstance(by, int) else list(by)
+    at_least("vote", by=len(voters), limit=limit)
+    among(voters, "vote")
+    one_of = merged(options, shared(budget_usd, len(voters)))
+    sampled = isinstance(by, int)
+
+    async def asked(name: str) -> T:
+        settings = {"temperature": _TEMPERATURE, **(one_of.get("settings") or {}), "seed": voters.index(name)}
+        own: Options = {"settings": settings} if sampled else {"model": name}
+        return await ask(prompt, *parts, returns=returns, **merged(one_of, own))
+
+    async with pattern("vote", key):
+        made = await branches(asked, voters, limit=limit, key=str)
+    weight = weights or {}
+    ballots = [
+        Ballot(by=name, value=one.value, weight=weight.get(name, 1.0), error=str(one.error) if one.failed else "")
+        for name, one in zip(voters, made, strict=True)
+    ]
+    counted = tally(ballots, same)
+    _hold(counted, quorum, tie, next((one.error for one in made if one.error), None))
+    return counted
+
+
+def _hold(counted: Tally[Any], quorum: float, tie: str, cause: Exception | None) -> None:
+    """Raises NoMajority."""
+    whole = sum(one.weight for one in counted.ballots)
+    voted = sum(one.weight for one in counted.ballots if not one.error)
+    if counted.winner is None or voted < quorum * whole - _CLOSE:
+        why = "; ".join(f"{one.by}: {one.error.splitlines()[0]}" for one in counted.abstained[:4])
+        raise NoMajority(
+            f"{len(counted.abstained)} of {len(counted.ballots)} have not voted: {why}",
+            remedy="ask others, or take a lower quorum=",
+        ) from cause
+    if tie == "raise" and counted.tied:
+        said = [str(one) for one in counted.tied]
+        error = NoMajority(f"a tie between {' and '.join(said)}", remedy="ask one more, or give weights=")
+        error.tied = "\n".join(said)
+        raise error
+
+
+def _alike(value: object) -> object:
+    if isinstance(value, str):
+        return value.strip().casefold()
+    return json.dumps(json.loads(codec(Any).encode(value)), sort_keys=True)
+
+
+_CLOSE = 1e-9

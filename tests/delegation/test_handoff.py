@@ -1,0 +1,109 @@
+"""Hand-offs: whoever takes a conversation over is shown all of it, under the names of those who said it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segue import flow, step
+from segue.agent import Role, converse
+from segue.core.records import Manifest, record_of
+from segue.errors import DefinitionError, NotInAFlow
+from segue.testing.provider import Asked, Served, serve
+from tests.agent.served import KEYS, calls, opened, results
+
+ORDERS: list[str] = []
+
+
+@step
+async def look_up(order: str) -> str:
+    """What is known of an order."""
+    ORDERS.append(order)
+    return f"order {order}: 41.20 EUR, paid twice"
+
+
+TRIAGE = Role("triage", "You sort what customers write.", tools=[look_up], options={"model": "claude"})
+BILLING = Role("billing", "You know all about money.", about="Money: refunds, invoices.", options={"model": "gpt"})
+
+
+@flow
+async def desk(said: str) -> dict[str, Any]:
+    turned = await converse(said, [TRIAGE, BILLING], thread="kim")
+    return {"by": turned.by, "held": list(turned.held), "value": turned.value, "why": list(turned.why)}
+
+
+@flow
+async def ping_pong(said: str) -> list[str]:
+    roles = [Role("a", options={"model": "chat"}), Role("b", options={"model": "chat"})]
+    return list((await converse(said, roles, thread="t", handoffs=2)).held)
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    ORDERS.clear()
+    for name in KEYS:
+        monkeypatch.setenv(name, "test")
+
+
+def turn(**said: Any) -> str:
+    return json.dumps({"say": None, "why": "", **said})
+
+
+def triages(asked: Asked) -> Any:
+    """Looks the order up, then hands over."""
+    if not results(asked):
+        return calls("look_up", order="o-7")
+    return turn(hand_to="billing", why="order o-7 was paid twice")
+
+
+async def test_whoever_takes_over_is_shown_all_of_it_under_names(tmp_path: Path) -> None:
+    seen: list[Asked] = []
+
+    def bills(asked: Asked) -> str:
+        seen.append(asked)
+        return turn(say="You get 41.20 EUR back.")
+
+    models = {"claude": Served(answer=triages, thinking=True), "gpt": Served(answer=bills)}
+    async with serve(models) as server, opened(tmp_path, server, *models) as engine:
+        run = await engine.start(desk, "My order o-7 was charged twice!", id="r")
+        assert await run.result() == {
+            "by": "billing", "held": ["triage", "billing"], "value": "You get 41.20 EUR back.",
+            "why": ["order o-7 was paid twice"],
+        }  # fmt: skip
+        manifests = [record_of(e) async for e in run.events(follow=False) if e.type == "context.assembled"]
+        again = await engine.run(desk, "And when?", id="r2")
+    assert ORDERS == ["o-7"]
+    assert again["held"] == ["billing"]  # whoever answered last holds it
+    (first, then) = seen
+    text = "\n".join(f"{one.role}: {one.text}" for one in first.turns)
+    assert "user: My order o-7 was charged twice!" in text
+    assert "order o-7: 41.20 EUR, paid twice" in text  # what a tool told triage
+    assert "assistant: [triage] " in text
+    assert first.prompt.startswith("triage has handed the conversation to you: order o-7 was paid twice")
+    assert "signature" not in json.dumps(first.body)  # what was bound to claude stays behind
+    assert any("[billing]" in one.text for one in then.turns) and "[triage] triage has handed" in str(then.turns)
+    last = manifests[-1]
+    assert isinstance(last, Manifest)
+    assert [(p.role, p.who) for p in last.parts if p.who] == [("assistant", "triage"), ("user", "triage")]
+    assert [p.model for p in last.parts if p.who == "triage"] == ["claude", None]
+
+
+async def test_handing_over_is_bounded(tmp_path: Path) -> None:
+    def says(asked: Asked) -> str:
+        other = "b" if "You are a" in asked.system else "a"
+        return turn(say="Enough.") if "You are" not in asked.system else turn(hand_to=other)
+
+    async with serve({"chat": Served(answer=says)}) as server, opened(tmp_path, server, "chat") as engine:
+        assert await engine.run(ping_pong, "Hello?") == ["a", "b", "a"]
+
+
+async def test_mistakes_are_told() -> None:
+    with pytest.raises(DefinitionError, match="no role is called 'sales'"):
+        await converse("Hi", [TRIAGE, BILLING], thread="t", first="sales")
+    with pytest.raises(DefinitionError, match="each of a name of its own"):
+        await converse("Hi", [TRIAGE, TRIAGE], thread="t")
+    with pytest.raises(NotInAFlow):
+        await converse("Hi", [TRIAGE, BILLING], thread="t")
