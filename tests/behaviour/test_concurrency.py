@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import segue
-from segue import flow, gather, step
+from segue import flow, gather, step, testing
 from tests.behaviour.world import World, keys_of
 
 ran: list[str] = []
@@ -210,3 +210,39 @@ async def gives_up_the_stubborn() -> str:
 
 async def test_a_step_that_swallows_its_cancellation(world: World) -> None:
     assert await both(world, gives_up_the_stubborn) == "timed out"
+
+
+@flow
+async def takes_the_first(n: int) -> list[Any]:
+    first: Any = None
+    async for found in segue.as_completed(*(_late(i, n) for i in range(n))):
+        first = found
+        break
+    await segue.sleep(20)
+    return [first, await quick("after")]
+
+
+async def _late(i: int, n: int) -> int:
+    await segue.sleep((i + 1) % n)
+    await quick(f"branch {i}")
+    return i
+
+
+@step
+async def quick(what: str) -> str:
+    return what
+
+
+def test_leaving_as_completed_early_gives_the_other_branches_up() -> None:
+    async def scenario(engine: testing.Engine) -> list[Any]:
+        return await (await engine.start(takes_the_first, 4, id="r")).result()
+
+    def check(found: list[Any], engine: testing.Engine) -> None:
+        assert found == [3, "after"]
+        events = engine.history("r")
+        assert sum(e.type == "step.completed" for e in events) == 2, "no other branch went on"
+        assert {e.key for e in events if e.type == "step.cancelled"} == {
+            f"as_completed#1/{i}/sleep#1" for i in range(3)
+        }
+
+    assert testing.crash_everywhere(scenario, check=check, linger_s=0.0) > 10

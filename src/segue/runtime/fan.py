@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 from ..core.keys import quoted
@@ -59,16 +58,26 @@ async def map(  # noqa: A001  the field's term
 async def as_completed(*branches: Awaitable[T], limit: int | None = None) -> AsyncIterator[T]:
     """The results of branches in the order in which they end. A branch's error is raised when its turn comes.
 
-    Unlike asyncio's, it starts the branches in the given order, so equal first calls keep their identity.
+    Unlike asyncio's, it starts the branches in the given order, so equal first calls keep their identity. Leaving the
+    loop early cancels those that are still on their way.
     """
     tasks = _tasks("as_completed", [(str(i), b) for i, b in enumerate(branches)], limit)
     ended: asyncio.Queue[asyncio.Task[T]] = asyncio.Queue()
     for task in tasks:
         task.add_done_callback(ended.put_nowait)
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(_stop, tasks)
+    left = False
+    try:
         for _ in tasks:
             yield (await ended.get()).result()
+    except GeneratorExit:  # `break`: Python closes it where nothing can be awaited
+        left = True
+        for task in tasks:
+            task.add_done_callback(_heard)
+            task.cancel()
+        raise
+    finally:
+        if not left:
+            await _stop(tasks)
 
 
 async def _call(function: Callable[[A], Awaitable[T]], item: A) -> T:
@@ -143,5 +152,10 @@ async def _stop(tasks: list[asyncio.Task[Any]]) -> None:
     if running:
         await asyncio.wait(running)
     for task in tasks:
-        if task.done() and not task.cancelled():
-            task.exception()
+        _heard(task)
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    """Its error is nobody's any more."""
+    if task.done() and not task.cancelled():
+        task.exception()
