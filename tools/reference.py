@@ -14,6 +14,8 @@ from segue.cli import manual
 from segue.cli.app import app
 from segue.cli.exits import MEANING, exit_of
 from segue.cli.manual import Command, Commands, Entry
+from segue.models.batches import rules
+from segue.models.reading import TABLES
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 NOTE = "*Generated from `{}` by `python -m tools.reference`; do not edit.*\n"
@@ -84,7 +86,10 @@ def _cell(text: str) -> str:
 
 def settings() -> str:
     """The page of the settings."""
-    rows = [f"| `{name}` | `{kind}` | `{default}` | {_cell(doc)} |" for name, kind, default, doc in _fields()]
+    rows = [
+        f"| `{name}` | `{kind}` | `{default}` | {_cell(doc)} |"
+        for name, kind, default, doc in _fields(config, "EngineOptions")
+    ]
     table = ["| option | type | default | |", "| --- | --- | --- | --- |", *rows]
     environment = ["| variable | |", "| --- | --- |", *(f"| `{e.name}` | {e.says} |" for e in ENVIRONMENT)]
     how = (
@@ -92,12 +97,33 @@ def settings() -> str:
         "seconds.\n"
     )
     parts = ["# Configuration\n", NOTE.format("segue.config"), "## Engine\n", how, "\n".join(table) + "\n"]
-    return "\n".join([*parts, "## Environment\n", "\n".join(environment) + "\n"])
+    return "\n".join([*parts, "## Environment\n", "\n".join(environment) + "\n", *_file()])
 
 
-def _fields() -> Iterator[tuple[str, str, str, str]]:
-    """The options in order, each with the docstring that stands under it."""
-    (made,) = (n for n in _tree(config).body if isinstance(n, ast.ClassDef) and n.name == "EngineOptions")
+_PAGES = {
+    "models": "models", "routes": "routing", "budgets": "budgets", "prompts": "prompts", "guards": "guards",
+    "batches": "batches",
+}  # fmt: skip
+
+
+def _file() -> list[str]:
+    """The tables of the file, and the keys of the one that is no table of tables."""
+    tables = [
+        "| table | |",
+        "| --- | --- |",
+        *(f"| `[{name}]` | [{_PAGES[name]}](../{_PAGES[name]}.md) |" for name in TABLES),
+    ]
+    keys = ["| `[batches]` | type | default | |", "| --- | --- | --- | --- |"]
+    keys += [
+        f"| `{n}` | `{_cell(kind)}` | `{default}` | {_cell(says)} |"
+        for n, kind, default, says in _fields(rules, "BatchRules")
+    ]
+    return ["## The file\n", "\n".join(tables) + "\n", "\n".join(keys) + "\n"]
+
+
+def _fields(module: object, name: str) -> Iterator[tuple[str, str, str, str]]:
+    """The fields of a class in order, each with the docstring that stands under it."""
+    (made,) = (n for n in _tree(module).body if isinstance(n, ast.ClassDef) and n.name == name)
     for node, after in zip(made.body, [*made.body[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
             assert isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant), (

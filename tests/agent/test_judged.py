@@ -13,6 +13,7 @@ from segue import Engine, flow
 from segue.agent import ask
 from segue.cli import judging
 from segue.cli.routes import Asked as Wanted
+from segue.errors import InputError
 from segue.models import Catalogue
 from segue.routing import load_routes
 from segue.testing.provider import Asked, Provider, Served, serve
@@ -150,3 +151,17 @@ async def test_without_shadows_it_is_what_the_models_expect_and_is_called_that(
         said = verdict(tmp_path, server, LARGE, capsys)
     found = said["findings"]["reward"]
     assert found["standing"] == "model estimate" and found["figures"] == [] and found["modelled"] is not None
+
+
+def test_a_file_of_routes_alone_is_judged_over_the_models_of_the_usual_one(tmp_path: Path) -> None:
+    usual, new = tmp_path / "segue.toml", tmp_path / "new.toml"
+    usual.write_text('[models.fast]\nprovider = "openai"\nwindow = 8_000\nmax_output = 1_000\n')
+    new.write_text('[routes.pin]\npolicy = "pinned"\nmodel = "fast"\n')
+    asyncio.run(nothing(tmp_path / "x.db"))
+    with pytest.raises(InputError, match="there is no past traffic"):
+        judging.evaluated(str(new), Wanted(db=str(tmp_path / "x.db"), config=str(usual)))
+
+
+async def nothing(path: Path) -> None:
+    async with Engine(str(path)):
+        pass

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..errors import InputError
 from ..journal import Journal
+from ..models.reading import open_config
 from ..models.spec import Catalogue
 from .exits import Exit
 from .paint import Drawn, emit, out, tell
@@ -68,8 +69,8 @@ def evaluated(new: str, asked: Asked) -> Exit:
 
 def _catalogue(new: str, config: str | None) -> Catalogue:
     """Of the new file; where that has routes alone, the usual one."""
-    catalogue = Catalogue.load(new)
-    return catalogue if catalogue.source is not None else Catalogue.load(config)
+    table = open_config(new)
+    return Catalogue.load(new if table is not None and "models" in table.values else config)
 
 
 def _policy(name: str | None, routes: Mapping[str, Policy]) -> Policy | None:
@@ -77,7 +78,8 @@ def _policy(name: str | None, routes: Mapping[str, Policy]) -> Policy | None:
         return None
     found = routes.get(name) or plain(name)
     if found is None:
-        raise InputError(f"no route is called {name!r}", remedy=f"one of {', '.join(routes) or 'none'}")
+        known = f"one of {', '.join(routes)}" if routes else "write [routes.NAME] in it, or name a plain policy: best"
+        raise InputError(f"no route is called {name!r}", remedy=known)
     return found
 
 

@@ -129,7 +129,8 @@ def _pinged(pings: Sequence[Ping]) -> Text:
 def _tell_failures(told: Pings) -> None:
     for one in (one for pings in told.values() for one in pings if not one.ok):
         name = one.model if one.deployment == one.model else f"{one.model}/{one.deployment}"
-        tell(Text("✗ ", "red").append(f"{printable(name)}: {first_line(one.says)}", "default"))
+        says = first_line(one.says).removeprefix(f"{one.model}: ")
+        tell(Text("✗ ", "red").append(f"{printable(name)}: {says}", "default"))
         if one.remedy:
             tell(pairs([("do", Text(printable(one.remedy)))], 2))
 

@@ -85,7 +85,7 @@ class Router:
             return self.routes[name]
         except KeyError:
             close = difflib.get_close_matches(name, self.routes, n=2)
-            known = f"did you mean {' or '.join(close)}?" if close else f"one of {', '.join(self.routes) or 'none'}"
+            known = f"did you mean {' or '.join(close)}?" if close else _one_of(self.routes)
             raise UnknownRoute(f"no route is called {name!r}", remedy=known) from None
 
     def situation(self, request: Request) -> Situation:
@@ -115,3 +115,7 @@ class Router:
             known = policy, (rows / np.where(lengths > 0.0, lengths, 1.0)).astype(np.float32)
             self._vectors[id(policy)] = known
         return known[1]
+
+
+def _one_of(routes: Mapping[str, Policy]) -> str:
+    return f"one of {', '.join(routes)}" if routes else "write [routes.NAME] in segue.toml"

@@ -27,6 +27,8 @@ _OUTPUT: Mapping[str, int] = {
 _OUTPUT_ANY = 250
 _OUTPUT_SPREAD = 0.8
 """Their standard deviation, as a share."""
+_THOUGHT, _THOUGHT_SD = 0.5, 0.29
+"""Of what is set aside for thinking, how much is used: anything is as likely, as far as nobody knows better."""
 _INPUT_SPREAD = 0.1
 """Of a number of input tokens that is estimated."""
 
@@ -87,7 +89,8 @@ def _output(who: _Who) -> Spread:
     table = who.at.table
     thoughts = table.thoughts[who.rows]
     limit = np.minimum(table.max_output[who.rows], request.tokens_out_max + thoughts).astype(np.float64)
-    prior = Spread(np.minimum(mean + thoughts, limit), np.minimum(sd, limit), np.zeros(len(limit)))
+    means, sds = mean + thoughts * _THOUGHT, np.hypot(sd, thoughts * _THOUGHT_SD)
+    prior = Spread(np.minimum(means, limit), np.minimum(sds, limit), np.zeros(len(limit)))
     learned = who.at.predictors.tokens_out
     if learned is None or request.tokens_out is not None:
         return prior

@@ -131,8 +131,8 @@ class _Reader:
         if name is None or not self.models or name in self.models:
             return name
         close = meant(name, self.models)
-        hint = f"; did you mean {close}?" if close else ""
-        return table.wrong(key, f'"{name}" is not in the catalogue{hint} Allowed: {_some(self.models)}')
+        hint = f"; did you mean {close}? Allowed" if close else "; allowed"
+        return table.wrong(key, f'"{name}" is not in the catalogue{hint}: {_some(self.models)}')
 
     def _names(self, table: Table, key: str) -> tuple[str, ...]:
         if table.ask(key) is None:

@@ -23,6 +23,7 @@ class BatchRules:
     look_s: float = 10.0
     """After which a batch is looked at first; each look that finds it unfinished comes half as much later again."""
     look_s_max: float = 300.0
+    """The longest time between two looks."""
     turn_s: float = 2.0
     """How often a process that does not carry the batches looks whether it is its turn."""
     settle_s: float = 15.0

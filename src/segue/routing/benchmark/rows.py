@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,10 +43,9 @@ def _file(path: Path) -> Iterable[Row]:
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} cannot be read: {error}", remedy="give a file of JSON lines, gzip'd or plain"
-        ) from None
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read: {why}", remedy="give a file of JSON lines, gzip'd or plain") from None
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield _row(line, f"{path} line {number}")
