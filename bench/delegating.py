@@ -25,23 +25,10 @@ from segue.routing import Features, Request
 from segue.routing.embedding import Grams
 from segue.routing.fitness import Described, Fitness, Outcome, Past
 
-WORDS = [
-    "invoice",
-    "refund",
-    "card",
-    "weather",
-    "letter",
-    "tax",
-    "travel",
-    "hotel",
-    "order",
-    "parcel",
-    "repair",
-    "garden",
-    "music",
-    "poem",
-    "contract",
-]
+WORDS = (
+    "invoice", "refund", "card", "weather", "letter", "tax", "travel", "hotel", "order", "parcel", "repair", "garden",
+    "music", "poem", "contract",
+)  # fmt: skip
 REQUEST = "Please refund the order that came with a broken card, and say when the money is back."
 
 
@@ -67,8 +54,8 @@ def choosing(many: int, outcomes: int = 1000, times: int = 60) -> tuple[float, f
     took: list[float] = []
     for n in range(times):
         began = time.thread_time()
-        router = panels.of(among, {}).router
-        decision = router.decide(Request(text=f"{REQUEST} {n}", route="delegate"), id="d", luck=0.5, route=DEFAULT)
+        panel = panels.of(among, {})
+        decision = panel.decide(Request(text=f"{REQUEST} {n}", route="delegate"), DEFAULT, luck=0.5)
         assert isinstance(decision, Decision) and decision.choice is not None
         took.append(time.thread_time() - began)
     return 1e3 * made, 1e3 * statistics.median(took), 1e3 * sorted(took)[-max(1, times // 20)]
