@@ -197,6 +197,45 @@ def test_all_failed_goes_to_a_person_with_the_story() -> None:
     assert answer == "Roses are red." and "the muse is silent" in story
 
 
+@flow(budget_usd=0.05)
+async def bounded(request: str) -> str:
+    dear = Delegate(poet, cost_usd=0.1, about="Writes poems, songs and verses about anything, for money.")
+    blind = Delegate(poet, "blind", about="Writes poems, songs and verses.", tags={"residency": "us"})
+    able = Delegate(poet, "able", about="Verses.", capabilities=["rhymes"], tags={"residency": "eu"})
+    mute = Delegate(poet, "mute", about="Writes poems.", tags={"residency": "eu"})
+    to = [dear, blind, able, mute]
+    return (await delegated(request, to=to, needs=["rhymes"], require={"residency": "eu"})).by
+
+
+def test_capabilities_tags_and_budgets_exclude_with_their_reason() -> None:
+    by, engine = play(lambda e: e.run(bounded, "Write poems and verses", id="r"))
+    (decision,), _ = told(engine, "r")
+    out = {c.target.name: (c.excluded_at, c.reason) for c in decision.candidates if not c.eligible}
+    assert by == "able"
+    assert out == {
+        "poet": (Stage.CAPABILITY, "it lacks rhymes"),
+        "blind": (Stage.CAPABILITY, "it lacks rhymes"),
+        "mute": (Stage.CAPABILITY, "it lacks rhymes"),
+    }
+
+
+@flow(budget_usd=0.05)
+async def poor(request: str) -> str:
+    dear = Delegate(poet, "dear", cost_usd=0.1)
+    far = Delegate(poet, "far", tags={"residency": "us"})
+    near = Delegate(poet, "near", about="Songs.", tags={"residency": "eu"}, cost_usd=0.01)
+    return (await delegated(request, to=[dear, far, near], require={"residency": "eu"})).by
+
+
+def test_what_a_budget_cannot_pay_is_not_asked() -> None:
+    by, engine = play(lambda e: e.run(poor, "Write poems and songs", id="r"))
+    (decision,), _ = told(engine, "r")
+    out = {c.target.name: (c.excluded_at, c.reason) for c in decision.candidates if not c.eligible}
+    assert by == "near"
+    assert out["far"] == (Stage.RESIDENCY, "its residency is us, not eu")
+    assert out["dear"][0] in (Stage.BUDGET, Stage.RESIDENCY)
+
+
 # --- loops and depth --------------------------------------------------------------------------------------------------
 
 
@@ -424,6 +463,19 @@ def test_a_crash_at_any_write_chooses_nobody_anew_and_repeats_nothing() -> None:
         ended = [e.key for e in engine.history("r") if e.type == "step.completed"]
         assert len(ended) == len(set(ended)) == 2
         seen.append((result["value"], len(ended)))
+
+    assert crash_everywhere(scenario, check=check) > 8
+
+
+def test_a_crash_at_any_write_of_a_child_starts_no_second_one() -> None:
+    async def scenario(engine: InMemory) -> Any:
+        return await engine.run(refunds, Refund("o-7", 500), id="r")
+
+    def check(result: Any, engine: InMemory) -> None:
+        assert result == "paid 500 for o-7"
+        assert len(engine.reader.runs()) == 2
+        decisions, attempts = told(engine, "r")
+        assert (len(decisions), [a.target.name for a in attempts]) == (1, ["refund"])
 
     assert crash_everywhere(scenario, check=check) > 8
 

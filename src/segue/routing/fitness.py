@@ -8,13 +8,13 @@ Pure, over columns: a thousand candidates are one product of matrices.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Vector
+from .arrays import Rows, Vector
 from .types import Embedder, Features
 
 __all__ = ["Described", "Fitness", "Outcome", "Past", "texts_in"]
@@ -23,7 +23,6 @@ Row = NDArray[np.float32]
 
 EVIDENCE = 0.03
 """The evidence that weighs as much as nothing known: a text with a cosine of 0.42 to the request."""
-POWER = 4
 OPINION = 2.0
 """What an outcome weighs, where an example weighs 1."""
 _TEXT_MAX, _TEXTS_MAX = 400, 12
@@ -53,12 +52,12 @@ class Outcome(NamedTuple):
 
 
 class Past:
-    """The last outcomes, as columns. It grows and forgets the oldest; `version` says that something changed."""
+    """The last outcomes, as columns; `version` says that something changed."""
 
     def __init__(self, kept: int = 4000) -> None:
         self._kept, self.version = kept, 0
         self._outcomes: list[Outcome] = []
-        self._rows: Row | None = None
+        self._near: Near | None = None
 
     def __len__(self) -> int:
         return len(self._outcomes)
@@ -66,16 +65,43 @@ class Past:
     def put(self, outcomes: Iterable[Outcome]) -> None:
         """In place of those before."""
         self._outcomes = list(outcomes)[-self._kept :]
-        self._rows, self.version = None, self.version + 1
+        self._near, self.version = None, self.version + 1
 
-    def near(self, row: Row) -> tuple[list[Outcome], Vector]:
-        """The outcomes of the same embedding, and how near each is to a request, as evidence."""
-        if not self._outcomes:
-            return [], np.zeros(0)
-        if self._rows is None or self._rows.shape[1] != len(row):
-            self._outcomes = [one for one in self._outcomes if len(one.row) == len(row)]
-            self._rows = np.array([one.row for one in self._outcomes], np.float32).reshape(-1, len(row))
-        return self._outcomes, _evidence(self._rows @ row)
+    def within(self, place: Mapping[str, int], dimensions: int) -> tuple[Rows, Vector, Rows]:
+        """Of the outcomes of some candidates, in rows of so many dimensions: whose, how good, and which they are."""
+        known = [
+            (at, one.score, n)
+            for n, one in enumerate(self._outcomes)
+            if (at := place.get(one.name)) is not None and len(one.row) == dimensions
+        ]
+        whose, scores, which = zip(*known, strict=True) if known else ((), (), ())
+        return np.array(whose, np.intp), np.array(scores, np.float64), np.array(which, np.intp)
+
+    def near(self, row: Row) -> Vector:
+        """How near each is to a request, as evidence; 0 of another embedding."""
+        if self._near is None or self._near.dimensions != len(row):
+            blank = np.zeros(len(row), np.float32)
+            self._near = Near([one.row if len(one.row) == len(row) else blank for one in self._outcomes], len(row))
+        return self._near(row)
+
+
+class Near:
+    """Rows that a request is compared with. Of a request that is mostly zeros only what is not is looked at."""
+
+    def __init__(self, rows: Sequence[Row], dimensions: int) -> None:
+        self.dimensions = dimensions
+        whole = np.array(rows, np.float32).reshape(len(rows), dimensions)
+        self._columns = np.ascontiguousarray(whole.T)
+
+    def __call__(self, row: Row) -> Vector:
+        """The evidence of each."""
+        some = np.flatnonzero(row)
+        if len(some) * _SPARSE > len(row):
+            return _evidence(row @ self._columns)
+        return _evidence(row[some] @ self._columns[some])
+
+
+_SPARSE = 3
 
 
 class Fitness:
@@ -87,8 +113,12 @@ class Fitness:
         self._base = np.array([one.quality for one in candidates], np.float64)
         said = [(at, text) for at, one in enumerate(candidates) for text in texts_in(one.about, one.name)]
         shown = [(at, text[:_TEXT_MAX]) for at, one in enumerate(candidates) for text in one.examples]
-        self._said, self._said_of = _rows(embedder, said), np.array([at for at, _ in said], np.intp)
-        self._shown, self._shown_of = _rows(embedder, shown), np.array([at for at, _ in shown], np.intp)
+        self._starts = np.searchsorted(np.array([at for at, _ in said], np.intp), np.arange(len(candidates)))
+        self._shown_of = np.array([at for at, _ in shown], np.intp)
+        rows = [_unit(embedder.embed(text)) for _, text in (*said, *shown)]
+        self._near = Near(rows, len(rows[0]) if rows else 1)
+        self._many = len(said)
+        self._within: tuple[int, tuple[Rows, Vector, Rows]] | None = None
 
     @property
     def version(self) -> str:
@@ -97,26 +127,26 @@ class Fitness:
 
     def evidence(self, row: Row) -> tuple[Vector, Vector]:
         """For and against each candidate. Of a description the nearest text counts; examples and outcomes add up."""
-        speaks, against = np.zeros(len(self.candidates)), np.zeros(len(self.candidates))
-        if len(self._said):
-            np.maximum.at(speaks, self._said_of, _evidence(self._said @ row))
-        if len(self._shown):
-            np.add.at(speaks, self._shown_of, _evidence(self._shown @ row))
-        outcomes, near = self.past.near(row)
-        for one, weight in zip(outcomes, (OPINION * near).tolist(), strict=True):
-            at = self.place.get(one.name)
-            if at is not None:
-                speaks[at] += weight * one.score
-                against[at] += weight * (1.0 - one.score)
-        return speaks, against
+        near, many = self._near(row), len(self.candidates)
+        speaks: Vector = np.maximum.reduceat(near[: self._many], self._starts)
+        speaks = speaks + np.bincount(self._shown_of, near[self._many :], many)
+        if self._within is None or self._within[0] != self.past.version:
+            self._within = self.past.version, self.past.within(self.place, len(row))
+        whose, scores, which = self._within[1]
+        if not len(whose):
+            return speaks, np.zeros(many)
+        weight = OPINION * self.past.near(row)[which]
+        against: Vector = np.bincount(whose, weight * (1.0 - scores), many).astype(np.float64)
+        return speaks + np.bincount(whose, weight * scores, many), against
 
     def predict(self, features: Features, models: Sequence[str]) -> tuple[Any, Any, Any]:
         """As the protocol says; of whom it does not know, NaN. `n` counts evidence in units of `EVIDENCE`."""
         rows = np.array([self.place.get(name, -1) for name in models], np.intp)
-        if features.embedding is None or not len(self.candidates):
+        row = features.embedding
+        if row is None or len(row) != self._near.dimensions:
             speaks = against = np.zeros(len(self.candidates))
         else:
-            speaks, against = self.evidence(_unit(features.embedding))
+            speaks, against = self.evidence(_unit(row))
         n = (speaks + against) / EVIDENCE
         mean = (EVIDENCE * self._base + speaks) / (EVIDENCE + speaks + against)
         sd = np.sqrt(np.maximum(mean * (1.0 - mean), 1e-4) / (2.0 + n))
@@ -133,13 +163,8 @@ def texts_in(about: str, name: str = "") -> list[str]:
 
 
 def _evidence(cosines: NDArray[Any]) -> Vector:
-    return np.maximum(cosines, 0.0).astype(np.float64) ** POWER
-
-
-def _rows(embedder: Embedder, texts: Sequence[tuple[int, str]]) -> Row:
-    if not texts:
-        return np.zeros((0, 0), np.float32)
-    return np.array([_unit(embedder.embed(text)) for _, text in texts], np.float32)
+    squares = np.square(np.maximum(cosines, 0.0).astype(np.float64))
+    return np.square(squares)  # the fourth power
 
 
 def _unit(row: Row) -> Row:

@@ -130,8 +130,9 @@ class Choosing:
             depth=len(lineage.chain),
         )
         panel = _panels(at).of(self.among, models)
-        name = f"g{random.getrandbits(48):012x}"
-        made = panel.router.decide(request, id=name, luck=random.random(), route=self._policy(at))
+        typed = [one.name for one in self.among if one.inputs is not None and one.name not in request.barred]
+        typed = [] if isinstance(self.request, str) else typed
+        made = panel.decide(request, self._policy(at), luck=random.random(), typed=typed)
         chain = {"chain": list(lineage.chain)} if lineage.chain else {}
         return replace(made, objective={**made.objective, **chain}), routes
 

@@ -157,7 +157,17 @@ class _Delegating:
             pick = await self._picked()
         choice = await self._choice(pick)
         while choice.name is not None and len(self.tried) < self.said.attempts:
-            one = self.by_name[choice.name]
+            one = self.by_name.get(choice.name)
+            if one is None:  # the code has changed since it was chosen
+                fault = FaultKind.BAD_REQUEST.value
+                self.tried.append(
+                    Handled(
+                        name=choice.name, kind=choice.kind, decision=choice.decision, fault=fault,
+                        error="it is no candidate any more",
+                    )
+                )  # fmt: skip
+                choice = await self._choice()
+                continue
             try:
                 value = await self._tried(one, choice)
             except Exception as error:  # noqa: BLE001  whatever it raises, the next one may do it

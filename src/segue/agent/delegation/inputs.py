@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from ...core.codec import codec, roundtrip
 from ...errors import DefinitionError
@@ -86,7 +86,7 @@ class Inputs:
         return create_model(self.name or "Arguments", __config__=ConfigDict(extra="forbid"), **fields)
 
     def _valued(self, name: str, value: object) -> Any:
-        adapter: TypeAdapter[Any] = TypeAdapter(self.hints.get(name, Any))
+        adapter = codec(self.hints.get(name, Any)).adapter
         try:
             return adapter.validate_python(value)
         except ValidationError as error:

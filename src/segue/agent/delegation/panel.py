@@ -6,16 +6,18 @@ A panel is made once for the same candidates: with a thousand of them most of a 
 from __future__ import annotations
 
 import math
+import random
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...core.records import TargetKind
+from ...core.records import Decision, TargetKind
 from ...models import Model
-from ...routing import Embedder, Features, Predictors, Router
+from ...routing import Embedder, Features, Policy, Predictors, Request, Router, decide
 from ...routing.fitness import Described, Fitness, Past
 from ...routing.types import Condition, Price
 from .delegates import Delegate
@@ -26,7 +28,7 @@ _ANY = 10**9
 """Tokens: whoever is no model has no window."""
 _TAKES_S = {TargetKind.TOOL: 1.0, TargetKind.AGENT: 20.0, TargetKind.FLOW: 20.0, TargetKind.PERSON: 3600.0}
 """Seconds, where nothing is said."""
-_MODEL, _PERSON = 0.4, 0.3
+_MODEL, _PERSON = 0.25, 0.1
 """What a model's prior counts beside those who are made for something; what a person without a description counts."""
 
 
@@ -61,6 +63,17 @@ class Panel(NamedTuple):
 
     router: Router
     fitness: Fitness
+
+    def decide(self, request: Request, policy: Policy, *, luck: float, typed: Collection[str] = ()) -> Decision:
+        """Who gets a request. `typed` are those whose own type it is: that speaks for them, whatever words say."""
+        began, router = time.thread_time(), self.router
+        at = router.situation(request)
+        if typed:
+            quality = _Typed(self.fitness, frozenset(typed), self.fitness.version)
+            at = at._replace(predictors=replace(at.predictors, quality=quality))
+        name = f"g{random.getrandbits(48):012x}"
+        made = decide(policy, at, id=name, luck=luck, vectors=router.vectors)
+        return replace(made, took_s=round(time.thread_time() - began, 6))
 
 
 class Panels:
@@ -126,6 +139,23 @@ def _offer(one: Delegate, model: Model | None) -> Offer:
 
 def _takes_s(one: Delegate) -> float:
     return _TAKES_S.get(one.kind, math.nan) if one.latency_s is None else one.latency_s
+
+
+class _Typed(NamedTuple):
+    """A `Predictor` of quality that knows whose type a request is of."""
+
+    fitness: Fitness
+    typed: frozenset[str]
+    version: str
+
+    def predict(self, features: Features, models: Sequence[str]) -> tuple[Any, Any, Any]:
+        """As the protocol says."""
+        mean, sd, n = self.fitness.predict(features, models)
+        more = np.array([_OF_ITS_TYPE if name in self.typed else 0.0 for name in models])
+        return mean + (1.0 - mean) * more, sd, n
+
+
+_OF_ITS_TYPE = 0.5
 
 
 class _Takes(NamedTuple):
