@@ -19,7 +19,7 @@ GROUPS = {
     "Models": ["ask", "prompt", "Media", "embed"],
     "Values that vary, true ends, new beginnings": ["now", "random", "uuid", "cleanup", "continue_as_new"],
     "Secrets": ["Secret"],
-    "Running": ["Engine", "EngineOptions", "Run", "RunStatus"],
+    "Running": ["Engine", "EngineOptions", "Run", "RunStatus", "Thread"],
     "Streams": ["Piece", "Retracted", "Ended"],
     "Errors (all of them: segue.errors)": ["SegueError", "StepFailed", "RunFailed", "RunCancelled", "RunStuck"],
 }

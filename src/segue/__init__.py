@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .runtime.run import Run, RunStatus
     from .runtime.scope import step_scope
     from .runtime.step import Step, step
+    from .runtime.thread import Thread
     from .runtime.values import cleanup, now, random, uuid
     from .runtime.waits import sleep, timeout, wait_for
 
@@ -40,6 +41,7 @@ _HOMES = {
     "runtime.run": ("Run", "RunStatus"),
     "runtime.scope": ("step_scope",),
     "runtime.step": ("Step", "step"),
+    "runtime.thread": ("Thread",),
     "runtime.values": ("cleanup", "now", "random", "uuid"),
     "runtime.waits": ("sleep", "timeout", "wait_for"),
 }
@@ -48,6 +50,7 @@ _HOME = {name: room for room, names in _HOMES.items() for name in names}
 __all__ = [
     "Applied", "Ended", "Engine", "EngineOptions", "Flow", "Media", "NotApplied", "Piece", "Retracted", "Retry", "Run",
     "RunCancelled", "RunFailed", "RunStatus", "RunStuck", "Secret", "SegueError", "Step", "StepFailed",
+    "Thread",
     "approve", "as_completed", "ask", "ask_human", "cleanup", "continue_as_new", "detach", "embed", "escalate",
     "flow", "gather", "map", "now", "prompt", "random", "sleep", "step", "step_scope", "timeout", "uuid", "wait_for",
 ]  # fmt: skip

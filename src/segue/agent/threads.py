@@ -37,7 +37,7 @@ async def recall(thread: str, upto: int, handle: str) -> str | None:
     if around is None or around.outside is None:
         return None
     said = around.outside.said(step_scope().tenant, thread, upto)
-    found = (recalled(list(_turn(json.loads(args), json.loads(value))), handle) for args, value in said)
+    found = (recalled(list(_turn(json.loads(args), json.loads(value))), handle) for _, args, value in said)
     return next((text for text in found if text is not None), None)
 
 
@@ -48,7 +48,7 @@ def history(thread: str, upto: int, scope: StepScope, window: int) -> list[dict[
         return []
     turns: list[list[dict[str, Any]]] = []
     left = window * _MOST
-    for args, value in around.outside.said(scope.tenant, thread, upto):
+    for _, args, value in around.outside.said(scope.tenant, thread, upto):
         turns.append(list(_turn(json.loads(args), json.loads(value))))
         left -= sum(len(str(part.get("content", part.get("args", "")))) for one in turns[-1] for part in one["parts"])
         if left < 0:

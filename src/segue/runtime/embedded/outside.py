@@ -34,10 +34,17 @@ class Answers(NamedTuple):
         """As the protocol says."""
         return self.journal.last_turn(tenant, thread)
 
-    def said(self, tenant: str, thread: str, upto: int) -> Iterator[tuple[bytes, bytes]]:
+    def said(
+        self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False
+    ) -> Iterator[tuple[int, bytes, bytes]]:
         """As the protocol says."""
-        for event in self.journal.turns(tenant, thread, upto):
-            yield event.args or b"{}", event.value or b"null"
+        for no, event in self.journal.turns(tenant, thread, upto, after, oldest=oldest):
+            yield no, event.args or b"{}", event.value or b"null"
+
+    def summary(self, tenant: str, thread: str, upto: int) -> bytes | None:
+        """As the protocol says."""
+        found = self.journal.summary(tenant, thread, upto)
+        return None if found is None else found[1].value
 
     async def answer(self, run: str, key: str, attempt: int, value: bytes, by: str) -> bool:
         """As the protocol says. Two answers to one attempt are one: the inbox knows them by the attempt."""
