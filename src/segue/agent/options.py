@@ -56,6 +56,10 @@ class Options(TypedDict, total=False):
     far as its window holds it. Not given: in a turn of a `Thread` that one; None: none. Where the route says so it
     stays with who answered last, or with who holds it cached.
     """
+    history: Sequence[Mapping[str, str]]
+    """What was said before, as a client holds it: `{"role": "user", "content": text}`, or `assistant`. What the thread
+    holds already is not said twice.
+    """
     tools: Sequence[Callable[..., Any]]
     """Functions and steps that the model may call. Each request and each call is a durable step of its own."""
     rounds: int
@@ -96,6 +100,7 @@ DEFAULTS: Options = {
     "settings": None,
     "sticky": None,
     "thread": None,
+    "history": (),
     "tools": (),
     "rounds": 8,
     "guards": (),

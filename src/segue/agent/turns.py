@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..context import Context, Part
+from ..context import Context, Kind, Part, Role
+from ..context.form import bare, form
 
-__all__ = ["RECALL", "Place", "parts_in", "recalled", "shown_as"]
+__all__ = ["RECALL", "Place", "parts_in", "recalled", "shown_as", "stands"]
+
+STANDS = "segue_part"
+"""Where the metadata of a message say which part stands in it: no turn, but a state, a summary, a memory."""
 
 RECALL: dict[str, Any] = {
     "name": "recall",
@@ -27,13 +31,29 @@ def parts_in(turns: Sequence[dict[str, Any]], first: int = 0) -> Iterator[tuple[
     """The parts of messages, each with its place; `first` is the number of the first message."""
     if not turns:
         return
-    from pydantic_ai.messages import ModelMessagesTypeAdapter  # noqa: PLC0415  heavy, and only who asks needs it
+    from pydantic_ai.messages import ModelMessagesTypeAdapter, ModelRequest  # noqa: PLC0415  heavy
 
     from ..context.messages import parts_of  # noqa: PLC0415  it imports the same
 
     for at, message in enumerate(ModelMessagesTypeAdapter.validate_python(list(turns)), first):
+        told = (message.metadata or {}).get(STANDS) if isinstance(message, ModelRequest) else None
         for place, part in enumerate(parts_of([message])):
-            yield (at, place), part
+            yield (at, place), part if told is None else _part(part.text, told)
+
+
+def stands(part: Part) -> dict[str, Any]:
+    """A message in which a part stands that is no turn: the state of the work, a summary, what was recalled."""
+    told = {"kind": part.kind.value, "source": part.source, "made_of": list(part.made_of), "relevance": part.relevance}
+    said = {"part_kind": "user-prompt", "content": form(part)}
+    return {"kind": "request", "parts": [said], "metadata": {STANDS: {**told, "model": part.model}}}
+
+
+def _part(text: str, told: Mapping[str, Any]) -> Part:
+    kind = Kind(told["kind"])
+    return Part(
+        role=Role.USER, kind=kind, text=bare(text, kind), source=told["source"], made_of=tuple(told["made_of"]),
+        relevance=told["relevance"], model=told["model"],
+    )  # fmt: skip
 
 
 def shown_as(
@@ -47,7 +67,7 @@ def shown_as(
             if shown is ...:
                 parts.append(part)
             elif shown is not None:
-                parts.append({**part, "content": shown.text})
+                parts.append({**part, "content": form(shown)})
         if parts:
             yield {**message, "parts": parts}
 

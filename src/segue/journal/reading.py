@@ -137,6 +137,10 @@ class Reader:
         events = [] if found is None else self._guard(lambda: self._event(found.run, found.seq))
         return None if found is None or not events else (found.upto, events[0])
 
+    def children_of(self, tenant: str, thread: str) -> list[tuple[str, str]]:
+        """The open runs that turns of a thread have started: the id of each, and its flow."""
+        return threads.in_flight(self.query, tenant, thread)
+
     def _event(self, run: int, seq: int) -> list[Event]:
         return list(tables.events(self._reader, self._payloads, run, seq - 1, seq))
 

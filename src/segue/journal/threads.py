@@ -225,6 +225,17 @@ def branches_of(query: Query, tenant: str, thread: str) -> list[tuple[str, int]]
     return [(name, run) for name, run in rows]
 
 
+def in_flight(query: Query, tenant: str, thread: str) -> list[tuple[str, str]]:
+    """The open runs that turns of a thread have started, of its last turns: the id of each, and its flow."""
+    rows = query(
+        "select c.id, c.flow from (select id from runs where tenant = ? and thread = ? and memo_run is null"
+        " order by no desc limit 200) t cross join runs c on c.parent = t.id"
+        " where c.state in ('queued', 'running', 'parked', 'stuck') order by c.no",
+        (tenant, thread),
+    )
+    return [(run, flow) for run, flow in rows]
+
+
 def threads(query: Query, limit: int) -> list[ThreadRow]:
     """All threads, the one with the newest turn first."""
     rows = query(

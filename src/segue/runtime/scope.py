@@ -182,6 +182,10 @@ class Outside(Protocol):
         """The result of the step that has summed up a thread furthest, but not past this number."""
         ...
 
+    def children(self, tenant: str, thread: str) -> dict[str, str]:
+        """The open runs that turns of a thread have started, by id: what each does."""
+        ...
+
     async def answer(self, run: str, key: str, attempt: int, value: bytes, by: str) -> bool:
         """Give an attempt that waits for a service its answer; it is on disk then. False where nobody waits for it."""
         ...

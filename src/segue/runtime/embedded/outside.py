@@ -46,6 +46,10 @@ class Answers(NamedTuple):
         found = self.journal.summary(tenant, thread, upto)
         return None if found is None else found[1].value
 
+    def children(self, tenant: str, thread: str) -> dict[str, str]:
+        """As the protocol says."""
+        return {run: flow.rpartition(":")[2] for run, flow in self.journal.children_of(tenant, thread)}
+
     async def answer(self, run: str, key: str, attempt: int, value: bytes, by: str) -> bool:
         """As the protocol says. Two answers to one attempt are one: the inbox knows them by the attempt."""
         body = dumps({"word": "result", "by": by})
