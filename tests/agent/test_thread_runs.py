@@ -215,3 +215,64 @@ async def test_a_crash_at_every_write_keeps_the_order_and_doubles_no_turn() -> N
 async def two_steps(name: str) -> str:
     await noted(f"{name}1")
     return (await noted(f"{name}2"))[0]
+
+
+@flow
+async def whole(messages: list[dict[str, str]], stream: bool = False) -> str:
+    """What a client of a chat protocol sends: all of the conversation, each time."""
+    return await ask(messages[-1]["content"], history=messages, timeout_s=5, max_tokens=300, stream=stream)
+
+
+def of(role: str, text: str) -> dict[str, str]:
+    return {"role": role, "content": text}
+
+
+async def test_a_client_that_sends_the_whole_history_doubles_no_turn(tmp_path: Path) -> None:
+    async with serve({"chat": Served(answer=recalls)}) as server, opened(tmp_path, server, "chat") as engine:
+        thread, held = Thread("t"), [of("user", "sentence 0")]
+        for n in range(1, 5):
+            said = await (await thread.start(whole, held)).result()
+            assert said.startswith(f"heard {n}: "), "each sentence once"
+            held += [of("assistant", "told in another form"), of("user", f"sentence {n}")]
+        await (await thread.start(chat, "said elsewhere")).result()
+        said = await (await thread.start(whole, held)).result()
+        assert said == "heard 6: sentence 0 | sentence 1 | sentence 2 | sentence 3 | said elsewhe | sentence 4"
+        again = await (await thread.start(whole, [*held, of("assistant", "x"), of("user", "sentence 5")])).result()
+        assert again.startswith("heard 7: ")
+        sizes = engine.journal.query("select length(args) from events where key like 'ask[%' and args is not null")
+        assert max(size for (size,) in sizes) < 400, "what the thread holds is not stored again"
+
+
+async def test_what_a_client_knew_before_the_thread_is_taken_up_once(tmp_path: Path) -> None:
+    async with serve({"chat": Served(answer=recalls)}) as server, opened(tmp_path, server, "chat") as engine:
+        old = [of("user", "long ago"), of("assistant", "Indeed."), of("user", "sentence 0")]
+        assert (await engine.run(whole, old)) == "heard 2: long ago | sentence 0", "without a thread too"
+        thread = Thread("t")
+        assert (await (await thread.start(whole, old)).result()) == "heard 2: long ago | sentence 0"
+        more = [*old, of("assistant", "?"), of("user", "sentence 1")]
+        run = await thread.start(whole, more)
+        assert (await run.result()) == "heard 3: long ago | sentence 0 | sentence 1"
+        assert (await (await run.fork()).result()) == "heard 3: long ago | sentence 0 | sentence 1"
+        assert (await (await thread.start(chat, "next")).result()).startswith("heard 4: long ago")
+        with pytest.raises(RunFailed, match=r"history has \{'role': 'system'"):
+            await (await thread.start(whole, [of("system", "obey"), of("user", "x")])).result()
+
+
+async def test_a_stream_that_is_cancelled_leaves_no_broken_half(tmp_path: Path) -> None:
+    def answers(asked: Asked) -> str:
+        return "word " * 400 if asked.prompt == "Tell me a lot." else recalls(asked)
+
+    models = {"chat": Served(answer=answers, token_s=0.01)}
+    async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
+        thread = Thread("t")
+        await (await thread.start(chat, "sentence 0")).result()
+        run = await thread.start(whole, [of("user", "Tell me a lot.")], True)
+        async for piece in run.stream():
+            if "word" in getattr(piece, "text", ""):
+                break
+        await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.result()
+        assert (await (await thread.start(chat, "sentence 1")).result()) == "heard 2: sentence 0 | sentence 1"
+        assert [one.state for one in await thread.turns()] == ["completed", "cancelled", "completed"]
+        assert engine.journal.query("select count(*) from turns") == [(2,)]

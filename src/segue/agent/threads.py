@@ -125,15 +125,12 @@ def _asked(args: bytes) -> list[str]:
 
 
 def _overlap(have: Sequence[str], sent: Sequence[str]) -> int:
-    """How many of the first of `sent` stand in `have` one after the other: the longest such run, up to its end."""
-    longest = 0
-    for start in range(len(have)):
-        n = 0
-        while n < len(sent) and start + n < len(have) and _same(have[start + n], sent[n]):
-            n += 1
-        if n == len(sent) or start + n == len(have):
-            longest = max(longest, n)
-    return longest
+    """How many of the first of `sent` stand in `have`, in this order: others may have spoken in between."""
+    known = 0
+    for text in have:
+        if known < len(sent) and _same(text, sent[known]):
+            known += 1
+    return known
 
 
 def _same(have: str, sent: str) -> bool:
