@@ -5,6 +5,7 @@ Tool-using agents and delegation come to live here too.
 
 from __future__ import annotations
 
+from . import memory as memory
 from .ask import Answer, answer, ask
 from .budgets import Allowance, Budgets
 from .embed import Embedded, embed, embedding
@@ -17,7 +18,30 @@ from .request import Tried
 from .stream import Stream, relay, relayed, stream
 
 __all__ = [
-    "Allowance", "Answer", "Approval", "Budgets", "Check", "Embedded", "Gateway", "InboxItem", "Media", "Notice",
-    "Prompt", "Stream", "Tried", "answer", "approve", "ask", "ask_human", "embed", "embedding", "escalate", "prompt",
-    "relay", "relayed", "stream", "use_models",
+    "Allowance",
+    "Answer",
+    "Approval",
+    "Budgets",
+    "Check",
+    "Embedded",
+    "Gateway",
+    "InboxItem",
+    "Media",
+    "Notice",
+    "Prompt",
+    "Stream",
+    "Tried",
+    "answer",
+    "approve",
+    "ask",
+    "ask_human",
+    "embed",
+    "embedding",
+    "escalate",
+    "memory",
+    "prompt",
+    "relay",
+    "relayed",
+    "stream",
+    "use_models",
 ]  # fmt: skip

@@ -29,6 +29,7 @@ from .form import Check, Form, form_of
 from .gateway import gateway
 from .guards import Guard, Guarding, configured
 from .media import Shown, needs_of, split
+from .memories import recalled
 from .options import Options, checked
 from .prompts import Prompt, worded
 from .recovery import Policy
@@ -110,6 +111,9 @@ async def answer(
     question.tools[:] = tools.definitions
     if said["thread"] is not None:
         question = replace(question, thread=said["thread"], heard=await heard(said["thread"]))
+    if said["memory"]:
+        found = await recalled(question.text, [str(one) for one in said["memory"]], said["memory_tokens"])
+        question = replace(question, recalled=found)
     if said["history"]:
         question = replace(question, before=await fresh(question, said["history"]))
     far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
@@ -222,7 +226,7 @@ class _Make:
 def _history(question: Question, scope: StepScope) -> list[dict[str, Any]]:
     """What it goes on from, as much of it as the largest window could hold."""
     windows = [model.window for model in gateway().catalogue.models.values()]
-    return history(question, scope, max(windows, default=0))
+    return list(history(question, scope, max(windows, default=0)))
 
 
 async def _summarised(

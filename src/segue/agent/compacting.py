@@ -9,29 +9,31 @@ turns are left out, as before.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..context import Compaction, ContextOverflow, Kind, Part, Role, Work, tokens_of
-from ..context.compaction import BITE, LEFT, covering, unknown_in, wrong_with
+from ..context import Budget, Compaction, ContextOverflow, Kind, Part, Role, Work, tokens_of
+from ..context.compaction import LEFT, covering, unknown_in, wrong_with
+from ..core.faults import FaultKind, classify
 from ..core.recovery import Retry
 from ..errors import InputError, SegueError
 from ..models import Model
 from ..runtime.scope import Outside, StepScope, step_scope
 from ..runtime.step import step
 from .media import Shown
-from .request import Question
-from .threads import Room, history, latest, outside, summary_of, turn_of
-from .turns import parts_in
+from .past import Turn
+from .request import Question, bound
+from .threads import Room, history, kept_past, latest, outside, summary_of, turns_down
 from .window import overfull, room_in
 
 __all__ = ["Summarise", "Told", "roomy"]
 
-STEPS = 8
+STEPS = 4
 """Summaries that one question waits for at most; the next one goes on."""
+BITE = 24_000
+"""Tokens that one of them stands for at most."""
 _ITEMS, _LONGEST, _KEPT = 12, 300, 40
 """Of what stands beside a summary: so many of each kind at once, so many characters each, so many of a kind in all."""
 _TASK = 600
@@ -65,83 +67,138 @@ async def roomy(
     """The question with as much of its thread summed up as it takes to fit the model that will be asked."""
     if question.thread is None or not question.heard:
         return question
+    goal = 0
+    question = replace(question, media=list(media))
     for n in range(STEPS):
-        made = compact.carried_out_by(
-            partial(_compacted, replace(question, media=list(media)), whom, summarise), Retry(attempts=1)
-        )
+        made = compact.carried_out_by(partial(_compacted, question, whom, summarise, goal), Retry(attempts=1))
         room = await made(question.thread, question.heard, n)
         if room is not None:
-            question = replace(question, summed=room.upto, children=room.children)
-        if room is None or not room.more:
+            question, goal = replace(question, summed=room.upto, children=room.children), room.goal
+        if room is None or room.upto >= room.goal:
             break
-    return question
+    return replace(question, media=[])
 
 
 async def _compacted(  # noqa: PLR0917  made in `roomy`
-    question: Question, whom: Callable[[], Model | None], summarise: Summarise, thread: str, upto: int, n: int
-) -> Room | None:
+    question: Question, whom: Callable[[], Model | None], summarise: Summarise, goal: int, thread: str, upto: int,
+    n: int,
+) -> Room | None:  # fmt: skip
     scope, around = step_scope(), outside()
     if around is None:
         return None
     before, children = latest(scope, thread, upto), around.children(scope.tenant, thread)
     stands = Room(upto=0 if before is None else before.upto, children=children)
-    step = _next(replace(question, summed=stands.upto, children=children), whom(), before, scope, around)
-    if step is None:
-        return stands if stands.upto or children else None
-    bite, since, last, work = step
-    try:
-        told, model = await summarise(bite, partial(_checked, bite))
-    except SegueError as error:
-        return replace(stands, wrong=f"{type(error).__name__}: {error}"[:500])
-    scope.sums_up = (thread, last)
-    return Room(
-        upto=last, text=told.summary.strip(), work=_kept(work, told), made_of=tuple(part.hash for part in bite.covers),
-        since=since, tokens=sum(len(part.text) for part in bite.covers) // 4, model=model, more=True, children=children,
-    )  # fmt: skip
-
-
-def _next(
-    question: Question, model: Model | None, before: Room | None, scope: StepScope, around: Outside
-) -> tuple[Compaction, int, int, Work] | None:
-    """The next bite: what to sum up, from which turn to which, and what is known beside it. None where all fits."""
+    model = whom()
     if model is None:
-        return None
-    question = replace(question, history=history(question, scope, model.window))
-    try:
-        if not overfull(question, model):
-            return None
-    except ContextOverflow:
-        return None
-    budget, tokens = room_in(question, model), tokens_of(model)
-    after, kept = (0 if before is None else before.upto), 0
-    thread = question.thread or ""
-    first = question.heard + 1
-    for no, args, value in around.said(scope.tenant, thread, question.heard, after):
-        kept += sum(tokens(part.text) + budget.per_part for part in _parts(args, value))
-        if kept > budget.input * LEFT and first <= question.heard:
+        return stands if stands.upto or children else None
+    reading = _Reading(replace(question, summed=stands.upto, children=children), model, before, scope, around)
+    goal = goal or reading.goal()
+    wrong: SegueError | None = None
+    for share in _SHARES:
+        bite = reading.bite(goal, share)
+        if bite is None:
             break
-        first = no
-    covers: list[Part] = [] if before is None else [summary_of(before)]
-    taken, since, last = 0, 0, 0
-    work = Work() if before is None else before.work
-    for no, args, value in around.said(scope.tenant, thread, first - 1, after, oldest=True):
-        parts = list(_parts(args, value))
-        if before is None and not work.task:
-            work = replace(work, task=_task(parts))
-        taken += sum(tokens(part.text) + budget.per_part for part in parts)
-        if last and taken > BITE:
-            break
-        covers += parts
-        since, last = since or no, no
-    return (covering(covers, budget, tokens, work), since, last, work) if last else None
+        try:
+            told, by = await summarise(bite.asks, partial(_checked, bite.asks))
+        except SegueError as error:
+            wrong = error
+            if classify(error).kind is not FaultKind.CONTEXT_TOO_LONG:
+                break
+            continue
+        scope.sums_up = (thread, bite.last)
+        return Room(
+            upto=bite.last, text=told.summary.strip(), work=_kept(bite.work, told), since=bite.since, goal=goal,
+            made_of=tuple(part.hash for part in bite.asks.covers), tokens=bite.tokens, model=by, children=children,
+        )  # fmt: skip
+    if wrong is not None:
+        return replace(stands, wrong=f"{type(wrong).__name__}: {wrong}"[:500])
+    return stands if stands.upto or children else None
 
 
-def _parts(args: bytes, value: bytes) -> Iterator[Part]:
-    return (part for _, part in parts_in(list(turn_of(json.loads(args), json.loads(value)))))
+_SHARES = (2 / 3, 1 / 4)
+"""Of the window that is too full, for one bite; the second one where the first is too long for whoever sums up."""
 
 
-def _task(parts: Sequence[Part]) -> str:
-    said = next((part.text for part in parts if part.role is Role.USER and part.kind is Kind.TEXT), "")
+class _Bite(NamedTuple):
+    """What one step sums up: from which turn to which, and what is known beside it."""
+
+    asks: Compaction
+    since: int
+    last: int
+    tokens: int
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A thread as one question has it before it, since its last summary."""
+
+    question: Question
+    model: Model
+    before: Room | None
+    scope: StepScope
+    around: Outside
+
+    def goal(self) -> int:
+        """The last turn that must be summed up; 0 where all fits, and where nothing would help."""
+        budget = room_in(self.question, self.model)
+        if not self._may_be_full(budget):
+            return 0
+        question = replace(self.question, history=list(history(self.question, self.scope, self.model.window)))
+        try:
+            if not overfull(question, self.model):
+                return 0
+        except ContextOverflow:
+            return 0
+        kept, first = 0, self.question.heard + 1
+        for no, turn in self._down():
+            kept += self._size(turn, budget)
+            if kept > budget.input * LEFT and first <= self.question.heard:
+                break
+            first = no
+        return first - 1
+
+    def bite(self, goal: int, share: float) -> _Bite | None:
+        """What the next summary stands for, on the way to a goal. None where it is reached."""
+        budget = room_in(self.question, self.model)
+        covers: list[Part] = [] if self.before is None else [summary_of(self.before)]
+        taken, since, last, most = 0, 0, 0, min(BITE, int(budget.input * share))
+        work, past = Work() if self.before is None else self.before.work, kept_past()
+        for no, run, seq in self.around.said(self.scope.tenant, self._thread, goal, self._after, oldest=True):
+            turn = past.turn(self.around, run, seq)
+            if self.before is None and not work.task:
+                work = replace(work, task=_task(turn))
+            taken += self._size(turn, budget)
+            if last and taken > most:
+                break
+            covers += turn.parts
+            since, last = since or no, no
+        asks = covering(covers, budget, tokens_of(self.model), work)
+        return _Bite(asks, since, last, taken, work) if last else None
+
+    def _may_be_full(self, budget: Budget) -> bool:
+        """Whether it is worth fitting it: estimates are no further off than by half."""
+        left = budget.input // 2 - bound(self.question)
+        return any((left := left - turn.tokens) < 0 for _, turn in self._down())
+
+    def _size(self, turn: Turn, budget: Budget) -> int:
+        count = tokens_of(self.model)
+        return sum(count(part.text) + budget.per_part for part in turn.parts)
+
+    def _down(self) -> Iterator[tuple[int, Turn]]:
+        return turns_down(self.around, self.scope, self._thread, self.question.heard, self._after)
+
+    @property
+    def _thread(self) -> str:
+        return self.question.thread or ""
+
+    @property
+    def _after(self) -> int:
+        return 0 if self.before is None else self.before.upto
+
+
+def _task(turn: Turn) -> str:
+    said = next((part.text for part in turn.parts if part.role is Role.USER and part.kind is Kind.TEXT), "")
     return said if len(said) <= _TASK else f"{said[:_TASK]}…"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
+from ..context import Scope
 from ..errors import InputError
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import FlowScope, here
@@ -60,6 +61,10 @@ class Options(TypedDict, total=False):
     """What was said before, as a client holds it: `{"role": "user", "content": text}`, or `assistant`. What the thread
     holds already is not said twice.
     """
+    memory: Sequence[str | Scope]
+    """Whose memory is looked through for what it holds on the question: `user:ann`, `team:sales`, `thread:t`."""
+    memory_tokens: int
+    """What that may take."""
     tools: Sequence[Callable[..., Any]]
     """Functions and steps that the model may call. Each request and each call is a durable step of its own."""
     rounds: int
@@ -101,6 +106,8 @@ DEFAULTS: Options = {
     "sticky": None,
     "thread": None,
     "history": (),
+    "memory": (),
+    "memory_tokens": 1000,
     "tools": (),
     "rounds": 8,
     "guards": (),

@@ -12,6 +12,7 @@ from pydantic_core import to_json
 from ..models import Capability, Example, Model, Provider
 from ..models.wrapping import is_open
 from .media import TOKENS, Shown, interleaved
+from .memories import Recalled
 from .tools import Asked
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Question:
     """Up to where a summary stands for what was said in it; 0: nowhere."""
     children: dict[str, str] = field(default_factory=dict[str, str])
     """What turns of it have started and what has not ended, by run."""
+    recalled: list[Recalled] = field(default_factory=list[Recalled])
+    """What memories hold on it."""
     before: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     """What the caller says was said before, and the thread does not hold: `role` and `content` of each."""
     history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])

@@ -7,10 +7,10 @@ as the largest window could hold; what a summary stands for is read no more.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..context import Kind, Part, Role, Work
@@ -19,15 +19,19 @@ from ..core.recovery import Retry
 from ..errors import InputError
 from ..runtime.scope import Outside, StepScope, step_scope, surroundings
 from ..runtime.step import step
-from .turns import recalled, stands
+from .memories import remembered
+from .past import Past, Turn, said_before
+from .turns import recalled, stands, told
 
 if TYPE_CHECKING:
     from .request import Question
 
-__all__ = ["Room", "fresh", "heard", "history", "latest", "outside", "recall", "summary_of", "turn_of"]
+__all__ = [
+    "Room", "fresh", "heard", "history", "kept_past", "latest", "outside", "recall", "summary_of", "turns_down",
+]  # fmt: skip
 
-_MOST = 8
-"""Characters for one token of a window: more than a token has in the mean, so that what is read fills it."""
+_MOST = 1.5
+"""So many windows are read: counts are estimates, and what is read must fill one."""
 _LOOKED_AT = 64
 """Turns that are looked through at least for what a client sends again."""
 
@@ -48,8 +52,8 @@ class Room:
     tokens: int = 0
     """Of what it sums up."""
     model: str = ""
-    more: bool = False
-    """Whether more may have to be summed up."""
+    goal: int = 0
+    """The turn up to which the question wants it summed up."""
     children: dict[str, str] = field(default_factory=dict[str, str])
     wrong: str = ""
     """Why no summary was made."""
@@ -77,9 +81,11 @@ async def recall(thread: str, upto: int, handle: str) -> str | None:
     around = outside()
     if around is None:
         return None
-    said = around.said(step_scope().tenant, thread, upto)
-    found = (recalled(list(turn_of(json.loads(args), json.loads(value))), handle) for _, args, value in said)
-    return next((text for text in found if text is not None), None)
+    for _, turn in turns_down(around, step_scope(), thread, upto, 0):
+        text = recalled(turn.messages, handle)
+        if text is not None:
+            return text
+    return None
 
 
 @step(name="news")
@@ -108,20 +114,16 @@ async def _known(said: Sequence[Mapping[str, str]], thread: str, upto: int, coun
     sent = [one["content"] for one in said if one["role"] == "user"]
     if around is None or not sent:
         return 0
-    turns = around.said(step_scope().tenant, thread, upto)
-    have = [
-        text for _, (_, args, _) in zip(range(2 * len(sent) + _LOOKED_AT), turns, strict=False) for text in _asked(args)
-    ]
+    turns = turns_down(around, step_scope(), thread, upto, 0)
+    have = [text for _, turn in islice(turns, 2 * len(sent) + _LOOKED_AT) for text in _asked(turn)]
     known = _overlap(have[::-1], sent)
     users = [at for at, one in enumerate(said) if one["role"] == "user"]
     return len(said) if known == len(users) else users[known] if known else 0
 
 
-def _asked(args: bytes) -> list[str]:
+def _asked(turn: Turn) -> list[str]:
     """What the user said in a turn, the last first."""
-    question = json.loads(args)["question"]
-    before = [one["content"] for one in question.get("before", ()) if one["role"] == "user"]
-    return ["\n".join([question["prompt"], *question.get("parts", ())]), *reversed(before)]
+    return [part.text for part in turn.parts if part.role is Role.USER][::-1]
 
 
 def _overlap(have: Sequence[str], sent: Sequence[str]) -> int:
@@ -155,28 +157,36 @@ def latest(scope: StepScope, thread: str, upto: int) -> Room | None:
     return _ROOM.decode(found)
 
 
-def history(question: Question, scope: StepScope, window: int) -> list[dict[str, Any]]:
+def history(question: Question, scope: StepScope, window: int) -> Sequence[dict[str, Any]]:
     """What a question goes on from, as messages of pydantic-ai, oldest first: the state and the summary of its thread,
     the turns since, and what the caller says was said before.
     """
-    said = list(said_before(question.before))
+    said = told([*said_before(question.before), *map(stands, remembered(question.recalled))])
     around, thread = outside(), question.thread
     if around is None or thread is None or not question.heard:
         return said
     room = latest(scope, thread, question.summed)
-    turns: list[list[dict[str, Any]]] = []
-    left = window * _MOST
-    for _, args, value in around.said(scope.tenant, thread, question.heard, 0 if room is None else room.upto):
-        turns.append(list(turn_of(json.loads(args), json.loads(value))))
-        left -= size_of(turns[-1])
+    turns: list[Turn] = []
+    left = int(window * _MOST)
+    for turn in turns_down(around, scope, thread, question.heard, 0 if room is None else room.upto):
+        turns.append(turn[1])
+        left -= turn[1].tokens
         if left < 0:
             break
-    return [*_standing(room, question.children), *(message for turn in reversed(turns) for message in turn), *said]
+    standing = told(list(_standing(room, question.children)))
+    return [*standing, *(message for turn in reversed(turns) for message in turn.messages), *said]
 
 
-def size_of(turn: Iterable[Mapping[str, Any]]) -> int:
-    """Characters of a turn, about."""
-    return sum(len(str(part.get("content", part.get("args", "")))) for one in turn for part in one["parts"])
+def turns_down(around: Outside, scope: StepScope, thread: str, upto: int, after: int) -> Iterator[tuple[int, Turn]]:
+    """Turns of a thread down from a number, the newest first, each with its number."""
+    past = kept_past()
+    return ((no, past.turn(around, run, seq)) for no, run, seq in around.said(scope.tenant, thread, upto, after))
+
+
+def kept_past() -> Past:
+    """What this process has read."""
+    around = surroundings()
+    return Past() if around is None else around.share("past", Past)
 
 
 def _standing(room: Room | None, children: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -194,29 +204,3 @@ def summary_of(room: Room) -> Part:
         role=Role.USER, kind=Kind.SUMMARY, text=room.text, made_of=room.made_of, source=f"turns 1 to {room.upto}",
         model=room.model or None,
     )  # fmt: skip
-
-
-def said_before(messages: Iterable[Mapping[str, str]]) -> Iterator[dict[str, Any]]:
-    """What a client sends, as messages of pydantic-ai."""
-    for one in messages:
-        if one["role"] == "user":
-            yield {"kind": "request", "parts": [{"part_kind": "user-prompt", "content": one["content"]}]}
-        else:
-            yield {"kind": "response", "parts": [{"part_kind": "text", "content": one["content"]}]}
-
-
-def turn_of(args: dict[str, Any], given: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """One turn: what was asked, what tools gave, and the answer."""
-    from ..models.conversation import MAKER  # noqa: PLC0415  heavy, and only who asks needs it
-
-    question: dict[str, Any] = args["question"]
-    yield from said_before(question.get("before", ()))
-    seen = [f"({one['type']} was shown)" for one in args.get("media", ())]
-    asked = "\n".join([question["prompt"], *question.get("parts", ()), *seen])
-    yield {"kind": "request", "parts": [{"part_kind": "user-prompt", "content": asked}]}
-    yield from args.get("turns", ())
-    tried: list[dict[str, Any]] = given["tried"]
-    last: dict[str, Any] = tried[-1] if tried else {}
-    said = last.get("text") or json.dumps(given["value"], ensure_ascii=False)
-    maker = {"metadata": {MAKER: {"model": last["model"], "deployment": None}}} if last.get("model") else {}
-    yield {"kind": "response", "parts": [{"part_kind": "text", "content": said}], **maker}

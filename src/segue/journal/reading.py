@@ -121,15 +121,17 @@ class Reader:
 
     def turns(
         self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False
-    ) -> Iterator[tuple[int, Event]]:
-        """What was said in a thread up to this number, the newest first or the `oldest`: outcomes of questions."""
+    ) -> Iterator[tuple[int, int, int]]:
+        """What was said in a thread up to this number, the newest first or the `oldest`: the number of each, and its
+        outcome, as the number of a run and of an event.
+        """
         if oldest:
-            found = threads.said_first(self.query, tenant, thread, after, upto)
-        else:
-            found = threads.said(self.query, tenant, thread, upto, after)
-        for no, run, seq in found:
-            for event in self._guard(lambda r=run, s=seq: self._event(r, s)):
-                yield no, event
+            return threads.said_first(self.query, tenant, thread, after, upto)
+        return threads.said(self.query, tenant, thread, upto, after)
+
+    def outcome(self, run: int, seq: int) -> Event | None:
+        """One event of a run with its payloads; None where it was collected."""
+        return next(iter(self._guard(lambda: self._event(run, seq))), None)
 
     def summary(self, tenant: str, thread: str, upto: int) -> tuple[int, Event] | None:
         """The summary of a thread that reaches furthest, but not past this number, and up to where."""

@@ -172,10 +172,14 @@ class Outside(Protocol):
 
     def said(
         self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False
-    ) -> Iterator[tuple[int, bytes, bytes]]:
-        """The turns of a thread up to this number, the newest first (or the `oldest`): the number of each, its
-        arguments and its result, as JSON.
+    ) -> Iterator[tuple[int, int, int]]:
+        """The turns of a thread up to this number, the newest first (or the `oldest`): the number of each, and of its
+        run and event.
         """
+        ...
+
+    def turn(self, run: int, seq: int) -> tuple[bytes, bytes]:
+        """The arguments of a turn and its result, as JSON."""
         ...
 
     def summary(self, tenant: str, thread: str, upto: int) -> bytes | None:

@@ -36,10 +36,14 @@ class Answers(NamedTuple):
 
     def said(
         self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False
-    ) -> Iterator[tuple[int, bytes, bytes]]:
+    ) -> Iterator[tuple[int, int, int]]:
         """As the protocol says."""
-        for no, event in self.journal.turns(tenant, thread, upto, after, oldest=oldest):
-            yield no, event.args or b"{}", event.value or b"null"
+        return self.journal.turns(tenant, thread, upto, after, oldest=oldest)
+
+    def turn(self, run: int, seq: int) -> tuple[bytes, bytes]:
+        """As the protocol says."""
+        event = self.journal.outcome(run, seq)
+        return (b"{}", b"null") if event is None else (event.args or b"{}", event.value or b"null")
 
     def summary(self, tenant: str, thread: str, upto: int) -> bytes | None:
         """As the protocol says."""
