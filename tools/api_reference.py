@@ -16,11 +16,11 @@ GROUPS = {
     "Branches and children": ["gather", "map", "as_completed", "detach"],
     "Waits": ["sleep", "timeout", "wait_for"],
     "People": ["approve", "ask_human", "escalate"],
-    "Models": ["ask", "prompt", "Media", "embed"],
+    "Models": ["ask", "prompt", "Media", "embed", "memory"],
     "Delegation": ["delegate"],
     "Values that vary, true ends, new beginnings": ["now", "random", "uuid", "cleanup", "continue_as_new"],
     "Secrets": ["Secret"],
-    "Running": ["Engine", "EngineOptions", "Run", "RunStatus"],
+    "Running": ["Engine", "EngineOptions", "Run", "RunStatus", "Thread"],
     "Streams": ["Piece", "Retracted", "Ended"],
     "Errors (all of them: segue.errors)": ["SegueError", "StepFailed", "RunFailed", "RunCancelled", "RunStuck"],
 }
@@ -42,11 +42,19 @@ def _entry(name: str) -> list[str]:
     lines = [f"### `{name}{_signature(found)}`", "", text, ""]
     if name == "ask":
         lines += ["| option | type | default | |", "| --- | --- | --- | --- |", *_options(), ""]
-    if inspect.isclass(found) and name in ("Engine", "Run"):
+    if inspect.ismodule(found):
+        for one in found.__all__:
+            made = getattr(found, one)
+            lines += [f"#### `{name}.{one}{_signature(getattr(made, 'function', made))}`", "", _said(made), ""]
+    if inspect.isclass(found) and name in ("Engine", "Run", "Thread"):
         for method, function in vars(found).items():
             if not method.startswith("_") and inspect.isfunction(function):
                 lines += [f"#### `{name}.{method}{_signature(function)}`", "", inspect.getdoc(function) or "", ""]
     return lines
+
+
+def _said(found: object) -> str:
+    return inspect.getdoc(getattr(found, "function", found)) or ""
 
 
 def _options() -> Iterator[str]:

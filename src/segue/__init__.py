@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .agent import Media, approve, ask, ask_human, delegate, embed, escalate, prompt
+    from .agent import Media, approve, ask, ask_human, delegate, embed, escalate, memory, prompt
     from .config import EngineOptions
     from .core.recovery import Retry
     from .core.secret import Secret
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from .runtime.run import Run, RunStatus
     from .runtime.scope import step_scope
     from .runtime.step import Step, step
+    from .runtime.thread import Thread
     from .runtime.values import cleanup, now, random, uuid
     from .runtime.waits import sleep, timeout, wait_for
 
 _HOMES = {
-    "agent": ("Media", "approve", "ask", "ask_human", "delegate", "embed", "escalate", "prompt"),
+    "agent": ("Media", "approve", "ask", "ask_human", "delegate", "embed", "escalate", "memory", "prompt"),
     "config": ("EngineOptions",),
     "core.recovery": ("Retry",),
     "core.secret": ("Secret",),
@@ -40,6 +41,7 @@ _HOMES = {
     "runtime.run": ("Run", "RunStatus"),
     "runtime.scope": ("step_scope",),
     "runtime.step": ("Step", "step"),
+    "runtime.thread": ("Thread",),
     "runtime.values": ("cleanup", "now", "random", "uuid"),
     "runtime.waits": ("sleep", "timeout", "wait_for"),
 }
@@ -48,9 +50,9 @@ _HOME = {name: room for room, names in _HOMES.items() for name in names}
 __all__ = [
     "Applied", "Ended", "Engine", "EngineOptions", "Flow", "Media", "NotApplied", "Piece", "Retracted", "Retry", "Run",
     "RunCancelled", "RunFailed", "RunStatus", "RunStuck", "Secret", "SegueError", "Step", "StepFailed",
-    "approve", "as_completed", "ask", "ask_human", "cleanup", "continue_as_new", "delegate", "detach", "embed",
-    "escalate",
-    "flow", "gather", "map", "now", "prompt", "random", "sleep", "step", "step_scope", "timeout", "uuid", "wait_for",
+    "Thread", "approve", "as_completed", "ask", "ask_human", "cleanup", "continue_as_new", "delegate", "detach",
+    "embed", "escalate", "flow", "gather", "map", "memory", "now", "prompt", "random", "sleep", "step", "step_scope",
+    "timeout", "uuid", "wait_for",
 ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from . import memory as memory
 from .ask import Answer, answer, ask
 from .budgets import Allowance, Budgets
 from .delegation import Delegate, Delegation, Person, delegate, delegated
@@ -21,6 +22,6 @@ from .stream import Stream, relay, relayed, stream
 __all__ = [
     "Allowance", "Answer", "Approval", "Budgets", "Check", "Delegate", "Delegation", "Embedded", "Gateway",
     "InboxItem", "Media", "Notice", "Person", "Prompt", "Role", "Stream", "Tried", "Turned", "answer", "approve",
-    "ask", "ask_human", "converse", "delegate", "delegated", "embed", "embedding", "escalate", "prompt", "relay",
-    "relayed", "stream", "use_models",
+    "ask", "ask_human", "converse", "delegate", "delegated", "embed", "embedding", "escalate", "memory", "prompt",
+    "relay", "relayed", "stream", "use_models",
 ]  # fmt: skip

@@ -6,27 +6,30 @@ journaled on its own (`decision.made`, `attempt.recorded`), so a crash between t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar, Unpack, overload
 
 from pydantic import TypeAdapter
 
+from ..context import Compaction
 from ..core.recovery import Recovery
 from ..errors import BudgetExceeded, InputError
-from ..models import BadOutput, Example, ModelError
+from ..models import BadOutput, Example, Model, ModelError
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope, here, in_flow
 from ..runtime.step import step
 from .attempt import Attempting
 from .batch.attempt import Batched
 from .batch.recovery import Batching, in_batch, one_by_one
+from .compacting import Told, roomy
 from .escalation import by_person, escalating, told_in
 from .form import Check, Form, form_of
 from .gateway import gateway
 from .guards import Guard, Guarding, configured
 from .media import Shown, needs_of, split
+from .memories import recalled
 from .options import Options, checked
 from .prompts import Prompt, worded
 from .recalling import recalling
@@ -35,7 +38,7 @@ from .request import Given, Question, Tried, shown
 from .rounds import rounds
 from .sessions import Session
 from .streaming import routed, streaming_of
-from .threads import heard, history
+from .threads import fresh, heard, history
 from .tools import Tools
 from .tries import tried_of
 
@@ -110,8 +113,14 @@ async def answer(
     question.tools[:] = tools.definitions
     if said["thread"] is not None:
         question = replace(question, thread=said["thread"], heard=await heard(said["thread"]))
+    if said["memory"]:
+        found = await recalled(question.text, [str(one) for one in said["memory"]], said["memory_tokens"])
+        question = replace(question, recalled=found)
+    if said["history"]:
+        question = replace(question, before=await fresh(question, said["history"]))
     far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
     make = _Make(form, check, policy, far, said, media, guards)
+    question = await roomy(question, partial(make.whom, question), partial(_summarised, said["guards"]), media)
     try:
         if said["tools"]:
             given = await rounds(make.request, question, tools, said["rounds"], said["key"])
@@ -193,6 +202,12 @@ class _Make:
             return await Batched(make, self.said["batch_within_s"])(question, scope)
         return await make(question, scope)
 
+    def whom(self, question: Question) -> Model | None:
+        """Who would be asked now."""
+        at = gateway()
+        chosen = at.decide(question, self.policy, {}, None, session=self._session()).chosen
+        return None if chosen is None else at.catalogue.get(chosen.target.name)
+
     def spare(self, model: str, failed: Collection[str]) -> bool:
         """Whether a model has another deployment that takes calls now."""
         return gateway().spare(model, failed)
@@ -213,11 +228,25 @@ class _Make:
 
 
 def _history(question: Question, scope: StepScope) -> list[dict[str, Any]]:
-    """The thread so far, as much of it as the largest window could hold."""
-    if question.thread is None:
-        return []
+    """What it goes on from, as much of it as the largest window could hold."""
     windows = [model.window for model in gateway().catalogue.models.values()]
-    return history(question.thread, question.heard, scope, max(windows, default=0))
+    return list(history(question, scope, max(windows, default=0)))
+
+
+async def _summarised(
+    guards: Sequence[Guard | Callable[[str], Any]], bite: Compaction, check: Callable[[Told], Any]
+) -> tuple[Told, str]:
+    """A summary, by the cheapest model that can, or by the route `compaction` where there is one."""
+    route = "compaction" if "compaction" in gateway().router.routes else None
+    made = await answer(
+        bite.prompt, bite.text, returns=Told, check=check, route=route, kind="summarise", guards=guards,
+        max_tokens=2 * bite.most + _BESIDE, attempts=4, repairs=1,
+    )  # fmt: skip
+    return made.value, made.model
+
+
+_BESIDE = 600
+"""Tokens for what stands beside a summary, and for the form around it."""
 
 
 def _scope() -> StepScope:

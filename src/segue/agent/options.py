@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
+from ..context import Scope
 from ..errors import InputError
 from ..routing import Policy as RoutingPolicy
+from ..runtime.scope import FlowScope, here
+from ..runtime.thread import Thread
 from .guards.guard import Guard
 from .prompts.filling import Prompt
 from .recovery import Refused
@@ -49,14 +52,23 @@ class Options(TypedDict, total=False):
     """For the model: `temperature`, `seed`."""
     sticky: str | None
     """What a split sticks to: a user, say. None: the conversation, else a tenant that has a name, else the run."""
-    thread: str | None
+    thread: str | Thread | None
     """The conversation that it goes on with, over all runs of its tenant: the model is shown what was said there, as
-    far as its window holds it. Where the route says so it stays with who answered last, or with who holds it cached.
+    far as its window holds it. Not given: in a turn of a `Thread` that one; None: none. Where the route says so it
+    stays with who answered last, or with who holds it cached.
     """
     role: str
     """Who answers, by the name of a role: in the thread what they say stands under it."""
     asked_by: str
     """Whose words the prompt is, where it is not the user's: in the thread it stands under that name."""
+    history: Sequence[Mapping[str, str]]
+    """What was said before, as a client holds it: `{"role": "user", "content": text}`, or `assistant`. What the thread
+    holds already is not said twice.
+    """
+    memory: Sequence[str | Scope]
+    """Whose memory is looked through for what it holds on the question: `user:ann`, `team:sales`, `thread:t`."""
+    memory_tokens: int
+    """What that may take."""
     tools: Sequence[Callable[..., Any]]
     """Functions and steps that the model may call. Each request and each call is a durable step of its own."""
     rounds: int
@@ -99,6 +111,9 @@ DEFAULTS: Options = {
     "thread": None,
     "role": "",
     "asked_by": "",
+    "history": (),
+    "memory": (),
+    "memory_tokens": 1000,
     "tools": (),
     "rounds": 8,
     "guards": (),
@@ -118,6 +133,7 @@ def checked(given: Options) -> dict[str, Any]:
         names = ", ".join(("returns", "examples", "check", *DEFAULTS))
         raise InputError(f"ask has no option {sorted(unknown)[0]!r}", remedy=f"its options are: {names}")
     said = cast("dict[str, Any]", {**DEFAULTS, **given})
+    said["thread"] = _thread(said["thread"]) if "thread" in given else _own_thread()
     least = min(said["attempts"], said["max_tokens"], said["rounds"])
     if least < 1 or said["repairs"] < 0 or said["timeout_s"] <= 0:
         raise InputError("ask: attempts, rounds and max_tokens are at least 1, repairs at least 0, timeout_s above 0")
@@ -126,6 +142,16 @@ def checked(given: Options) -> dict[str, Any]:
     if said["escalate_s"] is not None and (said["escalate"] is None or not said["escalate_s"] > 0):
         raise InputError("ask: escalate_s is more than 0, and goes with escalate", remedy="give both")
     return said
+
+
+def _thread(given: str | Thread | None) -> str | None:
+    return given.id if isinstance(given, Thread) else given
+
+
+def _own_thread() -> str | None:
+    """The thread that the run is a turn of."""
+    scope = here()
+    return scope.drive.thread if isinstance(scope, FlowScope) else None
 
 
 def _batchable(said: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from pydantic_core import to_json
 from ..models import Capability, Example, Model, Provider
 from ..models.wrapping import is_open
 from .media import TOKENS, Shown, interleaved
+from .memories import Recalled
 from .tools import Asked
 
 if TYPE_CHECKING:
@@ -54,6 +55,14 @@ class Question:
     thread: str | None = None
     heard: int = 0
     """How far it has read its thread."""
+    summed: int = 0
+    """Up to where a summary stands for what was said in it; 0: nowhere."""
+    children: dict[str, str] = field(default_factory=dict[str, str])
+    """What turns of it have started and what has not ended, by run."""
+    recalled: list[Recalled] = field(default_factory=list[Recalled])
+    """What memories hold on it."""
+    before: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    """What the caller says was said before, and the thread does not hold: `role` and `content` of each."""
     history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """The turns of the thread that it goes on from, as messages of pydantic-ai: read at each attempt, never stored."""
     role: str = ""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..context import Context, Part
+from ..context import Context, Kind, Part, Role
+from ..context.form import bare, form
 
-__all__ = ["RECALL", "Place", "parts_in", "recalled", "shown_as"]
+__all__ = ["RECALL", "Place", "Told", "parts_in", "recalled", "shown_as", "stands", "told"]
+
+STANDS = "segue_part"
+"""Where the metadata of a message say which part stands in it: no turn, but a state, a summary, a memory."""
 
 RECALL: dict[str, Any] = {
     "name": "recall",
@@ -23,17 +27,74 @@ Place = tuple[int, int]
 """Of a part among the turns: which message, and which part of it."""
 
 
-def parts_in(turns: Sequence[dict[str, Any]], first: int = 0) -> Iterator[tuple[Place, Part]]:
+def parts_in(turns: Sequence[Mapping[str, Any]], first: int = 0) -> Iterator[tuple[Place, Part]]:
     """The parts of messages, each with its place; `first` is the number of the first message."""
-    if not turns:
-        return
-    from pydantic_ai.messages import ModelMessagesTypeAdapter  # noqa: PLC0415  heavy, and only who asks needs it
+    for at, message in enumerate(turns, first):
+        one = message if isinstance(message, Told) else told([message])[0]
+        for place, part in enumerate(one.parts):
+            yield (at, place), part
+
+
+class Told(dict[str, Any]):
+    """A message as JSON that knows its parts."""
+
+    __slots__ = ("parts",)
+    parts: tuple[Part, ...]
+
+
+def told(messages: Iterable[Mapping[str, Any]]) -> list[Told]:
+    """Messages with their parts. What is plain text is read here; all else by pydantic-ai."""
+    made: list[Told] = []
+    for message in messages:
+        one = Told(message)
+        one.parts = (_plain(message),) if _is_plain(message) else tuple(_read(message))
+        made.append(one)
+    return made
+
+
+def _is_plain(message: Mapping[str, Any]) -> bool:
+    parts = message["parts"]
+    kind = "user-prompt" if message["kind"] == "request" else "text"
+    return (
+        len(parts) == 1 and parts[0].keys() == {"part_kind", "content"} and parts[0]["part_kind"] == kind
+        and isinstance(parts[0]["content"], str) and STANDS not in (message.get("metadata") or ())
+    )  # fmt: skip
+
+
+def _plain(message: Mapping[str, Any]) -> Part:
+    from ..models.conversation import MAKER  # noqa: PLC0415  heavy, and only who asks needs it
+
+    text, metadata = message["parts"][0]["content"], message.get("metadata") or {}
+    maker: Any = metadata.get(MAKER) or {}
+    if message["kind"] == "request":
+        return Part(role=Role.USER, text=text, who=maker.get("who"))
+    return Part(role=Role.ASSISTANT, text=text, model=maker.get("model"), who=maker.get("who"))
+
+
+def _read(message: Mapping[str, Any]) -> Iterator[Part]:
+    from pydantic_ai.messages import ModelMessagesTypeAdapter, ModelRequest  # noqa: PLC0415  heavy
 
     from ..context.messages import parts_of  # noqa: PLC0415  it imports the same
 
-    for at, message in enumerate(ModelMessagesTypeAdapter.validate_python(list(turns)), first):
-        for place, part in enumerate(parts_of([message])):
-            yield (at, place), part
+    (read,) = ModelMessagesTypeAdapter.validate_python([message])
+    stands = (read.metadata or {}).get(STANDS) if isinstance(read, ModelRequest) else None
+    for part in parts_of([read]):
+        yield part if stands is None else _part(part.text, stands)
+
+
+def stands(part: Part) -> dict[str, Any]:
+    """A message in which a part stands that is no turn: the state of the work, a summary, what was recalled."""
+    told = {"kind": part.kind.value, "source": part.source, "made_of": list(part.made_of), "relevance": part.relevance}
+    said = {"part_kind": "user-prompt", "content": form(part)}
+    return {"kind": "request", "parts": [said], "metadata": {STANDS: {**told, "model": part.model}}}
+
+
+def _part(text: str, told: Mapping[str, Any]) -> Part:
+    kind = Kind(told["kind"])
+    return Part(
+        role=Role.USER, kind=kind, text=bare(text, kind), source=told["source"], made_of=tuple(told["made_of"]),
+        relevance=told["relevance"], model=told["model"],
+    )  # fmt: skip
 
 
 def shown_as(
@@ -47,12 +108,12 @@ def shown_as(
             if shown is ...:
                 parts.append(part)
             elif shown is not None:
-                parts.append({**part, "content": shown.text})
+                parts.append({**part, "content": form(shown)})
         if parts:
             yield {**message, "parts": parts}
 
 
-def recalled(turns: Sequence[dict[str, Any]], handle: str) -> str | None:
+def recalled(turns: Sequence[Mapping[str, Any]], handle: str) -> str | None:
     """What was said in a turn, by the handle that stands in its place; None where nothing has it."""
     part = Context(part for _, part in parts_in(turns)).part(handle.strip())
     return None if part is None else part.text

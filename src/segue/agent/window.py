@@ -12,7 +12,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
-from ..context import Assembly, ContextOverflow, Kind, Part, Role, assemble, tokens_of
+from ..context import Assembly, Budget, ContextOverflow, Kind, Part, Role, assemble, tokens_of
 from ..context import Call as Shows
 from ..context import Target as Reader
 from ..context.manifest import manifest_of
@@ -23,7 +23,7 @@ from .media import Shown
 from .request import Question
 from .turns import RECALL, Place, parts_in, shown_as
 
-__all__ = ["fitted"]
+__all__ = ["fitted", "overfull", "room_in"]
 
 
 def fitted(
@@ -49,12 +49,26 @@ def fitted(
     return replace(question, history=[*history], turns=[*shown], tools=tools), manifest
 
 
+def overfull(question: Question, model: Model) -> bool:
+    """Whether turns of the thread would be left out for the window of this model. Raises ContextOverflow."""
+    past = [part for _, part in parts_in(question.history)]
+    said = (part for _, part in parts_in(question.turns))
+    made = _assembled([*_head(question), *past, *_request(question), *said, *_tail(question)], model, question)
+    return any(one.as_ is None and one.why == "window" and one.part.kind is not Kind.MEMORY for one in made.shown)
+
+
+def room_in(question: Question, model: Model) -> Budget:
+    """What the input of a call is fitted to."""
+    schemas = [*question.tools, *([question.schema] if question.schema else [])]
+    return budget_for(
+        model, min(model.output_limit(question.max_tokens, question.settings), model.window // 2), schemas
+    )
+
+
 def _assembled(parts: Sequence[Part], model: Model, question: Question) -> Assembly:
     """Fitted with the margin of an estimate; where only that keeps it from fitting, without it."""
     tokens, reader = tokens_of(model), Reader(model=model.name, provider=model.provider.value)
-    schemas = [*question.tools, *([question.schema] if question.schema else [])]
-    reserved = min(model.output_limit(question.max_tokens, question.settings), model.window // 2)
-    limit = budget_for(model, reserved, schemas)
+    limit = room_in(question, model)
     try:
         return assemble(parts, limit, reader, tokens)
     except ContextOverflow:

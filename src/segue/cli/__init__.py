@@ -7,7 +7,9 @@ that needs them, so `segue --help` is quick.
 
 from . import acts as acts  # its import registers the commands, as that of `commands` does
 from . import contexts as contexts
+from . import noting as noting
 from . import people as people
+from . import talking as talking
 from .app import main
 
 __all__ = ["main"]

@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from .pairs import units_of
+from .shorter import cut
 from .summaries import covered_by
 from .tokens import Tokens
 from .types import Budget, Kind, Part, Role
 from .work import Work
 
-__all__ = ["Compaction", "accepted", "compact", "plan", "wrong_with"]
+__all__ = ["LEFT", "Compaction", "accepted", "compact", "covering", "plan", "unknown_in", "wrong_with"]
 
 FULL = 0.7
 """The share of the input at which the oldest turns are summarised."""
@@ -27,8 +28,13 @@ BITE = 6000
 """Tokens that one step summarises at most: a longer past takes several steps, each with the summary before it."""
 RATIO = 0.5
 """A summary is at most so long, in relation to what it stands for."""
+LONGEST = 2000
+"""Tokens of a summary at most."""
 KNOWN = 0.6
 """The share of its names and numbers that must stand in what it summarises."""
+
+_LONG = 1500
+"""Characters of a tool's result that a summariser reads; of a longer one its middle is cut."""
 
 _NAMED = re.compile(r"\b(?:[A-Z][\w'-]+|\w*\d[\w.,:/-]*\w|\d)\b")
 _TAGS = re.compile(r"</?(?:system|user|assistant|state)\b|\[recalled\]", re.I)
@@ -59,10 +65,14 @@ def plan(parts: Sequence[Part], budget: Budget, tokens: Tokens, work: Work | Non
     chosen = _oldest(open_, sizes, sum(sizes) - int(budget.input * LEFT))
     if len(chosen) < 2:
         return None
-    covers = tuple(open_[at] for at in chosen)
-    total = sum(sizes[at] for at in chosen)
-    most = max(64, min(int(total * RATIO), int(budget.input * 0.15)))
-    return Compaction(covers, _prompt(most, work), "\n".join(map(_line, covers)), most)
+    return covering([open_[at] for at in chosen], budget, tokens, work)
+
+
+def covering(parts: Sequence[Part], budget: Budget, tokens: Tokens, work: Work | None = None) -> Compaction:
+    """The step that covers these parts: an earlier summary stands first among them."""
+    total = sum(tokens(part.text) + budget.per_part for part in parts)
+    most = max(64, min(int(total * RATIO), int(budget.input * 0.15), LONGEST))
+    return Compaction(tuple(parts), _prompt(most, work), "\n".join(map(_line, parts)), most)
 
 
 def accepted(text: str, step: Compaction, tokens: Tokens) -> Part | None:
@@ -85,10 +95,16 @@ def wrong_with(text: str, step: Compaction, tokens: Tokens) -> str:
         return f"it is too long: {tokens(said)} tokens where {step.most} were asked for"
     if _TAGS.search(said):
         return "it poses as a turn of somebody else"
-    unknown = [name for name in _named(said) if name.lower() not in step.text.lower()]
+    unknown = unknown_in(said, step.text)
     if len(unknown) > (1 - KNOWN) * max(len(_named(said)), 1):
         return f"it names what the turns do not: {', '.join(unknown[:5])}"
     return ""
+
+
+def unknown_in(said: str, text: str) -> list[str]:
+    """The names and numbers in what was said that do not stand in a text."""
+    text = text.lower()
+    return [name for name in _named(said) if name.lower() not in text]
 
 
 async def compact(
@@ -157,7 +173,7 @@ def _line(part: Part) -> str:
     if part.kind is Kind.CALL:
         return f"assistant called {part.tool}: {part.text}"
     if part.kind is Kind.RESULT:
-        return f"{part.tool} gave: {part.text}"
+        return f"{part.tool} gave: {part.text if len(part.text) <= _LONG else cut(part, _LONG, len).text}"
     name = "earlier summary" if part.kind is Kind.SUMMARY else part.who or part.role.value
     return f"{name}: {part.text}"
 

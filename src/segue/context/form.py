@@ -10,9 +10,10 @@ import re
 
 from .types import Kind, Part, Role
 
-__all__ = ["form"]
+__all__ = ["bare", "form"]
 
 _HEADINGS = {Kind.SUMMARY: "summary", Kind.STATE: "state", Kind.FILE: "document"}
+_RECALLED = "[recalled] "
 _POSES = re.compile(r"<(?=/?(?:system|user|assistant|summary|state|document|recalled)\b)|\[(?=recalled\b)", re.I)
 
 
@@ -21,12 +22,20 @@ def form(part: Part) -> str:
     if part.role is not Role.USER:
         return part.text
     if part.kind is Kind.MEMORY:
-        return f"[recalled] {_defused(part.text)}"
+        return f"{_RECALLED}{_defused(part.text)}"
     name = _HEADINGS.get(part.kind)
     if name is None:
         return part.text
     source = f' source="{part.source}"' if part.source and part.kind is Kind.FILE else ""
     return f"<{name}{source}>\n{_defused(part.text)}\n</{name}>"
+
+
+def bare(text: str, kind: Kind) -> str:
+    """The text without its heading: what `form` was given, as far as it is harmless."""
+    name = _HEADINGS.get(kind)
+    if kind is Kind.MEMORY:
+        return text.removeprefix(_RECALLED)
+    return text if name is None else text.removeprefix(f"<{name}>\n").removesuffix(f"\n</{name}>")
 
 
 def _defused(text: str) -> str:

@@ -19,13 +19,13 @@ from typing import Any, Self, cast
 
 from .errors import InvalidContext
 from .form import form
-from .recall.packing import packed, parts_of
+from .recall.packing import heading_of, line_of, packed, parts_of
 from .recall.passages import Passage, Passages
 from .recall.ranking import ranked
 from .recall.terms import terms
 from .recall.terms import words as _words
 from .tokens import Tokens
-from .types import Part
+from .types import Kind, Part, Role
 
 __all__ = ["Memory", "Note", "Scope", "ScopeKind"]
 
@@ -62,6 +62,19 @@ class Scope:
 
     kind: ScopeKind
     name: str
+
+    @classmethod
+    def of(cls, text: str) -> Scope:
+        """`user:ann`. Raises InvalidContext for what is none."""
+        kind, _, name = text.partition(":")
+        if kind not in list(ScopeKind) or not name.strip():
+            raise InvalidContext(
+                f"{text!r} is no scope of a memory", remedy="name one: user:NAME, team:NAME, thread:NAME or run:ID"
+            )
+        return cls(ScopeKind(kind), name.strip())
+
+    def __str__(self) -> str:
+        return f"{self.kind.value}:{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +212,41 @@ class Memory:
             room -= sum(tokens(form(part)) + 1 for part in made)
             parts += made
         return parts
+
+    def part(self, ids: Sequence[int], relevance: float | None = None) -> Part | None:
+        """Notes that were recalled, as one part of what stands of them today: corrected ones as they are now, without
+        those that were forgotten. None where nothing is left.
+        """
+        notes = [note for note in map(self._today, ids) if note is not None]
+        if not notes:
+            return None
+        passages = [_passage(note) for note in notes]
+        lines = [heading_of(passages[0]), *map(line_of, passages)]
+        scope = notes[0].scope
+        named = " ".join(passage.id for passage in passages)
+        return Part(
+            role=Role.USER, kind=Kind.MEMORY, text="\n".join(lines), source=f"{scope.kind.value} {scope.name}: {named}",
+            relevance=relevance,
+        )  # fmt: skip
+
+    def scopes(self) -> list[tuple[Scope, int]]:
+        """The scopes that have notes, and how many."""
+        rows = self._db.execute(
+            "select scope, name, count(*) from notes where not forgotten and replaced_by is null"
+            " group by scope, name order by scope, name"
+        )
+        return [(Scope(ScopeKind(kind), name), count) for kind, name, count in rows]
+
+    def _today(self, id: int) -> Note | None:
+        at: int | None = id
+        while at is not None:
+            row = self._db.execute(
+                f"select {_FIELDS}, replaced_by from notes where id = ? and not forgotten", (at,)
+            ).fetchone()
+            if row is None or row[-1] is None:
+                return None if row is None else _read(row[:-1])
+            at = row[-1]
+        return None
 
     def _insert(self, note: Note, digest: bytes) -> int:
         at = None if note.at is None else note.at.isoformat()

@@ -50,6 +50,10 @@ class Work:
         """Without it."""
         return replace(self, children={name: does for name, does in self.children.items() if name != child})
 
+    def with_children(self, children: Mapping[str, str]) -> Work:
+        """With these children in flight, and no others."""
+        return replace(self, children=dict(children))
+
     def part(self) -> Part:
         """As a part that stays. The same state gives the same text."""
         lines = [f"Task: {self.task}"] if self.task else []

@@ -85,7 +85,7 @@ def _is_plain(new: NewRun) -> bool:
     """Whether it is nobody's child or fork, begins here, and has a small input."""
     return (
         new.owner is not None and new.parent is None and new.memo_run is None and not new.replaced
-        and len(new.args) <= INLINE_MAX
+        and new.thread is None and len(new.args) <= INLINE_MAX
     )  # fmt: skip
 
 

@@ -16,7 +16,8 @@ from .numbers import Numbers
 from .records import More, NewRun, Write
 from .rows import Rows
 from .schema import GAP, STALE, TAKEN
-from .tables import accept, add_turn, consume, continue_run, insert_post, insert_run
+from .tables import accept, consume, continue_run, insert_post, insert_run
+from .threads import add_summary, add_turn
 
 if TYPE_CHECKING:
     from .books import Books
@@ -208,6 +209,8 @@ class Batcher:
                 self._numbers.forget(event.run)
         if more.turn is not None:
             add_turn(connection, event, more.turn)
+        if more.summary is not None:
+            add_summary(connection, event, *more.summary)
         if more.continued is not None:
             continue_run(connection, event, more.continued)
             self._numbers.forget(event.run)

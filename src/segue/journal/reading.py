@@ -12,7 +12,7 @@ from ..core.codec import loads
 from ..core.events import ENDS, Event, EventType
 from ..core.shell import command
 from ..errors import InputError, SegueError, StoreCorrupt, StoreReadOnly, UnknownRun
-from . import switches, tables, workers
+from . import switches, tables, threads, workers
 from .blobs import Payloads
 from .faults import fault, translate
 from .owners import holds, living
@@ -116,22 +116,32 @@ class Reader:
         return self._continued(self.get(row.memo_run), min(upto, row.memo_seq))
 
     def last_turn(self, tenant: str, thread: str) -> int:
-        """The number of the last turn of a thread; 0: it has none."""
-        return self.query("select max(no) from turns where tenant = ? and thread = ?", (tenant, thread))[0][0] or 0
+        """The number of the last outcome of a thread; 0: it has none."""
+        return threads.last_said(self.query, tenant, thread)
 
-    def turns(self, tenant: str, thread: str, upto: int) -> Iterator[Event]:
-        """The turns of a thread up to this number, the newest first: the outcomes of the steps that they were."""
-        while True:
-            found = self.query(
-                "select t.no, t.run, t.seq from turns t join runs r on r.no = t.run"
-                " where t.tenant = ? and t.thread = ? and t.no <= ? order by t.no desc limit 32",
-                (tenant, thread, upto),
-            )
-            for no, run, seq in found:
-                yield from self._guard(lambda r=run, s=seq: self._event(r, s))
-                upto = no - 1
-            if len(found) < 32:
-                return
+    def turns(
+        self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False
+    ) -> Iterator[tuple[int, int, int]]:
+        """What was said in a thread up to this number, the newest first or the `oldest`: the number of each, and its
+        outcome, as the number of a run and of an event.
+        """
+        if oldest:
+            return threads.said_first(self.query, tenant, thread, after, upto)
+        return threads.said(self.query, tenant, thread, upto, after)
+
+    def outcome(self, run: int, seq: int) -> Event | None:
+        """One event of a run with its payloads; None where it was collected."""
+        return next(iter(self._guard(lambda: self._event(run, seq))), None)
+
+    def summary(self, tenant: str, thread: str, upto: int) -> tuple[int, Event] | None:
+        """The summary of a thread that reaches furthest, but not past this number, and up to where."""
+        found = threads.summed_up(self.query, tenant, thread, upto)
+        events = [] if found is None else self._guard(lambda: self._event(found.run, found.seq))
+        return None if found is None or not events else (found.upto, events[0])
+
+    def children_of(self, tenant: str, thread: str) -> list[tuple[str, str]]:
+        """The open runs that turns of a thread have started: the id of each, and its flow."""
+        return threads.in_flight(self.query, tenant, thread)
 
     def _event(self, run: int, seq: int) -> list[Event]:
         return list(tables.events(self._reader, self._payloads, run, seq - 1, seq))

@@ -41,6 +41,8 @@ class RunRow(NamedTuple):
     updated_at: float
     continued_seq: int = 0
     """The event with which its present part begins; 0: it has never gone on as new."""
+    thread: str | None = None
+    """The thread that it is a turn of, or of whose turn it is a fork."""
 
 
 class Standing(NamedTuple):
@@ -73,6 +75,7 @@ class NewRun(NamedTuple):
     replaced: dict[str, Any] | None = None
     body: dict[str, Any] | None = None
     continued_seq: int = 0
+    thread: str | None = None
 
 
 class Post(NamedTuple):
@@ -152,6 +155,8 @@ class More(NamedTuple):
     consumed: Sequence[int] = ()
     turn: str | None = None
     """The thread that the event is a turn of."""
+    summary: tuple[str, int] | None = None
+    """The thread that the event sums up, and up to which turn."""
     continued: int | None = None
     """The run goes on as new with this event, and with this version of its flow."""
     reserve: Reservation | None = None

@@ -193,6 +193,7 @@ def _forget_turns(connection: sqlite3.Connection) -> None:
         "delete from turns where not exists (select 1 from runs where no = turns.run) and no < (select max(t.no) from"
         " turns t where t.tenant = turns.tenant and t.thread = turns.thread)"
     )
+    connection.execute("delete from summaries where not exists (select 1 from runs where no = summaries.run)")
 
 
 def _bury(connection: sqlite3.Connection) -> _Remains | None:

@@ -84,7 +84,22 @@ create table turns (
 ) without rowid;
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4)
+_V5 = """
+alter table runs add column thread text;
+create index runs_thread on runs (tenant, thread, no) where thread is not null;
+create index runs_in_turn on runs (tenant, thread, no) where thread is not null and memo_run is null
+    and state in ('queued', 'running', 'parked', 'stuck');
+create table branches (
+    tenant text not null, thread text not null, parent text not null, run integer not null, upto integer not null,
+    at real not null, primary key (tenant, thread)
+) without rowid;
+create table summaries (
+    tenant text not null, thread text not null, upto integer not null, run integer not null, seq integer not null,
+    primary key (tenant, thread, upto)
+) without rowid;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4, _V5)
 """Entry i takes a database from version i to i+1. Entries are never changed, only added."""
 
 

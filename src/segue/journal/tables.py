@@ -17,6 +17,7 @@ from ..errors import DuplicateRun, InputError, RunEnded, UnknownRun
 from . import accounts, switches
 from .blobs import INLINE_MAX, Payloads, refers
 from .records import BESIDE, LATE, Item, Late, NewRun, Post, RunRow, Standing
+from .threads import IN_TURN
 
 RUN_COLUMNS = ", ".join(RunRow._fields)
 _EVENT_COLUMNS = ", ".join(Event._fields)
@@ -68,6 +69,12 @@ def accept(connection: sqlite3.Connection, new: NewRun) -> tuple[tuple[RunRow, b
             run=new.id,
             remedy="choose another id, or start it with the same flow and input to get the same run",
         )
+    if (row.thread, row.tenant) != (new.thread, new.tenant) and new.thread is not None:
+        raise DuplicateRun(
+            f"the id is taken by a run that is no turn of the thread {new.thread}",
+            run=new.id,
+            remedy="give the turn another id",
+        )
     if (row.memo_run, row.memo_seq, row.replaced) != (new.memo_run, new.memo_seq, new.replaced or {}):
         raise DuplicateRun(
             "the id is taken by "
@@ -83,7 +90,7 @@ def fresh(no: int, new: NewRun) -> RunRow:
     return RunRow(
         no, new.id, new.tenant, new.flow, new.origin, new.version, "", new.seed, _first_state(new), {}, new.owner,
         0 if new.owner is None else 1, None, False, new.parent, new.parent_key, new.memo_run, new.memo_seq,
-        new.replaced or {}, new.at, new.at, new.continued_seq,
+        new.replaced or {}, new.at, new.at, new.continued_seq, new.thread,
     )  # fmt: skip
 
 
@@ -100,12 +107,12 @@ def insert_run(connection: sqlite3.Connection, new: NewRun) -> tuple[int | None,
         raise UnknownRun("the run to fork was collected", run=new.id, remedy="list the runs: segue runs")
     cursor = connection.execute(
         "insert or ignore into runs (id, tenant, flow, origin, version, input_hash, seed, state, owner, epoch, parent,"
-        " parent_key, memo_run, memo_seq, replaced, created_at, updated_at, continued_seq)"
-        " select ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
+        " parent_key, memo_run, memo_seq, replaced, created_at, updated_at, continued_seq, thread)"
+        " select ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
         " where not exists (select 1 from tombstones where id = ?)",
         (new.id, new.tenant, new.flow, new.origin, new.version, input_hash(new.args), new.seed, _first_state(new),
          new.owner, 0 if new.owner is None else 1, new.parent, new.parent_key, new.memo_run, new.memo_seq,
-         dumps(new.replaced).decode() if new.replaced else "{}", new.at, new.at, new.continued_seq, new.id),
+         dumps(new.replaced).decode() if new.replaced else "{}", new.at, new.at, new.continued_seq, new.thread, new.id),
     )  # fmt: skip
     if cursor.rowcount == 0:
         return None, []
@@ -123,16 +130,6 @@ def first_events(no: int, new: NewRun) -> list[Event]:
     if new.owner is not None:
         events.append(_started(no, seq + 1, 1, new.at, _incarnation(new.owner, new.revision)))
     return events
-
-
-def add_turn(connection: sqlite3.Connection, event: Event, thread: str) -> None:
-    """An answer is a turn of a thread; one of a fork is not, so that trying something out changes nothing."""
-    connection.execute(
-        "insert into turns (tenant, thread, no, run, seq) select r.tenant, ?1, coalesce((select max(t.no) from turns t"
-        " where t.tenant = r.tenant and t.thread = ?1), 0) + 1, r.no, ?2 from runs r"
-        " where r.no = ?3 and r.memo_run is null",
-        (thread, event.seq, event.run),
-    )
 
 
 def continue_run(connection: sqlite3.Connection, event: Event, version: int) -> None:
@@ -162,6 +159,7 @@ def claim(
     claimed = connection.execute(
         "update runs set owner = ?, epoch = epoch + 1, state = 'running', wake_at = null, updated_at = ?"
         f" where no = ? and state in ({_marks(states)}) and (owner is null or owner in ({_marks(free)}))"
+        f" and ({IN_TURN} or exists (select 1 from inbox where run = runs.id and kind = 'cancel' and consumed is null))"
         f" returning {RUN_COLUMNS}",
         (owner, at, no, *states, *free),
     ).fetchall()

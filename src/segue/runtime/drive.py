@@ -38,8 +38,8 @@ class Drive:
     whose call does not come are kept for a later claim and reported as `orphans`.
     """
 
-    def __init__(self, run: str, memory: Memory = _NONE, *, strict: bool = True):
-        self.run, self.now = run, 0.0
+    def __init__(self, run: str, memory: Memory = _NONE, *, strict: bool = True, thread: str | None = None):
+        self.run, self.now, self.thread = run, 0.0, thread
         self.prepare(memory, strict=strict)
         self.loop = FlowLoop(run, lambda: self.now)
         self.bind: Bind | None = None

@@ -102,7 +102,7 @@ class Engine:
             tick_s=options.tick_s, crash_limit=options.crash_limit, step_threads=options.step_threads,
             recover=options.recover, keyring=self.keyring, chance=self.chance, pace_s=self.pace_s,
         )  # fmt: skip
-        self.surroundings.outside = Answers(journal, self.clock)
+        self.surroundings.outside, self.surroundings.engine = Answers(journal, self.clock), self
         self._host.open()
         if capacity and options.recover:
             companions.begin(self.surroundings)
@@ -116,7 +116,7 @@ class Engine:
             try:
                 await self.surroundings.leave()
             finally:
-                self.surroundings.outside = self.surroundings.waits = None
+                self.surroundings.outside = self.surroundings.waits = self.surroundings.engine = None
                 host, self._host = self._host, None
                 try:
                     await host.close()
@@ -152,8 +152,12 @@ class Engine:
         *,
         id: str | None = None,
         tenant: str = "default",
+        thread: str | None = None,
     ) -> Run[R]:
-        """`start`, with the flow's arguments given apart: also those that are called `id` or `tenant`."""
+        """`start`, with the flow's arguments given apart: also those that are called `id` or `tenant`.
+
+        As a turn of a `thread` it waits for those before it.
+        """
         if not isinstance(flow, Flow):  # pyright: ignore[reportUnnecessaryIsInstance]  users forget the decorator
             raise UnknownFlow(
                 f"{getattr(flow, '__qualname__', flow)!r} is no flow",
@@ -170,7 +174,8 @@ class Engine:
         new = NewRun(
             id=run, tenant=tenant, flow=flow.name, origin=flow.origin, version=flow.version, args=data,
             at=self.clock.now(), seed=self.host.seed(), revision=flow.revision,
-            owner=self.journal.owner if self.host.room > 0 else None,
+            owner=self.journal.owner if self.host.room > 0 and thread is None else None, thread=thread,
+            body=None if thread is None else {"thread": thread},
         )  # fmt: skip
         return await self.accept(new, flow.signature.result)
 

@@ -74,10 +74,12 @@ class RunStatus:
 class Run(Generic[R]):
     """One execution of a flow. Handles are cheap: make as many as you like with `engine.get(id)`."""
 
-    __slots__ = ("_engine", "_no", "_result", "_tenant", "id")
+    __slots__ = ("_engine", "_no", "_result", "_tenant", "id", "thread")
 
     def __init__(self, engine: Engine, row: RunRow, result: Codec | None = None):
         self._engine, self._no, self.id, self._tenant, self._result = engine, row.no, row.id, row.tenant, result
+        self.thread = row.thread
+        """The thread that it is a turn of."""
 
     async def result(self) -> R:
         """Wait for the end and give what the flow returned.
@@ -244,7 +246,7 @@ class Run(Generic[R]):
             version=loads(first.body)["version"], args=args, at=self._engine.clock.now(), seed=self._engine.host.seed(),
             memo_run=self._no, memo_seq=upto, replaced={**row.replaced, **replaced},
             body={"fork_of": self.id, "at": at, "edited": edited},
-            continued_seq=start,
+            continued_seq=start, thread=row.thread,
         )  # fmt: skip
         return await self._engine.accept(new, self._result)
 

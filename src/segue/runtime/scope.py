@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..core.recovery import Attempt
     from ..core.streams import AttemptId, Kind
     from .drive import Drive
+    from .engine import Engine
     from .purse import Purse
 
 
@@ -54,7 +55,7 @@ class StepScope:
 
     __slots__ = (
         "_inner", "_later", "_outlet", "_write", "attempt", "candidate", "epoch", "events", "history", "key", "outlets",
-        "part", "path", "purse", "run", "tenant", "turn_of",
+        "part", "path", "purse", "run", "sums_up", "tenant", "turn_of",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +80,8 @@ class StepScope:
         self.part = ""
         self.turn_of: str | None = None
         """The thread that the outcome of this step is a turn of."""
+        self.sums_up: tuple[str, int] | None = None
+        """The thread that the outcome of this step sums up, and up to which turn."""
         self.outlets: list[Outlet] | None = None
         """The streams of this attempt, those of steps that it called included."""
         self._outlet: Outlet | None = None
@@ -168,8 +171,24 @@ class Outside(Protocol):
         """The number of the last turn of a thread; 0: it has none."""
         ...
 
-    def said(self, tenant: str, thread: str, upto: int) -> Iterator[tuple[bytes, bytes]]:
-        """The turns of a thread up to this number, the newest first: the arguments of each and its result, as JSON."""
+    def said(
+        self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False
+    ) -> Iterator[tuple[int, int, int]]:
+        """The turns of a thread up to this number, the newest first (or the `oldest`): the number of each, and of its
+        run and event.
+        """
+        ...
+
+    def turn(self, run: int, seq: int) -> tuple[bytes, bytes]:
+        """The arguments of a turn and its result, as JSON."""
+        ...
+
+    def summary(self, tenant: str, thread: str, upto: int) -> bytes | None:
+        """The result of the step that has summed up a thread furthest, but not past this number."""
+        ...
+
+    def children(self, tenant: str, thread: str) -> dict[str, str]:
+        """The open runs that turns of a thread have started, by id: what each does."""
         ...
 
     def lineage(self, run: str) -> Sequence[tuple[str, str]]:
@@ -199,6 +218,8 @@ class Surroundings:
         self.database, self.given = database, dict(given or {})
         self.live = Live()
         """What the open streams of the engine's runs say."""
+        self.engine: Engine | None = None
+        """Whose they are, while it is open."""
         self.outside: Outside | None = None
         """The engine, for what answers its steps from outside; None while it is not open."""
         self.waits: Callable[[str, str, int], None] | None = None

@@ -42,7 +42,7 @@ class Execution(Line):
         self.paused, self.held = row.paused, False
         self.begun = False
         self.memory = _UNREAD
-        self.drive = Drive(row.id)
+        self.drive = Drive(row.id, thread=row.thread)
         self.steps: dict[str, Making] = {}
         self.backoffs: dict[str, float] = {}
         self.timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
@@ -275,6 +275,8 @@ class Execution(Line):
         more: dict[str, Any] = {}
         if scope is not None and scope.turn_of is not None and value is not None:
             more["turn"] = scope.turn_of
+        if scope is not None and scope.sums_up is not None and value is not None:
+            more["summary"] = scope.sums_up
         self.write(
             type_, key=command.key, seen=command.seen, attempt=n, began=began, value=value, body=body,
             args=command.args, **more,

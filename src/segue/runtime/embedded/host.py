@@ -17,7 +17,7 @@ from ...core.events import Event
 from ...core.lifecycle import RunState
 from ...core.shell import command
 from ...errors import CrashLoop, StaleOwner, StoreCorrupt, StoreError, StoreMissing
-from ...journal import Journal, NewRun, RunRow, Standing, Switches
+from ...journal import IN_TURN, Journal, NewRun, RunRow, Standing, Switches
 from ...journal.keyring import Keyring, MemoryKeyring
 from .. import registry
 from ..clock import Clock
@@ -240,7 +240,7 @@ class Host:
         due = self.journal.standing(f"wake_at <= ? and {free_} order by wake_at", self.clock.now(), *values, limit=room)
         owners = self.journal.query("select distinct owner from runs where state in ('queued', 'running')")
         free = [o for (o,) in owners if o is None or not self._taken(o)]
-        ready = f"state in ('queued', 'running') and owner is ? and not paused and {free_}"
+        ready = f"state in ('queued', 'running') and owner is ? and not paused and {free_} and {IN_TURN}"
         for owner in free:
             due += self.journal.standing(
                 ready, owner, *values, limit=room + len(self.executions) if self.recover else -1
@@ -360,7 +360,7 @@ class Host:
         """A run ended or was set aside, on disk."""
         self._own.discard(row.no)
         self.watchers.tell(row.no, end)
-        if row.parent is not None:
+        if row.parent is not None or row.thread is not None:
             self.scan_soon()
             self.journal.ring_all()
         elif self.recover:

@@ -38,10 +38,25 @@ class Answers(NamedTuple):
         """As the protocol says."""
         return self.journal.last_turn(tenant, thread)
 
-    def said(self, tenant: str, thread: str, upto: int) -> Iterator[tuple[bytes, bytes]]:
+    def said(
+        self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False
+    ) -> Iterator[tuple[int, int, int]]:
         """As the protocol says."""
-        for event in self.journal.turns(tenant, thread, upto):
-            yield event.args or b"{}", event.value or b"null"
+        return self.journal.turns(tenant, thread, upto, after, oldest=oldest)
+
+    def turn(self, run: int, seq: int) -> tuple[bytes, bytes]:
+        """As the protocol says."""
+        event = self.journal.outcome(run, seq)
+        return (b"{}", b"null") if event is None else (event.args or b"{}", event.value or b"null")
+
+    def summary(self, tenant: str, thread: str, upto: int) -> bytes | None:
+        """As the protocol says."""
+        found = self.journal.summary(tenant, thread, upto)
+        return None if found is None else found[1].value
+
+    def children(self, tenant: str, thread: str) -> dict[str, str]:
+        """As the protocol says."""
+        return {run: flow.rpartition(":")[2] for run, flow in self.journal.children_of(tenant, thread)}
 
     def lineage(self, run: str) -> Sequence[tuple[str, str]]:
         """As the protocol says."""

@@ -1,0 +1,227 @@
+"""What a thread has too much of for its model's window is summed up, before the question is asked.
+
+Each bite is a durable step `compact` whose outcome is the summary, noted in the same commit: it is made once for a
+thread, and later turns, branches and replays read it. Which turns it stands for is told by a number, so what it covers
+is read no more. What it must not lose (the task, constraints, decisions, open work) is kept beside its prose, word for
+word, and only ever added to; children in flight are looked up. A summary that fails its check is not used: then old
+turns are left out, as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from ..context import Budget, Compaction, ContextOverflow, Kind, Part, Role, Work, tokens_of
+from ..context.compaction import LEFT, covering, unknown_in, wrong_with
+from ..core.faults import FaultKind, classify
+from ..core.recovery import Retry
+from ..errors import InputError, SegueError
+from ..models import Model
+from ..runtime.scope import Outside, StepScope, step_scope
+from ..runtime.step import step
+from .media import Shown
+from .past import Turn
+from .request import Question, bound
+from .threads import Room, history, kept_past, latest, outside, summary_of, turns_down
+from .window import overfull, room_in
+
+__all__ = ["Summarise", "Told", "roomy"]
+
+STEPS = 4
+"""Summaries that one question waits for at most; the next one goes on."""
+BITE = 24_000
+"""Tokens that one of them stands for at most."""
+_ITEMS, _LONGEST, _KEPT = 12, 300, 40
+"""Of what stands beside a summary: so many of each kind at once, so many characters each, so many of a kind in all."""
+_TASK = 600
+"""Characters of the first request of a thread that are kept as its task."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """What a summariser gives: the summary, and beside it, as short sentences, what must never be lost."""
+
+    summary: str
+    constraints: list[str] = field(default_factory=list[str])
+    decisions: list[str] = field(default_factory=list[str])
+    open: list[str] = field(default_factory=list[str])
+    done: list[str] = field(default_factory=list[str])
+
+
+Summarise = Callable[[Compaction, Callable[[Told], Any]], Awaitable[tuple[Told, str]]]
+"""Asks a model for a summary that a check takes. Gives it, and who made it. Raises a SegueError."""
+
+
+@step(name="compact")
+async def compact(thread: str, upto: int, n: int) -> Room | None:
+    """The durable step of a compaction. `roomy` gives it its body."""
+    raise InputError("this step is made by segue.ask", remedy="call segue.ask")
+
+
+async def roomy(
+    question: Question, whom: Callable[[], Model | None], summarise: Summarise, media: Sequence[Shown] = ()
+) -> Question:
+    """The question with as much of its thread summed up as it takes to fit the model that will be asked."""
+    if question.thread is None or not question.heard:
+        return question
+    goal = 0
+    question = replace(question, media=list(media))
+    for n in range(STEPS):
+        made = compact.carried_out_by(partial(_compacted, question, whom, summarise, goal), Retry(attempts=1))
+        room = await made(question.thread, question.heard, n)
+        if room is not None:
+            question, goal = replace(question, summed=room.upto, children=room.children), room.goal
+        if room is None or room.upto >= room.goal:
+            break
+    return replace(question, media=[])
+
+
+async def _compacted(  # noqa: PLR0917  made in `roomy`
+    question: Question, whom: Callable[[], Model | None], summarise: Summarise, goal: int, thread: str, upto: int,
+    n: int,
+) -> Room | None:  # fmt: skip
+    scope, around = step_scope(), outside()
+    if around is None:
+        return None
+    before, children = latest(scope, thread, upto), around.children(scope.tenant, thread)
+    stands = Room(upto=0 if before is None else before.upto, children=children)
+    model = whom()
+    if model is None:
+        return stands if stands.upto or children else None
+    reading = _Reading(replace(question, summed=stands.upto, children=children), model, before, scope, around)
+    goal = goal or reading.goal()
+    wrong: SegueError | None = None
+    for share in _SHARES:
+        bite = reading.bite(goal, share)
+        if bite is None:
+            break
+        try:
+            told, by = await summarise(bite.asks, partial(_checked, bite.asks))
+        except SegueError as error:
+            wrong = error
+            if classify(error).kind is not FaultKind.CONTEXT_TOO_LONG:
+                break
+            continue
+        scope.sums_up = (thread, bite.last)
+        return Room(
+            upto=bite.last, text=told.summary.strip(), work=_kept(bite.work, told), since=bite.since, goal=goal,
+            made_of=tuple(part.hash for part in bite.asks.covers), tokens=bite.tokens, model=by, children=children,
+        )  # fmt: skip
+    if wrong is not None:
+        return replace(stands, wrong=f"{type(wrong).__name__}: {wrong}"[:500])
+    return stands if stands.upto or children else None
+
+
+_SHARES = (2 / 3, 1 / 4)
+"""Of the window that is too full, for one bite; the second one where the first is too long for whoever sums up."""
+
+
+class _Bite(NamedTuple):
+    """What one step sums up: from which turn to which, and what is known beside it."""
+
+    asks: Compaction
+    since: int
+    last: int
+    tokens: int
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A thread as one question has it before it, since its last summary."""
+
+    question: Question
+    model: Model
+    before: Room | None
+    scope: StepScope
+    around: Outside
+
+    def goal(self) -> int:
+        """The last turn that must be summed up; 0 where all fits, and where nothing would help."""
+        budget = room_in(self.question, self.model)
+        if not self._may_be_full(budget):
+            return 0
+        question = replace(self.question, history=list(history(self.question, self.scope, self.model.window)))
+        try:
+            if not overfull(question, self.model):
+                return 0
+        except ContextOverflow:
+            return 0
+        kept, first = 0, self.question.heard + 1
+        for no, turn in self._down():
+            kept += self._size(turn, budget)
+            if kept > budget.input * LEFT and first <= self.question.heard:
+                break
+            first = no
+        return first - 1
+
+    def bite(self, goal: int, share: float) -> _Bite | None:
+        """What the next summary stands for, on the way to a goal. None where it is reached."""
+        budget = room_in(self.question, self.model)
+        covers: list[Part] = [] if self.before is None else [summary_of(self.before)]
+        taken, since, last, most = 0, 0, 0, min(BITE, int(budget.input * share))
+        work, past = Work() if self.before is None else self.before.work, kept_past()
+        for no, run, seq in self.around.said(self.scope.tenant, self._thread, goal, self._after, oldest=True):
+            turn = past.turn(self.around, run, seq)
+            if self.before is None and not work.task:
+                work = replace(work, task=_task(turn))
+            taken += self._size(turn, budget)
+            if last and taken > most:
+                break
+            covers += turn.parts
+            since, last = since or no, no
+        asks = covering(covers, budget, tokens_of(self.model), work)
+        return _Bite(asks, since, last, taken, work) if last else None
+
+    def _may_be_full(self, budget: Budget) -> bool:
+        """Whether it is worth fitting it: estimates are no further off than by half."""
+        left = budget.input // 2 - bound(self.question)
+        return any((left := left - turn.tokens) < 0 for _, turn in self._down())
+
+    def _size(self, turn: Turn, budget: Budget) -> int:
+        count = tokens_of(self.model)
+        return sum(count(part.text) + budget.per_part for part in turn.parts)
+
+    def _down(self) -> Iterator[tuple[int, Turn]]:
+        return turns_down(self.around, self.scope, self._thread, self.question.heard, self._after)
+
+    @property
+    def _thread(self) -> str:
+        return self.question.thread or ""
+
+    @property
+    def _after(self) -> int:
+        return 0 if self.before is None else self.before.upto
+
+
+def _task(turn: Turn) -> str:
+    said = next((part.text for part in turn.parts if part.role is Role.USER and part.kind is Kind.TEXT), "")
+    return said if len(said) <= _TASK else f"{said[:_TASK]}…"
+
+
+def _checked(bite: Compaction, told: Told) -> None:
+    """Raises ValueError, worded for the model, where a summary may not be used."""
+    from ..context import estimate  # noqa: PLC0415  it names the same module that is lazy there
+
+    wrong = wrong_with(told.summary, bite, estimate())
+    if wrong:
+        raise ValueError(f"the summary cannot be used: {wrong}")
+    for name, items in asdict(told).items():
+        if name == "summary":
+            continue
+        if len(items) > _ITEMS or any(len(one) > _LONGEST for one in items):
+            raise ValueError(f"{name}: at most {_ITEMS} short sentences")
+        made_up = [one for one in items if name != "done" and unknown_in(one, bite.text)]
+        if made_up:
+            raise ValueError(f"{name} names what the turns do not: {made_up[0]}")
+
+
+def _kept(work: Work, told: Told) -> Work:
+    """The state with what is new. Nothing in it is told anew; of very many decisions the oldest give way."""
+    made = work.constrained(*told.constraints).decided(*told.decisions).begun(*told.open).done(*told.done)
+    return replace(
+        made, constraints=made.constraints[:_KEPT], decisions=made.decisions[-_KEPT:], open=made.open[-_KEPT:]
+    )

@@ -1,0 +1,100 @@
+"""Turns of threads as they are read: each is an outcome, which never changes, so a process reads it once.
+
+A message keeps the parts that it is made of, and a part its counts: what a second question of a thread costs is the
+fitting, and not the reading.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..context import Part, estimate
+from .turns import Told, told
+
+if TYPE_CHECKING:
+    from ..runtime.scope import Outside
+
+__all__ = ["Past", "Turn", "said_before", "turn_of"]
+
+MOST = 4_000_000
+"""Tokens of turns that a process keeps, about 30 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn: what was asked, what tools gave, the answer."""
+
+    messages: tuple[Told, ...]
+    tokens: int
+    """About: as `estimate` counts."""
+
+    @property
+    def parts(self) -> Iterator[Part]:
+        """What it is made of."""
+        return (part for message in self.messages for part in message.parts)
+
+
+@dataclass(slots=True)
+class Past:
+    """The turns that were read last."""
+
+    most: int = MOST
+    _kept: OrderedDict[tuple[int, int], Turn] = field(default_factory=OrderedDict[tuple[int, int], Turn])
+    _tokens: int = 0
+
+    def turn(self, around: Outside, run: int, seq: int) -> Turn:
+        """The turn that is this outcome of this run."""
+        found = self._kept.get((run, seq))
+        if found is not None:
+            self._kept.move_to_end((run, seq))
+            return found
+        args, value = around.turn(run, seq)
+        messages = told(list(turn_of(json.loads(args), json.loads(value))))
+        count = estimate()
+        tokens = sum(count(part.text) + 4 for message in messages for part in message.parts)
+        made = self._kept[run, seq] = Turn(tuple(messages), tokens)
+        self._tokens += tokens
+        while self._tokens > self.most and len(self._kept) > 1:
+            self._tokens -= self._kept.popitem(last=False)[1].tokens
+        return made
+
+
+def said_before(messages: Iterable[Mapping[str, str]]) -> Iterator[dict[str, Any]]:
+    """What a client sends, as messages of pydantic-ai."""
+    for one in messages:
+        if one["role"] == "user":
+            yield {"kind": "request", "parts": [{"part_kind": "user-prompt", "content": one["content"]}]}
+        else:
+            yield {"kind": "response", "parts": [{"part_kind": "text", "content": one["content"]}]}
+
+
+def turn_of(args: dict[str, Any], given: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """One turn as messages: what was asked, what tools gave, and the answer."""
+    from ..models.conversation import MAKER  # noqa: PLC0415  heavy, and only who asks needs it
+
+    if "question" not in args:
+        return  # it was collected meanwhile
+    question: dict[str, Any] = args["question"]
+    yield from said_before(question.get("before", ()))
+    seen = [f"({one['type']} was shown)" for one in args.get("media", ())]
+    asked = "\n".join([question["prompt"], *question.get("parts", ()), *seen])
+    by, role = question.get("asked_by", ""), question.get("role", "")
+    asked_by = {"metadata": {MAKER: {"who": by}}} if by else {}
+    yield {"kind": "request", "parts": [{"part_kind": "user-prompt", "content": spoken(asked, by)}], **asked_by}
+    yield from args.get("turns", ())
+    tried: list[dict[str, Any]] = given["tried"]
+    last: dict[str, Any] = tried[-1] if tried else {}
+    said = last.get("text") or json.dumps(given["value"], ensure_ascii=False)
+    made = {"model": last["model"], "deployment": None} if last.get("model") else {}
+    made |= {"who": role} if role else {}
+    maker = {"metadata": {MAKER: made}} if made else {}
+    yield {"kind": "response", "parts": [{"part_kind": "text", "content": spoken(said, role)}], **maker}
+
+
+def spoken(text: str, who: str) -> str:
+    """What somebody said, as others read it: under their name, where there is more than one."""
+    return f"[{who}] {text}" if who else text

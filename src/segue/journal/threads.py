@@ -1,0 +1,251 @@
+"""Threads: which runs are their turns, in whose line those wait, what was said in them, and where they branch.
+
+A thread has no row of its own. Its turns are runs that name it; what was said is an index of outcomes (`turns`), of
+summaries another one (`summaries`). A branch is one row: the thread that it left, and the last number that they share.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from ..core.events import Event
+from ..errors import InputError
+
+IN_TURN = (
+    "(runs.thread is null or runs.memo_run is not null or runs.state != 'queued' or not exists (select 1 from runs o"
+    " where o.tenant = runs.tenant and o.thread = runs.thread and o.no < runs.no and o.thread is not null"
+    " and o.memo_run is null and o.state in ('queued', 'running', 'parked', 'stuck')))"
+)
+"""What is true of a run that may begin: no earlier turn of its thread is open."""
+
+Query = Callable[..., list[tuple[Any, ...]]]
+
+
+class TurnRow(NamedTuple):
+    """One turn of a thread: a run."""
+
+    no: int
+    run: str
+    thread: str
+    """Whose it is: a branch shares the earlier turns of the thread that it left."""
+    flow: str
+    state: str
+    at: float
+
+
+class ThreadRow(NamedTuple):
+    """One thread, as a list of threads shows it."""
+
+    tenant: str
+    thread: str
+    turns: int
+    """Of its own."""
+    open: int
+    parent: str | None
+    at: float
+    """When its last turn came."""
+
+
+class Branch(NamedTuple):
+    """Where a thread left another one: before the run `run`, after the outcome `upto`."""
+
+    parent: str
+    run: int
+    upto: int
+
+
+class Summary(NamedTuple):
+    """What was said up to a turn, told shorter: where that stands."""
+
+    upto: int
+    run: int
+    seq: int
+
+
+def add_turn(connection: sqlite3.Connection, event: Event, thread: str) -> None:
+    """An answer is a turn of a thread; one of a fork is not, so that trying something out changes nothing."""
+    connection.execute(
+        "insert into turns (tenant, thread, no, run, seq) select r.tenant, ?1, coalesce((select max(t.no) from turns t"
+        " where t.tenant = r.tenant and t.thread = ?1), (select b.upto from branches b where b.tenant = r.tenant and"
+        " b.thread = ?1), 0) + 1, r.no, ?2 from runs r where r.no = ?3 and r.memo_run is null",
+        (thread, event.seq, event.run),
+    )
+
+
+def add_summary(connection: sqlite3.Connection, event: Event, thread: str, upto: int) -> None:
+    """A summary of a thread up to a turn; the first one of two stays, and one of a fork is none."""
+    connection.execute(
+        "insert or ignore into summaries (tenant, thread, upto, run, seq) select r.tenant, ?1, ?2, r.no, ?3 from runs r"
+        " where r.no = ?4 and r.memo_run is null",
+        (thread, upto, event.seq, event.run),
+    )
+
+
+def branch(connection: sqlite3.Connection, tenant: str, thread: str, run: int, at: float) -> Branch:
+    """Make a thread that leaves another one before a turn of it, or give the one that is there.
+
+    Raises InputError for a name that is taken, and for a turn that has not begun.
+    """
+    parent, open_ = connection.execute(f"select thread, not {IN_TURN} from runs where no = ?", (run,)).fetchone()
+    if open_:
+        raise InputError("the turn waits for those before it", remedy="wait, or cancel it and start another one")
+    known = _branch(connection.execute, tenant, thread)
+    if known is not None and (known.parent, known.run) == (parent, run):
+        return known
+    if known is not None or _is_used(connection, tenant, thread):
+        raise InputError(f"there is a thread {thread!r} already", remedy="give another name")
+    found = connection.execute(
+        "select min(no) - 1 from turns where tenant = ?1 and thread = ?2 and run = ?3"
+        " union all select max(t.no) from turns t join runs r on r.no = t.run where t.tenant = ?1 and t.thread = ?2"
+        " and r.thread = ?2 and r.no < ?3"
+        " union all select upto from branches where tenant = ?1 and thread = ?2",
+        (tenant, parent, run),
+    ).fetchall()
+    made = Branch(parent, run, next((upto for (upto,) in found if upto is not None), 0))
+    connection.execute("insert into branches values (?, ?, ?, ?, ?, ?)", (tenant, thread, *made, at))
+    return made
+
+
+def _is_used(connection: sqlite3.Connection, tenant: str, thread: str) -> bool:
+    return any(
+        connection.execute(
+            f"select 1 from {table} where tenant = ? and thread = ? limit 1", (tenant, thread)
+        ).fetchone()
+        for table in ("runs", "turns")
+    )
+
+
+def _branch(query: Callable[..., Any], tenant: str, thread: str) -> Branch | None:
+    rows = list(query("select parent, run, upto from branches where tenant = ? and thread = ?", (tenant, thread)))
+    return Branch._make(rows[0]) if rows else None
+
+
+def lineage(query: Query, tenant: str, thread: str) -> Iterator[tuple[str, Branch | None]]:
+    """The thread, and those that it left, each with where it left the next one."""
+    at: str | None = thread
+    while at is not None:
+        left = _branch(query, tenant, at)
+        yield at, left
+        at = None if left is None else left.parent
+
+
+def last_said(query: Query, tenant: str, thread: str) -> int:
+    """The number of the last outcome of a thread; 0: it has none."""
+    last = query("select max(no) from turns where tenant = ? and thread = ?", (tenant, thread))[0][0]
+    left = None if last else _branch(query, tenant, thread)
+    return last or (left.upto if left is not None else 0)
+
+
+def said(query: Query, tenant: str, thread: str, upto: int, after: int = 0) -> Iterator[tuple[int, int, int]]:
+    """Outcomes of a thread down from a number, the newest first: the number, the run, the event."""
+    for name, left in lineage(query, tenant, thread):
+        floor = max(after, 0 if left is None else left.upto)
+        while upto > floor:
+            found = query(
+                "select t.no, t.run, t.seq from turns t join runs r on r.no = t.run"
+                " where t.tenant = ? and t.thread = ? and t.no <= ? and t.no > ? order by t.no desc limit 64",
+                (tenant, name, upto, floor),
+            )
+            yield from found
+            upto = found[-1][0] - 1 if len(found) == 64 else floor
+        upto = min(upto, floor)
+        if upto <= after:
+            return
+
+
+def said_first(query: Query, tenant: str, thread: str, after: int, upto: int) -> Iterator[tuple[int, int, int]]:
+    """The same, the oldest first: those after a number, up to another."""
+    spans: list[tuple[str, int, int]] = []
+    for name, left in lineage(query, tenant, thread):
+        floor = 0 if left is None else left.upto
+        spans.append((name, max(floor, after), upto))
+        upto = min(upto, floor)
+    for name, floor, top in reversed(spans):
+        at = floor
+        while at < top:
+            found = query(
+                "select t.no, t.run, t.seq from turns t join runs r on r.no = t.run"
+                " where t.tenant = ? and t.thread = ? and t.no > ? and t.no <= ? order by t.no limit 64",
+                (tenant, name, at, top),
+            )
+            yield from found
+            at = found[-1][0] if len(found) == 64 else top
+
+
+def summed_up(query: Query, tenant: str, thread: str, upto: int) -> Summary | None:
+    """The summary of a thread that reaches furthest, but not past a number."""
+    for name, left in lineage(query, tenant, thread):
+        found = query(
+            "select upto, run, seq from summaries where tenant = ? and thread = ? and upto <= ?"
+            " order by upto desc limit 1",
+            (tenant, name, upto),
+        )
+        if found:
+            return Summary._make(found[0])
+        upto = min(upto, 0 if left is None else left.upto)
+    return None
+
+
+def turns_of(query: Query, tenant: str, thread: str, limit: int = -1) -> list[TurnRow]:
+    """The turns of a thread, the oldest first, those that it shares included; with a limit, the last of them."""
+    made: list[TurnRow] = []
+    before = 1 << 62
+    for name, left in lineage(query, tenant, thread):
+        rows = query(
+            "select no, id, thread, flow, state, created_at from runs where tenant = ? and thread = ? and no < ?"
+            " and memo_run is null order by no desc limit ?",
+            (tenant, name, before, limit - len(made) if limit >= 0 else -1),
+        )
+        made += map(TurnRow._make, rows)
+        before = 0 if left is None else min(before, left.run)
+    return made[::-1]
+
+
+def turn_of(query: Query, tenant: str, thread: str, *ids: str) -> TurnRow | None:
+    """The turn of a thread, or of one that it left, whose run has one of these ids."""
+    before = 1 << 62
+    for name, left in lineage(query, tenant, thread):
+        for run in ids:
+            rows = query(
+                "select no, id, thread, flow, state, created_at from runs where id = ? and tenant = ? and thread = ?"
+                " and no < ? and memo_run is null",
+                (run, tenant, name, before),
+            )
+            if rows:
+                return TurnRow._make(rows[0])
+        before = 0 if left is None else min(before, left.run)
+    return None
+
+
+def branches_of(query: Query, tenant: str, thread: str) -> list[tuple[str, int]]:
+    """The threads that left this one, each with the number of the run before which it did."""
+    rows = query("select thread, run from branches where tenant = ? and parent = ? order by at", (tenant, thread))
+    return [(name, run) for name, run in rows]
+
+
+def in_flight(query: Query, tenant: str, thread: str) -> list[tuple[str, str]]:
+    """The open runs that turns of a thread have started, of its last turns: the id of each, and its flow."""
+    rows = query(
+        "select c.id, c.flow from (select id from runs where tenant = ? and thread = ? and memo_run is null"
+        " order by no desc limit 200) t cross join runs c on c.parent = t.id"
+        " where c.state in ('queued', 'running', 'parked', 'stuck') order by c.no",
+        (tenant, thread),
+    )
+    return [(run, flow) for run, flow in rows]
+
+
+def threads(query: Query, limit: int) -> list[ThreadRow]:
+    """All threads, the one with the newest turn first."""
+    rows = query(
+        "select t.tenant, t.thread, sum(t.turns), sum(t.open), b.parent, max(t.at) from ("
+        " select tenant, thread, count(*) turns, sum(state in ('queued', 'running', 'parked', 'stuck')) open,"
+        " max(created_at) at from runs where thread is not null and memo_run is null group by tenant, thread"
+        " union all select t.tenant, t.thread, count(distinct t.run), 0, max(r.updated_at) from turns t"
+        " join runs r on r.no = t.run where r.thread is null or r.thread != t.thread group by t.tenant, t.thread"
+        ") t left join branches b on b.tenant = t.tenant and b.thread = t.thread"
+        " group by t.tenant, t.thread order by max(t.at) desc limit ?",
+        (limit,),
+    )
+    return [ThreadRow._make(row) for row in rows]

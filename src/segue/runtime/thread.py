@@ -1,0 +1,154 @@
+"""`Thread`: a durable conversation. Its turns are runs, one at a time, in the order in which they came.
+
+A turn is accepted like any run, so it is on disk when `start` returns; it begins when no earlier turn is open, in
+whichever process has room. An edited turn begins a thread of its own, which shares the turns before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from secrets import token_hex
+from typing import Any, TypeVar
+
+from ..core.keys import quoted
+from ..errors import EngineClosed, InputError, UnknownRun
+from ..journal import TurnRow
+from ..journal import threads as rows
+from . import registry
+from .engine import Engine
+from .flow import Flow
+from .run import Run
+from .scope import surroundings
+
+__all__ = ["Thread", "Turn"]
+
+R = TypeVar("R")
+_DEFAULT_TENANT = "default"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """One turn of a thread."""
+
+    id: str
+    run: str
+    thread: str
+    """Whose it is: a branch shares the turns of the thread that it left."""
+    flow: str
+    state: str
+    at: float
+    """When it came: seconds since the epoch, UTC."""
+    branches: tuple[str, ...] = ()
+    """The threads in which it was edited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """`Thread("user-42")`: a durable conversation, by its name. It needs no making, and has no length limit.
+
+    `engine` is the one that is open around it, unless it is given; a `tenant` sees its own threads only.
+    """
+
+    id: str
+    engine: Engine | None = None
+    tenant: str = _DEFAULT_TENANT
+
+    async def start(self, flow: Flow[..., R], *args: Any, id: str | None = None, **kwargs: Any) -> Run[R]:
+        """Start a turn, or get the one of this id. Returns once it is on disk; it begins when those before have ended.
+
+        In it, `ask` goes on from what was said in the thread. An `id` names the turn in its thread, so that what is
+        sent twice is one turn. A turn that is set aside or paused holds the thread up until it goes on or is cancelled.
+        Raises InputError for arguments that do not fit, DuplicateRun when the turn is there with another input.
+        """
+        turn = token_hex(6) if id is None else id
+        return await self._engine.begin(flow, args, kwargs, id=self.run_of(turn), tenant=self.tenant, thread=self.id)
+
+    async def edit(
+        self, turn: str | Run[Any], *args: Any, id: str | None = None, to: str | None = None, **kwargs: Any
+    ) -> Run[Any]:
+        """Give a turn another input. That is the first turn of a branch, which shares the turns before it.
+
+        The thread stays as it is. `turn` is the id of a turn, or its run; the flow is the same. The branch is called
+        `to`, or by what was edited to what; `run.thread` says how. The same edit again is the same run. Raises
+        InputError for a turn that has not begun, and for a name that is taken.
+        """
+        engine, row = self._engine, self._turn(turn)
+        flow = registry.known(row.flow)
+        if flow is None:
+            raise InputError(f"the flow {row.flow} is not known here", remedy="import the module that it stands in")
+        of = turn_id(row)
+        with engine.sealing(self.tenant):
+            told = b"\x1f".join((row.run.encode(), (id or "").encode(), flow.bind(args, kwargs)))
+        *_, (root, _) = rows.lineage(engine.journal.query, self.tenant, row.thread)
+        name, at = to or f"{root}~{blake2b(told, digest_size=4).hexdigest()}", engine.clock.now()
+        await engine.journal.ask(lambda connection: rows.branch(connection, self.tenant, name, row.no, at))
+        branch = Thread(name, engine, self.tenant)
+        return await branch.start(flow, *args, id=id or of, **kwargs)
+
+    async def turns(self, limit: int = -1) -> list[Turn]:
+        """Its turns, the oldest first, with those that it shares; with a `limit`, the last of them."""
+        return turns_of(self._engine.journal.query, self.tenant, self.id, limit)
+
+    async def branches(self) -> list[Thread]:
+        """The threads that left it, where a turn of its own was edited."""
+        found = rows.branches_of(self._engine.journal.query, self.tenant, self.id)
+        return [Thread(name, self.engine, self.tenant) for name, _ in found]
+
+    def run_of(self, turn: str) -> str:
+        """The id of a turn's run."""
+        names = [self.id, turn] if self.tenant == _DEFAULT_TENANT else [self.tenant, self.id, turn]
+        return "/".join(map(quoted, names))
+
+    def _turn(self, turn: str | Run[Any]) -> TurnRow:
+        query = self._engine.journal.query
+        named = turn.id if isinstance(turn, Run) else turn
+        of = [thread for thread, _ in rows.lineage(query, self.tenant, self.id)]
+        ids = [Thread(thread, None, self.tenant).run_of(named) for thread in of]
+        found = rows.turn_of(query, self.tenant, self.id, named, *ids)
+        if found is None:
+            raise UnknownRun(
+                f"the thread {self.id} has no turn {named!r}", remedy=f"list its turns: segue thread {self.id}"
+            )
+        return found
+
+    @property
+    def _engine(self) -> Engine:
+        around = surroundings()
+        engine = self.engine or (None if around is None else around.engine)
+        if engine is None:
+            raise EngineClosed(
+                f"Thread({self.id!r}): no engine is open around it",
+                remedy="use it inside of `async with Engine(...)`, or give one: Thread(id, engine)",
+            )
+        return engine
+
+
+def turns_of(query: rows.Query, tenant: str, thread: str, limit: int = -1) -> list[Turn]:
+    """The turns of a thread, each with the threads in which it was edited."""
+    found = rows.turns_of(query, tenant, thread, limit)
+    edited: dict[int, list[str]] = {}
+    for name in {row.thread for row in found} | {thread}:
+        for branch, run in rows.branches_of(query, tenant, name):
+            edited.setdefault(run, []).append(branch)
+    return [_turn(row, edited.get(row.no, ())) for row in found]
+
+
+def _turn(row: TurnRow, branches: Sequence[str]) -> Turn:
+    return Turn(
+        id=turn_id(row), run=row.run, thread=row.thread, flow=row.flow, state=row.state, at=row.at,
+        branches=tuple(branches),
+    )  # fmt: skip
+
+
+def turn_id(row: TurnRow) -> str:
+    """The id of a turn in its thread."""
+    return unquoted(row.run.rpartition("/")[2])
+
+
+def unquoted(text: str) -> str:
+    """What `core.keys.quoted` was given."""
+    for sign in "[]/%":
+        text = text.replace(f"%{ord(sign):02X}", sign)
+    return text

@@ -1,0 +1,140 @@
+"""Memory in flows and in `ask`: scopes, provenance, corrections, forgetting; what a model saw of it is on record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segue import Engine, ask, flow, memory
+from segue.agent.memories import memory_file
+from segue.core.events import EventType
+from segue.core.records import Manifest, record_of
+from segue.errors import RunFailed
+from segue.models import BadOutput
+from segue.testing.provider import Asked, Served, serve
+from tests.agent.served import KEYS, opened
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in KEYS:
+        monkeypatch.setenv(name, "test")
+
+
+def shown(asked: Asked) -> str:
+    return " / ".join(turn.text.replace("\n", " ") for turn in asked.turns)[:600]
+
+
+@flow
+async def keeps(texts: list[str], scope: str = "user:ann") -> list[int | None]:
+    return [await memory.remember(text, scope, source="a letter") for text in texts]
+
+
+@flow
+async def asks(text: str, scopes: list[str]) -> str:
+    return await ask(text, memory=scopes, timeout_s=5, max_tokens=300)
+
+
+@flow
+async def corrects(note: int, text: str) -> int:
+    return await memory.edit(note, text, by="ann", why="moved")
+
+
+@flow
+async def forgets(note: int) -> None:
+    await memory.forget(note, by="ann")
+
+
+async def manifest(engine: Engine, run: str) -> Manifest:
+    events = [e async for e in (await engine.get(run)).events(follow=False) if e.type == EventType.CONTEXT_ASSEMBLED]
+    made = record_of(events[-1])
+    assert isinstance(made, Manifest)
+    return made
+
+
+async def test_what_is_remembered_is_shown_with_its_provenance(tmp_path: Path) -> None:
+    async with serve({"chat": Served(answer=shown)}) as server:
+        async with opened(tmp_path, server, "chat") as engine:
+            assert await engine.run(keeps, ["Ann lives in Oslo.", "Ann has a cat called Mia."]) == [1, 2]
+            assert await engine.run(keeps, ["Bob lives in Rome."], scope="user:bob") == [3]
+        async with opened(tmp_path, server, "chat") as engine:  # another process
+            said = await engine.run(asks, "Where does Ann live?", ["user:ann"], id="asked")
+            made = await manifest(engine, "asked")
+            theirs = await engine.begin(asks, ("Where does Ann live?", ["user:ann"]), {}, tenant="other")
+            assert "Oslo" not in await theirs.result(), "another tenant's Ann is another one"
+    assert "[recalled]" in said
+    assert "Oslo" in said
+    assert "Rome" not in said
+    (part,) = [part for part in made.parts if part.kind == "memory"]
+    assert part.source == "user ann: note-1 note-2"
+    assert part.relevance is not None
+
+
+async def test_what_is_corrected_or_forgotten_does_not_come_back(tmp_path: Path) -> None:
+    async with serve({"chat": Served(answer=shown)}) as server, opened(tmp_path, server, "chat") as engine:
+        await engine.run(keeps, ["Ann lives in Oslo.", "Ann owes Bob 20 euros."])
+        run = await engine.start(asks, "Where does Ann live, and whom does she owe?", ["user:ann"], id="old")
+        assert "Oslo" in await run.result()
+        new = await engine.run(corrects, 1, "Ann lives in Bergen.")
+        await engine.run(forgets, 2)
+        assert await engine.run(keeps, ["Ann lives in Oslo.", "Ann owes Bob 20 euros."], id="again") == [None, None]
+        said = await engine.run(asks, "Where does Ann live, and whom does she owe?", ["user:ann"], id="new")
+        assert "Bergen" in said
+        assert "Oslo" not in said
+        assert "owes" not in said
+        fork = await run.fork(at=next(key for key in await step_keys(engine, "old") if key.startswith("ask[")))
+        again = await fork.result()
+        assert "Bergen" in again and "owes" not in again, "also in a run that had found it before"
+        await engine.run(forgets, new)
+        assert "Bergen" not in await engine.run(asks, "Where does Ann live?", ["user:ann"], id="last")
+        held = b"".join(p.read_bytes() for p in tmp_path.glob("x.db-memory*"))
+        assert b"Bergen" not in held and b"Oslo" not in held and b"owes" not in held
+
+
+async def step_keys(engine: Engine, run: str) -> list[str]:
+    return [e.key or "" async for e in (await engine.get(run)).events(follow=False) if e.type == "step.completed"]
+
+
+@flow
+async def learns(text: str) -> list[int]:
+    return await memory.learn(text, "user:ann", source="turn 4")
+
+
+async def test_a_failed_extraction_is_not_taken_for_nothing(tmp_path: Path) -> None:
+    answers: dict[str, Any] = {
+        "nothing": {"facts": [], "nothing": True},
+        "silent": {"facts": []},
+        "noise": {"facts": ["Ann met Queen Silvia."]},
+        "facts": {"facts": ["Ann lives in Oslo.", "Ann is allergic to nuts."]},
+    }
+
+    def finds(asked: Asked) -> str:
+        return json.dumps(answers[asked.prompt.split()[0]])
+
+    text = "{}: Hello, I am Ann, I live in Oslo, and I am allergic to nuts."
+    async with serve({"chat": Served(answer=finds)}) as server, opened(tmp_path, server, "chat") as engine:
+        assert await engine.run(learns, text.format("nothing ")) == []
+        for bad in ("silent ", "noise "):
+            with pytest.raises(RunFailed) as failed:
+                await engine.run(learns, text.format(bad))
+            assert isinstance(failed.value.__cause__, BadOutput)
+        assert await engine.run(learns, text.format("facts ")) == [1, 2]
+
+
+@flow
+async def recalls(request: str) -> list[str]:
+    return await memory.recall(request, ["user:ann", "team:travel"])
+
+
+async def test_a_flow_recalls_from_several_scopes(tmp_path: Path) -> None:
+    async with Engine(str(tmp_path / "x.db")) as engine:
+        await engine.run(keeps, ["Ann lives in Oslo."])
+        await engine.run(keeps, ["The team meets in Bergen in May."], scope="team:travel")
+        said = await engine.run(recalls, "Where is the meeting?")
+        assert any("Bergen" in text for text in said)
+        with pytest.raises(RunFailed, match="is no scope"):
+            await engine.run(keeps, ["x"], scope="everybody")
+    assert Path(memory_file(str(tmp_path / "x.db"))).exists()
