@@ -279,6 +279,7 @@ class Memory:
         self.children.clear()
         self.retry_at.clear()
         self.open_args = {k: v for k, v in self.open_args.items() if k in self.effects}
+        self.numbers |= {k: v[-1].n for k, v in self.attempts.items() if k not in self.effects}
         self.attempts = {k: v for k, v in self.attempts.items() if k in self.effects}
         self.asked &= self.effects
         self.paused = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import selectors
 from collections.abc import Callable, Coroutine, Generator, Mapping
@@ -42,6 +43,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._virtual_s
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Call back then. A time to come is so far off that time passes until then.
+
+        The loop calls what is due within its resolution at once. The wall clock is coarser than that: whoever waits
+        for its next tick would be called, and wait, for ever.
+        """
+        if when > self._virtual_s:
+            when = max(when, self._virtual_s + 2 * self._clock_resolution)
+        return super().call_at(when, callback, *args, context=context)
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """Call in a thread; time stands still meanwhile."""
