@@ -58,6 +58,8 @@ class Question:
     """The turns of the thread that it goes on from, as messages of pydantic-ai: read at each attempt, never stored."""
     begun: str = ""
     """What has gone out of an answer that broke off, for this one to go on from."""
+    must_call: bool = False
+    """Whether the answer is a call of a tool, and no text."""
 
     @property
     def text(self) -> str:
