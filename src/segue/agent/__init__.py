@@ -1,9 +1,13 @@
-"""Models and people in a flow: `ask` a model for a typed value; `approve`, `ask_human`, `escalate` ask a person.
-
-Tool-using agents and delegation come to live here too.
+"""Models and people in a flow: `ask` a model for a typed value; `approve`, `ask_human`, `escalate` ask a person;
+`agent` makes an agent that uses tools, and `Durable` makes one of Pydantic AI durable.
 """
 
 from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from .ask import Answer, answer, ask
 from .budgets import Allowance, Budgets
@@ -16,8 +20,28 @@ from .prompts import Prompt, prompt
 from .request import Tried
 from .stream import Stream, relay, relayed, stream
 
+if TYPE_CHECKING:
+    from .durable import Durable, DurableAgent, agent
+
 __all__ = [
-    "Allowance", "Answer", "Approval", "Budgets", "Check", "Embedded", "Gateway", "InboxItem", "Media", "Notice",
-    "Prompt", "Stream", "Tried", "answer", "approve", "ask", "ask_human", "embed", "embedding", "escalate", "prompt",
+    "Allowance", "Answer", "Approval", "Budgets", "Check", "Durable", "DurableAgent", "Embedded", "Gateway",
+    "InboxItem", "Media", "Notice", "Prompt", "Stream", "Tried", "agent", "answer", "approve", "ask", "ask_human", "embed", "embedding", "escalate", "prompt",
     "relay", "relayed", "stream", "use_models",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Agents are imported when they are first used: with them comes a library."""
+    if name not in ("Durable", "DurableAgent", "agent"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(".durable", __name__), name)
+
+
+class _Room(ModuleType):
+    """This room, and what it is named for: `segue.agent(...)` makes an agent."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return import_module(".durable", __name__).agent(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Room

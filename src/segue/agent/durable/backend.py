@@ -139,7 +139,7 @@ class _Call(_Bound[P, W, R]):
             async with held(self._durable.server(self._of.toolset_id)):
                 return bounded(await self._handled(cast("P", params)), most)
 
-        if self._of.toolset_kind == "mcp" and "retry" not in rules and rules.get("effect") == "read":
+        if self._of.toolset_kind == "mcp" and "retry" not in rules and rules.get("effect") != "once":
             rules = {**rules, "retry": _AGAIN}
         return self._operation.result_codec.load(await call_step(params.name, params.tool_args, rules, body))
 

@@ -42,7 +42,9 @@ from .approvals import decided
 from .backend import Backend
 from .conversation import put_in_time
 from .model import Routed
-from .requests import Requests, Routing, catalogued
+from .requests import Requests, catalogued
+from .routing import Routing
+from .servers import watch
 from .tools import METADATA, rules_of
 
 __all__ = ["Durable"]
@@ -239,3 +241,4 @@ def _prepared(leaf: AbstractToolset[Any], servers: dict[str, AbstractToolset[Any
                 tool.metadata = {**(tool.metadata or {}), METADATA: False}
     elif leaf.id is not None and hasattr(leaf, "direct_call_tool"):
         servers[leaf.id] = leaf
+        watch(leaf)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack
 
 from pydantic import TypeAdapter
 
@@ -26,56 +26,22 @@ from ..form import form_of
 from ..gateway import gateway
 from ..guards import Guard, Guarding, configured
 from ..media import Shown
-from ..options import DEFAULTS
-from ..recovery import Policy, Refused
+from ..recovery import Policy
 from ..request import Given, Question
 from ..sessions import Session
 from ..streaming import Streaming, routed
 from .conversation import Asking, asking, given_of
 from .model import Attempted, Tap, now_asked
+from .routing import Routing, routing
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage, ModelResponse
     from pydantic_ai.models import ModelRequestParameters
 
-__all__ = ["Requests", "Routing", "catalogued", "requested", "routing"]
+__all__ = ["Requests", "catalogued", "requested"]
 
 _TEXT = form_of(str)
 _QUESTION = TypeAdapter(Question)
-_MAX_TOKENS = 4096
-
-
-class Routing(TypedDict, total=False):
-    """How the requests of an agent are asked: as the options of `ask`, each for one request."""
-
-    route: str | RoutingPolicy | None
-    kind: str | None
-    needs: Collection[str]
-    require: Mapping[str, str] | None
-    max_tokens: int
-    """Of one answer, where the agent's settings do not say; 4096."""
-    repairs: int
-    attempts: int
-    refused: Refused
-    timeout_s: float
-    budget_usd: float | None
-    """For one request. What all may cost stands on the flow: `@flow(budget_usd=)`."""
-    sticky: str | None
-    guards: Sequence[Guard | Callable[[str], Any]]
-    stream: bool
-    """Whether answers are published while they come, also where nothing in the agent asks for a stream."""
-    first_token_s: float | None
-    stall_s: float | None
-
-
-def routing(given: Routing) -> dict[str, Any]:
-    """All options, with their defaults. Raises InputError for one that there is not."""
-    names = Routing.__annotations__
-    unknown = sorted(given.keys() - names.keys())
-    if unknown:
-        raise InputError(f"Durable has no option {unknown[0]!r}", remedy=f"its options are: {', '.join(names)}")
-    defaults = cast("dict[str, Any]", DEFAULTS)
-    return {**{name: defaults[name] for name in names}, "max_tokens": _MAX_TOKENS, **given}
 
 
 @step(name="ask")
