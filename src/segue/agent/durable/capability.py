@@ -143,8 +143,13 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
     # --- whom it asks ---
 
     def get_model(self) -> str | None:
-        """Whoever the route chooses, for an agent that names nobody."""
-        return _ANY if self.agent is not None and self.agent.model is None else None
+        """Whoever the route chooses, for an agent that names nobody, and has no other capability that does."""
+        agent = self.agent
+        if agent is None or agent.model is not None:
+            return None
+        others: list[bool] = []
+        agent.root_capability.apply(lambda one: others.append(_selects(one)))
+        return None if any(others) else _ANY
 
     async def resolve_model_id(self, ctx: ModelResolutionContext[AgentDepsT], *, model_id: str) -> Model | None:
         """One of the catalogue by its name, or nobody: then it is as Pydantic AI reads it."""
@@ -225,6 +230,10 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
     def server(self, toolset_id: str) -> AbstractToolset[Any] | None:
         """The MCP server of this id; None where it is none."""
         return self._servers.get(toolset_id)
+
+
+def _selects(capability: AbstractCapability[Any]) -> bool:
+    return not isinstance(capability, Durable) and capability.get_model() is not None
 
 
 def _once(tool: ToolDefinition) -> bool:

@@ -81,7 +81,7 @@ def asking(
         settings={**wanted.settings, **_plain({k: v for k, v in given.items() if k not in _OWN})},
         tools=tools,
         must_call=bool(tools) and not parameters.allow_text_output,
-        first=_maker(turns),
+        first=None if wanted.model else _maker(turns),
     )
     return Asking(question=question, history=_shown(history), turns=_shown(turns), media=media)
 
