@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .agent import Durable, Media, agent, approve, ask, ask_human, embed, escalate, prompt
+    from .agent import Media, agent, approve, ask, ask_human, embed, escalate, prompt
     from .config import EngineOptions
     from .core.recovery import Retry
     from .core.secret import Secret
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .runtime.waits import sleep, timeout, wait_for
 
 _HOMES = {
-    "agent": ("Durable", "Media", "approve", "ask", "ask_human", "embed", "escalate", "prompt"),
+    "agent": ("Media", "agent", "approve", "ask", "ask_human", "embed", "escalate", "prompt"),
     "config": ("EngineOptions",),
     "core.recovery": ("Retry",),
     "core.secret": ("Secret",),
@@ -44,10 +44,9 @@ _HOMES = {
     "runtime.waits": ("sleep", "timeout", "wait_for"),
 }
 _HOME = {name: room for room, names in _HOMES.items() for name in names}
-"""Where each name lives, but for `agent`: that is the room itself, which can be called."""
 
 __all__ = [
-    "Applied", "Durable", "Ended", "Engine", "EngineOptions", "Flow", "Media", "NotApplied", "Piece", "Retracted", "Retry", "Run",
+    "Applied", "Ended", "Engine", "EngineOptions", "Flow", "Media", "NotApplied", "Piece", "Retracted", "Retry", "Run",
     "RunCancelled", "RunFailed", "RunStatus", "RunStuck", "Secret", "SegueError", "Step", "StepFailed",
     "agent", "approve", "as_completed", "ask", "ask_human", "cleanup", "continue_as_new", "detach", "embed", "escalate",
     "flow", "gather", "map", "now", "prompt", "random", "sleep", "step", "step_scope", "timeout", "uuid", "wait_for",
@@ -56,9 +55,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a room when it is first used."""
-    if name == "agent":
-        return import_module(".agent", __name__)
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module 'segue' has no attribute {name!r}")
-    return getattr(import_module(f".{home}", __name__), name)
+    room = import_module(f".{home}", __name__)
+    return room if name == home else getattr(room, name)  # `agent` is the room itself, which can be called

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Allowance", "Answer", "Approval", "Budgets", "Check", "Durable", "DurableAgent", "Embedded", "Gateway",
-    "InboxItem", "Media", "Notice", "Prompt", "Stream", "Tried", "agent", "answer", "approve", "ask", "ask_human", "embed", "embedding", "escalate", "prompt",
-    "relay", "relayed", "stream", "use_models",
+    "InboxItem", "Media", "Notice", "Prompt", "Stream", "Tried", "agent", "answer", "approve", "ask", "ask_human",
+    "embed", "embedding", "escalate", "prompt", "relay", "relayed", "stream", "use_models",
 ]  # fmt: skip
 
 

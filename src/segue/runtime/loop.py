@@ -145,7 +145,7 @@ class FlowLoop(AbstractEventLoop):
         """The time of the last event that the flow has seen."""
         return self._time_of()
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """Run it now, for who asks for that (`InLine`). Raises UnjournaledWork for threads."""
         if not isinstance(executor, InLine):
             return _refuse("run_in_executor")(self)

@@ -1,4 +1,4 @@
-"""An agent of 20 calls over three models, and the world in which it does them; run by itself, in a process to be killed.
+"""An agent of 20 calls over three models, and the world in which it does them; a program to be killed.
 
 `python -m tests.agent.durable.errand FOLDER URL OPENAI_URL` starts the run `main` in FOLDER, or goes on with it.
 """

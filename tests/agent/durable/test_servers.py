@@ -1,4 +1,4 @@
-"""MCP servers as an agent's tools, over stdio and over HTTP: lists and calls are steps, and a dead server is replaced."""
+"""MCP servers as an agent's tools, over stdio and HTTP: lists and calls are steps, a dead server is replaced."""
 
 from __future__ import annotations
 
@@ -64,7 +64,10 @@ async def over_http(log: Path, port: int) -> AsyncGenerator[None]:
 
 def shopping(shop: MCPToolset[None], **options: object) -> Flow[[str], str]:
     agent = Agent(
-        name="buyer", toolsets=[shop], retries=3, capabilities=[Durable(**options)]  # pyright: ignore[reportArgumentType]
+        name="buyer",
+        toolsets=[shop],
+        retries=3,
+        capabilities=[Durable(**options)],  # pyright: ignore[reportArgumentType]
     )
 
     @flow
@@ -129,7 +132,9 @@ async def test_a_server_that_died_is_started_again(tmp_path: Path) -> None:
         if len(results(asked)) == 1 and starts(log) == 1:
             pid = int(log.read_text().split()[1])
             os.kill(pid, signal.SIGKILL)
-        return in_turn(calls("price", item="apple"), calls("buy", item="pear"), calls("price", item="bomb"), "done")(asked)
+        return in_turn(calls("price", item="apple"), calls("buy", item="pear"), calls("price", item="bomb"), "done")(
+            asked
+        )
 
     models = {"chat": Served(answer=said)}  # pyright: ignore[reportArgumentType]
     async with serve(models) as server, opened(tmp_path, server, "chat") as engine:

@@ -85,21 +85,21 @@ async def test_a_handler_hears_the_answer_while_it_comes(tmp_path: Path, name: s
 
 
 async def test_the_run_streams_what_its_agents_say(tmp_path: Path) -> None:
-    async with serve({"claude": Served(answer=SCRIPT, token_s=0.002)}) as server:
-        async with opened(tmp_path, server, "claude") as engine:
-            run = await engine.start(quietly, "Tell.")
-            texts: dict[str, str] = {}
-            pieces = 0
-            async for event in run.stream():
-                match event:
-                    case Piece(kind="text"):
-                        texts[event.key] = texts.get(event.key, "") + event.text
-                        pieces += 1
-                    case Retracted():
-                        texts.pop(event.key, None)
-                    case Ended():
-                        pass
-            assert await run.result() == TEXT
+    models = {"claude": Served(answer=SCRIPT, token_s=0.002)}
+    async with serve(models) as server, opened(tmp_path, server, "claude") as engine:
+        run = await engine.start(quietly, "Tell.")
+        texts: dict[str, str] = {}
+        pieces = 0
+        async for event in run.stream():
+            match event:
+                case Piece(kind="text"):
+                    texts[event.key] = texts.get(event.key, "") + event.text
+                    pieces += 1
+                case Retracted():
+                    texts.pop(event.key, None)
+                case Ended():
+                    pass
+        assert await run.result() == TEXT
     assert list(texts.values())[-1] == TEXT
     assert pieces > 2
 

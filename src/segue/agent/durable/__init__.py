@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ...errors import MissingExtra
+
 if TYPE_CHECKING:
     from .capability import Durable
     from .short import DurableAgent, agent
@@ -22,4 +24,9 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{home}", __name__), name)
+    try:
+        return getattr(import_module(f".{home}", __name__), name)
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("pydantic_ai"):
+            raise
+        raise MissingExtra("agents take pydantic-ai-slim", remedy="pip install 'segue[ask]'") from error

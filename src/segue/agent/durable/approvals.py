@@ -12,9 +12,7 @@ from ..people.plan import Names
 __all__ = ["decided"]
 
 
-async def decided(
-    agent: str, requests: DeferredToolRequests, by: Names, within_s: float | None
-) -> DeferredToolResults:
+async def decided(agent: str, requests: DeferredToolRequests, by: Names, within_s: float | None) -> DeferredToolResults:
     """What people say of each call; no, after `within_s`. The model is told who denied it, and why."""
 
     async def ask(call: ToolCallPart) -> tuple[str, bool | ToolDenied]:

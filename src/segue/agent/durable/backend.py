@@ -140,7 +140,7 @@ class _Call(_Bound[P, W, R]):
                 return bounded(await self._handled(cast("P", params)), most)
 
         if self._of.toolset_kind == "mcp" and "retry" not in rules and rules.get("effect") != "once":
-            rules = {**rules, "retry": _AGAIN}
+            rules = cast("ToolRules", {**rules, "retry": _AGAIN})
         return self._operation.result_codec.load(await call_step(params.name, params.tool_args, rules, body))
 
 
@@ -162,20 +162,13 @@ class _Other(_Bound[P, W, R]):
 
 def _named(of: object, params: object) -> tuple[str, str | None, bool]:
     """What an operation's step is called, its key, and whether it only reads."""
-    match of:
-        case ToolsetGetToolsId():
-            return "tools", of.toolset_id, True
-        case ToolsetGetInstructionsId():
-            return "instructions", of.toolset_id, True
-        case ToolsetValidateToolArgumentsId():
-            return "validate", str(getattr(params, "name", "")), False
-        case EventStreamHandlerId():
-            return "event", None, False
-        case CapabilityOperationId():
-            return "capability", f"{of.capability_id}.{of.operation}", False
-        case ModelCompactMessagesId():
-            return "compact", None, False
-        case ModelCancelSuspendedResponseId():
-            return "cancel", None, False
-        case _:
-            return type(of).__name__, None, False
+    if isinstance(of, ToolsetGetToolsId | ToolsetGetInstructionsId):
+        return "tools" if isinstance(of, ToolsetGetToolsId) else "instructions", of.toolset_id, True
+    if isinstance(of, ToolsetValidateToolArgumentsId):
+        return "validate", str(getattr(params, "name", "")), False
+    if isinstance(of, CapabilityOperationId):
+        return "capability", f"{of.capability_id}.{of.operation}", False
+    return _NAMES.get(type(of), type(of).__name__), None, False
+
+
+_NAMES = {EventStreamHandlerId: "event", ModelCompactMessagesId: "compact", ModelCancelSuspendedResponseId: "cancel"}

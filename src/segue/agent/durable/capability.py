@@ -213,9 +213,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
             put_in_time(request_context.messages[-1], now())
         return await super().wrap_model_request(ctx, request_context=request_context, handler=handler)
 
-    async def prepare_tools(
-        self, ctx: RunContext[AgentDepsT], tool_defs: list[ToolDefinition]
-    ) -> list[ToolDefinition]:
+    async def prepare_tools(self, ctx: RunContext[AgentDepsT], tool_defs: list[ToolDefinition]) -> list[ToolDefinition]:
         """What cannot be undone is not begun beside a call that may fail: it is called alone."""
         return [replace(one, sequential=True) if _once(one) else one for one in tool_defs]
 

@@ -40,7 +40,9 @@ class Asks(Protocol):
     def __call__(
         self, messages: list[ModelMessage], settings: ModelSettings | None, parameters: ModelRequestParameters,
         pin: str | None, tap: Tap | None = None, /,
-    ) -> Awaitable[tuple[Given, Question]]: ...  # fmt: skip
+    ) -> Awaitable[tuple[Given, Question]]:  # fmt: skip
+        """The answer, and the question that it answers."""
+        ...
 
 
 @dataclass(slots=True)
@@ -157,7 +159,7 @@ class _Coming(StreamedResponse):
         if isinstance(event, PartStartEvent):
             self._parts[event.index] = event.part
         elif isinstance(event, PartDeltaEvent) and event.index in self._parts:
-            self._parts[event.index] = event.delta.apply(self._parts[event.index])  # pyright: ignore[reportArgumentType]  of its own kind
+            self._parts[event.index] = event.delta.apply(self._parts[event.index])
         elif isinstance(event, FinalResultEvent):
             self.final_result_event = event
 

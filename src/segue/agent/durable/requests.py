@@ -1,4 +1,4 @@
-"""A request of an agent as a durable step named `ask`: the same attempts, guards, budgets and manifests as a question's.
+"""A request of an agent as a durable step named `ask`: attempts, guards, budgets and manifests are those of a question.
 
 In a flow it stands in the agent's scope, `agent[name]#1/ask[…]#1`. Outside of one, and inside of a step, it simply
 asks.
@@ -7,7 +7,7 @@ asks.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -61,8 +61,7 @@ async def catalogued(name: str) -> str | None:
     models = gateway().catalogue.models
     if name in models:
         return name
-    ids = {id: one.name for one in reversed(list(models.values())) for id in (one.id, f"{one.provider.value}:{one.id}")}
-    return ids.get(name)
+    return next((one.name for one in models.values() if name in (f"{one.provider.value}:{one.id}", one.id)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ class Requests:
         """The step. `answer` asks within an attempt, or gives what a model has said that the agent brought itself."""
         body = _Body(self, answer, stream)
         made = requested.carried_out_by(body, self._recovery(asked.question))
-        aside = {"media": asked.media, "history": asked.history, "turns": asked.turns}
+        aside: dict[str, Any] = {"media": asked.media, "history": asked.history, "turns": asked.turns}
         return await made(asked.question, **{name: given for name, given in aside.items() if given})
 
     def _recovery(self, question: Question) -> Recovery:

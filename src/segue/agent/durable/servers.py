@@ -1,9 +1,9 @@
 """MCP servers that agents use, held open by the engine's process: connected when a step first needs one.
 
-A session is kept for the steps that follow, in whichever run. After a crash the next process connects anew. A session is
-asked for a sign of life before it is used again; one that has died is left, and the server is started, or connected to,
-anew. A call in whose middle it dies is no answer of the tool's: it is an error of the step, so that what happens once is
-reconciled, and all else made again.
+A session is kept for the steps that follow, in whichever run. After a crash the next process connects anew. A session
+is asked for a sign of life before it is used again; one that has died is left, and the server is started, or connected
+to, anew. A call in whose middle it dies is no answer of the tool's: it is an error of the step, so that what happens
+once is reconciled, and all else made again.
 """
 
 from __future__ import annotations

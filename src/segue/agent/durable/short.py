@@ -75,7 +75,10 @@ def agent(
     toolsets: Sequence[AbstractToolset[Any]] = (), model: str | None = None, rounds: int = _ROUNDS,
     approve_by: Names | None = (), capabilities: Sequence[AbstractCapability[Any]] = (), **options: Unpack[Routing],
 ) -> DurableAgent[Any]:  # fmt: skip
-    """An agent: `helper = agent("You help.", tools=[look_up], route="strong")`, then `await helper("Where is it?")`.
+    """Make an agent, which a flow then calls with what is asked.
+
+        helper = agent("You help.", tools=[look_up], returns=Place, route="strong")
+        place = await helper("Where is it?")
 
     `system` says what it is, `returns` what it gives. `tools` are as those of `ask`: functions, steps, flows and other
     agents; what they raise as ValueError goes back to the model. `toolsets` are Pydantic AI's: MCP servers, say. Who

@@ -44,7 +44,7 @@ def rules_of(tool: ToolDefinition | None) -> ToolRules | Literal[False]:
     said = metadata.get(METADATA, {})
     if said is False:
         return False
-    if not isinstance(said, dict) or said.keys() - ToolRules.__annotations__.keys():  # pyright: ignore[reportUnknownMemberType]
+    if not isinstance(said, dict) or said.keys() - ToolRules.__annotations__.keys():
         name = "" if tool is None else tool.name
         raise DefinitionError(
             f"tool {name}: metadata[{METADATA!r}] is {said!r}",
@@ -78,7 +78,10 @@ def call_step(name: str, args: Mapping[str, Any], rules: ToolRules, body: Callab
 
 
 def _spread(reconcile: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda arguments: reconcile(**arguments)
+    def spread(arguments: dict[str, Any]) -> Any:
+        return reconcile(**arguments)
+
+    return spread
 
 
 def _step_name(name: str) -> str:
