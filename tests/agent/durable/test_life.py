@@ -1,4 +1,4 @@
-"""What a run of the engine may do while an agent is in its middle: park, be cancelled, be forked, run several at once."""
+"""What a run may do while an agent is in its middle: park, be cancelled, be forked, have several at once."""
 
 from __future__ import annotations
 
