@@ -240,6 +240,7 @@ def warm(ctx: RunContext[None], output: Weather | int) -> Weather | int:
 @flow
 async def ending(text: str) -> int:
     result = await ends.run(text)
+    await keep(result.all_messages_json().decode())
     return result.output if isinstance(result.output, int) else result.output.degrees
 
 
@@ -255,6 +256,19 @@ async def test_an_answer_that_is_a_call_of_a_tool(tmp_path: Path, name: str) -> 
     assert len(asked) == 3 and all(one.must_call for one in asked)
     assert {tool.name for tool in asked[0].tools} == {"slow", "final", "number"}
     assert "too cold" in results(asked[2])[1]
+
+
+async def test_its_last_words_are_the_same_on_a_replay() -> None:
+    """A call that ends the loop is answered by the agent itself, after the last request."""
+    async with serve({"chat": Served(answer=lambda _: calls("final", city="R", degrees=5))}) as server:
+        resources = {"catalogue": catalogue(server, "chat")}
+
+        async def scene(engine: InMemory) -> Any:
+            return await engine.run(ending, "How is Rome?", id="main")
+
+        _, engine = await play(scene, resources=resources)
+        got, last = await play(scene, [Crash(engine.commits - 1, "after")], resources=resources)
+        assert got == 5 and sum(e.type == "step.completed" for e in last.history("main")) == 2
 
 
 async def test_another_model_goes_on_in_the_middle(tmp_path: Path) -> None:

@@ -171,4 +171,8 @@ def _named(of: object, params: object) -> tuple[str, str | None, bool]:
     return _NAMES.get(type(of), type(of).__name__), None, False
 
 
-_NAMES = {EventStreamHandlerId: "event", ModelCompactMessagesId: "compact", ModelCancelSuspendedResponseId: "cancel"}
+_NAMES: dict[type[object], str] = {
+    EventStreamHandlerId: "event",
+    ModelCompactMessagesId: "compact",
+    ModelCancelSuspendedResponseId: "cancel",
+}
