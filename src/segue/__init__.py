@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .agent import Media, approve, ask, ask_human, delegate, embed, escalate, memory, prompt
+    from .agent import Media, agent, approve, ask, ask_human, delegate, embed, escalate, memory, prompt
     from .config import EngineOptions
     from .core.recovery import Retry
     from .core.secret import Secret
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .runtime.waits import sleep, timeout, wait_for
 
 _HOMES = {
-    "agent": ("Media", "approve", "ask", "ask_human", "delegate", "embed", "escalate", "memory", "prompt"),
+    "agent": ("Media", "agent", "approve", "ask", "ask_human", "delegate", "embed", "escalate", "memory", "prompt"),
     "config": ("EngineOptions",),
     "core.recovery": ("Retry",),
     "core.secret": ("Secret",),
@@ -50,7 +50,7 @@ _HOME = {name: room for room, names in _HOMES.items() for name in names}
 __all__ = [
     "Applied", "Ended", "Engine", "EngineOptions", "Flow", "Media", "NotApplied", "Piece", "Retracted", "Retry", "Run",
     "RunCancelled", "RunFailed", "RunStatus", "RunStuck", "Secret", "SegueError", "Step", "StepFailed",
-    "Thread", "approve", "as_completed", "ask", "ask_human", "cleanup", "continue_as_new", "delegate", "detach",
+    "Thread", "agent", "approve", "as_completed", "ask", "ask_human", "cleanup", "continue_as_new", "delegate", "detach",
     "embed", "escalate", "flow", "gather", "map", "memory", "now", "prompt", "random", "sleep", "step", "step_scope",
     "timeout", "uuid", "wait_for",
 ]  # fmt: skip
@@ -61,4 +61,5 @@ def __getattr__(name: str) -> Any:
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module 'segue' has no attribute {name!r}")
-    return getattr(import_module(f".{home}", __name__), name)
+    room = import_module(f".{home}", __name__)
+    return room if name == home else getattr(room, name)  # `agent` is the room itself, which can be called

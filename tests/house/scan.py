@@ -39,6 +39,17 @@ def imported(code: str) -> set[str]:
     return names
 
 
+def named(code: str, library: str) -> list[str]:
+    """Each name that `code` imports of a library, with its module: `library.module.name`."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name for name in names if name == library or name.startswith(f"{library}.")]
+
+
 def clocks_and_dice(code: str) -> list[str]:
     """Calls that ask the machine for the time or for chance, as `name:line`."""
     return [

@@ -67,3 +67,14 @@ def test_import_segue_costs_little_and_loads_no_provider() -> None:
     seconds, modules = zip(*(json.loads(run.stdout) for run in runs), strict=True)
     assert [name for name in modules[-1] if name in NEVER_LOADED] == []
     assert min(seconds) < IMPORT_CPU_S, f"import segue: {min(seconds):.3f} s of CPU, {len(modules[-1])} modules"
+
+
+def test_of_pydantic_ai_only_what_is_public_is_imported() -> None:
+    """No module or name of it that begins with an underscore: those change between its releases."""
+    found = [
+        f"{path.relative_to(scan.SRC)}: {name}"
+        for path in scan.sources()
+        for name in scan.named(path.read_text(encoding="utf-8"), "pydantic_ai")
+        if any(part.startswith("_") for part in name.split("."))
+    ]
+    assert found == []

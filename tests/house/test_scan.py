@@ -27,6 +27,11 @@ def test_a_module_of_ours_is_not_taken_for_the_standard_one(code: str) -> None:
     assert "time" not in scan.imported(code)
 
 
+def test_what_is_imported_of_a_library_is_found_with_its_module() -> None:
+    code = "import lib._a\ndef f():\n    from lib.b import _c\nfrom library import d\nfrom .lib import e"
+    assert scan.named(code, "lib") == ["lib._a", "lib.b._c"]
+
+
 def test_clocks_and_dice_are_found() -> None:
     assert scan.clocks_and_dice("a = datetime.now(UTC)\nb = uuid.uuid4()\nc = self.now()\nd = uuid.uuid5(n, s)") == [
         "datetime.now:1",

@@ -43,6 +43,8 @@ class Attempting:
     session: Session
     guards: Guarding = field(default_factory=Guarding)
     streaming: Streaming | None = None
+    whole: bool = False
+    """Whether an answer, too, is given as the model's turn: to an agent's own loop."""
 
     async def __call__(self, question: Question, scope: StepScope) -> Given:
         """The answer. Raises the error of the attempt, which names its model."""
@@ -122,7 +124,10 @@ class Attempting:
         reply, fault = called.reply, called.fault
         if fault is None and reply is not None:
             tried = [*before(record.scope), *beside, answered(called.model, reply)]
-            given = turn(reply, tried) if called.tools else Given(value=self.form.plain(called.value), tried=tried)
+            if called.tools or self.whole:
+                given = turn(reply, tried)
+            else:
+                given = Given(value=self.form.plain(called.value), tried=tried)
             given, record = await self.guards.after(given, record, called, self.form)
             record.ended(AttemptEnd.ANSWERED, called)
             if given.said is None:

@@ -25,6 +25,7 @@ def call_for(question: Question, model: Model, place: Place, timeout_s: float) -
         deployment=cast("Deployment", place.deployment),
         messages=messages(question),
         tools=_tools(question),
+        must_call=question.must_call,
         output_schema=question.schema,
         output_mode=output_mode(model, question.schema),
         max_tokens=min(question.max_tokens, model.max_output),

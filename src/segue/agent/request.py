@@ -71,6 +71,8 @@ class Question:
     """Whose words the prompt is, where it is not the user's."""
     begun: str = ""
     """What has gone out of an answer that broke off, for this one to go on from."""
+    must_call: bool = False
+    """Whether the answer is a call of a tool, and no text."""
 
     @property
     def text(self) -> str:

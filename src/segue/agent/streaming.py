@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from ..core.faults import Fault, FaultKind
 from ..core.records import AttemptRef, StreamEnd, StreamFate, Usage
 from ..models import Capability, Model
-from ..models.exchange import Call, Reply
+from ..models.exchange import Call, Delta, Reply
 from ..routing import Policy, Rescue, Router
 from ..runtime.outlet import Outlet, digest
 from ..runtime.scope import StepScope
@@ -32,13 +32,15 @@ class Streaming:
     stall_s: float | None = None
     hold_ms: int = 0
     rescue: Rescue = "fail"
+    tap: Callable[[Delta], None] | None = None
+    """Told of each piece, too, as it comes."""
 
     async def send(self, call: Call, scope: StepScope, question: Question) -> Reply:
         """The call, published piece by piece; the reply holds what it goes on from, too. Raises as `models.calls`."""
         outlet = scope.outlet
         limited = replace(call, first_token_s=self.first_token_s, stall_s=self.stall_s)
         streams = call.model.can(Capability.STREAMING)
-        reply = await send(limited, _Pour(outlet, question.begun) if streams else None)
+        reply = await send(limited, _Pour(outlet, question.begun, self.tap) if streams else None)
         whole = question.begun + reply.text
         if outlet.hash != digest(whole) or outlet.retracted:
             outlet.again("tidied", whole)
@@ -84,8 +86,8 @@ class Streaming:
 class _Pour:
     """Makes a call as a stream, and publishes what comes."""
 
-    def __init__(self, outlet: Outlet, begun: str):
-        self._outlet, self._begun = outlet, begun
+    def __init__(self, outlet: Outlet, begun: str, tap: Callable[[Delta], None] | None = None):
+        self._outlet, self._begun, self._tap = outlet, begun, tap
 
     async def __call__(self, call: Call) -> Reply:
         from ..models.calls import stream  # noqa: PLC0415  heavy, and only who asks needs it
@@ -94,6 +96,8 @@ class _Pour:
             async for item in items:
                 if isinstance(item, Reply):
                     return item
+                if self._tap is not None:
+                    self._tap(item)
                 if item.text and not self._outlet.chunks:
                     self._outlet.say(self._begun)
                 answers = item.kind == "tool" and call.output_mode == "tool" and not call.tools

@@ -73,10 +73,9 @@ async def stream(c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]:
     ) as events:
         async for event in events:
             delta = _delta(event)
-            if delta is not None:
-                if ttft_s is None and delta.text:
-                    ttft_s = time.monotonic() - began
-                yield delta
+            if ttft_s is None and delta.text:
+                ttft_s = time.monotonic() - began
+            yield delta
         response = events.get()
     if not _ended(response):
         raise rebuild(made(FaultKind.UNREACHABLE, f"{c.model.name}: the stream ended without a sign of its end"))
@@ -118,9 +117,13 @@ def _settings(c: Call) -> ModelSettings:
 
 
 def _parameters(c: Call) -> ModelRequestParameters:
-    tools = list(c.tools)
+    tools = [tool for tool in c.tools if tool.kind != "output"]
+    ends = [tool for tool in c.tools if tool.kind == "output"]
     if c.output_schema is None or c.output_mode in ("text", "prompt"):
-        return ModelRequestParameters(function_tools=tools)
+        mode = "tool" if ends else "text"
+        return ModelRequestParameters(
+            function_tools=tools, output_mode=mode, output_tools=ends, allow_text_output=not c.must_call
+        )
     schema = wrapped(c.output_schema)
     if c.output_mode == "native":
         wanted = OutputObjectDefinition(json_schema=schema, name=OUTPUT_TOOL)
@@ -133,30 +136,33 @@ def _parameters(c: Call) -> ModelRequestParameters:
     )
 
 
-def _delta(event: object) -> Delta | None:
+def _delta(event: object) -> Delta:
+    """A piece of the answer; one without text where the event says something else."""
     if isinstance(event, PartStartEvent):
-        return _started(event.index, event.part)
+        return _started(event)
     if not isinstance(event, PartDeltaEvent):
-        return None
+        return Delta("", event=event)
     piece = event.delta
     if isinstance(piece, TextPartDelta):
-        return Delta(piece.content_delta, "text", event.index)
+        return Delta(piece.content_delta, "text", event.index, event)
     if isinstance(piece, ThinkingPartDelta):
-        return Delta(piece.content_delta or "", "thinking", event.index)
+        return Delta(piece.content_delta or "", "thinking", event.index, event)
     if isinstance(piece, ToolCallPartDelta):
         args = piece.args_delta
-        return Delta(args if isinstance(args, str) else json.dumps(args) if args else "", "tool", event.index)
-    return None
+        said = args if isinstance(args, str) else json.dumps(args) if args else ""
+        return Delta(said, "tool", event.index, event)
+    return Delta("", index=event.index, event=event)
 
 
-def _started(index: int, part: object) -> Delta | None:
+def _started(event: PartStartEvent) -> Delta:
+    part = event.part
     if isinstance(part, TextPart):
-        return Delta(part.content, "text", index)
+        return Delta(part.content, "text", event.index, event)
     if isinstance(part, ThinkingPart):
-        return Delta(part.content, "thinking", index)
+        return Delta(part.content, "thinking", event.index, event)
     if isinstance(part, ToolCallPart):
-        return Delta(part.args if isinstance(part.args, str) else "", "tool", index)
-    return None
+        return Delta(part.args if isinstance(part.args, str) else "", "tool", event.index, event)
+    return Delta("", index=event.index, event=event)
 
 
 def _ended(response: ModelResponse) -> bool:

@@ -28,6 +28,8 @@ class Call:
     deployment: Deployment
     messages: Sequence[ModelMessage]
     tools: Sequence[ToolDefinition] = ()
+    must_call: bool = False
+    """Whether the answer is a call of one of the tools, and no text. Those of the kind `output` end an agent's loop."""
     output_schema: Mapping[str, Any] | None = None
     """JSON Schema of the answer."""
     output_mode: OutputMode = "text"
@@ -52,6 +54,8 @@ class Delta:
     """Of the answer, of the thinking before it, or of a tool call's arguments."""
     index: int = 0
     """Which part of the answer it belongs to."""
+    event: Any = field(default=None, compare=False, repr=False)
+    """What pydantic-ai said of it; None of the model in this process."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

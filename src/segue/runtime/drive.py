@@ -63,7 +63,7 @@ class Drive:
         self._unclaimed: dict[str, Event] = {}
         self._dropped: set[str] = set()
         self._recorded: set[tuple[str, str]] = set()
-        self._replaying = False
+        self.replaying = False
         self._unwinding: BaseException | None = None
         self._failed: Exception | None = None
 
@@ -84,7 +84,7 @@ class Drive:
 
     def replay(self, memory: Memory) -> None:
         """Run up to the end of the journal, then keep only the commands that are still wanted."""
-        self._recorded, self._replaying = set(memory.recorded), True
+        self._recorded, self.replaying = set(memory.recorded), True
         with aside():
             self.loop.drain_aside()
             for event in memory.outcomes:
@@ -93,7 +93,7 @@ class Drive:
                 elif event.type == EventType.SIGNAL_RECEIVED:
                     self._give_signal(event)  # for the next part of a run that goes on as new
                 self.cancelling |= event.type == EventType.RUN_CANCELLING
-        self._replaying = False
+        self.replaying = False
         if memory.fresh and len(self._out) == len(self.waiting):
             return
         if self.stuck is None:
@@ -301,7 +301,7 @@ class Drive:
         elif key in self._dropped:
             self._dropped.discard(key)
             self.left.pop(key, None)
-        elif self._replaying:
+        elif self.replaying:
             self._unexpected(event)
 
     def _give_signal(self, event: Event) -> None:
@@ -333,7 +333,7 @@ class Drive:
         same = best(command.key, [k for k, e in self._unclaimed.items() if same_call(command, e)])
         if same is not None:
             return self._unclaimed.pop(same)
-        if not self._replaying:
+        if not self.replaying:
             self._check_effect(command)
         return None
 

@@ -12,6 +12,7 @@ import sys
 from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
 from typing import Any
 from zlib import crc32
 
@@ -57,6 +58,14 @@ class FlowTask(asyncio.Task[Any]):
 
     def __hash__(self) -> int:
         return self._hash
+
+
+class InLine(Executor):
+    """Stands for a thread where there is none: what a library wants to run in one runs in a flow at once."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Raise: only a flow's loop runs what it is given."""
+        raise UsageError("there is no thread here", remedy="use it in a flow only")
 
 
 class aside:  # noqa: N801  it is used like a function
@@ -136,8 +145,22 @@ class FlowLoop(AbstractEventLoop):
         """The time of the last event that the flow has seen."""
         return self._time_of()
 
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """Run it now, for who asks for that (`InLine`). Raises UnjournaledWork for threads."""
+        if not isinstance(executor, InLine):
+            return _refuse("run_in_executor")(self)
+        done = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001  it is the function's own, and raised where it is awaited
+            done.set_exception(error)
+        return done
+
     get_debug = bool  # pyright: ignore[reportAssignmentType]  `bool()` is False, and takes no frame of ours
     """Never in debug mode: it would need a clock."""
+
+    def get_task_factory(self) -> None:
+        """None: libraries ask before they make tasks."""
 
     def is_running(self) -> bool:
         """It runs whenever somebody can ask."""
@@ -181,5 +204,5 @@ def _refuse(name: str) -> Callable[..., Any]:
 
 
 for _name in dir(AbstractEventLoop):
-    if not _name.startswith("_") and _name not in vars(FlowLoop) and _name not in ("set_debug", "get_task_factory"):
+    if not _name.startswith("_") and _name not in vars(FlowLoop) and _name != "set_debug":
         setattr(FlowLoop, _name, _refuse(_name))

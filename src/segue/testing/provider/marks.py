@@ -16,7 +16,7 @@ class Ids:
 
     def of(self, prefix: str, i: int = 0, length: int = 24) -> str:
         """The i-th id with this prefix, with `length` characters after it."""
-        tail = f"{i:x}" if i else ""
+        tail = f"{i:02x}"  # always, so that no two of a request are the same
         return prefix + self._digest[: length - len(tail)] + tail
 
 

@@ -1,0 +1,178 @@
+"""The operations of an agent's loop, each as a step: what Pydantic AI calls a backend of durable execution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+
+from pydantic_ai.durable_exec import (
+    BoundDurableOperation,
+    CapabilityOperationId,
+    DurableOperation,
+    DurableOperationBackend,
+    DynamicToolsetCallToolParams,
+    EventStreamHandlerId,
+    ModelCancelSuspendedResponseId,
+    ModelCompactMessagesId,
+    ModelRequestId,
+    ModelRequestParams,
+    ToolsetCallToolId,
+    ToolsetCallToolParams,
+    ToolsetGetInstructionsId,
+    ToolsetGetToolsId,
+    ToolsetValidateToolArgumentsId,
+    durable_unit_scope,
+    record_durable_unit,
+)
+from pydantic_ai.messages import ModelResponse
+from pydantic_ai.toolsets import ToolsetTool
+
+from ...core.recovery import Retry
+from ...runtime.step import step
+from .conversation import asking, response_of
+from .model import Attempted
+from .servers import held
+from .tools import ToolRules, bounded, call_step, rules_of
+
+if TYPE_CHECKING:
+    from .capability import Durable
+
+__all__ = ["Backend"]
+
+P = TypeVar("P")
+W = TypeVar("W")
+R = TypeVar("R")
+_AGAIN = Retry(attempts=3, backoff_s=0.5)
+"""Of what only reads: a server may be starting."""
+
+
+class Backend(DurableOperationBackend[ToolRules]):
+    """Of one agent."""
+
+    def __init__(self, durable: Durable[Any]):
+        self._durable = durable
+
+    def bind(self, operation: DurableOperation[P, W, R]) -> BoundDurableOperation[P, W, R]:
+        """The caller of an operation."""
+        of = operation.operation_id
+        if isinstance(of, ModelRequestId):
+            return cast("Any", _Request(cast("Any", operation), self._durable, streaming=of.streaming))
+        if isinstance(of, ToolsetCallToolId):
+            return _Call(operation, self._durable, of)
+        return _Other(operation, self._durable)
+
+    def config_for_tool(
+        self, operation: DurableOperation[Any, Any, Any], *, tool: object | None, tool_name: str
+    ) -> ToolRules | Literal[False]:
+        """How the calls of a tool are made; False: in the flow itself."""
+        return rules_of(tool.tool_def if isinstance(tool, ToolsetTool) else None)
+
+    def registrations(self) -> Sequence[Callable[..., object]]:
+        """None: steps are made where they are called."""
+        return ()
+
+
+class _Bound(BoundDurableOperation[P, W, R], Generic[P, W, R]):
+    """One operation."""
+
+    def __init__(self, operation: DurableOperation[P, W, R], durable: Durable[Any]):
+        self._operation, self._durable = operation, durable
+
+    @property
+    def operation(self) -> DurableOperation[P, W, R]:
+        """What it is."""
+        return self._operation
+
+    async def __call__(self, params: P, *, config: object | None = None) -> R:
+        """Make it, in the scope of the agent's run. Raises what the operation raises."""
+        made = await self._made(params, config)
+        record_durable_unit(executed=not self._durable.replaying)
+        return made
+
+    async def _made(self, params: P, config: object | None) -> R:
+        raise NotImplementedError
+
+    async def _handled(self, params: P) -> object:
+        """What it gives, as JSON."""
+        with durable_unit_scope():
+            return self._operation.result_codec.dump(await self._operation.handler(params))
+
+
+class _Request(_Bound[ModelRequestParams, Any, Any]):
+    """A request of a model."""
+
+    def __init__(
+        self, operation: DurableOperation[ModelRequestParams, Any, Any], durable: Durable[Any], *, streaming: bool
+    ):
+        super().__init__(operation, durable)
+        self._streaming = streaming
+
+    async def _made(self, params: ModelRequestParams, config: object | None) -> ModelResponse:
+        durable = self._durable
+        any_model, pin = durable.routed(None), await durable.pin_of(params.model_id, params.run_context)
+        settings, parameters = any_model.prepare_request(params.model_settings, params.model_request_parameters)
+        messages = any_model.prepare_messages(params.messages, parameters)
+        asked = asking(messages, cast("Any", settings), parameters, durable.requests.wanted(pin))
+
+        async def answer(at: Attempted) -> ModelResponse | None:
+            with durable_unit_scope():
+                response: ModelResponse = await self._operation.handler(params)
+            return None if at.given is not None else response
+
+        given = await durable.requests.made(asked, answer, stream=self._streaming)
+        return response_of(given, asked.question)
+
+
+class _Call(_Bound[P, W, R]):
+    """A call of a tool."""
+
+    def __init__(self, operation: DurableOperation[P, W, R], durable: Durable[Any], of: ToolsetCallToolId):
+        super().__init__(operation, durable)
+        self._of = of
+
+    async def _made(self, params: P, config: object | None) -> R:
+        assert isinstance(params, ToolsetCallToolParams | DynamicToolsetCallToolParams)
+        rules = cast("ToolRules", config or {})
+        most = rules.get("result_max", self._durable.result_max)
+
+        async def body() -> object:
+            async with held(self._durable.server(self._of.toolset_id)):
+                return bounded(await self._handled(cast("P", params)), most)
+
+        if self._of.toolset_kind == "mcp" and "retry" not in rules and rules.get("effect") != "once":
+            rules = cast("ToolRules", {**rules, "retry": _AGAIN})
+        return self._operation.result_codec.load(await call_step(params.name, params.tool_args, rules, body))
+
+
+class _Other(_Bound[P, W, R]):
+    """Whatever else takes I/O: listing tools, checking arguments, telling of events."""
+
+    async def _made(self, params: P, config: object | None) -> R:
+        name, key, reads = _named(self._operation.operation_id, params)
+        of = self._operation.operation_id
+        server = of.toolset_id if isinstance(of, ToolsetGetToolsId | ToolsetGetInstructionsId) else None
+
+        async def body() -> object:
+            async with held(None if server is None else self._durable.server(server)):
+                return await self._handled(params)
+
+        made = step(name=name, effect="read" if reads else "write", retry=_AGAIN if reads else None)(body)
+        return self._operation.result_codec.load(await made.using(key=key)())
+
+
+def _named(of: object, params: object) -> tuple[str, str | None, bool]:
+    """What an operation's step is called, its key, and whether it only reads."""
+    if isinstance(of, ToolsetGetToolsId | ToolsetGetInstructionsId):
+        return "tools" if isinstance(of, ToolsetGetToolsId) else "instructions", of.toolset_id, True
+    if isinstance(of, ToolsetValidateToolArgumentsId):
+        return "validate", str(getattr(params, "name", "")), False
+    if isinstance(of, CapabilityOperationId):
+        return "capability", f"{of.capability_id}.{of.operation}", False
+    return _NAMES.get(type(of), type(of).__name__), None, False
+
+
+_NAMES: dict[type[object], str] = {
+    EventStreamHandlerId: "event",
+    ModelCompactMessagesId: "compact",
+    ModelCancelSuspendedResponseId: "cancel",
+}

@@ -1,0 +1,203 @@
+"""What an agent asks of a model as a `Question`, and an answer as the turn that its loop goes on from. Pure.
+
+The agent's last word of a user is what is asked; what was said before it is the history, what came after it the turns.
+Only what a model is shown is kept of a message: the times and the ids of the agent's own books are not the same on a
+replay, and would be no part of what is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, cast
+
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelMessagesTypeAdapter,
+    ModelRequest,
+    ModelResponse,
+    SystemPromptPart,
+    TextPart,
+    ToolCallPart,
+    UserPromptPart,
+)
+from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.tools import ToolDefinition
+from pydantic_core import to_jsonable_python
+
+from ...errors import InputError
+from ...models.conversation import made_by
+from ...models.exchange import OUTPUT_TOOL
+from ..media import Shown, needs_of, split
+from ..request import Given, Question, Tried
+
+__all__ = ["Asking", "asking", "given_of", "put_in_time", "response_of"]
+
+_BOOKS = frozenset({"timestamp", "run_id", "conversation_id", "instructions", "state", "usage"})
+"""What stands on a message and is not shown."""
+_OWN = frozenset({"max_tokens", "timeout", "request_timeout", "first_event_timeout", "max_retries"})
+"""Settings that are options of ours."""
+_TOLD = ("name", "description", "parameters_json_schema", "strict", "kind")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asking:
+    """One request of an agent, in the parts that its step is given."""
+
+    question: Question
+    history: list[dict[str, Any]]
+    turns: list[dict[str, Any]]
+    media: list[Shown]
+
+
+def asking(
+    messages: Sequence[ModelMessage], settings: Mapping[str, Any] | None, parameters: ModelRequestParameters,
+    wanted: Question,
+) -> Asking:  # fmt: skip
+    """What is asked; `wanted` says of whom. Raises InputError for what no route can give."""
+    if parameters.native_tools:
+        names = ", ".join(sorted({type(one).__name__ for one in parameters.native_tools}))
+        raise InputError(
+            f"a provider's own tools ({names}) cannot be routed",
+            remedy="give the agent a model that is not in the catalogue, or a tool that runs here",
+        )
+    at = _last_word(messages)
+    history, word, turns = messages[:at], messages[at : at + 1], messages[at + 1 :]
+    parts = [part for message in word for part in message.parts]
+    plain, media = split(_content(parts))
+    tools = [_told(tool) for tool in (*parameters.function_tools, *parameters.output_tools)]
+    given = dict(settings or {})
+    schema = None if parameters.output_object is None else dict(parameters.output_object.json_schema)
+    texts = [str(one) for one in plain]
+    question = replace(
+        wanted,
+        prompt=texts[0] if len(texts) == 1 and not media else "",
+        parts=texts if len(texts) != 1 or media else [],
+        system="\n\n".join(filter(None, (*_system(parts), _instructions(messages)))),
+        schema=schema,
+        needs=sorted({*wanted.needs, *needs_of(media), *(["tools"] if tools else [])}),
+        max_tokens=int(given.get("max_tokens") or wanted.max_tokens),
+        settings={**wanted.settings, **_plain({k: v for k, v in given.items() if k not in _OWN})},
+        tools=tools,
+        must_call=bool(tools) and not parameters.allow_text_output,
+        first=None if wanted.model else _maker(turns),
+    )
+    return Asking(question=question, history=_shown(history), turns=_shown(turns), media=media)
+
+
+def response_of(given: Given, question: Question) -> ModelResponse:
+    """The model's turn. An answer of a schema is a text, in whichever form the model was held to it."""
+    response = ModelMessagesTypeAdapter.validate_python([given.said])[0]
+    assert isinstance(response, ModelResponse)
+    calls = [one for one in response.parts if isinstance(one, ToolCallPart) and one.tool_name != OUTPUT_TOOL]
+    if question.schema is None or calls:
+        return response
+    kept = [one for one in response.parts if not isinstance(one, TextPart | ToolCallPart)]
+    return replace(response, parts=[*kept, TextPart(given.tried[-1].text)])
+
+
+def given_of(response: ModelResponse, model: str, seconds: float) -> Given:
+    """What a model that the agent brought itself has said, as a step keeps it."""
+    said: dict[str, Any] = ModelMessagesTypeAdapter.dump_python([response], mode="json")[0]
+    usage = response.usage
+    tried = Tried(
+        model=model, text=response.text or "", tokens_in=usage.input_tokens, tokens_out=usage.output_tokens,
+        seconds=round(seconds, 3),
+    )  # fmt: skip
+    return Given(value=None, tried=[tried], said=said)
+
+
+def put_in_time(message: ModelMessage, at: datetime) -> None:
+    """Give a request of the agent the time of the flow, in place: it is the same on a replay."""
+    if isinstance(message, ModelRequest):
+        message.timestamp = at
+        for part in message.parts:
+            if hasattr(part, "timestamp"):
+                cast("Any", part).timestamp = at
+
+
+def _last_word(messages: Sequence[ModelMessage]) -> int:
+    """Where the user spoke last; behind the end where nobody did."""
+    for at in range(len(messages) - 1, -1, -1):
+        message = messages[at]
+        if isinstance(message, ModelRequest) and any(isinstance(part, UserPromptPart) for part in message.parts):
+            return at
+    return 0 if messages and isinstance(messages[0], ModelRequest) else len(messages)
+
+
+def _content(parts: Sequence[Any]) -> Iterator[Any]:
+    """What the user said: texts, and media. What came beside it in the same message is said as text."""
+    for part in parts:
+        if isinstance(part, UserPromptPart):
+            content = part.content
+            yield from [content] if isinstance(content, str) else (_text_or_media(one) for one in content)
+        elif not isinstance(part, SystemPromptPart):
+            yield part.model_response_str() if hasattr(part, "model_response_str") else str(part.content)
+
+
+def _text_or_media(one: Any) -> Any:
+    if isinstance(one, str) or isinstance(getattr(one, "data", None), bytes):
+        return one
+    content = getattr(one, "content", None)
+    if isinstance(content, str):
+        return content
+    raise InputError(
+        f"an agent's {type(one).__name__} is not shown yet", remedy="give its bytes: BinaryContent(data, media_type)"
+    )
+
+
+def _system(parts: Sequence[Any]) -> list[str]:
+    return [part.content for part in parts if isinstance(part, SystemPromptPart)]
+
+
+def _instructions(messages: Sequence[ModelMessage]) -> str:
+    last = next((one for one in reversed(messages) if isinstance(one, ModelRequest)), None)
+    return (last.instructions or "") if last is not None else ""
+
+
+def _maker(turns: Sequence[ModelMessage]) -> str | None:
+    """Who called the tools last."""
+    said = next((one for one in reversed(turns) if isinstance(one, ModelResponse)), None)
+    return None if said is None else made_by(said)[0]
+
+
+def _told(tool: ToolDefinition) -> dict[str, Any]:
+    said = {name: getattr(tool, name) for name in _TOLD}
+    said["kind"] = "output" if tool.kind == "output" else "function"
+    return {name: value for name, value in said.items() if value is not None and value != "function"}
+
+
+def _shown(messages: Sequence[ModelMessage]) -> list[dict[str, Any]]:
+    said: list[dict[str, Any]] = ModelMessagesTypeAdapter.dump_python(list(messages), mode="json")
+    return [
+        {
+            **{name: value for name, value in message.items() if name not in _BOOKS},
+            "parts": [_without_time(part) for part in message["parts"]],
+        }
+        for message in said
+    ]
+
+
+def _without_time(part: dict[str, Any]) -> dict[str, Any]:
+    """A part as it is shown. Media of earlier turns are named: their bytes went with the question that showed them."""
+    content = part.get("content")
+    if part.get("part_kind") == "user-prompt" and isinstance(content, list):
+        content = "\n".join(_named(one) for one in cast("list[Any]", content))
+        part = {**part, "content": content}
+    return {name: value for name, value in part.items() if name != "timestamp" and value is not None}
+
+
+def _named(one: Any) -> str:
+    if isinstance(one, str):
+        return one
+    if isinstance(one.get("content"), str):
+        return str(one["content"])
+    return f"({one.get('media_type') or one.get('kind')} was shown)"
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return to_jsonable_python(settings)
+    except ValueError as error:
+        raise InputError(f"model_settings cannot be journaled: {error}", remedy="give plain values") from error

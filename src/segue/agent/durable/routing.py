@@ -1,0 +1,49 @@
+"""How the requests of an agent are asked: the options, which need no library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypedDict, cast
+
+from ...errors import InputError
+from ...routing import Policy as RoutingPolicy
+from ..guards import Guard
+from ..options import DEFAULTS
+from ..recovery import Refused
+
+__all__ = ["Routing", "routing"]
+
+_MAX_TOKENS = 4096
+
+
+class Routing(TypedDict, total=False):
+    """How the requests of an agent are asked: as the options of `ask`, each for one request."""
+
+    route: str | RoutingPolicy | None
+    kind: str | None
+    needs: Collection[str]
+    require: Mapping[str, str] | None
+    max_tokens: int
+    """Of one answer, where the agent's settings do not say; 4096."""
+    repairs: int
+    attempts: int
+    refused: Refused
+    timeout_s: float
+    budget_usd: float | None
+    """For one request. What all may cost stands on the flow: `@flow(budget_usd=)`."""
+    sticky: str | None
+    guards: Sequence[Guard | Callable[[str], Any]]
+    stream: bool
+    """Whether answers are published while they come, also where nothing in the agent asks for a stream."""
+    first_token_s: float | None
+    stall_s: float | None
+
+
+def routing(given: Routing) -> dict[str, Any]:
+    """All options, with their defaults. Raises InputError for one that there is not."""
+    names = Routing.__annotations__
+    unknown = sorted(given.keys() - names.keys())
+    if unknown:
+        raise InputError(f"Durable has no option {unknown[0]!r}", remedy=f"its options are: {', '.join(names)}")
+    defaults = cast("dict[str, Any]", DEFAULTS)
+    return {**{name: defaults[name] for name in names}, "max_tokens": _MAX_TOKENS, **given}

@@ -1,0 +1,149 @@
+"""MCP servers that agents use, held open by the engine's process: connected when a step first needs one.
+
+A session is kept for the steps that follow, in whichever run. After a crash the next process connects anew. A session
+is asked for a sign of life before it is used again; one that has died is left, and the server is started, or connected
+to, anew. A call in whose middle it dies is no answer of the tool's: it is an error of the step, so that what happens
+once is reconciled, and all else made again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from ...runtime.scope import surroundings
+
+__all__ = ["Servers", "held", "watch"]
+
+_ALIVE_S = 5.0
+_UNKNOWN = "not found"
+"""A server may not know the request that asks for a sign of life: it lives."""
+_held: ContextVar[bool] = ContextVar("segue_held_server", default=False)
+
+
+async def alive(server: Any) -> bool:
+    """Whether the session with a server still answers."""
+    try:
+        async with asyncio.timeout(_ALIVE_S):
+            await server.client.ping()
+    except Exception as error:  # noqa: BLE001  whatever it raises but this one, it does not answer
+        return _UNKNOWN in str(error).lower()
+    return True
+
+
+def watch(server: Any) -> None:
+    """Let calls of a server's tools, within a step, tell a server that died from a tool that failed."""
+    before = server.process_tool_call
+    if isinstance(before, _Watching):
+        return
+    server.process_tool_call = _Watching(server, before)
+
+
+class _Watching:
+    """Stands around the calls of one server, and around what its owner has put there."""
+
+    def __init__(self, server: Any, before: Any):
+        self._server, self._before = server, before
+
+    async def __call__(self, ctx: Any, call: Any, name: str, args: dict[str, Any]) -> Any:
+        try:
+            return await (call(name, args) if self._before is None else self._before(ctx, call, name, args))
+        except Exception as error:
+            if _held.get() and not await alive(self._server):
+                raise ConnectionError(f"the MCP server {self._server.id} died during a call of {name}") from error
+            raise
+
+
+class _Session:
+    """One server, entered and left in a task of its own, as its client wants it."""
+
+    def __init__(self, server: Any):
+        self.server, self._ready, self._stop = server, asyncio.Event(), asyncio.Event()
+        self.users = 0
+        self._task = asyncio.get_running_loop().create_task(self._keep())
+
+    async def _keep(self) -> None:
+        try:
+            async with self.server:
+                self._ready.set()
+                await self._stop.wait()
+        finally:
+            self._ready.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is connected, and nobody uses it: then nobody would hear that it has died."""
+        return self._ready.is_set() and not self.users
+
+    async def ready(self) -> None:
+        """Wait until it is connected. Raises what connecting raises."""
+        await self._ready.wait()
+        if self._task.done():
+            await self._task
+
+    async def stop(self) -> None:
+        """Leave it. What leaving a dead server raises is of no interest."""
+        self._stop.set()
+        await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.exception()
+
+
+class Servers:
+    """Those of one engine's process."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[int, _Session] = {}
+
+    async def connected(self, server: Any) -> _Session:
+        """The session with a server. Raises what connecting raises; then the next one connects anew."""
+        session = self._sessions.get(id(server))
+        if session is not None and session.idle and not await alive(server):
+            await self.leave(session)
+            session = self._sessions.get(id(server))
+        if session is None:
+            session = self._sessions[id(server)] = _Session(server)
+        try:
+            await session.ready()
+        except BaseException:
+            self._forget(session)
+            raise
+        return session
+
+    def _forget(self, session: _Session) -> None:
+        if self._sessions.get(id(session.server)) is session:
+            del self._sessions[id(session.server)]
+
+    async def leave(self, session: _Session) -> None:
+        """A server whose call failed: it may have died."""
+        self._forget(session)
+        await session.stop()
+
+    async def close(self) -> None:
+        """Leave them all."""
+        for session in list(self._sessions.values()):
+            await self.leave(session)
+
+
+@asynccontextmanager
+async def held(server: Any) -> AsyncGenerator[None]:
+    """Within the block a server is connected; None: there is none. Outside of an engine the block connects itself."""
+    around = surroundings()
+    if server is None or around is None:
+        yield
+        return
+    servers = around.share("mcp servers", Servers, Servers.close)
+    session = await servers.connected(server)
+    session.users += 1
+    token = _held.set(True)
+    try:
+        yield
+    except Exception:
+        await servers.leave(session)
+        raise
+    finally:
+        _held.reset(token)
+        session.users -= 1

@@ -1,0 +1,162 @@
+"""`agent(...)`: an agent as something that a flow calls, in the words of `ask`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
+
+from ...errors import DefinitionError
+from ...runtime.flow import Flow
+from ...runtime.step import Step
+from ..media import media_of
+from ..request import shown
+from .routing import Routing, routing
+
+if TYPE_CHECKING:
+    from pydantic_ai import Agent
+    from pydantic_ai.capabilities import AbstractCapability
+    from pydantic_ai.messages import ModelMessage
+    from pydantic_ai.run import AgentRunResult
+    from pydantic_ai.toolsets import AbstractToolset
+    from pydantic_ai.usage import UsageLimits
+
+    from ..people.plan import Names
+
+__all__ = ["DurableAgent", "agent"]
+
+T = TypeVar("T")
+_ROUNDS = 50
+_RETRIES = 3
+
+
+class DurableAgent(Generic[T]):
+    """An agent that is ready to be called. It is built at the first call."""
+
+    def __init__(self, make: Callable[[], Agent[None, T]], name: str, limits: Callable[[], UsageLimits]):
+        self._make, self.name, self._limits = make, name, limits
+
+    @functools.cached_property
+    def agent(self) -> Agent[None, T]:
+        """The agent of Pydantic AI that it is."""
+        return self._make()
+
+    async def __call__(self, prompt: str, *parts: object, history: Sequence[ModelMessage] | None = None) -> T:
+        """Ask it, and give its answer. `parts` are as those of `ask`: text, a value, `Media`.
+
+        In a flow every request and every call is a step, under `agent[name]#k/`. Raises what `ask` and its tools raise,
+        and Pydantic AI's own errors: UsageLimitExceeded after `rounds` requests.
+        """
+        return (await self.run(prompt, *parts, history=history)).output
+
+    async def run(
+        self, prompt: str, *parts: object, history: Sequence[ModelMessage] | None = None
+    ) -> AgentRunResult[T]:
+        """As a call, with all that was said: `all_messages()` is the `history` of the next one."""
+        said = [prompt, *map(_content, parts)] if parts else prompt
+        return await self.agent.run(said, message_history=history, usage_limits=self._limits())
+
+
+@overload
+def agent(
+    system: str, *, returns: type[T], name: str = "agent", tools: Sequence[Callable[..., Any]] = (),
+    toolsets: Sequence[AbstractToolset[Any]] = (), model: str | None = None, rounds: int = _ROUNDS,
+    approve_by: Names | None = (), capabilities: Sequence[AbstractCapability[Any]] = (), **options: Unpack[Routing],
+) -> DurableAgent[T]: ...  # fmt: skip
+@overload
+def agent(
+    system: str, *, name: str = "agent", tools: Sequence[Callable[..., Any]] = (),
+    toolsets: Sequence[AbstractToolset[Any]] = (), model: str | None = None, rounds: int = _ROUNDS,
+    approve_by: Names | None = (), capabilities: Sequence[AbstractCapability[Any]] = (), **options: Unpack[Routing],
+) -> DurableAgent[str]: ...  # fmt: skip
+def agent(
+    system: str, *, returns: Any = str, name: str = "agent", tools: Sequence[Callable[..., Any]] = (),
+    toolsets: Sequence[AbstractToolset[Any]] = (), model: str | None = None, rounds: int = _ROUNDS,
+    approve_by: Names | None = (), capabilities: Sequence[AbstractCapability[Any]] = (), **options: Unpack[Routing],
+) -> DurableAgent[Any]:  # fmt: skip
+    """Make an agent, which a flow then calls with what is asked.
+
+        helper = agent("You help.", tools=[look_up], returns=Place, route="strong")
+        place = await helper("Where is it?")
+
+    `system` says what it is, `returns` what it gives. `tools` are as those of `ask`: functions, steps, flows and other
+    agents; what they raise as ValueError goes back to the model. `toolsets` are Pydantic AI's: MCP servers, say. Who
+    answers is said by `route`, by `model` or by the default; all further options are those of `ask`, for each request.
+    `approve_by` is asked for tools that require approval. At most `rounds` requests are made.
+    Raises InputError for an option that there is not, DefinitionError for what cannot be a tool.
+    """
+    if rounds < 1:
+        raise DefinitionError("agent: rounds is at least 1")
+    routing(options)
+
+    def make() -> Agent[None, Any]:
+        from pydantic_ai import Agent  # noqa: PLC0415  heavy, and only who calls an agent needs it
+
+        from .capability import Durable  # noqa: PLC0415  it imports the same
+
+        durable: Durable[Any] = Durable(approve_by=approve_by, **options)
+        return Agent(
+            model, name=name, instructions=system, output_type=returns, tools=[tool_of(one) for one in tools],
+            toolsets=list(toolsets), retries=_RETRIES, capabilities=[*capabilities, durable],
+        )  # fmt: skip
+
+    def limits() -> UsageLimits:
+        from pydantic_ai.usage import UsageLimits  # noqa: PLC0415  heavy, and only who calls an agent needs it
+
+        return UsageLimits(request_limit=rounds)
+
+    return DurableAgent(make, name, limits)
+
+
+def tool_of(given: Callable[..., Any]) -> Any:
+    """A tool of Pydantic AI. Steps, flows and agents are called in the flow itself. Raises DefinitionError."""
+    from pydantic_ai.tools import Tool  # noqa: PLC0415  heavy, and only who calls an agent needs it
+
+    from .tools import METADATA  # noqa: PLC0415  it imports the same
+
+    if isinstance(given, Tool):
+        return cast("Any", given)
+    if isinstance(given, DurableAgent):
+        helper = cast("DurableAgent[Any]", given)
+
+        async def consult(request: str) -> Any:
+            return await helper(request)
+
+        about = f"Hands a request over to {helper.name}, who answers it."
+        return Tool(consult, name=helper.name, description=about, metadata={METADATA: False})
+    if not callable(given):
+        raise DefinitionError(f"{given!r} is no tool", remedy="give a function, a step, a flow or an agent")
+    inside = isinstance(given, Step | Flow)
+    return Tool(_telling(given), name=getattr(given, "name", None), metadata={METADATA: False} if inside else None)
+
+
+def _telling(given: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, whose ValueErrors the model is told."""
+    from pydantic_ai import ModelRetry  # noqa: PLC0415  heavy, and only who calls an agent needs it
+
+    @functools.wraps(given)
+    async def telling(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await given(*args, **kwargs)
+        except ValueError as error:
+            raise ModelRetry(str(error) or "the tool refused") from error
+
+    @functools.wraps(given)
+    def told(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return given(*args, **kwargs)
+        except ValueError as error:
+            raise ModelRetry(str(error) or "the tool refused") from error
+
+    waits = isinstance(given, Step | Flow) or inspect.iscoroutinefunction(given)
+    return telling if waits else told
+
+
+def _content(part: object) -> Any:
+    media = media_of(part)
+    if media is None:
+        return shown(part)
+    from pydantic_ai.messages import BinaryContent  # noqa: PLC0415  heavy, and only who calls an agent needs it
+
+    return BinaryContent(media.data, media_type=media.type)

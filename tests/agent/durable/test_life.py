@@ -1,0 +1,250 @@
+"""What a run may do while an agent is in its middle: park, be cancelled, be forked, have several at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic_ai import Agent, RunContext
+from pydantic_ai.messages import ModelMessagesTypeAdapter
+from pydantic_ai.toolsets import DynamicToolset, FunctionToolset
+
+from segue import RunCancelled, RunFailed, agent, approve, flow, gather, step, wait_for
+from segue.agent import Durable
+from segue.testing import Engine as InMemory
+from segue.testing.provider import Asked, Served, serve
+from tests.agent.served import KEYS, calls, catalogue, in_turn, opened, results
+
+SAW: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    SAW.clear()
+    for name in KEYS:
+        monkeypatch.setenv(name, "test")
+
+
+async def look(at: str) -> str:
+    """Look at something."""
+    SAW.append(f"look {at}")
+    return f"{at} is fine"
+
+
+async def wait(what: str) -> str:
+    """Wait for something."""
+    return await wait_for(what, returns=str)
+
+
+shop: FunctionToolset[None] = FunctionToolset([look], id="shop")
+shop.add_function(wait, metadata={"segue": False})
+
+
+@shop.tool_plain(requires_approval=True)
+async def refund(cents: int) -> str:
+    """Pay back."""
+    SAW.append(f"refund {cents}")
+    return "paid back"
+
+
+patient = Agent(name="patient", toolsets=[shop], capabilities=[Durable(approve_by="lead", approve_within_s=86_400)])
+
+
+@flow
+async def patiently(text: str) -> str:
+    return (await patient.run(text)).output
+
+
+PATIENT = in_turn(
+    calls("look", at="a"), calls("refund", cents=5), calls("wait", what="go"), calls("look", at="b"), "done"
+)
+
+
+async def test_it_parks_for_days_and_goes_on_where_it_was() -> None:
+    """In memory on a virtual clock: parked runs are unwound, and replayed when something comes."""
+    async with serve({"chat": Served(answer=PATIENT)}) as server:
+        async with InMemory(resources={"catalogue": catalogue(server, "chat")}) as engine:
+            run = await engine.start(patiently, "Go.", id="main")
+            while (await run.status()).state != "parked":
+                await asyncio.sleep(0.01)
+            (item,) = await engine.inbox("lead")
+            assert SAW == ["look a"]
+            await item.approve(by="ada")
+            while (await run.status()).state != "parked" or len(SAW) < 2:
+                await asyncio.sleep(0.01)
+            await run.signal("go", "now")
+            assert await run.result() == "done"
+        assert SAW == ["look a", "refund 5", "look b"]
+        assert server.counts("chat").calls == 5
+
+
+async def test_another_process_goes_on_with_a_parked_agent(tmp_path: Path) -> None:
+    async with serve({"chat": Served(answer=PATIENT)}) as server:
+        async with opened(tmp_path, server, "chat") as engine:
+            run = await engine.start(patiently, "Go.", id="main")
+            while not await engine.inbox("lead"):
+                await asyncio.sleep(0.01)
+        async with opened(tmp_path, server, "chat") as engine:
+            run = await engine.get("main")
+            (item,) = await engine.inbox("lead")
+            await item.approve(by="ada")
+            await run.signal("go", "now")
+            assert await run.result() == "done"
+        assert SAW == ["look a", "refund 5", "look b"]
+        assert server.counts("chat").calls == 5
+
+
+@flow
+async def cancelled(text: str) -> str:
+    try:
+        return (await patient.run(text)).output
+    finally:
+        SAW.append("left")
+
+
+async def test_a_run_that_is_cancelled_leaves_the_agent(tmp_path: Path) -> None:
+    models = {"chat": Served(answer=in_turn(calls("wait", what="never"), "done"))}
+    async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
+        run = await engine.start(cancelled, "Go.")
+        while server.counts("chat").calls < 1:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.result()
+    assert SAW[-1] == "left"
+
+
+twins = [agent("You look.", name=f"twin{n}", tools=[look]) for n in (1, 2)]
+
+
+@flow
+async def both(text: str) -> list[str]:
+    return await gather(*(twin(f"{text} {n}") for n, twin in enumerate(twins)))
+
+
+async def test_several_at_once_have_scopes_of_their_own(tmp_path: Path) -> None:
+    def said(asked: Asked) -> Any:
+        return in_turn(calls("look", at=asked.prompt.strip()[-1]), f"saw {asked.prompt.strip()[-1]}")(asked)
+
+    models = {"chat": Served(answer=said)}
+    async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
+        run = await engine.start(both, "Look at")
+        answers = await run.result()
+        keys = [event.key or "" async for event in run.events() if event.type == "step.completed"]
+    assert len(answers) == 2
+    assert {key.rpartition("/")[0] for key in keys} == {"gather#1/0/agent[twin1]#1", "gather#1/1/agent[twin2]#1"}
+
+
+looker = agent("You look.", name="looker", tools=[look])
+
+
+@flow
+async def looking(text: str) -> str:
+    return await looker(text)
+
+
+async def test_a_fork_keeps_what_came_before(tmp_path: Path) -> None:
+    models = {"chat": Served(answer=in_turn(calls("look", at="a"), calls("look", at="b"), "done"))}
+    async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
+        run = await engine.start(looking, "Look.")
+        await run.result()
+        keys = [event.key or "" async for event in run.events() if event.type == "step.completed"]
+        second = next(key for key in keys if "/look" in key and key != keys[1])
+        fork = await run.fork(at=second)
+        assert await fork.result() == "done"
+        assert SAW == ["look a", "look b", "look b"]
+        assert server.counts("chat").calls == 4
+
+
+@step
+async def keep(messages: list[dict[str, Any]]) -> int:
+    return len(messages)
+
+
+@flow
+async def conversing(first: str, second: str) -> str:
+    one = await looker.run(first)
+    said = ModelMessagesTypeAdapter.dump_python(one.all_messages(), mode="json")
+    await keep(said)
+    return await looker(second, history=one.all_messages())
+
+
+async def test_a_conversation_goes_on_with_its_history(tmp_path: Path) -> None:
+    asked: list[Asked] = []
+    models = {"chat": Served(answer=lambda one: (asked.append(one), f"answer {len(asked)}")[1])}
+    async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
+        assert await engine.run(conversing, "Who?", "And why?") == "answer 2"
+    assert [turn.text for turn in asked[1].turns if turn.role != "system"] == ["Who?", "answer 1", "And why?"]
+
+
+def tools_of(ctx: RunContext[str]) -> FunctionToolset[str]:
+    SAW.append(f"tools of {ctx.deps}")
+    return FunctionToolset([look])
+
+
+dynamic = Agent(
+    name="dynamic", deps_type=str, toolsets=[DynamicToolset(tools_of, id="user-tools")], capabilities=[Durable()]
+)
+
+
+@flow
+async def dynamically(text: str) -> str:
+    return (await dynamic.run(text, deps="ann")).output
+
+
+async def test_a_toolset_that_is_made_for_a_run(tmp_path: Path) -> None:
+    models = {"chat": Served(answer=in_turn(calls("look", at="a"), "done"))}
+    async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
+        run = await engine.start(dynamically, "Look.")
+        assert await run.result() == "done"
+        keys = [event.key or "" async for event in run.events() if event.type == "step.completed"]
+    assert "look a" in SAW and "tools of ann" in SAW
+    assert any("/tools[user-tools]#1" in key for key in keys)
+
+
+async def broken(at: str) -> str:
+    """Fails."""
+    raise KeyError(at)
+
+
+failing = agent("You fail.", name="failing", tools=[broken])
+
+
+@flow
+async def fails(text: str) -> str:
+    try:
+        return await failing(text)
+    except KeyError as error:
+        await approve("Go on?", str(error), timeout_s=0.01, default=True)
+        return f"lost {error}"
+
+
+async def test_a_tools_own_error_is_raised_in_the_flow(tmp_path: Path) -> None:
+    models = {"chat": Served(answer=lambda asked: calls("broken", at="sea") if not results(asked) else "done")}
+    async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
+        assert await engine.run(fails, "Go.") == "lost 'sea'"
+
+
+sleepy = Agent(name="sleepy", capabilities=[Durable()])
+
+
+@sleepy.instructions
+async def slowly() -> str:
+    await asyncio.sleep(0.01)
+    return "Be slow."
+
+
+@flow
+async def sleeping(text: str) -> str:
+    return (await sleepy.run(text)).output
+
+
+async def test_what_a_replay_would_do_otherwise_is_refused_with_the_durable_form(tmp_path: Path) -> None:
+    async with serve({"chat": Served()}) as server, opened(tmp_path, server, "chat") as engine:
+        with pytest.raises(RunFailed, match=r"asyncio\.sleep, asyncio\.timeout"):
+            await engine.run(sleeping, "Go.")
+    assert json.dumps(SAW) == "[]"

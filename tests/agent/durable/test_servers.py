@@ -1,0 +1,164 @@
+"""MCP servers as an agent's tools, over stdio and HTTP: lists and calls are steps, a dead server is replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from fastmcp.client.transports import StdioTransport
+from pydantic_ai import Agent
+from pydantic_ai.mcp import MCPToolset
+
+from segue import RunStuck, flow
+from segue.agent.durable import Durable
+from segue.runtime.flow import Flow
+from segue.testing.provider import Asked, Served, serve
+from tests.agent.served import KEYS, calls, in_turn, opened, results
+
+SCRIPT = Path(__file__).with_name("mcp_server.py")
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in KEYS:
+        monkeypatch.setenv(name, "test")
+
+
+def over_stdio(log: Path) -> MCPToolset[None]:
+    return MCPToolset(StdioTransport(sys.executable, [str(SCRIPT), str(log)]), id="shop", include_instructions=True)
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@asynccontextmanager
+async def over_http(log: Path, port: int) -> AsyncGenerator[None]:
+    """The server in a process of its own, on loopback."""
+    with (log.parent / "http.txt").open("w") as out:
+        server = subprocess.Popen([sys.executable, str(SCRIPT), str(log), str(port)], stdout=out, stderr=out)
+    try:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert server.poll() is None
+                await asyncio.sleep(0.05)
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+def shopping(shop: MCPToolset[None], **options: object) -> Flow[[str], str]:
+    agent = Agent(
+        name="buyer",
+        toolsets=[shop],
+        retries=3,
+        capabilities=[Durable(**options)],  # pyright: ignore[reportArgumentType]
+    )
+
+    @flow
+    async def buying(text: str) -> str:
+        return (await agent.run(text)).output
+
+    return buying
+
+
+def lines(log: Path) -> list[str]:
+    return [line for line in log.read_text().splitlines() if not line.startswith("starts")]
+
+
+def starts(log: Path) -> int:
+    return log.read_text().count("starts")
+
+
+TWO = in_turn(calls("price", item="apple"), calls("buy", item="apple", count=2), "done")
+
+
+@pytest.mark.parametrize("way", ["stdio", "http"])
+async def test_lists_and_calls_are_steps_over_one_session(tmp_path: Path, way: str) -> None:
+    log, port, asked = tmp_path / "log", free_port(), list[Asked]()
+    shop = over_stdio(log) if way == "stdio" else MCPToolset(f"http://127.0.0.1:{port}/mcp", id="shop")
+    models = {"chat": Served(answer=lambda one: (asked.append(one), TWO(one))[1])}
+    async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
+        if way == "http":
+            async with over_http(log, port):
+                run = await engine.start(shopping(shop), "Buy apples.")
+                assert await run.result() == "done"
+        else:
+            run = await engine.start(shopping(shop), "Buy apples.")
+            assert await run.result() == "done"
+        events = [event async for event in run.events()]
+    assert lines(log) == ["price apple", "buy apple 2"] and starts(log) == 1
+    assert results(asked[-1]) == ["500", "bought 2 apple"]
+    keys = [re.sub(r"\[[0-9a-f]{12}\]", "", e.key or "") for e in events if e.type == "step.completed"]
+    named = [key.removeprefix("agent[buyer]#1/") for key in keys if "instructions" not in key]
+    assert named == ["tools[shop]#1", "ask#1", "price#1", "ask#1", "buy#1", "ask#1"]
+    if way == "stdio":
+        assert "Prices are in cents." in str(asked[0].body)
+
+
+async def test_what_a_tool_raises_and_what_does_not_fit_goes_back_to_the_model(tmp_path: Path) -> None:
+    log, asked = tmp_path / "log", list[Asked]()
+    said = in_turn(calls("buy", item="nothing"), calls("buy", thing="apple"), calls("everything"), "done")
+    models = {"chat": Served(answer=lambda one: (asked.append(one), said(one))[1])}
+    async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
+        run = await engine.start(shopping(over_stdio(log), result_max=5_000), "Buy.")
+        assert await run.result() == "done"
+    raised, misfit, long = results(asked[-1])
+    assert "there is nothing to buy" in raised
+    assert "item" in misfit
+    assert len(long) < 6_000 and "characters more were cut" in long
+
+
+async def test_a_server_that_died_is_started_again(tmp_path: Path) -> None:
+    """Once between two calls, and once in the middle of one."""
+    log = tmp_path / "log"
+
+    def said(asked: Asked) -> object:
+        if len(results(asked)) == 1 and starts(log) == 1:
+            pid = int(log.read_text().split()[1])
+            os.kill(pid, signal.SIGKILL)
+        return in_turn(calls("price", item="apple"), calls("buy", item="pear"), calls("price", item="bomb"), "done")(
+            asked
+        )
+
+    models = {"chat": Served(answer=said)}  # pyright: ignore[reportArgumentType]
+    async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
+        assert await engine.run(shopping(over_stdio(log)), "Buy.") == "done"
+    assert lines(log) == ["price apple", "buy pear 1", "price bomb", "price bomb"]
+    assert starts(log) == 3
+
+
+async def test_a_server_that_dies_in_the_middle_of_what_happens_once_is_no_answer(tmp_path: Path) -> None:
+    from pydantic_ai.capabilities import SetToolMetadata
+
+    log = tmp_path / "log"
+    agent = Agent(
+        name="buyer", toolsets=[over_stdio(log)],
+        capabilities=[SetToolMetadata(tools=["buy"], segue={"effect": "once"}), Durable()],
+    )  # fmt: skip
+
+    @flow
+    async def buying(text: str) -> str:
+        return (await agent.run(text)).output
+
+    models = {"chat": Served(answer=in_turn(calls("buy", item="bomb"), "done"))}
+    async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
+        run = await engine.start(buying, "Buy.")
+        with pytest.raises(RunStuck, match="buy"):
+            await run.result()
+        assert lines(log) == ["buy bomb 1"]
