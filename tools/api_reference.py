@@ -17,6 +17,7 @@ GROUPS = {
     "Waits": ["sleep", "timeout", "wait_for"],
     "People": ["approve", "ask_human", "escalate"],
     "Models": ["ask", "prompt", "Media", "embed"],
+    "Tools": ["tool", "ApprovalRule"],
     "Values that vary, true ends, new beginnings": ["now", "random", "uuid", "cleanup", "continue_as_new"],
     "Secrets": ["Secret"],
     "Running": ["Engine", "EngineOptions", "Run", "RunStatus"],

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .agent import Media, approve, ask, ask_human, embed, escalate, prompt
+    from .agent import ApprovalRule, Media, approve, ask, ask_human, embed, escalate, prompt, tool
     from .config import EngineOptions
     from .core.recovery import Retry
     from .core.secret import Secret
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .runtime.waits import sleep, timeout, wait_for
 
 _HOMES = {
-    "agent": ("Media", "approve", "ask", "ask_human", "embed", "escalate", "prompt"),
+    "agent": ("ApprovalRule", "Media", "approve", "ask", "ask_human", "embed", "escalate", "prompt", "tool"),
     "config": ("EngineOptions",),
     "core.recovery": ("Retry",),
     "core.secret": ("Secret",),
@@ -46,10 +46,11 @@ _HOMES = {
 _HOME = {name: room for room, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Applied", "Ended", "Engine", "EngineOptions", "Flow", "Media", "NotApplied", "Piece", "Retracted", "Retry", "Run",
-    "RunCancelled", "RunFailed", "RunStatus", "RunStuck", "Secret", "SegueError", "Step", "StepFailed",
-    "approve", "as_completed", "ask", "ask_human", "cleanup", "continue_as_new", "detach", "embed", "escalate",
-    "flow", "gather", "map", "now", "prompt", "random", "sleep", "step", "step_scope", "timeout", "uuid", "wait_for",
+    "Applied", "ApprovalRule", "Ended", "Engine", "EngineOptions", "Flow", "Media", "NotApplied", "Piece",
+    "Retracted", "Retry", "Run", "RunCancelled", "RunFailed", "RunStatus", "RunStuck", "Secret", "SegueError",
+    "Step", "StepFailed", "approve", "as_completed", "ask", "ask_human", "cleanup", "continue_as_new", "detach",
+    "embed", "escalate", "flow", "gather", "map", "now", "prompt", "random", "sleep", "step", "step_scope",
+    "timeout", "tool", "uuid", "wait_for",
 ]  # fmt: skip
 
 

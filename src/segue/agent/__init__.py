@@ -15,9 +15,10 @@ from .people import Approval, InboxItem, Notice, approve, ask_human, escalate
 from .prompts import Prompt, prompt
 from .request import Tried
 from .stream import Stream, relay, relayed, stream
+from .tools import ApprovalRule, Tool, tool
 
 __all__ = [
-    "Allowance", "Answer", "Approval", "Budgets", "Check", "Embedded", "Gateway", "InboxItem", "Media", "Notice",
-    "Prompt", "Stream", "Tried", "answer", "approve", "ask", "ask_human", "embed", "embedding", "escalate", "prompt",
-    "relay", "relayed", "stream", "use_models",
+    "Allowance", "Answer", "Approval", "ApprovalRule", "Budgets", "Check", "Embedded", "Gateway", "InboxItem",
+    "Media", "Notice", "Prompt", "Stream", "Tool", "Tried", "answer", "approve", "ask", "ask_human", "embed",
+    "embedding", "escalate", "prompt", "relay", "relayed", "stream", "tool", "use_models",
 ]  # fmt: skip

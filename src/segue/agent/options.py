@@ -54,7 +54,7 @@ class Options(TypedDict, total=False):
     far as its window holds it. Where the route says so it stays with who answered last, or with who holds it cached.
     """
     tools: Sequence[Callable[..., Any]]
-    """Functions and steps that the model may call. Each request and each call is a durable step of its own."""
+    """Functions, steps and `tool`s that the model may call. Each request and each call is a durable step of its own."""
     rounds: int
     """Requests at most, where there are tools."""
     guards: Sequence[Guard | Callable[[str], Any]]
