@@ -134,7 +134,7 @@ async def test_6_after_dozens_of_compactions_the_work_is_what_it_was(name: str) 
         return json.dumps([fact in shown for fact in facts] + ["Open:" in shown])
 
     async with serve({name: Served(answer=answer)}) as server:
-        told = await sent(server, name, [*parts, work.part(), user("Where do we stand?")], budget)
+        told = await sent(server, name, [*parts[:2], work.part(), *parts[2:], user("Where do we stand?")], budget)
         await close()
     assert json.loads(told) == [True] * 6 + [False]
 
