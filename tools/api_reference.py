@@ -17,6 +17,7 @@ GROUPS = {
     "Waits": ["sleep", "timeout", "wait_for"],
     "People": ["approve", "ask_human", "escalate"],
     "Models": ["ask", "prompt", "Media", "embed", "memory"],
+    "Tools": ["tool", "ApprovalRule"],
     "Agents": ["agent"],
     "Delegation": ["delegate"],
     "Values that vary, true ends, new beginnings": ["now", "random", "uuid", "cleanup", "continue_as_new"],
@@ -39,7 +40,7 @@ def page() -> str:
 
 def _entry(name: str) -> list[str]:
     found = getattr(segue, name)
-    found = getattr(found, name) if inspect.ismodule(found) else found
+    found = segue.agent.agent if name == "agent" else found  # the room is called like it
     text = inspect.getdoc(found) or ""
     lines = [f"### `{name}{_signature(found)}`", "", text, ""]
     if name == "ask":

@@ -6,7 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .agent import Media, agent, approve, ask, ask_human, delegate, embed, escalate, memory, prompt
+    from .agent import (
+        ApprovalRule,
+        Media,
+        agent,
+        approve,
+        ask,
+        ask_human,
+        delegate,
+        embed,
+        escalate,
+        memory,
+        prompt,
+        tool,
+    )
     from .config import EngineOptions
     from .core.recovery import Retry
     from .core.secret import Secret
@@ -26,7 +39,20 @@ if TYPE_CHECKING:
     from .runtime.waits import sleep, timeout, wait_for
 
 _HOMES = {
-    "agent": ("Media", "agent", "approve", "ask", "ask_human", "delegate", "embed", "escalate", "memory", "prompt"),
+    "agent": (
+        "ApprovalRule",
+        "Media",
+        "agent",
+        "approve",
+        "ask",
+        "ask_human",
+        "delegate",
+        "embed",
+        "escalate",
+        "memory",
+        "prompt",
+        "tool",
+    ),  # fmt: skip
     "config": ("EngineOptions",),
     "core.recovery": ("Retry",),
     "core.secret": ("Secret",),
@@ -48,11 +74,11 @@ _HOMES = {
 _HOME = {name: room for room, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Applied", "Ended", "Engine", "EngineOptions", "Flow", "Media", "NotApplied", "Piece", "Retracted", "Retry", "Run",
-    "RunCancelled", "RunFailed", "RunStatus", "RunStuck", "Secret", "SegueError", "Step", "StepFailed",
-    "Thread", "agent", "approve", "as_completed", "ask", "ask_human", "cleanup", "continue_as_new", "delegate", "detach",
-    "embed", "escalate", "flow", "gather", "map", "memory", "now", "prompt", "random", "sleep", "step", "step_scope",
-    "timeout", "uuid", "wait_for",
+    "Applied", "ApprovalRule", "Ended", "Engine", "EngineOptions", "Flow", "Media", "NotApplied", "Piece",
+    "Retracted", "Retry", "Run", "RunCancelled", "RunFailed", "RunStatus", "RunStuck", "Secret", "SegueError",
+    "Step", "StepFailed", "Thread", "agent", "approve", "as_completed", "ask", "ask_human", "cleanup",
+    "continue_as_new", "delegate", "detach", "embed", "escalate", "flow", "gather", "map", "memory", "now", "prompt",
+    "random", "sleep", "step", "step_scope", "timeout", "tool", "uuid", "wait_for",
 ]  # fmt: skip
 
 

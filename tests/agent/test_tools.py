@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from segue import NotApplied, RunFailed, ask, flow, step
 from segue.agent import Gateway, answer
-from segue.agent.tools import Asked, Tools
+from segue.agent.tools import Asked, Tools, tool
 from segue.errors import DefinitionError
 from segue.models.errors import ToolsUnending
 from segue.runtime.scope import Surroundings
@@ -32,12 +32,14 @@ class Weather(BaseModel):
     degrees: int
 
 
+@tool(effect="read")
 async def weather(city: Annotated[str, Field(description="Its name.")], days: int = 1) -> Weather:
     """The weather of a city."""
     SAW.append(f"weather {city} {days}")
     return Weather(city=city, degrees=len(city))
 
 
+@tool(effect="read")
 def picky(n: int) -> int:
     """Takes only even numbers."""
     if n % 2:
@@ -173,6 +175,7 @@ def turn(*calls: tuple[str, dict[str, Any]]) -> Answer:
 GATE: dict[str, asyncio.Event] = {}
 
 
+@tool(effect="read")
 async def slow(city: str, after: str = "") -> str:
     """Ends after the other city's call has."""
     SAW.append(f"begins {city}")
@@ -184,6 +187,7 @@ async def slow(city: str, after: str = "") -> str:
     return f"{city} is fine"
 
 
+@tool(on_error="raise")
 async def broken(city: str) -> str:
     """Fails."""
     raise KeyError(city)
@@ -285,12 +289,14 @@ def test_what_cannot_be_a_tool_is_refused() -> None:
     with pytest.raises(DefinitionError, match="two tools are called 'weather'"):
         Tools([weather, weather])
     with pytest.raises(DefinitionError, match="no name for a tool"):
-        Tools([lambda x: x])
+        Tools([lambda: 1])
 
 
-async def test_what_a_tool_raises_is_the_callers_business() -> None:
-    async def broken() -> None:
+async def test_the_model_is_told_what_a_tool_raises_unless_the_tool_says_otherwise() -> None:
+    async def torn() -> None:
         raise KeyError("gone")
 
+    said = await Tools([torn]).call(Asked(id="1", name="torn", args="{}"))
+    assert said.content == "torn failed: KeyError: 'gone'"
     with pytest.raises(KeyError):
-        await Tools([broken]).call(Asked(id="1", name="broken", args="{}"))
+        await Tools([tool(on_error="raise")(torn)]).call(Asked(id="1", name="torn", args="{}"))

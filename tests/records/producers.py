@@ -255,6 +255,7 @@ FAKES = (
     EventType.APPROVAL_ASKED,
     EventType.APPROVAL_DECIDED,
     EventType.STREAM_ENDED,
+    EventType.TOOL_ANSWERED,
 )
 for kind in FAKES:
     PRODUCERS[kind] = fake(kind)

@@ -23,15 +23,16 @@ from .people import Approval, InboxItem, Notice, approve, ask_human, escalate
 from .prompts import Prompt, prompt
 from .request import Tried
 from .stream import Stream, relay, relayed, stream
+from .tools import ApprovalRule, Tool, tool
 
 if TYPE_CHECKING:
     from .durable import Durable, DurableAgent, agent
 
 __all__ = [
-    "Allowance", "Answer", "Approval", "Budgets", "Check", "Delegate", "Delegation", "Durable", "DurableAgent", "Embedded",
-    "Gateway", "InboxItem", "Media", "Notice", "Person", "Prompt", "Role", "Stream", "Tried", "Turned", "agent", "answer",
-    "approve", "ask", "ask_human", "converse", "delegate", "delegated", "embed", "embedding", "escalate", "memory",
-    "prompt", "relay", "relayed", "stream", "use_models",
+    "Allowance", "Answer", "Approval", "ApprovalRule", "Budgets", "Check", "Delegate", "Delegation", "Durable",
+    "DurableAgent", "Embedded", "Gateway", "InboxItem", "Media", "Notice", "Person", "Prompt", "Role", "Stream", "Tool",
+    "Tried", "Turned", "agent", "answer", "approve", "ask", "ask_human", "converse", "delegate", "delegated", "embed",
+    "embedding", "escalate", "memory", "prompt", "relay", "relayed", "stream", "tool", "use_models",
 ]  # fmt: skip
 
 

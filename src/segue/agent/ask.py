@@ -39,7 +39,7 @@ from .rounds import rounds
 from .sessions import Session
 from .streaming import routed, streaming_of
 from .threads import fresh, heard, history
-from .tools import Tools
+from .tools.box import Tools
 from .tries import tried_of
 
 __all__ = ["Answer", "answer", "ask", "asked"]

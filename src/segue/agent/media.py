@@ -18,7 +18,7 @@ from ..routing import Modality, Piece
 if TYPE_CHECKING:
     from pydantic_ai.messages import BinaryContent
 
-__all__ = ["TOKENS", "Media", "Shown", "hold_seen", "interleaved", "media_of", "needs_of", "split"]
+__all__ = ["IMAGE_MAX", "TOKENS", "Media", "Shown", "hold_seen", "interleaved", "media_of", "needs_of", "split"]
 
 _FAMILIES = {
     "image": (Capability.VISION, Modality.IMAGE, "an image"),
@@ -43,6 +43,7 @@ class Media:
 
     data: bytes
     type: str
+    __pydantic_config__ = {"ser_json_bytes": "base64", "val_json_bytes": "base64"}  # noqa: RUF012  read by pydantic
 
     def __post_init__(self) -> None:
         if not self.data or "/" not in self.type:

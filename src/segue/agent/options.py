@@ -70,7 +70,7 @@ class Options(TypedDict, total=False):
     memory_tokens: int
     """What that may take."""
     tools: Sequence[Callable[..., Any]]
-    """Functions and steps that the model may call. Each request and each call is a durable step of its own."""
+    """Functions, steps and `tool`s that the model may call. Each request and each call is a durable step of its own."""
     rounds: int
     """Requests at most, where there are tools."""
     guards: Sequence[Guard | Callable[[str], Any]]

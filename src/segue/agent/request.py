@@ -5,22 +5,21 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import to_json
 
 from ..models import Capability, Example, Model, Provider
 from ..models.wrapping import is_open
-from .media import TOKENS, Shown, interleaved
+from .media import IMAGE_MAX, TOKENS, Shown, interleaved
 from .memories import Recalled
-from .tools import Asked
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage
 
     from ..models.exchange import OutputMode
 
-__all__ = ["Given", "Question", "Tried", "bound", "input_bound", "messages", "output_mode", "shown"]
+__all__ = ["Asked", "Given", "Question", "Tried", "bound", "input_bound", "messages", "output_mode", "shown"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +95,15 @@ class Tried:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """A call of a tool that a model asks for. `args` is JSON as the model wrote it."""
+
+    id: str
+    name: str
+    args: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Given:
     """An answer: its value as JSON, and the calls that it took. The last one gave it."""
 
@@ -124,8 +132,9 @@ def bound(question: Question) -> int:
     """Tokens of input that it surely stays under: one a byte would be too many, one for two bytes is not too few."""
     examples = [e.input + e.output for e in question.examples]
     said: Sequence[str] = (question.text, question.begun, *question.mistakes, *examples)
-    schema = len(to_json([question.schema, question.tools, question.history, question.turns]))
-    files = TOKENS * len(question.media)
+    turns, seen = without_files([*question.history, *question.turns])
+    schema = len(to_json([question.schema, question.tools, turns]))
+    files = TOKENS * (len(question.media) + seen)
     return 64 + 16 * len(question.examples) + files + (sum(len(text.encode()) for text in said) + schema) // 2
 
 
@@ -136,13 +145,34 @@ def input_bound(question: Question) -> int:
     """
     examples = [e.input + e.output for e in question.examples]
     said: Sequence[str] = (question.text, question.begun, *question.mistakes, *examples)
-    beside = b"".join(
-        to_json(one) for one in (question.schema, question.tools, question.history, question.turns) if one
-    )
+    turns, seen = without_files([*question.history, *question.turns])
+    beside = b"".join(to_json(one) for one in (question.schema, question.tools, turns) if one)
     whole = "".join(said).encode() + beside
     signs = len(whole.translate(None, _LETTERS))
-    files = sum(one.tokens_max for one in question.media)
+    files = sum(one.tokens_max for one in question.media) + IMAGE_MAX * seen
     return 128 + 16 * len(question.examples) + files + signs + (len(whole) - signs + 1) // 2
+
+
+def without_files(turns: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+    """Messages without the files that tools gave, and how many those are."""
+    if not any(isinstance(part.get("content"), list) for turn in turns for part in turn["parts"]):
+        return [*turns], 0
+    plain = [{**turn, "parts": [_without_files(part) for part in turn["parts"]]} for turn in turns]
+    return plain, sum(_files(part) for turn in turns for part in turn["parts"])
+
+
+def _files(part: Mapping[str, Any]) -> int:
+    content: Any = part.get("content")
+    return sum(map(is_file, cast("list[Any]", content))) if isinstance(content, list) else 0
+
+
+def _without_files(part: dict[str, Any]) -> dict[str, Any]:
+    return {**part, "content": [one for one in part["content"] if not is_file(one)]} if _files(part) else part
+
+
+def is_file(item: object) -> bool:
+    """Whether an item of a tool's content is a file, as JSON."""
+    return isinstance(item, dict) and cast("dict[str, Any]", item).get("kind") == "binary"
 
 
 _LETTERS = (string.ascii_letters + " ").encode()

@@ -19,8 +19,8 @@ from ..models.errors import ToolsUnending
 from ..models.exchange import Reply
 from ..runtime.fan import abreast
 from ..runtime.scope import FlowScope, enter, here, leave
-from .request import Given, Question, Tried
-from .tools import Asked, Tools, as_json
+from .request import Asked, Given, Question, Tried
+from .tools.box import Tools, as_json
 
 __all__ = ["rounds", "turn"]
 
@@ -64,16 +64,25 @@ def turn(reply: Reply, tried: list[Tried]) -> Given:
 
 
 async def _answered(given: Given, tools: Tools) -> dict[str, Any]:
-    """The message with what the calls gave, in their order."""
+    """The message with what the calls gave, in their order. Those that wait for a person's yes wait at once."""
+    tools.evidence = _evidence(given)
     if tools.in_order(given.calls):
-        told = [await tools.call(call) for call in given.calls]
+        ready = await abreast(*(tools.ready(call) for call in given.calls))
+        told = [await tools.make(call) for call in ready]
     else:
         told = await abreast(*(tools.call(call) for call in given.calls))
-    parts: list[dict[str, Any]] = []
-    for call, (content, fine) in zip(given.calls, told, strict=True):
-        part = {"tool_name": call.name, "content": content, "tool_call_id": call.id, "part_kind": "tool-return"}
-        parts.append(part if fine else {**part, "outcome": "failed"})
+    parts = [
+        {"tool_name": call.name, **one.said, "tool_call_id": call.id, "part_kind": "tool-return"}
+        for call, one in zip(given.calls, told, strict=True)
+    ]
     return {"parts": parts, "kind": "request"}
+
+
+def _evidence(given: Given) -> dict[str, Any]:
+    """What a person is shown beside a call: who asks for it, and what they said."""
+    parts: Sequence[Mapping[str, Any]] = (given.said or {}).get("parts", ())
+    said = "\n".join(str(part["content"]) for part in parts if part.get("part_kind") == "text" and part.get("content"))
+    return {"model": given.tried[-1].model, **({"what it said": said} if said else {})}
 
 
 @asynccontextmanager

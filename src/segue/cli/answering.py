@@ -72,6 +72,8 @@ def _say(sender: Sender, found: Found, done: str, by: str, note: str, **word: An
         raise WrongAnswer(
             f"the run has refused it: {why}", run=run, key=asked.key, remedy=f"see {sender.say('inbox', found.id)}"
         )
+    if asked.quorum > 1 and now.word is None and now.end is None:
+        done = f"{done} by {by}, and {asked.quorum} people must agree"
     whom = (
         f" (asked of {', '.join(asked.asked_of)})"
         if asked.asked_of and by not in asked.asked_of and "to" not in word

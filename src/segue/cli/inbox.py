@@ -21,7 +21,7 @@ from .advice import Say
 from .exits import Exit
 from .paint import Copyable, Drawn, emit, out, pairs, tell
 from .shelf import reading, say_for
-from .words import age, ago, due, first_line, plural, pretty, printable, short_key, shorten
+from .words import age, ago, due, first_line, harmless, plural, pretty, printable, short_key, shorten
 
 KINDS = {"approval": ("?", "cyan"), "form": ("✎", "cyan"), "escalation": ("!", "yellow"), "other": ("!", "yellow")}
 _NARROW = 72
@@ -122,8 +122,16 @@ def _whom(item: InboxItem) -> str:
 
 
 def _rows(item: InboxItem, now: float) -> Iterator[tuple[str, RenderableType]]:
+    if item.action:
+        yield "calls", Text(printable(item.action))
     if item.shown is not None:
         yield "shown", Text(pretty(json.dumps(item.shown).encode()))
+    for title, content in item.evidence.items():
+        said = shorten(harmless(pretty(json.dumps(content).encode())), 4000)
+        yield "evidence" if title == next(iter(item.evidence)) else "", Text(f"{printable(title)}: {said}")
+    if item.quorum > 1:
+        voted = ", ".join(f"{said.by} {'yes' if said.verdict in _YES else 'no'}" for said in item.votes)
+        yield "decide", Text(f"{item.quorum} people must say yes; so far: {printable(voted) or 'nobody'}")
     for n, tried in enumerate(item.story):
         yield "tried" if n == 0 else "", _tried(tried)
     for n, field in enumerate(forms.fields(item.form) if item.form else []):
@@ -139,6 +147,9 @@ def _rows(item: InboxItem, now: float) -> Iterator[tuple[str, RenderableType]]:
         style = "yellow" if said.verdict == "refused" else ""
         yield "so far" if n == 0 else "", Text(printable(_said(said, now)), style)
     yield "bound", Text(f"{item.bound[:12]}…: a decision holds for exactly this", "dim")
+
+
+_YES = ("agreed", "approved")
 
 
 def _tried(tried: object) -> Text:

@@ -70,7 +70,7 @@ def call_json(call: Call) -> dict[str, Any]:
     body = {
         "key": call.key, "kind": call.kind, "state": call.stand, "began": call.began, "ended": call.ended,
         "attempts": call.attempts, "args": parsed(call.args), "value": parsed(call.value), "due_at": call.due_at,
-        "child": call.child, "notes": call.notes, "kept": call.kept,
+        "child": call.child, "effect": call.effect or None, "notes": call.notes, "kept": call.kept,
         "error": None if call.fault is None else call.fault.body(),
         "decisions": decisions_json(call),
         "failed_attempts": [{"attempt": n, **f.body()} for n, f in call.failures],

@@ -64,6 +64,8 @@ class Call:
     """The person that it waits for, or the service."""
     service: bool = False
     """Whether it is no person: a batch, which takes its time."""
+    effect: str = ""
+    """Of a tool that a model has called: `read`, `write` or `once`."""
     question: str = ""
     """The id of the question that it is, where the flow asks a person."""
     decisions: list[bytes] = field(default_factory=list[bytes])
@@ -171,6 +173,8 @@ class Story:
             self._of_person(event)
         elif kind == EventType.DECISION_MADE and event.key is not None:
             self._call(event).decisions.append(event.body or b"{}")
+        elif kind == EventType.TOOL_ANSWERED:
+            self._of_tool(event, loads(event.body))
         elif kind.partition(".")[0] in ("attempt", "step", "timer", "child") and event.key is not None:
             self._of_call(event, self._call(event))
 
@@ -274,6 +278,22 @@ class Story:
             call.notes.append(note)
         else:
             self.feedback.append(note if event.key is None else f"{event.key}: {note}")
+
+    def _of_tool(self, event: Event, body: dict[str, Any]) -> None:
+        """What a model was told of a call; one that was not made has only this."""
+        key, outcome = event.key or "", body["outcome"]
+        call = self.calls.get(key)
+        if call is None:
+            call = self.calls[key] = Call(key, "tool", Stand.CANCELLED, kept=event.seq <= self.memo_seq)
+            call.why = body.get("why", "")
+        call.effect = body.get("effect") or ""
+        asked = self._questions.get(body.get("approval") or "", "")
+        if asked in self.calls and outcome != "denied":
+            call.notes.append(next((n for n in reversed(self.calls[asked].notes) if n.startswith("approved")), ""))
+        if outcome == "unknown":
+            call.notes.append("nobody knows whether it had its effect")
+        if "recall" in body:
+            call.notes.append(f"shown {body['shown']:,} of {body['chars']:,} characters, recall {body['recall']}")
 
     def _of_word(self, event: Event) -> None:
         """What a person said of a failed step, or that nobody did in time."""

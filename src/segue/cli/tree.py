@@ -87,7 +87,7 @@ def came_of(call: Call, now: float, *, gone: bool = False, width: int = 200) -> 
         case Stand.RUNNING if call.child:
             pass
         case Stand.CANCELLED:
-            text.append("not needed any more" if call.kind == "timer" else "cancelled", "dim")
+            text.append(_not_made(call), "dim")
         case _:
             text.append("running", "cyan")
     if call.child:
@@ -95,6 +95,12 @@ def came_of(call: Call, now: float, *, gone: bool = False, width: int = 200) -> 
     for note in call.notes:
         text.append(f"  {printable(note)}", "dim italic")
     return text
+
+
+def _not_made(call: Call) -> str:
+    if call.kind == "tool":
+        return f"not made: {first_line(call.why)}"
+    return "not needed any more" if call.kind == "timer" else "cancelled"
 
 
 def one_call(call: Call, now: float) -> list[Drawn]:
@@ -108,6 +114,8 @@ def one_call(call: Call, now: float) -> list[Drawn]:
         rows.append(("attempts", Text(str(call.attempts))))
     if call.child:
         rows.append(("child", Text(printable(call.child))))
+    if call.effect:
+        rows.append(("effect", Text(call.effect)))
     if call.args is not None:
         rows.append(("arguments", Text(pretty(call.args))))
     for n, fault in call.failures:
@@ -245,6 +253,8 @@ def _named(name: str, call: Call) -> Text:
     text = Text(head, bold)
     if bracket:
         text.append(shorten(bracket + rest, 30), "dim")
+    if call.effect:
+        text.append(f" {call.effect}", "cyan")
     if call.attempts > 1:
         text.append(f" ×{call.attempts}", "yellow")
     return text

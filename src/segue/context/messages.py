@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from pydantic_ai.messages import (
     AudioUrl,
+    BinaryContent,
     ImageUrl,
     ModelMessage,
     ModelRequest,
@@ -150,8 +151,7 @@ def _asked(part: Any, turn: int | None) -> Part:
     if isinstance(part, SystemPromptPart):
         return Part(role=Role.SYSTEM, text=part.content, turn=turn)
     if isinstance(part, ToolReturnPart):
-        text = part.model_response_str()
-        return Part(role=Role.TOOL, kind=Kind.RESULT, tool=part.tool_name, call=part.tool_call_id, text=text, turn=turn)
+        return _result(cast("ToolReturnPart[Any]", part), turn)
     if isinstance(part, UserPromptPart):
         content: Any = part.content
         lines: list[Any] = [content] if isinstance(content, str) else list(content)
@@ -162,6 +162,21 @@ def _asked(part: Any, turn: int | None) -> Part:
     if isinstance(part, RetryFeedbackPart):
         return Part(role=Role.USER, text=part.model_response(), turn=turn)
     raise _not_carried(part.part_kind)
+
+
+_FILE = 1600
+"""Tokens of a file that a tool gave, as of a large image."""
+
+
+def _result(part: ToolReturnPart[Any], turn: int | None) -> Part:
+    """A tool's result; files in it are named, and go with it when it is cut."""
+    files = [one for one in part.files if isinstance(one, BinaryContent)]
+    named = [f"({one.media_type} {one.identifier}, {len(one.data)} bytes)" for one in files]
+    text = "\n".join(filter(None, (part.model_response_str(), *named)))
+    return Part(
+        role=Role.TOOL, kind=Kind.RESULT, tool=part.tool_name, call=part.tool_call_id, text=text, turn=turn,
+        tokens=_FILE * len(files) + len(text.encode()) // 2 if files else None,
+    )  # fmt: skip
 
 
 def _not_carried(what: str) -> InvalidContext:

@@ -16,7 +16,7 @@ from .codec import loads
 from .events import Event, EventType
 
 _CALLS = ("approve", "ask_human", "escalate")
-LEFT_OPEN = frozenset({"reminded", "reassigned", "refused"})
+LEFT_OPEN = frozenset({"reminded", "reassigned", "refused", "agreed", "objected"})
 """Verdicts that decide nothing."""
 _ENDS_A_STEP = frozenset({EventType.STEP_COMPLETED, EventType.STEP_FAILED, EventType.STEP_CANCELLED})
 _VERDICTS = {
@@ -35,6 +35,24 @@ def ticket(run: str, question: str) -> str:
     return blake2b(f"{run}\x1f{question}".encode(), digest_size=4).hexdigest()
 
 
+def person(by: str) -> str:
+    """Who a name is of: written differently, it is the same person."""
+    return " ".join(by.casefold().split())
+
+
+def tally(yes: Iterable[bool], quorum: int, asked: int) -> bool | None:
+    """What the words of different people come to; None while it is open.
+
+    It is yes as soon as `quorum` have said so, and no as soon as the others of the `asked` can no longer be enough.
+    """
+    words = list(yes)
+    if quorum == 1:  # the first word wins
+        return words[0] if words else None
+    if sum(words) >= quorum:
+        return True
+    return False if len(words) - sum(words) > max(asked, quorum) - quorum else None
+
+
 def is_question(signal: str) -> bool:
     """Whether a signal of this name is a person's word on a question of the flow's own."""
     call, found, rest = signal.partition(":")
@@ -45,7 +63,8 @@ class Said(NamedTuple):
     """One thing that was said of a question, by a person or by time (`segue`). `at`: seconds since the epoch, UTC."""
 
     verdict: str
-    """`approved`, `denied`, `answered`, `expired`, `withdrawn`; `reminded`, `reassigned`, `refused` leave it open."""
+    """`approved`, `denied`, `answered`, `expired`, `withdrawn`; `reminded`, `reassigned`, `refused`, `agreed` and
+    `objected` (one of several who decide) leave it open."""
     by: str
     at: float
     note: str = ""
@@ -72,6 +91,11 @@ class Asked:
     attempt: int | None = None
     """Of which attempt, where a step asks."""
     shown: Any = None
+    action: str | None = None
+    """What will be done, where that is a call of a tool or a step."""
+    evidence: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What is shown beside it, by title."""
+    quorum: int = 1
     form: dict[str, Any] | None = None
     choices: tuple[str, ...] = ()
     default: Any = None
@@ -121,7 +145,24 @@ class Asked:
     @property
     def word(self) -> Said | None:
         """What has been heard, and decides it once the run has taken it up."""
-        return next((said for said in self.heard if said.verdict in ("approved", "denied", "answered")), None)
+        if self.quorum == 1:
+            return next((said for said in self.heard if said.verdict in ("approved", "denied", "answered")), None)
+        votes = self.votes
+        so_far: list[bool] = []
+        for said in votes:
+            so_far.append(said.verdict in ("approved", "agreed"))
+            if tally(so_far, self.quorum, len(self.to)) is not None:
+                return said
+        return None
+
+    @property
+    def votes(self) -> list[Said]:
+        """The words of those who must agree, one of each person, heard ones too."""
+        if self.quorum == 1:
+            return []
+        words = [s for s in self.said if s.verdict in ("agreed", "objected")]
+        words += [s for s in self.heard if s.verdict in ("approved", "denied")]
+        return list({person(said.by): said for said in reversed(words)}.values())[::-1]
 
     def take(self, said: Said) -> None:
         """Note what was said."""
@@ -168,7 +209,8 @@ def _asked(event: Event) -> Asked:
     asked = Asked(
         id=body["id"], key=event.key or "", kind=body.get("kind", "approval"), question=body["question"],
         bound=body["bound"], asked_at=event.at, to=tuple(body.get("by", ())), attempt=event.attempt,
-        shown=body.get("shown"), form=body.get("form"), choices=tuple(body.get("choices", ())),
+        shown=body.get("shown"), action=body.get("action"), evidence=loads(event.value), quorum=body.get("quorum", 1),
+        form=body.get("form"), choices=tuple(body.get("choices", ())),
         default=body.get("default"), due_at=body.get("due_at"), remind_at=tuple(body.get("remind_at", ())),
         reassign_at=tuple(body.get("reassign_at", ())), or_else=tuple(body.get("or_else", ())),
     )  # fmt: skip

@@ -48,6 +48,7 @@ class EventType(StrEnum):
     APPROVAL_ASKED = "approval.asked"
     APPROVAL_DECIDED = "approval.decided"
     STREAM_ENDED = "stream.ended"
+    TOOL_ANSWERED = "tool.answered"
 
 
 DELIVERED = frozenset(

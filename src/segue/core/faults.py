@@ -198,7 +198,7 @@ def _state(error: BaseException) -> dict[str, Any] | None:
 
 def _build(name: str, args: list[Any], state: dict[str, Any] | None) -> Exception | None:
     """The error, or None when its type is gone or no longer takes these arguments."""
-    kind = _find(name)
+    kind = type_of(name)
     if kind is None:
         return None
     try:
@@ -209,7 +209,8 @@ def _build(name: str, args: list[Any], state: dict[str, Any] | None) -> Exceptio
     return error
 
 
-def _find(name: str) -> type[Exception] | None:
+def type_of(name: str) -> type[Exception] | None:
+    """The type of an error by its name, as `type_name` gives it; None where it is gone, or is made in a function."""
     module, _, qualname = name.partition(":")
     try:
         found: Any = importlib.import_module(module)

@@ -27,6 +27,11 @@ class Scope:
         k = self._counts[base] = self._counts.get(base, 0) + 1
         return f"{base}#{k}"
 
+    def next_key(self, name: str, ident: str | None = None) -> str:
+        """What `key` would give, without a call being made."""
+        base = f"{self.path}{name}" if ident is None else f"{self.path}{name}[{ident}]"
+        return f"{base}#{self._counts.get(base, 0) + 1}"
+
     def child(self, segment: str) -> Scope:
         """A scope below this one."""
         return Scope(f"{self.path}{segment}/")

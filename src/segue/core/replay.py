@@ -25,6 +25,7 @@ _RECORDS = frozenset(
         EventType.APPROVAL_ASKED,
         EventType.APPROVAL_DECIDED,
         EventType.ATTEMPT_RECORDED,
+        EventType.TOOL_ANSWERED,
         EventType.USAGE_RESERVED,
         EventType.USAGE_SETTLED,
         EventType.STREAM_ENDED,

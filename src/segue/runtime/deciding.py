@@ -6,14 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from ..core.asked import Asked, Said
+from ..core.asked import Asked, Said, person
 from ..core.codec import Codec, codec, dumps, misfit, roundtrip
 from ..core.commands import Wait
 from ..core.shell import command
 from ..errors import AlreadyDecided, InputError, StaleDecision, WrongAnswer
 from ..journal import Post
 from .given import calls_of
-from .questions import Found, closed, decided, find, of_run
+from .questions import Found, closed, decided, find, of_run, spoken
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -87,7 +87,7 @@ async def _to_step(engine: Engine, found: Found, word: Word) -> None:
         return
     said: dict[str, Any] = {"fail": True} if word.word == "deny" else {"result": word.answer}
     if not await run.decide(asked.key, by=word.by, why=word.note, **said):
-        raise _second(engine, found)
+        raise _second(engine, found, word.by)
 
 
 async def _to_flow(engine: Engine, found: Found, word: Word) -> None:
@@ -102,9 +102,14 @@ async def _to_flow(engine: Engine, found: Found, word: Word) -> None:
         with engine.sealing(row.tenant):
             body["answer"] = json.loads(_fitting(await _form(engine, found), word.answer, found))
     once = str(uuid4()) if word.word == "reassign" else f"word/{asked.id}/{asked.refused}"
+    if asked.quorum > 1 and word.word != "reassign":
+        before = spoken(asked, word.by)
+        if before is not None:
+            raise decided(found, before, f"; of {asked.quorum} people who must agree each has one word")
+        once += f"/{person(word.by)}"
     post = Post(row.id, "signal", once, asked.id, at, dumps(body), dumps({"by": word.by}))
     if not await engine.journal.post(post):
-        raise _second(engine, found)
+        raise _second(engine, found, word.by)
 
 
 async def _form(engine: Engine, found: Found) -> Codec | None:
@@ -136,13 +141,13 @@ def _wrong(form: Codec, error: ValueError, asked: Asked, found: Found) -> WrongA
     return wrong
 
 
-def _second(engine: Engine, found: Found) -> Exception:
+def _second(engine: Engine, found: Found, by: str) -> Exception:
     """Somebody was quicker by a moment: who, and what they said."""
     for now in of_run(engine.journal, engine.journal.get(found.row.no)):
         if now.asked.id == found.asked.id:
             if now.asked.end is not None:
                 return closed(now)
-            said: Said | None = now.asked.word
+            said: Said | None = now.asked.word or spoken(now.asked, by)
             if said is not None:
                 return decided(now, said)
     return AlreadyDecided("somebody else was quicker", run=found.row.id, key=found.asked.key)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from ..core.asked import TYPES, Asked, Said, asked_in, ticket
+from ..core.asked import TYPES, Asked, Said, asked_in, person, ticket
 from ..core.codec import dumps, loads
 from ..core.events import Event
 from ..core.lifecycle import ENDED, RunState
@@ -32,6 +32,8 @@ _ASKING = (
 )
 """Runs that have asked somebody something, or are a fork of one that has."""
 _MARKS = ", ".join(f"'{type_.value}'" for type_ in TYPES)
+_TELLING = "'approval.asked', 'approval.decided', 'signal.received'"
+"""Whose values are evidence, or a person's words."""
 _WORDS = {"fail": "deny"}
 """What the words to a failed step come to; all others answer it."""
 _PREFIX_MIN = 3
@@ -67,6 +69,14 @@ class InboxItem:
     """The hash of what is shown: a decision holds for nothing else."""
     shown: Any = None
     """The exact arguments. Secrets are masked."""
+    action: str | None = None
+    """What will be done: a tool, by its name."""
+    evidence: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What is shown beside it, by its title: the decision holds for exactly this too."""
+    quorum: int = 1
+    """How many people must say yes."""
+    votes: tuple[Said, ...] = ()
+    """Of those who have spoken, where several must agree."""
     story: list[Any] = field(default_factory=list[Any])
     """For an escalation: what was tried, and why it failed."""
     form: Mapping[str, Any] | None = None
@@ -138,8 +148,18 @@ def inbox(reader: Reader, engine: Engine | None = None, for_: str | None = None)
     for item, _ in reader.items():
         sent.setdefault(item.run, []).append(item)
     found = (f for row in rows for f in _of(reader, row, sent.get(row.id, ())) if f.open and f.asked.word is None)
-    items = [item_of(f, engine) for f in found if for_ is None or not f.asked.asked_of or for_ in f.asked.asked_of]
+    items = [item_of(f, engine) for f in found if for_ is None or _waits_for(f.asked, for_)]
     return sorted(items, key=lambda item: (item.due_at is None, item.due_at or item.asked_at, item.asked_at))
+
+
+def _waits_for(asked: Asked, name: str) -> bool:
+    """Whether it asks this person or role, who has not spoken yet."""
+    return (not asked.asked_of or name in asked.asked_of) and spoken(asked, name) is None
+
+
+def spoken(asked: Asked, by: str) -> Said | None:
+    """What this person has said, where several must agree."""
+    return next((said for said in asked.votes if person(said.by) == person(by)), None)
 
 
 def of_run(reader: Reader, row: RunRow) -> list[Found]:
@@ -162,7 +182,7 @@ def _events(reader: Reader, row: RunRow, until: int) -> Iterator[Event]:
         yield from _events(reader, reader.get(row.memo_run), min(until, row.memo_seq))
     columns = ", ".join(Event._fields[:-2])  # neither arguments nor values, but for a person's words
     found = reader.query(
-        f"select {columns}, null, iif(type in ('approval.decided', 'signal.received'), value, null) from events"
+        f"select {columns}, null, iif(type in ({_TELLING}), value, null) from events"
         f" where run = ? and seq <= ? and type in ({_MARKS}) order by seq",
         (row.no, until),
     )
@@ -192,7 +212,8 @@ def item_of(found: Found, engine: Engine | None = None) -> InboxItem:
     return InboxItem(
         id=found.id, run=row.id, flow=row.flow, tenant=row.tenant, key=asked.key, name=asked.id,
         kind=cast("Kind", asked.kind), question=asked.question, to=asked.asked_of, asked_at=asked.asked_at,
-        bound=asked.bound, shown=shown, story=mask(asked.story), form=asked.form, choices=asked.choices,
+        bound=asked.bound, shown=shown, action=asked.action, evidence=mask(asked.evidence), quorum=asked.quorum,
+        votes=tuple(asked.votes), story=mask(asked.story), form=asked.form, choices=asked.choices,
         due_at=asked.due_at, default=mask(asked.default), remind_at=asked.remind_at, reassign_at=asked.reassign_at,
         or_else=asked.or_else, history=tuple(s._replace(answer=mask(s.answer)) for s in (*asked.said, *moved)),
         pending=asked.word, state=row.state, _engine=engine,

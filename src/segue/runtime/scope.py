@@ -34,12 +34,12 @@ class FlowScope(Scope):
         super().__init__(path)
         self.drive = drive
 
-    def record(self, record: Record, key: str) -> None:
+    def record(self, record: Record, key: str, value: bytes | None = None) -> None:
         """Journal a record of the flow's own under a `key` of its own, once: a replay does not write it again.
 
-        Raises RecordError for a misfit.
+        `value` is JSON that belongs to it and may be large. Raises RecordError for a misfit.
         """
-        self.drive.record(record.type, key, record.to_body(), version=record.version)
+        self.drive.record(record.type, key, record.to_body(), value, version=record.version)
 
     def child(self, segment: str) -> FlowScope:
         """A scope below this one, of the same run."""

@@ -67,6 +67,14 @@ class Step(Generic[P, R]):
         made.options = replace(self.options, retry=retry, attempts=attempts_of(retry))
         return made
 
+    def key_of(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """The key that this call would have if it were made now; None outside of a flow. Raises InputError."""
+        scope = here()
+        if not isinstance(scope, FlowScope):
+            return None
+        data, _ = self.signature.bind(args, kwargs, self.name)
+        return scope.next_key(self.name, fingerprint(data) if self.key is None else quoted(self.key))
+
     async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         scope = here()
         if not isinstance(scope, FlowScope):

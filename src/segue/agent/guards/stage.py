@@ -17,7 +17,7 @@ from ...models.exchange import Reply
 from ..called import Called
 from ..form import Form
 from ..recorded import Recorded
-from ..request import Given, Question
+from ..request import Given, Question, is_file
 from .guard import Finding, Guard
 from .seams import across, as_lines, base_of, closely, cuts_in, spaced, without
 
@@ -293,6 +293,8 @@ def _strings(value: Any) -> list[str]:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return [_written(value)]
     inside: Iterable[Any] = ()
+    if is_file(value):
+        return []
     if isinstance(value, dict):
         inside = (one for pair in cast("dict[str, Any]", value).items() for one in pair)
     elif isinstance(value, list):
@@ -305,6 +307,8 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
         return change(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value if change(_written(value)) == _written(value) else change(_written(value))
+    if is_file(value):
+        return value
     if isinstance(value, dict):
         mapped: dict[str, Any] = {}
         for name, one in cast("dict[str, Any]", value).items():

@@ -10,22 +10,32 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
 from ...core.asked import Said, ticket
-from ...core.codec import Codec, codec, misfit, roundtrip
+from ...core.codec import Codec, codec, dumps, misfit, roundtrip
 from ...core.commands import Timer, Wait
 from ...core.events import Event
-from ...core.records import ApprovalAsked, ApprovalDecided, AskKind, Json, Verdict, binding
+from ...core.records import (
+    ApprovalAsked,
+    ApprovalDecided,
+    AskKind,
+    Evidence,
+    Json,
+    Verdict,
+    binding,
+    evidence_of,
+)
 from ...runtime.drive import Future
 from ...runtime.scope import FlowScope
 from .notice import Notices, Notify
 from .plan import Bell
+from .votes import Votes
 from .word import Word, said_in
 
-__all__ = ["Request", "put", "shown_as"]
+__all__ = ["Request", "evidence_as", "put", "shown_as"]
 
 _VERDICTS = {"approve": Verdict.APPROVED, "deny": Verdict.DENIED, "answer": Verdict.ANSWERED}
 
@@ -46,6 +56,12 @@ class Request:
     default: Json = None
     """What holds in the end, as on record; None: nothing."""
     notify: Notify | None = None
+    action: str | None = None
+    """What will be done: a tool, by its name."""
+    evidence: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    """What is shown beside the question, by its title."""
+    quorum: int = 1
+    """How many people must say yes."""
 
 
 def shown_as(value: object) -> Json:
@@ -53,16 +69,22 @@ def shown_as(value: object) -> Json:
     return json.loads(roundtrip(codec(Any), value)[0])
 
 
-async def put(scope: FlowScope, request: Request) -> tuple[Said, str]:
-    """Ask, and wait for what decides it: a person's word or, after its time, `expired`. Gives that and the key.
+def evidence_as(given: Mapping[str, object]) -> Mapping[str, Json]:
+    """Evidence as JSON, by its titles. Raises UnserialisableResult."""
+    return {str(title): shown_as(content) for title, content in given.items()}
+
+
+async def put(scope: FlowScope, request: Request) -> tuple[Said, str, str]:
+    """Ask, and wait for what decides it: a person's word or, after its time, `expired`. Gives that, its key and id.
 
     Journaled under `CALL[fingerprint of the question and of what is shown]#k`, with all that belongs to it below.
     """
-    bound = binding(None, request.shown)
+    evidence = tuple(evidence_of(title, content) for title, content in request.evidence.items())
+    bound = binding(request.action, request.shown, tuple(one.hash for one in evidence))
     key = scope.key(request.call, _digits([request.question, bound]))
-    asked = _record(request, bound, key, scope.drive.now)
-    scope.record(asked, key)
-    return await _Open(scope, request, asked, key).decided(), key
+    asked = _record(request, bound, evidence, key, scope.drive.now)
+    scope.record(asked, key, dumps(request.evidence) if evidence else None)
+    return await _Open(scope, request, asked, key).decided(), key, asked.id
 
 
 def _digits(of: object) -> str:
@@ -71,12 +93,13 @@ def _digits(of: object) -> str:
     return blake2b(text.encode(errors="backslashreplace"), digest_size=3).hexdigest()
 
 
-def _record(request: Request, bound: str, key: str, at: float) -> ApprovalAsked:
+def _record(request: Request, bound: str, evidence: tuple[Evidence, ...], key: str, at: float) -> ApprovalAsked:
     bells, slug = request.bells, re.sub(r"[^a-z0-9]+", "-", request.question.lower()).strip("-")[:40].strip("-")
     goes_on = [bell for bell in bells if bell.kind == "reassignment"]
     return ApprovalAsked(
         id=f"{request.call}:{slug}#{_digits(key)}",
         question=request.question, bound=bound, kind=request.kind, shown=request.shown, by=request.to,
+        action=request.action, evidence=evidence, quorum=request.quorum,
         due_at=next((at + bell.after_s for bell in bells if bell.kind == "limit"), None),
         default=request.default, form=request.schema,
         remind_at=tuple(at + bell.after_s for bell in bells if bell.kind == "reminder"),
@@ -96,6 +119,7 @@ class _Open:
         self._bells = list(request.bells)
         self._rung_s = self._past_s = 0.0
         self._counts: dict[str, int] = {}
+        self._votes = Votes(request.quorum)
 
     async def decided(self) -> Said:
         """Wait for what decides it."""
@@ -146,6 +170,10 @@ class _Open:
             word = said_in(payload, self.request.kind, self.asked.bound)
             if word.word == "answer":
                 self._fits(word.answer)
+            if word.word in ("approve", "deny") and self.request.kind is AskKind.APPROVAL:
+                verdict = self._votes.take(word.word == "approve", word.by, word.note, len(self.to))
+            else:
+                verdict = _VERDICTS.get(word.word)
         except ValueError as error:
             by = str(payload.get("by") or "") if isinstance(payload, dict) else ""  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
             self._record(Verdict.REFUSED, f"refused@{event.seq}", Word("", by=by), why=str(error))
@@ -153,7 +181,11 @@ class _Open:
         if word.word == "reassign":
             self._goes_to(word.to, word)
             return None
-        verdict = _VERDICTS[word.word]
+        if verdict is None:
+            yes = word.word == "approve"
+            self._record(Verdict.AGREED if yes else Verdict.OBJECTED, self._nth("voted"), word)
+            return None
+        word = self._votes.joined(word)
         self._record(verdict, "decided", word, answer=word.answer)
         return Said(verdict.value, word.by, word.at or event.at, word.note, word.answer, asked_of=self.to, via=word.via)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar, overload
 
@@ -13,7 +13,7 @@ from ...errors import SegueError
 from ...runtime.scope import FlowScope, in_flow
 from ...runtime.waits import Seconds
 from ..tries import tried_of
-from .asking import Request, shown_as
+from .asking import Request, evidence_as, shown_as
 from .form import MISSING, answered, typed
 from .notice import Notify
 from .plan import Names, Times, bells, names
@@ -26,15 +26,16 @@ Tried = BaseException | Sequence[object]
 
 @overload
 async def escalate(
-    question: str, shown: object = None, *, tried: Tried = ..., by: Names = ..., timeout_s: Seconds | None = None,
+    question: str, shown: object = None, *, tried: Tried = ..., by: Names = ...,
+    evidence: Mapping[str, object] = ..., timeout_s: Seconds | None = None,
     default: str = ..., remind_s: Times = ..., reassign_s: Seconds | None = None, or_else: Names = ...,
     notify: Notify | None = None,
 ) -> str: ...  # fmt: skip
 @overload
 async def escalate(
     question: str, shown: object = None, *, tried: Tried = ..., returns: type[T], by: Names = ...,
-    timeout_s: Seconds | None = None, default: T = ..., remind_s: Times = ..., reassign_s: Seconds | None = None,
-    or_else: Names = ..., notify: Notify | None = None,
+    evidence: Mapping[str, object] = ..., timeout_s: Seconds | None = None, default: T = ..., remind_s: Times = ...,
+    reassign_s: Seconds | None = None, or_else: Names = ..., notify: Notify | None = None,
 ) -> T: ...  # fmt: skip
 
 
@@ -45,6 +46,7 @@ async def escalate(
     tried: Tried = (),
     returns: Any = str,
     by: Names = (),
+    evidence: Mapping[str, object] = {},
     timeout_s: Seconds | None = None,
     default: Any = MISSING,
     remind_s: Times = (),
@@ -67,7 +69,7 @@ async def escalate(
         call="escalate", kind=AskKind.ESCALATION, question=question, to=names(by),
         shown=shown_as({"about": shown, "tried": story} if shown is not None else {"tried": story}),
         bells=bells("escalate", scope, timeout_s, remind_s=remind_s, reassign_s=reassign_s, or_else=or_else),
-        notify=notify,
+        notify=notify, evidence=evidence_as(evidence),
         **typed(scope, "escalate", returns, default),
     )  # fmt: skip
     return await answered(scope, request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, TypeVar, overload
 
 from ...core.codec import codec, misfit
@@ -10,7 +11,7 @@ from ...core.records import AskKind
 from ...errors import InputError
 from ...runtime.scope import FlowScope, in_flow
 from ...runtime.waits import Seconds
-from .asking import Request, put, shown_as
+from .asking import Request, evidence_as, put, shown_as
 from .end import declined, unanswered
 from .notice import Notify
 from .plan import Names, Times, bells, names
@@ -25,12 +26,14 @@ MISSING: Any = ...
 
 @overload
 async def ask_human(
-    question: str, shown: object = None, *, by: Names = ..., timeout_s: Seconds | None = None, default: str = ...,
+    question: str, shown: object = None, *, by: Names = ..., evidence: Mapping[str, object] = ...,
+    timeout_s: Seconds | None = None, default: str = ...,
     remind_s: Times = ..., reassign_s: Seconds | None = None, or_else: Names = ..., notify: Notify | None = None,
 ) -> str: ...  # fmt: skip
 @overload
 async def ask_human(
-    question: str, shown: object = None, *, returns: type[T], by: Names = ..., timeout_s: Seconds | None = None,
+    question: str, shown: object = None, *, returns: type[T], by: Names = ...,
+    evidence: Mapping[str, object] = ..., timeout_s: Seconds | None = None,
     default: T = ..., remind_s: Times = ..., reassign_s: Seconds | None = None, or_else: Names = ...,
     notify: Notify | None = None,
 ) -> T: ...  # fmt: skip
@@ -42,6 +45,7 @@ async def ask_human(
     *,
     returns: Any = str,
     by: Names = (),
+    evidence: Mapping[str, object] = {},
     timeout_s: Seconds | None = None,
     default: Any = MISSING,
     remind_s: Times = (),
@@ -55,14 +59,14 @@ async def ask_human(
     taken: one that does not fit is refused with the field that is wrong, and the question waits on. Who answers does
     so with `segue answer` or `engine.decide(id, answer=...)`; `segue deny` declines, which raises Declined here.
 
-    `shown`, `by`, the times and `notify` are those of `approve`. After `timeout_s` the answer is `default`; without
-    one, Unanswered is raised. Journaled under `ask_human[fingerprint of question and shown]#k`.
+    `shown`, `by`, `evidence`, the times and `notify` are those of `approve`. After `timeout_s` the answer is
+    `default`; without one, Unanswered is raised. Journaled under `ask_human[fingerprint of question and shown]#k`.
     """
     scope = in_flow("segue.ask_human")
     request = Request(
         call="ask_human", kind=AskKind.FORM, question=question, shown=shown_as(shown), to=names(by),
         bells=bells("ask_human", scope, timeout_s, remind_s=remind_s, reassign_s=reassign_s, or_else=or_else),
-        notify=notify,
+        notify=notify, evidence=evidence_as(evidence),
         **typed(scope, "ask_human", returns, default),
     )  # fmt: skip
     return await answered(scope, request)
@@ -85,7 +89,7 @@ def typed(scope: FlowScope, call: str, returns: Any, default: Any) -> dict[str, 
 
 async def answered(scope: FlowScope, request: Request) -> Any:
     """Put the question; its answer as a value. Raises Declined, Unanswered."""
-    said, key = await put(scope, request)
+    said, key, _ = await put(scope, request)
     if said.verdict == "denied":
         raise declined(scope, request, said, key)
     answer = said.answer

@@ -40,6 +40,7 @@ from .people import (
     OperatorAct,
     Verdict,
     binding,
+    evidence_of,
 )
 from .runs import (
     ChildDetached,
@@ -66,6 +67,7 @@ from .runs import (
     TimerSet,
 )
 from .streams import StreamEnd, StreamFate
+from .tools import ToolAnswered, ToolOutcome
 
 RECORDS: Mapping[str, type[Record]] = MappingProxyType(
     {
@@ -75,7 +77,7 @@ RECORDS: Mapping[str, type[Record]] = MappingProxyType(
             RunCompleted, RunFailed, RunCancelled, AttemptStarted, AttemptFailed, AttemptRecorded, StepCompleted,
             StepFailed, StepCancelled, TimerSet, TimerFired, SignalReceived, SignalRejected, ChildStarted, ChildEnded,
             ChildDetached, OperatorAct, Feedback, Decision, Manifest, Reservation, Settlement, ApprovalAsked,
-            ApprovalDecided, StreamEnd,
+            ApprovalDecided, StreamEnd, ToolAnswered,
         )
     }
 )  # fmt: skip
@@ -105,5 +107,6 @@ __all__ = [
     "RunParked", "RunPaused", "RunResumed", "RunStarted", "RunStuck", "Sampling", "ScopeKind", "SettledBy",
     "Settlement", "SignalReceived",
     "SignalRejected", "Split", "Stage", "StepCancelled", "StepCompleted", "StepFailed", "StreamEnd", "StreamFate",
-    "Target", "TargetKind", "TimerFired", "TimerSet", "Usage", "Verdict", "binding", "record_of",
+    "Target", "TargetKind", "TimerFired", "TimerSet", "ToolAnswered",
+    "ToolOutcome", "Usage", "Verdict", "binding", "evidence_of", "record_of",
 ]  # fmt: skip

@@ -19,11 +19,19 @@ class Evidence(Part):
     """Something that a person is shown beside the question."""
 
     hash: str
-    """Of its content, under which the journal has it."""
+    """Of its content: twenty bytes of BLAKE2b over canonical JSON, in hex. The content stands in the event's value."""
     title: str = ""
+    """By which the event's value has it."""
     kind: str = "text"
+    """`text`, or `json`."""
     key: str | None = None
     """The step that made it."""
+
+
+def evidence_of(title: str, content: Json) -> Evidence:
+    """Of a value that stands under its title in the event's value."""
+    digest = blake2b(canonical(dumps({"of": {"content": content}})), digest_size=20).hexdigest()
+    return Evidence(hash=digest, title=title, kind="text" if isinstance(content, str) else "json")
 
 
 def binding(action: str | None, shown: Json, evidence: tuple[str, ...] = ()) -> str:
@@ -48,10 +56,13 @@ class AskKind(StrEnum):
 
 @record
 class ApprovalAsked(Record):
-    """A person is asked: to approve, to fill in a form, to take over. The envelope's `key` is the call's."""
+    """A person is asked: to approve, to fill in a form, to take over. The envelope's `key` is the call's.
+
+    Its `value` has the evidence, by title.
+    """
 
     type: ClassVar[EventType] = EventType.APPROVAL_ASKED
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     id: str
     """Unique in its run."""
     question: str
@@ -63,6 +74,7 @@ class ApprovalAsked(Record):
     shown: Json = None
     """The exact arguments that the person sees; secrets in it are sealed."""
     evidence: tuple[Evidence, ...] = ()
+    """What they are shown beside it, and the decision is bound to."""
     by: tuple[str, ...] = ()
     """Who may decide: people, roles; empty: anybody."""
     quorum: int = 1
@@ -77,8 +89,6 @@ class ApprovalAsked(Record):
     choices: tuple[str, ...] = ()
     story: tuple[AttemptRef, ...] = ()
     """For an escalation: the attempts that failed."""
-    again_after: str | None = None
-    """The question that this one replaces, since what it was bound to has changed."""
     reassign_at: tuple[float, ...] = ()
     """When it goes on to others, if nobody has decided by then. Since version 2."""
     or_else: tuple[str, ...] = ()
@@ -107,6 +117,10 @@ class Verdict(StrEnum):
     WITHDRAWN = "withdrawn"
     REFUSED = "refused"
     """What was said does not fit, or was meant for other arguments: it decides nothing. Since version 2."""
+    AGREED = "agreed"
+    """One of several who must say yes has said it: it is open until enough have. Since version 3."""
+    OBJECTED = "objected"
+    """One of several has said no, and enough of the others may still say yes. Since version 3."""
     OTHER = "other"
 
 
@@ -115,12 +129,12 @@ class ApprovalDecided(Record):
     """Somebody has decided, or time has. What leaves it open is said so too: reminders, reassignments, refusals."""
 
     type: ClassVar[EventType] = EventType.APPROVAL_DECIDED
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     asked: str
     """The id of the question."""
     verdict: Verdict
     by: str
-    """Who; `segue` where time decided."""
+    """Who; `segue` where time decided; all who agreed, where several must."""
     bound: str
     """The hash of what this person was shown: one that is not the question's decides nothing."""
     answer: Json = None

@@ -1,0 +1,48 @@
+"""What a model is told of a call that failed: as much as is known, and no more. Pure."""
+
+from __future__ import annotations
+
+from ...core.faults import classify
+from ...core.records import ToolOutcome
+from ...errors import Declined, SegueError, StepFailed, Unanswered, UnserialisableResult
+from ...models import ModelError
+from .careful import in_doubt, is_refusal
+from .result import Told
+from .tool import Tool
+
+__all__ = ["failure"]
+
+_TELLABLE = (StepFailed, ModelError, UnserialisableResult, Unanswered, Declined)
+"""Errors of ours that are a tool's, and not the caller's or the engine's."""
+_MAX = 1000
+"""Characters of an error that a model is told."""
+
+
+def failure(tool: Tool[..., object], error: Exception) -> Told | None:
+    """What the model is told of an error that a call raised; None where the question fails with it."""
+    kind, name, said = _named(error)
+    if is_refusal(name) or (isinstance(error, ValueError) and not isinstance(error, SegueError)):
+        return _told(ToolOutcome.REFUSED, said or "the tool refused")
+    if tool.on_error == "raise" or (isinstance(error, SegueError) and not isinstance(error, _TELLABLE)):
+        return None
+    if isinstance(error, UnserialisableResult):
+        return _told(ToolOutcome.FAILED, f"{tool.name} was carried out, and its result cannot be shown: {said}")
+    short = name.rpartition(":")[2]
+    says = f"{short}: {said}".rstrip(": ") if short and short != "StepFailed" else said
+    if tool.effect != "read" and in_doubt(kind, name):
+        unknown = f"nobody knows whether {tool.name} had its effect: {says}. Find out before you call it again."
+        return _told(ToolOutcome.UNKNOWN, unknown)
+    return _told(ToolOutcome.FAILED, f"{tool.name} failed: {says}")
+
+
+def _told(outcome: ToolOutcome, says: str) -> Told:
+    return Told(content=says if len(says) <= _MAX else f"{says[: _MAX - 1]}…", outcome=outcome)
+
+
+def _named(error: Exception) -> tuple[str, str, str]:
+    """The kind of its fault, the name of its type and what it says, the same live and on replay."""
+    if isinstance(error, StepFailed):
+        short = error.error_type.rpartition(":")[2]
+        return error.fault, error.error_type, error.message.removeprefix(f"{short}: ")
+    fault = classify(error)
+    return fault.kind.value, fault.error, fault.message

@@ -1,0 +1,167 @@
+"""`approve(quorum=, evidence=)`: several people must agree; what they were shown beside the question is on record."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from segue import Run, approve, ask_human, flow
+from segue.core.asked import tally
+from segue.core.records import ApprovalAsked, ApprovalDecided, evidence_of, record_of
+from segue.errors import AlreadyDecided, InputError, RunFailed, StaleDecision
+from tests.behaviour.world import World, events_of, in_state, until
+
+THREE = ["ada", "bob", "cyd"]
+
+
+@dataclass
+class Invoice:
+    number: str
+    cents: int
+
+
+@flow
+async def pays(cents: int, quorum: int = 2, named: bool = True) -> str:
+    who = THREE if named else []
+    said = await approve(
+        "Pay it?", {"cents": cents}, by=who, quorum=quorum, evidence={"invoice": Invoice("i-1", cents), "note": "due"}
+    )
+    return f"{'paid' if said else 'not paid'} by {said.by} ({said.note})"
+
+
+@flow
+async def in_time() -> str:
+    said = await approve("Pay it?", by=THREE, quorum=2, timeout_s=0.3)
+    return f"{said.approved} by {said.by}"
+
+
+async def waiting(engine: Any, who: str | None = None) -> Any:
+    for _ in range(2000):
+        if items := await engine.inbox(who):
+            return items[0]
+        await asyncio.sleep(0.005)
+    raise AssertionError("nobody is asked")
+
+
+async def decided(run: Run[Any]) -> list[tuple[str, str]]:
+    found = [record_of(e) for e in await events_of(run)]
+    return [(one.verdict.value, one.by) for one in found if isinstance(one, ApprovalDecided)]
+
+
+@pytest.mark.parametrize("parks", [True, False], ids=["parked", "in memory"])
+async def test_two_of_three_say_yes(world: World, parks: bool) -> None:
+    async with world.engine(linger_s=0.0 if parks else 100.0) as engine:
+        run = await engine.start(pays, 500)
+        item = await waiting(engine, "ada")
+        assert (item.quorum, item.votes) == (2, ())
+        await item.approve(by="ada", note="seen it")
+        await until(lambda: engine.journal.query("select 1 from events where type = 'approval.decided'"))
+        if parks:
+            await in_state(run, "parked")
+        assert await engine.inbox("ada") == []
+        (left,) = await engine.inbox("bob")
+        assert [(said.by, said.verdict) for said in left.votes] == [("ada", "agreed")]
+        await left.approve(by="bob", note="so have I")
+        assert await run.result() == "paid by ada, bob (ada: seen it; bob: so have I)"
+        assert await decided(run) == [("agreed", "ada"), ("approved", "ada, bob")]
+        with pytest.raises(AlreadyDecided):
+            await left.approve(by="cyd")
+
+
+async def test_nobody_agrees_with_himself(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(pays, 500)
+        item = await waiting(engine)
+        await item.approve(by="Ada  Lovelace")
+        with pytest.raises(AlreadyDecided, match="each has one word"):
+            await item.approve(by="ada lovelace")
+        await until(lambda: engine.journal.query("select 1 from events where type = 'approval.decided'"))
+        with pytest.raises(AlreadyDecided, match="each has one word"):
+            await item.deny(by="ada lovelace")
+        await run.signal(item.name, {"approved": True, "by": "ADA LOVELACE"})  # a word past the inbox
+        await run.signal(item.name, True)
+        await until(lambda: len(engine.journal.query("select 1 from events where type = 'approval.decided'")) == 3)
+        assert [verdict for verdict, _ in await decided(run)] == ["agreed", "refused", "refused"]
+        await item.approve(by="bob")
+        assert (await run.result()).startswith("paid by Ada  Lovelace, bob")
+
+
+@pytest.mark.parametrize(("named", "noes"), [(True, 2), (False, 1)])
+async def test_it_is_no_as_soon_as_a_yes_cannot_come(world: World, named: bool, noes: int) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(pays, 500, 2, named)
+        for n in range(noes):
+            item = await waiting(engine)
+            while len(item.votes) < n:
+                item = await waiting(engine)
+            await item.deny(by=THREE[n], note="no")
+        assert (await run.result()).startswith("not paid by ada, bob" if named else "not paid by ada")
+
+
+async def test_when_time_is_over_the_default_holds(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(in_time)
+        await (await waiting(engine)).approve(by="ada")
+        assert await run.result() == "False by segue"
+        assert await decided(run) == [("agreed", "ada"), ("expired", "segue")]
+
+
+async def test_two_words_at_once_are_both_counted(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(pays, 500, 3)
+        item = await waiting(engine)
+        words = [item.approve(by=by) for by in ("ada", "bob", "cyd", "ada")]
+        ends = await asyncio.gather(*words, return_exceptions=True)
+        assert sum(isinstance(end, AlreadyDecided) for end in ends) == 1
+        assert (await run.result()).startswith("paid by ")
+
+
+async def test_evidence_is_shown_on_record_and_bound(world: World) -> None:
+    async with world.engine() as engine:
+        run, other = await engine.start(pays, 500), await engine.start(pays, 501)
+        items: dict[str, Any] = {}
+        while len(items) < 2:
+            await asyncio.sleep(0.005)
+            items = {item.run: item for item in await engine.inbox()}
+        item = items[run.id]
+        assert item.evidence == {"invoice": {"number": "i-1", "cents": 500}, "note": "due"}
+        (asked,) = [r for e in await events_of(run) if isinstance(r := record_of(e), ApprovalAsked)]
+        assert [one.title for one in asked.evidence] == ["invoice", "note"]
+        assert asked.evidence[0].hash == evidence_of("invoice", {"cents": 500, "number": "i-1"}).hash
+        with pytest.raises(StaleDecision):
+            await engine.decide(item.id, approved=True, by="ada", bound=items[other.id].bound)
+
+
+@flow
+async def asks() -> str:
+    return await ask_human("Which?", evidence={"a": 1})
+
+
+async def test_a_form_has_evidence_too(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(asks)
+        item = await waiting(engine)
+        assert item.evidence == {"a": 1}
+        await item.answer("this", by="ada")
+        assert await run.result() == "this"
+
+
+async def test_a_quorum_of_none_is_refused(world: World) -> None:
+    async with world.engine() as engine:
+        with pytest.raises(RunFailed, match="at least 1") as failed:
+            await engine.run(pays, 1, 0)
+        assert isinstance(failed.value.__cause__, InputError)
+
+
+@pytest.mark.parametrize(
+    ("words", "quorum", "asked", "said"),
+    [
+        ("", 1, 0, None), ("y", 1, 3, True), ("n", 1, 3, False), ("y", 2, 3, None), ("yn", 2, 3, None),
+        ("yny", 2, 3, True), ("nyn", 2, 3, False), ("n", 2, 0, False), ("n", 2, 2, False), ("yy", 3, 3, None),
+    ],
+)  # fmt: skip
+def test_what_words_come_to(words: str, quorum: int, asked: int, said: bool | None) -> None:
+    assert tally([word == "y" for word in words], quorum, asked) is said
