@@ -6,6 +6,7 @@ import ast
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 from typer.main import get_command
 
@@ -121,7 +122,7 @@ def _file() -> list[str]:
     return ["## The file\n", "\n".join(tables) + "\n", "\n".join(keys) + "\n"]
 
 
-def _fields(module: object, name: str) -> Iterator[tuple[str, str, str, str]]:
+def _fields(module: ModuleType, name: str) -> Iterator[tuple[str, str, str, str]]:
     """The fields of a class in order, each with the docstring that stands under it."""
     (made,) = (n for n in _tree(module).body if isinstance(n, ast.ClassDef) and n.name == name)
     for node, after in zip(made.body, [*made.body[1:], None], strict=True):
@@ -132,8 +133,8 @@ def _fields(module: object, name: str) -> Iterator[tuple[str, str, str, str]]:
             yield node.target.id, ast.unparse(node.annotation), ast.unparse(node.value), str(after.value.value)
 
 
-def _tree(module: object) -> ast.Module:
-    return ast.parse(inspect.getsource(module))  # type: ignore[arg-type]
+def _tree(module: ModuleType) -> ast.Module:
+    return ast.parse(inspect.getsource(module))
 
 
 def error_tree() -> str:

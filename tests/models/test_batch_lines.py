@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from segue.models.batches.google import _said  # pyright: ignore[reportPrivateUsage]
 from segue.models.batches.lines import read, result, written
 
-FINE = {"choices": []}
+FINE: dict[str, Any] = {"choices": []}
 
 
 def told(**line: Any) -> tuple[int, dict[str, Any]]:

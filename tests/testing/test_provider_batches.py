@@ -255,7 +255,8 @@ async def test_requests_may_stand_in_a_batch_of_google_s_itself() -> None:
         while job.dest is None:
             await asyncio.sleep(0.02)
             job = await client.batches.get(name=job.name or "")
-        (said,) = job.dest.inlined_responses or ()
+        (said,) = job.dest.inlined_responses or [None]
+        assert said is not None
         assert said.response is not None
         assert "Say a" in (said.response.text or "")
 

@@ -60,7 +60,7 @@ class GoogleBatches:
         """As the protocol says. The SDK does not hand on how many are done."""
         job = await self._sdk.aio.batches.get(name=id)
         state = str(getattr(job.state, "value", job.state))
-        failed = {None: _FAILED} if state == "JOB_STATE_FAILED" else None
+        failed: dict[int | None, dict[str, Any]] | None = {None: _FAILED} if state == "JOB_STATE_FAILED" else None
         return Standing(ended=state in _ENDED, failed=failed, rest=_CUT.get(state))
 
     async def results(self, id: str) -> AsyncIterator[Result]:

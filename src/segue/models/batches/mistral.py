@@ -58,7 +58,9 @@ class MistralBatches:
         if job.status == "FAILED":
             why = "; ".join(error.message for error in job.errors) or "Mistral says no more of it"
             rest = refused(PASSES, "batch_failed", f"the batch failed: {why}")
-        failed = {None: rest} if rest is not None and job.status == "FAILED" and not _files(job) else None
+        failed: dict[int | None, dict[str, Any]] | None = None
+        if rest is not None and job.status == "FAILED" and not _files(job):
+            failed = {None: rest}
         return Standing(
             ended=job.status in _ENDED, done=job.completed_requests, total=job.total_requests, failed=failed, rest=rest
         )

@@ -6,7 +6,7 @@ Groq's is the same but for how it lists; so is that of some servers that speak a
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from .api import CANCELLED, EXPIRED, NAME, PASSES, SKEW_S, Request, Result, Standing, refused
 from .lines import STATUS, read, result, written
@@ -41,7 +41,8 @@ class OpenAIBatches:
     async def find(self, name: str, many: int, since: float, not_ours: Sequence[str]) -> tuple[str, bool] | None:
         """As the protocol says; the newest stand first."""
         async for batch in self._listed():
-            if (batch.metadata or {}).get(NAME) == name:
+            metadata: dict[str, str] = batch.metadata or {}
+            if metadata.get(NAME) == name:
                 return batch.id, True
             if batch.created_at < since - SKEW_S:
                 break
@@ -97,5 +98,5 @@ def _refusals(batch: Any) -> dict[int | None, dict[str, Any]]:
 
 def _errors(said: Any) -> list[dict[str, Any]]:
     """OpenAI has them in an object, Groq's documentation in a list."""
-    listed: Any = said if isinstance(said, list) else getattr(said, "data", None) or ()
+    listed: Any = cast("list[Any]", said) if isinstance(said, list) else getattr(said, "data", None) or ()
     return [one if isinstance(one, dict) else one.to_dict() for one in listed]

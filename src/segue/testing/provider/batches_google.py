@@ -63,7 +63,7 @@ class GoogleBatches:
         command = request.headers.get("x-goog-upload-command", "")
         if command == "start":
             upload = ids.of("")
-            told = cast("dict[str, Any]", json.loads(request.body or b"{}")).get("file") or {}
+            told: dict[str, str] = cast("dict[str, Any]", json.loads(request.body or b"{}")).get("file") or {}
             self._begun[upload] = (told.get("displayName", ""), b"")
             root = self._provider.at(place) if place else self._provider.url
             url = f"{root}{_UPLOAD}?upload_id={upload}&upload_protocol=resumable"
@@ -96,7 +96,7 @@ class GoogleBatches:
         if model not in self._provider.models:
             raise _FORMAT.unknown(model)
         batch: Any = cast("dict[str, Any]", json.loads(request.body or b"{}")).get("batch") or {}
-        given = batch.get("inputConfig") or {}
+        given: dict[str, Any] = batch.get("inputConfig") or {}
         inline = "requests" in given
         if not batch.get("displayName") or inline == ("fileName" in given):
             raise _bad("* CreateBatch.batch: display_name and one of the sources of input_config must be set")
@@ -191,8 +191,8 @@ def _said(said: tuple[int, Body]) -> Body:
     """An answer, or the status of google.rpc that an error is."""
     if said[0] < 400:
         return {"response": said[1]}
-    message = (said[1].get("error") or {}).get("message", "")
-    return {"error": {"code": _RPC.get(said[0], 2), "message": message}}
+    error: dict[str, Any] = said[1].get("error") or {}
+    return {"error": {"code": _RPC.get(said[0], 2), "message": error.get("message", "")}}
 
 
 def _bad(message: str) -> Refused:

@@ -87,7 +87,8 @@ class MistralBatches:
             raise _Refused(400, f"Invalid model: {body.get('model')}", "invalid_model")
         if not 1 <= int(body.get("timeout_hours", 24)) <= _HOURS:
             raise _Refused(422, f"timeout_hours: Input should be less than or equal to {_HOURS}")
-        given, files = body.get("requests"), body.get("input_files")
+        given: list[dict[str, Any]] = body.get("requests") or []
+        files: list[str] = body.get("input_files") or []
         if bool(given) == bool(files):
             raise _Refused(400, "Give either input_files or requests")
         found: dict[str, Body] = {}

@@ -63,6 +63,7 @@ class Routes:
             path = "/" + path
         tail = path[path.rfind(":") :] if "/models/" in path else path
         found = next((name for ending, name in _ENDINGS.items() if tail.endswith(ending)), None)
-        batch = next((name for begin, name in _BATCHES.items() if path.startswith(begin)), None)
-        batch = "google" if path.endswith(":batchGenerateContent") else batch
+        batch: BatchFormat | None = next((name for begin, name in _BATCHES.items() if path.startswith(begin)), None)
+        if path.endswith(":batchGenerateContent"):
+            batch = "google"
         return Route(self._formats[found] if found else None, place, path, batch)
