@@ -16,7 +16,7 @@ from segue.agent import Delegate, Person, delegated
 from segue.agent.delegation import DelegationLoop, Undelegated
 from segue.core.records import AttemptRecorded, Decision, Stage, record_of
 from segue.errors import DefinitionError, InputError
-from segue.routing import Function, Weighted
+from segue.routing import Explore, Function, Weighted
 from segue.testing import Engine as InMemory
 from segue.testing import crash_everywhere, run
 from segue.testing.provider import Served, serve
@@ -508,9 +508,42 @@ async def by_policy(request: str) -> str:
 async def quick(request: str) -> str:
     slow = Delegate(poet, latency_s=100.0, cost_usd=0.1)
     fast = Delegate(poet, "quick_poet", latency_s=1.0)
-    return (await delegated(request, to=[slow, fast], route=Weighted(per_usd=1.0, per_s=0.01))).by
+    return (
+        await delegated(
+            request, to=[slow, fast], route=Weighted(per_usd=1.0, per_s=0.01, explore=Explore(floor=0.0, ceiling=0.0))
+        )
+    ).by
 
 
 def test_any_policy_may_choose_and_cost_and_latency_count() -> None:
     assert play(lambda e: e.run(by_policy, "The weather forecast of Rome"))[0] == "poet"
     assert play(lambda e: e.run(quick, "A poem"))[0] == "quick_poet"
+
+
+@flow
+async def explores(request: str) -> str:
+    policy = Weighted(explore=Explore(floor=0.5, ceiling=0.5))
+    return (await delegated(request, to=[weather, poet], route=policy)).by
+
+
+def test_propensities_are_those_that_the_choice_was_drawn_with() -> None:
+    async def made(engine: InMemory) -> list[str]:
+        return [await engine.run(explores, "A poem, a song, a verse", id=f"r{n}") for n in range(20)]
+
+    by, engine = play(made)
+    assert set(by) == {"weather", "poet"}  # each half of the time: 20 alike are one in a million
+    for n, name in enumerate(by):
+        decision = told(engine, f"r{n}")[0][0]
+        assert {c.target.name: round(c.propensity, 6) for c in decision.candidates} == {"weather": 0.5, "poet": 0.5}
+        assert decision.chosen is not None and (
+            decision.chosen.target.name == name or len(told(engine, f"r{n}")[0]) > 1
+        )
+
+
+async def test_an_agent_of_pydantic_ai_is_taken_as_it_is() -> None:
+    from pydantic_ai import Agent
+    from pydantic_ai.models.test import TestModel
+
+    agent = Agent(TestModel(custom_output_text="In rhymes."), name="bard")
+    made = await delegated("Sing!", to=[weather, Delegate(agent, about="Sings songs and ballads.")])
+    assert (made.by, made.value) == ("bard", "In rhymes.")

@@ -12,8 +12,11 @@ from segue import flow, step
 from segue.agent import Role, converse
 from segue.core.records import Manifest, record_of
 from segue.errors import DefinitionError, NotInAFlow
+from segue.testing import Crash
+from segue.testing import Engine as InMemory
+from segue.testing.crash import play
 from segue.testing.provider import Asked, Served, serve
-from tests.agent.served import KEYS, calls, opened, results
+from tests.agent.served import KEYS, calls, catalogue, opened, results
 
 ORDERS: list[str] = []
 
@@ -107,3 +110,18 @@ async def test_mistakes_are_told() -> None:
         await converse("Hi", [TRIAGE, TRIAGE], thread="t")
     with pytest.raises(NotInAFlow):
         await converse("Hi", [TRIAGE, BILLING], thread="t")
+
+
+@pytest.mark.parametrize("commit", range(1, 22, 2))
+async def test_a_crash_in_the_middle_of_a_hand_off_ends_the_same(commit: int) -> None:
+    models = {"claude": Served(answer=triages), "gpt": Served(answer=lambda _: turn(say="You get 41.20 EUR back."))}
+
+    async def scenario(engine: InMemory) -> Any:
+        return await engine.run(desk, "My order o-7 was charged twice!", id="r")
+
+    async with serve(models) as server:
+        made, engine = await play(scenario, [Crash(commit)], resources={"catalogue": catalogue(server, *models)})
+    assert made["held"] == ["triage", "billing"] and made["value"] == "You get 41.20 EUR back."
+    done = [e.key for e in engine.history("r") if e.type == "step.completed"]
+    assert len(done) == len(set(done))
+    assert ORDERS in (["o-7"], ["o-7", "o-7"])  # again only where the process died while it was looked up

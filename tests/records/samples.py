@@ -319,7 +319,7 @@ MANIFEST = Manifest(
             turn=3,
             relevance=0.5,
         ),
-        ManifestPart(hash="a4", role="user", tokens=90, fate=Fate.DROPPED, why="duplicate of a0"),
+        ManifestPart(hash="a4", role="user", tokens=90, fate=Fate.DROPPED, why="duplicate of a0", who="triage"),
     ),
 )
 MONEY: tuple[Record, ...] = (

@@ -58,7 +58,9 @@ class Delegate(_Described):
         """Its parameters; None of a model and a person, who take anything."""
         if self.kind in (TargetKind.MODEL, TargetKind.PERSON):
             return None
-        call: Callable[..., Any] = self.target if callable(self.target) else self.target.run
+        if not callable(self.target):
+            return Inputs.of_run(self.target.run, self.name)
+        call: Callable[..., Any] = self.target
         try:
             return _inputs(call, self.name)
         except TypeError:  # it cannot be hashed

@@ -7,9 +7,9 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast, get_type_hints
+from typing import Annotated, Any, cast, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from ...core.codec import codec, roundtrip
 from ...errors import DefinitionError
@@ -20,6 +20,10 @@ _LOOSE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 THREAD = "thread"
 """A parameter of this name gets the conversation that the request belongs to."""
 Arguments = dict[str, Any]
+
+
+Text = Annotated[str, BeforeValidator(lambda given: text_of(given))]  # noqa: PLW0108  it is defined below
+"""Anything, as it is read."""
 
 
 class Misfit(ValueError):
@@ -52,6 +56,13 @@ class Inputs:
         except NameError as error:
             raise DefinitionError(f"delegate: an annotation of {name} cannot be read: {error}") from error
         return cls(name, known, hints, inspect.getdoc(inner) or "")
+
+    @classmethod
+    def of_run(cls, run: Callable[..., Any], name: str) -> Inputs:
+        """Of an agent's `run`: the request is its first argument, as text."""
+        first = next(iter(inspect.signature(run).parameters.values()))
+        needed = first.replace(default=first.empty, annotation=first.empty)
+        return cls(name, {first.name: needed}, {first.name: Text})
 
     @property
     def takes_thread(self) -> bool:

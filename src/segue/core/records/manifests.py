@@ -59,7 +59,7 @@ class ManifestPart(Part):
     turn: int | None = None
     """Of the thread."""
     who: str | None = None
-    """Who said it, where a thread has more than one user or role."""
+    """Who said it, where a thread has more than one user or role. Since version 2."""
     relevance: float | None = None
     """By which it was recalled, 0 to 1."""
 
@@ -76,6 +76,7 @@ class Manifest(Record):
     """What one call was shown. The envelope's `key` is the call's."""
 
     type: ClassVar[EventType] = EventType.CONTEXT_ASSEMBLED
+    version: ClassVar[int] = 2
     id: str
     """Unique in its run: a context that is shrunk is assembled again."""
     target: Target
