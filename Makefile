@@ -26,7 +26,7 @@ test: $(DEV) ## run the tests; ARGS="-k name"
 	$(BIN)/pytest -n 2 $(ARGS)
 
 histories: $(DEV) ## fit 100,000 random histories, and hold what must be true of each
-	SEGUE_HISTORIES=100000 $(BIN)/pytest -n 2 tests/context/test_invariants.py $(ARGS)
+	SEGUE_HISTORIES=100000 $(BIN)/pytest -n 2 tests/context/test_invariants.py tests/agent/test_wired_histories.py $(ARGS)
 
 soak: $(DEV) ## run the long randomised tests
 	$(BIN)/pytest -n 2 -m soak -o faulthandler_timeout=0 $(ARGS)

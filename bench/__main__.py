@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import history, processes, profiles, report, small, throughput
+from . import history, processes, profiles, report, small, threads, throughput
 from .failover import __main__ as failover
 from .floor import grouped_rows, single_ms
 from .measure import Figure, Plan, Sample
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "import": small.imports,
     "traceback": small.traceback_frames,
     "takeover": processes.takeover,
+    "thread": threads.assembly,
 }
 
 COMPARISONS: dict[str, Callable[[Sequence[str]], int]] = {"failover": failover.main}

@@ -40,19 +40,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "agent": (
-        "ApprovalRule",
-        "Media",
-        "agent",
-        "approve",
-        "ask",
-        "ask_human",
-        "delegate",
-        "embed",
-        "escalate",
-        "memory",
-        "prompt",
-        "tool",
-    ),  # fmt: skip
+        "ApprovalRule", "Media", "agent", "approve", "ask", "ask_human", "delegate", "embed", "escalate", "memory",
+        "prompt", "tool",
+    ),
     "config": ("EngineOptions",),
     "core.recovery": ("Retry",),
     "core.secret": ("Secret",),
@@ -70,7 +60,7 @@ _HOMES = {
     "runtime.thread": ("Thread",),
     "runtime.values": ("cleanup", "now", "random", "uuid"),
     "runtime.waits": ("sleep", "timeout", "wait_for"),
-}
+}  # fmt: skip
 _HOME = {name: room for room, names in _HOMES.items() for name in names}
 
 __all__ = [

@@ -164,8 +164,8 @@ class _Reading:
         covers: list[Part] = [] if self.before is None else [summary_of(self.before)]
         taken, since, last, most = 0, 0, 0, min(BITE, int(budget.input * share))
         work, past = Work() if self.before is None else self.before.work, kept_past()
-        for no, run, seq in self.around.said(self.scope.tenant, self._thread, goal, self._after, oldest=True):
-            turn = past.turn(self.around, run, seq)
+        for said in self.around.said(self.scope.tenant, self._thread, goal, self._after, oldest=True):
+            turn, no = past.turn(said), said.no
             if self.before is None and not work.task:
                 work = replace(work, task=_task(turn))
             taken += self._size(turn, budget)

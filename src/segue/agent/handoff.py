@@ -75,8 +75,8 @@ async def holder(thread: str, names: list[str]) -> str | None:
     if around is None or around.outside is None:
         return None
     tenant = step_scope().tenant
-    for _, run, seq in around.outside.said(tenant, thread, around.outside.heard(tenant, thread)):
-        role = json.loads(around.outside.turn(run, seq)[0]).get("question", {}).get("role", "")
+    for turn in around.outside.said(tenant, thread, around.outside.heard(tenant, thread)):
+        role = json.loads(turn.args or b"{}").get("question", {}).get("role", "")
         return role if role in names else None
     return None
 

@@ -12,11 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import from_json
+
 from ..context import Part, estimate
 from .turns import Told, told
 
 if TYPE_CHECKING:
-    from ..runtime.scope import Outside
+    from ..journal import Outcome
 
 __all__ = ["Past", "Turn", "said_before", "turn_of"]
 
@@ -46,21 +48,26 @@ class Past:
     _kept: OrderedDict[tuple[int, int], Turn] = field(default_factory=OrderedDict[tuple[int, int], Turn])
     _tokens: int = 0
 
-    def turn(self, around: Outside, run: int, seq: int) -> Turn:
-        """The turn that is this outcome of this run."""
-        found = self._kept.get((run, seq))
+    def turn(self, said: Outcome) -> Turn:
+        """The turn that is this outcome."""
+        name = (said.run, said.seq)
+        found = self._kept.get(name)
         if found is not None:
-            self._kept.move_to_end((run, seq))
+            self._kept.move_to_end(name)
             return found
-        args, value = around.turn(run, seq)
-        messages = told(list(turn_of(json.loads(args), json.loads(value))))
+        messages = told(turn_of(from_json(said.args or b"{}"), from_json(said.value or b"null")))
         count = estimate()
         tokens = sum(count(part.text) + 4 for message in messages for part in message.parts)
-        made = self._kept[run, seq] = Turn(tuple(messages), tokens)
+        made = self._kept[name] = Turn(tuple(messages), tokens)
         self._tokens += tokens
         while self._tokens > self.most and len(self._kept) > 1:
             self._tokens -= self._kept.popitem(last=False)[1].tokens
         return made
+
+    def forget(self) -> None:
+        """Read all anew."""
+        self._kept.clear()
+        self._tokens = 0
 
 
 def said_before(messages: Iterable[Mapping[str, str]]) -> Iterator[dict[str, Any]]:
@@ -76,8 +83,6 @@ def turn_of(args: dict[str, Any], given: dict[str, Any]) -> Iterator[dict[str, A
     """One turn as messages: what was asked, what tools gave, and the answer."""
     from ..models.conversation import MAKER  # noqa: PLC0415  heavy, and only who asks needs it
 
-    if "question" not in args:
-        return  # it was collected meanwhile
     question: dict[str, Any] = args["question"]
     yield from said_before(question.get("before", ()))
     seen = [f"({one['type']} was shown)" for one in args.get("media", ())]

@@ -174,7 +174,7 @@ def history(question: Question, scope: StepScope, window: int) -> Sequence[dict[
 def turns_down(around: Outside, scope: StepScope, thread: str, upto: int, after: int) -> Iterator[tuple[int, Turn]]:
     """Turns of a thread down from a number, the newest first, each with its number."""
     past = kept_past()
-    return ((no, past.turn(around, run, seq)) for no, run, seq in around.said(scope.tenant, thread, upto, after))
+    return ((said.no, past.turn(said)) for said in around.said(scope.tenant, thread, upto, after))
 
 
 def kept_past() -> Past:

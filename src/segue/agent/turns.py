@@ -44,10 +44,12 @@ class Told(dict[str, Any]):
 
 def told(messages: Iterable[Mapping[str, Any]]) -> list[Told]:
     """Messages with their parts. What is plain text is read here; all else by pydantic-ai."""
+    from ..models.conversation import MAKER  # noqa: PLC0415  heavy, and only who asks needs it
+
     made: list[Told] = []
     for message in messages:
         one = Told(message)
-        one.parts = (_plain(message),) if _is_plain(message) else tuple(_read(message))
+        one.parts = (_plain(message, MAKER),) if _is_plain(message) else tuple(_read(message))
         made.append(one)
     return made
 
@@ -61,11 +63,10 @@ def _is_plain(message: Mapping[str, Any]) -> bool:
     )  # fmt: skip
 
 
-def _plain(message: Mapping[str, Any]) -> Part:
-    from ..models.conversation import MAKER  # noqa: PLC0415  heavy, and only who asks needs it
-
-    text, metadata = message["parts"][0]["content"], message.get("metadata") or {}
-    maker: Any = metadata.get(MAKER) or {}
+def _plain(message: Mapping[str, Any], maker_: str) -> Part:
+    text = message["parts"][0]["content"]
+    metadata: Any = message.get("metadata") or {}
+    maker: Any = metadata.get(maker_) or {}
     if message["kind"] == "request":
         return Part(role=Role.USER, text=text, who=maker.get("who"))
     return Part(role=Role.ASSISTANT, text=text, model=maker.get("model"), who=maker.get("who"))

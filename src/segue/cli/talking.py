@@ -34,9 +34,10 @@ def thread(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> Exit:
-    """Show the last turns of a conversation: the run of each, what it was given and gave, and where it branches.
+    """Show the turns of a conversation, and its branches.
 
-    A branch shows the turns that it shares too. All of a turn: segue show RUN.
+    Of the last ones: the run of each, what it was given and gave, and where it branches. A branch shows the turns that
+    it shares too. All of a turn: segue show RUN.
     """
     from . import conversations
 

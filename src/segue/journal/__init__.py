@@ -6,11 +6,11 @@ from .records import BESIDE, Change, Item, More, NewRun, Post, RunRow, Standing,
 from .retention import Collected
 from .switches import ENGINE, FLOW, Act, Switch, Switches
 from .tables import input_hash
-from .threads import IN_TURN, Summary, ThreadRow, TurnRow
+from .threads import IN_TURN, Outcome, Summary, ThreadRow, TurnRow
 from .workers import Known, Workers
 
 __all__ = [
     "BESIDE", "ENGINE", "FLOW", "IN_TURN", "Act", "Change", "Collected", "Item", "Journal", "Known", "More", "NewRun",
-    "Post", "Reader", "RunRow", "Standing", "Summary", "Switch", "Switches", "ThreadRow", "TurnRow", "Workers", "Write",
-    "input_hash",
+    "Outcome", "Post", "Reader", "RunRow", "Standing", "Summary", "Switch", "Switches", "ThreadRow", "TurnRow",
+    "Workers", "Write", "input_hash",
 ]  # fmt: skip

@@ -173,6 +173,11 @@ def refers(event: Event) -> bool:
     )
 
 
+def is_reference(payload: bytes | None) -> bool:
+    """Whether a stored payload stands elsewhere."""
+    return payload is not None and payload[0:1] in _MARKS
+
+
 def is_large(event: Event) -> bool:
     """Whether an event has a payload that does not stay in it."""
     value, args, body = event[-1], event[-2], event[-3]

@@ -13,7 +13,7 @@ from ..core.events import ENDS, Event, EventType
 from ..core.shell import command
 from ..errors import InputError, SegueError, StoreCorrupt, StoreReadOnly, UnknownRun
 from . import switches, tables, threads, workers
-from .blobs import Payloads
+from .blobs import Payloads, is_reference
 from .faults import fault, translate
 from .owners import holds, living
 from .records import Item, RunRow, Standing, Write
@@ -121,17 +121,18 @@ class Reader:
 
     def turns(
         self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False
-    ) -> Iterator[tuple[int, int, int]]:
-        """What was said in a thread up to this number, the newest first or the `oldest`: the number of each, and its
-        outcome, as the number of a run and of an event.
-        """
+    ) -> Iterator[threads.Outcome]:
+        """What was said in a thread up to this number, the newest first or the `oldest`."""
         if oldest:
-            return threads.said_first(self.query, tenant, thread, after, upto)
-        return threads.said(self.query, tenant, thread, upto, after)
-
-    def outcome(self, run: int, seq: int) -> Event | None:
-        """One event of a run with its payloads; None where it was collected."""
-        return next(iter(self._guard(lambda: self._event(run, seq))), None)
+            found = threads.said_first(self.query, tenant, thread, after, upto)
+        else:
+            found = threads.said(self.query, tenant, thread, upto, after)
+        for one in found:
+            if is_reference(one.args) or is_reference(one.value):
+                for event in self._guard(lambda o=one: self._event(o.run, o.seq)):
+                    yield one._replace(args=event.args, value=event.value)
+            else:
+                yield one
 
     def summary(self, tenant: str, thread: str, upto: int) -> tuple[int, Event] | None:
         """The summary of a thread that reaches furthest, but not past this number, and up to where."""

@@ -56,6 +56,16 @@ class Branch(NamedTuple):
     upto: int
 
 
+class Outcome(NamedTuple):
+    """A question of a thread and its answer, as JSON: the arguments of a step and its result."""
+
+    no: int
+    run: int
+    seq: int
+    args: bytes | None
+    value: bytes | None
+
+
 class Summary(NamedTuple):
     """What was said up to a turn, told shorter: where that stands."""
 
@@ -138,24 +148,25 @@ def last_said(query: Query, tenant: str, thread: str) -> int:
     return last or (left.upto if left is not None else 0)
 
 
-def said(query: Query, tenant: str, thread: str, upto: int, after: int = 0) -> Iterator[tuple[int, int, int]]:
-    """Outcomes of a thread down from a number, the newest first: the number, the run, the event."""
+def said(query: Query, tenant: str, thread: str, upto: int, after: int = 0) -> Iterator[Outcome]:
+    """Outcomes of a thread down from a number, the newest first, as they are stored."""
     for name, left in lineage(query, tenant, thread):
         floor = max(after, 0 if left is None else left.upto)
         while upto > floor:
             found = query(
-                "select t.no, t.run, t.seq from turns t join runs r on r.no = t.run"
+                "select t.no, t.run, t.seq, e.args, e.value from turns t join runs r on r.no = t.run"
+                " join events e on e.run = t.run and e.seq = t.seq"
                 " where t.tenant = ? and t.thread = ? and t.no <= ? and t.no > ? order by t.no desc limit 64",
                 (tenant, name, upto, floor),
             )
-            yield from found
+            yield from map(Outcome._make, found)
             upto = found[-1][0] - 1 if len(found) == 64 else floor
         upto = min(upto, floor)
         if upto <= after:
             return
 
 
-def said_first(query: Query, tenant: str, thread: str, after: int, upto: int) -> Iterator[tuple[int, int, int]]:
+def said_first(query: Query, tenant: str, thread: str, after: int, upto: int) -> Iterator[Outcome]:
     """The same, the oldest first: those after a number, up to another."""
     spans: list[tuple[str, int, int]] = []
     for name, left in lineage(query, tenant, thread):
@@ -166,11 +177,12 @@ def said_first(query: Query, tenant: str, thread: str, after: int, upto: int) ->
         at = floor
         while at < top:
             found = query(
-                "select t.no, t.run, t.seq from turns t join runs r on r.no = t.run"
+                "select t.no, t.run, t.seq, e.args, e.value from turns t join runs r on r.no = t.run"
+                " join events e on e.run = t.run and e.seq = t.seq"
                 " where t.tenant = ? and t.thread = ? and t.no > ? and t.no <= ? order by t.no limit 64",
                 (tenant, name, at, top),
             )
-            yield from found
+            yield from map(Outcome._make, found)
             at = found[-1][0] if len(found) == 64 else top
 
 

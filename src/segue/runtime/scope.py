@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..core.records import AttemptRecorded, Record
     from ..core.recovery import Attempt
     from ..core.streams import AttemptId, Kind
+    from ..journal import Outcome
     from .drive import Drive
     from .engine import Engine
     from .purse import Purse
@@ -171,16 +172,8 @@ class Outside(Protocol):
         """The number of the last turn of a thread; 0: it has none."""
         ...
 
-    def said(
-        self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False
-    ) -> Iterator[tuple[int, int, int]]:
-        """The turns of a thread up to this number, the newest first (or the `oldest`): the number of each, and of its
-        run and event.
-        """
-        ...
-
-    def turn(self, run: int, seq: int) -> tuple[bytes, bytes]:
-        """The arguments of a turn and its result, as JSON."""
+    def said(self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False) -> Iterator[Outcome]:
+        """The turns of a thread up to this number, the newest first (or the `oldest`)."""
         ...
 
     def summary(self, tenant: str, thread: str, upto: int) -> bytes | None:

@@ -10,7 +10,7 @@ from ...core.events import Event, EventType
 from ...core.lifecycle import ENDED
 from ...core.questions import question_id
 from ...errors import RunEnded, UnknownRun
-from ...journal import Journal, Post, RunRow
+from ...journal import Journal, Outcome, Post, RunRow
 from ..clock import Clock
 
 _GENERATIONS = 256
@@ -38,16 +38,9 @@ class Answers(NamedTuple):
         """As the protocol says."""
         return self.journal.last_turn(tenant, thread)
 
-    def said(
-        self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False
-    ) -> Iterator[tuple[int, int, int]]:
+    def said(self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False) -> Iterator[Outcome]:
         """As the protocol says."""
         return self.journal.turns(tenant, thread, upto, after, oldest=oldest)
-
-    def turn(self, run: int, seq: int) -> tuple[bytes, bytes]:
-        """As the protocol says."""
-        event = self.journal.outcome(run, seq)
-        return (b"{}", b"null") if event is None else (event.args or b"{}", event.value or b"null")
 
     def summary(self, tenant: str, thread: str, upto: int) -> bytes | None:
         """As the protocol says."""
