@@ -180,7 +180,7 @@ def choosy(city: str) -> str:
     raise UnicodeError(f"{city} is no city")
 
 
-ALL |= {t.name: t for t in (slow_read, slow_write, flaky_write, lost_write, choosy)}
+ALL.update({t.name: t for t in (slow_read, slow_write, flaky_write, lost_write, choosy)})
 
 
 @pytest.mark.parametrize(
@@ -214,14 +214,22 @@ async def refund(order: str, cents: int, why: str = "") -> str:
     return f"{cents} paid back"
 
 
-@tool(approve=lambda city: city != "Rome")
+def abroad(city: str) -> bool:
+    return city != "Rome"
+
+
+@tool(approve=abroad)
 async def visit(city: str) -> str:
     """Visit a city."""
     DID.append(f"visit {city}")
     return city
 
 
-@tool(approve=lambda city: 1 // 0)
+def torn(city: str) -> int:
+    return 1 // 0
+
+
+@tool(approve=torn)
 async def doubted(city: str) -> str:
     """Its rule is broken."""
     return city

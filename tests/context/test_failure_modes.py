@@ -78,9 +78,9 @@ async def test_1_no_call_loses_its_result_where_parallel_calls_give_way(tmp_path
 
     async with serve({name: Served(answer=answer, window=3_700)}) as server:
         async with Engine(str(tmp_path / "x.db"), resources=small(server, name, 4_200)) as engine:
-            for _ in range(2):
-                run = await engine.start(reads, "Read the book.")
-                assert await run.result() == "Read."
+            assert await engine.run(reads, "Read the book.") == "Read."
+            run = await engine.start(reads, "Read the book.")
+            assert await run.result() == "Read."
             shown = (await manifests(run))[-1]
         none_refused(server)
         assert server.counts(name).calls == 24
