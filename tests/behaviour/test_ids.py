@@ -86,7 +86,7 @@ async def test_an_id_names_one_fork_only(world: World) -> None:
         fork = await run.fork(id="f")
         assert (await run.fork(id="f")).id == fork.id
         with pytest.raises(DuplicateRun):
-            await run.fork(id="f", results={"x": 1})
+            await run.fork(id="f", results={"x#1": 1})
         with pytest.raises(DuplicateRun):
             await run.fork(id="a")
 
