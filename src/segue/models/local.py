@@ -1,9 +1,9 @@
 """The local model: llama.cpp in this process, one server per model, shared by all.
 
 Nothing of it is imported and no weights are read before the first call. A call runs in a thread of its own, off the
-event loop; when it is cancelled the model stops at its next token. At the interpreter's exit calls are told to stop, and
-waited for. A model that is still at work then (it may be reading a long prompt, where nothing can stop it) is left to the
-operating system, so that an exit neither hangs nor crashes.
+event loop; when it is cancelled the model stops at its next token. At the interpreter's exit calls are told to stop,
+and waited for. A model that is still at work then (it may be reading a long prompt, where nothing can stop it) is left
+to the operating system, so that an exit neither hangs nor crashes.
 """
 
 from __future__ import annotations
