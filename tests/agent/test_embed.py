@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,21 @@ async def test_a_budget_holds_before_anything_is_sent(tmp_path: Path) -> None:
         with pytest.raises(RunFailed, match="within the budget"):
             await engine.run(bounded, ["a long text " * 50])
         assert server.counts().calls == 0
+
+
+@flow(name="paid", budget_usd=1)
+async def paid(texts: list[str]) -> Embedded:
+    return await embedding(texts)
+
+
+async def test_requests_that_were_answered_before_a_refused_one_are_paid(tmp_path: Path) -> None:
+    """80 texts are three requests to such a server: two are answered, the third is refused, and all are made again."""
+    async with serve({"e": Served()}) as server:
+        mine = model("mine", server.openai_url, provider=Provider.OPENAI_COMPATIBLE)
+        async with Engine(str(tmp_path / "x.db"), resources={"catalogue": Catalogue.of(mine)}) as engine:
+            server.next("e", None, None, "overloaded")
+            await engine.run(paid, [f"text number {n}" for n in range(80)], id="r")
+        answered = [entry.tokens_in for entry in server.log if entry.trouble is None]
+    with closing(sqlite3.connect(tmp_path / "x.db")) as db:
+        ((spent,),) = db.execute("select spent_nano from accounts where kind = 'run'").fetchall()
+    assert (len(answered), spent) == (5, sum(answered) * 100)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -259,12 +260,19 @@ def test_an_injection_is_looked_for_in_what_is_shown_only(tmp_path: Path) -> Non
         ('kind = "pii"\npolicy = "block"', "did you mean on_hit"),
         ('kind = "function"', "is missing"),
         ('kind = "function"\nfunction = "nowhere:f"', "cannot be imported"),
+        ('kind = "function"\nfunction = "broken_guards:f"', "line 3: .*cannot be imported: SyntaxError"),
+        ('kind = "pii"\ntimeout_s = 0', r"line 3: guards\.one\.timeout_s: 0 is no time"),
+        ('kind = "moderation"\ncategories = "violence"', r"guards\.one\.categories: an array"),
+        ('kind = "moderation"\nmodel = "smol"', r'guards\.one\.model: there is no model "smol"; did you mean small\?'),
+        ('kind = "moderation"\nroute = "cheap"', r'guards\.one\.route: there is no route "cheap"; allowed: default'),
     ],
 )
-def test_mistakes_are_told(tmp_path: Path, text: str, says: str) -> None:
+def test_mistakes_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, says: str) -> None:
+    (tmp_path / "broken_guards.py").write_text("def f(:\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     (tmp_path / "segue.toml").write_text(f"[guards.one]\n{text}\n")
     with pytest.raises(ConfigError, match=says):
-        load_guards(tmp_path / "segue.toml")
+        load_guards(tmp_path / "segue.toml", ["small"], ["default"])
 
 
 def test_a_policy_that_cannot_be_is_refused() -> None:

@@ -195,6 +195,15 @@ def test_prompts_of_a_file(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("[prompts.triage]\nrollout = { v7 = 1 }", "no version 'v7'"),
+        ("[prompts.triage.rollout]\nv1 = 1\nv2 = -1", r"line 3: prompts\.triage\.rollout\.v2: -1 is negative"),
+        (
+            "[prompts.triage]\nfolder = 3",
+            r"^segue.toml, line 2: prompts\.triage\.folder: a text was expected, not 3\n  do",
+        ),
+        (
+            "[prompts.x.versions]\na = 'Hi'\nb = 'Hi {{a b}}'",
+            r"line 3: prompts\.x\.versions\.b: line 1: '{{a b}}' is no",
+        ),
         ("[prompts.triage]\nrollout = { v1 = 0 }", "no version has a share"),
         ("[prompts.gone]\nfolder = 'nowhere'", "there are no versions"),
         ("[prompts.triage]\nrolout = { v1 = 1 }", "did you mean rollout"),
@@ -203,6 +212,12 @@ def test_prompts_of_a_file(tmp_path: Path) -> None:
 def test_mistakes_are_told_with_their_line(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "segue.toml").write_text(text)
     with pytest.raises(ConfigError, match=says):
+        Shelf.read()
+
+
+def test_a_file_that_is_no_text_is_told_by_its_name(home: Path) -> None:
+    (home.parent / "odd.md").write_bytes(b"\xff\xfe")
+    with pytest.raises(PromptError, match=r"odd\.md: this is no UTF-8"):
         Shelf.read()
 
 

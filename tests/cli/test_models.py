@@ -102,6 +102,44 @@ def test_mistakes_are_told_with_their_lines(stocked: Terminal) -> None:
     assert missing.code == 2 and "none.toml: there is no such file" in missing.err
 
 
+MORE = """
+[guards.judge]
+kind = "moderation"
+model = "fats"
+
+[routes.chat]
+policy = "cheapst"
+
+[prompts.greet]
+rollout = { v1 = 1, v2 = 1 }
+versions = { v1 = "Hi {{name}}." }
+
+[budgets.tenants]
+acme = { usd = 100, per = "week" }
+trial = 1e300
+
+[batches]
+wait = 3
+"""
+
+
+def test_mistakes_of_every_table_are_told_at_once(stocked: Terminal) -> None:
+    (stocked.folder / "segue.toml").write_text(FILE.replace("max_output", "max_outptu", 1) + MORE)
+    done = stocked.segue("models")
+    assert done.code == 2 and done.out == "" and "Traceback" not in done.err
+    told = [line.split(": ")[1] for line in done.err.splitlines() if "segue.toml, line" in line]
+    assert told == [
+        "models.fast.max_output", "models.fast.max_outptu", "guards.judge.model", "routes.chat.policy",
+        "prompts.greet.rollout.v2", "budgets.tenants.acme.per", "budgets.tenants.trial", "batches.wait",
+    ]  # fmt: skip
+    assert 'line 24: guards.judge.model: there is no model "fats"; did you mean fast?' in done.err
+    stocked.folder.joinpath("segue.toml").write_text(FILE)
+    (stocked.folder / "prompts").mkdir()
+    (stocked.folder / "prompts" / "greet.md").write_text("Hi\n{{your name}}")
+    done = stocked.segue("models")
+    assert done.code == 2 and "greet.md, line 2: '{{your name}}' is no place" in done.err
+
+
 def test_a_ping_that_fails_says_why_and_ends_with_one(stocked: Terminal) -> None:
     done = stocked.segue("models", "smart", "--ping")
     assert done.code == 1 and "✗ failed" in done.out

@@ -17,7 +17,10 @@ ROOT = Path(__file__).parents[2]
 LEAVE = """
 import asyncio, sys
 from segue.models import Request
+from segue.models import local
 from segue.models.local import complete
+
+local._EXIT_S = float(sys.argv[1])
 
 async def main():
     story = asyncio.ensure_future(complete(Request(model="smollm2", prompt="Tell a very long story.", max_tokens=2000)))
@@ -82,9 +85,10 @@ async def test_an_unknown_model_is_refused() -> None:
         await complete(Request(model="gpt", prompt="hello"))
 
 
-def test_an_exit_under_a_call_neither_hangs_nor_crashes(smollm2: str) -> None:
+@pytest.mark.parametrize("waits_s", [5.0, 0.0], ids=["it stops in time", "it is left at work"])
+def test_an_exit_under_a_call_neither_hangs_nor_crashes(smollm2: str, waits_s: float) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", LEAVE], cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-c", LEAVE, str(waits_s)], cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
     )
     assert (done.returncode, done.stderr) == (3, "")
 

@@ -101,6 +101,8 @@ async def answer(
     The error that it raises has them as `tried`.
     """
     said, form = checked(options), form_of(returns)
+    if check is not None and not callable(check):
+        raise InputError(f"ask: check is a function, not {check!r}", remedy="give one that says what is wrong, or None")
     policy = said["route"] if isinstance(said["route"], RoutingPolicy) else None
     guards = tuple(map(Guard.of, said["guards"]))
     tools, (plain, media) = Tools(said["tools"], recalling(guards)), split(parts)

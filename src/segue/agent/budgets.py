@@ -6,7 +6,6 @@ number alone is for ever. Pure, but for reading the file.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Literal, get_args
 
 from ..core.budgets import nano
 from ..core.records import BudgetScope, ScopeKind
-from ..errors import DefinitionError
+from ..errors import DefinitionError, InputError
 from ..models.reading import Table, open_config, read_config
 
 __all__ = ["Allowance", "Budgets", "Period", "load_budgets", "read_budgets"]
@@ -114,7 +113,12 @@ def _allowance(table: Table, name: str) -> Allowance | None:
 
 
 def _fits(table: Table, key: str, usd: float) -> bool:
-    if usd < 0 or not math.isfinite(usd):
+    if usd < 0:
         table.wrong(key, f"{usd} is negative: 0 or more, in USD")
+        return False
+    try:
+        nano(usd)
+    except InputError as error:
+        table.wrong(key, error.message)
         return False
     return True

@@ -20,6 +20,7 @@ from ..routing import Policy as RoutingPolicy
 from ..runtime.fan import gather
 from ..runtime.scope import StepScope, here
 from ..runtime.step import step
+from .bounds import bounded
 from .embedding import Embedding
 from .gateway import gateway
 from .recovery import Others, Policy, Recover
@@ -88,8 +89,10 @@ async def embedding(
 
 
 def _check(texts: Sequence[str], attempts: int, timeout_s: float) -> None:
-    if attempts < 1 or timeout_s <= 0:
-        raise InputError("embed: attempts is at least 1, timeout_s more than 0")
+    if not isinstance(texts, Sequence) or isinstance(texts, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"embed: a text or a list of texts was expected, not {type(texts).__name__}")
+    for name, value in (("attempts", attempts), ("timeout_s", timeout_s)):
+        bounded(name, value, of="embed")
     for at, text in enumerate(texts):
         if not isinstance(text, str) or not text.strip():  # pyright: ignore[reportUnnecessaryIsInstance]  users err
             raise InputError(f"embed: text {at} is {'empty' if text == '' else repr(text)[:40]}", remedy="leave it out")

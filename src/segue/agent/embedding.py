@@ -20,7 +20,7 @@ from ..routing.policies import NEVER
 from ..runtime.scope import StepScope
 from .gateway import Gateway
 from .hashed import DIMENSIONS, HASHED, hashed
-from .money import Bill
+from .money import Bill, cost_nothing
 from .nobody import nobody
 from .recorded import Recorded
 from .recovery import failed_in
@@ -56,13 +56,17 @@ class Embedding:
         model = self.gateway.catalogue.get(decision.chosen.target.name)
         record = Recorded(scope, decision, model, size)
         usage: Usage | None = None
+        parts: list[Usage] = []
         try:
             await bill.reserve(model, size)
-            vectors, usage = await self._vectors(model, texts.texts)
+            vectors = await self._vectors(model, texts.texts, parts)
+            usage = _sum(parts)
             found = space(model, len(vectors[0]))
             _hold(found, texts.space or space(model), model, vectors)
         except Exception as error:
             fault = of_model(classify(error), model)
+            if usage is None and parts and cost_nothing(fault):
+                usage = _sum(parts)  # the requests before the refused one were answered, and are on the bill
             fault = bill.paid(usage, fault) or fault
             record.ended(AttemptEnd.FAILED, fault=fault, usage=usage, reservation=bill.reservation)
             raise rebuild(fault) from error
@@ -104,14 +108,14 @@ class Embedding:
         embeds = any(model.embeds for model in catalogue.models.values())
         return not embeds and catalogue.source is None and texts.route is None and self.policy is None
 
-    async def _vectors(self, model: Model, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
+    async def _vectors(self, model: Model, texts: Sequence[str], usages: list[Usage]) -> list[list[float]]:
+        """By as many requests as it takes; what each took is put to `usages`, also where a later one fails."""
         vectors: list[list[float]] = []
-        usages: list[Usage] = []
         for part in parts_of(texts, model.provider):
             found, usage = await self._asked(model, part)
             vectors += found
             usages.append(usage)
-        return vectors, _sum(usages)
+        return vectors
 
     async def _asked(self, model: Model, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
         """One request."""

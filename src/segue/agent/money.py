@@ -281,11 +281,13 @@ def _took(held: Reservation, usage: Usage | None, fault: Fault | None) -> tuple[
     """Nano-dollars, and whether that is an estimate."""
     if usage is not None and usage.cost_nano is not None:
         return usage.cost_nano, usage.estimated
-    status: Any = (fault.state or {}).get("status") if fault is not None else None
-    refused = fault is not None and fault.kind not in _UNKNOWN
-    if refused and isinstance(status, int) and status >= _REFUSES:
-        return 0, False
-    return held.amount_nano, True
+    return (0, False) if fault is not None and cost_nothing(fault) else (held.amount_nano, True)
+
+
+def cost_nothing(fault: Fault) -> bool:
+    """Whether a provider has refused the call with a status: it did nothing then."""
+    status: Any = (fault.state or {}).get("status")
+    return fault.kind not in _UNKNOWN and isinstance(status, int) and status >= _REFUSES
 
 
 def _blamed(fault: Fault, held: Reservation) -> Fault:

@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import FlowScope, here
 from ..runtime.thread import Thread
+from .bounds import hold
 from .guards.guard import Guard
 from .prompts.filling import Prompt
 from .recovery import Refused
@@ -134,13 +135,13 @@ def checked(given: Options) -> dict[str, Any]:
         raise InputError(f"ask has no option {sorted(unknown)[0]!r}", remedy=f"its options are: {names}")
     said = cast("dict[str, Any]", {**DEFAULTS, **given})
     said["thread"] = _thread(said["thread"]) if "thread" in given else _own_thread()
-    least = min(said["attempts"], said["max_tokens"], said["rounds"])
-    if least < 1 or said["repairs"] < 0 or said["timeout_s"] <= 0:
-        raise InputError("ask: attempts, rounds and max_tokens are at least 1, repairs at least 0, timeout_s above 0")
+    hold(said)
+    if not isinstance(said["system"], str | Prompt):
+        raise InputError("ask: system is a text, or a prompt by its name", remedy='leave it out, or give ""')
     if said["batch"]:
         _batchable(said)
-    if said["escalate_s"] is not None and (said["escalate"] is None or not said["escalate_s"] > 0):
-        raise InputError("ask: escalate_s is more than 0, and goes with escalate", remedy="give both")
+    if said["escalate_s"] is not None and said["escalate"] is None:
+        raise InputError("ask: escalate_s goes with escalate", remedy="give both")
     return said
 
 
@@ -163,5 +164,3 @@ def _batchable(said: Mapping[str, Any]) -> None:
             "ask: tools would take a batch for each round, up to a day each",
             remedy="leave batch=True out, or call the functions first and show their results as parts",
         )
-    if not said["batch_within_s"] > 0:
-        raise InputError("ask: batch_within_s is more than 0", remedy="give seconds: a day is 86400")

@@ -296,7 +296,8 @@ def models(
     """List the models, what they cost and can do.
 
     Prices are USD per million tokens; a + says that long requests cost more, a ? that no price is known. Where runs of
-    this database have asked models, it stands beside how they fare. Mistakes in the file are told with their lines.
+    this database have asked models, it stands beside how they fare. Mistakes in the file, in its other tables too, are
+    told with their lines.
     """
     from . import models as listed
 

@@ -24,6 +24,7 @@ from ..models.ping import Ping, hang_up, ping
 from ..models.spec import Catalogue, Model, Price
 from .exits import Exit
 from .fares import fares, health_at
+from .mistakes import all_told
 from .paint import emit, out, pairs, tell
 from .words import duration, first_line, plural, printable
 
@@ -39,6 +40,7 @@ def models(names: Sequence[str], config: str | None, as_json: bool, *, test: boo
 
     Beside them stands how they fare in the calls of the runs in `db`.
     """
+    all_told(config)
     catalogue, rules = Catalogue.load(config), load_batch_rules(config)
     chosen = [_named(catalogue, name) for name in dict.fromkeys(names)] or list(catalogue)
     told = asyncio.run(_ping(chosen)) if test else None

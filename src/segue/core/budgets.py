@@ -23,12 +23,17 @@ from .records import BudgetScope, Reservation, SettledBy, Settlement, record_of
 
 NANO = 1_000_000_000
 MILLION = 1_000_000
+_USD_MAX = 10**15
+"""Of one amount: more is a slip of the pen, and no float that the router could reckon with."""
 
 
 def nano(usd: Decimal | str | float) -> int:
     """Dollars as whole nano-dollars, rounded up. A float means what it prints as: 0.1 is a tenth."""
     try:
-        return int((Decimal(str(usd)) * NANO).to_integral_value(ROUND_CEILING))
+        amount = Decimal(str(usd))
+        if not abs(amount) <= _USD_MAX:
+            raise ValueError
+        return int((amount * NANO).to_integral_value(ROUND_CEILING))
     except (ArithmeticError, ValueError):
         raise InputError(f"{usd!r} is no amount of money", remedy="give dollars, such as 0.50 or '0.50'") from None
 

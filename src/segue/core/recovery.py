@@ -6,6 +6,7 @@ second attempt pipeline.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -134,14 +135,20 @@ class Retry:
     backoff_max_s: float = 60.0
     factor: float = 2.0
     give_up_on: tuple[type[Exception], ...] = ()
-    """Errors that are never retried. Faults that would only repeat (bad request, unauthorised, …) never are."""
+    """Errors that are never retried, nor is what is derived from them.
+    Faults that would only repeat (bad request, unauthorised, …) never are."""
 
     def __post_init__(self) -> None:
         """Check the ranges when the decorator runs."""
-        if self.attempts < 1:
-            raise DefinitionError(f"Retry(attempts={self.attempts}): at least 1", remedy="1 means: no retry")
-        if self.backoff_s < 0 or self.backoff_max_s < 0 or self.factor < 1:
+        attempts, times = self.attempts, (self.backoff_s, self.backoff_max_s, self.factor)
+        if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(f"Retry(attempts={attempts!r}): at least 1", remedy="1 means: no retry")
+        if not all(_is_number(one) for one in times) or min(times) < 0 or self.factor < 1:
             raise DefinitionError("Retry: backoff_s and backoff_max_s are not negative, and factor is at least 1")
+        if not isinstance(self.give_up_on, tuple) or not all(_is_error(one) for one in self.give_up_on):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(
+                f"Retry(give_up_on={self.give_up_on!r}): a tuple of errors", remedy="write give_up_on=(MyError,)"
+            )
 
     def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
         """Again while attempts are left and the fault may pass."""
@@ -149,11 +156,29 @@ class Retry:
             return Fail()
         if fault.kind is FaultKind.INTERRUPTED:
             return Again(0.0)
-        ceiling = min(self.backoff_max_s, self.backoff_s * self.factor ** (len(history) - 1))
+        try:
+            ceiling = min(self.backoff_max_s, self.backoff_s * self.factor ** (len(history) - 1))
+        except OverflowError:  # after a thousand attempts
+            ceiling = self.backoff_max_s if self.backoff_s else 0.0
         return Again(max(ceiling * luck, fault.retry_after_s or 0.0))
 
     def _final(self) -> set[str]:
-        return {f"{e.__module__}:{e.__qualname__}" for e in self.give_up_on}
+        """The names of these errors and of those derived from them: a fault on disk has no more than a name."""
+        found, left = set[type[Any]](), list[type[Any]](self.give_up_on)
+        while left:
+            one = left.pop()
+            if one not in found:
+                found.add(one)
+                left += one.__subclasses__()
+        return {f"{e.__module__}:{e.__qualname__}" for e in found}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _is_error(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
 
 
 ONCE = Retry(attempts=1)

@@ -1,8 +1,9 @@
 """The local model: llama.cpp in this process, one server per model, shared by all.
 
 Nothing of it is imported and no weights are read before the first call. A call runs in a thread of its own, off the
-event loop; when it is cancelled the model stops at its next token. At the interpreter's exit calls are told to stop; a
-model that is still at work then is left to the operating system, so that an exit neither hangs nor crashes.
+event loop; when it is cancelled the model stops at its next token. At the interpreter's exit calls are told to stop,
+and waited for. A model that is still at work then (it may be reading a long prompt, where nothing can stop it) is left
+to the operating system, so that an exit neither hangs nor crashes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from .render import chat_body, text_body
 
 SLOTS = 2
 """Prompts that a model keeps in memory, so that two kinds of calls do not read theirs anew in turns."""
-_EXIT_S = 1.0
+_EXIT_S = 5.0
+"""How long an exit waits for calls to end. A token takes some hundredths of a second, and more on a busy machine."""
 
 
 async def complete(request: Request) -> Completion:
@@ -52,16 +54,27 @@ def loaded() -> list[str]:
 
 
 def unload() -> None:
-    """Stop all calls and free the models' memory. What is still at work after a second stays."""
+    """Stop all calls and free the models' memory. What is still at work after five seconds stays."""
     deadline = time.monotonic() + _EXIT_S
-    for call in list(_calls):
-        call.stop()
-    for call in list(_calls):
-        call.join(max(0.0, deadline - time.monotonic()))
-    if _calls:
-        for server in _servers.values():
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))  # destroying it under a call would crash the process
-    _servers.clear()
+    try:
+        for call in list(_calls):
+            call.stop()
+        for call in list(_calls):
+            call.join(max(0.0, deadline - time.monotonic()))
+    finally:  # somebody may press Ctrl-C once more
+        if _calls:
+            _leave_at_work()
+        _servers.clear()
+
+
+def _leave_at_work() -> None:
+    """See that neither Python nor C destroys, at the end of the process, what a model at work still uses."""
+    for server in _servers.values():
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "on_exit"):  # of glibc: what is registered last is called first, with the exit code
+        libc.fflush(None)
+        libc.on_exit(libc._exit, None)
 
 
 class _Call:
@@ -101,16 +114,23 @@ class _Call:
             _quietly(ended)
 
     def _complete(self) -> Completion:
+        return _read(self._model, self._chunks(), time.monotonic() - self._began)
+
+    def _chunks(self) -> list[dict[str, Any]]:
+        """What the model writes. No traceback may hold its server: it would be destroyed with the interpreter."""
         server = _server(self._model)
         chat = (self._request.style or self._model.style) == "chat"
         handle = server.handle_chat_completions if chat else server.handle_completions
-        body = chat_body(self._request) if chat else text_body(self._request)
-        with _gate:
-            if self._stopped.is_set():
-                raise ModelFailed(f"{self._model.name}: the call was given up")
-            chunks: list[dict[str, Any]] = []
-            handle(body | {"stream": True, "stream_options": {"include_usage": True}}, self._taker(chunks))
-        return _read(self._model, chunks, time.monotonic() - self._began)
+        chunks: list[dict[str, Any]] = []
+        try:
+            body = chat_body(self._request) if chat else text_body(self._request)
+            with _gate:
+                if self._stopped.is_set():
+                    raise ModelFailed(f"{self._model.name}: the call was given up")
+                handle(body | {"stream": True, "stream_options": {"include_usage": True}}, self._taker(chunks))
+        finally:
+            del server, handle
+        return chunks
 
     def _taker(self, chunks: list[dict[str, Any]]) -> Callable[[dict[str, Any]], bool]:
         """Collects what the model writes; returning True stops it."""

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from ...errors import DefinitionError
-from ...models.reading import Table, open_config
+from ...models.reading import Table, meant, open_config
 from ...runtime.scope import Surroundings
-from ..gateway import config_of, shared
+from ..gateway import Gateway, config_of, gateway, shared
 from .builtin import LOOKS
 from .guard import Guard, Look
 from .moderation import CATEGORIES, Moderation
@@ -28,38 +29,47 @@ _MODERATION_S = 30.0
 """For the call of a model, where the file does not say."""
 
 
-def load_guards(path: str | os.PathLike[str] | None = None) -> tuple[Guard, ...]:
-    """Those of a file; without `path` of the one that SEGUE_CONFIG names, else of segue.toml. Raises ConfigError."""
+def load_guards(
+    path: str | os.PathLike[str] | None = None, models: Collection[str] = (), routes: Collection[str] = ()
+) -> tuple[Guard, ...]:
+    """Those of a file; without `path` of the one that SEGUE_CONFIG names, else of segue.toml. Raises ConfigError.
+
+    `models` are the names of the catalogue, `routes` those that there are: with them, another one is a mistake.
+    """
     table = open_config(path)
     if table is None:
         return ()
     with table.mistakes.told():
         inside = table.table("guards")
-        made = [_guard(name, one) for name, one in (inside.each() if inside is not None else ())]
+        known = {"model": models, "route": routes}
+        made = [_guard(name, one, known) for name, one in (inside.each() if inside is not None else ())]
     return tuple(guard for guard in made if guard is not None)
 
 
 def configured() -> tuple[Guard, ...]:
     """Those of the current engine: what it was given as `resources={"guards": [...]}`, else of its file."""
-    return shared("guards", _configured)
+    home = gateway()
+    return shared("guards", lambda around: _configured(around, home))
 
 
-def _configured(around: Surroundings) -> tuple[Guard, ...]:
+def _configured(around: Surroundings, home: Gateway) -> tuple[Guard, ...]:
     given = around.given.get("guards")
-    return load_guards(config_of(around)) if given is None else tuple(Guard.of(one) for one in given)
+    if given is not None:
+        return tuple(Guard.of(one) for one in given)
+    return load_guards(config_of(around), list(home.catalogue.models), list(home.router.routes))
 
 
-def _guard(name: str, table: Table) -> Guard | None:
+def _guard(name: str, table: Table, known: Mapping[str, Collection[str]]) -> Guard | None:
     kind = table.word("kind", _KINDS, required=f"what it looks for, one of {', '.join(_KINDS)}")
     values: dict[str, Any] = {
         "stage": table.word("stage", ("both", "before", "after")),
         "on_hit": table.word("on_hit", ("block", "redact", "flag")),
         "on_fail": table.word("on_fail", ("closed", "open")),
-        "timeout_s": table.number("timeout_s"),
+        "timeout_s": _seconds(table),
     }
     if kind == "moderation" and values["timeout_s"] is None:
         values["timeout_s"] = _MODERATION_S
-    look = None if kind is None else _look(kind, table, values["timeout_s"] or _MODERATION_S)
+    look = None if kind is None else _look(kind, table, values["timeout_s"] or _MODERATION_S, known)
     table.done(hints={"policy": "on_hit", "action": "on_hit", "type": "kind", "timeout": "timeout_s"})
     if look is None or not table.fine:
         return None
@@ -70,17 +80,33 @@ def _guard(name: str, table: Table) -> Guard | None:
         return table.wrong("on_hit", error.message)
 
 
-def _look(kind: str, table: Table, timeout_s: float) -> Look | None:
+def _seconds(table: Table) -> float | None:
+    seconds = table.number("timeout_s")
+    return seconds if seconds is None or seconds > 0 else table.wrong("timeout_s", f"{seconds} is no time: more than 0")
+
+
+def _look(kind: str, table: Table, timeout_s: float, known: Mapping[str, Collection[str]]) -> Look | None:
     if kind == "function":
         return _function(table)
     if kind != "moderation":
         return LOOKS[kind]()
-    listed = cast("list[object]", table.ask("categories") or list(CATEGORIES))
-    words = [word for word in listed if isinstance(word, str)]
-    if not words or len(words) != len(listed):
+    route, model = _known("route", table, known), _known("model", table, known)
+    listed: object = table.ask("categories")
+    listed = list(CATEGORIES) if listed is None else listed
+    words = [one for one in cast("list[object]", listed) if isinstance(one, str)] if isinstance(listed, list) else []
+    if not words or len(words) != len(cast("list[object]", listed)):
         return table.wrong("categories", "an array of texts was expected")
-    route, model = table.text("route"), table.text("model")
     return Moderation(route=route, model=model, categories=words, timeout_s=timeout_s)
+
+
+def _known(key: str, table: Table, known: Mapping[str, Collection[str]]) -> str | None:
+    """The name of a model or a route, which is to be one of those that are known, where any are."""
+    name = table.text(key)
+    if name is None or not known[key] or name in known[key]:
+        return name
+    close = meant(name, known[key])
+    guess = f"; did you mean {close}? Allowed" if close else "; allowed"
+    return table.wrong(key, f'there is no {key} "{name}"{guess}: {", ".join(known[key])}')
 
 
 def _function(table: Table) -> Look | None:
@@ -90,6 +116,7 @@ def _function(table: Table) -> Look | None:
     module, _, name = named.partition(":")
     try:
         found: Any = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        return table.wrong("function", f"cannot be imported: {error}")
+    except Exception as error:  # noqa: BLE001  the module is the user's: it may raise anything
+        said = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        return table.wrong("function", f"cannot be imported: {said}")
     return cast("Look", found) if callable(found) else table.wrong("function", "is no function")

@@ -137,23 +137,43 @@ class Shelf:
 def _read(name: str, table: Table, root: Path) -> Named | None:
     folder = root / (table.text("folder") or f"{_FOLDER}/{name}")
     inline, rollout = table.table("versions"), table.table("rollout")
-    versions = _inline(inline) if inline is not None else _files(folder)
-    shares = {key: rollout.number(key) or 0.0 for key in rollout.values} if rollout is not None else None
     table.done(hints={"path": "folder", "shares": "rollout", "versions": "versions"})
+    if not table.fine:
+        return None
+    versions = _inline(inline) if inline is not None else _files(folder)
     if not versions:
         return table.wrong(None, f"there are no versions: write {folder}/v1.md, or versions = {{ v1 = ... }}")
+    shares = _shares(rollout, versions) if rollout is not None else None
+    if not table.fine:
+        return None
     try:
         return _named(name, versions, shares, None if inline is not None else folder)
     except PromptError as error:
         return table.wrong("rollout", error.message)
 
 
+def _shares(table: Table, versions: Mapping[str, Version]) -> dict[str, float]:
+    shares = {key: table.number(key) or 0.0 for key in table.values}
+    for key, share in shares.items():
+        if key not in versions:
+            close = meant(key, versions)
+            guess = f"; did you mean {close}? There" if close else "; there"
+            table.wrong(key, f"there is no version {key!r}{guess} are: {', '.join(versions)}")
+        elif share < 0:
+            table.wrong(key, f"{share} is negative: a share is 0 or more")
+    return shares
+
+
 def _inline(table: Table) -> dict[str, Version]:
-    lines = Path(table.mistakes.path)
-    return {
-        key: Version(name=key, text=table.text(key) or "", path=f"{lines}: {'.'.join(map(str, (*table.at, key)))}")
-        for key in table.values
-    }
+    lines, made = Path(table.mistakes.path), dict[str, Version]()
+    for key in table.values:
+        at = ".".join(map(str, (*table.at, key)))
+        made[key] = Version(name=key, text=table.text(key) or "", path=f"{lines}: {at}")
+        try:
+            list(places(made[key]))
+        except PromptError as error:
+            table.wrong(key, error.message.partition(": ")[2].removeprefix(f"{at}, "))
+    return made
 
 
 def _files(folder: Path) -> dict[str, Version]:
@@ -165,7 +185,13 @@ def _files(folder: Path) -> dict[str, Version]:
 
 
 def _version(name: str, path: Path) -> Version:
-    return Version(name=name, text=path.read_text(encoding="utf-8").rstrip("\n"), path=str(path))
+    try:
+        return Version(name=name, text=path.read_text(encoding="utf-8-sig").rstrip("\n"), path=str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        why = "this is no UTF-8" if isinstance(error, UnicodeDecodeError) else f"cannot be read: {error.strerror}"
+        wrong = PromptError(f"{path}: {why}", remedy=f"put {path} right")
+        wrong.path = str(path)
+        raise wrong from error
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

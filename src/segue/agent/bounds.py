@@ -1,0 +1,87 @@
+"""What the options of `ask` may be: a wrong one is told by its name before anything is asked. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, cast
+
+from ..core.budgets import nano
+from ..errors import InputError
+
+__all__ = ["bounded", "hold"]
+
+_Says = Callable[[Any], bool]
+
+
+def hold(said: Mapping[str, Any]) -> None:
+    """See that each option is of its kind and within its bounds. Raises InputError."""
+    for name in _WANTED:
+        bounded(name, said[name])
+    budget = said["budget_usd"]
+    if budget is not None and (isinstance(budget, bool) or nano(budget) < 0):
+        raise InputError(f"ask: budget_usd is 0 or more, in USD, not {budget!r}", remedy="0 allows nothing")
+
+
+def bounded(name: str, value: object, *, of: str = "ask") -> None:
+    """See that one of them is. Raises InputError."""
+    wanted, fits = _WANTED[name]
+    if not fits(value):
+        raise InputError(f"{of}: {name} is {wanted}, not {_shown(value)}", remedy="the reference says what each may be")
+
+
+def _whole(least: int) -> tuple[str, _Says]:
+    return (
+        f"a whole number, at least {least}",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least,
+    )
+
+
+def _seconds(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _many(value: Any) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
+
+
+def _texts(value: Any) -> bool:
+    return _many(value) and all(isinstance(one, str) for one in cast("Collection[object]", value))
+
+
+def _or_none(wanted: str, fits: _Says) -> tuple[str, _Says]:
+    return f"{wanted}, or None", lambda value: value is None or fits(value)
+
+
+def _table(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _shown(value: object) -> str:
+    """A text may be private: only short ones are shown."""
+    said = repr(value)
+    return said if len(said) <= 40 else f"a {type(value).__name__}"
+
+
+_TIME = ("seconds, more than 0", _seconds)
+_FLAG = ("True or False", _flag)
+_WANTED: Mapping[str, tuple[str, _Says]] = {
+    **dict.fromkeys(("attempts", "max_tokens", "rounds"), _whole(1)),
+    **dict.fromkeys(("repairs", "memory_tokens"), _whole(0)),
+    **dict.fromkeys(("timeout_s", "batch_within_s"), _TIME),
+    **dict.fromkeys(("first_token_s", "stall_s", "escalate_s"), _or_none(*_TIME)),
+    **dict.fromkeys(("batch", "stream"), _FLAG),
+    **dict.fromkeys(("model", "kind", "escalate", "key"), _or_none("a text", _text)),
+    **dict.fromkeys(("role", "asked_by"), ("a text", _text)),
+    **dict.fromkeys(("memory", "tools", "history", "guards"), ("a list", _many)),
+    **dict.fromkeys(("require", "settings"), _or_none("a dict", _table)),
+    "needs": ("a list of capabilities", _texts),
+    "refused": ('"fail" or "next"', lambda value: value in ("fail", "next")),
+}  # fmt: skip
