@@ -10,10 +10,13 @@ import pytest
 
 from segue import Engine, ask, flow, memory
 from segue.agent.memories import memory_file
+from segue.context import Memory, Scope
 from segue.core.events import EventType
 from segue.core.records import Manifest, record_of
 from segue.errors import RunFailed
 from segue.models import BadOutput
+from segue.testing import Engine as InMemory
+from segue.testing.crash import crash_everywhere
 from segue.testing.provider import Asked, Served, serve
 from tests.agent.served import KEYS, opened
 
@@ -138,3 +141,39 @@ async def test_a_flow_recalls_from_several_scopes(tmp_path: Path) -> None:
         with pytest.raises(RunFailed, match="is no scope"):
             await engine.run(keeps, ["x"], scope="everybody")
     assert Path(memory_file(str(tmp_path / "x.db"))).exists()
+
+
+@pytest.mark.parametrize("scope", ["team:note-1 club", "team:note-1", "team:a: note-1"])
+async def test_a_scope_with_the_name_of_a_note_sees_nothing_of_another(tmp_path: Path, scope: str) -> None:
+    async with serve({"chat": Served(answer=shown)}) as server, opened(tmp_path, server, "chat") as engine:
+        await engine.run(keeps, ["Ann lives in Oslo."])
+        await engine.run(keeps, ["The club meets in Bergen."], scope=scope)
+        said = await engine.run(asks, "Where does the club meet, and Ann live?", [scope])
+    assert "Bergen" in said
+    assert "Oslo" not in said
+
+
+@flow
+async def tidies() -> int:
+    note = await memory.remember("Ann lives in Oslo.", "user:ann")
+    assert note is not None
+    new = await memory.edit(note, "Ann lives in Bergen.", by="ann")
+    await memory.forget(await memory.remember("Ann owes Bob.", "user:ann") or 0)
+    return new
+
+
+def test_a_crash_at_every_write_changes_each_note_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of notes and the journal are two: what was done before a crash is done again, and is no error."""
+
+    async def scene(engine: InMemory) -> int:
+        if not engine.journal.query("select 1 from runs"):
+            files.append(tmp_path / str(len(files)))
+        monkeypatch.setattr("segue.agent.memory.memory_here", lambda: Memory(str(files[-1])))
+        return await (await engine.start(tidies, id="r")).result()
+
+    def check(new: int, engine: InMemory) -> None:
+        with Memory(str(files[-1])) as notes:
+            assert [(note.id, note.text) for note in notes.notes(Scope.of("user:ann"))] == [(new, "Ann lives in Bergen.")]
+
+    files: list[Path] = []
+    assert crash_everywhere(scene, check=check) > 8

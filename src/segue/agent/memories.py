@@ -71,4 +71,5 @@ def remembered(found: Iterable[Recalled]) -> Iterator[Part]:
 
 
 def _notes(part: Part) -> list[int]:
-    return [int(word.removeprefix("note-")) for word in (part.source or "").split() if word.startswith("note-")]
+    named = (part.source or "").rpartition(": ")[2]  # before it stands the scope, whose name may read like a note's
+    return [int(word.removeprefix("note-")) for word in named.split()]
