@@ -173,7 +173,32 @@ def test_a_crash_at_every_write_changes_each_note_once(tmp_path: Path, monkeypat
 
     def check(new: int, engine: InMemory) -> None:
         with Memory(str(files[-1])) as notes:
-            assert [(note.id, note.text) for note in notes.notes(Scope.of("user:ann"))] == [(new, "Ann lives in Bergen.")]
+            (note,) = notes.notes(Scope.of("user:ann"))
+            assert (note.id, note.text) == (new, "Ann lives in Bergen.")
 
     files: list[Path] = []
     assert crash_everywhere(scene, check=check) > 8
+
+
+async def test_a_tenant_that_is_erased_leaves_no_note_and_no_other_loses_one(tmp_path: Path) -> None:
+    async with Engine(str(tmp_path / "x.db")) as engine:
+        for tenant in ("acme", "wal", "shm", "a-wal", "default"):
+            run = await engine.begin(keeps, ([f"{tenant} has xylophagia."],), {}, id=tenant, tenant=tenant)
+            assert await run.result() == [1]
+    for tenant in ("acme", "wal", "default"):
+        async with Engine(str(tmp_path / "x.db"), recover=False) as engine:  # another process
+            await engine.erase(tenant, by="dpo", why="request 12")
+            await engine.erase("nobody")
+    left = {file.name for file in tmp_path.glob("x.db-memory*") if b"xylophagia" in file.read_bytes()}
+    assert left == {"x.db-memory-shm%", "x.db-memory-a-wal%"}
+
+
+async def test_notes_of_a_run_go_with_it_and_others_stay(tmp_path: Path) -> None:
+    async with Engine(str(tmp_path / "x.db")) as engine:
+        await engine.run(keeps, ["The first draft is blue."], scope="run:old", id="old")
+        await engine.run(keeps, ["Ann lives in Oslo."], id="other")
+        await engine.run(keeps, ["The second draft is red."], scope="run:new", id="new")
+        assert "old" in (await engine.gc(0, dry_run=True)).runs
+        assert {"old", "other"} == set((await engine.gc(0)).runs)
+    with Memory(memory_file(str(tmp_path / "x.db"))) as notes:
+        assert [str(scope) for scope, _ in notes.scopes()] == ["run:new", "user:ann"]
