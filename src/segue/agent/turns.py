@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..context import Context, Kind, Part, Role
 from ..context.form import bare, form
 
-__all__ = ["RECALL", "Place", "Told", "parts_in", "recalled", "shown_as", "stands", "told"]
+__all__ = ["IS_CUT", "RECALL", "Place", "Told", "parts_in", "recalled", "shown_as", "stands", "told"]
 
 STANDS = "segue_part"
 """Where the metadata of a message say which part stands in it: no turn, but a state, a summary, a memory."""
@@ -22,6 +23,9 @@ RECALL: dict[str, Any] = {
     },
 }  # fmt: skip
 """The tool that is offered where results had to give way."""
+
+IS_CUT = re.compile(r"; recall \w+@\d+ gives what follows …\]")
+"""What stands in a result that is shown in part."""
 
 Place = tuple[int, int]
 """Of a part among the turns: which message, and which part of it."""
