@@ -9,7 +9,7 @@ from typing import Any
 from ..context import Context, Kind, Part, Role
 from ..context.form import bare, form
 
-__all__ = ["IS_CUT", "RECALL", "Place", "Told", "parts_in", "recalled", "shown_as", "stands", "told"]
+__all__ = ["IS_CUT", "RECALL", "Place", "Told", "covered", "parts_in", "recalled", "shown_as", "stands", "told"]
 
 STANDS = "segue_part"
 """Where the metadata of a message say which part stands in it: no turn, but a state, a summary, a memory."""
@@ -87,11 +87,24 @@ def _read(message: Mapping[str, Any]) -> Iterator[Part]:
         yield part if stands is None else _part(part.text, stands)
 
 
-def stands(part: Part) -> dict[str, Any]:
-    """A message in which a part stands that is no turn: the state of the work, a summary, what was recalled."""
+def stands(part: Part, covers: int = 0) -> dict[str, Any]:
+    """A message in which a part stands that is no turn: the state of the work, a summary, what was recalled.
+
+    A summary `covers` turns of so many tokens.
+    """
     told = {"kind": part.kind.value, "source": part.source, "made_of": list(part.made_of), "relevance": part.relevance}
     said = {"part_kind": "user-prompt", "content": form(part)}
-    return {"kind": "request", "parts": [said], "metadata": {STANDS: {**told, "model": part.model}}}
+    return {"kind": "request", "parts": [said], "metadata": {STANDS: {**told, "model": part.model, "covers": covers}}}
+
+
+def covered(turns: Iterable[Mapping[str, Any]]) -> int:
+    """The tokens of the turns that a summary among these messages stands for; 0: there is none."""
+    for message in turns:
+        metadata: Any = message.get("metadata") or {}
+        stood: Any = metadata.get(STANDS) or {}
+        if stood.get("covers"):
+            return int(stood["covers"])
+    return 0
 
 
 def _part(text: str, told: Mapping[str, Any]) -> Part:

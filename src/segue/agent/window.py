@@ -14,13 +14,13 @@ from hashlib import blake2b
 from ..context import Assembly, Budget, ContextOverflow, Kind, Part, Role, assemble, tokens_of
 from ..context import Call as Shows
 from ..context import Target as Reader
-from ..context.manifest import manifest_of
+from ..context.manifest import manifest_of, with_covered
 from ..context.sending import budget_for
 from ..core.records import Manifest, Target, TargetKind
 from ..models import Capability, Model
 from .media import Shown
 from .request import Question
-from .turns import IS_CUT, RECALL, Place, parts_in, shown_as
+from .turns import IS_CUT, RECALL, Place, covered, parts_in, shown_as
 
 __all__ = ["fitted", "overfull", "room_in"]
 
@@ -43,7 +43,8 @@ def fitted(
         made = made if asked is question else _assembled(parts, model, asked)
     target = Target(kind=TargetKind.MODEL, name=model.name, provider=model.provider.value)
     call = Shows(id=id, target=target, decision=id.partition("+")[0] or None, thread=thread, before=before)
-    manifest = replace(manifest_of(made, call), prompts=dict(question.prompts))
+    manifest = with_covered(manifest_of(made, call), covered(question.history))
+    manifest = replace(manifest, prompts=dict(question.prompts))
     changed = _changes(made, [*past, *turns])
     if not changed:
         return asked, manifest

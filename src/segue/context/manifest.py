@@ -7,13 +7,13 @@ short, so that what a thread takes on disk grows with its length and not with th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from ..core.records import Fate, Manifest, ManifestPart, Target
 from .types import Assembly, Kind, Part, Role, Shown
 
-__all__ = ["Call", "manifest_of"]
+__all__ = ["Call", "manifest_of", "with_covered"]
 
 RULES = "1"
 """The version of the rules that fit a context."""
@@ -49,6 +49,22 @@ def manifest_of(made: Assembly, call: Call) -> Manifest:
         tokens_prefix=0 if start is None else start[1], prefix=None if start is None else start[0],
         decision=call.decision, thread=call.thread, turn=call.turn, after=call.after, assembler=RULES,
     )  # fmt: skip
+
+
+def with_covered(manifest: Manifest, tokens: int) -> Manifest:
+    """With an entry for the turns that its first summary stands for, where they are not among its parts: a thread
+    reads them no more. They had so many tokens.
+    """
+    at = next((at for at, part in enumerate(manifest.parts) if part.kind == Kind.SUMMARY.value), None)
+    if at is None or not tokens:
+        return manifest
+    summary = manifest.parts[at]
+    digest = blake2b(" ".join(summary.made_of).encode(), digest_size=16).hexdigest()
+    covered = ManifestPart(
+        hash=digest, role=Role.USER.value, tokens=tokens, fate=Fate.SUMMARISED, why="old turn", source=summary.source,
+        into=summary.hash,
+    )  # fmt: skip
+    return replace(manifest, parts=(*manifest.parts[:at], covered, *manifest.parts[at:]))
 
 
 def _folded(shown: Sequence[Shown]) -> tuple[ManifestPart, ...]:
