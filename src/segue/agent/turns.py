@@ -72,8 +72,8 @@ def _plain(message: Mapping[str, Any], maker_: str) -> Part:
     metadata: Any = message.get("metadata") or {}
     maker: Any = metadata.get(maker_) or {}
     if message["kind"] == "request":
-        return Part(role=Role.USER, text=text, who=maker.get("who"))
-    return Part(role=Role.ASSISTANT, text=text, model=maker.get("model"), who=maker.get("who"))
+        return Part.said(Role.USER, text, who=maker.get("who"))
+    return Part.said(Role.ASSISTANT, text, model=maker.get("model"), who=maker.get("who"))
 
 
 def _read(message: Mapping[str, Any]) -> Iterator[Part]:
@@ -119,7 +119,11 @@ def shown_as(
     turns: Sequence[dict[str, Any]], changed: Mapping[Place, Part | None], first: int = 0
 ) -> Iterator[dict[str, Any]]:
     """The turns with what is not shown as it was: in its place something shorter, or nothing."""
+    touched = {at for at, _ in changed}
     for at, message in enumerate(turns, first):
+        if at not in touched:
+            yield message
+            continue
         parts: list[dict[str, Any]] = []
         for place, part in enumerate(message["parts"]):
             shown = changed.get((at, place), ...)

@@ -38,14 +38,16 @@ def fitted(
     parts = [*_head(question), *(part for _, part in past), *_request(question), *said, *_tail(question)]
     asked = _with_recall(question) if any(_is_cut(part) for _, part in past) else question
     made = _assembled(parts, model, asked)
-    if asked is question and _changes(made, [*past, *turns]):
+    changed = _changes(made, [*past, *turns])
+    if changed and asked is question:
         asked = _with_recall(question)  # it takes room, too
-        made = made if asked is question else _assembled(parts, model, asked)
+        if asked is not question:
+            made = _assembled(parts, model, asked)
+            changed = _changes(made, [*past, *turns])
     target = Target(kind=TargetKind.MODEL, name=model.name, provider=model.provider.value)
     call = Shows(id=id, target=target, decision=id.partition("+")[0] or None, thread=thread, before=before)
     manifest = with_covered(manifest_of(made, call), covered(question.history))
     manifest = replace(manifest, prompts=dict(question.prompts))
-    changed = _changes(made, [*past, *turns])
     if not changed:
         return asked, manifest
     history, shown = shown_as(question.history, changed), shown_as(question.turns, changed, len(question.history))

@@ -99,6 +99,17 @@ def _many(shown: Sequence[Shown]) -> ManifestPart:
 
 
 def _one(shown: Shown) -> ManifestPart:
+    """The entry of one part. That of one that is shown as it is stays the same over calls, and is kept with it."""
+    if shown.fate is not Fate.KEPT:
+        return _entry(shown)
+    kept = shown.part.__dict__
+    found: ManifestPart | None = kept.get("entry")
+    if found is None or (found.tokens, found.why, found.into) != (shown.tokens, shown.why, shown.into):
+        found = kept["entry"] = _entry(shown)
+    return found
+
+
+def _entry(shown: Shown) -> ManifestPart:
     part = shown.part
     return ManifestPart(
         hash=part.hash, role=part.role.value, tokens=shown.tokens, fate=shown.fate, why=shown.why,
