@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from segue import Engine, Thread, ask, flow
+from segue import Engine, Thread, ask, detach, flow, wait_for
 from segue.core.events import EventType
 from segue.core.records import Fate, Manifest, record_of
 from segue.models import Catalogue
@@ -125,6 +125,9 @@ async def test_a_summary_is_made_once_and_read_by_all(tmp_path: Path) -> None:
             assert kinds["summary"].fate is Fate.KEPT
             assert kinds["summary"].made_of, "its lineage is on record"
             assert kinds["summary"].source and kinds["summary"].source.startswith("turns 1 to ")
+            covered = [part for part in last.parts if part.fate is Fate.SUMMARISED]
+            assert [(part.source, part.into) for part in covered] == [(kinds["summary"].source, kinds["summary"].hash)]
+            assert covered[0].tokens > 1_000 and covered[0].why == "old turn"
             assert last.tokens + last.reserved_out + last.margin <= last.window
 
 
@@ -201,3 +204,69 @@ async def test_the_state_outlives_every_summary(tmp_path: Path) -> None:
     for wanted in ("Task: My name is Ann", "Never book a flight on a Friday.", "We decided on Oslo.", "feed the cat"):
         assert wanted in said
     assert "pack the bags" not in said
+
+
+async def test_a_summariser_that_fails_is_not_asked_at_every_turn() -> None:
+    """It is tried again after some turns, and then the thread is summed up as if nothing had been."""
+    broken = True
+
+    def answer(asked: Asked) -> str:
+        return json.dumps({"summary": ""}) if broken and is_summary(asked) else answers(asked)
+
+    async with serve({"chat": Served(answer=answer)}) as server, InMemory(resources=small(server, "chat")) as engine:
+        thread = Thread("t")
+        for n in range(44):
+            await (await thread.start(turn, said_in(n))).result()
+        why = engine.journal.query("select value from events where type = 'step.completed' and key like 'compact%'")
+        tried = [json.loads(value)["wrong"] for (value,) in why if b"wrong" in (value or b"")]
+        full = [one for one in tried if one]
+        assert len(full) > 9, "the window is full"
+        asked = [one for one in full if one.startswith("BadOutput")]
+        assert 2 <= len(asked) <= len(full) // 6
+        assert all(one.startswith("not tried again before turn") for one in full if one not in asked)
+        broken = False
+        for n in range(44, 56):
+            await (await thread.start(turn, said_in(n))).result()
+        assert engine.journal.query("select count(*) from summaries")[0][0] >= 1
+
+
+@flow
+async def packs(boxes: int) -> str:
+    return str(await wait_for("packed"))
+
+
+@flow
+async def begins(text: str, waits: bool) -> str:
+    if waits:
+        await detach(packs, 3, id="packing")
+        return await ask(text, timeout_s=5, max_tokens=300)
+    return await ask(text, timeout_s=5, max_tokens=300)
+
+
+async def test_a_child_of_an_earlier_turn_is_named_as_long_as_it_runs() -> None:
+    """The turn that started it has ended; a turn in another thread of the same name is another tenant's."""
+    async with (
+        serve({"chat": Served(answer=lambda asked: "; ".join(FLIGHT.findall(shown(asked))) or "Nothing.")}) as server,
+        InMemory(resources=small(server, "chat")) as engine,
+    ):
+        thread = Thread("t", engine)
+        await (await thread.start(begins, "Pack three boxes.", True)).result()
+        during = await (await thread.start(begins, "And now?", False)).result()
+        theirs = await (await Thread("t", engine, "acme").start(begins, "Hello.", False)).result()
+        theirs += await (await Thread("t", engine, "acme").start(begins, "And now?", False)).result()
+        branch = await (await thread.edit(during_id(engine), "And then?", False)).result()
+        await (await engine.get("packing")).signal("packed", 3)
+        await (await engine.get("packing")).result()
+        after = await (await thread.start(begins, "Is it done?", False)).result()
+    assert during == "packing: packs"
+    assert theirs == "Nothing.Nothing."
+    assert branch == "packing: packs", "a branch shares the turn that began it"
+    assert after == "Nothing."
+
+
+FLIGHT = re.compile(r"In flight, do not start again:\n- ([^\n]*)")
+
+
+def during_id(engine: InMemory) -> str:
+    """The second turn of the thread."""
+    return str(engine.journal.query("select id from runs where thread = 't' order by no")[1][0])

@@ -10,10 +10,13 @@ import pytest
 
 from segue import Engine, ask, flow, memory
 from segue.agent.memories import memory_file
+from segue.context import Memory, Scope
 from segue.core.events import EventType
 from segue.core.records import Manifest, record_of
 from segue.errors import RunFailed
 from segue.models import BadOutput
+from segue.testing import Engine as InMemory
+from segue.testing.crash import crash_everywhere
 from segue.testing.provider import Asked, Served, serve
 from tests.agent.served import KEYS, opened
 
@@ -138,3 +141,64 @@ async def test_a_flow_recalls_from_several_scopes(tmp_path: Path) -> None:
         with pytest.raises(RunFailed, match="is no scope"):
             await engine.run(keeps, ["x"], scope="everybody")
     assert Path(memory_file(str(tmp_path / "x.db"))).exists()
+
+
+@pytest.mark.parametrize("scope", ["team:note-1 club", "team:note-1", "team:a: note-1"])
+async def test_a_scope_with_the_name_of_a_note_sees_nothing_of_another(tmp_path: Path, scope: str) -> None:
+    async with serve({"chat": Served(answer=shown)}) as server, opened(tmp_path, server, "chat") as engine:
+        await engine.run(keeps, ["Ann lives in Oslo."])
+        await engine.run(keeps, ["The club meets in Bergen."], scope=scope)
+        said = await engine.run(asks, "Where does the club meet, and Ann live?", [scope])
+    assert "Bergen" in said
+    assert "Oslo" not in said
+
+
+@flow
+async def tidies() -> int:
+    note = await memory.remember("Ann lives in Oslo.", "user:ann")
+    assert note is not None
+    new = await memory.edit(note, "Ann lives in Bergen.", by="ann")
+    await memory.forget(await memory.remember("Ann owes Bob.", "user:ann") or 0)
+    return new
+
+
+def test_a_crash_at_every_write_changes_each_note_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of notes and the journal are two: what was done before a crash is done again, and is no error."""
+
+    async def scene(engine: InMemory) -> int:
+        if not engine.journal.query("select 1 from runs"):
+            files.append(tmp_path / str(len(files)))
+        monkeypatch.setattr("segue.agent.memory.memory_here", lambda: Memory(str(files[-1])))
+        return await (await engine.start(tidies, id="r")).result()
+
+    def check(new: int, engine: InMemory) -> None:
+        with Memory(str(files[-1])) as notes:
+            (note,) = notes.notes(Scope.of("user:ann"))
+            assert (note.id, note.text) == (new, "Ann lives in Bergen.")
+
+    files: list[Path] = []
+    assert crash_everywhere(scene, check=check) > 8
+
+
+async def test_a_tenant_that_is_erased_leaves_no_note_and_no_other_loses_one(tmp_path: Path) -> None:
+    async with Engine(str(tmp_path / "x.db")) as engine:
+        for tenant in ("acme", "wal", "shm", "a-wal", "default"):
+            run = await engine.begin(keeps, ([f"{tenant} has xylophagia."],), {}, id=tenant, tenant=tenant)
+            assert await run.result() == [1]
+    for tenant in ("acme", "wal", "default"):
+        async with Engine(str(tmp_path / "x.db"), recover=False) as engine:  # another process
+            await engine.erase(tenant, by="dpo", why="request 12")
+            await engine.erase("nobody")
+    left = {file.name for file in tmp_path.glob("x.db-memory*") if b"xylophagia" in file.read_bytes()}
+    assert left == {"x.db-memory-shm%", "x.db-memory-a-wal%"}
+
+
+async def test_notes_of_a_run_go_with_it_and_others_stay(tmp_path: Path) -> None:
+    async with Engine(str(tmp_path / "x.db")) as engine:
+        await engine.run(keeps, ["The first draft is blue."], scope="run:old", id="old")
+        await engine.run(keeps, ["Ann lives in Oslo."], id="other")
+        await engine.run(keeps, ["The second draft is red."], scope="run:new", id="new")
+        assert "old" in (await engine.gc(0, dry_run=True)).runs
+        assert {"old", "other"} == set((await engine.gc(0)).runs)
+    with Memory(memory_file(str(tmp_path / "x.db"))) as notes:
+        assert [str(scope) for scope, _ in notes.scopes()] == ["run:new", "user:ann"]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic_core import to_json
 
-from segue import ApprovalRule, Engine, Media, ask, flow, tool
+from segue import ApprovalRule, Engine, Media, Thread, ask, flow, tool
+from segue.agent.tools.result import handle_of
 from segue.cli.showing import show
 from segue.testing import Engine as InMemory
 from segue.testing.provider import Answer, Asked, Call, Served, serve
@@ -180,3 +183,75 @@ async def test_the_command_line_shows_class_approval_and_cut(
     assert re.search(r"page\S* read\b.*shown [\d,]+ of [\d,]+ characters, recall \w+", said, re.S)
     assert re.search(r"refund\S* write .*approved by ada", said, re.S)
     assert "not made: refund was not called: ada has denied it" in said
+
+
+@dataclass
+class Report:
+    """What a tool gives that is no text: its fields are not in the order of the alphabet."""
+
+    zone: str
+    lines: list[str]
+
+
+@tool(effect="read", limit_chars=2000)
+async def report() -> Report:
+    """A report."""
+    return Report("north", [f"line {n}" for n in range(500)])
+
+
+@tool(effect="read")
+async def small() -> str:
+    """Nothing much."""
+    return "ok"
+
+
+@flow
+async def chats(text: str, what: str) -> str:
+    return await ask(text, tools=[{"page": page, "report": report, "small": small}[what]], timeout_s=5, rounds=20)
+
+
+@pytest.mark.parametrize(("what", "then"), [("page", "page"), ("page", "small"), ("report", "report")])
+async def test_the_rest_of_a_cut_result_can_be_had_in_a_later_turn(tmp_path: Path, what: str, then: str) -> None:
+    """Another process, another question, another tool: the handle that the model sees in its history works."""
+    pieces: list[str] = []
+
+    def reader(asked: Asked) -> Any:
+        given = results(asked)
+        if asked.prompt == "Read.":
+            return "I have the beginning." if given else calls(what, **({"n": 1} if what == "page" else {}))
+        pieces[:] = given
+        more = re.search(r"recall (\w+@\d+)", given[-1])
+        return calls("recall", handle=more[1]) if more and more[1] else "Done."
+
+    async with serve({"chat": Served(answer=reader)}) as server:
+        resources = {"catalogue": catalogue(server, "chat")}
+        async with Engine(str(tmp_path / "x.db"), resources=resources) as engine:
+            assert await (await Thread("t", engine).start(chats, "Read.", what)).result() == "I have the beginning."
+        async with Engine(str(tmp_path / "x.db"), resources=resources) as engine:
+            run = await Thread("t", engine).start(chats, "Go on.", then)
+            assert await run.result() == "Done."
+    note = re.compile(r"\n\[… .* …\]\n")
+    head, tail = note.split(pieces[0])
+    whole = LONG if what == "page" else to_json(asdict(Report("north", [f"line {n}" for n in range(500)]))).decode()
+    assert head + "".join(note.sub("", one) for one in pieces[1:]) == whole
+    assert whole.endswith(tail)
+
+
+async def test_a_handle_of_another_thread_gives_nothing(tmp_path: Path) -> None:
+    handle = handle_of(LONG)
+
+    def reader(asked: Asked) -> Any:
+        if asked.prompt == "Read.":
+            return "I have it." if results(asked) else calls("page", n=1)
+        return results(asked)[-1] if results(asked) else calls("recall", handle=f"{handle}@2000")
+
+    async with (
+        serve({"chat": Served(answer=reader)}) as server,
+        Engine(str(tmp_path / "x.db"), resources={"catalogue": catalogue(server, "chat")}) as engine,
+    ):
+        await (await Thread("t", engine).start(chats, "Read.", "page")).result()
+        assert handle in str(engine.journal.query("select body from events where type = 'tool.answered'"))
+        said = await (await Thread("u", engine).start(chats, "Go on.", "page")).result()
+        theirs = await (await Thread("t", engine, "acme").start(chats, "Go on.", "page")).result()
+    assert "there is nothing by the handle" in said
+    assert "there is nothing by the handle" in theirs

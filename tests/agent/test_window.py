@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from segue import Engine, ask, flow
+from segue.agent.request import Question
 from segue.agent.turns import parts_in, recalled
+from segue.agent.window import fitted, room_in
 from segue.core.events import EventType
 from segue.core.records import Decision, Fate, Manifest, record_of
-from segue.models import Catalogue, Model
+from segue.models import Catalogue, Model, Provider
 from segue.testing.provider import Asked, Served, serve
 from tests.agent.served import FORMATS, KEYS, calls, model, opened, results
 
@@ -121,3 +123,24 @@ def test_a_handle_finds_what_was_said() -> None:
     assert recalled(turns, handle) == "it"
     assert recalled(turns, "") is None
     assert recalled(turns, "nothing") is None
+
+
+@pytest.mark.parametrize("window", range(4_000, 4_120, 10))
+def test_the_tool_that_gives_results_back_takes_room_too(window: int) -> None:
+    """It is offered only where results give way; what is sent still fits, also where each token counts."""
+    named = Model(name="m", provider=Provider.OPENAI, id="gpt-4o", url="http://x", window=window, max_output=500)
+    said = [{"parts": [{"part_kind": "user-prompt", "content": "Read."}], "kind": "request"}]
+    for n in range(12):
+        call = {"part_kind": "tool-call", "tool_name": "page", "args": f'{{"n": {n}}}', "tool_call_id": f"c{n}"}
+        gave = {"part_kind": "tool-return", "tool_name": "page", "content": f"{n} " + "word " * 350}
+        said += [
+            {"parts": [call], "kind": "response"},
+            {"parts": [gave | {"tool_call_id": f"c{n}"}], "kind": "request"},
+        ]
+    tools = [{"name": "page", "description": "A page.", "parameters_json_schema": {"type": "object", "properties": {}}}]
+    question = Question(prompt="And now?", history=said, tools=tools, max_tokens=500)
+    sent, manifest = fitted(question, named, "d")
+    assert "recall" in [tool["name"] for tool in sent.tools]
+    assert manifest.exact
+    assert manifest.tokens_tools == room_in(sent, named).tools
+    assert manifest.tokens + manifest.reserved_out <= window

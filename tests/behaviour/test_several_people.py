@@ -165,3 +165,59 @@ async def test_a_quorum_of_none_is_refused(world: World) -> None:
 )  # fmt: skip
 def test_what_words_come_to(words: str, quorum: int, asked: int, said: bool | None) -> None:
     assert tally([word == "y" for word in words], quorum, asked) is said
+
+
+async def test_a_yes_is_never_recorded_as_a_no(world: World) -> None:
+    """One has objected, the question goes on to a single person: those who say yes after that are not who denied it."""
+
+    @flow(name="four")
+    async def four() -> str:
+        said = await approve("Pay it?", 1, by=["ada", "bob", "cyd", "dan"], quorum=3)
+        return f"{bool(said)} by {said.by}"
+
+    async with world.engine() as engine:
+        run = await engine.start(four)
+        item = await waiting(engine)
+        await item.deny(by="ada", note="too much")
+        await item.reassign("zoe", by="bob")
+        await until(lambda: len(engine.journal.query("select 1 from events where type = 'approval.decided'")) == 2)
+        for who in ("bob", "cyd", "zoe"):
+            (item,) = await engine.inbox(who if who == "zoe" else None)
+            await item.approve(by=who)
+        assert await run.result() == "True by bob, cyd, zoe"
+        assert [verdict for verdict, _ in await decided(run)] == [
+            "objected", "reassigned", "agreed", "agreed", "approved"
+        ]  # fmt: skip
+
+
+async def test_the_word_that_comes_too_late_does_not_take_the_blame(world: World) -> None:
+    """The no of two is the decision; whose it is are those two, whatever was said between."""
+    async with world.engine() as engine:
+        run = await engine.start(pays, 500)
+        for who, yes in (("ada", False), ("bob", True), ("cyd", False)):
+            (item,) = await engine.inbox() or [await waiting(engine)]
+            await (item.approve(by=who) if yes else item.deny(by=who))
+        assert (await run.result()).startswith("not paid by ada, cyd")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"by": None}, "names nobody"),
+        ({"by": 7}, "names nobody"),
+        ({"by": [1, 2]}, "1 is no name"),
+        ({"evidence": [1]}, "evidence is a list"),
+        ({"remind_s": None, "timeout_s": 9}, "is no time"),
+        ({"remind_s": "60", "timeout_s": 9}, "is no time"),
+    ],
+)
+async def test_what_makes_no_sense_is_said_to_be_so(world: World, given: Any, says: str) -> None:
+    @flow(name="odd")
+    async def odd() -> bool:
+        return bool(await approve("Pay it?", 1, **given))
+
+    async with world.engine() as engine:
+        run = await engine.start(odd)
+        with pytest.raises(RunFailed, match=says) as failed:
+            await run.result()
+        assert isinstance(failed.value.__cause__, InputError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import datetime
 from pathlib import Path
 
@@ -95,3 +96,42 @@ def test_words_of_a_query_are_no_syntax() -> None:
         memory.remember('He said "NEAR" and (left).', ANN)
         assert memory.find('left" OR NEAR( * ^', ANN)
         assert memory.find("?!", ANN) == []
+
+
+def test_a_correction_is_made_once_and_its_text_is_held_to_what_a_note_may_be() -> None:
+    """A step that crashed makes it again; two who correct one note at once do not both stand."""
+    with Memory() as memory:
+        assert memory.remember("Ann lives in Oslo.", ANN) == 1
+        assert memory.edit(1, "Ann lives in Bergen.") == memory.edit(1, " Ann lives in Bergen. ") == 2
+        assert [note.id for note in memory.notes(ANN)] == [2]
+        with pytest.raises(InvalidContext, match="no note 1"):
+            memory.edit(1, "Ann lives in Rome.")
+        for bad in ("", "  ", "x" * 20_001):
+            with pytest.raises(InvalidContext, match="a note has 1 to"):
+                memory.edit(2, bad)
+        memory.forget(2)
+        memory.forget(2)
+        with pytest.raises(InvalidContext, match="no note 3"):
+            memory.forget(3)
+
+
+def test_a_note_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = str(tmp_path / "memory.db")
+    with Memory(path) as memory:
+        memory._db.execute("drop table notes_text")
+        with pytest.raises(sqlite3.OperationalError):
+            memory.remember("Ann lives in Oslo.", ANN)
+        assert memory.notes(ANN) == []
+
+
+def test_a_scope_is_cleared_and_the_others_stay(tmp_path: Path) -> None:
+    with Memory(str(tmp_path / "memory.db")) as memory:
+        memory.remember("Ann has xylophagia.", ANN)
+        memory.edit(1, "Ann had xylophagia.")
+        memory.remember("Bob has a zebra.", BOB)
+        assert memory.clear(ANN, by="dpo") == 1
+        assert memory.remember("Ann has xylophagia.", ANN) is None
+        assert [note.text for note in memory.notes(BOB)] == ["Bob has a zebra."]
+        assert [file.name for file in tmp_path.iterdir() if b"xylophagia" in file.read_bytes()] == []
+        assert memory.clear() == 1
+        assert memory.scopes() == []

@@ -20,7 +20,7 @@ from ..core.faults import FaultKind, classify
 from ..core.recovery import Retry
 from ..errors import InputError, SegueError
 from ..models import Model
-from ..runtime.scope import Outside, StepScope, step_scope
+from ..runtime.scope import Outside, StepScope, step_scope, surroundings
 from ..runtime.step import step
 from .media import Shown
 from .past import Turn
@@ -36,6 +36,8 @@ BITE = 24_000
 """Tokens that one of them stands for at most."""
 _ITEMS, _LONGEST, _KEPT = 12, 300, 40
 """Of what stands beside a summary: so many of each kind at once, so many characters each, so many of a kind in all."""
+AGAIN = 8
+"""Turns before a summary that failed is tried again."""
 _TASK = 600
 """Characters of the first request of a thread that are kept as its task."""
 
@@ -94,6 +96,9 @@ async def _compacted(  # noqa: PLR0917  made in `roomy`
     reading = _Reading(replace(question, summed=stands.upto, children=children), model, before, scope, around)
     goal = goal or reading.goal()
     wrong: SegueError | None = None
+    failed = _failures().get((scope.tenant, thread))
+    if goal and failed is not None and 0 <= upto - failed.at < AGAIN:
+        return replace(stands, wrong=f"not tried again before turn {failed.at + AGAIN + 1}: {failed.why}")
     for share in _SHARES:
         bite = reading.bite(goal, share)
         if bite is None:
@@ -106,13 +111,31 @@ async def _compacted(  # noqa: PLR0917  made in `roomy`
                 break
             continue
         scope.sums_up = (thread, bite.last)
+        _failures().pop((scope.tenant, thread), None)
         return Room(
             upto=bite.last, text=told.summary.strip(), work=_kept(bite.work, told), since=bite.since, goal=goal,
             made_of=tuple(part.hash for part in bite.asks.covers), tokens=bite.tokens, model=by, children=children,
+            covered=bite.tokens + (0 if before is None else before.covered or before.tokens),
         )  # fmt: skip
     if wrong is not None:
-        return replace(stands, wrong=f"{type(wrong).__name__}: {wrong}"[:500])
+        why = f"{type(wrong).__name__}: {wrong}"[:500]
+        _failures()[scope.tenant, thread] = _Failure(upto, why)
+        return replace(stands, wrong=why)
     return stands if stands.upto or children else None
+
+
+class _Failure(NamedTuple):
+    """That a thread could not be summed up."""
+
+    at: int
+    """When: how many turns it had."""
+    why: str
+
+
+def _failures() -> dict[tuple[str, str], _Failure]:
+    """Of this process: a window stays full, and who could not sum it up is not asked at every turn of a thread."""
+    around = surroundings()
+    return {} if around is None else around.share("failed compactions", dict[tuple[str, str], _Failure])
 
 
 _SHARES = (2 / 3, 1 / 4)

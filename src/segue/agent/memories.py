@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..context import Part, Scope, estimate
 from ..core.keys import quoted
-from ..runtime.scope import here, surroundings
+from ..runtime.companions import Keeps, keeping
+from ..runtime.scope import Surroundings, here, surroundings
 from ..runtime.step import step
 
 if TYPE_CHECKING:
@@ -33,22 +36,66 @@ class Recalled:
 
 def memory_file(database: str, tenant: str = "default") -> str:
     """The file of a tenant's notes."""
-    return f"{database}-memory" if tenant == "default" else f"{database}-memory-{quoted(tenant)}"
+    if tenant == "default":
+        return f"{database}-memory"
+    name = quoted(tenant)
+    return f"{database}-memory-{name}%" if name.endswith(_SQLITE) else f"{database}-memory-{name}"
+
+
+_SQLITE = ("wal", "shm", "journal")
+"""How SQLite's own files beside another one end."""
 
 
 def memory_here() -> Memory:
     """The memory of the tenant whose step this is; outside of an engine one that ends with the process."""
-    from ..context import Memory  # noqa: PLC0415  numpy, which only who remembers needs
-
     around = surroundings()
     tenant = getattr(here(), "tenant", "default")
     if around is None:
+        from ..context import Memory  # noqa: PLC0415  numpy, which only who remembers needs
+
         return _ALONE.setdefault(tenant, Memory())
+    return _memory_of(around, tenant)
+
+
+def _memory_of(around: Surroundings, tenant: str) -> Memory:
+    from ..context import Memory  # noqa: PLC0415  numpy, which only who remembers needs
+
     file = _MEMORY if around.database is None else memory_file(around.database, tenant)
     return around.share(f"memory {tenant}", lambda: Memory(file), close=_close)
 
 
 _ALONE: dict[str, Memory] = {}
+
+
+class _Notes(Keeps):
+    """Notes go with their tenant, those of a run with their run."""
+
+    def erased(self, around: Surroundings, tenant: str, by: str, why: str) -> None:
+        if around.database is None or Path(memory_file(around.database, tenant)).exists():
+            _memory_of(around, tenant).clear(by=by, why=why)
+
+    def collected(self, around: Surroundings) -> None:
+        if around.engine is None or around.database is None:
+            return
+        for file in _files(around.database):
+            from ..context import Memory  # noqa: PLC0415  numpy, which only who remembers needs
+
+            with Memory(str(file)) as memory:
+                for scope, _ in memory.scopes():
+                    if scope.kind.value == "run" and around.engine.journal.query(_GONE, (scope.name,)):
+                        memory.clear(scope, by="segue", why="its run was collected")
+
+
+_GONE = "select 1 from tombstones where id = ?"
+
+keeping(_Notes())
+
+
+def _files(database: str) -> list[Path]:
+    """The files of notes beside a database."""
+    at = Path(memory_file(database))
+    beside = sorted(at.parent.glob(f"{escape(at.name)}*"))
+    return [file for file in beside if not file.name.endswith(_SQLITE)]
 
 
 async def _close(memory: Memory) -> None:
@@ -71,4 +118,5 @@ def remembered(found: Iterable[Recalled]) -> Iterator[Part]:
 
 
 def _notes(part: Part) -> list[int]:
-    return [int(word.removeprefix("note-")) for word in (part.source or "").split() if word.startswith("note-")]
+    named = (part.source or "").rpartition(": ")[2]  # before it stands the scope, whose name may read like a note's
+    return [int(word.removeprefix("note-")) for word in named.split()]

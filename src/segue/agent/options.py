@@ -9,7 +9,7 @@ from ..context import Scope
 from ..errors import InputError
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import FlowScope, here
-from ..runtime.thread import Thread
+from ..runtime.thread import Thread, named
 from .bounds import hold
 from .guards.guard import Guard
 from .prompts.filling import Prompt
@@ -146,7 +146,7 @@ def checked(given: Options) -> dict[str, Any]:
 
 
 def _thread(given: str | Thread | None) -> str | None:
-    return given.id if isinstance(given, Thread) else given
+    return given.id if isinstance(given, Thread) else None if given is None else named("thread", given)
 
 
 def _own_thread() -> str | None:

@@ -10,10 +10,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..models.errors import ContentBlocked
+from ..runtime.scope import step_scope
 from ..runtime.step import step
 from .guards import Guard, Guarding, configured
-from .threads import said
+from .threads import outside, said
 from .tools import GiveBack
+from .tools.box import Read
+from .tools.result import handle_of, piece
 from .turns import recalled
 
 __all__ = ["recalling"]
@@ -28,16 +31,31 @@ async def recall(thread: str, upto: int, handle: str) -> str | None:
 def recalling(own: Sequence[Guard]) -> GiveBack:
     """Gives back what a handle stands for; `own` are the guards of the question, beside those of the engine."""
 
-    async def give_back(wanted: str, turns: Sequence[dict[str, Any]], before: tuple[str, int] | None) -> str | None:
+    async def give_back(
+        wanted: str, turns: Sequence[dict[str, Any]], before: tuple[str, int] | None, read: Read
+    ) -> str | None:
         async def look(thread: str, upto: int, handle: str) -> str | None:
             guards = Guarding((*configured(), *own))
             found = await _found(handle, [turns], guards)
-            return await _found(handle, said(thread, upto), guards) if found is None and before is not None else found
+            if found is None and before is not None:
+                found = await _found(handle, said(thread, upto), guards)
+            return _rest(thread, upto, handle, read) if found is None and before is not None else found
 
         asked = recall.carried_out_by(look, recall.options.retry)
         return await asked(*(before or ("", len(turns))), wanted)
 
     return give_back
+
+
+def _rest(thread: str, upto: int, handle: str, read: Read) -> str | None:
+    """Of a result that an earlier turn was shown in part, what follows. Guards see it when it is shown."""
+    name, _, place = handle.strip().partition("@")
+    around = outside()
+    for value, tool, shown in () if around is None else around.cut(step_scope().tenant, thread, upto, name):
+        text = read(tool, value)
+        if text is not None and handle_of(text) == name:
+            return piece(text, shown, name, place)
+    return None
 
 
 async def _found(handle: str, turns: Iterable[Sequence[dict[str, Any]]], guards: Guarding) -> str | None:

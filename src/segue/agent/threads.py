@@ -51,6 +51,8 @@ class Room:
     """The first turn that it sums up itself."""
     tokens: int = 0
     """Of what it sums up."""
+    covered: int = 0
+    """Of all turns that it stands for, those of the summaries before it included."""
     model: str = ""
     goal: int = 0
     """The turn up to which the question wants it summed up."""
@@ -189,7 +191,7 @@ def _standing(room: Room | None, children: Mapping[str, str]) -> Iterator[dict[s
     if work != Work():
         yield stands(work.part())
     if room is not None:
-        yield stands(summary_of(room))
+        yield stands(summary_of(room), covers=room.covered or room.tokens)
 
 
 def summary_of(room: Room) -> Part:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..context import Context, Kind, Part, Role
 from ..context.form import bare, form
 
-__all__ = ["RECALL", "Place", "Told", "parts_in", "recalled", "shown_as", "stands", "told"]
+__all__ = ["IS_CUT", "RECALL", "Place", "Told", "covered", "parts_in", "recalled", "shown_as", "stands", "told"]
 
 STANDS = "segue_part"
 """Where the metadata of a message say which part stands in it: no turn, but a state, a summary, a memory."""
@@ -22,6 +23,9 @@ RECALL: dict[str, Any] = {
     },
 }  # fmt: skip
 """The tool that is offered where results had to give way."""
+
+IS_CUT = re.compile(r"; recall \w+@\d+ gives what follows …\]")
+"""What stands in a result that is shown in part."""
 
 Place = tuple[int, int]
 """Of a part among the turns: which message, and which part of it."""
@@ -68,8 +72,8 @@ def _plain(message: Mapping[str, Any], maker_: str) -> Part:
     metadata: Any = message.get("metadata") or {}
     maker: Any = metadata.get(maker_) or {}
     if message["kind"] == "request":
-        return Part(role=Role.USER, text=text, who=maker.get("who"))
-    return Part(role=Role.ASSISTANT, text=text, model=maker.get("model"), who=maker.get("who"))
+        return Part.said(Role.USER, text, who=maker.get("who"))
+    return Part.said(Role.ASSISTANT, text, model=maker.get("model"), who=maker.get("who"))
 
 
 def _read(message: Mapping[str, Any]) -> Iterator[Part]:
@@ -83,11 +87,24 @@ def _read(message: Mapping[str, Any]) -> Iterator[Part]:
         yield part if stands is None else _part(part.text, stands)
 
 
-def stands(part: Part) -> dict[str, Any]:
-    """A message in which a part stands that is no turn: the state of the work, a summary, what was recalled."""
+def stands(part: Part, covers: int = 0) -> dict[str, Any]:
+    """A message in which a part stands that is no turn: the state of the work, a summary, what was recalled.
+
+    A summary `covers` turns of so many tokens.
+    """
     told = {"kind": part.kind.value, "source": part.source, "made_of": list(part.made_of), "relevance": part.relevance}
     said = {"part_kind": "user-prompt", "content": form(part)}
-    return {"kind": "request", "parts": [said], "metadata": {STANDS: {**told, "model": part.model}}}
+    return {"kind": "request", "parts": [said], "metadata": {STANDS: {**told, "model": part.model, "covers": covers}}}
+
+
+def covered(turns: Iterable[Mapping[str, Any]]) -> int:
+    """The tokens of the turns that a summary among these messages stands for; 0: there is none."""
+    for message in turns:
+        metadata: Any = message.get("metadata") or {}
+        stood: Any = metadata.get(STANDS) or {}
+        if stood.get("covers"):
+            return int(stood["covers"])
+    return 0
 
 
 def _part(text: str, told: Mapping[str, Any]) -> Part:
@@ -102,7 +119,11 @@ def shown_as(
     turns: Sequence[dict[str, Any]], changed: Mapping[Place, Part | None], first: int = 0
 ) -> Iterator[dict[str, Any]]:
     """The turns with what is not shown as it was: in its place something shorter, or nothing."""
+    touched = {at for at, _ in changed}
     for at, message in enumerate(turns, first):
+        if at not in touched:
+            yield message
+            continue
         parts: list[dict[str, Any]] = []
         for place, part in enumerate(message["parts"]):
             shown = changed.get((at, place), ...)

@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any
 
 from ..context import Assembly, Budget, ContextOverflow, Kind, Part, Role, assemble, tokens_of
 from ..context import Call as Shows
 from ..context import Target as Reader
-from ..context.manifest import manifest_of
+from ..context.manifest import manifest_of, with_covered
 from ..context.sending import budget_for
 from ..core.records import Manifest, Target, TargetKind
 from ..models import Capability, Model
 from .media import Shown
 from .request import Question
-from .turns import RECALL, Place, parts_in, shown_as
+from .turns import IS_CUT, RECALL, Place, covered, parts_in, shown_as
 
 __all__ = ["fitted", "overfull", "room_in"]
 
@@ -37,16 +36,22 @@ def fitted(
     past, turns = list(parts_in(question.history)), list(parts_in(question.turns, len(question.history)))
     said = (part for _, part in turns)
     parts = [*_head(question), *(part for _, part in past), *_request(question), *said, *_tail(question)]
-    made = _assembled(parts, model, question)
+    asked = _with_recall(question) if any(_is_cut(part) for _, part in past) else question
+    made = _assembled(parts, model, asked)
+    changed = _changes(made, [*past, *turns])
+    if changed and asked is question:
+        asked = _with_recall(question)  # it takes room, too
+        if asked is not question:
+            made = _assembled(parts, model, asked)
+            changed = _changes(made, [*past, *turns])
     target = Target(kind=TargetKind.MODEL, name=model.name, provider=model.provider.value)
     call = Shows(id=id, target=target, decision=id.partition("+")[0] or None, thread=thread, before=before)
-    manifest = replace(manifest_of(made, call), prompts=dict(question.prompts))
-    changed = _changes(made, [*past, *turns])
+    manifest = with_covered(manifest_of(made, call), covered(question.history))
+    manifest = replace(manifest, prompts=dict(question.prompts))
     if not changed:
-        return question, manifest
+        return asked, manifest
     history, shown = shown_as(question.history, changed), shown_as(question.turns, changed, len(question.history))
-    tools = [*question.tools, *_offered(question)]
-    return replace(question, history=[*history], turns=[*shown], tools=tools), manifest
+    return replace(asked, history=[*history], turns=[*shown]), manifest
 
 
 def overfull(question: Question, model: Model) -> bool:
@@ -118,7 +123,11 @@ def _changes(made: Assembly, turns: Iterable[tuple[Place, Part]]) -> dict[Place,
     return {of[id(one.part)]: one.as_ for one in made.shown if id(one.part) in of and one.as_ is not one.part}
 
 
-def _offered(question: Question) -> list[dict[str, Any]]:
-    """The tool that gives results back, where there are tools and none of this name."""
+def _with_recall(question: Question) -> Question:
+    """With the tool that gives results back, where there are tools and none of this name."""
     names = {tool["name"] for tool in question.tools}
-    return [RECALL] if names and RECALL["name"] not in names else []
+    return replace(question, tools=[*question.tools, RECALL]) if names and RECALL["name"] not in names else question
+
+
+def _is_cut(part: Part) -> bool:
+    return part.kind is Kind.RESULT and IS_CUT.search(part.text) is not None

@@ -7,13 +7,13 @@ short, so that what a thread takes on disk grows with its length and not with th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from ..core.records import Fate, Manifest, ManifestPart, Target
 from .types import Assembly, Kind, Part, Role, Shown
 
-__all__ = ["Call", "manifest_of"]
+__all__ = ["Call", "manifest_of", "with_covered"]
 
 RULES = "1"
 """The version of the rules that fit a context."""
@@ -51,6 +51,22 @@ def manifest_of(made: Assembly, call: Call) -> Manifest:
     )  # fmt: skip
 
 
+def with_covered(manifest: Manifest, tokens: int) -> Manifest:
+    """With an entry for the turns that its first summary stands for, where they are not among its parts: a thread
+    reads them no more. They had so many tokens.
+    """
+    at = next((at for at, part in enumerate(manifest.parts) if part.kind == Kind.SUMMARY.value), None)
+    if at is None or not tokens:
+        return manifest
+    summary = manifest.parts[at]
+    digest = blake2b(" ".join(summary.made_of).encode(), digest_size=16).hexdigest()
+    covered = ManifestPart(
+        hash=digest, role=Role.USER.value, tokens=tokens, fate=Fate.SUMMARISED, why="old turn", source=summary.source,
+        into=summary.hash,
+    )  # fmt: skip
+    return replace(manifest, parts=(*manifest.parts[:at], covered, *manifest.parts[at:]))
+
+
 def _folded(shown: Sequence[Shown]) -> tuple[ManifestPart, ...]:
     parts: list[ManifestPart] = []
     at = 0
@@ -83,6 +99,17 @@ def _many(shown: Sequence[Shown]) -> ManifestPart:
 
 
 def _one(shown: Shown) -> ManifestPart:
+    """The entry of one part. That of one that is shown as it is stays the same over calls, and is kept with it."""
+    if shown.fate is not Fate.KEPT:
+        return _entry(shown)
+    kept = shown.part.__dict__
+    found: ManifestPart | None = kept.get("entry")
+    if found is None or (found.tokens, found.why, found.into) != (shown.tokens, shown.why, shown.into):
+        found = kept["entry"] = _entry(shown)
+    return found
+
+
+def _entry(shown: Shown) -> ManifestPart:
     part = shown.part
     return ManifestPart(
         hash=part.hash, role=part.role.value, tokens=shown.tokens, fate=shown.fate, why=shown.why,

@@ -9,7 +9,8 @@ a scope has very many.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -123,49 +124,87 @@ class Memory:
 
         The same words in the same scope are one note. Raises InvalidContext for an empty or a very long text.
         """
-        text = text.strip()
-        if not text or len(text) > _LONGEST:
-            raise InvalidContext(
-                f"a note has 1 to {_LONGEST:,} characters, this one {len(text):,}", remedy="cut it into several"
-            )
+        text = _fit(text)
         digest = _hash(text, scope)
-        known = self._db.execute(
-            "select id, forgotten or replaced_by is not null from notes where hash = ? order by id desc", (digest,)
-        ).fetchone()
-        if known is not None:
-            return None if known[1] else int(known[0])
-        return self._insert(Note(0, scope, text, source, run, turn, who, at, None), digest)
+        with self._writing():
+            known = self._db.execute(
+                "select id, forgotten or replaced_by is not null from notes where hash = ? order by id desc", (digest,)
+            ).fetchone()
+            if known is not None:
+                return None if known[1] else int(known[0])
+            return self._insert(Note(0, scope, text, source, run, turn, who, at, None), digest)
 
     def edit(self, id: int, text: str, *, by: str = "", why: str = "") -> int:
-        """Correct a note: the id of the new one, which stands for it. Raises InvalidContext where there is none."""
-        old = self.note(id)
-        with self._db:
-            self._db.execute("begin immediate")
-            new = Note(0, old.scope, text.strip(), old.source, old.run, old.turn, old.who, old.at, id)
-            made = self._insert(new, _hash(text.strip(), old.scope))
+        """Correct a note: the id of the new one, which stands for it. The same correction again is the same note.
+
+        Raises InvalidContext where there is none, and for an empty or a very long text.
+        """
+        text = _fit(text)
+        with self._writing():
+            again = self._corrected(id, text)
+            if again is not None:
+                return again
+            old = self.note(id)
+            new = Note(0, old.scope, text, old.source, old.run, old.turn, old.who, old.at, id)
+            made = self._insert(new, _hash(text, old.scope))
             said = (made, by, why, id)
             self._db.execute("update notes set replaced_by = ?, by = ?, why = ? where id = ?", said)
             self._db.execute("delete from notes_text where rowid = ?", (id,))
         return made
 
+    def _corrected(self, id: int, text: str) -> int | None:
+        """The note by which this one was corrected to the same text: a step that crashed makes it again."""
+        row = self._db.execute(
+            "select n.id from notes o join notes n on n.id = o.replaced_by where o.id = ? and n.text = ?", (id, text)
+        ).fetchone()
+        return None if row is None else int(row[0])
+
     def forget(self, id: int, *, by: str = "", why: str = "") -> None:
         """Forget a note and what it stood for: the texts are overwritten, that there was a note stays on record.
 
-        Raises InvalidContext where there is none.
+        One that is forgotten already stays so. Raises InvalidContext where there never was one, or it was corrected.
         """
-        self.note(id)
-        with self._db:
-            self._db.execute("begin immediate")
-            at: int | None = id
-            while at is not None:
-                self._db.execute(
-                    "update notes set text = null, source = '', who = '', forgotten = 1, by = ?, why = ? where id = ?",
-                    (by, why, at),
-                )
-                self._db.execute("delete from notes_text where rowid = ?", (at,))
-                at = self._db.execute("select stands_for from notes where id = ?", (at,)).fetchone()[0]
+        with self._writing():
+            if not self._is_forgotten(id):
+                self._forget(self.note(id).id, by, why)
+        self._wipe()
+
+    def clear(self, scope: Scope | None = None, *, by: str = "", why: str = "") -> int:
+        """Forget all notes of a scope, or of all scopes; how many those were."""
+        where, which = ("1", ()) if scope is None else ("scope = ? and name = ?", (scope.kind.value, scope.name))
+        with self._writing():
+            found = self._db.execute(
+                f"select id from notes where not forgotten and replaced_by is null and {where}", which
+            ).fetchall()
+            for (no,) in found:
+                self._forget(no, by, why)
+        self._wipe()
+        return len(found)
+
+    def _forget(self, id: int, by: str, why: str) -> None:
+        at: int | None = id
+        while at is not None:
+            self._db.execute(
+                "update notes set text = null, source = '', who = '', forgotten = 1, by = ?, why = ? where id = ?",
+                (by, why, at),
+            )
+            self._db.execute("delete from notes_text where rowid = ?", (at,))
+            at = self._db.execute("select stands_for from notes where id = ?", (at,)).fetchone()[0]
+
+    def _is_forgotten(self, id: int) -> bool:
+        return self._db.execute("select 1 from notes where id = ? and forgotten", (id,)).fetchone() is not None
+
+    def _wipe(self) -> None:
+        """See that what was deleted leaves the file."""
         self._db.execute("insert into notes_text (notes_text) values ('optimize')")  # deleted words stay until merged
         self._db.execute("pragma wal_checkpoint(truncate)")
+
+    @contextmanager
+    def _writing(self) -> Generator[None]:
+        """One change, whole or not at all; what another process does comes before it or after it."""
+        with self._db:
+            self._db.execute("begin immediate")
+            yield
 
     def note(self, id: int) -> Note:
         """A note that stands. Raises InvalidContext for one that is not there, was corrected or forgotten."""
@@ -286,6 +325,16 @@ class Memory:
 def terms_of(words: str) -> list[str]:
     """The words of a query without their marks, each once."""
     return list(dict.fromkeys(word for word in _words(words) if terms(word)))
+
+
+def _fit(text: str) -> str:
+    """The text of a note. Raises InvalidContext for an empty or a very long one."""
+    text = text.strip()
+    if not text or len(text) > _LONGEST:
+        raise InvalidContext(
+            f"a note has 1 to {_LONGEST:,} characters, this one {len(text):,}", remedy="cut it into several"
+        )
+    return text
 
 
 def _hash(text: str, scope: Scope) -> bytes:

@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -129,14 +129,24 @@ _SMALL_WEIGHTS = _Weights(word=1.02, digits=3.0, signs=1.4, gap=1.7, near=0.5, f
 
 
 def _estimated(text: str, w: _Weights) -> int:
-    words = sum(1 + max(0, len(word) - 6) / 4 for word in _WORD.findall(text))
-    digits = sum(math.ceil(len(run) / 3) if w.digits < 2 else len(run) / 3 for run in _DIGITS.findall(text))
-    signs = sum(math.ceil(len(run) / 3) for run in _SIGNS.findall(text))
-    total = w.word * words + w.digits * digits + w.signs * signs + w.gap * len(_GAPS.findall(text))
-    if not text.isascii():
-        near, far, wide, astral = _scripts(text)
-        total += w.near * near + w.far * far + w.wide * wide + w.astral * astral
+    words, runs, digits, signs, gaps, (near, far, wide, astral) = _pieces(text)
+    total = w.word * words + w.digits * (runs if w.digits < 2 else digits / 3) + w.signs * signs + w.gap * gaps
+    total += w.near * near + w.far * far + w.wide * wide + w.astral * astral
     return max(1, math.ceil(total))
+
+
+@lru_cache(maxsize=4096)
+def _pieces(text: str) -> tuple[float, int, int, int, int, tuple[int, int, int, int]]:
+    """Of a text its words (long ones count more), its digits by threes and all of them, signs by threes, gaps, and
+    letters by script: what each estimate is made of.
+    """
+    words = _WORD.findall(text)
+    long = sum([len(word) - 6 for word in words if len(word) > 6])
+    numbers = _DIGITS.findall(text)
+    threes, digits = sum([(len(run) + 2) // 3 for run in numbers]), sum(map(len, numbers))
+    signs = sum([(len(run) + 2) // 3 for run in _SIGNS.findall(text)])
+    scripts = (0, 0, 0, 0) if text.isascii() else _scripts(text)
+    return len(words) + long / 4, threes, digits, signs, len(_GAPS.findall(text)), scripts
 
 
 def _scripts(text: str) -> tuple[int, int, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from hashlib import blake2b
@@ -93,6 +93,13 @@ class Part:
         if self.kind is Kind.RESULT and self.role is not Role.TOOL:
             raise InvalidContext("a tool's result has the role of a tool", remedy="give Part(role=Role.TOOL)")
 
+    @classmethod
+    def said(cls, role: Role, text: str, *, model: str | None = None, who: str | None = None) -> Part:
+        """A text, as `Part(...)` makes it, in a fifth of the time: a long thread has thousands."""
+        made = object.__new__(cls)
+        made.__dict__.update(_SAID, role=role, text=text, model=model, who=who, data={})
+        return made
+
     @cached_property
     def hash(self) -> str:
         """Of its content: the same words of the same one have the same hash, whenever they were said."""
@@ -104,6 +111,9 @@ class Part:
         """Of what it says alone: two calls of a tool that gave the same result, one document given twice."""
         said = [self.role, self.kind, self.text, self.tool, self.who, dict(self.data)]
         return blake2b(dumps(said, sort_keys=True, ensure_ascii=False).encode(), digest_size=16).hexdigest()
+
+
+_SAID = {of.name: of.default for of in fields(Part) if of.default is not MISSING}
 
 
 class Context:

@@ -96,6 +96,8 @@ class Asked:
     evidence: dict[str, Any] = field(default_factory=dict[str, Any])
     """What is shown beside it, by title."""
     quorum: int = 1
+    most: int = 0
+    """How many people were asked at most, before it went on to others."""
     form: dict[str, Any] | None = None
     choices: tuple[str, ...] = ()
     default: Any = None
@@ -151,7 +153,7 @@ class Asked:
         so_far: list[bool] = []
         for said in votes:
             so_far.append(said.verdict in ("approved", "agreed"))
-            if tally(so_far, self.quorum, len(self.to)) is not None:
+            if tally(so_far, self.quorum, max(self.most, len(self.to), len(self.asked_of))) is not None:
                 return said
         return None
 
@@ -172,7 +174,7 @@ class Asked:
         if said.verdict not in LEFT_OPEN:
             self.end = self.end or said
         elif said.verdict == "reassigned":
-            self.to = said.to
+            self.to, self.most = said.to, max(self.most, len(self.to), len(said.to))
 
 
 def asked_in(events: Iterable[Event]) -> dict[str, Asked]:

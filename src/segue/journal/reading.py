@@ -147,6 +147,15 @@ class Reader:
     def _event(self, run: int, seq: int) -> list[Event]:
         return list(tables.events(self._reader, self._payloads, run, seq - 1, seq))
 
+    def of_run(self, run: int, types: Collection[str], key: str | None = None) -> list[Event]:
+        """A run's own events of these types, or those of them with this key, whole, by the run's number."""
+        found = self.query(
+            f"select seq from events where run = ? and type in ({', '.join('?' for _ in types)})"
+            " and (? is null or key = ?) order by seq",
+            (run, *types, key, key),
+        )
+        return [event for (seq,) in found for event in self._guard(lambda seq=seq: self._event(run, seq))]
+
     def since(self, position: int, types: Collection[str], limit: int = 1000) -> list[tuple[int, Event]]:
         """Events of all runs after a position of the database, of these types, oldest first, each with its position.
 

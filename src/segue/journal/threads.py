@@ -238,14 +238,21 @@ def branches_of(query: Query, tenant: str, thread: str) -> list[tuple[str, int]]
 
 
 def in_flight(query: Query, tenant: str, thread: str) -> list[tuple[str, str]]:
-    """The open runs that turns of a thread have started, of its last turns: the id of each, and its flow."""
-    rows = query(
-        "select c.id, c.flow from (select id from runs where tenant = ? and thread = ? and memo_run is null"
-        " order by no desc limit 200) t cross join runs c on c.parent = t.id"
-        " where c.state in ('queued', 'running', 'parked', 'stuck') order by c.no",
-        (tenant, thread),
-    )
-    return [(run, flow) for run, flow in rows]
+    """The open runs that turns of a thread have started, of its last turns, those that it shares included: the id of
+    each, and its flow.
+    """
+    found: list[tuple[str, str]] = []
+    before = 1 << 62
+    for name, left in lineage(query, tenant, thread):
+        rows = query(
+            "select c.id, c.flow from (select id from runs where tenant = ? and thread = ? and no < ?"
+            " and memo_run is null order by no desc limit 200) t cross join runs c on c.parent = t.id"
+            " where c.state in ('queued', 'running', 'parked', 'stuck') order by c.no",
+            (tenant, name, before),
+        )
+        found = [*((run, flow) for run, flow in rows), *found]
+        before = 0 if left is None else min(before, left.run)
+    return found
 
 
 def threads(query: Query, limit: int) -> list[ThreadRow]:

@@ -1,4 +1,5 @@
-"""What begins to work beside an engine as soon as it is open and carries runs out, whoever asks for it.
+"""What works beside an engine: what begins as soon as it is open and carries runs out, and what keeps things of a run
+or tenant outside of the journal, and lets go of them with it.
 
 A room above says so when it is imported: batches that runs of an earlier process wait for must be looked after, though
 nobody asks a question now.
@@ -7,10 +8,14 @@ nobody asks a question now.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
 from .scope import Surroundings
 
-__all__ = ["begin", "beside"]
+__all__ = ["Keeps", "begin", "beside", "collected", "erased", "keeping"]
+
+_KEEPING = ("segue.agent.memories",)
+"""Modules above that keep something: they are asked also by a process that has used none of them."""
 
 _begins: list[Callable[[Surroundings], None]] = []
 
@@ -25,3 +30,39 @@ def begin(around: Surroundings) -> None:
     """An engine has opened."""
     for begins in _begins:
         begins(around)
+
+
+class Keeps:
+    """Keeps something of runs or tenants outside of the journal."""
+
+    def collected(self, around: Surroundings) -> None:
+        """Runs were collected: what belongs to runs that are gone goes too."""
+
+    def erased(self, around: Surroundings, tenant: str, by: str, why: str) -> None:
+        """A tenant is erased: what is kept of it goes too."""
+
+
+_keeps: list[Keeps] = []
+
+
+def keeping(one: Keeps) -> None:
+    """Ask it whenever an engine lets go of something."""
+    _keeps.append(one)
+
+
+def collected(around: Surroundings) -> None:
+    """An engine has collected runs."""
+    for one in _all():
+        one.collected(around)
+
+
+def erased(around: Surroundings, tenant: str, by: str, why: str) -> None:
+    """An engine has erased a tenant."""
+    for one in _all():
+        one.erased(around, tenant, by, why)
+
+
+def _all() -> list[Keeps]:
+    for module in _KEEPING:
+        import_module(module)
+    return _keeps

@@ -275,21 +275,27 @@ class Engine:
         """Delete the runs that ended so long ago, and what only they used; their ids are never run again.
 
         Runs that a fork continues from, with an open child or parent, and the newest one stay: `kept` says so. Others
-        write meanwhile. `dry_run` only lists.
+        write meanwhile. `dry_run` only lists. Notes that were remembered under a run go with it.
         """
-        return await self.journal.collect(self.clock.now() - older_than_s, dry_run=dry_run)
+        gone = await self.journal.collect(self.clock.now() - older_than_s, dry_run=dry_run)
+        if not dry_run:
+            companions.collected(self.surroundings)
+        return gone
 
     def sealing(self, tenant: str) -> AbstractContextManager[None]:
         """A block in which secrets are sealed and opened with a tenant's key."""
         return using(Vault(self.keyring, tenant))
 
     async def erase(self, tenant: str, *, by: str = "", why: str = "") -> list[str]:
-        """Destroy a tenant's key, and with it every secret that was sealed with it. Gives the ids of the keys.
+        """Destroy a tenant's key, and with it every secret that was sealed with it, and forget all its notes
+        (`segue.memory`). Gives the ids of the keys.
 
         This cannot be undone. Runs that have a secret in memory keep it until they leave it; one that reveals an erased
         secret is set aside. What is not a `Secret` stays: delete the runs.
         """
-        return self.keyring.destroy(tenant, by=by, why=why)
+        keys = self.keyring.destroy(tenant, by=by, why=why)
+        companions.erased(self.surroundings, tenant, by, why)
+        return keys
 
     async def settled(self) -> None:
         """Wait until no run in this process can go on by itself."""

@@ -176,6 +176,12 @@ class Outside(Protocol):
         """The turns of a thread up to this number, the newest first (or the `oldest`)."""
         ...
 
+    def cut(self, tenant: str, thread: str, upto: int, handle: str) -> Iterator[tuple[bytes, str, int]]:
+        """Results of tools that turns of a thread were shown in part, by their handle: each whole, the name of the
+        tool, and how many characters were shown.
+        """
+        ...
+
     def summary(self, tenant: str, thread: str, upto: int) -> bytes | None:
         """The result of the step that has summed up a thread furthest, but not past this number."""
         ...

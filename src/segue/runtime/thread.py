@@ -12,7 +12,7 @@ from hashlib import blake2b
 from secrets import token_hex
 from typing import Any, TypeVar
 
-from ..core.keys import quoted
+from ..core.keys import is_run_id, quoted
 from ..errors import EngineClosed, InputError, UnknownRun
 from ..journal import TurnRow
 from ..journal import threads as rows
@@ -22,10 +22,12 @@ from .flow import Flow
 from .run import Run
 from .scope import surroundings
 
-__all__ = ["Thread", "Turn"]
+__all__ = ["Thread", "Turn", "named"]
 
 R = TypeVar("R")
 _DEFAULT_TENANT = "default"
+_NAME_MAX = 200
+"""Characters of the name of a thread, and of a turn in it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,12 +50,17 @@ class Turn:
 class Thread:
     """`Thread("user-42")`: a durable conversation, by its name. It needs no making, and has no length limit.
 
-    `engine` is the one that is open around it, unless it is given; a `tenant` sees its own threads only.
+    `engine` is the one that is open around it, unless it is given; a `tenant` sees its own threads only. Raises
+    InputError for what is no name.
     """
 
     id: str
     engine: Engine | None = None
     tenant: str = _DEFAULT_TENANT
+
+    def __post_init__(self) -> None:
+        """Hold what must be true."""
+        named("thread", self.id)
 
     async def start(self, flow: Flow[..., R], *args: Any, id: str | None = None, **kwargs: Any) -> Run[R]:
         """Start a turn, or get the one of this id. Returns once it is on disk; it begins when those before have ended.
@@ -62,7 +69,7 @@ class Thread:
         sent twice is one turn. A turn that is set aside or paused holds the thread up until it goes on or is cancelled.
         Raises InputError for arguments that do not fit, DuplicateRun when the turn is there with another input.
         """
-        turn = token_hex(6) if id is None else id
+        turn = token_hex(6) if id is None else named("turn", id)
         return await self._engine.begin(flow, args, kwargs, id=self.run_of(turn), tenant=self.tenant, thread=self.id)
 
     async def edit(
@@ -78,14 +85,14 @@ class Thread:
         flow = registry.known(row.flow)
         if flow is None:
             raise InputError(f"the flow {row.flow} is not known here", remedy="import the module that it stands in")
-        of = turn_id(row)
+        of = turn_id(row) if id is None else named("turn", id)
         with engine.sealing(self.tenant):
             told = b"\x1f".join((row.run.encode(), (id or "").encode(), flow.bind(args, kwargs)))
         *_, (root, _) = rows.lineage(engine.journal.query, self.tenant, row.thread)
-        name, at = to or f"{root}~{blake2b(told, digest_size=4).hexdigest()}", engine.clock.now()
+        name = f"{root}~{blake2b(told, digest_size=4).hexdigest()}" if to is None else to
+        branch, at = Thread(name, engine, self.tenant), engine.clock.now()
         await engine.journal.ask(lambda connection: rows.branch(connection, self.tenant, name, row.no, at))
-        branch = Thread(name, engine, self.tenant)
-        return await branch.start(flow, *args, id=id or of, **kwargs)
+        return await branch.start(flow, *args, id=of, **kwargs)
 
     async def turns(self, limit: int = -1) -> list[Turn]:
         """Its turns, the oldest first, with those that it shares; with a `limit`, the last of them."""
@@ -123,6 +130,16 @@ class Thread:
                 remedy="use it inside of `async with Engine(...)`, or give one: Thread(id, engine)",
             )
         return engine
+
+
+def named(what: str, given: object) -> str:
+    """The name of a thread or a turn. Raises InputError for what is none."""
+    if isinstance(given, str) and is_run_id(given) and len(given) <= _NAME_MAX:
+        return given
+    shown = f"{given[:40]}…" if isinstance(given, str) and len(given) > _NAME_MAX else given
+    raise InputError(
+        f"{shown!r} is no name of a {what}", remedy=f"give a text of 1 to {_NAME_MAX} printable characters"
+    )
 
 
 def turns_of(query: rows.Query, tenant: str, thread: str, limit: int = -1) -> list[Turn]:

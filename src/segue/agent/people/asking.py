@@ -28,6 +28,7 @@ from ...core.records import (
     binding,
     evidence_of,
 )
+from ...errors import InputError
 from ...runtime.drive import Future
 from ...runtime.scope import FlowScope
 from .notice import Notices, Notify
@@ -70,7 +71,9 @@ def shown_as(value: object) -> Json:
 
 
 def evidence_as(given: Mapping[str, object]) -> Mapping[str, Json]:
-    """Evidence as JSON, by its titles. Raises UnserialisableResult."""
+    """Evidence as JSON, by its titles. Raises UnserialisableResult, and InputError for what has no titles."""
+    if not isinstance(given, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        raise InputError(f"evidence is a {type(given).__name__}", remedy='give it by title: evidence={"invoice": …}')
     return {str(title): shown_as(content) for title, content in given.items()}
 
 
@@ -114,6 +117,8 @@ class _Open:
     def __init__(self, scope: FlowScope, request: Request, asked: ApprovalAsked, key: str):
         self.scope, self.request, self.asked, self.key = scope, request, asked, key
         self.drive, self.to = scope.drive, asked.by
+        self.most = len(asked.by)
+        """How many people were asked at most: a question that goes on to one of them is no refusal of the others."""
         self.inner = scope.child(key)
         self.notices = Notices(self.inner, request.notify)
         self._bells = list(request.bells)
@@ -171,7 +176,7 @@ class _Open:
             if word.word == "answer":
                 self._fits(word.answer)
             if word.word in ("approve", "deny") and self.request.kind is AskKind.APPROVAL:
-                verdict = self._votes.take(word.word == "approve", word.by, word.note, len(self.to))
+                verdict = self._votes.take(word.word == "approve", word.by, word.note, self.most)
             else:
                 verdict = _VERDICTS.get(word.word)
         except ValueError as error:
@@ -185,7 +190,7 @@ class _Open:
             yes = word.word == "approve"
             self._record(Verdict.AGREED if yes else Verdict.OBJECTED, self._nth("voted"), word)
             return None
-        word = self._votes.joined(word)
+        word = self._votes.joined(word, verdict)
         self._record(verdict, "decided", word, answer=word.answer)
         return Said(verdict.value, word.by, word.at or event.at, word.note, word.answer, asked_of=self.to, via=word.via)
 
@@ -212,7 +217,7 @@ class _Open:
 
     def _goes_to(self, to: tuple[str, ...], word: Word) -> None:
         self._record(Verdict.REASSIGNED, self._nth("reassigned"), word, to=to)
-        self.to = to
+        self.to, self.most = to, max(self.most, len(to))
         self._tell("reassigned")
 
     def _nth(self, what: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from ...errors import InputError
 from ...runtime.scope import FlowScope
@@ -28,8 +28,15 @@ class Bell(NamedTuple):
 
 
 def names(given: Names) -> tuple[str, ...]:
-    """People and roles, as given: one, several, or none."""
-    return tuple(name for name in ([given] if isinstance(given, str) else given) if name)
+    """People and roles, as given: one, several, or none. Raises InputError for what is no name."""
+    several: Any = [given] if isinstance(given, str) else given
+    if not isinstance(several, Iterable) or isinstance(several, bytes):
+        raise InputError(f"{given!r} names nobody", remedy='name people or roles: by="lead", or by=["ada", "bob"]')
+    listed = list(cast("Iterable[object]", several))
+    wrong = next((one for one in listed if not isinstance(one, str)), None)
+    if wrong is not None:
+        raise InputError(f"{wrong!r} is no name", remedy='name people or roles as texts: by=["ada", "bob"]')
+    return tuple(str(one) for one in listed if one)
 
 
 def bells(
@@ -41,6 +48,9 @@ def bells(
     Raises InputError for what is no time, comes after the end, or lacks its other half.
     """
     made: list[Bell] = []
+    several: Any = remind_s
+    if isinstance(several, str) or not isinstance(several, int | float | timedelta | Iterable):
+        raise _wrong(what, scope, f"remind_s={remind_s!r} is no time", "give seconds, or several: remind_s=[60, 3600]")
     reminds = [remind_s] if isinstance(remind_s, int | float | timedelta) else list(remind_s)
     made += [Bell(seconds_of(given, what, scope), "reminder") for given in reminds]
     others = names(or_else)

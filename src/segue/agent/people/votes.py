@@ -33,11 +33,11 @@ class Votes:
         said = tally([yes for yes, _, _ in self._said.values()], self.quorum, asked)
         return None if said is None else Verdict.APPROVED if said else Verdict.DENIED
 
-    def joined(self, word: Word) -> Word:
-        """The word that decided, as that of all who said the same."""
+    def joined(self, word: Word, verdict: Verdict) -> Word:
+        """The word that decided, as that of all who said what it came to."""
         if self.quorum == 1 or word.word not in ("approve", "deny"):
             return word
-        alike = [(by, note) for yes, by, note in self._said.values() if yes is (word.word == "approve")]
+        alike = [(by, note) for yes, by, note in self._said.values() if yes is (verdict is Verdict.APPROVED)]
         if len(alike) == 1:
             return word
         notes = [f"{by}: {note}" for by, note in alike if note]

@@ -16,12 +16,14 @@ from ..people.approval import decision
 from ..request import Asked
 from ..turns import RECALL
 from .failure import failure
-from .result import Cut, Told, cut, handle_of, told
+from .result import Cut, Told, cut, handle_of, piece, told
 from .tool import Tool
 
-__all__ = ["GiveBack", "Tools", "as_json"]
+__all__ = ["GiveBack", "Read", "Tools", "as_json"]
 
-GiveBack = Callable[[str, Sequence[dict[str, Any]], "tuple[str, int] | None"], Awaitable[str | None]]
+Read = Callable[[str, bytes], str | None]
+"""What a tool gave, as a model reads it, by the tool's name and the result on record."""
+GiveBack = Callable[[str, Sequence[dict[str, Any]], "tuple[str, int] | None", Read], Awaitable[str | None]]
 """Finds what a handle stands for, in turns and in the thread before them."""
 _NAME_MAX = 64
 
@@ -149,12 +151,20 @@ class Tools:
         name, _, place = handle.strip().partition("@")
         if name in self._whole:
             text, limit = self._whole[name]
-            at = int(place) if place.isdecimal() else 0
-            return Told(content=cut(text, limit, name, at)[0] if at < len(text) else "(that was all of it)")
-        found = await self._give_back(handle, self.turns, self.thread) if self._give_back else None
+            return Told(content=piece(text, limit, name, place))
+        found = await self._give_back(handle, self.turns, self.thread, self._read) if self._give_back else None
         if found is not None:
             return Told(content=found)
         return Told(content=f"there is nothing by the handle {handle!r}", outcome=ToolOutcome.MISSING)
+
+    def _read(self, name: str, value: bytes) -> str | None:
+        tool = self._tools.get(name)
+        try:
+            found = json.loads(value) if tool is None else tool.step.signature.result.decode(value)
+            content = told(found)
+        except ValueError:
+            return None
+        return content if isinstance(content, str) else None
 
 
 def _key_of(call: Ready) -> str | None:

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from ...core.records import ToolOutcome
 from ..media import Media, media_of
 
-__all__ = ["Cut", "Told", "cut", "handle_of", "told"]
+__all__ = ["Cut", "Told", "cut", "handle_of", "piece", "told"]
 
 Content = str | list[Any]
 """Text, or texts and files, as the content of a pydantic-ai tool return."""
@@ -93,3 +93,9 @@ def cut(text: str, limit: int, handle: str, at: int = 0) -> tuple[str, int]:
     left = len(text) - head - end
     tail = text[len(text) - end :] if end else ""
     return text[at:head] + note.format(left, len(text), handle, head) + tail, head
+
+
+def piece(text: str, limit: int, handle: str, place: str) -> str:
+    """What a model gets that wants the text from a place on."""
+    at = int(place) if place.isdecimal() else 0
+    return cut(text, limit, handle, at)[0] if at < len(text) else "(that was all of it)"

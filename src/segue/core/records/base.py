@@ -10,7 +10,7 @@ Rules of the format, which golden files hold:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, KeysView, Mapping
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar, cast, dataclass_transform, get_type_hints
@@ -47,6 +47,25 @@ def _fields(kind: type[Part]) -> tuple[Field[Any], ...]:
     return fields(cast("Any", kind))
 
 
+class _Blank(NamedTuple):
+    """What a part is before its values are given: many are made for one call of a model."""
+
+    names: KeysView[str]
+    plain: dict[str, object]
+    """Defaults that all may share."""
+    fresh: tuple[tuple[str, Callable[[], object]], ...]
+    """What is made anew for each."""
+
+
+@cache
+def _blank(kind: type[Part]) -> _Blank:
+    of = _fields(kind)
+    plain = {f.name: f.default for f in of if f.default is not MISSING}
+    fresh = tuple((f.name, cast("Callable[[], object]", f.default_factory)) for f in of if f.default is MISSING)
+    known = tuple((name, make) for name, make in fresh if cast("object", make) is not MISSING)
+    return _Blank({f.name: None for f in of}.keys(), plain, known)
+
+
 def _default(of: Field[Any]) -> object:
     return of.default if of.default_factory is MISSING else of.default_factory()
 
@@ -68,14 +87,18 @@ class Part:
 
     def __init__(self, **values: object) -> None:
         """Keyword-only. Raises TypeError for a field that is missing or unknown."""
-        for f in _fields(type(self)):
-            value = values.pop(f.name, MISSING)
-            value = _default(f) if value is MISSING else value
-            if value is MISSING:
-                raise TypeError(f"{type(self).__name__}() is missing {f.name!r}")
-            object.__setattr__(self, f.name, value)
-        if values:
-            raise TypeError(f"{type(self).__name__}() has no field {next(iter(values))!r}")
+        blank = _blank(type(self))
+        made = {**blank.plain, **values}
+        for name, make in blank.fresh:
+            if name not in values:
+                made[name] = make()
+        if made.keys() != blank.names:
+            missing = [name for name in blank.names if name not in made]
+            if missing:
+                raise TypeError(f"{type(self).__name__}() is missing {missing[0]!r}")
+            unknown = next(name for name in values if name not in blank.names)
+            raise TypeError(f"{type(self).__name__}() has no field {unknown!r}")
+        self.__dict__.update(made)
         self.__post_init__()
 
     def __post_init__(self) -> None:

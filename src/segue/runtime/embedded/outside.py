@@ -9,6 +9,7 @@ from ...core.codec import dumps, loads
 from ...core.events import Event, EventType
 from ...core.lifecycle import ENDED
 from ...core.questions import question_id
+from ...core.records import ToolAnswered, record_of
 from ...errors import RunEnded, UnknownRun
 from ...journal import Journal, Outcome, Post, RunRow
 from ..clock import Clock
@@ -41,6 +42,15 @@ class Answers(NamedTuple):
     def said(self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False) -> Iterator[Outcome]:
         """As the protocol says."""
         return self.journal.turns(tenant, thread, upto, after, oldest=oldest)
+
+    def cut(self, tenant: str, thread: str, upto: int, handle: str) -> Iterator[tuple[bytes, str, int]]:
+        """As the protocol says."""
+        for run in {one.run: None for one in self.said(tenant, thread, upto) if handle.encode() in (one.args or b"")}:
+            for event in self.journal.of_run(run, (EventType.TOOL_ANSWERED,)):
+                record = record_of(event)
+                if isinstance(record, ToolAnswered) and record.recall == handle and event.key is not None:
+                    for made in self.journal.of_run(run, (EventType.STEP_COMPLETED,), event.key):
+                        yield made.value or b"null", record.tool, record.shown or 0
 
     def summary(self, tenant: str, thread: str, upto: int) -> bytes | None:
         """As the protocol says."""
