@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, get_origin, overload
 
 from ...errors import DefinitionError
 from ...runtime.flow import Flow
@@ -113,7 +113,7 @@ def tool_of(given: Callable[..., Any]) -> Any:
     """A tool of Pydantic AI. Steps, flows and agents are called in the flow itself. Raises DefinitionError."""
     from pydantic_ai.tools import Tool  # noqa: PLC0415  heavy, and only who calls an agent needs it
 
-    from .tools import METADATA  # noqa: PLC0415  it imports the same
+    from .tools import METADATA, as_tool  # noqa: PLC0415  it imports the same
 
     if isinstance(given, Tool):
         return cast("Any", given)
@@ -127,30 +127,20 @@ def tool_of(given: Callable[..., Any]) -> Any:
         return Tool(consult, name=helper.name, description=about, metadata={METADATA: False})
     if not callable(given):
         raise DefinitionError(f"{given!r} is no tool", remedy="give a function, a step, a flow or an agent")
-    inside = isinstance(given, Step | Flow)
-    return Tool(_telling(given), name=getattr(given, "name", None), metadata={METADATA: False} if inside else None)
+    if isinstance(given, Flow):
+        return Tool(cast("Any", given), name=given.short, metadata={METADATA: False})
+    return Tool(given, metadata={METADATA: {}}) if _takes_context(given) else as_tool(given)
 
 
-def _telling(given: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, whose ValueErrors the model is told."""
-    from pydantic_ai import ModelRetry  # noqa: PLC0415  heavy, and only who calls an agent needs it
+def _takes_context(given: Callable[..., Any]) -> bool:
+    """Whether a function asks for what Pydantic AI knows of the run: then it is a tool of Pydantic AI."""
+    from pydantic_ai.tools import RunContext  # noqa: PLC0415  heavy, and only who calls an agent needs it
 
-    @functools.wraps(given)
-    async def telling(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return await given(*args, **kwargs)
-        except ValueError as error:
-            raise ModelRetry(str(error) or "the tool refused") from error
-
-    @functools.wraps(given)
-    def told(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return given(*args, **kwargs)
-        except ValueError as error:
-            raise ModelRetry(str(error) or "the tool refused") from error
-
-    waits = isinstance(given, Step | Flow) or inspect.iscoroutinefunction(given)
-    return telling if waits else told
+    if isinstance(given, Step) or not inspect.isroutine(given):
+        return False
+    first = next(iter(inspect.signature(given).parameters.values()), None)
+    asked = None if first is None else first.annotation
+    return "RunContext" in asked if isinstance(asked, str) else get_origin(asked) is RunContext or asked is RunContext
 
 
 def _content(part: object) -> Any:

@@ -18,7 +18,7 @@ __all__ = ["approved", "evidence_of", "note"]
 async def approved(
     name: str, rule: ApprovalRule | None, arguments: Mapping[str, Any], evidence: Mapping[str, Any]
 ) -> tuple[str | None, Told | None]:
-    """Have a call approved where its rule says so: the id of the question, and what is told of a call that is denied."""
+    """Have a call approved where its rule says so: the id of the question, and what is told of one that is denied."""
     why = None if rule is None else rule.why(arguments)
     if rule is None or why is None:
         return None, None

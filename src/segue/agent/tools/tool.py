@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, get_type_hints, overload
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, get_args, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -18,7 +18,7 @@ from ...runtime.step import Step, step
 from .careful import careful
 from .rule import ApprovalRule, Approve, rule_of
 
-__all__ = ["LIMIT_MIN", "OnError", "Tool", "tool"]
+__all__ = ["LIMIT_MIN", "OnError", "Tool", "hold_options", "tool"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +41,13 @@ class Tool(Generic[P, R]):
     rule: ApprovalRule | None = None
     limit_chars: int | None = None
     on_error: OnError = "tell"
+
+    def __post_init__(self) -> None:
+        """Be read as its function is, by whoever looks at signatures."""
+        of = self.step.function
+        for name in ("__name__", "__qualname__", "__doc__", "__module__"):
+            object.__setattr__(self, name, getattr(of, name, None))
+        object.__setattr__(self, "__wrapped__", of)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Call the step."""
@@ -95,6 +102,14 @@ class Tool(Generic[P, R]):
         """All arguments of a call, with the defaults of those that are not given, in the order of the signature."""
         parameters = inspect.signature(self.step.function).parameters
         return {name: given.get(name, one.default) for name, one in parameters.items()}
+
+
+def hold_options(what: str, on_error: str, limit_chars: object) -> None:
+    """Raises DefinitionError for options that say nothing."""
+    if on_error not in get_args(OnError):
+        raise DefinitionError(f"{what}: on_error={on_error!r}: one of 'tell', 'raise'")
+    if limit_chars is not None and (not isinstance(limit_chars, int) or limit_chars < LIMIT_MIN):
+        raise DefinitionError(f"{what}: limit_chars={limit_chars!r}: a whole number from {LIMIT_MIN}")
 
 
 @overload
@@ -163,11 +178,7 @@ class ToolDecorator:
 
     def __post_init__(self) -> None:
         """Hold what must be true."""
-        if self.on_error not in ("tell", "raise"):
-            raise DefinitionError(f"tool(on_error={self.on_error!r}): one of 'tell', 'raise'")
-        limit = self.limit_chars
-        if limit is not None and (not isinstance(limit, int) or limit < LIMIT_MIN):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
-            raise DefinitionError(f"tool(limit_chars={limit!r}): a whole number from {LIMIT_MIN}")
+        hold_options("tool", self.on_error, self.limit_chars)
 
     def __call__(self, function: Callable[..., Any], /) -> Tool[..., Any]:
         """Make the tool."""
@@ -180,7 +191,7 @@ class ToolDecorator:
         if made.options.effect != "once":
             made = made.using(retry=careful(made.options.effect, made.options.retry))
         if self.rule is not None:
-            self.rule.holds(made.function, made.name)
+            self.rule.holds(list(inspect.signature(made.function).parameters), made.name)
         tool: Tool[..., Any] = Tool(made, self.rule, self.limit_chars, self.on_error)
         _ = tool.definition
         return tool
