@@ -12,7 +12,9 @@ from ...core.records import TargetKind
 from ...errors import DefinitionError
 from ...runtime.flow import Flow
 from ...runtime.step import Step, step
+from ..durable.short import DurableAgent
 from ..people import Notify
+from ..tools import Tool
 from .inputs import Inputs
 
 __all__ = ["Delegate", "Person", "delegate_of", "delegates"]
@@ -58,6 +60,8 @@ class Delegate(_Described):
         """Its parameters; None of a model and a person, who take anything."""
         if self.kind in (TargetKind.MODEL, TargetKind.PERSON):
             return None
+        if isinstance(self.target, DurableAgent):
+            return Inputs.of_run(self.target.__call__, self.name)
         if not callable(self.target):
             return Inputs.of_run(self.target.run, self.name)
         call: Callable[..., Any] = self.target
@@ -128,6 +132,17 @@ def _found(target: Any) -> Delegate:
     if isinstance(target, Step):
         made = cast("Step[..., Any]", target)
         return Delegate(made, made.name, about=inspect.getdoc(made.function) or "", kind=TargetKind.TOOL)
+    if isinstance(target, Tool):
+        tool = cast("Tool[..., Any]", target)
+        if tool.rule is not None:
+            raise DefinitionError(
+                f"delegate: {tool.name} has approve=, which holds for calls of a model",
+                remedy="give an async function that asks `approve` and then calls it",
+            )
+        return replace(_found(tool.step), name=tool.name)
+    if isinstance(target, DurableAgent):
+        agent = cast("DurableAgent[Any]", target)
+        return Delegate(agent, agent.name, about=agent.about, kind=TargetKind.AGENT)
     if inspect.isfunction(target) and not inspect.iscoroutinefunction(target):
         return replace(_found(_as_step(target)), name=target.__name__)
     if callable(target) or inspect.iscoroutinefunction(getattr(target, "run", None)):

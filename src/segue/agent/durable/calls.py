@@ -45,7 +45,8 @@ kept_now: ContextVar[Kept | None] = ContextVar("segue_agent_kept", default=None)
 
 def of_run() -> Kept:
     """What was cut in the agent's run."""
-    return kept_now.get() or Kept()
+    kept = kept_now.get()
+    return Kept() if kept is None else kept
 
 
 async def called(

@@ -266,6 +266,7 @@ def _prepared(leaf: AbstractToolset[Any], servers: dict[str, AbstractToolset[Any
             elif isinstance(function, Flow):
                 tool.function_schema.is_async = True
                 tool.metadata = {**(tool.metadata or {}), METADATA: False}
+            rules_of(leaf.tools[name].tool_def)
     elif leaf.id is not None and hasattr(leaf, "direct_call_tool"):
         servers[leaf.id] = leaf
         watch(leaf)

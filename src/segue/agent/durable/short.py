@@ -34,8 +34,8 @@ _RETRIES = 3
 class DurableAgent(Generic[T]):
     """An agent that is ready to be called. It is built at the first call."""
 
-    def __init__(self, make: Callable[[], Agent[None, T]], name: str, limits: Callable[[], UsageLimits]):
-        self._make, self.name, self._limits = make, name, limits
+    def __init__(self, make: Callable[[], Agent[None, T]], name: str, limits: Callable[[], UsageLimits], about: str):
+        self._make, self.name, self._limits, self.about = make, name, limits, about
 
     @functools.cached_property
     def agent(self) -> Agent[None, T]:
@@ -106,7 +106,7 @@ def agent(
 
         return UsageLimits(request_limit=rounds)
 
-    return DurableAgent(make, name, limits)
+    return DurableAgent(make, name, limits, system)
 
 
 def tool_of(given: Callable[..., Any]) -> Any:

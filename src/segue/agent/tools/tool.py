@@ -45,7 +45,7 @@ class Tool(Generic[P, R]):
     def __post_init__(self) -> None:
         """Be read as its function is, by whoever looks at signatures."""
         of = self.step.function
-        for name in ("__name__", "__qualname__", "__doc__", "__module__"):
+        for name in ("__name__", "__qualname__", "__doc__", "__module__", "__annotations__"):
             object.__setattr__(self, name, getattr(of, name, None))
         object.__setattr__(self, "__wrapped__", of)
 
