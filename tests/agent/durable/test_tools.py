@@ -315,5 +315,5 @@ async def test_metadata_say_the_same_by_the_same_names() -> None:
      {"approve": "yes"}, {"on_error": "x"}],
 )  # fmt: skip
 def test_metadata_that_say_nothing_are_refused_when_the_agent_is_made(said: dict[str, Any]) -> None:
-    with pytest.raises(DefinitionError, match="tool theirs|approve"):
+    with pytest.raises(DefinitionError, match=r"tool theirs|approve"):
         with_metadata(**said)

@@ -61,7 +61,7 @@ class Delegate(_Described):
         if self.kind in (TargetKind.MODEL, TargetKind.PERSON):
             return None
         if isinstance(self.target, DurableAgent):
-            return Inputs.of_run(self.target.__call__, self.name)
+            return Inputs.of_run(cast("DurableAgent[Any]", self.target).__call__, self.name)
         if not callable(self.target):
             return Inputs.of_run(self.target.run, self.name)
         call: Callable[..., Any] = self.target
@@ -119,7 +119,7 @@ def _said(given: Delegate) -> dict[str, Any]:
     return {n: value for n in named if (value := getattr(given, n)) not in (None, "", (), {})}
 
 
-def _found(target: Any) -> Delegate:
+def _found(target: Any) -> Delegate:  # noqa: PLR0911  one for each kind
     if isinstance(target, str):
         return Delegate(target, target, kind=TargetKind.MODEL)
     if isinstance(target, Person):
@@ -133,13 +133,7 @@ def _found(target: Any) -> Delegate:
         made = cast("Step[..., Any]", target)
         return Delegate(made, made.name, about=inspect.getdoc(made.function) or "", kind=TargetKind.TOOL)
     if isinstance(target, Tool):
-        tool = cast("Tool[..., Any]", target)
-        if tool.rule is not None:
-            raise DefinitionError(
-                f"delegate: {tool.name} has approve=, which holds for calls of a model",
-                remedy="give an async function that asks `approve` and then calls it",
-            )
-        return replace(_found(tool.step), name=tool.name)
+        return _found(_step_of(cast("Tool[..., Any]", target)))
     if isinstance(target, DurableAgent):
         agent = cast("DurableAgent[Any]", target)
         return Delegate(agent, agent.name, about=agent.about, kind=TargetKind.AGENT)
@@ -151,6 +145,15 @@ def _found(target: Any) -> Delegate:
             raise DefinitionError(f"delegate: {target!r} has no name", remedy="name it: Delegate(x, name=...)")
         return Delegate(target, name, about=_about(target), kind=TargetKind.AGENT)
     raise DefinitionError(f"delegate: {target!r} cannot be delegated to", remedy=_REMEDY)
+
+
+def _step_of(tool: Tool[..., Any]) -> Step[..., Any]:
+    if tool.rule is not None:
+        raise DefinitionError(
+            f"delegate: {tool.name} has approve=, which holds for calls of a model",
+            remedy="give an async function that asks `approve` and then calls it",
+        )
+    return tool.step
 
 
 def _about(agent: Any) -> str:

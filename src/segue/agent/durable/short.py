@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, get_origin, overload
 
 from ...errors import DefinitionError
-from ...runtime.flow import Flow
 from ...runtime.step import Step
 from ..media import media_of
 from ..request import shown
+from ..tools import Tool as OurTool
 from .routing import Routing, routing
 
 if TYPE_CHECKING:
@@ -41,6 +41,16 @@ class DurableAgent(Generic[T]):
     def agent(self) -> Agent[None, T]:
         """The agent of Pydantic AI that it is."""
         return self._make()
+
+    @property
+    def as_tool(self) -> OurTool[..., Any]:
+        """It as a tool of a question, or of another agent."""
+
+        async def consult(request: str) -> Any:
+            return await self(request)
+
+        consult.__doc__ = f"Hands a request over to {self.name}, who answers it."
+        return OurTool.inside(consult, self.name, consult)
 
     async def __call__(self, prompt: str, *parts: object, history: Sequence[ModelMessage] | None = None) -> T:
         """Ask it, and give its answer. `parts` are as those of `ask`: text, a value, `Media`.
@@ -110,25 +120,13 @@ def agent(
 
 
 def tool_of(given: Callable[..., Any]) -> Any:
-    """A tool of Pydantic AI. Steps, flows and agents are called in the flow itself. Raises DefinitionError."""
+    """A tool of Pydantic AI. Raises DefinitionError for what cannot be one."""
     from pydantic_ai.tools import Tool  # noqa: PLC0415  heavy, and only who calls an agent needs it
 
     from .tools import METADATA, as_tool  # noqa: PLC0415  it imports the same
 
     if isinstance(given, Tool):
         return cast("Any", given)
-    if isinstance(given, DurableAgent):
-        helper = cast("DurableAgent[Any]", given)
-
-        async def consult(request: str) -> Any:
-            return await helper(request)
-
-        about = f"Hands a request over to {helper.name}, who answers it."
-        return Tool(consult, name=helper.name, description=about, metadata={METADATA: False})
-    if not callable(given):
-        raise DefinitionError(f"{given!r} is no tool", remedy="give a function, a step, a flow or an agent")
-    if isinstance(given, Flow):
-        return Tool(cast("Any", given), name=given.short, metadata={METADATA: False})
     return Tool(given, metadata={METADATA: {}}) if _takes_context(given) else as_tool(given)
 
 

@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from ...core.commands import Effect
 from ...core.recovery import Recovery
 from ...errors import DefinitionError
+from ...runtime.flow import Flow
 from ...runtime.step import Step, step
 from .careful import careful
+from .inside import inside
 from .rule import ApprovalRule, Approve, rule_of
 
 __all__ = ["LIMIT_MIN", "OnError", "Tool", "hold_options", "tool"]
@@ -65,8 +67,19 @@ class Tool(Generic[P, R]):
 
     @classmethod
     def of(cls, given: Callable[..., Any]) -> Tool[..., Any]:
-        """Of a tool, a step or a function. Raises DefinitionError for what cannot be told as a schema."""
-        return cast("Tool[..., Any]", given) if isinstance(given, Tool) else tool(given)
+        """Of a tool, a step, a function, a flow or an agent. Raises DefinitionError for what cannot be a tool."""
+        if isinstance(given, Flow):
+            flow = cast("Flow[..., Any]", given)
+            return cls.inside(flow.function, flow.short, flow)
+        own = getattr(given, "as_tool", given)
+        return cast("Tool[..., Any]", own) if isinstance(own, Tool) else tool(given)
+
+    @classmethod
+    def inside(cls, function: Callable[..., Any], name: str, call: Callable[..., Any]) -> Tool[..., Any]:
+        """Of what is called in the flow itself, with the parameters of `function`. Its errors are the caller's."""
+        made = Tool(inside(function, name, call), on_error="raise")
+        _ = made.definition
+        return made
 
     @cached_property
     def _arguments(self) -> type[BaseModel]:
@@ -182,6 +195,8 @@ class ToolDecorator:
 
     def __call__(self, function: Callable[..., Any], /) -> Tool[..., Any]:
         """Make the tool."""
+        if not callable(function):
+            raise DefinitionError(f"{function!r} is no tool", remedy="give a function, a step, a flow or an agent")
         if isinstance(function, Tool):
             raise DefinitionError(f"{function.name} is a tool already", remedy="give all options in one @tool(...)")
         given = cast("Step[..., Any]", function) if isinstance(function, Step) else None
