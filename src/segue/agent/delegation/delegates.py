@@ -60,8 +60,9 @@ class Delegate(_Described):
         """Its parameters; None of a model and a person, who take anything."""
         if self.kind in (TargetKind.MODEL, TargetKind.PERSON):
             return None
-        if isinstance(self.target, DurableAgent):
-            return Inputs.of_run(cast("DurableAgent[Any]", self.target).__call__, self.name)
+        target: object = self.target
+        if isinstance(target, DurableAgent):
+            return Inputs.of_run(cast("DurableAgent[Any]", target).__call__, self.name)
         if not callable(self.target):
             return Inputs.of_run(self.target.run, self.name)
         call: Callable[..., Any] = self.target
@@ -91,6 +92,8 @@ class Person(_Described):
 
 def delegates(to: Iterable[object]) -> tuple[Delegate, ...]:
     """All of them, described. Raises DefinitionError for what cannot be one, and for two of one name."""
+    if isinstance(to, str) or not isinstance(to, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        raise DefinitionError(f"delegate(to={to!r}): a list of candidates was expected", remedy=_REMEDY)
     made = tuple(map(delegate_of, to))
     if not made:
         raise DefinitionError("delegate(to=[]): nobody to choose from", remedy=_REMEDY)
@@ -139,6 +142,8 @@ def _found(target: Any) -> Delegate:  # noqa: PLR0911  one for each kind
         return Delegate(agent, agent.name, about=agent.about, kind=TargetKind.AGENT)
     if inspect.isfunction(target) and not inspect.iscoroutinefunction(target):
         return replace(_found(_as_step(target)), name=target.__name__)
+    if isinstance(target, type):
+        raise DefinitionError(f"delegate: {target!r} is a class", remedy="give one that was made of it")
     if callable(target) or inspect.iscoroutinefunction(getattr(target, "run", None)):
         name = _text(target, "name") or _text(target, "__name__")
         if not name:

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, get_origin, overload
 
-from ...errors import DefinitionError
+from ...errors import DefinitionError, InputError
 from ...runtime.step import Step
 from ..media import media_of
 from ..request import shown
@@ -64,6 +64,10 @@ class DurableAgent(Generic[T]):
         self, prompt: str, *parts: object, history: Sequence[ModelMessage] | None = None
     ) -> AgentRunResult[T]:
         """As a call, with all that was said: `all_messages()` is the `history` of the next one."""
+        if not isinstance(prompt, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+            raise InputError(f"{self.name}: the prompt is no text: {prompt!r}", remedy="give values as parts of it")
+        if isinstance(history, str):
+            raise InputError(f"{self.name}: history is a text", remedy="give result.all_messages()")
         said = [prompt, *map(_content, parts)] if parts else prompt
         return await self.agent.run(said, message_history=history, usage_limits=self._limits())
 
@@ -96,8 +100,8 @@ def agent(
     `approve_by` is asked for tools that require approval. At most `rounds` requests are made.
     Raises InputError for an option that there is not, DefinitionError for what cannot be a tool.
     """
-    if rounds < 1:
-        raise DefinitionError("agent: rounds is at least 1")
+    _hold(system, name, rounds, returns)
+    hold_tools(tools)
     routing(options)
 
     def make() -> Agent[None, Any]:
@@ -117,6 +121,32 @@ def agent(
         return UsageLimits(request_limit=rounds)
 
     return DurableAgent(make, name, limits, system)
+
+
+def _hold(system: object, name: object, rounds: object, returns: object) -> None:
+    """Raises DefinitionError for what an agent cannot be made of."""
+    if not isinstance(system, str):
+        raise DefinitionError(f"agent: {system!r} is no text that says what it is")
+    if not isinstance(name, str) or not name:
+        raise DefinitionError(f"agent: name={name!r}: a text was expected")
+    if not isinstance(rounds, int) or rounds < 1:
+        raise DefinitionError(f"agent: rounds={rounds!r}: rounds is at least 1")
+    if isinstance(returns, str):
+        raise DefinitionError(f"agent: returns={returns!r}: a type was expected", remedy="returns=Place, not its name")
+
+
+def hold_tools(tools: object) -> None:
+    """Raises DefinitionError for what is no list of tools, and for two of one name."""
+    if isinstance(tools, str) or not isinstance(tools, Sequence):
+        raise DefinitionError(f"agent: tools={tools!r}: a list of tools was expected", remedy="tools=[look_up]")
+    names: set[str] = set()
+    for one in cast("Sequence[Any]", tools):
+        if not callable(one) and not hasattr(one, "function_schema"):
+            raise DefinitionError(f"{one!r} is no tool", remedy="give a function, a step, a flow or an agent")
+        name = str(getattr(one, "short", None) or getattr(one, "name", None) or getattr(one, "__name__", one))
+        if name in names:
+            raise DefinitionError(f"agent: two tools are called {name!r}", remedy="give one of them tool(name=...)")
+        names.add(name)
 
 
 def tool_of(given: Callable[..., Any]) -> Any:
@@ -144,7 +174,10 @@ def _takes_context(given: Callable[..., Any]) -> bool:
 def _content(part: object) -> Any:
     media = media_of(part)
     if media is None:
-        return shown(part)
+        try:
+            return shown(part)
+        except ValueError as error:
+            raise InputError(f"a part of type {type(part).__name__} cannot be shown: {error}") from error
     from pydantic_ai.messages import BinaryContent  # noqa: PLC0415  heavy, and only who calls an agent needs it
 
     return BinaryContent(media.data, media_type=media.type)

@@ -51,6 +51,9 @@ class Tools:
         """The thread before that, and how far it was read."""
         self.evidence: Mapping[str, Any] = {}
         """What a person is shown beside a call that needs approval."""
+        listed = isinstance(given, Iterable)  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        if isinstance(given, str) or not listed:
+            raise DefinitionError(f"tools={given!r}: a list of tools was expected", remedy="tools=[look_up]")
         for one in given:
             tool = Tool.of(one)
             if tool.name in self._tools:
