@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -23,9 +23,10 @@ from ..tools.box import as_json
 from ..tools.failure import failure
 from ..tools.kept import Kept
 from ..tools.result import Content, Told, told
+from .gate import Gate
 from .tools import Calling
 
-__all__ = ["Making", "called", "kept_now", "making_now", "of_run"]
+__all__ = ["Making", "Running", "called", "making_now", "of_run", "running_now"]
 
 _NAME_MAX = 64
 
@@ -38,15 +39,26 @@ class Making:
     """Of its step, once it is known."""
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What the calls of one run of an agent share."""
+
+    kept: Kept = field(default_factory=Kept)
+    gate: Gate = field(default_factory=Gate)
+
+
 making_now: ContextVar[Making | None] = ContextVar("segue_agent_call", default=None)
-kept_now: ContextVar[Kept | None] = ContextVar("segue_agent_kept", default=None)
-"""What results of the agent's run were cut."""
+running_now: ContextVar[Running | None] = ContextVar("segue_agent_run", default=None)
+"""The run of an agent that calls."""
+
+
+def _now() -> Running:
+    return running_now.get() or Running()
 
 
 def of_run() -> Kept:
     """What was cut in the agent's run."""
-    kept = kept_now.get()
-    return Kept() if kept is None else kept
+    return _now().kept
 
 
 async def called(
@@ -67,7 +79,8 @@ async def called(
         raise _failed(calling, call, making, denied)
     token = making_now.set(making)
     try:
-        result = await handler(args)
+        async with _now().gate.held(alone=calling.known == "once"):
+            result = await handler(args)
     except Exception as error:
         said = _said_of(calling, error)
         if said is None:

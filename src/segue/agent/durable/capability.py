@@ -39,11 +39,10 @@ from ...runtime.step import Step
 from ...runtime.values import now, uuid
 from ..people.plan import Names
 from ..tools import Tool
-from ..tools.kept import Kept
 from ..tools.tool import hold_options
 from .approvals import decided
 from .backend import Backend
-from .calls import called, kept_now
+from .calls import Running, called, running_now
 from .conversation import put_in_time
 from .model import Routed
 from .recall import Recalling
@@ -196,16 +195,19 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         """In a flow: in a scope of its own, and without threads in the loop itself."""
         outer = here()
         if not isinstance(outer, FlowScope):
-            kept_now.set(Kept())
-            return await handler()
-        drive, kept = outer.drive, kept_now.set(Kept())
+            before = running_now.set(Running())
+            try:
+                return await handler()
+            finally:
+                running_now.reset(before)
+        drive, before = outer.drive, running_now.set(Running())
         token = enter(FlowScope(drive, f"{outer.key('agent', quoted(self.name))}/"))
         try:
             with AbstractAgent.using_thread_executor(_IN_LINE), replay_scope(is_replaying=lambda: drive.replaying):
                 return await super().wrap_run(ctx, handler=handler)
         finally:
             leave(token)
-            kept_now.reset(kept)
+            running_now.reset(before)
 
     async def after_run(self, ctx: RunContext[AgentDepsT], *, result: AgentRunResult[Any]) -> AgentRunResult[Any]:
         """Its last words are of the flow's time, too."""
