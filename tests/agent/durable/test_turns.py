@@ -7,15 +7,18 @@ import re
 from typing import Any
 
 import pytest
-from pydantic_ai import Agent
+from pydantic_ai import Agent, RunContext
 from pydantic_ai.capabilities import SetToolMetadata
+from pydantic_ai.toolsets import DynamicToolset, FunctionToolset
 
-from segue import RunFailed, agent, ask, flow, step, tool
+from segue import Applied, ApprovalRule, NotApplied, RunFailed, agent, ask, flow, step, tool
 from segue.agent.durable import Durable
 from segue.agent.durable.gate import Gate
 from segue.core.records import ToolAnswered, ToolOutcome, record_of
 from segue.errors import BudgetExceeded, NotInAFlow
+from segue.testing import Crash
 from segue.testing import Engine as InMemory
+from segue.testing.crash import play
 from segue.testing.provider import Answer, Asked, Call, Served, serve
 from tests.agent.served import KEYS, calls, catalogue, in_turn, results
 
@@ -182,3 +185,105 @@ async def test_where_nobody_can_be_asked_nothing_is_called() -> None:
     with pytest.raises(RunFailed) as failed:
         await ran(stepping, in_turn(calls("grave", n=1), "done"))
     assert isinstance(failed.value.__cause__, NotInAFlow) and not DID
+
+
+# --- tools of many kinds
+
+
+def nothing(n: int) -> None:
+    """Gives nothing."""
+    DID.append(f"nothing {n}")
+
+
+async def knows(ctx: RunContext[None], n: int) -> str:
+    """Knows the run."""
+    return f"round {ctx.run_step}, {n}"
+
+
+async def recall(handle: str) -> str:
+    """A tool of the agent's own that is called so."""
+    return f"my {handle}"
+
+
+kinds = agent("You.", name="kinds", tools=[nothing, knows, recall])
+
+
+@flow
+async def kind_of(text: str) -> str:
+    return await kinds(text)
+
+
+async def test_a_tool_may_give_nothing_know_the_run_or_be_called_recall() -> None:
+    seen: list[list[str]] = []
+    speak = in_turn(calls("nothing", n=1), calls("knows", n=2), calls("recall", handle="h"), "done")
+    given, records = await ran(kind_of, lambda asked: (seen.append(results(asked)), speak(asked))[1], "Go.")
+    assert given == "done" and DID == ["nothing 1"]
+    assert seen[-1][1:] == ["round 2, 2", "my h"]
+    assert [one.outcome for one in records] == [ToolOutcome.GIVEN] * 3
+
+
+late = Agent(
+    name="late", toolsets=[DynamicToolset(lambda _: FunctionToolset([grave]), id="late")], capabilities=[Durable()]
+)
+
+
+@flow
+async def lately(text: str) -> str:
+    return (await late.run(text)).output
+
+
+async def test_a_rule_that_an_agent_cannot_see_is_not_passed_over() -> None:
+    with pytest.raises(RunFailed, match="its approve= is not seen"):
+        await ran(lately, in_turn(calls("grave", n=1), "done"), "Go.")
+    assert not DID
+
+
+# --- approval, crashes and cancellation
+
+
+async def was_it(cents: int) -> Applied | NotApplied:
+    return Applied(f"paid {cents}") if f"pay {cents}" in DID else NotApplied()
+
+
+@tool(effect="once", reconcile=was_it, approve=ApprovalRule(above={"cents": 100}, by="lead", timeout_s=60))
+async def pay(cents: int) -> str:
+    """Pays."""
+    DID.append(f"pay {cents}")
+    return f"paid {cents}"
+
+
+async def look_up(n: int) -> str:
+    """Looks up."""
+    return "fine"
+
+
+payer = agent("You pay.", name="payer", tools=[pay, look_up])
+
+
+@flow
+async def paying(text: str) -> str:
+    return await payer(text)
+
+
+async def test_a_yes_holds_over_crashes_and_what_is_approved_is_called_once() -> None:
+    both = Answer(calls=(Call("look_up", '{"n": 1}'), Call("pay", '{"cents": 500}'), Call("pay", '{"cents": 5}')))
+    async with serve({"chat": Served(answer=in_turn(both, "done"))}) as server:
+        resources = {"catalogue": catalogue(server, "chat")}
+
+        async def scene(engine: InMemory) -> str:
+            run = await engine.start(paying, "Go.", id="main")
+            over = asyncio.ensure_future(run.result())
+            while not over.done():
+                for item in await engine.inbox("lead"):
+                    await item.approve(by="ada")
+                await asyncio.sleep(0.002)
+            return await over
+
+        _, engine = await play(scene, resources=resources)
+        for commit in range(1, engine.commits + 1):
+            DID.clear()
+            got, last = await play(scene, [Crash(commit, "after")], resources=resources)
+            assert got == "done"
+            assert DID.count("pay 500") == 1 and DID.count("pay 5") == 1, commit
+            asked = [e for e in last.history("main") if e.type == "approval.asked"]
+            assert len(asked) == 1

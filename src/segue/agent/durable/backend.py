@@ -33,6 +33,7 @@ from pydantic_core import PydanticSerializationError
 from ...core.recovery import ONCE, Retry
 from ...errors import UnserialisableResult
 from ...runtime.step import step
+from ..tools.tool import unseen
 from .calls import making_now
 from .conversation import asking, response_of
 from .model import Attempted
@@ -147,8 +148,12 @@ class _Call(_Bound[P, W, R]):
             calling = replace(calling, retry=_AGAIN)
 
         async def body() -> object:
-            async with held(self._durable.server(self._of.toolset_id)):
-                return await self._handled(cast("P", params))
+            name = unseen.set(params.name)
+            try:
+                async with held(self._durable.server(self._of.toolset_id)):
+                    return await self._handled(cast("P", params))
+            finally:
+                unseen.reset(name)
 
         made, args = call_step(replace(calling, name=params.name), params.tool_args, body)
         making = making_now.get()

@@ -190,7 +190,8 @@ def _without_time(part: dict[str, Any]) -> dict[str, Any]:
     if part.get("part_kind") == "user-prompt" and isinstance(content, list):
         content = "\n".join(_named(one) for one in cast("list[Any]", content))
         part = {**part, "content": content}
-    return {name: value for name, value in part.items() if name != "timestamp" and value is not None}
+    shown = {name: value for name, value in part.items() if name != "timestamp" and value is not None}
+    return {**shown, "content": None} if "content" in part and content is None else shown
 
 
 def _named(one: Any) -> str:

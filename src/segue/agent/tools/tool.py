@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Coroutine, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, get_args, get_type_hints, overload
@@ -20,7 +21,7 @@ from .careful import careful
 from .inside import inside
 from .rule import ApprovalRule, Approve, rule_of
 
-__all__ = ["LIMIT_MIN", "OnError", "Tool", "hold_options", "tool"]
+__all__ = ["LIMIT_MIN", "OnError", "Tool", "hold_options", "tool", "unseen"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,6 +30,8 @@ OnError = Literal["tell", "raise"]
 """What becomes of an error that a tool raises: the model is told of it, or the question fails with it."""
 LIMIT_MIN = 400
 """Characters that a limit must leave, for a result to say anything beside that it was cut."""
+unseen: ContextVar[str | None] = ContextVar("segue_unseen_tool", default=None)
+"""The name of the tool of others that an agent calls now: what it is made of is not known."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 
@@ -51,9 +54,14 @@ class Tool(Generic[P, R]):
             object.__setattr__(self, name, getattr(of, name, None))
         object.__setattr__(self, "__wrapped__", of)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Call the step."""
-        return self.step(*args, **kwargs)
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the step. Raises DefinitionError where an agent calls it that does not know its rule."""
+        if self.rule is not None and unseen.get() == self.name:
+            raise DefinitionError(
+                f"tool {self.name}: its approve= is not seen where the agent has it from",
+                remedy="give it to agent(tools=[...]), or to an Agent with Durable() when it is made",
+            )
+        return await self.step(*args, **kwargs)
 
     @property
     def name(self) -> str:
