@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from ..core.codec import fingerprint
 from ..core.keys import quoted
-from ..errors import DefinitionError
+from ..errors import DefinitionError, InputError
 from ..runtime.scope import FlowScope, enter, in_flow, leave, step_scope, surroundings
 from ..runtime.step import step
 from .ask import ask
@@ -99,6 +99,13 @@ async def converse(
     Raises what `ask` does; DefinitionError for roles of one name and for one that there is not.
     """
     by_name = _named(roles, first)
+    if not isinstance(said, str) or not thread or handoffs < 0:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        raise InputError("converse: what is said is a text, thread has a name, handoffs is at least 0")
+    try:
+        _ = brief.format(name="", colleagues=""), handed.format(by="", why="")
+    except (KeyError, IndexError) as error:
+        known = "brief= knows {name} and {colleagues}, handed= {by} and {why}"
+        raise InputError(f"converse: a text has a place for {error}", remedy=known) from error
     async with _opened(said, thread, key):
         name = await holder(thread, list(by_name)) or first or roles[0].name
         talk = _Talk(thread, returns, brief)
@@ -160,6 +167,9 @@ def _form(returns: Any, colleagues: tuple[str, ...]) -> type[_Turn]:
 
 
 def _named(roles: Sequence[Role], first: str | None) -> dict[str, Role]:
+    odd = next((one for one in roles if not isinstance(one, Role) or not one.name), None)  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+    if odd is not None:
+        raise DefinitionError(f"converse: {odd!r} is no role with a name", remedy='give Role("billing", "You ...")')
     by_name = {role.name: role for role in roles}
     if not roles or len(by_name) < len(roles):
         raise DefinitionError("converse: at least one role, each of a name of its own", remedy="name them apart")

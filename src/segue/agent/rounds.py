@@ -20,6 +20,7 @@ from ..models.exchange import Reply
 from ..runtime.fan import abreast
 from ..runtime.scope import FlowScope, enter, here, leave
 from .request import Asked, Given, Question, Tried
+from .tools.approving import evidence_of
 from .tools.box import Tools, as_json
 
 __all__ = ["rounds", "turn"]
@@ -81,8 +82,8 @@ async def _answered(given: Given, tools: Tools) -> dict[str, Any]:
 def _evidence(given: Given) -> dict[str, Any]:
     """What a person is shown beside a call: who asks for it, and what they said."""
     parts: Sequence[Mapping[str, Any]] = (given.said or {}).get("parts", ())
-    said = "\n".join(str(part["content"]) for part in parts if part.get("part_kind") == "text" and part.get("content"))
-    return {"model": given.tried[-1].model, **({"what it said": said} if said else {})}
+    texts = [str(part["content"]) for part in parts if part.get("part_kind") == "text" and part.get("content")]
+    return evidence_of(given.tried[-1].model, texts)
 
 
 @asynccontextmanager

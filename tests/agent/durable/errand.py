@@ -63,7 +63,7 @@ def did(kind: str, what: object) -> None:
 async def was_it_charged(cents: int) -> Applied | NotApplied:
     """What the bank says."""
     made = [path for path in WORLD[-1].glob("charge *") if json.loads(path.read_text()) == cents]
-    return Applied({"result": f"charged {cents}", "kind": "tool_return"}) if made else NotApplied()
+    return Applied(f"charged {cents}") if made else NotApplied()
 
 
 shop: FunctionToolset[None] = FunctionToolset(id="shop")
@@ -75,7 +75,7 @@ async def look(at: str) -> str:
     return f"{at} is fine"
 
 
-@shop.tool_plain
+@shop.tool_plain(metadata={"segue": {"effect": "read"}})  # it may be made again: the shelf knows its key
 def put(name: str, value: int) -> str:
     """Put something on the shelf."""
     did("put", [name, value])

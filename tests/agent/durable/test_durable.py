@@ -58,7 +58,7 @@ async def was_it_paid(city: str) -> Applied | NotApplied:
 desk: FunctionToolset[Desk] = FunctionToolset(id="desk")
 
 
-@desk.tool
+@desk.tool(metadata={"segue": {"effect": "read"}})
 async def weather(ctx: RunContext[Desk], city: str, days: int = 1) -> str:
     """The weather of a city."""
     where = here()

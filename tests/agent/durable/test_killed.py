@@ -18,7 +18,7 @@ from segue.testing.provider import Provider, Served, serve
 from tests.agent.durable import errand
 from tests.agent.served import KEYS
 
-PARTS = 12
+PARTS = 16
 CALLS = sum(map(len, errand.PLAN))
 END = {"put": 10, "cents": 1000, "calls": CALLS}
 SHELF = ["a", "b", "c", "d", "e", "f", "g", "h", "h", "i"]

@@ -12,7 +12,7 @@ from pydantic_ai import Agent, RunContext
 from pydantic_ai.messages import ModelMessagesTypeAdapter
 from pydantic_ai.toolsets import DynamicToolset, FunctionToolset
 
-from segue import RunCancelled, RunFailed, agent, approve, flow, gather, step, wait_for
+from segue import RunCancelled, RunFailed, agent, approve, flow, gather, step, tool, wait_for
 from segue.agent import Durable
 from segue.testing import Engine as InMemory
 from segue.testing.provider import Asked, Served, serve
@@ -211,7 +211,7 @@ async def broken(at: str) -> str:
     raise KeyError(at)
 
 
-failing = agent("You fail.", name="failing", tools=[broken])
+failing = agent("You fail.", name="failing", tools=[tool(on_error="raise")(broken)])
 
 
 @flow
@@ -223,7 +223,7 @@ async def fails(text: str) -> str:
         return f"lost {error}"
 
 
-async def test_a_tools_own_error_is_raised_in_the_flow(tmp_path: Path) -> None:
+async def test_a_tools_own_error_is_raised_in_the_flow_where_it_says_so(tmp_path: Path) -> None:
     models = {"chat": Served(answer=lambda asked: calls("broken", at="sea") if not results(asked) else "done")}
     async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
         assert await engine.run(fails, "Go.") == "lost 'sea'"

@@ -116,12 +116,12 @@ async def test_what_a_tool_raises_and_what_does_not_fit_goes_back_to_the_model(t
     said = in_turn(calls("buy", item="nothing"), calls("buy", thing="apple"), calls("everything"), "done")
     models = {"chat": Served(answer=lambda one: (asked.append(one), said(one))[1])}
     async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
-        run = await engine.start(shopping(over_stdio(log), result_max=5_000), "Buy.")
+        run = await engine.start(shopping(over_stdio(log), limit_chars=5_000), "Buy.")
         assert await run.result() == "done"
     raised, misfit, long = results(asked[-1])
     assert "Error executing tool buy" in raised
     assert "item" in misfit
-    assert len(long) < 6_000 and "characters more were cut" in long
+    assert len(long) < 6_000 and "characters are left out here" in long
 
 
 async def test_a_server_that_died_is_started_again(tmp_path: Path) -> None:

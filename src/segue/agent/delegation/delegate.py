@@ -128,8 +128,10 @@ async def delegated(request: object, to: Iterable[object], **options: Any) -> De
     """As `delegate`, with who handled it, who was asked before and why that failed."""
     try:
         said = _Options(**options)
-    except TypeError:
+    except TypeError as error:
         unknown = sorted(options.keys() - _Options.__dataclass_fields__.keys())
+        if not unknown:
+            raise InputError(f"delegate: an option is of the wrong type: {error}") from error
         names = ", ".join(_Options.__dataclass_fields__)
         raise InputError(f"delegate has no option {unknown[0]!r}", remedy=f"its options are: {names}") from None
     async with _opened(request, said.key) as scope:

@@ -12,7 +12,9 @@ from ...core.records import TargetKind
 from ...errors import DefinitionError
 from ...runtime.flow import Flow
 from ...runtime.step import Step, step
+from ..durable.short import DurableAgent
 from ..people import Notify
+from ..tools import Tool
 from .inputs import Inputs
 
 __all__ = ["Delegate", "Person", "delegate_of", "delegates"]
@@ -58,6 +60,9 @@ class Delegate(_Described):
         """Its parameters; None of a model and a person, who take anything."""
         if self.kind in (TargetKind.MODEL, TargetKind.PERSON):
             return None
+        target: object = self.target
+        if isinstance(target, DurableAgent):
+            return Inputs.of_run(cast("DurableAgent[Any]", target).__call__, self.name)
         if not callable(self.target):
             return Inputs.of_run(self.target.run, self.name)
         call: Callable[..., Any] = self.target
@@ -87,6 +92,8 @@ class Person(_Described):
 
 def delegates(to: Iterable[object]) -> tuple[Delegate, ...]:
     """All of them, described. Raises DefinitionError for what cannot be one, and for two of one name."""
+    if isinstance(to, str) or not isinstance(to, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        raise DefinitionError(f"delegate(to={to!r}): a list of candidates was expected", remedy=_REMEDY)
     made = tuple(map(delegate_of, to))
     if not made:
         raise DefinitionError("delegate(to=[]): nobody to choose from", remedy=_REMEDY)
@@ -115,7 +122,7 @@ def _said(given: Delegate) -> dict[str, Any]:
     return {n: value for n in named if (value := getattr(given, n)) not in (None, "", (), {})}
 
 
-def _found(target: Any) -> Delegate:
+def _found(target: Any) -> Delegate:  # noqa: PLR0911  one for each kind
     if isinstance(target, str):
         return Delegate(target, target, kind=TargetKind.MODEL)
     if isinstance(target, Person):
@@ -128,14 +135,30 @@ def _found(target: Any) -> Delegate:
     if isinstance(target, Step):
         made = cast("Step[..., Any]", target)
         return Delegate(made, made.name, about=inspect.getdoc(made.function) or "", kind=TargetKind.TOOL)
+    if isinstance(target, Tool):
+        return _found(_step_of(cast("Tool[..., Any]", target)))
+    if isinstance(target, DurableAgent):
+        agent = cast("DurableAgent[Any]", target)
+        return Delegate(agent, agent.name, about=agent.about, kind=TargetKind.AGENT)
     if inspect.isfunction(target) and not inspect.iscoroutinefunction(target):
         return replace(_found(_as_step(target)), name=target.__name__)
+    if isinstance(target, type):
+        raise DefinitionError(f"delegate: {target!r} is a class", remedy="give one that was made of it")
     if callable(target) or inspect.iscoroutinefunction(getattr(target, "run", None)):
         name = _text(target, "name") or _text(target, "__name__")
         if not name:
             raise DefinitionError(f"delegate: {target!r} has no name", remedy="name it: Delegate(x, name=...)")
         return Delegate(target, name, about=_about(target), kind=TargetKind.AGENT)
     raise DefinitionError(f"delegate: {target!r} cannot be delegated to", remedy=_REMEDY)
+
+
+def _step_of(tool: Tool[..., Any]) -> Step[..., Any]:
+    if tool.rule is not None:
+        raise DefinitionError(
+            f"delegate: {tool.name} has approve=, which holds for calls of a model",
+            remedy="give an async function that asks `approve` and then calls it",
+        )
+    return tool.step
 
 
 def _about(agent: Any) -> str:

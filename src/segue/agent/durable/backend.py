@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
+from pydantic import ValidationError
 from pydantic_ai.durable_exec import (
     BoundDurableOperation,
     CapabilityOperationId,
@@ -26,13 +28,17 @@ from pydantic_ai.durable_exec import (
 )
 from pydantic_ai.messages import ModelResponse
 from pydantic_ai.toolsets import ToolsetTool
+from pydantic_core import PydanticSerializationError
 
-from ...core.recovery import Retry
+from ...core.recovery import ONCE, Retry
+from ...errors import UnserialisableResult
 from ...runtime.step import step
+from ..tools.tool import unseen
+from .calls import making_now
 from .conversation import asking, response_of
 from .model import Attempted
 from .servers import held
-from .tools import ToolRules, bounded, call_step, rules_of
+from .tools import Calling, call_step, rules_of
 
 if TYPE_CHECKING:
     from .capability import Durable
@@ -46,7 +52,7 @@ _AGAIN = Retry(attempts=3, backoff_s=0.5)
 """Of what only reads: a server may be starting."""
 
 
-class Backend(DurableOperationBackend[ToolRules]):
+class Backend(DurableOperationBackend[Calling]):
     """Of one agent."""
 
     def __init__(self, durable: Durable[Any]):
@@ -63,9 +69,10 @@ class Backend(DurableOperationBackend[ToolRules]):
 
     def config_for_tool(
         self, operation: DurableOperation[Any, Any, Any], *, tool: object | None, tool_name: str
-    ) -> ToolRules | Literal[False]:
+    ) -> Calling | Literal[False]:
         """How the calls of a tool are made; False: in the flow itself."""
-        return rules_of(tool.tool_def if isinstance(tool, ToolsetTool) else None)
+        calling = rules_of(tool.tool_def if isinstance(tool, ToolsetTool) else None)
+        return False if calling.inside else calling
 
     def registrations(self) -> Sequence[Callable[..., object]]:
         """None: steps are made where they are called."""
@@ -95,7 +102,11 @@ class _Bound(BoundDurableOperation[P, W, R], Generic[P, W, R]):
     async def _handled(self, params: P) -> object:
         """What it gives, as JSON."""
         with durable_unit_scope():
-            return self._operation.result_codec.dump(await self._operation.handler(params))
+            given = await self._operation.handler(params)
+            try:
+                return self._operation.result_codec.dump(given)
+            except PydanticSerializationError as error:
+                raise UnserialisableResult(str(error), remedy="return JSON, or what Pydantic makes JSON of") from error
 
 
 class _Request(_Bound[ModelRequestParams, Any, Any]):
@@ -132,16 +143,31 @@ class _Call(_Bound[P, W, R]):
 
     async def _made(self, params: P, config: object | None) -> R:
         assert isinstance(params, ToolsetCallToolParams | DynamicToolsetCallToolParams)
-        rules = cast("ToolRules", config or {})
-        most = rules.get("result_max", self._durable.result_max)
+        calling = config if isinstance(config, Calling) else Calling(name=params.name)
+        if self._of.toolset_kind == "mcp" and calling.retry is ONCE and calling.effect != "once":
+            calling = replace(calling, retry=_AGAIN)
 
         async def body() -> object:
-            async with held(self._durable.server(self._of.toolset_id)):
-                return bounded(await self._handled(cast("P", params)), most)
+            name = unseen.set(params.name)
+            try:
+                async with held(self._durable.server(self._of.toolset_id)):
+                    return await self._handled(cast("P", params))
+            finally:
+                unseen.reset(name)
 
-        if self._of.toolset_kind == "mcp" and "retry" not in rules and rules.get("effect") != "once":
-            rules = cast("ToolRules", {**rules, "retry": _AGAIN})
-        return self._operation.result_codec.load(await call_step(params.name, params.tool_args, rules, body))
+        made, args = call_step(replace(calling, name=params.name), params.tool_args, body)
+        making = making_now.get()
+        if making is not None:
+            making.key = made.key_of(**args)
+        return self._loaded(await made(**args))
+
+    def _loaded(self, payload: object) -> R:
+        """The result of a call. What a reconciler or a person says of one that was interrupted is the plain result."""
+        load = self._operation.result_codec.load
+        try:
+            return load(payload)
+        except ValidationError:
+            return load({"kind": "tool_return", "result": payload})
 
 
 class _Other(_Bound[P, W, R]):

@@ -23,7 +23,7 @@ from pydantic_ai.durable_exec import (
     conversation_id_from_run_id,
     replay_scope,
 )
-from pydantic_ai.messages import ModelResponse
+from pydantic_ai.messages import ModelResponse, ToolCallPart
 from pydantic_ai.models import Model, ModelRequestContext, ModelResolutionContext
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import AgentDepsT, DeferredToolRequests, DeferredToolResults, RunContext, ToolDefinition
@@ -38,19 +38,23 @@ from ...runtime.scope import FlowScope, enter, here, leave
 from ...runtime.step import Step
 from ...runtime.values import now, uuid
 from ..people.plan import Names
+from ..tools import Tool
+from ..tools.tool import hold_options
 from .approvals import decided
 from .backend import Backend
+from .calls import Running, called, running_now
 from .conversation import put_in_time
 from .model import Routed
+from .recall import Recalling
 from .requests import Requests, catalogued
 from .routing import Routing
 from .servers import watch
-from .tools import METADATA, rules_of
+from .tools import METADATA, as_tool, rules_of
 
 __all__ = ["Durable"]
 
-RESULT_MAX = 200_000
-"""Characters of a tool's result that are kept, where the tool does not say."""
+_LIMIT = 200_000
+"""Characters of a tool's result that are shown, where the tool does not say."""
 _ANY = "segue:any"
 """The name of the model of an agent that names none."""
 _IN_LINE = InLine()
@@ -64,8 +68,9 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
     with retries, but without routing, budget and manifest. `approve_by` is asked for tools that require approval; None
     leaves them to the agent. All further options are those of `ask`, for each request.
 
-    A tool says in its metadata how it is called: `metadata={"segue": {"effect": "once", "timeout_s": 20}}`; `False`
-    runs it in the flow itself. Steps and flows among the tools are called as such.
+    Tools of `segue.tool` are called as in `ask`. One of others says the same in its metadata: `metadata={"segue":
+    {"effect": "once", "timeout_s": 20}}`; `False` runs it in the flow itself. Steps and flows are called as such.
+    `limit_chars` is the limit of results of tools that say none.
     Outside of a flow the agent simply runs. Raises InputError for an option that there is not.
     """
 
@@ -86,12 +91,13 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         event_stream_handler: EventStreamHandler[AgentDepsT] | None = None,
         approve_by: Names | None = (),
         approve_within_s: float | None = None,
-        result_max: int = RESULT_MAX,
+        limit_chars: int = _LIMIT,
         **options: Unpack[Routing],
     ):
         super().__init__(models=models, event_stream_handler=event_stream_handler, name=name)
         self.requests = Requests.of(**options)
-        self.result_max = result_max
+        hold_options("Durable", "tell", limit_chars)
+        self.limit_chars = limit_chars
         self._approve_by, self._approve_within_s = approve_by, approve_within_s
         self._given = frozenset(models or ())
         self._routes = options.get("route") is not None
@@ -189,14 +195,19 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         """In a flow: in a scope of its own, and without threads in the loop itself."""
         outer = here()
         if not isinstance(outer, FlowScope):
-            return await handler()
-        drive = outer.drive
+            before = running_now.set(Running())
+            try:
+                return await handler()
+            finally:
+                running_now.reset(before)
+        drive, before = outer.drive, running_now.set(Running())
         token = enter(FlowScope(drive, f"{outer.key('agent', quoted(self.name))}/"))
         try:
             with AbstractAgent.using_thread_executor(_IN_LINE), replay_scope(is_replaying=lambda: drive.replaying):
                 return await super().wrap_run(ctx, handler=handler)
         finally:
             leave(token)
+            running_now.reset(before)
 
     async def after_run(self, ctx: RunContext[AgentDepsT], *, result: AgentRunResult[Any]) -> AgentRunResult[Any]:
         """Its last words are of the flow's time, too."""
@@ -215,7 +226,20 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
 
     async def prepare_tools(self, ctx: RunContext[AgentDepsT], tool_defs: list[ToolDefinition]) -> list[ToolDefinition]:
         """What cannot be undone is not begun beside a call that may fail: it is called alone."""
-        return [replace(one, sequential=True) if _once(one) else one for one in tool_defs]
+        return [replace(one, sequential=True) if rules_of(one).effect == "once" else one for one in tool_defs]
+
+    def get_wrapper_toolset(self, toolset: AbstractToolset[AgentDepsT]) -> AbstractToolset[AgentDepsT]:
+        """The tools as durable ones, and `recall`."""
+        return Recalling(super().get_wrapper_toolset(toolset) or toolset, self.requests.guards)
+
+    async def wrap_tool_execute(
+        self, ctx: RunContext[AgentDepsT], *, call: ToolCallPart, tool_def: ToolDefinition, args: dict[str, Any],
+        handler: Any,
+    ) -> Any:  # fmt: skip
+        """A call as one of a question is made: approved, told honestly, cut to its limit, on record."""
+        calling = rules_of(tool_def)
+        calling = replace(calling, limit_chars=calling.limit_chars or self.limit_chars)
+        return await called(calling, ctx, call, args, handler)
 
     async def handle_deferred_tool_calls(
         self, ctx: RunContext[AgentDepsT], *, requests: DeferredToolRequests
@@ -234,18 +258,17 @@ def _selects(capability: AbstractCapability[Any]) -> bool:
     return not isinstance(capability, Durable) and capability.get_model() is not None
 
 
-def _once(tool: ToolDefinition) -> bool:
-    rules = rules_of(tool)
-    return rules is not False and rules.get("effect") == "once"
-
-
 def _prepared(leaf: AbstractToolset[Any], servers: dict[str, AbstractToolset[Any]]) -> None:
-    """Steps and flows are called in the flow itself: they are durable as they are. Servers are noted by their ids."""
+    """Steps, flows and tools of ours are durable as they are. Servers are noted by their ids."""
     if isinstance(leaf, FunctionToolset):
-        for tool in leaf.tools.values():
-            if isinstance(tool.function, Step | Flow):
+        for name, tool in list(leaf.tools.items()):
+            function: object = tool.function
+            if isinstance(function, Tool | Step) and METADATA not in (tool.metadata or {}):
+                leaf.tools[name] = replace(as_tool(cast("Any", function)), name=name)
+            elif isinstance(function, Flow):
                 tool.function_schema.is_async = True
                 tool.metadata = {**(tool.metadata or {}), METADATA: False}
+            rules_of(leaf.tools[name].tool_def)
     elif leaf.id is not None and hasattr(leaf, "direct_call_tool"):
         servers[leaf.id] = leaf
         watch(leaf)

@@ -32,7 +32,7 @@ from ...models.exchange import OUTPUT_TOOL
 from ..media import Shown, needs_of, split
 from ..request import Given, Question, Tried
 
-__all__ = ["Asking", "asking", "given_of", "put_in_time", "response_of"]
+__all__ = ["Asking", "asking", "given_of", "put_in_time", "response_of", "turns_of"]
 
 _BOOKS = frozenset({"timestamp", "run_id", "conversation_id", "instructions", "state", "usage"})
 """What stands on a message and is not shown."""
@@ -66,7 +66,7 @@ def asking(
     history, word, turns = messages[:at], messages[at : at + 1], messages[at + 1 :]
     parts = [part for message in word for part in message.parts]
     plain, media = split(_content(parts))
-    tools = [_told(tool) for tool in (*parameters.function_tools, *parameters.output_tools)]
+    tools = [_told(one) for one in (*parameters.function_tools, *parameters.output_tools) if not _hidden(one)]
     given = dict(settings or {})
     schema = None if parameters.output_object is None else dict(parameters.output_object.json_schema)
     texts = [str(one) for one in plain]
@@ -83,7 +83,7 @@ def asking(
         must_call=bool(tools) and not parameters.allow_text_output,
         first=None if wanted.model else _maker(turns),
     )
-    return Asking(question=question, history=_shown(history), turns=_shown(turns), media=media)
+    return Asking(question=question, history=turns_of(history), turns=turns_of(turns), media=media)
 
 
 def response_of(given: Given, question: Question) -> ModelResponse:
@@ -162,13 +162,18 @@ def _maker(turns: Sequence[ModelMessage]) -> str | None:
     return None if said is None else made_by(said)[0]
 
 
+def _hidden(tool: ToolDefinition) -> bool:
+    return bool((tool.metadata or {}).get("segue_hidden"))
+
+
 def _told(tool: ToolDefinition) -> dict[str, Any]:
     said = {name: getattr(tool, name) for name in _TOLD}
     said["kind"] = "output" if tool.kind == "output" else "function"
     return {name: value for name, value in said.items() if value is not None and value != "function"}
 
 
-def _shown(messages: Sequence[ModelMessage]) -> list[dict[str, Any]]:
+def turns_of(messages: Sequence[ModelMessage]) -> list[dict[str, Any]]:
+    """Messages as a request is made of them."""
     said: list[dict[str, Any]] = ModelMessagesTypeAdapter.dump_python(list(messages), mode="json")
     return [
         {
@@ -185,7 +190,8 @@ def _without_time(part: dict[str, Any]) -> dict[str, Any]:
     if part.get("part_kind") == "user-prompt" and isinstance(content, list):
         content = "\n".join(_named(one) for one in cast("list[Any]", content))
         part = {**part, "content": content}
-    return {name: value for name, value in part.items() if name != "timestamp" and value is not None}
+    shown = {name: value for name, value in part.items() if name != "timestamp" and value is not None}
+    return {**shown, "content": None} if "content" in part and content is None else shown
 
 
 def _named(one: Any) -> str:

@@ -16,6 +16,15 @@ __all__ = ["Routing", "routing"]
 _MAX_TOKENS = 4096
 
 
+_OTHERWISE = {
+    "thread": "keep its conversation: result = await helper.run(...), then helper(..., history=result.all_messages())",
+    "escalate": "catch its error in the flow, and call segue.escalate with it",
+    "temperature": "say it in Pydantic AI's way: Agent(model_settings={...}, capabilities=[Durable()])",
+    "result_max": "say limit_chars=",
+}
+"""Options of `ask` and others that an agent does not have, and what to do in their place."""
+
+
 class Routing(TypedDict, total=False):
     """How the requests of an agent are asked: as the options of `ask`, each for one request."""
 
@@ -43,6 +52,9 @@ def routing(given: Routing) -> dict[str, Any]:
     """All options, with their defaults. Raises InputError for one that there is not."""
     names = Routing.__annotations__
     unknown = sorted(given.keys() - names.keys())
+    own = next((name for name in unknown if name in _OTHERWISE), None)
+    if own is not None:
+        raise InputError(f"an agent has no {own}=", remedy=_OTHERWISE[own])
     if unknown:
         raise InputError(f"Durable has no option {unknown[0]!r}", remedy=f"its options are: {', '.join(names)}")
     defaults = cast("dict[str, Any]", DEFAULTS)

@@ -136,7 +136,10 @@ async def held(server: Any) -> AsyncGenerator[None]:
         yield
         return
     servers = around.share("mcp servers", Servers, Servers.close)
-    session = await servers.connected(server)
+    try:
+        session = await servers.connected(server)
+    except Exception as error:  # nothing was asked of it: whatever it was to do has not been begun
+        raise ConnectionRefusedError(f"the MCP server {server.id} cannot be reached: {error}") from error
     session.users += 1
     token = _held.set(True)
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, get_origin, overload
 
-from ...errors import DefinitionError
-from ...runtime.flow import Flow
+from ...errors import DefinitionError, InputError
 from ...runtime.step import Step
 from ..media import media_of
 from ..request import shown
+from ..tools import Tool as OurTool
 from .routing import Routing, routing
 
 if TYPE_CHECKING:
@@ -34,13 +34,23 @@ _RETRIES = 3
 class DurableAgent(Generic[T]):
     """An agent that is ready to be called. It is built at the first call."""
 
-    def __init__(self, make: Callable[[], Agent[None, T]], name: str, limits: Callable[[], UsageLimits]):
-        self._make, self.name, self._limits = make, name, limits
+    def __init__(self, make: Callable[[], Agent[None, T]], name: str, limits: Callable[[], UsageLimits], about: str):
+        self._make, self.name, self._limits, self.about = make, name, limits, about
 
     @functools.cached_property
     def agent(self) -> Agent[None, T]:
         """The agent of Pydantic AI that it is."""
         return self._make()
+
+    @property
+    def as_tool(self) -> OurTool[..., Any]:
+        """It as a tool of a question, or of another agent."""
+
+        async def consult(request: str) -> Any:
+            return await self(request)
+
+        consult.__doc__ = f"Hands a request over to {self.name}, who answers it."
+        return OurTool.inside(consult, self.name, consult)
 
     async def __call__(self, prompt: str, *parts: object, history: Sequence[ModelMessage] | None = None) -> T:
         """Ask it, and give its answer. `parts` are as those of `ask`: text, a value, `Media`.
@@ -54,6 +64,10 @@ class DurableAgent(Generic[T]):
         self, prompt: str, *parts: object, history: Sequence[ModelMessage] | None = None
     ) -> AgentRunResult[T]:
         """As a call, with all that was said: `all_messages()` is the `history` of the next one."""
+        if not isinstance(prompt, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+            raise InputError(f"{self.name}: the prompt is no text: {prompt!r}", remedy="give values as parts of it")
+        if isinstance(history, str):
+            raise InputError(f"{self.name}: history is a text", remedy="give result.all_messages()")
         said = [prompt, *map(_content, parts)] if parts else prompt
         return await self.agent.run(said, message_history=history, usage_limits=self._limits())
 
@@ -86,8 +100,8 @@ def agent(
     `approve_by` is asked for tools that require approval. At most `rounds` requests are made.
     Raises InputError for an option that there is not, DefinitionError for what cannot be a tool.
     """
-    if rounds < 1:
-        raise DefinitionError("agent: rounds is at least 1")
+    _hold(system, name, rounds, returns)
+    hold_tools(tools)
     routing(options)
 
     def make() -> Agent[None, Any]:
@@ -106,57 +120,64 @@ def agent(
 
         return UsageLimits(request_limit=rounds)
 
-    return DurableAgent(make, name, limits)
+    return DurableAgent(make, name, limits, system)
+
+
+def _hold(system: object, name: object, rounds: object, returns: object) -> None:
+    """Raises DefinitionError for what an agent cannot be made of."""
+    if not isinstance(system, str):
+        raise DefinitionError(f"agent: {system!r} is no text that says what it is")
+    if not isinstance(name, str) or not name:
+        raise DefinitionError(f"agent: name={name!r}: a text was expected")
+    if not isinstance(rounds, int) or rounds < 1:
+        raise DefinitionError(f"agent: rounds={rounds!r}: rounds is at least 1")
+    if isinstance(returns, str):
+        raise DefinitionError(f"agent: returns={returns!r}: a type was expected", remedy="returns=Place, not its name")
+
+
+def hold_tools(tools: object) -> None:
+    """Raises DefinitionError for what is no list of tools, and for two of one name."""
+    if isinstance(tools, str) or not isinstance(tools, Sequence):
+        raise DefinitionError(f"agent: tools={tools!r}: a list of tools was expected", remedy="tools=[look_up]")
+    names: set[str] = set()
+    for one in cast("Sequence[Any]", tools):
+        if not callable(one) and not hasattr(one, "function_schema"):
+            raise DefinitionError(f"{one!r} is no tool", remedy="give a function, a step, a flow or an agent")
+        name = str(getattr(one, "short", None) or getattr(one, "name", None) or getattr(one, "__name__", one))
+        if name in names:
+            raise DefinitionError(f"agent: two tools are called {name!r}", remedy="give one of them tool(name=...)")
+        names.add(name)
 
 
 def tool_of(given: Callable[..., Any]) -> Any:
-    """A tool of Pydantic AI. Steps, flows and agents are called in the flow itself. Raises DefinitionError."""
+    """A tool of Pydantic AI. Raises DefinitionError for what cannot be one."""
     from pydantic_ai.tools import Tool  # noqa: PLC0415  heavy, and only who calls an agent needs it
 
-    from .tools import METADATA  # noqa: PLC0415  it imports the same
+    from .tools import METADATA, as_tool  # noqa: PLC0415  it imports the same
 
     if isinstance(given, Tool):
         return cast("Any", given)
-    if isinstance(given, DurableAgent):
-        helper = cast("DurableAgent[Any]", given)
-
-        async def consult(request: str) -> Any:
-            return await helper(request)
-
-        about = f"Hands a request over to {helper.name}, who answers it."
-        return Tool(consult, name=helper.name, description=about, metadata={METADATA: False})
-    if not callable(given):
-        raise DefinitionError(f"{given!r} is no tool", remedy="give a function, a step, a flow or an agent")
-    inside = isinstance(given, Step | Flow)
-    return Tool(_telling(given), name=getattr(given, "name", None), metadata={METADATA: False} if inside else None)
+    return Tool(given, metadata={METADATA: {}}) if _takes_context(given) else as_tool(given)
 
 
-def _telling(given: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, whose ValueErrors the model is told."""
-    from pydantic_ai import ModelRetry  # noqa: PLC0415  heavy, and only who calls an agent needs it
+def _takes_context(given: Callable[..., Any]) -> bool:
+    """Whether a function asks for what Pydantic AI knows of the run: then it is a tool of Pydantic AI."""
+    from pydantic_ai.tools import RunContext  # noqa: PLC0415  heavy, and only who calls an agent needs it
 
-    @functools.wraps(given)
-    async def telling(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return await given(*args, **kwargs)
-        except ValueError as error:
-            raise ModelRetry(str(error) or "the tool refused") from error
-
-    @functools.wraps(given)
-    def told(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return given(*args, **kwargs)
-        except ValueError as error:
-            raise ModelRetry(str(error) or "the tool refused") from error
-
-    waits = isinstance(given, Step | Flow) or inspect.iscoroutinefunction(given)
-    return telling if waits else told
+    if isinstance(given, Step) or not inspect.isroutine(given):
+        return False
+    first = next(iter(inspect.signature(given).parameters.values()), None)
+    asked = None if first is None else first.annotation
+    return "RunContext" in asked if isinstance(asked, str) else get_origin(asked) is RunContext or asked is RunContext
 
 
 def _content(part: object) -> Any:
     media = media_of(part)
     if media is None:
-        return shown(part)
+        try:
+            return shown(part)
+        except ValueError as error:
+            raise InputError(f"a part of type {type(part).__name__} cannot be shown: {error}") from error
     from pydantic_ai.messages import BinaryContent  # noqa: PLC0415  heavy, and only who calls an agent needs it
 
     return BinaryContent(media.data, media_type=media.type)

@@ -1,7 +1,8 @@
-"""Calls of an agent's tools as steps: what is said of each tool, and a result that is not larger than it may be.
+"""Calls of an agent's tools as steps, and what is said of each tool.
 
-A tool says it in its metadata, under `segue`: `{"effect": "once", "timeout_s": 20}`. `False` in place of it runs the
-tool in the flow itself, so that it may wait durably, ask people and call other agents.
+A tool of `segue.tool` says it itself; one of others in its metadata, under `segue`: `{"effect": "once", "timeout_s":
+20}`. `False` in place of it runs the tool in the flow itself, so that it may wait durably, ask people and call other
+agents.
 """
 
 from __future__ import annotations
@@ -10,55 +11,120 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import Parameter, Signature
 from keyword import iskeyword
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, TypedDict, cast, get_args
 
+from pydantic_ai.tools import Tool as Theirs
 from pydantic_ai.tools import ToolDefinition
-from pydantic_core import to_json
 
 from ...core.commands import Effect
 from ...core.recovery import ONCE, Recovery
 from ...errors import DefinitionError
-from ...runtime.step import step
+from ...runtime.step import Step, step
+from ..tools import ApprovalRule, Tool
+from ..tools.box import as_json
+from ..tools.careful import careful
+from ..tools.rule import Approve, rule_of
+from ..tools.tool import OnError, hold_options
 
-__all__ = ["METADATA", "ToolRules", "bounded", "call_step", "rules_of"]
+__all__ = ["METADATA", "Calling", "ToolRules", "as_tool", "call_step", "rules_of"]
 
 METADATA = "segue"
 """Under this key of a tool's metadata stands what is said of its calls."""
 
 
 class ToolRules(TypedDict, total=False):
-    """How the calls of a tool are made: as the options of a `@step`."""
+    """How the calls of a tool are made: the options of `segue.tool`, with their meaning."""
 
     effect: Effect
     timeout_s: float | None
     retry: Recovery
     reconcile: Callable[..., Any]
     """Of `effect="once"`: called with the arguments of the call."""
-    result_max: int
-    """Characters of a result that are kept; what is more is cut, and said to be."""
+    approve: Approve
+    limit_chars: int | None
+    on_error: OnError
 
 
-def rules_of(tool: ToolDefinition | None) -> ToolRules | Literal[False]:
-    """What a tool says of itself. What an MCP server says: a tool that only reads is made again after a crash."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calling:
+    """How the calls of one tool are made."""
+
+    name: str
+    effect: Effect = "write"
+    timeout_s: float | None = None
+    retry: Recovery = ONCE
+    reconcile: Callable[..., Any] | None = None
+    rule: ApprovalRule | None = None
+    limit_chars: int | None = None
+    on_error: OnError = "tell"
+    inside: bool = False
+    """Whether it runs in the flow itself: what it does there is durable, or has no effect."""
+    ours: Tool[..., Any] | None = None
+    """The tool, where `segue.tool` made it."""
+
+    @property
+    def known(self) -> Effect | None:
+        """Its class, where it is a step."""
+        return None if self.inside and self.ours is None else self.effect
+
+
+def as_tool(given: Callable[..., Any]) -> Any:
+    """A function, a step or a tool of ours as one of Pydantic AI. Raises DefinitionError."""
+    tool = Tool.of(given)
+    said = tool.definition
+
+    async def call(**args: Any) -> Any:
+        return await tool(**tool.read(as_json(args)))
+
+    made = Theirs[Any].from_schema(
+        call, tool.name, said["description"], said["parameters_json_schema"], sequential=tool.effect == "once"
+    )
+    made.metadata = {METADATA: tool}
+    return made
+
+
+def rules_of(tool: ToolDefinition | None) -> Calling:
+    """What a tool says of itself. What an MCP server says: a tool that only reads is made again after a crash.
+
+    Raises DefinitionError.
+    """
+    name = "" if tool is None else tool.name
     metadata: Mapping[str, Any] = (tool.metadata if tool is not None else None) or {}
     said = metadata.get(METADATA, {})
     if said is False:
-        return False
+        return Calling(name=name, effect="read", on_error="raise", inside=True)
+    if isinstance(said, Tool):
+        ours = cast("Tool[..., Any]", said)
+        return Calling(
+            name=name, effect=ours.effect, rule=ours.rule, limit_chars=ours.limit_chars, on_error=ours.on_error,
+            inside=True, ours=ours,
+        )  # fmt: skip
     if not isinstance(said, dict) or said.keys() - ToolRules.__annotations__.keys():
-        name = "" if tool is None else tool.name
         raise DefinitionError(
             f"tool {name}: metadata[{METADATA!r}] is {said!r}",
             remedy=f"give False, or a dict of {', '.join(ToolRules.__annotations__)}",
         )
-    rules = cast("ToolRules", dict(cast("dict[str, Any]", said)))
+    rules = dict(cast("dict[str, Any]", said))
     hints = metadata.get("annotations")
     if "effect" not in rules and isinstance(hints, dict) and cast("dict[str, Any]", hints).get("readOnlyHint"):
         rules["effect"] = "read"
-    return rules
+    rule = rule_of(rules.pop("approve", False))
+    calling = Calling(name=name, rule=rule, **rules)
+    _hold(calling, tool)
+    return calling
 
 
-def call_step(name: str, args: Mapping[str, Any], rules: ToolRules, body: Callable[[], Any]) -> Any:
-    """The step of one call, which is still to be called with the arguments: they stand in the journal by their names.
+def _hold(calling: Calling, tool: ToolDefinition | None) -> None:
+    """Raises DefinitionError for rules that do not fit together, before anything is called."""
+    if calling.effect not in get_args(Effect):
+        raise DefinitionError(f"tool {calling.name}: effect={calling.effect!r}: one of {', '.join(get_args(Effect))}")
+    hold_options(f"tool {calling.name}", calling.on_error, calling.limit_chars)
+    if calling.rule is not None and tool is not None:
+        calling.rule.holds(list(tool.parameters_json_schema.get("properties", ())), calling.name)
+
+
+def call_step(calling: Calling, args: Mapping[str, Any], body: Callable[[], Any]) -> tuple[Step[..., Any], Any]:
+    """The step of one call, and what it is called with: the arguments stand in the journal by their names.
 
     Those that are no names of Python stand under `arguments`.
     """
@@ -69,12 +135,13 @@ def call_step(name: str, args: Mapping[str, Any], rules: ToolRules, body: Callab
 
     names = list(args) if named else ["arguments"]
     cast("Any", call).__signature__ = Signature([Parameter(one, Parameter.KEYWORD_ONLY) for one in names])
-    reconcile = rules.get("reconcile")
-    made = step(
-        name=_step_name(name), retry=rules.get("retry") or ONCE, timeout_s=rules.get("timeout_s"),
-        effect=rules.get("effect", "write"), reconcile=reconcile if named or reconcile is None else _spread(reconcile),
+    reconcile, effect = calling.reconcile, calling.effect
+    made: Step[..., Any] = step(
+        name=_step_name(calling.name), timeout_s=calling.timeout_s, effect=effect,
+        retry=calling.retry if effect == "once" else careful(effect, calling.retry),
+        reconcile=reconcile if named or reconcile is None else _spread(reconcile),
     )(call)  # fmt: skip
-    return made(**args) if named else made(arguments=dict(args))
+    return made, dict(args) if named else {"arguments": dict(args)}
 
 
 def _spread(reconcile: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,41 +153,3 @@ def _spread(reconcile: Callable[..., Any]) -> Callable[..., Any]:
 
 def _step_name(name: str) -> str:
     return "".join("_" if one in "/[]#" else one for one in name)
-
-
-@dataclass(slots=True)
-class _Room:
-    """What is left of the characters that a result may have."""
-
-    left: int
-
-
-def bounded(payload: Any, most: int) -> Any:
-    """A result as JSON with at most so many characters, about: its texts and lists end early, and say so."""
-    size = len(to_json(payload))
-    if size <= most:
-        return payload
-    return _cut(payload, _Room(most))
-
-
-def _cut(value: Any, room: _Room) -> Any:
-    if isinstance(value, str):
-        kept = value[: max(room.left, 0)]
-        room.left -= len(value)
-        return value if len(kept) == len(value) else f"{kept}… ({len(value) - len(kept)} characters more were cut)"
-    if isinstance(value, list):
-        items: list[Any] = []
-        for at, one in enumerate(cast("list[Any]", value)):
-            if room.left <= 0:
-                return [*items, f"… ({len(cast('list[Any]', value)) - at} more were cut)"]
-            items.append(_cut(one, room))
-            room.left -= 2
-        return items
-    if isinstance(value, dict):
-        made: dict[str, Any] = {}
-        for name, one in cast("dict[str, Any]", value).items():
-            room.left -= len(name) + 6
-            made[name] = _cut(one, room)
-        return made
-    room.left -= 6
-    return value

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 from ...core.keys import quoted
-from ...errors import InputError
+from ...errors import DefinitionError, InputError
 from ...runtime.fan import map as each
 from ...runtime.scope import FlowScope, enter, here, leave
 from ..options import Options
@@ -17,6 +17,7 @@ __all__ = ["LIMIT", "Branch", "branches", "merged", "pattern", "shared"]
 
 T = TypeVar("T")
 A = TypeVar("A")
+_MISTAKES = (InputError, DefinitionError)
 LIMIT = 4
 """Branches at once, where nothing is said."""
 
@@ -39,12 +40,12 @@ async def branches(
 ) -> list[Branch[T]]:
     """What came of each, in order, at most `limit` at once. One that fails leaves the others alone.
 
-    Raises what is no failure of a branch: a cancellation.
+    Raises what is no failure of a branch: a cancellation, and a mistake of the calling code.
     """
     given: list[Any] = await each(function, items, limit=limit, key=key, return_exceptions=True)
     made: list[Branch[T]] = []
     for one in given:
-        if isinstance(one, BaseException) and not isinstance(one, Exception):
+        if isinstance(one, BaseException) and (not isinstance(one, Exception) or type(one) in _MISTAKES):
             raise one
         made.append(Branch(error=one) if isinstance(one, Exception) else Branch(cast("T", one)))
     return made
@@ -74,11 +75,22 @@ def shared(budget_usd: float | None, calls: int) -> Options:
     return {} if budget_usd is None else {"budget_usd": budget_usd / max(1, calls)}
 
 
-def at_least(what: str, **given: float) -> None:
-    """Raises InputError for a number below 1."""
+def at_least(what: str, least: int = 1, **given: object) -> None:
+    """Raises InputError for what is no whole number of at least `least`."""
     for name, value in given.items():
-        if value < 1:
-            raise InputError(f"{what}: {name}={value!r} is at least 1")
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise InputError(f"{what}: {name}={value!r}: a whole number from {least} was expected")
+
+
+def several(what: str, kind: type[Any], **given: object) -> None:
+    """Raises InputError for what is no list of these, or is an empty one."""
+    for name, value in given.items():
+        of = kind.__name__
+        if not isinstance(value, list | tuple) or not value:
+            raise InputError(f"{what}: {name}={value!r}: a list of {of} was expected")
+        odd = next((one for one in cast("Sequence[object]", value) if not isinstance(one, kind)), None)
+        if odd is not None:
+            raise InputError(f"{what}: {name}: {odd!r} is no {of}")
 
 
 def among(names: Sequence[str], what: str) -> None:

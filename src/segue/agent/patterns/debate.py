@@ -10,7 +10,7 @@ from ...errors import SegueError
 from ..ask import ask
 from ..options import Options
 from ..prompts import Prompt
-from .common import LIMIT, Branch, among, at_least, branches, merged, pattern, shared
+from .common import LIMIT, Branch, among, at_least, branches, merged, pattern, several, shared
 
 __all__ = ["ARGUE", "JUDGE", "Debate", "Nobody", "Side", "Speech", "debate"]
 
@@ -81,7 +81,8 @@ async def debate(
     `budget_usd` is for all calls together. Raises Nobody where no side said anything, and what the judge's `ask` does.
     In a flow the calls stand under `debate#k/`.
     """
-    at_least("debate", rounds=rounds, sides=len(sides), limit=limit)
+    at_least("debate", rounds=rounds, limit=limit)
+    several("debate", Side, sides=sides)
     among([side.name for side in sides], "debate")
     share = shared(budget_usd, rounds * len(sides) + 1)
     said: list[Speech] = []

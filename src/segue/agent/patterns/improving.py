@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -73,6 +73,8 @@ async def improve(
     at_least("improve", rounds=rounds)
     if not 0 <= enough <= 1:
         raise InputError("improve: enough is from 0 to 1")
+    if evaluator is not None and not callable(evaluator) and not isinstance(evaluator, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        raise InputError(f"improve: evaluator={evaluator!r}: options of ask, or a function, were expected")
     judges = 0 if callable(evaluator) else rounds
     share = shared(budget_usd, rounds + judges)
     asked = merged(options, share)
@@ -87,9 +89,9 @@ async def improve(
             else:
                 own = merged(evaluator, share)
                 given = await ask(evaluate, f"The task: {task}", *parts, _shown(value), returns=Score, **own)
+            made = given if isinstance(given, Score) else Score(score=float(given))
         except Exception as error:  # noqa: BLE001  an answer that nobody could judge is still an answer
             return Version(value=value, error=str(error))
-        made = given if isinstance(given, Score) else Score(score=float(given))
         return Version(value=value, score=made.score, why=made.why)
 
     async with pattern("improve", key):

@@ -100,7 +100,10 @@ async def map_reduce(
     missing, and so are you; with more of them, Incomplete is raised. `budget_usd` is for all calls together.
     In a flow the calls stand under `map_reduce#k/`, those of a level under a `map#n/`.
     """
-    at_least("map_reduce", tokens=tokens, fan=fan - 1, limit=limit)
+    at_least("map_reduce", tokens=tokens, limit=limit)
+    at_least("map_reduce", 2, fan=fan)
+    if not isinstance(document, str) or not 0 <= missing_max <= 1:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        raise InputError("map_reduce: document is a text, missing_max a share from 0 to 1")
     pieces = chunks(document, tokens, count)
     if not pieces:
         raise InputError("map_reduce: the document is empty", remedy="give its text")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from ...core.codec import codec
-from ...errors import SegueError
+from ...errors import InputError, SegueError
 from ..ask import ask
 from ..options import Options
 from ..prompts import Prompt
-from .common import LIMIT, among, at_least, branches, merged, pattern, shared
+from .common import LIMIT, among, at_least, branches, merged, pattern, several, shared
 
 __all__ = ["Ballot", "NoMajority", "Tally", "tally", "vote"]
 
@@ -92,8 +92,9 @@ async def vote(
     tie with `tie="raise"`, NoMajority is raised. `options` are those of `ask`, `budget_usd` is for all of them
     together. In a flow the calls stand under `vote#k/map#1/NAME/`.
     """
+    _sound(by, weights or {}, quorum, tie)
     voters = [f"sample {n}" for n in range(by)] if isinstance(by, int) else list(by)
-    at_least("vote", by=len(voters), limit=limit)
+    at_least("vote", limit=limit)
     among(voters, "vote")
     one_of = merged(options, shared(budget_usd, len(voters)))
     sampled = isinstance(by, int)
@@ -113,6 +114,23 @@ async def vote(
     counted = tally(ballots, same)
     _hold(counted, quorum, tie, next((one.error for one in made if one.error), None))
     return counted
+
+
+def _sound(by: object, weights: Mapping[str, float], quorum: float, tie: str) -> None:
+    """Raises InputError for options that say nothing."""
+    if isinstance(by, int | float):
+        at_least("vote", by=by)
+    else:
+        several("vote", str, by=by)
+        unknown = sorted(weights.keys() - set(cast("Sequence[str]", by)))
+        if unknown:
+            raise InputError(f"vote: weights name {unknown[0]!r}, who does not vote")
+    if any(not weight >= 0 for weight in weights.values()):
+        raise InputError(f"vote: weights={dict(weights)!r}: none is below 0")
+    if not 0 <= quorum <= 1:
+        raise InputError(f"vote: quorum={quorum!r} is a share, from 0 to 1")
+    if tie not in ("first", "raise"):
+        raise InputError(f"vote: tie={tie!r}: one of 'first', 'raise'")
 
 
 def _hold(counted: Tally[Any], quorum: float, tie: str, cause: Exception | None) -> None:

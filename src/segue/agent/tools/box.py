@@ -9,14 +9,15 @@ from typing import Any, cast
 
 from ...core.codec import dumps, fingerprint
 from ...core.keys import quoted
-from ...core.records import ToolAnswered, ToolOutcome
+from ...core.records import ToolOutcome
 from ...errors import DefinitionError
 from ...runtime.scope import FlowScope, here, in_flow
-from ..people.approval import decision
 from ..request import Asked
 from ..turns import RECALL
+from .approving import approved, note
 from .failure import failure
-from .result import Cut, Told, cut, handle_of, piece, told
+from .kept import Kept, handle_in
+from .result import Told, told
 from .tool import Tool
 
 __all__ = ["GiveBack", "Read", "Tools", "as_json"]
@@ -45,14 +46,16 @@ class Tools:
     def __init__(self, given: Iterable[Callable[..., Any]], give_back: GiveBack | None = None) -> None:
         self._tools: dict[str, Tool[..., Any]] = {}
         self._give_back = give_back
-        self._whole: dict[str, tuple[str, int]] = {}
-        """What was cut, by its handle, and to how much."""
+        self._kept = Kept()
         self.turns: Sequence[dict[str, Any]] = ()
         """What was said so far: `recall` gives back of it what a call was not shown."""
         self.thread: tuple[str, int] | None = None
         """The thread before that, and how far it was read."""
         self.evidence: Mapping[str, Any] = {}
         """What a person is shown beside a call that needs approval."""
+        listed = isinstance(given, Iterable)  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        if isinstance(given, str) or not listed:
+            raise DefinitionError(f"tools={given!r}: a list of tools was expected", remedy="tools=[look_up]")
         for one in given:
             tool = Tool.of(one)
             if tool.name in self._tools:
@@ -95,26 +98,9 @@ class Tools:
 
     async def _approved(self, call: Ready) -> Ready:
         assert call.tool is not None and call.values is not None
-        tool, rule = call.tool, call.tool.rule
-        arguments = tool.whole(call.values)
-        why = None if rule is None else rule.why(arguments)
-        if rule is None or why is None:
-            return call
-        said = await decision(
-            rule.question or f"May {tool.name} be called?", arguments, action=tool.name,
-            evidence={**self.evidence, "why it is asked": why}, by=rule.by, quorum=rule.quorum,
-            timeout_s=rule.timeout_s, default=False, remind_s=rule.remind_s, reassign_s=rule.reassign_s,
-            or_else=rule.or_else, notify=rule.notify,
-        )  # fmt: skip
-        if said.approval:
-            return replace(call, approval=said.id)
-        who, note = said.approval.by or "somebody", f": {said.approval.note}" if said.approval.note else ""
-        says = (
-            f"{tool.name} was not called: nobody approved it in time" if who == "segue" else
-            f"{tool.name} was not called: {who} has denied it{note}"
-        )  # fmt: skip
-        denied = Told(content=says, outcome=ToolOutcome.DENIED, approval=said.id)
-        return replace(call, told=denied)
+        arguments = call.tool.whole(call.values)
+        asked, denied = await approved(call.tool.name, call.tool.rule, arguments, self.evidence)
+        return replace(call, approval=asked, told=denied)
 
     async def make(self, call: Ready) -> Told:
         """Carry a call out, unless it is told already; what the model is told is on record."""
@@ -125,7 +111,7 @@ class Tools:
         assert tool is not None and call.values is not None
         key = tool.step.key_of(**call.values)
         try:
-            result = self._limited(tool, told(await tool.step(**call.values)))
+            result = self._kept.limited(told(await tool.step(**call.values)), tool.limit_chars)
         except Exception as error:
             result = failure(tool, error)
             if result is None:
@@ -134,25 +120,13 @@ class Tools:
         _note(call, result, key)
         return result
 
-    def _limited(self, tool: Tool[..., Any], content: str | list[Any]) -> Told:
-        limit = tool.limit_chars
-        if limit is None or not isinstance(content, str) or len(content) <= limit:
-            return Told(content=content)
-        handle = handle_of(content)
-        self._whole[handle] = content, limit
-        shown, _ = cut(content, limit, handle)
-        return Told(content=shown, cut=Cut(handle, len(content), len(shown)))
-
     async def _recalled(self, args: str) -> Told:
-        try:
-            handle = str(json.loads(args)["handle"])
-        except (ValueError, TypeError, KeyError):
-            return Told(content='these arguments do not fit: give {"handle": "…"}', outcome=ToolOutcome.REFUSED)
-        name, _, place = handle.strip().partition("@")
-        if name in self._whole:
-            text, limit = self._whole[name]
-            return Told(content=piece(text, limit, name, place))
-        found = await self._give_back(handle, self.turns, self.thread, self._read) if self._give_back else None
+        handle = handle_in(args)
+        if isinstance(handle, Told):
+            return handle
+        found = self._kept.piece(handle)
+        if found is None and self._give_back:
+            found = await self._give_back(handle, self.turns, self.thread, self._read)
         if found is not None:
             return Told(content=found)
         return Told(content=f"there is nothing by the handle {handle!r}", outcome=ToolOutcome.MISSING)
@@ -179,19 +153,8 @@ def _key_of(call: Ready) -> str | None:
 
 
 def _note(call: Ready, told_: Told, key: str | None) -> None:
-    """Put on record what the model is told. A replay writes nothing anew."""
-    scope = here()
-    if key is None or not isinstance(scope, FlowScope):
-        return
-    cut_, fine = told_.cut, told_.outcome is ToolOutcome.GIVEN
-    record = ToolAnswered(
-        tool=call.asked.name, outcome=told_.outcome, call=call.asked.id,
-        effect=None if call.tool is None else call.tool.effect, approval=told_.approval,
-        why="" if fine or not isinstance(told_.content, str) else told_.content,
-        chars=None if cut_ is None else cut_.chars, shown=None if cut_ is None else cut_.shown,
-        recall=None if cut_ is None else cut_.handle,
-    )  # fmt: skip
-    scope.record(record, key)
+    effect = None if call.tool is None else call.tool.effect
+    note(told_, name=call.asked.name, call=call.asked.id, effect=effect, key=key)
 
 
 def as_json(args: object) -> str:

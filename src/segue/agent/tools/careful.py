@@ -20,6 +20,7 @@ READ = Retry(attempts=3)
 """How often a `read` is made that does not say so itself."""
 _DOUBTFUL = frozenset({FaultKind.INTERRUPTED, FaultKind.TIMED_OUT, FaultKind.UNREACHABLE})
 _NEVER_SENT = "builtins:ConnectionRefusedError"
+_SAID_SO = frozenset({"pydantic_ai.exceptions:ModelRetry", "pydantic_ai.exceptions:ToolFailed"})
 _LOST = re.compile(
     r"Time(d)?[Oo]ut|Transport|Network|Protocol|Disconnect|Connect(ion)?Error|(Read|Write)Error|Incomplete"
 )
@@ -34,7 +35,9 @@ def in_doubt(kind: str, error: str) -> bool:
 
 
 def is_refusal(error: str) -> bool:
-    """Whether the type of this name is a ValueError: the tool's word that the arguments will not do."""
+    """Whether the type of this name is a ValueError, or Pydantic AI's word for the same: the arguments will not do."""
+    if error in _SAID_SO:
+        return True
     kind = type_of(error)
     return kind is not None and issubclass(kind, ValueError)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
+from ...core.commands import Effect
 from ...core.faults import classify
 from ...core.records import ToolOutcome
 from ...errors import Declined, SegueError, StepFailed, Unanswered, UnserialisableResult
 from ...models import ModelError
 from .careful import in_doubt, is_refusal
 from .result import Told
-from .tool import Tool
+from .tool import OnError
 
-__all__ = ["failure"]
+__all__ = ["Called", "failure"]
 
 _TELLABLE = (StepFailed, ModelError, UnserialisableResult, Unanswered, Declined)
 """Errors of ours that are a tool's, and not the caller's or the engine's."""
@@ -18,7 +21,26 @@ _MAX = 1000
 """Characters of an error that a model is told."""
 
 
-def failure(tool: Tool[..., object], error: Exception) -> Told | None:
+class Called(Protocol):
+    """What is said of a tool that was called."""
+
+    @property
+    def name(self) -> str:
+        """What the model calls it."""
+        ...
+
+    @property
+    def effect(self) -> Effect:
+        """What it does to the world."""
+        ...
+
+    @property
+    def on_error(self) -> OnError:
+        """What becomes of an error that it raises."""
+        ...
+
+
+def failure(tool: Called, error: Exception) -> Told | None:
     """What the model is told of an error that a call raised; None where the question fails with it."""
     kind, name, said = _named(error)
     if is_refusal(name) or (isinstance(error, ValueError) and not isinstance(error, SegueError)):

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from ...core.records import ToolOutcome
 from ..media import Media, media_of
 
-__all__ = ["Cut", "Told", "cut", "handle_of", "piece", "told"]
+__all__ = ["Content", "Cut", "Told", "cut", "handle_of", "piece", "told"]
 
 Content = str | list[Any]
 """Text, or texts and files, as the content of a pydantic-ai tool return."""

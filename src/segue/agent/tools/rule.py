@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,9 +40,8 @@ class ApprovalRule:
     notify: Notify | None = None
     """These five as those of `approve`."""
 
-    def holds(self, function: Callable[..., Any], name: str) -> None:
-        """See that it fits the tool. Raises DefinitionError."""
-        parameters = inspect.signature(function).parameters
+    def holds(self, parameters: Sequence[str], name: str) -> None:
+        """See that it fits the tool of these parameters. Raises DefinitionError."""
         strange = next((one for one in self.above if one not in parameters), None)
         if strange is not None:
             raise DefinitionError(

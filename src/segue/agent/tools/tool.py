@@ -5,20 +5,23 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Coroutine, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, get_type_hints, overload
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, get_args, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from ...core.commands import Effect
 from ...core.recovery import Recovery
 from ...errors import DefinitionError
+from ...runtime.flow import Flow
 from ...runtime.step import Step, step
 from .careful import careful
+from .inside import inside
 from .rule import ApprovalRule, Approve, rule_of
 
-__all__ = ["LIMIT_MIN", "OnError", "Tool", "tool"]
+__all__ = ["LIMIT_MIN", "OnError", "Tool", "hold_options", "tool", "unseen"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,6 +30,8 @@ OnError = Literal["tell", "raise"]
 """What becomes of an error that a tool raises: the model is told of it, or the question fails with it."""
 LIMIT_MIN = 400
 """Characters that a limit must leave, for a result to say anything beside that it was cut."""
+unseen: ContextVar[str | None] = ContextVar("segue_unseen_tool", default=None)
+"""The name of the tool of others that an agent calls now: what it is made of is not known."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 
@@ -42,9 +47,21 @@ class Tool(Generic[P, R]):
     limit_chars: int | None = None
     on_error: OnError = "tell"
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Call the step."""
-        return self.step(*args, **kwargs)
+    def __post_init__(self) -> None:
+        """Be read as its function is, by whoever looks at signatures."""
+        of = self.step.function
+        for name in ("__name__", "__qualname__", "__doc__", "__module__", "__annotations__"):
+            object.__setattr__(self, name, getattr(of, name, None))
+        object.__setattr__(self, "__wrapped__", of)
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the step. Raises DefinitionError where an agent calls it that does not know its rule."""
+        if self.rule is not None and unseen.get() == self.name:
+            raise DefinitionError(
+                f"tool {self.name}: its approve= is not seen where the agent has it from",
+                remedy="give it to agent(tools=[...]), or to an Agent with Durable() when it is made",
+            )
+        return await self.step(*args, **kwargs)
 
     @property
     def name(self) -> str:
@@ -58,8 +75,19 @@ class Tool(Generic[P, R]):
 
     @classmethod
     def of(cls, given: Callable[..., Any]) -> Tool[..., Any]:
-        """Of a tool, a step or a function. Raises DefinitionError for what cannot be told as a schema."""
-        return cast("Tool[..., Any]", given) if isinstance(given, Tool) else tool(given)
+        """Of a tool, a step, a function, a flow or an agent. Raises DefinitionError for what cannot be a tool."""
+        if isinstance(given, Flow):
+            flow = cast("Flow[..., Any]", given)
+            return cls.inside(flow.function, flow.short, flow)
+        own = getattr(given, "as_tool", given)
+        return cast("Tool[..., Any]", own) if isinstance(own, Tool) else tool(given)
+
+    @classmethod
+    def inside(cls, function: Callable[..., Any], name: str, call: Callable[..., Any]) -> Tool[..., Any]:
+        """Of what is called in the flow itself, with the parameters of `function`. Its errors are the caller's."""
+        made = Tool(inside(function, name, call), on_error="raise")
+        _ = made.definition
+        return made
 
     @cached_property
     def _arguments(self) -> type[BaseModel]:
@@ -95,6 +123,14 @@ class Tool(Generic[P, R]):
         """All arguments of a call, with the defaults of those that are not given, in the order of the signature."""
         parameters = inspect.signature(self.step.function).parameters
         return {name: given.get(name, one.default) for name, one in parameters.items()}
+
+
+def hold_options(what: str, on_error: str, limit_chars: object) -> None:
+    """Raises DefinitionError for options that say nothing."""
+    if on_error not in get_args(OnError):
+        raise DefinitionError(f"{what}: on_error={on_error!r}: one of 'tell', 'raise'")
+    if limit_chars is not None and (not isinstance(limit_chars, int) or limit_chars < LIMIT_MIN):
+        raise DefinitionError(f"{what}: limit_chars={limit_chars!r}: a whole number from {LIMIT_MIN}")
 
 
 @overload
@@ -163,14 +199,12 @@ class ToolDecorator:
 
     def __post_init__(self) -> None:
         """Hold what must be true."""
-        if self.on_error not in ("tell", "raise"):
-            raise DefinitionError(f"tool(on_error={self.on_error!r}): one of 'tell', 'raise'")
-        limit = self.limit_chars
-        if limit is not None and (not isinstance(limit, int) or limit < LIMIT_MIN):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
-            raise DefinitionError(f"tool(limit_chars={limit!r}): a whole number from {LIMIT_MIN}")
+        hold_options("tool", self.on_error, self.limit_chars)
 
     def __call__(self, function: Callable[..., Any], /) -> Tool[..., Any]:
         """Make the tool."""
+        if not callable(function):
+            raise DefinitionError(f"{function!r} is no tool", remedy="give a function, a step, a flow or an agent")
         if isinstance(function, Tool):
             raise DefinitionError(f"{function.name} is a tool already", remedy="give all options in one @tool(...)")
         given = cast("Step[..., Any]", function) if isinstance(function, Step) else None
@@ -180,7 +214,7 @@ class ToolDecorator:
         if made.options.effect != "once":
             made = made.using(retry=careful(made.options.effect, made.options.retry))
         if self.rule is not None:
-            self.rule.holds(made.function, made.name)
+            self.rule.holds(list(inspect.signature(made.function).parameters), made.name)
         tool: Tool[..., Any] = Tool(made, self.rule, self.limit_chars, self.on_error)
         _ = tool.definition
         return tool

@@ -1,0 +1,171 @@
+"""A call of an agent's tool, whoever made the tool: approved, made, cut, told and on record as one of a question is."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from pydantic import ValidationError
+from pydantic_ai.exceptions import ModelRetry, ToolFailed
+from pydantic_ai.messages import BinaryContent, ModelResponse, ToolCallPart, ToolReturn
+from pydantic_ai.tools import RunContext
+from pydantic_core import PydanticSerializationError
+
+from ...core.codec import dumps, fingerprint
+from ...core.keys import quoted
+from ...core.records import ToolOutcome
+from ...runtime.scope import FlowScope, here
+from ..media import media_of
+from ..tools.approving import approved, evidence_of, note
+from ..tools.box import as_json
+from ..tools.failure import failure
+from ..tools.kept import Kept
+from ..tools.result import Content, Told, told
+from .gate import Gate
+from .tools import Calling
+
+__all__ = ["Making", "Running", "called", "making_now", "of_run", "running_now"]
+
+_NAME_MAX = 64
+
+
+@dataclass(slots=True)
+class Making:
+    """The call that is made now."""
+
+    key: str | None = None
+    """Of its step, once it is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What the calls of one run of an agent share."""
+
+    kept: Kept = field(default_factory=Kept)
+    gate: Gate = field(default_factory=Gate)
+
+
+making_now: ContextVar[Making | None] = ContextVar("segue_agent_call", default=None)
+running_now: ContextVar[Running | None] = ContextVar("segue_agent_run", default=None)
+"""The run of an agent that calls."""
+
+
+def _now() -> Running:
+    return running_now.get() or Running()
+
+
+def of_run() -> Kept:
+    """What was cut in the agent's run."""
+    return _now().kept
+
+
+async def called(
+    calling: Calling, ctx: RunContext[Any], call: ToolCallPart, args: dict[str, Any],
+    handler: Callable[[dict[str, Any]], Awaitable[Any]],
+) -> Any:  # fmt: skip
+    """The result as the agent goes on with it. Raises ToolFailed with what the model is told in place of one, what is
+    the agent's own to see to, and what is no business of the model's.
+    """
+    making = Making()
+    try:
+        values = _read(calling, args)
+        making.key = _key_of(calling, values)
+        asked, denied = await approved(calling.name, calling.rule, _whole(calling, values), _evidence(ctx))
+    except _Misfit as misfit:
+        asked, denied = None, Told(content=str(misfit), outcome=ToolOutcome.REFUSED)
+    if denied is not None:
+        raise _failed(calling, call, making, denied)
+    token = making_now.set(making)
+    try:
+        async with _now().gate.held(alone=calling.known == "once"):
+            result = await handler(args)
+    except Exception as error:
+        said = _said_of(calling, error)
+        if said is None:
+            raise
+        said = replace(said, approval=asked)
+        if isinstance(error, ModelRetry | ToolFailed | ValidationError):
+            _note(calling, call, making, said)
+            raise
+        raise _failed(calling, call, making, said) from error
+    finally:
+        making_now.reset(token)
+    shown = of_run().limited(_text_of(result), calling.limit_chars)
+    _note(calling, call, making, replace(shown, approval=asked))
+    if shown.cut is None:
+        return _shown(result)
+    return replace(cast("Any", result), return_value=shown.content) if isinstance(result, ToolReturn) else shown.content
+
+
+class _Misfit(Exception):
+    """Arguments that do not fit, as the model is told."""
+
+
+def _read(calling: Calling, args: Mapping[str, Any]) -> Mapping[str, Any]:
+    if calling.ours is None:
+        return args
+    try:
+        return calling.ours.read(as_json(args))
+    except ValueError as error:
+        raise _Misfit(str(error)) from error
+
+
+def _whole(calling: Calling, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return values if calling.ours is None else calling.ours.whole(values)
+
+
+def _said_of(calling: Calling, error: Exception) -> Told | None:
+    """What the model is told of an error; None where the agent fails with it, or sees to it itself."""
+    if isinstance(error, ModelRetry):
+        return Told(content=error.message, outcome=ToolOutcome.REFUSED)
+    if isinstance(error, ToolFailed):
+        return Told(content=error.message, outcome=ToolOutcome.FAILED)
+    if type(error).__module__.partition(".")[0] == "pydantic_ai":
+        return None
+    return failure(calling, error)
+
+
+def _failed(calling: Calling, call: ToolCallPart, making: Making, said: Told) -> ToolFailed:
+    _note(calling, call, making, said)
+    return ToolFailed(str(said.content))
+
+
+def _note(calling: Calling, call: ToolCallPart, making: Making, said: Told) -> None:
+    scope = here()
+    if not isinstance(scope, FlowScope):
+        return
+    args = fingerprint(dumps({"args": as_json(cast("object", call.args))}))
+    key = making.key or scope.key(quoted(call.tool_name[:_NAME_MAX]), args)
+    note(said, name=call.tool_name, call=call.tool_call_id, effect=calling.known, key=key)
+
+
+def _key_of(calling: Calling, values: Mapping[str, Any]) -> str | None:
+    return None if calling.ours is None else calling.ours.step.key_of(**values)
+
+
+def _evidence(ctx: RunContext[Any]) -> dict[str, Any]:
+    last = next((one for one in reversed(ctx.messages) if isinstance(one, ModelResponse)), None)
+    return {} if last is None else evidence_of(last.model_name or "", [last.text or ""])
+
+
+def _text_of(result: object) -> Content:
+    """A result as a model reads it; empty where that is the agent's own to say."""
+    try:
+        return told(result.return_value if isinstance(result, ToolReturn) else result)
+    except PydanticSerializationError:
+        return ""
+
+
+def _shown(result: object) -> Any:
+    """A result as Pydantic AI shows it: our media as its."""
+    if isinstance(result, list | tuple):
+        items = cast("Sequence[object]", result)
+        return [_shown(one) for one in items] if any(_ours(one) for one in items) else cast("object", result)
+    media = media_of(result) if _ours(result) else None
+    return result if media is None else BinaryContent(media.data, media_type=media.type)
+
+
+def _ours(one: object) -> bool:
+    return not isinstance(one, BinaryContent) and media_of(one) is not None

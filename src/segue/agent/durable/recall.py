@@ -1,0 +1,79 @@
+"""The tool `recall` of an agent: it gives back what a model was not shown of the results of other tools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_ai.messages import ModelMessage
+from pydantic_ai.models.wrapper import WrapperModel
+from pydantic_ai.tools import AgentDepsT, RunContext, ToolDefinition
+from pydantic_ai.toolsets import ToolsetTool, WrapperToolset
+from pydantic_core import SchemaValidator, core_schema
+
+from ..guards import Guard
+from ..recalling import recalling
+from ..tools.box import as_json
+from ..tools.kept import handle_in
+from ..tools.result import Told
+from ..turns import RECALL
+from .calls import of_run
+from .conversation import turns_of
+from .model import Routed
+from .tools import METADATA, rules_of
+
+__all__ = ["Recalling"]
+
+_NAME: str = RECALL["name"]
+_ANY = SchemaValidator(core_schema.any_schema())
+
+
+@dataclass
+class Recalling(WrapperToolset[AgentDepsT]):
+    """An agent's tools, and `recall` where none of them is called so.
+
+    A routed model is shown it where something had to give way, which is known when its request is put together: until
+    then it is hidden.
+    """
+
+    guards: Sequence[Guard] = ()
+
+    async def get_tools(self, ctx: RunContext[AgentDepsT]) -> dict[str, ToolsetTool[AgentDepsT]]:
+        """All of them."""
+        tools = await self.wrapped.get_tools(ctx)
+        if not tools or _NAME in tools:
+            return tools
+        limited = any(rules_of(one.tool_def).limit_chars is not None for one in tools.values())
+        shown = limited or bool(of_run())
+        if not shown and not _routed(ctx.model):
+            return tools
+        told = ToolDefinition(**RECALL, metadata={METADATA: False, "segue_hidden": not shown})
+        return {**tools, _NAME: ToolsetTool(toolset=self, tool_def=told, max_retries=1, args_validator=_ANY)}
+
+    async def call_tool(
+        self, name: str, tool_args: dict[str, Any], ctx: RunContext[AgentDepsT], tool: ToolsetTool[AgentDepsT]
+    ) -> Any:
+        """Call one of them."""
+        if tool.toolset is not self:
+            return await self.wrapped.call_tool(name, tool_args, ctx, tool)
+        return await self._recalled(as_json(tool_args), ctx.messages)
+
+    async def _recalled(self, args: str, messages: Sequence[ModelMessage]) -> str:
+        handle = handle_in(args)
+        if isinstance(handle, Told):
+            return str(handle.content)
+        found = of_run().piece(handle)
+        if found is None:
+            found = await recalling(self.guards)(handle, turns_of(messages), None, _none)
+        return f"there is nothing by the handle {handle!r}" if found is None else found
+
+
+def _none(name: str, value: bytes) -> str | None:
+    """An agent's results of earlier turns are in no thread."""
+
+
+def _routed(model: object) -> bool:
+    while isinstance(model, WrapperModel):
+        model = model.wrapped
+    return isinstance(model, Routed)

@@ -1,0 +1,30 @@
+"""A flow, or an agent, as a tool: it is called in the flow itself, where what it does is durable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from ...core.commands import StepOptions
+from ...runtime.step import Step, step
+
+__all__ = ["Inside", "inside"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Inside(Step[P, R]):
+    """No step of its own, called as one."""
+
+    def __init__(self, function: Callable[P, Any], options: StepOptions, call: Callable[P, Any]):
+        super().__init__(function, options)
+        self._call = call
+
+    async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        return await self._call(*args, **kwargs)
+
+
+def inside(function: Callable[..., Any], name: str, call: Callable[..., Any]) -> Inside[..., Any]:
+    """`call`, with the parameters and the docstring of `function`."""
+    return Inside(function, step(name=name)(function).options, call)

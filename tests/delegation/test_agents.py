@@ -1,0 +1,131 @@
+"""Agents and tools among those who are delegated to, in patterns and in hand-offs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic_ai import Agent
+
+from segue import agent, ask, delegate, flow, tool
+from segue.agent import Role, converse, delegated
+from segue.agent.durable import Durable
+from segue.agent.patterns import plan_and_work
+from segue.errors import InputError
+from segue.testing.provider import Asked, Served, serve
+from tests.agent.served import KEYS, calls, in_turn, opened, results
+
+DID: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    DID.clear()
+    for name in KEYS:
+        monkeypatch.setenv(name, "test")
+
+
+@tool(effect="read")
+async def forecast(city: str) -> str:
+    """The weather forecast of a city: rain, sun, temperature."""
+    DID.append(f"forecast {city}")
+    return f"{city} is sunny"
+
+
+poet = agent("You write poems, songs and verses.", name="poet", tools=[forecast])
+cook = Agent(name="cook", description="Cooks meals, recipes.", capabilities=[Durable()])  # pyright: ignore[reportCallIssue]
+
+
+@flow
+async def desk(request: str) -> dict[str, str]:
+    made = await delegated(request, to=[poet, forecast, cook])
+    return {"by": made.by, "kind": made.kind, "value": made.value}
+
+
+async def test_an_agent_and_a_tool_are_delegated_to(tmp_path: Path) -> None:
+    said = in_turn(calls("forecast", city="Rome"), "O Rome")
+    models = {"chat": Served(answer=said)}
+    async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
+        run = await engine.start(desk, "A poem, a song with verses, please.")
+        assert await run.result() == {"by": "poet", "kind": "agent", "value": "O Rome"}
+        keys = [re.sub(r"\[[0-9a-f]{12}\]", "", e.key or "") async for e in run.events() if e.type == "step.completed"]
+        assert "delegate#1/to[poet]#1/agent[poet]#1/forecast#1" in keys
+        made = await engine.run(desk, "The weather forecast: sun, rain, temperature?")
+        assert made["by"] == "forecast" and made["kind"] == "tool"
+
+
+@tool(approve=True)
+async def refund(order: str) -> str:
+    """Pays back."""
+    DID.append("refund")
+    return "paid"
+
+
+@flow
+async def careless(request: str) -> str:
+    return await delegate(request, to=[refund])
+
+
+async def test_a_tool_that_must_be_approved_is_not_called_without(tmp_path: Path) -> None:
+    async with serve({"chat": Served()}) as server, opened(tmp_path, server, "chat") as engine:
+        run = await engine.start(careless, "Refund o-7, pay it back.")
+        with pytest.raises(Exception, match="approve="):
+            await run.result()
+    assert not DID
+
+
+@pytest.mark.parametrize("options", [{"attempts": "3"}, {"depth": None}, {"close": "near"}])
+async def test_an_option_of_the_wrong_type_is_said(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="wrong type"):
+        await delegated("x", to=[forecast], **options)
+
+
+@flow
+async def planned(goal: str) -> Any:
+    made = await plan_and_work(goal, workers=[poet, forecast])
+    return {"value": made.value, "by": [one.by for one in made.done]}
+
+
+async def test_an_agent_works_in_a_plan(tmp_path: Path) -> None:
+    def said(asked: Asked) -> Any:
+        if "The workers:" in str(asked.body):
+            assert "poet: You write poems" in str(asked.body)
+            return json.dumps({"tasks": [{"id": "t1", "what": "Write a poem, a song with verses"}]})
+        if "A poem" in asked.prompt or "Write a poem" in asked.prompt:
+            return "O Rome"
+        return "All done."
+
+    async with serve({"chat": Served(answer=said)}) as server, opened(tmp_path, server, "chat") as engine:
+        made = await engine.run(planned, "A poem about Rome")
+    assert made["by"] == ["poet"]
+
+
+@flow
+async def talks(said: str) -> str:
+    return (await converse(said, [Role("triage", "You sort.", tools=[poet, forecast])], thread="user-1")).value
+
+
+@flow
+async def asks(said: str) -> str:
+    return await ask(said, tools=[poet])
+
+
+async def test_an_agent_is_a_tool_of_a_role_and_of_a_question(tmp_path: Path) -> None:
+    def said(asked: Asked) -> Any:
+        tools = {one.name for one in asked.tools}
+        if "poet" in tools and not results(asked):
+            return calls("poet", request="A verse")
+        if "poet" in tools:
+            return json.dumps({"say": results(asked)[-1]}) if "forecast" in tools else results(asked)[-1]
+        return in_turn(calls("forecast", city="Rome"), "O Rome")(asked)
+
+    async with serve({"chat": Served(answer=said)}) as server, opened(tmp_path, server, "chat") as engine:
+        assert await engine.run(talks, "A verse, please.") == "O Rome"
+        run = await engine.start(asks, "A verse, please.")
+        assert await run.result() == "O Rome"
+        keys = [re.sub(r"\[[0-9a-f]{12}\]", "", e.key or "") async for e in run.events() if e.type == "step.completed"]
+    assert "ask#1/agent[poet]#1/forecast#1" in keys
+    assert DID == ["forecast Rome"] * 2
