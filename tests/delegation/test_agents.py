@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 from pydantic_ai import Agent
 
-from segue import agent, ask, delegate, flow, tool
+from segue import RunFailed, agent, ask, delegate, flow, tool
 from segue.agent import Role, converse, delegated
 from segue.agent.durable import Durable
 from segue.agent.patterns import plan_and_work
+from segue.agent.tools import Tool
 from segue.errors import InputError
+from segue.testing import Crash
+from segue.testing import Engine as InMemory
+from segue.testing.crash import play
 from segue.testing.provider import Asked, Served, serve
-from tests.agent.served import KEYS, calls, in_turn, opened, results
+from tests.agent.served import KEYS, calls, catalogue, in_turn, opened, results
 
 DID: list[str] = []
 
@@ -129,3 +133,67 @@ async def test_an_agent_is_a_tool_of_a_role_and_of_a_question(tmp_path: Path) ->
         keys = [re.sub(r"\[[0-9a-f]{12}\]", "", e.key or "") async for e in run.events() if e.type == "step.completed"]
     assert "ask#1/agent[poet]#1/forecast#1" in keys
     assert DID == ["forecast Rome"] * 2
+
+
+@flow
+async def report(city: str) -> str:
+    """Reports on a city."""
+    return await forecast(city)
+
+
+@flow
+async def nested(text: str) -> str:
+    return await ask(text, tools=[poet, report])
+
+
+def ended(engine: InMemory) -> list[str]:
+    """What has an outcome. A request's fingerprint is of the provider's ids too, which are new each time."""
+    ends = {"step.completed", "child.ended"}
+    keys = [e.key or "" for e in engine.history("main") if e.type in ends]
+    assert len(keys) == len(set(keys))
+    return sorted(re.sub(r"ask\[[0-9a-f]*\]", "ask", key) for key in keys)
+
+
+async def test_agents_and_flows_in_a_question_repeat_nothing_after_a_crash() -> None:
+    def said(asked: Asked) -> Any:
+        if "poet" in {one.name for one in asked.tools}:
+            return in_turn(calls("poet", request="A verse"), calls("report", city="Oslo"), "done")(asked)
+        return in_turn(calls("forecast", city="Rome"), "O Rome")(asked)
+
+    async with serve({"chat": Served(answer=said)}) as server:
+        resources = {"catalogue": catalogue(server, "chat")}
+
+        async def scene(engine: InMemory) -> str:
+            return await engine.run(nested, "Go.", id="main")
+
+        _, engine = await play(scene, resources=resources)
+        wanted = ended(engine)
+        assert any("report" in key for key in wanted)
+        for commit in range(1, engine.commits + 1):
+            asked = server.counts("chat").calls
+            got, last = await play(scene, [Crash(commit, "after")], resources=resources)
+            assert got == "done"
+            assert ended(last) == wanted
+            assert server.counts("chat").calls - asked <= 6
+
+
+async def pass_on(request: str) -> str:
+    """Hands poems and verses on."""
+    return await delegate(request, to=[circular])
+
+
+circular = agent("You hand on poems and verses.", name="circular", tools=[Tool.inside(pass_on, "pass_on", pass_on)])
+
+
+@flow
+async def circling(request: str) -> str:
+    return await delegate(request, to=[circular], attempts=1)
+
+
+async def test_an_agent_that_hands_a_request_back_to_itself_is_stopped(tmp_path: Path) -> None:
+    said = in_turn(calls("pass_on", request="poems and verses"), "done")
+    async with serve({"chat": Served(answer=said)}) as server, opened(tmp_path, server, "chat") as engine:
+        run = await engine.start(circling, "poems and verses")
+        with pytest.raises(RunFailed, match="it has the request already: circular"):
+            await run.result()
+        assert server.counts("chat").calls == 1
