@@ -39,7 +39,7 @@ async def test_notes_are_listed_corrected_and_forgotten(tmp_path: Path, capsys: 
     assert "Bergen" in capsys.readouterr().out
     async with Engine(db) as engine:
         assert await engine.run(keeps, "Ann lives in Oslo.", "user:ann") is None
-    for action, what in (("burn", []), ("edit", ["1"]), ("forget", []), ("forget", ["x"]), ("forget", ["2"])):
+    for action, what in (("burn", []), ("edit", ["1"]), ("forget", []), ("forget", ["x"]), ("forget", ["99"])):
         with pytest.raises((InputError, UsageError)):
             acted(asked, action, what, "", "")
     assert acted(Asked(str(tmp_path / "none.db"), "default", True), "list", [], "", "") is Exit.DONE
