@@ -57,7 +57,8 @@ async def test_a_payload_is_sealed(tmp_path: Path, early: bool) -> None:
                 await waits_for(engine, "s", name)
             await run.signal(name, payload)
         assert await asyncio.wait_for(run.result(), 10) == "done"
-        assert seen == [PIN, len(LONG), TOKEN, TOKEN, LONG]
+        assert seen[-3:] == [TOKEN, TOKEN, LONG]
+        assert set(seen[:-3]) == {PIN, len(LONG)}, "the flow reads them at each replay"
         assert [e.key async for e in run.events() if e.type == EventType.SIGNAL_REJECTED], "the first pin was none"
     assert_not_stored(tmp_path)
     async with opened(tmp_path) as engine:

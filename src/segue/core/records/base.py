@@ -10,7 +10,7 @@ Rules of the format, which golden files hold:
 
 from __future__ import annotations
 
-from collections.abc import Callable, KeysView, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar, cast, dataclass_transform, get_type_hints
@@ -50,20 +50,23 @@ def _fields(kind: type[Part]) -> tuple[Field[Any], ...]:
 class _Blank(NamedTuple):
     """What a part is before its values are given: many are made for one call of a model."""
 
-    names: KeysView[str]
-    plain: dict[str, object]
-    """Defaults that all may share."""
+    names: dict[str, object]
+    """The fields in order, with the defaults that all may share; MISSING where there is none such."""
     fresh: tuple[tuple[str, Callable[[], object]], ...]
     """What is made anew for each."""
+    needed: tuple[str, ...]
 
 
 @cache
 def _blank(kind: type[Part]) -> _Blank:
     of = _fields(kind)
-    plain = {f.name: f.default for f in of if f.default is not MISSING}
-    fresh = tuple((f.name, cast("Callable[[], object]", f.default_factory)) for f in of if f.default is MISSING)
-    known = tuple((name, make) for name, make in fresh if cast("object", make) is not MISSING)
-    return _Blank({f.name: None for f in of}.keys(), plain, known)
+    bare = [f for f in of if f.default is MISSING]
+    fresh = tuple((f.name, cast("Callable[[], object]", f.default_factory)) for f in bare if _makes(f))
+    return _Blank({f.name: f.default for f in of}, fresh, tuple(f.name for f in bare if not _makes(f)))
+
+
+def _makes(of: Field[Any]) -> bool:
+    return cast("object", of.default_factory) is not MISSING
 
 
 def _default(of: Field[Any]) -> object:
@@ -88,14 +91,14 @@ class Part:
     def __init__(self, **values: object) -> None:
         """Keyword-only. Raises TypeError for a field that is missing or unknown."""
         blank = _blank(type(self))
-        made = {**blank.plain, **values}
+        made = {**blank.names, **values}
         for name, make in blank.fresh:
-            if name not in values:
+            if made[name] is MISSING:
                 made[name] = make()
-        if made.keys() != blank.names:
-            missing = [name for name in blank.names if name not in made]
-            if missing:
-                raise TypeError(f"{type(self).__name__}() is missing {missing[0]!r}")
+        for name in blank.needed:
+            if made[name] is MISSING:
+                raise TypeError(f"{type(self).__name__}() is missing {name!r}")
+        if len(made) > len(blank.names):
             unknown = next(name for name in values if name not in blank.names)
             raise TypeError(f"{type(self).__name__}() has no field {unknown!r}")
         self.__dict__.update(made)
