@@ -89,6 +89,12 @@ async def test_vectors_come_in_the_order_of_their_texts_and_usage_is_on_record(t
     assert [usage.cost_nano for usage in usages if usage is not None] == [made.cost_nano]
 
 
+async def test_nothing_is_explored_since_vectors_of_two_models_do_not_compare() -> None:
+    async with world() as (_, engine):
+        spaces = {(await engine.run(embeds, [f"text {n}"])).space for n in range(150)}
+    assert spaces == {"e@64"}  # exploring at the usual floor, two or three would be of another
+
+
 async def test_one_text_is_one_vector(tmp_path: Path) -> None:
     async with world(tmp_path) as (_, engine):
         assert len(await engine.run(one, "hello")) == 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from ..core.faults import Fault, FaultKind, classify, rebuild
@@ -16,7 +16,7 @@ from ..models.health import Place
 from ..models.signals import made
 from ..routing import Cheapest
 from ..routing import Policy as RoutingPolicy
-from ..routing.policies import NEVER
+from ..routing.policies import NEVER, Ranked
 from ..runtime.scope import StepScope
 from .gateway import Gateway
 from .hashed import DIMENSIONS, HASHED, hashed
@@ -86,12 +86,17 @@ class Embedding:
         )  # fmt: skip
         wanted = texts.space or self._begun(tried)
         if wanted is None:
-            return self.gateway.decide(question, self.policy, tried, pin, left_nano=left_nano)
+            return self.gateway.decide(question, self._policy(texts.route), tried, pin, left_nano=left_nano)
         same = [name for name, model in self.gateway.catalogue.models.items() if fits(model, wanted)]
         if not same or (texts.model is not None and texts.model not in same):
             raise self._different(wanted, texts.model)
         among = Cheapest(name="same space", among=tuple(same), explore=NEVER)
         return self.gateway.decide(question, among, tried, pin, left_nano=left_nano)
+
+    def _policy(self, route: str | None) -> RoutingPolicy:
+        """That of the route, without exploring: what another model makes can be compared with nothing made so far."""
+        policy = self.policy or self.gateway.router.route(route or "default")
+        return replace(policy, explore=NEVER) if isinstance(policy, Ranked) else policy
 
     def _begun(self, tried: Mapping[str, str]) -> str | None:
         """The space of whoever was asked first: nobody else stands in for it."""
