@@ -8,8 +8,7 @@ bound to the model of the one before (sealed thinking, say) stays behind. In a f
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, Literal, TypeVar
@@ -19,11 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from ..core.codec import fingerprint
 from ..core.keys import quoted
 from ..errors import DefinitionError, InputError
-from ..runtime.scope import FlowScope, enter, in_flow, leave, step_scope, surroundings
+from ..runtime.scope import in_flow, opened, step_scope
 from ..runtime.step import step
 from .ask import ask
 from .options import Options
 from .prompts import Prompt, worded
+from .threads import outside
 
 __all__ = ["BRIEF", "HANDED", "Role", "Turned", "converse"]
 
@@ -71,11 +71,10 @@ class Turned(Generic[T]):
 @step(name="holder")
 async def holder(thread: str, names: list[str]) -> str | None:
     """Who holds a thread: the role that answered last, if it is one of these."""
-    around = surroundings()
-    if around is None or around.outside is None:
+    around, tenant = outside(), step_scope().tenant
+    if around is None:
         return None
-    tenant = step_scope().tenant
-    for turn in around.outside.said(tenant, thread, around.outside.heard(tenant, thread)):
+    for turn in around.said(tenant, thread, around.heard(tenant, thread)):
         role = json.loads(turn.args or b"{}").get("question", {}).get("role", "")
         return role if role in names else None
     return None
@@ -96,7 +95,8 @@ async def converse(
     """Put what the user said to whoever holds the thread, and let them answer or hand over, up to `handoffs` times.
 
     At the start `first` holds it, or the first of `roles`. After the last hand-off whoever has it must answer.
-    Raises what `ask` does; DefinitionError for roles of one name and for one that there is not.
+    Raises what `ask` does; NotInAFlow outside of a flow; DefinitionError for roles of one name and for one that there
+    is not.
     """
     by_name = _named(roles, first)
     if not isinstance(said, str) or not thread or handoffs < 0:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
@@ -106,7 +106,9 @@ async def converse(
     except (KeyError, IndexError) as error:
         known = "brief= knows {name} and {colleagues}, handed= {by} and {why}"
         raise InputError(f"converse: a text has a place for {error}", remedy=known) from error
-    async with _opened(said, thread, key):
+    in_flow("segue.agent.converse")  # elsewhere a thread has no memory
+    ident = fingerprint(json.dumps({"said": said, "thread": thread}).encode()) if key is None else quoted(key)
+    with opened("converse", ident):
         name = await holder(thread, list(by_name)) or first or roles[0].name
         talk = _Talk(thread, returns, brief)
         held, why, text, by = [name], list[str](), said, ""
@@ -184,15 +186,3 @@ def _named(roles: Sequence[Role], first: str | None) -> dict[str, Role]:
 def _colleagues(role: Role, by_name: dict[str, Role]) -> list[str]:
     among = by_name if role.to is None else role.to
     return [name for name in among if name != role.name]
-
-
-@asynccontextmanager
-async def _opened(said: str, thread: str, key: str | None) -> AsyncGenerator[None]:
-    """A scope of the turn's own. Raises NotInAFlow outside of a flow, where a thread has no memory."""
-    scope = in_flow("segue.agent.converse")
-    ident = fingerprint(json.dumps({"said": said, "thread": thread}).encode()) if key is None else quoted(key)
-    token = enter(FlowScope(scope.drive, f"{scope.key('converse', ident)}/"))
-    try:
-        yield
-    finally:
-        leave(token)

@@ -8,8 +8,7 @@ them has an effect that happens once, one after the other, in the order in which
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +17,7 @@ from ..core.keys import quoted
 from ..models.errors import ToolsUnending
 from ..models.exchange import Reply
 from ..runtime.fan import abreast
-from ..runtime.scope import FlowScope, enter, here, leave
+from ..runtime.scope import opened
 from .request import Asked, Given, Question, Tried
 from .tools.approving import evidence_of
 from .tools.box import Tools, as_json
@@ -37,7 +36,7 @@ async def rounds(
     tried: list[Tried] = []
     given = Given(value=None, tried=[])
     tools.thread = None if question.thread is None else (question.thread, question.heard)
-    async with _scope(question, key):
+    with opened("ask", quoted(key) if key is not None else _identity(question)):
         for _ in range(most):
             given = await ask(question, turns)
             tried += given.tried
@@ -84,21 +83,6 @@ def _evidence(given: Given) -> dict[str, Any]:
     parts: Sequence[Mapping[str, Any]] = (given.said or {}).get("parts", ())
     texts = [str(part["content"]) for part in parts if part.get("part_kind") == "text" and part.get("content")]
     return evidence_of(given.tried[-1].model, texts)
-
-
-@asynccontextmanager
-async def _scope(question: Question, key: str | None) -> AsyncGenerator[None]:
-    """In a flow, a scope of the question's own."""
-    scope = here()
-    if not isinstance(scope, FlowScope):
-        yield
-        return
-    name = scope.key("ask", quoted(key) if key is not None else _identity(question))
-    token = enter(FlowScope(scope.drive, f"{name}/"))
-    try:
-        yield
-    finally:
-        leave(token)
 
 
 def _identity(question: Question) -> str:

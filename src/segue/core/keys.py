@@ -23,14 +23,17 @@ class Scope:
 
     def key(self, name: str, ident: str | None = None) -> str:
         """The key of the next call of `name` with this identity: a fingerprint, or a user's text that was quoted."""
-        base = f"{self.path}{name}" if ident is None else f"{self.path}{name}[{ident}]"
+        base = self._base(name, ident)
         k = self._counts[base] = self._counts.get(base, 0) + 1
         return f"{base}#{k}"
 
     def next_key(self, name: str, ident: str | None = None) -> str:
         """What `key` would give, without a call being made."""
-        base = f"{self.path}{name}" if ident is None else f"{self.path}{name}[{ident}]"
+        base = self._base(name, ident)
         return f"{base}#{self._counts.get(base, 0) + 1}"
+
+    def _base(self, name: str, ident: str | None) -> str:
+        return f"{self.path}{name}" if ident is None else f"{self.path}{name}[{ident}]"
 
     def child(self, segment: str) -> Scope:
         """A scope below this one."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ..core.records import BudgetScope
 
 T = TypeVar("T")
+_LOOKED_BACK = 50_000
+"""Events that whoever has read nothing yet looks back."""
+_AT_ONCE = 500
 
 
 class Reader:
@@ -169,19 +172,18 @@ class Reader:
         )
         return [(row[0], Event._make(row[1:])) for row in rows]
 
-    def delegations(self, after: int) -> tuple[int, list[Event]]:
-        """Decisions and attempts of delegations and all feedback after a position, whole, at most so many, and the
-        position up to which that is all. Below 0: of the last 50,000 events.
+    def outcomes(self, keys: str, after: int) -> tuple[int, list[Event]]:
+        """Decisions and attempts of calls whose keys are like `keys` (GLOB), and all feedback, whole, after a position,
+        some of them at a time, and the position up to which that is all. Below 0: of the last 50,000 events.
         """
         last = self.query("select max(pos) from events")[0][0] or 0
-        start = max(0, last - 50_000) if after < 0 else after
+        start = max(0, last - _LOOKED_BACK) if after < 0 else after
         rows = self.query(
             f"select pos, {', '.join(Event._fields)} from events where pos > ? and (type = 'feedback.given' or"
-            " (type in ('decision.made', 'attempt.recorded') and key glob '*delegate[[]*/choose[[]*'))"
-            " order by pos limit 500",
-            (start,),
+            " (type in ('decision.made', 'attempt.recorded') and key glob ?)) order by pos limit ?",
+            (start, keys, _AT_ONCE),
         )
-        until = rows[-1][0] if len(rows) == 500 else last
+        until = rows[-1][0] if len(rows) == _AT_ONCE else last
         return until, [self.whole(Event._make(row[1:])) for row in rows]
 
     def whole(self, event: Event) -> Event:

@@ -20,6 +20,11 @@ IN_TURN = (
 )
 """What is true of a run that may begin: no earlier turn of its thread is open."""
 
+_SAID = (
+    "select t.no, t.run, t.seq, e.args, e.value from turns t join runs r on r.no = t.run"
+    " join events e on e.run = t.run and e.seq = t.seq where t.tenant = ? and t.thread = ?"
+)
+
 Query = Callable[..., list[tuple[Any, ...]]]
 
 
@@ -154,9 +159,7 @@ def said(query: Query, tenant: str, thread: str, upto: int, after: int = 0) -> I
         floor = max(after, 0 if left is None else left.upto)
         while upto > floor:
             found = query(
-                "select t.no, t.run, t.seq, e.args, e.value from turns t join runs r on r.no = t.run"
-                " join events e on e.run = t.run and e.seq = t.seq"
-                " where t.tenant = ? and t.thread = ? and t.no <= ? and t.no > ? order by t.no desc limit 64",
+                f"{_SAID} and t.no <= ? and t.no > ? order by t.no desc limit 64",
                 (tenant, name, upto, floor),
             )
             yield from map(Outcome._make, found)
@@ -177,9 +180,7 @@ def said_first(query: Query, tenant: str, thread: str, after: int, upto: int) ->
         at = floor
         while at < top:
             found = query(
-                "select t.no, t.run, t.seq, e.args, e.value from turns t join runs r on r.no = t.run"
-                " join events e on e.run = t.run and e.seq = t.seq"
-                " where t.tenant = ? and t.thread = ? and t.no > ? and t.no <= ? order by t.no limit 64",
+                f"{_SAID} and t.no > ? and t.no <= ? order by t.no limit 64",
                 (tenant, name, at, top),
             )
             yield from map(Outcome._make, found)

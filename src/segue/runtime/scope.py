@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -196,9 +197,9 @@ class Outside(Protocol):
         """
         ...
 
-    def outcomes(self, after: int) -> tuple[int, Sequence[Event]]:
-        """What came of delegations, after a position of the database: their decisions, attempts, and all feedback; and
-        the position up to which that is all. Below 0: of the last events alone.
+    def outcomes(self, keys: str, after: int) -> tuple[int, Sequence[Event]]:
+        """What came of calls whose keys are like `keys` (SQLite's GLOB), after a position of the database: their
+        decisions, attempts, and all feedback; and the position up to which that is all. Below 0: of the last events.
         """
         ...
 
@@ -277,6 +278,21 @@ _current: ContextVar[FlowScope | StepScope | None] = ContextVar("segue_scope", d
 here = _current.get
 enter = _current.set
 leave = _current.reset
+
+
+@contextmanager
+def opened(name: str, ident: str | None = None) -> Generator[FlowScope | None]:
+    """In a flow, a scope of a call's own below the present one: `name[ident]#k/`. None elsewhere."""
+    outer = _current.get()
+    if not isinstance(outer, FlowScope):
+        yield None
+        return
+    inner = FlowScope(outer.drive, f"{outer.key(name, ident)}/")
+    token = enter(inner)
+    try:
+        yield inner
+    finally:
+        leave(token)
 
 
 def in_flow(what: str) -> FlowScope:

@@ -110,13 +110,13 @@ class Thread:
 
     def _turn(self, turn: str | Run[Any]) -> TurnRow:
         query = self._engine.journal.query
-        named = turn.id if isinstance(turn, Run) else turn
+        given = turn.id if isinstance(turn, Run) else turn
         of = [thread for thread, _ in rows.lineage(query, self.tenant, self.id)]
-        ids = [Thread(thread, None, self.tenant).run_of(named) for thread in of]
-        found = rows.turn_of(query, self.tenant, self.id, named, *ids)
+        ids = [Thread(thread, None, self.tenant).run_of(given) for thread in of]
+        found = rows.turn_of(query, self.tenant, self.id, given, *ids)
         if found is None:
             raise UnknownRun(
-                f"the thread {self.id} has no turn {named!r}", remedy=f"list its turns: segue thread {self.id}"
+                f"the thread {self.id} has no turn {given!r}", remedy=f"list its turns: segue thread {self.id}"
             )
         return found
 

@@ -8,8 +8,8 @@ nobody anew and repeats nothing that has an outcome, and who delegates within it
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar, overload
 
@@ -21,7 +21,7 @@ from ...core.recovery import ONCE
 from ...errors import InputError, SegueError
 from ...models import BadOutput
 from ...routing import Policy
-from ...runtime.scope import FlowScope, StepScope, enter, here, leave
+from ...runtime.scope import FlowScope, StepScope, here, opened
 from ..ask import ask
 from ..form import Check as Checks
 from ..options import Options
@@ -134,7 +134,7 @@ async def delegated(request: object, to: Iterable[object], **options: Any) -> De
             raise InputError(f"delegate: an option is of the wrong type: {error}") from error
         names = ", ".join(_Options.__dataclass_fields__)
         raise InputError(f"delegate has no option {unknown[0]!r}", remedy=f"its options are: {names}") from None
-    async with _opened(request, said.key) as scope:
+    with opened("delegate", quoted(said.key) if said.key is not None else _identity(request)) as scope:
         return await _Delegating(delegates(to), request, said, scope).made()
 
 
@@ -221,7 +221,7 @@ class _Delegating:
         began = self._now()
         checks: tuple[Check, ...] = ()
         try:
-            async with self._within(one):
+            with self._within(one):
                 value = await self.carrying.by(one, choice)
             checks = self._checked(value)
             if checks and not checks[0].passed:
@@ -266,21 +266,18 @@ class _Delegating:
         elif isinstance(scope, StepScope):
             scope.record(record)
 
-    @asynccontextmanager
-    async def _within(self, one: Delegate) -> AsyncGenerator[None]:
+    @contextmanager
+    def _within(self, one: Delegate) -> Generator[None]:
         """The scope of whoever does it, by which those below know of it."""
-        if self.scope is None:
-            token = inline.set((*inline.get(), one.name))
-            try:
+        if self.scope is not None:
+            with opened("to", quoted(one.name)):
                 yield
-            finally:
-                inline.reset(token)
             return
-        below = enter(FlowScope(self.scope.drive, f"{self.scope.key('to', quoted(one.name))}/"))
+        token = inline.set((*inline.get(), one.name))
         try:
             yield
         finally:
-            leave(below)
+            inline.reset(token)
 
     async def _nobody(self, choice: Choice) -> Delegation[Any]:
         """Nobody is left: a person gets it, with the story, or it fails. Raises Undelegated."""
@@ -326,22 +323,6 @@ def _handled(one: Delegate, choice: Choice, fault: Fault | None = None) -> Handl
 def _short(fault: Fault | None) -> Fault | None:
     """Without the traceback: the step or the child that failed has it."""
     return None if fault is None else Fault(FaultKind(fault.kind), fault.error, fault.message)
-
-
-@asynccontextmanager
-async def _opened(request: object, key: str | None) -> AsyncGenerator[FlowScope | None]:
-    """In a flow, a scope of the delegation's own; None elsewhere."""
-    scope = here()
-    if not isinstance(scope, FlowScope):
-        yield None
-        return
-    name = scope.key("delegate", quoted(key) if key is not None else _identity(request))
-    inner = FlowScope(scope.drive, f"{name}/")
-    token = enter(inner)
-    try:
-        yield inner
-    finally:
-        leave(token)
 
 
 def _identity(request: object) -> str:

@@ -23,6 +23,8 @@ from ...runtime.scope import Outside
 
 __all__ = ["Experience"]
 
+_CHOICES = "*delegate[[]*/choose[[]*"
+"""How the keys of choices are, as a GLOB."""
 _KEPT = 4000
 _LOOKS = 20
 """Batches of events that one look reads at most; what is left comes with the next one."""
@@ -65,7 +67,7 @@ class Experience:
         """Read what came since the last look."""
         changed = False
         for _ in range(_LOOKS):
-            position, events = outside.outcomes(self._position)
+            position, events = outside.outcomes(_CHOICES, self._position)
             for event in events:
                 changed |= self._take(event)
             if position <= self._position:

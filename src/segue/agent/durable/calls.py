@@ -13,12 +13,9 @@ from pydantic_ai.messages import BinaryContent, ModelResponse, ToolCallPart, Too
 from pydantic_ai.tools import RunContext
 from pydantic_core import PydanticSerializationError
 
-from ...core.codec import dumps, fingerprint
-from ...core.keys import quoted
 from ...core.records import ToolOutcome
-from ...runtime.scope import FlowScope, here
 from ..media import media_of
-from ..tools.approving import approved, evidence_of, note
+from ..tools.approving import approved, evidence_of, note, unmade
 from ..tools.box import as_json
 from ..tools.failure import failure
 from ..tools.kept import Kept
@@ -27,8 +24,6 @@ from .gate import Gate
 from .tools import Calling
 
 __all__ = ["Making", "Running", "called", "making_now", "of_run", "running_now"]
-
-_NAME_MAX = 64
 
 
 @dataclass(slots=True)
@@ -133,11 +128,7 @@ def _failed(calling: Calling, call: ToolCallPart, making: Making, said: Told) ->
 
 
 def _note(calling: Calling, call: ToolCallPart, making: Making, said: Told) -> None:
-    scope = here()
-    if not isinstance(scope, FlowScope):
-        return
-    args = fingerprint(dumps({"args": as_json(cast("object", call.args))}))
-    key = making.key or scope.key(quoted(call.tool_name[:_NAME_MAX]), args)
+    key = making.key or unmade(call.tool_name, as_json(cast("object", call.args)))
     note(said, name=call.tool_name, call=call.tool_call_id, effect=calling.known, key=key)
 
 

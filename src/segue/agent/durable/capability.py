@@ -34,7 +34,7 @@ from ...errors import DefinitionError
 from ...runtime.drive import Drive
 from ...runtime.flow import Flow
 from ...runtime.loop import InLine
-from ...runtime.scope import FlowScope, enter, here, leave
+from ...runtime.scope import FlowScope, here, opened
 from ...runtime.step import Step
 from ...runtime.values import now, uuid
 from ..people.plan import Names
@@ -193,20 +193,15 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
 
     async def wrap_run(self, ctx: RunContext[AgentDepsT], *, handler: Any) -> AgentRunResult[Any]:
         """In a flow: in a scope of its own, and without threads in the loop itself."""
-        outer = here()
-        if not isinstance(outer, FlowScope):
-            before = running_now.set(Running())
-            try:
-                return await handler()
-            finally:
-                running_now.reset(before)
-        drive, before = outer.drive, running_now.set(Running())
-        token = enter(FlowScope(drive, f"{outer.key('agent', quoted(self.name))}/"))
+        before = running_now.set(Running())
         try:
-            with AbstractAgent.using_thread_executor(_IN_LINE), replay_scope(is_replaying=lambda: drive.replaying):
-                return await super().wrap_run(ctx, handler=handler)
+            with opened("agent", quoted(self.name)) as scope:
+                if scope is None:
+                    return await handler()
+                drive = scope.drive
+                with AbstractAgent.using_thread_executor(_IN_LINE), replay_scope(is_replaying=lambda: drive.replaying):
+                    return await super().wrap_run(ctx, handler=handler)
         finally:
-            leave(token)
             running_now.reset(before)
 
     async def after_run(self, ctx: RunContext[AgentDepsT], *, result: AgentRunResult[Any]) -> AgentRunResult[Any]:

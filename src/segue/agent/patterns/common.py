@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 from ...core.keys import quoted
 from ...errors import DefinitionError, InputError
 from ...runtime.fan import map as each
-from ...runtime.scope import FlowScope, enter, here, leave
+from ...runtime.scope import opened
 from ..options import Options
 
 __all__ = ["LIMIT", "Branch", "branches", "merged", "pattern", "shared"]
@@ -51,18 +51,9 @@ async def branches(
     return made
 
 
-@asynccontextmanager
-async def pattern(name: str, key: str | None) -> AsyncGenerator[None]:
+def pattern(name: str, key: str | None) -> AbstractContextManager[object]:
     """In a flow, a scope of the pattern's own: `name[key]#k/`."""
-    scope = here()
-    if not isinstance(scope, FlowScope):
-        yield
-        return
-    token = enter(FlowScope(scope.drive, f"{scope.key(name, None if key is None else quoted(key))}/"))
-    try:
-        yield
-    finally:
-        leave(token)
+    return opened(name, None if key is None else quoted(key))
 
 
 def merged(*given: Options | None) -> Options:

@@ -91,7 +91,7 @@ async def debate(
         stance = f"Your side: {side.name}. {side.stance}".strip()
         return await ask(argue, f"The question: {question}", *parts, stance, _told(said), **merged(side.options, share))
 
-    async with pattern("debate", key):
+    with pattern("debate", key):
         for n in range(1, rounds + 1):
             spoken = await branches(speak, sides, limit=limit, key=lambda side: side.name)
             said += [_speech(side.name, n, one) for side, one in zip(sides, spoken, strict=True)]

@@ -94,7 +94,7 @@ async def improve(
             return Version(value=value, error=str(error))
         return Version(value=value, score=made.score, why=made.why)
 
-    async with pattern("improve", key):
+    with pattern("improve", key):
         task, _ = await worded(prompt)
         while len(versions) < rounds:
             best = _best(versions)

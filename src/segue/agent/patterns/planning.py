@@ -118,7 +118,7 @@ async def plan_and_work(
     """
     at_least("plan_and_work", tasks_max=tasks_max, limit=limit)
     share, among = shared(budget_usd, tasks_max + 2), list(workers)
-    async with pattern("plan_and_work", key):
+    with pattern("plan_and_work", key):
         asked = merged(planner, share)
         made = await ask(
             plan, f"The goal: {goal}", *parts, _workers(among), returns=Plan,

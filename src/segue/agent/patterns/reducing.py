@@ -116,7 +116,7 @@ async def map_reduce(
     async def joined(group: tuple[int, Sequence[Branch[T]]]) -> T:
         return await ask(f"{combine}\nThe task: {told}", *_shown(group[1]), returns=returns, **asked)
 
-    async with pattern("map_reduce", key):
+    with pattern("map_reduce", key):
         told, _ = await worded(task)
         found = await branches(read, range(1, len(pieces) + 1), limit=limit, key=str)
         missing = _missing(found, missing_max)

@@ -104,7 +104,7 @@ async def vote(
         own: Options = {"settings": settings} if sampled else {"model": name}
         return await ask(prompt, *parts, returns=returns, **merged(one_of, own))
 
-    async with pattern("vote", key):
+    with pattern("vote", key):
         made = await branches(asked, voters, limit=limit, key=str)
     weight = weights or {}
     ballots = [

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...core.codec import dumps, fingerprint
 from ...core.commands import Effect
+from ...core.keys import quoted
 from ...core.records import ToolAnswered, ToolOutcome
 from ...runtime.scope import FlowScope, here
 from ..people.approval import decision
 from .result import Told
 from .rule import ApprovalRule
 
-__all__ = ["approved", "evidence_of", "note"]
+__all__ = ["approved", "evidence_of", "note", "unmade"]
+
+_NAME_MAX = 64
+"""Characters of a name that a model made up."""
 
 
 async def approved(
@@ -42,6 +47,16 @@ def evidence_of(model: str, texts: Sequence[str]) -> dict[str, Any]:
     """What a person is shown beside a call: who asks for it, and what they said."""
     said = "\n".join(filter(None, texts))
     return {"model": model, **({"what it said": said} if said else {})}
+
+
+def unmade(name: str, args: str) -> str | None:
+    """The key of a call that is not made, by what the model wrote; None outside of a flow. The next equal one has
+    another key.
+    """
+    scope = here()
+    if not isinstance(scope, FlowScope):
+        return None
+    return scope.key(quoted(name[:_NAME_MAX]), fingerprint(dumps({"args": args})))
 
 
 def note(told: Told, *, name: str, call: str, effect: Effect | None, key: str | None) -> None:

@@ -7,14 +7,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from ...core.codec import dumps, fingerprint
-from ...core.keys import quoted
+from ...core.codec import fingerprint
 from ...core.records import ToolOutcome
 from ...errors import DefinitionError
 from ...runtime.scope import FlowScope, here, in_flow
 from ..request import Asked
 from ..turns import RECALL
-from .approving import approved, note
+from .approving import approved, note, unmade
 from .failure import failure
 from .kept import Kept, handle_in
 from .result import Told, told
@@ -26,7 +25,6 @@ Read = Callable[[str, bytes], str | None]
 """What a tool gave, as a model reads it, by the tool's name and the result on record."""
 GiveBack = Callable[[str, Sequence[dict[str, Any]], "tuple[str, int] | None", Read], Awaitable[str | None]]
 """Finds what a handle stands for, in turns and in the thread before them."""
-_NAME_MAX = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +51,6 @@ class Tools:
         """The thread before that, and how far it was read."""
         self.evidence: Mapping[str, Any] = {}
         """What a person is shown beside a call that needs approval."""
-        listed = isinstance(given, Iterable)  # pyright: ignore[reportUnnecessaryIsInstance]  users err
-        if isinstance(given, str) or not listed:
-            raise DefinitionError(f"tools={given!r}: a list of tools was expected", remedy="tools=[look_up]")
         for one in given:
             tool = Tool.of(one)
             if tool.name in self._tools:
@@ -143,11 +138,11 @@ class Tools:
 
 def _key_of(call: Ready) -> str | None:
     """The key of a call that is not made: its step's, if it has one. The next equal call has another one."""
+    if call.tool is None or call.values is None:
+        return unmade(call.asked.name, call.asked.args)
     scope = here()
     if not isinstance(scope, FlowScope):
         return None
-    if call.tool is None or call.values is None:
-        return scope.key(quoted(call.asked.name[:_NAME_MAX]), fingerprint(dumps({"args": call.asked.args})))
     data, _ = call.tool.step.signature.bind((), call.values, call.tool.name)
     return scope.key(call.tool.name, fingerprint(data))
 

@@ -73,9 +73,9 @@ class Answers(NamedTuple):
             row = above
         return found
 
-    def outcomes(self, after: int) -> tuple[int, Sequence[Event]]:
+    def outcomes(self, keys: str, after: int) -> tuple[int, Sequence[Event]]:
         """As the protocol says."""
-        return self.journal.delegations(after)
+        return self.journal.outcomes(keys, after)
 
     async def answer(self, run: str, key: str, attempt: int, value: bytes, by: str) -> bool:
         """As the protocol says. Two answers to one attempt are one: the inbox knows them by the attempt."""
