@@ -75,7 +75,8 @@ def case_of(ticket: Ticket, facts: Facts, claim: Claim, *, paid: bool) -> Case:
 async def draft(case: Case) -> tuple[Reply, list[Tried]]:
     """A reply that passes the check, and the calls that it took."""
     forms = table("replies")[case.language]
-    examples = sorted(map(tuple, forms["examples"][case.situation]), key=lambda shot: _alike(shot[0], case.brief))
+    shots: list[list[str]] = forms["examples"][case.situation]
+    examples = sorted(((asked, said) for asked, said in shots), key=lambda shot: _alike(shot[0], case.brief))
     try:
         given = await answer(
             forms["prompt"], case.brief, route="draft", examples=examples, check=lambda text: mistake(text, case),

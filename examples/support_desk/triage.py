@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import Counter
-from typing import cast, get_args
+from typing import get_args
 
 from segue import StepFailed
 from segue.agent import Answer, Check, Tried, answer
@@ -38,7 +38,7 @@ async def classify(text: str) -> tuple[Triage, list[Tried]]:
         return None if topic == words else f"the words say {words or 'nothing'}"
 
     tried = await _votes(message, agrees)
-    said = [cast("Topic", json.loads(one.text)) for one in tried]
+    said: list[Topic] = [json.loads(one.text) for one in tried]
     votes |= {one.model: topic for one, topic in zip(tried, said, strict=True)}
     if said[0] == words:
         return Triage(topic=said[0], how="agreed", votes=votes), tried
@@ -64,7 +64,8 @@ async def _votes(message: str, check: Check[Topic]) -> list[Tried]:
 
 def nearest(text: str) -> Topic | None:
     """The topic of the most similar labelled message, by the rarity of the words that they share; None if none is."""
-    score, topic = max((_similarity(text, message), topic) for message, topic in _SHOTS)
+    scored: list[tuple[float, Topic]] = [(_similarity(text, message), topic) for message, topic in _SHOTS]
+    score, topic = max(scored)
     return topic if score >= _SIMILAR else None
 
 

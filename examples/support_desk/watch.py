@@ -36,7 +36,7 @@ class Line:
     resolution: Resolution | None = None
     _seen: int = 0
     _asks: int = 0
-    questions: list[dict[str, Any]] = field(default_factory=list)
+    questions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """Approvals that the journal asks for and has no decision on."""
 
     @property

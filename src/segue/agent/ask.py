@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Generic, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 
 from pydantic import TypeAdapter
 
@@ -42,6 +42,9 @@ from .threads import fresh, heard, history
 from .tools.box import Tools
 from .tries import tried_of
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
 __all__ = ["Answer", "answer", "ask", "asked"]
 
 T = TypeVar("T")
@@ -70,7 +73,7 @@ async def asked(
 
 @overload
 async def ask(
-    prompt: str | Prompt, *parts: object, returns: type[T], examples: Sequence[tuple[object, T]] = (),
+    prompt: str | Prompt, *parts: object, returns: TypeForm[T], examples: Sequence[tuple[object, T]] = (),
     check: Check[T] | None = None, **options: Unpack[Options],
 ) -> T: ...  # fmt: skip
 @overload
@@ -92,6 +95,16 @@ async def ask(prompt: str | Prompt, *parts: object, **options: Any) -> Any:
     return (await answer(prompt, *parts, **options)).value
 
 
+@overload
+async def answer(
+    prompt: str | Prompt, *parts: object, returns: TypeForm[T], examples: Sequence[tuple[object, T]] = (),
+    check: Check[T] | None = None, **options: Unpack[Options],
+) -> Answer[T]: ...  # fmt: skip
+@overload
+async def answer(
+    prompt: str | Prompt, *parts: object, examples: Sequence[tuple[object, str]] = (), check: Check[str] | None = None,
+    **options: Unpack[Options],
+) -> Answer[str]: ...  # fmt: skip
 async def answer(
     prompt: str | Prompt, *parts: object, returns: Any = str, examples: Sequence[tuple[object, Any]] = (),
     check: Check[Any] | None = None, **options: Unpack[Options],

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -24,6 +24,9 @@ from .ask import ask
 from .options import Options
 from .prompts import Prompt, worded
 from .threads import outside
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 __all__ = ["BRIEF", "HANDED", "Role", "Turned", "converse"]
 
@@ -86,7 +89,7 @@ async def converse(
     *,
     thread: str,
     first: str | None = None,
-    returns: type[T] = str,
+    returns: TypeForm[T] = str,
     handoffs: int = 3,
     brief: str = BRIEF,
     handed: str = HANDED,

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 from ..core.keys import quoted
 from ..errors import InputError
@@ -14,13 +14,39 @@ from .scope import FlowScope, enter, here
 
 T = TypeVar("T")
 A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
 
 
-async def gather(*branches: Awaitable[T], limit: int | None = None, return_exceptions: bool = False) -> list[T]:
+@overload
+async def gather(
+    one: Awaitable[A], two: Awaitable[B], /, *, limit: int | None = None, return_exceptions: Literal[False] = False
+) -> tuple[A, B]: ...
+@overload
+async def gather(
+    one: Awaitable[A], two: Awaitable[B], three: Awaitable[C], /,
+    *, limit: int | None = None, return_exceptions: Literal[False] = False,
+) -> tuple[A, B, C]: ...  # fmt: skip
+@overload
+async def gather(
+    one: Awaitable[A], two: Awaitable[B], three: Awaitable[C], four: Awaitable[D], /,
+    *, limit: int | None = None, return_exceptions: Literal[False] = False,
+) -> tuple[A, B, C, D]: ...  # fmt: skip
+@overload
+async def gather(
+    *branches: Awaitable[T], limit: int | None = None, return_exceptions: Literal[False] = False
+) -> list[T]: ...
+@overload
+async def gather(
+    *branches: Awaitable[T], limit: int | None = None, return_exceptions: bool
+) -> list[T | BaseException]: ...
+async def gather(*branches: Awaitable[Any], limit: int | None = None, return_exceptions: bool = False) -> Any:
     """Run branches at once, at most `limit` of them, and give their results in order.
 
     When one fails the others are cancelled and the error is raised; with `return_exceptions` errors are results.
-    Branch i's calls are journaled under `gather#k/i/`.
+    Branch i's calls are journaled under `gather#k/i/`. It is a list; type checkers see a tuple where two to four
+    branches are given one by one, as with asyncio's: each result has the type of its branch.
     """
     tasks = _tasks("gather", [(str(i), b) for i, b in enumerate(branches)], limit)
     return await _collect(tasks, return_exceptions)
@@ -35,6 +61,16 @@ async def abreast(*calls: Awaitable[T]) -> list[T]:
     return await _collect(tasks, return_exceptions=False)
 
 
+@overload
+async def map(  # noqa: A001  as below
+    function: Callable[[A], Awaitable[T]], items: Iterable[A], *, limit: int | None = None,
+    key: Callable[[A], str] | None = None, return_exceptions: Literal[False] = False,
+) -> list[T]: ...  # fmt: skip
+@overload
+async def map(  # noqa: A001  as below
+    function: Callable[[A], Awaitable[T]], items: Iterable[A], *, limit: int | None = None,
+    key: Callable[[A], str] | None = None, return_exceptions: bool,
+) -> list[T | BaseException]: ...  # fmt: skip
 async def map(  # noqa: A001  the field's term
     function: Callable[[A], Awaitable[T]],
     items: Iterable[A],
@@ -42,7 +78,7 @@ async def map(  # noqa: A001  the field's term
     limit: int | None = None,
     key: Callable[[A], str] | None = None,
     return_exceptions: bool = False,
-) -> list[T]:
+) -> Any:
     """`gather` over `function(item)`. `key(item)` names the branch, instead of its index, so that items may move."""
     if not callable(function):
         raise InputError(f"segue.map: {function!r} is not callable", remedy="pass a step, a flow or an async function")

@@ -6,7 +6,7 @@ import asyncio
 import math
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from ..core.codec import codec, misfit
 from ..core.commands import Timer, Wait
@@ -14,6 +14,9 @@ from ..core.events import Event, EventType
 from ..core.keys import quoted
 from ..errors import InputError
 from .scope import FlowScope, in_flow
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 T = TypeVar("T")
 Seconds = float | timedelta
@@ -64,7 +67,7 @@ class timeout:  # noqa: N801  reads as asyncio.timeout
 @overload
 async def wait_for(name: str, *, timeout_s: Seconds | None = None) -> Any: ...
 @overload
-async def wait_for(name: str, *, returns: type[T], timeout_s: Seconds | None = None) -> T: ...
+async def wait_for(name: str, *, returns: TypeForm[T], timeout_s: Seconds | None = None) -> T: ...
 
 
 async def wait_for(name: str, *, returns: Any = Any, timeout_s: Seconds | None = None) -> Any:

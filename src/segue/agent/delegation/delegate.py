@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from ...core.codec import fingerprint
 from ...core.faults import Fault, FaultKind, classify
@@ -32,6 +32,9 @@ from .delegates import Delegate, delegates
 from .errors import DelegationLoop, Undelegated
 from .inputs import text_of
 from .lineage import inline
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 __all__ = ["CHOOSE", "FILL", "Delegation", "Handled", "delegate", "delegated"]
 
@@ -100,7 +103,7 @@ class _Options:
 
 
 @overload
-async def delegate(request: object, to: Iterable[object], *, returns: type[T], **options: Any) -> T: ...
+async def delegate(request: object, to: Iterable[object], *, returns: TypeForm[T], **options: Any) -> T: ...
 @overload
 async def delegate(request: object, to: Iterable[object], **options: Any) -> str: ...
 async def delegate(request: object, to: Iterable[object], **options: Any) -> Any:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pydantic_ai.run import AgentRunResult
     from pydantic_ai.toolsets import AbstractToolset
     from pydantic_ai.usage import UsageLimits
+    from typing_extensions import TypeForm
 
     from ..people.plan import Names
 
@@ -74,7 +75,7 @@ class DurableAgent(Generic[T]):
 
 @overload
 def agent(
-    system: str, *, returns: type[T], name: str = "agent", tools: Sequence[Callable[..., Any]] = (),
+    system: str, *, returns: TypeForm[T], name: str = "agent", tools: Sequence[Callable[..., Any]] = (),
     toolsets: Sequence[AbstractToolset[Any]] = (), model: str | None = None, rounds: int = _ROUNDS,
     approve_by: Names | None = (), capabilities: Sequence[AbstractCapability[Any]] = (), **options: Unpack[Routing],
 ) -> DurableAgent[T]: ...  # fmt: skip

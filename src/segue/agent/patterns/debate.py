@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ...errors import SegueError
 from ..ask import ask
 from ..options import Options
 from ..prompts import Prompt
 from .common import LIMIT, Branch, among, at_least, branches, merged, pattern, several, shared
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 __all__ = ["ARGUE", "JUDGE", "Debate", "Nobody", "Side", "Speech", "debate"]
 
@@ -66,7 +69,7 @@ async def debate(
     question: str,
     *parts: object,
     sides: Sequence[Side],
-    returns: type[T] = str,
+    returns: TypeForm[T] = str,
     rounds: int = 2,
     argue: str | Prompt = ARGUE,
     judge: str | Prompt = JUDGE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -15,6 +15,9 @@ from ..options import Options
 from ..prompts import Prompt, worded
 from ..request import shown
 from .common import at_least, merged, pattern, shared
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 __all__ = ["AGAIN", "EVALUATE", "Improved", "Score", "Version", "improve"]
 
@@ -57,7 +60,7 @@ class Improved(Generic[T]):
 
 
 async def improve(
-    prompt: str | Prompt, *parts: object, returns: type[T] = str,
+    prompt: str | Prompt, *parts: object, returns: TypeForm[T] = str,
     evaluator: Options | Callable[[T], Score | float | Awaitable[Score | float]] | None = None, enough: float = 0.9,
     rounds: int = 3, evaluate: str | Prompt = EVALUATE, again: str = AGAIN, key: str | None = None,
     options: Options | None = None, budget_usd: float | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
@@ -16,6 +16,9 @@ from ..delegation.delegates import delegates
 from ..options import Options
 from ..prompts import Prompt
 from .common import LIMIT, at_least, merged, pattern, shared
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 __all__ = ["FINISH", "PLAN", "Done", "NothingDone", "Plan", "Planned", "Task", "plan_and_work", "wrong_with"]
 
@@ -98,7 +101,7 @@ async def plan_and_work(
     goal: str,
     *parts: object,
     workers: Iterable[object],
-    returns: type[T] = str,
+    returns: TypeForm[T] = str,
     tasks_max: int = 8,
     plan: str | Prompt = PLAN,
     finish: str | Prompt = FINISH,

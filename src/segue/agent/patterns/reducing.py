@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ...context.tokens import estimate
 from ...errors import InputError, SegueError
@@ -14,6 +14,9 @@ from ..options import Options
 from ..prompts import Prompt, worded
 from ..request import shown
 from .common import LIMIT, Branch, at_least, branches, merged, pattern, shared
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 __all__ = ["COMBINE", "Incomplete", "Reduced", "chunks", "map_reduce"]
 
@@ -89,7 +92,7 @@ def _halved(text: str, tokens: int, count: Callable[[str], int]) -> list[str]:
 
 
 async def map_reduce(
-    task: str | Prompt, document: str, *, returns: type[T] = str, tokens: int = 1500, fan: int = 4,
+    task: str | Prompt, document: str, *, returns: TypeForm[T] = str, tokens: int = 1500, fan: int = 4,
     combine: str = COMBINE, missing_max: float = 0.0, count: Callable[[str], int] | None = None, limit: int = LIMIT,
     key: str | None = None, options: Options | None = None, budget_usd: float | None = None,
 ) -> Reduced[T]:  # fmt: skip

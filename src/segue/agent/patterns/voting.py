@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from ...core.codec import codec
 from ...errors import InputError, SegueError
@@ -13,6 +13,9 @@ from ..ask import ask
 from ..options import Options
 from ..prompts import Prompt
 from .common import LIMIT, among, at_least, branches, merged, pattern, several, shared
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 __all__ = ["Ballot", "NoMajority", "Tally", "tally", "vote"]
 
@@ -80,7 +83,7 @@ def tally(ballots: Sequence[Ballot[T]], same: Callable[[T], object] | None = Non
 
 
 async def vote(
-    prompt: str | Prompt, *parts: object, by: int | Sequence[str] = 3, returns: type[T] = str,
+    prompt: str | Prompt, *parts: object, by: int | Sequence[str] = 3, returns: TypeForm[T] = str,
     weights: Mapping[str, float] | None = None, same: Callable[[T], object] | None = None, quorum: float = 0.5,
     tie: Literal["first", "raise"] = "first", options: Options | None = None, budget_usd: float | None = None,
     limit: int = LIMIT, key: str | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ...core.faults import classify
 from ...core.records import AskKind
@@ -17,6 +17,9 @@ from .asking import Request, evidence_as, shown_as
 from .form import MISSING, answered, typed
 from .notice import Notify
 from .plan import Names, Times, bells, names
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 __all__ = ["escalate", "story_of"]
 
@@ -33,7 +36,7 @@ async def escalate(
 ) -> str: ...  # fmt: skip
 @overload
 async def escalate(
-    question: str, shown: object = None, *, tried: Tried = ..., returns: type[T], by: Names = ...,
+    question: str, shown: object = None, *, tried: Tried = ..., returns: TypeForm[T], by: Names = ...,
     evidence: Mapping[str, object] = ..., timeout_s: Seconds | None = None, default: T = ..., remind_s: Times = ...,
     reassign_s: Seconds | None = None, or_else: Names = ..., notify: Notify | None = None,
 ) -> T: ...  # fmt: skip

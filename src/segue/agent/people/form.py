@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ...core.codec import codec, misfit
 from ...core.records import AskKind
@@ -15,6 +15,9 @@ from .asking import Request, evidence_as, put, shown_as
 from .end import declined, unanswered
 from .notice import Notify
 from .plan import Names, Times, bells, names
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 __all__ = ["MISSING", "answered", "ask_human"]
 
@@ -32,7 +35,7 @@ async def ask_human(
 ) -> str: ...  # fmt: skip
 @overload
 async def ask_human(
-    question: str, shown: object = None, *, returns: type[T], by: Names = ...,
+    question: str, shown: object = None, *, returns: TypeForm[T], by: Names = ...,
     evidence: Mapping[str, object] = ..., timeout_s: Seconds | None = None,
     default: T = ..., remind_s: Times = ..., reassign_s: Seconds | None = None, or_else: Names = ...,
     notify: Notify | None = None,

@@ -1,0 +1,50 @@
+"""The README's second example: it is the file that runs, with the real formats of both providers."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+from examples.answers import answer
+from segue import Engine
+from segue.testing.provider import Asked, Served, serve
+
+ROOT = Path(__file__).parents[2]
+LONG = "Thank you for writing. " * 30
+
+
+def small(asked: Asked) -> str:
+    """Sorts by a word; its replies are too long."""
+    return LONG if "Answer this customer" in asked.prompt else '"payment"' if "charged" in asked.prompt else '"card"'
+
+
+@pytest.mark.parametrize("approved", [True, False])
+async def test_the_example_sorts_climbs_and_asks(
+    approved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The small model sorts; what its check turns down climbs to the strong one; a person sees what is about money."""
+    models = {"gpt-4o-mini": Served(answer=small), "claude-sonnet-4-5": Served(answer=lambda _: "We pay it back.")}
+    async with serve(models) as provider:
+        for name, value in (
+            ("OPENAI_API_KEY", "any"), ("ANTHROPIC_API_KEY", "any"),
+            ("OPENAI_BASE_URL", provider.openai_url), ("ANTHROPIC_BASE_URL", provider.url),
+        ):  # fmt: skip
+            monkeypatch.setenv(name, value)
+        async with Engine(str(tmp_path / "answers.db")) as engine:
+            run = await engine.start(answer, "C-17", "I was charged twice.")
+            while not (asked := await engine.inbox("team-lead")):
+                await asyncio.sleep(0.01)
+            await (asked[0].approve if approved else asked[0].deny)(by="ada")
+            assert await run.result() == ("We pay it back." if approved else "A colleague will write to you.")
+        whom = [entry.model for entry in provider.log]
+    assert whom[0] == "gpt-4o-mini" and whom[-1] == "claude-sonnet-4-5" and len(whom) > 2
+
+
+def test_the_readme_shows_the_example_as_it_is() -> None:
+    """The code in the README stands in the file, word for word."""
+    shown = re.findall(r"^```py\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    code = (ROOT / "examples" / "answers.py").read_text()
+    assert shown and all(part.strip() in code for part in shown[0].split("\n\n\n"))
