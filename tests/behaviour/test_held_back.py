@@ -145,3 +145,19 @@ async def test_what_nothing_would_come_of_is_refused(world: World) -> None:
         await item.approve(by="lead")
         *told, said = await run.result()
         assert (told, said["approved"]) == ([None, "child", "went"], True)
+
+
+@flow
+async def has_children() -> list[str]:
+    return await gather(*(a_child() for _ in range(8)))
+
+
+async def test_an_engine_that_closes_as_children_start_has_nothing_to_report(world: World) -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    for turns in range(12):
+        async with world.engine() as engine:
+            await engine.start(has_children, id=f"{turns}")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+    assert reported == []

@@ -160,7 +160,7 @@ class Host:
 
     def child_started(self, run: str, args: bytes) -> None:
         """A child was accepted, with this process as its owner."""
-        row = self.journal.find(run)
+        row = None if self._closed else self.journal.find(run)
         if row is not None and row.owner == self.journal.owner and row.epoch == 1 and row.state == RunState.RUNNING:
             self.adopt(row, 2, args)
 
