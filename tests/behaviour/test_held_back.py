@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from contextlib import suppress
 from typing import Any
 
@@ -161,3 +162,28 @@ async def test_an_engine_that_closes_as_children_start_has_nothing_to_report(wor
             for _ in range(turns):
                 await asyncio.sleep(0)
     assert reported == []
+
+
+@flow
+async def waits_twice() -> str:
+    await wait_for("first")
+    return await wait_for("second")
+
+
+async def test_engines_that_are_closed_at_once_are_no_crashes(world: World) -> None:
+    """As short commands do it: each has claimed the run, and gives it back."""
+    async with world.parking() as engine:
+        run = await engine.start(waits_twice, id="w")
+        await in_state(run, "parked")
+    async with world.engine(recover=False) as engine:
+        await (await engine.get("w")).signal("first")
+    for turns in range(12):
+        async with world.engine():
+            for _ in range(turns % 4):
+                await asyncio.sleep(0)
+    async with world.engine() as engine:
+        run = await engine.get("w")
+        await run.signal("second", "there")
+        assert await asyncio.wait_for(run.result(), 10) == "there"
+        kinds = [e.type for e in [e async for e in run.events(follow=False)]]
+        assert not [1 for a, b in itertools.pairwise(kinds) if a == b == "run.started"]

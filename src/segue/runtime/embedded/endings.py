@@ -1,4 +1,4 @@
-"""Effects that are on their way when an engine closes get a moment to end."""
+"""What is on its way when an engine closes: effects get a moment to end, runs that were just claimed are given back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ log = logging.getLogger("segue")
 
 
 async def let_end(host: Host) -> None:
-    """Wait for the once-effects of a host: those in threads to their end, since they cannot be stopped."""
+    """Wait for the claims of a host, and for its once-effects: those in threads to their end, since they cannot be
+    stopped.
+    """
+    while host.claiming:  # noqa: ASYNC110  the writer answers each of them
+        await asyncio.sleep(0.001)
     if busy := _under_way(host):
         await asyncio.wait(busy, timeout=5.0)
     if threads := [call for e in host.executions.values() for call in e.in_thread.values()]:
