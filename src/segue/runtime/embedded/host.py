@@ -260,13 +260,11 @@ class Host:
         no, owner = run.no, run.owner
         if no in self.claiming or no in self.executions or no in self.damaged or (self._taken(owner) and not again):
             return
-        flow = registry.for_run(run.flow, run.version)
-        if flow is None:
+        if (flow := registry.for_run(run.flow, run.version)) is None:
             return
         self.claiming.add(no)
-        future = self.journal.claim(
-            no, [owner] if owner is not None else [], self.clock.now(), flow.revision, stuck=stuck
-        )
+        dead = [owner] if owner is not None else []
+        future = self.journal.claim(no, dead, self.clock.now(), flow.revision, stuck=stuck)
         future.add_done_callback(partial(self._claimed, no, stuck))
 
     def _claimed(self, no: int, stuck: bool, future: asyncio.Future[tuple[RunRow, int] | None]) -> None:
