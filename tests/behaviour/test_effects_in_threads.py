@@ -6,10 +6,11 @@ import asyncio
 import threading
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from segue import Applied, Engine, NotApplied, Retry, flow, gather, step
+from segue import Applied, Engine, NotApplied, Retry, RunCancelled, flow, gather, step
 from tests.behaviour.world import World
 
 applied: Counter[str] = Counter()
@@ -114,3 +115,39 @@ async def test_a_call_that_stood_in_line_is_not_made_for_another_process_run(on_
         gate.set()
         await asyncio.sleep(0.5)
         assert sum(applied.values()) == 1, "only the call that was on its way"
+
+
+@step(effect="once")
+def pay_in_line(name: str) -> str:
+    applied[name] += 1
+    return name
+
+
+@flow
+async def pays_in_line(name: str) -> list[Any]:
+    return await gather(queued(1), pay_in_line(name))
+
+
+async def test_an_override_keeps_an_effect_that_stands_in_line_from_being_made(on_file: World) -> None:
+    """Somebody has paid by hand: the effect must not come on top of that."""
+    async with on_file.engine(step_threads=1) as engine:
+        run = await engine.start(pays_in_line, "rent", id="rent")
+        await asyncio.sleep(0.2)
+        key = next(w["key"] for w in (await run.status()).waits_on if "pay_in_line" in w["key"])
+        await run.override(key, "by hand", by="ada")
+        await asyncio.sleep(0.1)
+        gate.set()
+        assert await run.result() == [1, "by hand"]
+    assert applied == {"1": 1}
+
+
+async def test_a_cancel_keeps_an_effect_that_stands_in_line_from_being_made(on_file: World) -> None:
+    async with on_file.engine(step_threads=1) as engine:
+        run = await engine.start(pays_in_line, "rent", id="rent")
+        await asyncio.sleep(0.2)
+        await run.cancel()
+        await asyncio.sleep(0.1)
+        gate.set()
+        with pytest.raises(RunCancelled):
+            await run.result()
+    assert applied == {"1": 1}

@@ -321,3 +321,17 @@ async def test_a_fork_of_a_paused_run_is_not_paused(world: World) -> None:
         await world.pass_(0.1)
         assert await (await run.fork()).result() == "Z"
         assert (await run.status()).paused
+
+
+@flow
+async def adds(n: int, beside: int = 1) -> int:
+    return n + beside
+
+
+async def test_an_argument_of_another_type_is_named(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(adds, 1)
+        await run.result()
+        with pytest.raises(InputError, match=r"argument 'n': Input should be a valid integer.*not 'many'") as refused:
+            await run.fork(input={"n": "many"})
+        assert "http" not in str(refused.value)

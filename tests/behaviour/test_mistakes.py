@@ -658,3 +658,31 @@ async def test_a_result_of_another_type_than_today_s_is_undecodable(world: World
         assert changed.version == 1
         with pytest.raises(Undecodable, match=r"(?s)does not fit today.s type.*segue show a"):
             await (await engine.get("a")).result()
+
+
+@flow
+async def calls_its_cleanup(what: str) -> None:
+    if what == "call":
+        segue.cleanup(dies_not(1))  # pyright: ignore[reportArgumentType, reportCallIssue]  what users write
+    segue.cleanup(5)  # pyright: ignore[reportArgumentType, reportCallIssue]  see above
+
+
+@step
+async def dies_not(n: int) -> int:
+    return n
+
+
+@pytest.mark.parametrize("what", ["call", "number"])
+async def test_a_cleanup_that_is_no_function_is_refused_where_it_is_given(world: World, what: str) -> None:
+    async with world.engine() as engine:
+        with pytest.raises(RunFailed) as failed:
+            await engine.run(calls_its_cleanup, what, id="c")
+        cause = failed.value.__cause__
+        assert isinstance(cause, InputError)
+        assert (cause.run, "uncalled" in (cause.remedy or "")) == ("c", True)
+
+
+def test_a_key_of_a_call_is_a_text() -> None:
+    with pytest.raises(DefinitionError, match=r"dies_not: key=5 is no text") as refused:
+        dies_not.using(key=5)  # pyright: ignore[reportArgumentType]  what users write
+    assert refused.value.remedy == "give a text: key='5'"

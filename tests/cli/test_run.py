@@ -215,3 +215,9 @@ def test_a_pause_and_a_resume_while_nobody_runs_it(terminal: Terminal) -> None:
     assert terminal.segue("run", "shop:total", "--input", '{"items": ["ab"]}', "--id", "t1", "--detach").code == 0
     assert terminal.segue("pause", "t1").code == 0
     assert terminal.segue("resume", "t1").out == "200\n"
+
+
+def test_what_comes_on_stdin_and_is_no_json_is_said_to_be_so(terminal: Terminal) -> None:
+    done = terminal.segue("run", "shop:total", "-i", "-", stdin="{")
+    assert (done.code, done.out) == (2, "")
+    assert "pipe JSON into the command" in done.err

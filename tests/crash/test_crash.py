@@ -10,10 +10,10 @@ import pytest
 
 from segue import testing
 from segue.testing import Crash, Engine
-from tests.crash import asked, decided, told
+from tests.crash import asked, decided, overridden, told
 from tests.crash.witness import Witness, reset
 
-SCENES = told.SCENES | asked.SCENES | decided.SCENES
+SCENES = told.SCENES | asked.SCENES | decided.SCENES | overridden.SCENES
 TRIALS = 1000
 SOAK_TRIALS = 20_000
 

@@ -186,3 +186,25 @@ async def test_two_engines_may_make_one_database_at_the_same_time(tmp_path: Path
         assert await one.run(bulky, 2, id="a") == await two.run(bulky, 2, id="b") == 2000
         assert [r.id for r in await one.runs()] == ["b", "a"]
     sound(path)
+
+
+@pytest.mark.parametrize("how", ["deleted", "emptied", "garbled"])
+async def test_a_database_whose_tables_were_in_a_log_that_is_lost_is_refused(tmp_path: Path, how: str) -> None:
+    """As after kill -9 soon after the first start: its file has one page, and the runs would be made again."""
+    live, path = tmp_path / "live.db", tmp_path / "segue.db"
+    async with Engine(str(live)) as engine:
+        await engine.run(bulky, 3, id="r")
+        path.write_bytes(live.read_bytes())
+        log = bytearray(Path(f"{live}-wal").read_bytes())
+        Path(f"{path}-live").mkdir()
+        (Path(f"{path}-live") / "made").touch()
+    log[:100] = os.urandom(100)
+    if how != "deleted":
+        Path(f"{path}-wal").write_bytes(log if how == "garbled" else b"")
+    await refused(path, StoreCorrupt, "no tables", "segue.db-wal", f"rm {path}")
+    with pytest.raises(StoreCorrupt, match="no tables"):
+        Journal.open_readonly(str(path))
+    path.unlink()
+    async with Engine(str(path)) as engine:
+        await engine.run(bulky, 1, id="anew")
+    sound(path)

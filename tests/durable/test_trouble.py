@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,25 @@ async def test_a_file_that_is_moved_away_takes_no_more_writes(tmp_path: Path) ->
         assert await run.result() == "there"
 
 
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+async def test_a_log_that_is_deleted_takes_nothing_with_it(tmp_path: Path, how: str) -> None:
+    """What was acknowledged is in the database by the time that somebody is refused, though the process is killed."""
+    path, copy = tmp_path / "segue.db", tmp_path / "copy.db"
+    async with Engine(str(path)) as engine:
+        await engine.run(bulky, 30, id="r")
+        Path(f"{path}-wal").unlink()
+        if how == "replaced":
+            Path(f"{path}-wal").write_bytes(b"")
+        with pytest.raises(StoreMissing, match=r"segue\.db-wal was moved, deleted or replaced") as refused:
+            await engine.start(bulky, 1, id="new")
+        assert "start the process again" in str(refused.value)
+        copy.write_bytes(path.read_bytes())  # as kill -9 leaves it
+    async with Engine(str(copy)) as engine:
+        assert await (await engine.get("r")).result() == 30_000
+        assert await engine.run(bulky, 1, id="new") == 1000
+    sound(copy)
+
+
 async def test_whoever_waits_is_told_when_the_file_is_deleted(tmp_path: Path) -> None:
     path = tmp_path / "segue.db"
     async with Engine(str(path)) as engine:
@@ -232,6 +253,51 @@ async def test_a_damaged_log_loses_its_tail_and_nothing_else(tmp_path: Path) -> 
         assert await (await engine.get("early")).result() == 5000
         assert await engine.run(bulky, 30, id="late") == 30_000
     sound(copy)
+
+
+async def test_who_may_open_no_more_files_takes_nobody_for_dead(tmp_path: Path) -> None:
+    """Else it would take over the runs of processes that live, and their steps would be made twice."""
+    path = tmp_path / "segue.db"
+    async with Engine(str(path)) as engine, Engine(str(path), tick_s=0.02) as other:
+        run = await engine.start(waits, id="r")
+        with places.no_more_files():
+            assert other.journal.alive(engine.journal.owner)
+            await asyncio.sleep(0.2)
+        assert engine.journal.query("select owner, epoch from runs") == [(engine.journal.owner, 1)]
+        assert other.journal.alive(engine.journal.owner)
+        assert engine.journal.owner in [p.name for p in (tmp_path / "segue.db-live").iterdir()]
+        await run.signal("word", "x")
+        assert await run.result() == "x"
+
+
+async def test_a_start_that_may_open_no_more_files_says_so_and_leaves_nothing_open(tmp_path: Path) -> None:
+    path = tmp_path / "segue.db"
+    async with Engine(str(path)) as engine:
+        await engine.run(bulky, 3, id="r")
+    before = sorted(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else []
+    lowest = os.dup(0)
+    os.close(lowest)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for more in range(12):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + more, hard))
+        try:
+            with suppress(StoreError):
+                async with Engine(str(path)):
+                    pass
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        gc.collect()
+        assert before in ([], sorted(os.listdir("/proc/self/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        with pytest.raises(StoreError, match="ulimit -n") as refused:
+            async with Engine(str(path)):
+                pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert str(path) in str(refused.value)
+    async with Engine(str(path)) as engine:
+        assert await engine.run(bulky, 1, id="after") == 1000
 
 
 @pytest.mark.soak

@@ -66,6 +66,30 @@ async def test_a_payload_is_sealed(tmp_path: Path, early: bool) -> None:
         assert await asyncio.wait_for((await engine.get("f")).result(), 10) == "done", "what was sealed is read again"
 
 
+@flow
+async def takes_one(fails: bool) -> str:
+    await wait_for("go")
+    token = await wait_for("token", returns=Secret[str])
+    if fails:
+        raise LookupError("no such account")
+    return await uses(token)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["completes", "fails"])
+async def test_one_that_was_sent_twice_and_taken_once_is_sealed_at_the_end(tmp_path: Path, fails: bool) -> None:
+    async with opened(tmp_path) as engine:
+        run = await engine.start(takes_one, fails, id="s")
+        for _ in range(2):  # as a client does that tries again, without an id
+            await run.signal("token", TOKEN)
+        await run.signal("go")
+        if fails:
+            with pytest.raises(segue.RunFailed):
+                await asyncio.wait_for(run.result(), 10)
+        else:
+            assert await asyncio.wait_for(run.result(), 10) == "used"
+    assert_not_stored(tmp_path)
+
+
 async def test_a_payload_that_came_while_nobody_ran_it_is_sealed(tmp_path: Path) -> None:
     """And one that is taken in a fork, from the journal of the parent."""
     async with opened(tmp_path) as engine:

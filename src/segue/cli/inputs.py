@@ -100,6 +100,8 @@ def _text(given: str, option: str) -> str:
 def _remedy(given: str, option: str) -> str:
     if given.startswith("@"):
         return f"put the file {given[1:]} right"
+    if given == "-":
+        return f"pipe JSON into the command, or name a file: {option} @FILE"
     if given and given[0] not in "{[\"'":
         return f"write a text with its quotes, or name a file: {option} '\"{given}\"', {option} @FILE"
     return f'write {option} \'{{"name": "value"}}\' in single quotes, or {option} @FILE'

@@ -104,6 +104,10 @@ class Batcher:
         """Move the log into the database, and give its space back."""
         self._connection.execute("pragma wal_checkpoint(truncate)")
 
+    def rescue(self) -> None:
+        """Move the log into the database: its file has no name any more, and is gone when this process ends."""
+        self._connection.execute("pragma wal_checkpoint(passive)")
+
     def _together(self, jobs: Sequence[Job]) -> list[Answer]:
         """The fast way: the rows of all runs in a few statements. Whoever looks at rows finds them written."""
         answers: list[Answer] = []

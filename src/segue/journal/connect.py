@@ -138,6 +138,10 @@ def _check(connection: sqlite3.Connection, path: str, readonly: bool) -> None:
     if version > newest:
         what = f"its schema version is {version}; this Segue knows up to {newest}"
         raise fault(StoreTooNew, path, what, "upgrade Segue (pip install -U segue); nothing was written to the file")
+    if version == 0 and path != MEMORY and traces.is_marked(path) and schema.version_of(connection) == 0:
+        what = f"it has no tables, and was a database: its log {path}-wal was deleted or damaged"
+        remedy = f"put the log back, or restore both from a copy; to begin anew, delete it: rm {path}"
+        raise fault(StoreCorrupt, path, what, remedy)
     if readonly and version < newest:
         if version == 0:
             raise fault(StoreError, path, "it is empty: no run was ever recorded in it", "start a run first: segue run")

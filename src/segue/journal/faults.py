@@ -23,6 +23,7 @@ E = TypeVar("E", bound=StoreError)
 
 _WRITABLE = "make the file and its folder writable for this user; what waits to be written is written then"
 _SPACE = "free some space on the disk of this file: what waits to be written is written then"
+_FILES = "this process has too many files open: close some, or allow more (ulimit -n)"
 _KINDS: dict[str, tuple[type[StoreError], str]] = {
     "FULL": (StoreFull, _SPACE),
     "BUSY": (StoreLocked, "end the program that holds it: what waits to be written is written then"),
@@ -38,6 +39,7 @@ _KINDS: dict[str, tuple[type[StoreError], str]] = {
 }
 _ERRNOS: dict[int, tuple[type[StoreError], str]] = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), (StoreFull, _SPACE)),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), (StoreError, _FILES)),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), (StoreReadOnly, _WRITABLE)),
 }
 _READS = ("SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_DATA", "SQLITE_IOERR_CORRUPTFS")
@@ -64,6 +66,8 @@ def translate(error: Exception, path: str) -> SegueError:
     name = _name(error)
     kind, remedy = _KINDS.get(name.split("_")[1] if "_" in name else "", (StoreError, "see the error above"))
     what = f"{error}" + (f" ({name})" if name else "")
+    if kind is StoreReadOnly and _out_of_files():  # SQLite does not say why it cannot open a file
+        kind, remedy = StoreError, _FILES
     if kind is StoreLocked:
         what += held_by(path)
     return fault(kind, path, what, remedy)
@@ -78,6 +82,14 @@ def passes(error: Exception) -> bool:
     return kind in ("FULL", "BUSY", "LOCKED", "PROTOCOL", "READONLY", "CANTOPEN") or (
         kind == "IOERR" and name not in _READS
     )
+
+
+def _out_of_files() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    return False
 
 
 def held_by(path: str) -> str:

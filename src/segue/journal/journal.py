@@ -74,9 +74,15 @@ class Journal(Reader):
             if new:
                 traces.withdraw(path)
             raise translate(error, path) from error
-        _make(path, connection, turns, owner, new=new)
+        try:
+            _make(path, connection, turns, owner, new=new)
+            reader = connect(path, readonly=True, lock_timeout_s=lock_timeout_s)
+        except StoreError:
+            connection.close()
+            owner.close()
+            turns.close()
+            raise
         payloads = Payloads(Path(f"{path}-blobs"))
-        reader = connect(path, readonly=True, lock_timeout_s=lock_timeout_s)
         writer = Writer(Batcher(connection, payloads), path, turns, owner.beat, heartbeat_s / 8)
         return cls(path, connection, reader, writer, payloads, owner=owner, turns=turns)
 
@@ -302,23 +308,23 @@ def _take_place(path: str, heartbeat_s: float, lock_timeout_s: float) -> tuple[T
     if live.exists() and not os.access(live, os.W_OK):
         raise fault(StoreReadOnly, path, f"the folder {live} cannot be written", "make it writable for this user")
     live.mkdir(exist_ok=True)
-    return Turns(live, lock_timeout_s), Owner(live, heartbeat_s)
+    turns = Turns(live, lock_timeout_s)
+    try:
+        return turns, Owner(live, heartbeat_s)
+    except OSError:
+        turns.close()
+        raise
 
 
 def _make(path: str, connection: sqlite3.Connection, turns: Turns, owner: Owner, *, new: bool) -> None:
     """Make today's tables. Where that fails, as on a full disk, nothing of this process stays."""
-    try:
-        with turns.taken():
-            try:
-                prepare(connection, path)
-            except StoreError:
-                if new and living(Path(f"{path}-live")) == [owner.id]:
-                    traces.withdraw(path)
-                raise
-    except StoreError:
-        owner.close()
-        turns.close()
-        raise
+    with turns.taken():
+        try:
+            prepare(connection, path)
+        except StoreError:
+            if new and living(Path(f"{path}-live")) == [owner.id]:
+                traces.withdraw(path)
+            raise
     traces.mark(path)
 
 

@@ -28,8 +28,13 @@ class Owner:
         self._path = folder / self.id
         self._file = self._settle()
         self._beaten = 0.0
-        os.mkfifo(self._bell(self.id))
-        self._bell_fd = os.open(self._bell(self.id), os.O_RDWR | os.O_NONBLOCK)
+        try:
+            os.mkfifo(self._bell(self.id))
+            self._bell_fd = os.open(self._bell(self.id), os.O_RDWR | os.O_NONBLOCK)
+        except OSError:
+            remove(self._folder, self.id)
+            self._file.close()
+            raise
         self._loop: asyncio.AbstractEventLoop | None = None
         self._seen: dict[str, tuple[int, float]] = {}
         """When which heartbeat of another process was seen first, by this machine's monotonic clock."""
@@ -132,10 +137,10 @@ def _locked(path: Path) -> bool:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
-    except BlockingIOError:
-        return True
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:  # held; or nobody can tell, as when this process may open no more files: then it lives
+        return True
 
 
 def holds(folder: Path, owner: str) -> bool:

@@ -25,7 +25,12 @@ def was_made(path: str) -> bool:
     """
     if size(path) != 0:
         return False
-    return (_mark(path).exists() or bool(size(f"{Path(path).resolve()}-wal"))) and size(path) == 0
+    return (is_marked(path) or bool(size(f"{Path(path).resolve()}-wal"))) and size(path) == 0
+
+
+def is_marked(path: str) -> bool:
+    """Whether it had its tables once."""
+    return _mark(path).exists()
 
 
 def mark(path: str) -> None:

@@ -22,7 +22,11 @@ class Turns:
 
     def __init__(self, folder: Path, patience_s: float):
         self._gate = (folder / "gate").open("ab")
-        self._lock = (folder / "turn").open("ab")
+        try:
+            self._lock = (folder / "turn").open("ab")
+        except OSError:
+            self._gate.close()
+            raise
         self._patience_s = self._patience_left_s = patience_s
 
     @contextmanager

@@ -38,7 +38,7 @@ class Writer:
         self._made: list[Job] = []
         self._loop = asyncio.get_running_loop()
         self._closed = threading.Event()
-        self._file = _identity(path)
+        self._file, self._log = _identity(path), _identity(f"{path}-wal")
         self.told: Callable[[], None] = _nothing
         """Called on the loop after the answers of a commit."""
         self.trouble: SegueError | None = None
@@ -128,6 +128,12 @@ class Writer:
             raise fault(
                 StoreMissing, self._path, "the file was moved, deleted or replaced while it was open",
                 "put it back and start the process again: nothing was acknowledged since",
+            )  # fmt: skip
+        if self._log is not None and self._log != _identity(f"{self._path}-wal"):
+            self._batcher.rescue()
+            raise fault(
+                StoreMissing, self._path, f"its log {self._path}-wal was moved, deleted or replaced while it was open",
+                "start the process again: what was acknowledged is in the database",
             )  # fmt: skip
         self._batcher.pack(jobs)
         with self._turns.taken() if self._turns is not None else nullcontext():

@@ -55,6 +55,8 @@ class Drive:
         """Older keys of open calls, whose arguments have had another form: to today's."""
         self.signals: dict[str, deque[Event]] = {}
         """What nobody has waited for yet, by name."""
+        self.secrets: dict[str, Wait] = {}
+        """The last wait of each name that has taken a secret."""
         self.left: dict[str, RunStep] = {}
         """Once-effects without an outcome that the flow gave up: what came of them is still to be found out."""
         self._root: asyncio.Task[Any] | None = None
@@ -237,6 +239,7 @@ class Drive:
 
     def seal(self, wait: Wait, event: Event) -> Event:
         """A signal that was taken, as it is from now on: no secret in it stays in the journal as it came."""
+        self.secrets[wait.name] = wait
         value = sealed(wait, event.value) if event.type == EventType.SIGNAL_RECEIVED else event.value
         if value is None or value == event.value or self._unwinding is not None:
             return event

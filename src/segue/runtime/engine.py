@@ -81,9 +81,13 @@ class Engine:
     async def __aenter__(self) -> Self:
         """Open the database and take up what is ready. Raises a StoreError that names the file."""
         journal = self.open_journal()
-        if self.options.paused:
-            await journal.turn(Switch(ENGINE, self.clock.now(), "Engine(paused=True)", ""), on=True)
-        self.attach(journal)
+        try:
+            if self.options.paused:
+                await journal.turn(Switch(ENGINE, self.clock.now(), "Engine(paused=True)", ""), on=True)
+            self.attach(journal)
+        except BaseException:
+            await (journal.close() if self._host is None else self.close())
+            raise
         return self
 
     async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:

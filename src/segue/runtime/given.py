@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from ..core.asked import is_question, ticket
 from ..core.codec import Codec, describe, misfit
 from ..core.commands import Command, RunStep, StartChild, Timer, Wait
 from ..core.events import Event, EventType
@@ -150,6 +151,22 @@ def result_of(row: RunRow, of: Codec, data: bytes, error: ValueError) -> Any:
         f"the stored result does not fit today's type: {misfit(of, error)}", run=row.id,
         remedy=f"put the type back, or read it as JSON: {shell('show', row.id, '--json')}",
     ) from (None if of.private else error)  # fmt: skip
+
+
+def check_override(run: str, key: str, command: Command | None, *, retry: bool) -> None:
+    """Raises InputError for what nothing would come of: a retry of what is no step, a result as a person's answer."""
+    if isinstance(command, Wait) and is_question(command.name):
+        raise InputError(
+            "the call waits for a person's answer", run=run, key=key,
+            remedy=f"answer it: segue approve, deny or answer {ticket(run, command.name)}",
+        )  # fmt: skip
+    if retry and command is not None and not isinstance(command, RunStep):
+        child = isinstance(command, StartChild)
+        what = "a child" if child else "a timer" if isinstance(command, Timer) else "a wait for a signal"
+        raise InputError(
+            f"only a step can be made again, and this is {what}", run=run, key=key,
+            remedy=f"say what came of it: {shell('override', run, key)} --result JSON, or --skip",
+        )  # fmt: skip
 
 
 def not_open(row: RunRow, key: str, known: Calls) -> InputError:

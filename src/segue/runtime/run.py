@@ -281,6 +281,7 @@ class Run(Generic[R]):
             command = calls.made.get(key)
             if key not in calls.open and not self._may_be_open(row, key, known=bool(calls.made)):
                 raise given.not_open(row, key, calls)
+        given.check_override(self.id, key, command, retry=value is None)
         if value is None:
             return None
         with self._engine.sealing(self._tenant):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from ..core.codec import ATOMS, Codec, codec, decode_arguments, encode_arguments, loads
+from ..core.codec import ATOMS, Codec, codec, decode_arguments, dumps, encode_arguments, loads, misfit
 from ..errors import DefinitionError, InputError
 
 _PLAIN = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -88,14 +88,20 @@ class Signature:
 
     def check(self, args: bytes, run: str) -> None:
         """Whether arguments as JSON fit. Raises InputError, naming the run and what does not fit."""
-        stored = loads(args)
-        strange = [n for n in stored if n not in self._names]
-        try:
-            if strange:
-                raise ValueError(f"there is no parameter {strange[0]!r}")
-            decode_arguments(self.codecs, args)
-        except ValueError as error:
-            raise InputError(f"this input does not fit: {error}", run=run, remedy=f"the signature is {self}") from error
+        for name, value in loads(args).items():
+            of = self.codecs.get(name)
+            if of is None:
+                raise InputError(
+                    f"this input does not fit: there is no parameter {name!r}", run=run,
+                    remedy=f"the signature is {self}",
+                )  # fmt: skip
+            try:
+                decode_arguments({name: of}, dumps({name: value}))
+            except ValueError as error:
+                raise InputError(
+                    f"this input does not fit: argument {name!r}: {misfit(of, error)}", run=run,
+                    remedy=f"the signature is {self}",
+                ) from (None if of.private else error)  # fmt: skip
 
     def __str__(self) -> str:
         return str(self._signature)

@@ -50,6 +50,8 @@ class Step(Generic[P, R]):
         self, *, key: str | None = None, retry: Recovery | None = None, timeout_s: float | None = None
     ) -> Step[P, R]:
         """The same step with other options for one call: a `key` of your own instead of the fingerprint."""
+        if key is not None and not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+            raise DefinitionError(f"{self.name}: key={key!r} is no text", remedy=f"give a text: key={str(key)!r}")
         made = copy(self)
         made.key = self.key if key is None else key
         given: dict[str, Any] = {}

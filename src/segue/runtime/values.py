@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, ParamSpec
 from uuid import UUID
 
+from ..errors import InputError
 from .scope import FlowScope, here, in_flow
 
 P = ParamSpec("P")
@@ -32,9 +34,18 @@ def uuid() -> UUID:
 def cleanup(function: Callable[P, Awaitable[Any]], *args: P.args, **kwargs: P.kwargs) -> None:
     """Call `function` when the run truly ends: returned, failed or cancelled. Durable, last registered first.
 
-    A `finally` also runs each time that the run is parked; this does not.
+    A `finally` also runs each time that the run is parked; this does not. Raises InputError for a call in the place of
+    a function.
     """
-    in_flow("segue.cleanup").drive.cleanups.append(lambda: function(*args, **kwargs))
+    drive = in_flow("segue.cleanup").drive
+    if not callable(function):
+        if inspect.iscoroutine(function):
+            function.close()
+        raise InputError(
+            f"segue.cleanup: {function!r:.80} is no function", run=drive.run,
+            remedy="pass the step uncalled, and its arguments after it: cleanup(step, argument)",
+        )  # fmt: skip
+    drive.cleanups.append(lambda: function(*args, **kwargs))
 
 
 def _bytes(kind: str) -> bytes:

@@ -43,12 +43,14 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
     options = command.options
     if history and not await _taken_up(execution, command, history, retry_at):
         return
-    while True:
+    while options.effect != "once" or _wanted(execution, command.key):
         n = 1 + (history[-1].n if history else execution.memory.numbers.get(command.key, 0))
         execution.tries[command.key] = n
         if options.guarded:
             body = {"effect": options.effect}
             await execution.durable(EventType.ATTEMPT_STARTED, command, attempt=n, body=body)
+        if options.effect == "once" and not made_again(execution, command):
+            return
         began = execution.host.clock.now()
         plan = plan_of(history)
         scope = StepScope(
@@ -272,6 +274,8 @@ async def _call(
     def work() -> Any:
         if host.loop.time() - asked_at > host.stall_s:  # it stood in line: is the run still this process's?
             confirm(execution)
+        if scope.attempt and scope.key in execution.once and not _wanted(execution, scope.key):
+            raise InterruptedError("the effect was given up, or overridden, before it began")
         return in_thread(partial(context.run, function, **values))
 
     call = host.loop.run_in_executor(host.threads, work)
@@ -335,7 +339,8 @@ async def _reconcile(execution: Execution, command: RunStep, why: str) -> bool:
     except BaseException as raised:  # noqa: BLE001  the user's function may raise anything: then nobody knows
         error = _its_own(execution, command.key, raised, threaded=threaded)
         fault = fault_of(execution, error, command.options)
-        execution.unknown(command.key, why, f"reconcile failed: {type(error).__name__}: {fault.message}")
+        if command.key not in execution.overridden:
+            execution.unknown(command.key, why, f"reconcile failed: {type(error).__name__}: {fault.message}")
         return False
 
 
@@ -354,13 +359,18 @@ def announce(execution: Execution) -> None:
             )
 
 
+def _wanted(execution: Execution, key: str) -> bool:
+    """Whether the flow still waits for it, and nobody has said meanwhile what came of it."""
+    return key in execution.drive.waiting and key not in execution.overridden
+
+
 def made_again(execution: Execution, command: RunStep) -> bool:
-    """Whether a once-effect that turned out not to be applied is still wanted; if not, that is put on record."""
-    if command.key in execution.drive.waiting:
-        return True
-    body = dumps({"applied": False})
-    execution.write(EventType.STEP_CANCELLED, key=command.key, seen=command.seen, body=body)
-    return False
+    """Whether a once-effect that was not applied is still wanted; if the flow gave it up, that is put on record."""
+    wanted = _wanted(execution, command.key)
+    if not wanted and command.key not in execution.overridden:
+        body = dumps({"applied": False})
+        execution.write(EventType.STEP_CANCELLED, key=command.key, seen=command.seen, body=body)
+    return wanted
 
 
 def again(execution: Execution, command: Command) -> None:

@@ -1,4 +1,4 @@
-"""Effects that are on their way when an engine closes get a moment to end."""
+"""What is on its way when an engine closes: effects get a moment to end, runs that were just claimed are given back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ log = logging.getLogger("segue")
 
 
 async def let_end(host: Host) -> None:
-    """Wait for the once-effects of a host: those in threads to their end, since they cannot be stopped."""
+    """Wait for the claims of a host, and for its once-effects: those in threads to their end, since they cannot be
+    stopped.
+    """
+    for _ in range(100):  # the writer answers each of them, unless it is dead
+        if not host.claiming:
+            break
+        await asyncio.sleep(0.005)
     if busy := _under_way(host):
         await asyncio.wait(busy, timeout=5.0)
     if threads := [call for e in host.executions.values() for call in e.in_thread.values()]:

@@ -13,6 +13,7 @@ from ...core.faults import own_frames
 from ...core.lifecycle import RunState, StuckReason
 from ...core.recovery import AskPerson
 from ...core.replay import Memory
+from ...core.sealed import sealed
 from ...core.secret import using
 from ...errors import Continued, CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
 from ...journal import Change, Item, Post
@@ -111,11 +112,23 @@ def _failed(execution: Execution, error: BaseException, orphans: dict[str, Any])
 
 def farewell(execution: Execution, value: bytes | None, body: bytes | None) -> list[Post]:
     """What a run's end says to others: to its parent that it ended, to its children to end too."""
+    _seal_unread(execution)
     row, posts = execution.row, list[Post]()
     if row.parent is not None and row.parent_key is not None:
         told = dumps({"run": row.id, **loads(body)})
         posts.append(Post(row.parent, "child.ended", f"child:{row.id}", row.parent_key, execution.now(), value, told))
     return posts + orphan(execution)
+
+
+def _seal_unread(execution: Execution) -> None:
+    """Signals that nobody has taken, by whose names the flow has taken secrets."""
+    drive = execution.drive
+    with using(execution.vault):
+        for name, wait in drive.secrets.items():
+            for event in drive.signals.get(name, ()):
+                value = sealed(wait, event.value)
+                if value is not None and value != event.value:
+                    execution.host.journal.seal(execution.row, event.seq, value)
 
 
 def orphan(execution: Execution) -> list[Post]:

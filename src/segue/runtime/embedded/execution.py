@@ -328,7 +328,7 @@ class Execution(Line):
             self.on = None
         held, self._held = self._held, []
         for command in held:
-            if isinstance(command, Record) or self.drive.open_call(command.key) is not None:
+            if isinstance(command, Record) or command.key in self.drive.waiting or resting.owed(self, command):
                 self._carry_out(command)
         self.settle()
 
@@ -357,8 +357,8 @@ class Execution(Line):
     # ends and rests
 
     def _finish(self) -> None:
-        if self.once:
-            return  # an effect is on its way: the run ends after it
+        if self.once or any(resting.owed(self, c) for c in self._held):
+            return  # an effect is on its way, or what came of it is to be found out after the pause: then it ends
         if self.unknowns:
             return ends.set_unknown_aside(self)
         try:

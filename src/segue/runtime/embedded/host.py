@@ -78,7 +78,7 @@ class Host:
         self._chance, self.pace_s = chance, pace_s
         self._capacity, self._resident, self._linger_s, self._tick_s = capacity, resident, linger_s, tick_s
         self._resting: OrderedDict[int, asyncio.TimerHandle] = OrderedDict()
-        self._claiming: set[int] = set()
+        self.claiming: set[int] = set()
         self._own: set[int] = set()
         """Runs that go on here although nothing is recovered: those that this process was asked for."""
         self.watchers = Watchers(self)
@@ -124,7 +124,7 @@ class Host:
     @property
     def busy(self) -> bool:
         """Whether a run here still moves by itself."""
-        return self._scanning or bool(self._claiming) or any(not e.resting for e in self.executions.values())
+        return self._scanning or bool(self.claiming) or any(not e.resting for e in self.executions.values())
 
     # runs come
 
@@ -137,13 +137,16 @@ class Host:
 
     def adopt(self, row: RunRow, seq: int, args: bytes | None = None) -> None:
         """Run what this process has just accepted or claimed. `args` is the input of a run that has no past."""
-        if self._closed or row.no in self.executions:
-            return
+        if row.no in self.executions:
+            return None
         flow = registry.for_run(row.flow, row.version)
         assert flow is not None
+        execution = Execution(self, row, seq, flow)
+        if self._closed:  # it came as this process was closing: it is given back, or that would count as a crash
+            return execution.leave()
         if not self.recover:
             self._own.add(row.no)
-        execution = self.executions[row.no] = Execution(self, row, seq, flow)
+        self.executions[row.no] = execution
         execution.held = self.journal.held(row.no, self.switches)
         self.loop.call_soon(execution.begin, args)  # never inside of a task: Python 3.14 does not let tasks nest
 
@@ -156,11 +159,11 @@ class Host:
     @property
     def room(self) -> int:
         """How many more runs may be in memory."""
-        return self._capacity - len(self.executions) - len(self._claiming) + len(self._resting)
+        return self._capacity - len(self.executions) - len(self.claiming) + len(self._resting)
 
     def child_started(self, run: str, args: bytes) -> None:
         """A child was accepted, with this process as its owner."""
-        row = self.journal.find(run)
+        row = None if self._closed else self.journal.find(run)
         if row is not None and row.owner == self.journal.owner and row.epoch == 1 and row.state == RunState.RUNNING:
             self.adopt(row, 2, args)
 
@@ -255,37 +258,34 @@ class Host:
 
     def _claim_soon(self, run: Standing | RunRow, *, stuck: bool = False, again: bool = False) -> None:
         no, owner = run.no, run.owner
-        if no in self._claiming or no in self.executions or no in self.damaged or (self._taken(owner) and not again):
+        if no in self.claiming or no in self.executions or no in self.damaged or (self._taken(owner) and not again):
             return
-        flow = registry.for_run(run.flow, run.version)
-        if flow is None:
+        if (flow := registry.for_run(run.flow, run.version)) is None:
             return
-        self._claiming.add(no)
+        self.claiming.add(no)
         dead = [owner] if owner is not None else []
         future = self.journal.claim(no, dead, self.clock.now(), flow.revision, stuck=stuck)
         future.add_done_callback(partial(self._claimed, no, stuck))
 
     def _claimed(self, no: int, stuck: bool, future: asyncio.Future[tuple[RunRow, int] | None]) -> None:
-        self._claiming.discard(no)
-        if future.cancelled() or self._closed:
+        self.claiming.discard(no)
+        if future.cancelled():
             return
         error = future.exception()
         if error is not None:
             if isinstance(error, StoreCorrupt):
                 self.unwritable(no, error)
-            elif isinstance(error, Exception):
+            elif isinstance(error, Exception) and not self._closed:
                 self._complain(error)
             return
-        claim = future.result()
-        if claim is None:
+        if (claim := future.result()) is None:
             return
-        if stuck:
+        if stuck and not self._closed:
             cancel = next((i for i in self.journal.items_of(no) if i.kind == "cancel"), None)
             if cancel is not None:
                 flow = registry.for_run(claim[0].flow, claim[0].version)
                 assert flow is not None
-                ends.end_cancelled(Execution(self, *claim, flow), cancel)
-                return
+                return ends.end_cancelled(Execution(self, *claim, flow), cancel)
         self.adopt(*claim)
 
     def receive_items(self, execution: Execution) -> None:

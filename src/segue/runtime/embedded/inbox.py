@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...core.codec import dumps, loads
@@ -25,9 +26,9 @@ def receive(execution: Execution, item: Item) -> None:
         case "child.ended":
             execution.write(EventType.CHILD_ENDED, key=item.name, value=item.value, **taken)
         case "cancel":
-            if execution.paused:
+            if execution.paused:  # what was held back is given up first: it must not begin now
                 execution.write(EventType.RUN_RESUMED, body=item.body, paused=False)
-                execution.resume()
+                taken["done"] = partial(execution.host.loop.call_soon, execution.resume)
             execution.write(EventType.RUN_CANCELLING, **taken)
         case "pause":
             execution.paused = True

@@ -59,6 +59,6 @@ def _next(execution: Execution, args: bytes) -> tuple[Flow[..., Any], bytes]:
 
 def _again(execution: Execution) -> None:
     host = execution.host
-    row = host.journal.find(execution.row.no)
+    row = None if host.journal.is_closed else host.journal.find(execution.row.no)
     if row is not None and row.owner == host.journal.owner and row.epoch == execution.row.epoch:
         host.adopt(row, row.continued_seq)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ...core.commands import RunStep
+from ...core.commands import Command, RunStep
 from ...core.events import EventType
 from ...core.lifecycle import RunState
 from ...journal import Change
@@ -53,3 +53,8 @@ def lost_a_step(execution: Execution) -> bool:
     held = execution.backoffs.keys() | execution.unknowns.keys() | execution.overridden
     waiting = execution.drive.waiting
     return any(isinstance(c, RunStep) and k not in held for k, (c, _) in waiting.items())
+
+
+def owed(execution: Execution, command: Command) -> bool:
+    """Whether it is an effect that the flow gave up after it was begun: what came of it must be found out."""
+    return command.key in execution.drive.left and command.key in execution.memory.attempts

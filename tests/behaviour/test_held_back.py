@@ -1,0 +1,189 @@
+"""What an operator holds back or says: effects that were not begun are never made after that."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+import segue
+from segue import flow, gather, sleep, step, wait_for
+from segue.errors import InputError, RunCancelled, UnknownEffect
+from tests.behaviour.world import World, in_state, keys_of, until
+
+made: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> None:
+    made.clear()
+
+
+@step(effect="once")
+async def pay(what: str) -> str:
+    made.append(what)
+    return what
+
+
+@step
+async def note(what: str) -> str:
+    made.append(what)
+    return what
+
+
+@flow
+async def pays_later() -> list[str]:
+    await wait_for("go")
+    return await gather(pay("rent"), note("beside"))
+
+
+async def _holds(engine: segue.Engine, run: segue.Run[Any], by: str) -> None:
+    await (run.pause() if by == "the run" else engine.pause(flow=pays_later if by == "its flow" else None))
+    await asyncio.sleep(0.05)
+    await run.signal("go")
+    await asyncio.sleep(0.2)
+    assert made == []
+
+
+@pytest.mark.parametrize("lingers", [0.0, 100.0], ids=["parked", "in memory"])
+@pytest.mark.parametrize("by", ["the run", "its flow", "the engine"])
+async def test_what_a_pause_held_back_is_not_made_by_a_cancel(world: World, by: str, lingers: float) -> None:
+    async with world.engine(linger_s=lingers) as engine:
+        run = await engine.start(pays_later, id="p")
+        await in_state(run, "running", "parked")
+        await _holds(engine, run, by)
+        await run.cancel(by="ann", why="it must not be paid")
+        with pytest.raises(RunCancelled):
+            await run.result()
+        await asyncio.sleep(0.1)
+        assert "rent" not in made
+        assert by != "the run" or made == []
+
+
+async def test_what_a_pause_held_back_is_made_when_it_ends(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(pays_later, id="p")
+        await _holds(engine, run, "the run")
+        await run.resume()
+        assert await run.result() == ["rent", "beside"]
+        assert sorted(made) == ["beside", "rent"]
+
+
+@step(effect="once")
+async def pays_for_long() -> str:
+    made.append("begun")
+    await asyncio.sleep(1e5)
+    return "paid"
+
+
+@flow
+async def gives_up() -> str:
+    paying = asyncio.ensure_future(pays_for_long())
+    await wait_for("enough")
+    paying.cancel()
+    with suppress(asyncio.CancelledError):
+        await paying
+    await wait_for("go")
+    return "done"
+
+
+async def test_a_paused_run_does_not_end_before_an_effect_in_doubt_is_settled(world: World) -> None:
+    """The flow gave it up, the process ended, and what came of it is found out after the pause: not never."""
+    async with world.engine() as engine:
+        run = await engine.start(gives_up, id="g")
+        await until(lambda: made)
+        await run.signal("enough")
+        await until(lambda: engine.journal.query("select 1 from events where type = 'step.cancelled'"))
+        await run.pause()
+        await until(lambda: engine.journal.query("select 1 from events where type = 'run.paused'"))
+    async with world.engine() as engine:
+        run = await engine.get("g")
+        await run.signal("go")
+        await asyncio.sleep(0.3)
+        assert (await run.status()).state in ("running", "parked", "queued")
+        await run.resume()
+        with pytest.raises(UnknownEffect) as unknown:
+            await run.result()
+        await run.override(unknown.value.key or "", "it was not", by="ann")
+        assert await run.result() == "done"
+        assert made == ["begun"]
+
+
+@flow
+async def a_child() -> str:
+    return await wait_for("never")
+
+
+@flow
+async def waits_for_all() -> list[Any]:
+    return await segue.gather(sleep(1e6), a_child(), wait_for("go"), segue.approve("Pay?", by="lead"))
+
+
+async def test_what_nothing_would_come_of_is_refused(world: World) -> None:
+    """A retry of what is no step, and a result in the place of a person's answer."""
+    async with world.engine() as engine:
+        run = await engine.start(waits_for_all, id="w")
+        await until(lambda: len(engine.host.waits_on(1) or ()) == 4)
+        waits = (await run.status()).waits_on
+        for wait, what in zip(waits[:3], ("a timer", "a child", "a wait for a signal"), strict=True):
+            with pytest.raises(InputError, match=f"only a step can be made again, and this is {what}") as caught:
+                await run.override(wait["key"], retry=True)
+            assert "--skip" in (caught.value.remedy or "")
+        while not (items := await engine.inbox()):
+            await asyncio.sleep(0.01)
+        item = items[0]
+        ways: list[dict[str, Any]] = [{"result": True}, {"skip": True}, {"retry": True}]
+        for how in ways:
+            with pytest.raises(InputError, match="waits for a person's answer") as caught:
+                await run.override(waits[3]["key"], **how)
+            assert item.id in (caught.value.remedy or "")
+        assert await keys_of(run, "operator.acted") == []
+        for wait, value in zip(waits[:3], (None, "child", "went"), strict=True):
+            await run.override(wait["key"], value, by="ann")
+        await item.approve(by="lead")
+        *told, said = await run.result()
+        assert (told, said["approved"]) == ([None, "child", "went"], True)
+
+
+@flow
+async def has_children() -> list[str]:
+    return await gather(*(a_child() for _ in range(8)))
+
+
+async def test_an_engine_that_closes_as_children_start_has_nothing_to_report(world: World) -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    for turns in range(12):
+        async with world.engine() as engine:
+            await engine.start(has_children, id=f"{turns}")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+    assert reported == []
+
+
+@flow
+async def waits_twice() -> str:
+    await wait_for("first")
+    return await wait_for("second")
+
+
+async def test_engines_that_are_closed_at_once_are_no_crashes(world: World) -> None:
+    """As short commands do it: each has claimed the run, and gives it back."""
+    async with world.parking() as engine:
+        run = await engine.start(waits_twice, id="w")
+        await in_state(run, "parked")
+    async with world.engine(recover=False) as engine:
+        await (await engine.get("w")).signal("first")
+    for turns in range(12):
+        async with world.engine():
+            for _ in range(turns % 4):
+                await asyncio.sleep(0)
+    async with world.engine() as engine:
+        run = await engine.get("w")
+        await run.signal("second", "there")
+        assert await asyncio.wait_for(run.result(), 10) == "there"
+        kinds = [e.type for e in [e async for e in run.events(follow=False)]]
+        assert not [1 for a, b in itertools.pairwise(kinds) if a == b == "run.started"]
