@@ -38,8 +38,15 @@ class Word(NamedTuple):
 def word_of(
     approved: bool | None, answer: Any, to: str | tuple[str, ...], *, by: str, note: str, via: str | None
 ) -> Word:
-    """The one word that is given. Raises InputError unless it is just one, and somebody's."""
-    names = tuple(name for name in ((to,) if isinstance(to, str) else tuple(to)) if name)
+    """The one word that is given. Raises InputError unless it is just one, somebody's, and of its type: what comes from
+    elsewhere may be "no", which is true of a text.
+    """
+    names = tuple(name for name in map(_name, (to,) if isinstance(to, str) else to) if name.strip())
+    if approved is not None and not isinstance(approved, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        raise InputError(f"decide: approved is True or False, not {approved!r}", remedy="say yes or no")
+    for what, said in (("by", by), ("note", note)):
+        if not isinstance(said, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+            raise InputError(f"decide: {what} is a text, not {said!r}", remedy='say who decides: by="ada"')
     if (approved is not None) + (answer is not MISSING) + bool(names) != 1:
         raise InputError("decide: one of approved=, answer= and to=", remedy="say yes or no, answer, or name somebody")
     if not by.strip():
@@ -49,6 +56,12 @@ def word_of(
     if approved is not None:
         return Word("approve" if approved else "deny", by, note, via=via)
     return Word("answer", by, note, answer, via=via)
+
+
+def _name(given: object) -> str:
+    if isinstance(given, str):
+        return given
+    raise InputError(f"decide: {given!r} is no name", remedy='name people or roles as texts: to="bob"')
 
 
 async def decide(engine: Engine, id: str, word: Word, bound: str | None = None) -> None:
