@@ -232,6 +232,30 @@ def _is_in_use(query: Query, tenant: str, thread: str, before: float) -> bool:
     return bool(found)
 
 
+def results_of(query: Query, tenant: str, thread: str, upto: int, after: int, *, step: str) -> list[tuple[int, int]]:
+    """Where the results of a step stand that turns of a thread have made, the newest first: of the runs whose answers
+    are the turns after a number up to another, and of its last runs, answered or not.
+    """
+    runs: dict[int, None] = {}
+    for name, left in lineage(query, tenant, thread):
+        found = query(
+            "select run from turns where tenant = ?1 and thread = ?2 and no > ?3 and no <= ?4 union"
+            " select no from (select no from runs where tenant = ?1 and thread = ?2 and memo_run is null and ?5"
+            " order by no desc limit ?4 - ?3)",
+            (tenant, name, after, upto, name == thread),
+        )
+        runs |= dict.fromkeys(run for (run,) in found)
+        upto = min(upto, 0 if left is None else left.upto)
+        if upto <= after:
+            break
+    rows = query(
+        f"select run, seq from events where run in ({', '.join('?' for _ in runs)}) and type = 'step.completed'"
+        " and (key glob ? or key glob ?) order by pos desc",
+        (*runs, f"{step}[[]*", f"*/{step}[[]*"),
+    )
+    return [(run, seq) for run, seq in rows]
+
+
 def turns_of(query: Query, tenant: str, thread: str, limit: int = -1) -> list[TurnRow]:
     """The turns of a thread, the oldest first, those that it shares included; with a limit, the last of them."""
     made: list[TurnRow] = []
