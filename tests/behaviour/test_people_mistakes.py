@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from segue import approve, escalate, flow, step
+from segue import Engine, approve, escalate, flow, step
 from segue.agent import Person
-from segue.errors import DefinitionError, InputError, RunFailed
+from segue.errors import AlreadyDecided, DefinitionError, InputError, RunFailed
 from segue.testing import Crash
 from segue.testing import Engine as InMemory
 from segue.testing.crash import play
@@ -90,6 +93,29 @@ def test_a_person_without_a_name_cannot_be_delegated_to(name: Any) -> None:
     """The question would have waited for nobody."""
     with pytest.raises(DefinitionError, match="is no name of a person"):
         Person(name)
+
+
+@flow(name="asks_for_a_moment")
+async def asks_for_a_moment(wait_s: float, default: bool | None) -> list[Any]:
+    said = await approve("Pay?", {"cents": 500}, by="lead", timeout_s=wait_s, default=default)
+    return [said.approved, said.by]
+
+
+async def test_a_word_after_its_time_is_refused_though_no_process_has_seen_that_it_is_over(tmp_path: Path) -> None:
+    """It was taken, and decided: a yes of the day after."""
+    db = str(tmp_path / "x.db")
+    async with Engine(db) as engine:
+        await engine.start(asks_for_a_moment, 0.3, False, id="r")
+        (item,) = await waiting(engine)
+    await asyncio.sleep(max(0.0, (item.due_at or 0.0) - time.time()))
+    async with Engine(db, recover=False) as engine:
+        words: list[dict[str, Any]] = [{"approved": True}, {"approved": False}, {"to": "bob"}]
+        for word in words:
+            with pytest.raises(AlreadyDecided, match="its time was over: the default holds") as late:
+                await engine.decide(item.id, by="ada", **word)
+            assert late.value.verdict == "expired"
+    async with Engine(db) as engine:
+        assert await (await engine.get("r")).result() == [False, "segue"]
 
 
 # what an escalation tells

@@ -73,6 +73,7 @@ async def decide(engine: Engine, id: str, word: Word, bound: str | None = None) 
             run=found.row.id, key=found.asked.key, remedy=f"look at what is asked: {command('inbox', found.id)}",
         )  # fmt: skip
     _may(found, word)
+    _in_time(engine, found)
     if found.asked.attempt is not None:
         await _to_step(engine, found, word)
     else:
@@ -88,6 +89,13 @@ def _may(found: Found, word: Word) -> None:
         wants = "a yes or no" if yes_or_no else "an answer"
         how = command("approve", found.id) if yes_or_no else command("answer", found.id, "--value", "JSON")
         raise InputError(f"it asks for {wants}: {asked.question!r}", run=found.row.id, key=asked.key, remedy=how)
+
+
+def _in_time(engine: Engine, found: Found) -> None:
+    """Raises AlreadyDecided after its time, also while no process has come to see that it is over."""
+    due_at = found.asked.due_at
+    if due_at is not None and found.asked.attempt is None and engine.clock.now() >= due_at:
+        raise decided(found, Said("expired", "segue", due_at))
 
 
 async def _to_step(engine: Engine, found: Found, word: Word) -> None:
