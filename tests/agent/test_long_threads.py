@@ -230,6 +230,43 @@ async def test_a_summariser_that_fails_is_not_asked_at_every_turn() -> None:
         assert engine.journal.query("select count(*) from summaries")[0][0] >= 1
 
 
+async def test_a_summariser_that_fails_is_left_alone_over_restarts_and_in_branches(tmp_path: Path) -> None:
+    """That it failed is read from the outcomes of `compact`: each turn here has a process of its own."""
+    broken, tried = True, 0
+
+    def answer(asked: Asked) -> str:
+        nonlocal tried
+        tried += is_summary(asked)
+        return json.dumps({"summary": ""}) if broken and is_summary(asked) else answers(asked)
+
+    async with serve({"chat": Served(answer=answer)}) as server:
+
+        async def says(thread: str, n: int) -> None:
+            async with Engine(str(tmp_path / "x.db"), resources=small(server, "chat", window=2_600)) as engine:
+                await (await Thread(thread, engine).start(turn, said_in(n), id=str(n))).result()
+
+        n = 0
+        while not tried:
+            await says("t", n)
+            n += 1
+        first = tried
+        for _ in range(7):
+            await says("t", n)
+            n += 1
+        assert tried == first, "seven turns later it is not asked again"
+        async with Engine(str(tmp_path / "x.db"), resources=small(server, "chat", window=2_600)) as engine:
+            edited = await Thread("t", engine).edit(str(n - 1), said_in(1), to="b")
+            await edited.result()
+            assert tried == first, "nor in a branch"
+        await says("t", n)
+        assert tried > first, "eight turns later it is"
+        broken = False
+        for later in range(n + 1, n + 9):
+            await says("t", later)
+        async with Engine(str(tmp_path / "x.db")) as engine:
+            assert engine.journal.query("select count(*) from summaries")[0][0] >= 1
+
+
 @flow
 async def packs(boxes: int) -> str:
     return str(await wait_for("packed"))

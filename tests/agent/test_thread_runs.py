@@ -165,6 +165,21 @@ async def test_an_edited_turn_begins_a_branch_that_shares_what_was_before(tmp_pa
             await thread.edit("turn-9", "x")
 
 
+async def test_a_thread_with_the_longest_name_can_be_edited_and_so_can_its_branch() -> None:
+    async with InMemory() as engine:
+        names = ["n" * 199 + end for end in "ab"]
+        branches = set[str]()
+        for name in names:
+            thread = Thread(name, engine)
+            run = await thread.start(noted_flow, "one", id="1")
+            await run.result()
+            edited = await thread.edit("1", "two")
+            again = await Thread(edited.thread or "", engine).edit("1", "three")
+            assert await edited.result() != await again.result()
+            branches |= {edited.thread or "", again.thread or ""}
+        assert len(branches) == 4 and max(map(len, branches)) <= 200
+
+
 async def test_a_turn_that_has_not_begun_cannot_be_edited() -> None:
     async with InMemory():
         thread = Thread("t")

@@ -13,6 +13,7 @@ from segue import Engine, ask, flow
 from segue.agent.budgets import Allowance, Budgets
 from segue.core.events import EventType
 from segue.core.records import Fate, Manifest, record_of
+from segue.errors import InputError, RunFailed
 from segue.models import Catalogue
 from segue.testing import Crash
 from segue.testing import Engine as InMemory
@@ -44,6 +45,26 @@ async def lookup(city: str) -> str:
 async def turn(text: str, model: str | None = None, thread: str = "user-42", tools: bool = False) -> str:
     also: dict[str, Any] = {"tools": [lookup]} if tools else {}
     return await ask(text, model=model, thread=thread, timeout_s=5, max_tokens=300, **also)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t"])
+@pytest.mark.parametrize("parts", [(), ("", " ")])
+async def test_a_question_without_a_word_is_refused_before_anything_is_sent(
+    tmp_path: Path, text: str, parts: tuple[str, ...]
+) -> None:
+    """The model was told to go on from its last answer, in words that nobody had said."""
+
+    @flow(name="asks_nothing")
+    async def asks_nothing() -> str:
+        return await ask(text, *parts, thread="user-42", timeout_s=5)
+
+    async with serve({"chat": Served(answer=recalls)}) as server, opened(tmp_path, server, "chat") as engine:
+        assert await engine.run(turn, "sentence 0") == "heard 1: sentence 0"
+        with pytest.raises(RunFailed, match="nothing is asked") as failed:
+            await engine.run(asks_nothing)
+        assert isinstance(failed.value.__cause__, InputError)
+        assert server.counts("chat").calls == 1
+        assert (await engine.run(turn, "sentence 1")).startswith("heard 2: "), "it is no turn"
 
 
 @flow

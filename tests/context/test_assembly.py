@@ -171,6 +171,16 @@ def test_a_far_past_is_left_out_and_what_must_stay_is_not() -> None:
     assert len(made.shown) == len(parts) + 1
 
 
+@pytest.mark.parametrize("gap", [0, 90, 250])
+def test_a_pinned_result_keeps_its_call_however_far_apart_they_are(gap: int) -> None:
+    parts = [Part(role=Role.USER, text=f"m{n} " + "word " * 20) for n in range(700)]
+    parts[430] = Part(role=Role.ASSISTANT, kind=Kind.CALL, call="k", tool="look", text="{}")
+    parts.insert(431 + gap, Part(role=Role.TOOL, kind=Kind.RESULT, call="k", tool="look", text="kept", pinned=True))
+    made = assemble(parts, Budget(window=4000, reserved_out=100), OURS, TOKENS)
+    assert [part.text for part in made.parts if part.call] == ["{}", "kept"]
+    assert made.tokens <= 3900
+
+
 def test_a_client_that_sends_the_whole_history_doubles_nothing() -> None:
     context = Context([user("a"), said("b")])
     assert context.merge([user("a"), said("b"), user("c")]) == 1

@@ -12,6 +12,7 @@ from segue.context.assembly import assemble
 from segue.context.errors import ContextOverflow
 from segue.context.form import form
 from segue.context.pairs import NO_RESULT, units_of
+from segue.context.summaries import in_place
 from segue.context.tokens import estimate
 from segue.context.types import Assembly, Kind, Part, Role
 from segue.core.records import Fate
@@ -74,8 +75,22 @@ def what_must_stay_stays(made: Assembly, parts: list[Part]) -> None:
         p for at, p in enumerate(parts)
         if at in asked or p.role is Role.SYSTEM or p.kind is Kind.STATE or (p.pinned and p.kind is not Kind.RESULT)
     ]  # fmt: skip
+    must += pinned_results(parts)
     must = [part for part in must if part.bound in (None, TARGET.model)]
     assert not Counter(part.hash for part in must if part.kind is not Kind.CALL) - hashes
+
+
+def pinned_results(parts: list[Part]) -> list[Part]:
+    """Those that answer a call which may be shown, together with all that was said in one go with it."""
+    units = units_of(in_place(parts))
+    foreign = {
+        unit for part, unit in zip(units.parts, units.unit, strict=True) if part.bound not in (None, TARGET.model)
+    }
+    pairs = zip(units.parts, units.unit, units.origin, strict=True)
+    return [
+        part for part, unit, origin in pairs
+        if part.pinned and part.kind is Kind.RESULT and unit not in foreign and origin is not None
+    ]  # fmt: skip
 
 
 def order_is_kept(made: Assembly, parts: list[Part]) -> None:

@@ -115,6 +115,34 @@ def test_a_correction_is_made_once_and_its_text_is_held_to_what_a_note_may_be() 
             memory.forget(3)
 
 
+def test_a_number_of_a_note_that_was_corrected_says_which_one_stands_for_it() -> None:
+    with Memory() as memory:
+        first = memory.remember("Ann lives in Oslo.", ANN)
+        assert first is not None
+        second = memory.edit(first, "Ann lives in Bergen.")
+        third = memory.edit(second, "Ann lives in Paris.")
+        for change in (lambda: memory.forget(first), lambda: memory.edit(first, "Ann lives in Rome.")):
+            with pytest.raises(
+                InvalidContext, match=f"no note {first}: it was corrected, and note {third} stands for it"
+            ):
+                change()
+        memory.forget(third)
+        with pytest.raises(InvalidContext, match=f"no note {third}: it was forgotten"):
+            memory.edit(third, "Ann lives in Rome.")
+        memory.forget(third)
+        with pytest.raises(InvalidContext, match=f"no note {first}: it was forgotten"):
+            memory.edit(first, "Ann lives in Rome.")
+        with pytest.raises(InvalidContext, match="no note 99"):
+            memory.forget(99)
+
+
+def test_a_scope_that_is_named_twice_is_recalled_once() -> None:
+    with Memory() as memory:
+        memory.remember("Ann lives in Oslo.", ANN)
+        (part,) = memory.recall("Where does Ann live?", [ANN, ANN], 500, estimate())
+        assert "Oslo" in part.text
+
+
 def test_a_note_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = str(tmp_path / "memory.db")
     with Memory(path) as memory:

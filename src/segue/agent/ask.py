@@ -122,6 +122,8 @@ async def answer(
     text, named = await worded(prompt)
     said["system"], role = await worded(said["system"])
     question = _question(text, plain, form, examples, said)
+    if not (media or question.prompt.strip() or any(part.strip() for part in question.parts)):
+        raise InputError("ask: nothing is asked: no word, and no media", remedy="see that the text is not empty")
     question.prompts.update(named | role)
     also = [name for name in ("tools", "batch") if said[name]]
     question.needs[:] = sorted({*question.needs, *needs_of(media), *also})

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 
 from ..context import Budget, Compaction, ContextOverflow, Kind, Part, Role, Work, tokens_of
 from ..context.compaction import LEFT, covering, unknown_in, wrong_with
+from ..core.codec import codec
 from ..core.faults import FaultKind, classify
 from ..core.recovery import Retry
 from ..errors import InputError, SegueError
 from ..models import Model
-from ..runtime.scope import Outside, StepScope, step_scope, surroundings
+from ..runtime.scope import Outside, StepScope, step_scope
 from ..runtime.step import step
 from .media import Shown
 from .past import Turn
@@ -96,9 +97,10 @@ async def _compacted(  # noqa: PLR0917  made in `roomy`
     reading = _Reading(replace(question, summed=stands.upto, children=children), model, before, scope, around)
     goal = goal or reading.goal()
     wrong: SegueError | None = None
-    failed = _failures().get((scope.tenant, thread))
-    if goal and failed is not None and 0 <= upto - failed.at < AGAIN:
-        return replace(stands, wrong=f"not tried again before turn {failed.at + AGAIN + 1}: {failed.why}")
+    failed = _failed(around, scope, thread, upto) if goal else None
+    if failed is not None:
+        not_now = f"not tried again before turn {failed.failed + AGAIN + 1}: "
+        return replace(stands, wrong=not_now + failed.wrong.removeprefix(not_now), failed=failed.failed)
     for share in _SHARES:
         bite = reading.bite(goal, share)
         if bite is None:
@@ -111,31 +113,28 @@ async def _compacted(  # noqa: PLR0917  made in `roomy`
                 break
             continue
         scope.sums_up = (thread, bite.last)
-        _failures().pop((scope.tenant, thread), None)
         return Room(
             upto=bite.last, text=told.summary.strip(), work=_kept(bite.work, told), since=bite.since, goal=goal,
             made_of=tuple(part.hash for part in bite.asks.covers), tokens=bite.tokens, model=by, children=children,
             covered=bite.tokens + (0 if before is None else before.covered or before.tokens),
         )  # fmt: skip
     if wrong is not None:
-        why = f"{type(wrong).__name__}: {wrong}"[:500]
-        _failures()[scope.tenant, thread] = _Failure(upto, why)
-        return replace(stands, wrong=why)
+        return replace(stands, wrong=f"{type(wrong).__name__}: {wrong}"[:500], failed=upto)
     return stands if stands.upto or children else None
 
 
-class _Failure(NamedTuple):
-    """That a thread could not be summed up."""
+def _failed(around: Outside, scope: StepScope, thread: str, upto: int) -> Room | None:
+    """The outcome that says that a thread could not be summed up, if that is not long ago: its window stays full, and
+    who could not do it is not asked at every turn. None where it was summed up since.
+    """
+    for value in around.results(scope.tenant, thread, upto, max(0, upto - AGAIN), compact.name):
+        room = _OUTCOME.decode(value)
+        if room is not None and (room.text or room.failed):
+            return room if room.failed and 0 <= upto - room.failed < AGAIN else None
+    return None
 
-    at: int
-    """When: how many turns it had."""
-    why: str
 
-
-def _failures() -> dict[tuple[str, str], _Failure]:
-    """Of this process: a window stays full, and who could not sum it up is not asked at every turn of a thread."""
-    around = surroundings()
-    return {} if around is None else around.share("failed compactions", dict[tuple[str, str], _Failure])
+_OUTCOME = codec(Room | None)
 
 
 _SHARES = (2 / 3, 1 / 4)

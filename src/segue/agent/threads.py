@@ -59,6 +59,8 @@ class Room:
     children: dict[str, str] = field(default_factory=dict[str, str])
     wrong: str = ""
     """Why no summary was made."""
+    failed: int = 0
+    """How many turns the thread had when that was tried; 0: it did not fail."""
 
 
 _ROOM = codec(Room)

@@ -61,8 +61,20 @@ def _of(db: str, run: str, key: str | None) -> list[Seen]:
 
 
 def _last(db: str, named: str) -> Seen:
-    run, _, key = named.partition(":")
+    run, key = _call(db, named)
     return _of(db, run, key or None)[-1]
+
+
+def _call(db: str, named: str) -> tuple[str, str]:
+    """The run and the key that are meant: both may have a colon in them. The longest name that a run has counts."""
+    with reading(db) as reader:
+        at = len(named)
+        while at > 0:
+            if reader.find(named[:at]) is not None:
+                return named[:at], named[at + 1 :]
+            at = named.rfind(":", 0, at)
+    run, _, key = named.partition(":")
+    return run, key
 
 
 def drawn(seen: Seen) -> list[Drawn]:

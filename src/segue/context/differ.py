@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -22,12 +23,27 @@ class Difference:
 
 
 def differences(one: Manifest, other: Manifest) -> list[Difference]:
-    """In the order of the second, then what only the first had."""
+    """In the order of the second, then what only the first had.
+
+    What an entry stands for together with others (`24 parts`, `turns 1 to 9`) cannot be told from what is not there:
+    `why` says so.
+    """
     then = _by_hash(one)
     now = _by_hash(other)
-    found = [_between(then.get(key), part) for key, part in now.items()]
-    found += [_between(part, None) for key, part in then.items() if key not in now]
+    found = [_between(then.get(key), part, _absent(one)) for key, part in now.items()]
+    found += [_between(part, None, _absent(other)) for key, part in then.items() if key not in now]
     return [difference for difference in found if difference is not None]
+
+
+_TOGETHER = re.compile(r"\d+ parts|turns \d+ to \d+")
+
+
+def _absent(manifest: Manifest) -> str:
+    """Why a part has no entry."""
+    unseen = [part for part in manifest.parts if part.fate in (Fate.DROPPED, Fate.SUMMARISED)]
+    several = [part for part in unseen if part.source is not None and _TOGETHER.match(part.source)]
+    told = [f"{part.source}, {part.fate.value} together ({part.why})" for part in several]
+    return f"not there, or among {'; '.join(told)}" if told else "not there"
 
 
 def _by_hash(manifest: Manifest) -> dict[tuple[str, int], ManifestPart]:
@@ -40,16 +56,22 @@ def _by_hash(manifest: Manifest) -> dict[tuple[str, int], ManifestPart]:
     return parts
 
 
-def _between(then: ManifestPart | None, now: ManifestPart | None) -> Difference | None:
+def _between(then: ManifestPart | None, now: ManifestPart | None, absent: str) -> Difference | None:
     part = now or then
     assert part is not None
     before, after = _state(then), _state(now)
     seen = {"kept", "cut"}
-    if before == after and (part.fate is not Fate.CUT or (then is not None and then.shown == part.shown)):
+    if before == after and (then is None or now is None or _shown(then) == _shown(now)):
         return None
     if before not in seen and after not in seen:
         return None
-    return Difference(part, before, after, part.why if now is not None else "not there")
+    why = absent if now is None or (then is None and absent != "not there") else part.why
+    return Difference(part, before, after, why)
+
+
+def _shown(part: ManifestPart) -> object:
+    """What was seen of it: of a cut one the form that stood in its place."""
+    return (part.shown, part.into) if part.fate is Fate.CUT else None
 
 
 def _state(part: ManifestPart | None) -> str:

@@ -211,10 +211,21 @@ def without_far(
     border -= border % _FAR
     far = places[:border]
     staying = [at for at in far if _stays(parts[at])]
-    if any(parts[at].call is not None for at in staying):
+    if any(parts[at].call is not None for at in staying) or _answers_far(parts[at] for at in places[border:]):
         return places, 0
     gone = sum(sizes[at] for at in far) - sum(sizes[at] for at in staying)
     return [*staying, *places[border:]], gone
+
+
+def _answers_far(near: Iterable[Part]) -> bool:
+    """Whether a result that must stay answers a call from before these parts: the call stays with it."""
+    called: set[str | None] = set()
+    for part in near:
+        if part.kind is Kind.CALL:
+            called.add(part.call)
+        elif part.kind is Kind.RESULT and part.pinned and part.call not in called:
+            return True
+    return False
 
 
 _FAR = 256

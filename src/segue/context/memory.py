@@ -212,8 +212,19 @@ class Memory:
             f"select {_FIELDS} from notes where id = ? and not forgotten and replaced_by is null", (id,)
         ).fetchone()
         if row is None:
-            raise InvalidContext(f"there is no note {id}", remedy="it was corrected or forgotten, or never was")
+            raise InvalidContext(f"there is no note {id}{self._why_not(id)}", remedy="list those that stand")
         return _read(row)
+
+    def _why_not(self, id: int) -> str:
+        """What became of a note that does not stand: who corrects it again needs the number of the one that does."""
+        last, now, gone = id, id, None
+        while now is not None:
+            last = now
+            row = self._db.execute("select forgotten, replaced_by from notes where id = ?", (now,)).fetchone()
+            if row is None:
+                return ""
+            gone, now = row
+        return ": it was forgotten" if gone else f": it was corrected, and note {last} stands for it"
 
     def notes(self, scope: Scope) -> list[Note]:
         """All notes of a scope that stand, in the order in which they were made."""
@@ -243,7 +254,7 @@ class Memory:
         Each part names its notes in `source`, and how well the best of them fits.
         """
         parts: list[Part] = []
-        for scope in scopes:
+        for scope in dict.fromkeys(scopes):
             passages = self._passages(scope, request)
             scores = ranked(request, passages)
             places = packed(passages.items, scores, room, tokens)

@@ -7,7 +7,7 @@ summaries another one (`summaries`). A branch is one row: the thread that it lef
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 from ..core.events import Event
@@ -199,6 +199,61 @@ def summed_up(query: Query, tenant: str, thread: str, upto: int) -> Summary | No
             return Summary._make(found[0])
         upto = min(upto, 0 if left is None else left.upto)
     return None
+
+
+def needed(query: Query, runs: Collection[int], before: float) -> set[int]:
+    """Those of these runs that have made a summary which a thread goes on from, one with a turn that is open or has
+    ended since.
+    """
+    marks = ", ".join("?" for _ in runs)
+    made = query(f"select tenant, thread, upto, run from summaries where run in ({marks})", tuple(runs))
+    return {run for tenant, thread, upto, run in made if _goes_on_from(query, tenant, thread, (upto, run), before)}
+
+
+def _goes_on_from(query: Query, tenant: str, thread: str, made: tuple[int, int], before: float) -> bool:
+    """Whether a thread in use, or a branch of it, has no later summary than this one: up to a turn, by a run."""
+    look = [thread]
+    while look:
+        name = look.pop()
+        newest = summed_up(query, tenant, name, 1 << 62)
+        if newest is not None and newest[:2] == made and _is_in_use(query, tenant, name, before):
+            return True
+        look += [branch for branch, _ in branches_of(query, tenant, name)]
+    return False
+
+
+def _is_in_use(query: Query, tenant: str, thread: str, before: float) -> bool:
+    now = "(state in ('queued', 'running', 'parked', 'stuck') or updated_at >= ?3)"
+    found = query(
+        f"select 1 from runs where tenant = ?1 and thread = ?2 and {now} union all"
+        f" select 1 from turns t join runs r on r.no = t.run where t.tenant = ?1 and t.thread = ?2 and {now} limit 1",
+        (tenant, thread, before),
+    )
+    return bool(found)
+
+
+def results_of(query: Query, tenant: str, thread: str, upto: int, after: int, *, step: str) -> list[tuple[int, int]]:
+    """Where the results of a step stand that turns of a thread have made, the newest first: of the runs whose answers
+    are the turns after a number up to another, and of its last runs, answered or not.
+    """
+    runs: dict[int, None] = {}
+    for name, left in lineage(query, tenant, thread):
+        found = query(
+            "select run from turns where tenant = ?1 and thread = ?2 and no > ?3 and no <= ?4 union"
+            " select no from (select no from runs where tenant = ?1 and thread = ?2 and memo_run is null and ?5"
+            " order by no desc limit ?4 - ?3)",
+            (tenant, name, after, upto, name == thread),
+        )
+        runs |= dict.fromkeys(run for (run,) in found)
+        upto = min(upto, 0 if left is None else left.upto)
+        if upto <= after:
+            break
+    rows = query(
+        f"select run, seq from events where run in ({', '.join('?' for _ in runs)}) and type = 'step.completed'"
+        " and (key glob ? or key glob ?) order by pos desc",
+        (*runs, f"{step}[[]*", f"*/{step}[[]*"),
+    )
+    return [(run, seq) for run, seq in rows]
 
 
 def turns_of(query: Query, tenant: str, thread: str, limit: int = -1) -> list[TurnRow]:

@@ -38,8 +38,15 @@ class Word(NamedTuple):
 def word_of(
     approved: bool | None, answer: Any, to: str | tuple[str, ...], *, by: str, note: str, via: str | None
 ) -> Word:
-    """The one word that is given. Raises InputError unless it is just one, and somebody's."""
-    names = tuple(name for name in ((to,) if isinstance(to, str) else tuple(to)) if name)
+    """The one word that is given. Raises InputError unless it is just one, somebody's, and of its type: what comes from
+    elsewhere may be "no", which is true of a text.
+    """
+    names = tuple(name for name in map(_name, (to,) if isinstance(to, str) else to) if name.strip())
+    if approved is not None and not isinstance(approved, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        raise InputError(f"decide: approved is True or False, not {approved!r}", remedy="say yes or no")
+    for what, said in (("by", by), ("note", note)):
+        if not isinstance(said, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+            raise InputError(f"decide: {what} is a text, not {said!r}", remedy='say who decides: by="ada"')
     if (approved is not None) + (answer is not MISSING) + bool(names) != 1:
         raise InputError("decide: one of approved=, answer= and to=", remedy="say yes or no, answer, or name somebody")
     if not by.strip():
@@ -51,6 +58,12 @@ def word_of(
     return Word("answer", by, note, answer, via=via)
 
 
+def _name(given: object) -> str:
+    if isinstance(given, str):
+        return given
+    raise InputError(f"decide: {given!r} is no name", remedy='name people or roles as texts: to="bob"')
+
+
 async def decide(engine: Engine, id: str, word: Word, bound: str | None = None) -> None:
     """Send a word to the run that asks. Returns once it is on disk."""
     found = find(engine.journal, id)
@@ -60,6 +73,7 @@ async def decide(engine: Engine, id: str, word: Word, bound: str | None = None) 
             run=found.row.id, key=found.asked.key, remedy=f"look at what is asked: {command('inbox', found.id)}",
         )  # fmt: skip
     _may(found, word)
+    _in_time(engine, found)
     if found.asked.attempt is not None:
         await _to_step(engine, found, word)
     else:
@@ -75,6 +89,13 @@ def _may(found: Found, word: Word) -> None:
         wants = "a yes or no" if yes_or_no else "an answer"
         how = command("approve", found.id) if yes_or_no else command("answer", found.id, "--value", "JSON")
         raise InputError(f"it asks for {wants}: {asked.question!r}", run=found.row.id, key=asked.key, remedy=how)
+
+
+def _in_time(engine: Engine, found: Found) -> None:
+    """Raises AlreadyDecided after its time, also while no process has come to see that it is over."""
+    due_at = found.asked.due_at
+    if due_at is not None and found.asked.attempt is None and engine.clock.now() >= due_at:
+        raise decided(found, Said("expired", "segue", due_at))
 
 
 async def _to_step(engine: Engine, found: Found, word: Word) -> None:

@@ -154,7 +154,8 @@ def inbox(reader: Reader, engine: Engine | None = None, for_: str | None = None)
 
 def _waits_for(asked: Asked, name: str) -> bool:
     """Whether it asks this person or role, who has not spoken yet."""
-    return (not asked.asked_of or name in asked.asked_of) and spoken(asked, name) is None
+    asked_of = {person(one) for one in asked.asked_of}
+    return (not asked_of or person(name) in asked_of) and spoken(asked, name) is None
 
 
 def spoken(asked: Asked, by: str) -> Said | None:

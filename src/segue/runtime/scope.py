@@ -187,6 +187,10 @@ class Outside(Protocol):
         """The result of the step that has summed up a thread furthest, but not past this number."""
         ...
 
+    def results(self, tenant: str, thread: str, upto: int, after: int, step: str) -> Iterator[bytes]:
+        """What a step of this name has given in the turns of a thread after a number up to another, newest first."""
+        ...
+
     def children(self, tenant: str, thread: str) -> dict[str, str]:
         """The open runs that turns of a thread have started, by id: what each does."""
         ...

@@ -89,7 +89,7 @@ class Thread:
         with engine.sealing(self.tenant):
             told = b"\x1f".join((row.run.encode(), (id or "").encode(), flow.bind(args, kwargs)))
         *_, (root, _) = rows.lineage(engine.journal.query, self.tenant, row.thread)
-        name = f"{root}~{blake2b(told, digest_size=4).hexdigest()}" if to is None else to
+        name = f"{root[: _NAME_MAX - 9]}~{blake2b(told, digest_size=4).hexdigest()}" if to is None else to
         branch, at = Thread(name, engine, self.tenant), engine.clock.now()
         await engine.journal.ask(lambda connection: rows.branch(connection, self.tenant, name, row.no, at))
         return await branch.start(flow, *args, id=of, **kwargs)

@@ -89,6 +89,11 @@ class Person(_Described):
     notify: Notify | None = field(default=None, kw_only=True)
     """Called when they were asked, reminded of it, or somebody else is asked instead."""
 
+    def __post_init__(self) -> None:
+        """Hold what must be true: a question to nobody would wait for ever."""
+        if not isinstance(self.name, str) or not self.name.strip():  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+            raise DefinitionError(f"{self.name!r} is no name of a person", remedy='say who: Person("front desk")')
+
 
 def delegates(to: Iterable[object]) -> tuple[Delegate, ...]:
     """All of them, described. Raises DefinitionError for what cannot be one, and for two of one name."""

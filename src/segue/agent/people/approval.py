@@ -84,6 +84,8 @@ async def decision(
     scope = in_flow("segue.approve")
     if not isinstance(quorum, int) or isinstance(quorum, bool) or quorum < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
         raise InputError(f"segue.approve: quorum={quorum!r}: how many people must say yes, at least 1")
+    if default is not None and not isinstance(default, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        raise InputError(f"segue.approve: default is True, False or None, not {default!r}", remedy="say yes or no")
     request = Request(
         call="approve", kind=AskKind.APPROVAL, question=question, shown=shown_as(shown), to=names(by),
         bells=bells("approve", scope, timeout_s, remind_s=remind_s, reassign_s=reassign_s, or_else=or_else),

@@ -82,6 +82,8 @@ async def put(scope: FlowScope, request: Request) -> tuple[Said, str, str]:
 
     Journaled under `CALL[fingerprint of the question and of what is shown]#k`, with all that belongs to it below.
     """
+    if not isinstance(request.question, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        raise InputError(f"segue.{request.call}: the question is a text, not {request.question!r}")
     evidence = tuple(evidence_of(title, content) for title, content in request.evidence.items())
     bound = binding(request.action, request.shown, tuple(one.hash for one in evidence))
     key = scope.key(request.call, _digits([request.question, bound]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ...core.faults import classify
 from ...core.records import AskKind
-from ...errors import SegueError
+from ...errors import InputError, SegueError
 from ...runtime.scope import FlowScope, in_flow
 from ...runtime.waits import Seconds
 from ..tries import tried_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["escalate", "story_of"]
 
 T = TypeVar("T")
-Tried = BaseException | Sequence[object]
+Tried = BaseException | str | Mapping[str, object] | Sequence[object]
 
 
 @overload
@@ -61,13 +61,13 @@ async def escalate(
 
     The story is made of `tried`: an error or several, or words of your own; without it, of the error that is being
     handled. An error of a step says which call it was and how many attempts it took, one of `ask` also which models
-    were asked and what they said; its causes, and the members of a group, come along. The story is shown, so that
-    the decision is bound to it. Journaled under `escalate[fingerprint of question and shown]#k`.
+    were asked and what they said; its causes, the error that was being handled when it was raised, and the members of
+    a group come along. The story is shown, so that the decision is bound to it. Journaled under
+    `escalate[fingerprint of question and shown]#k`.
     """
     scope = in_flow("segue.escalate")
     handled = sys.exception()
-    given = [tried] if isinstance(tried, BaseException) else list(tried) or ([] if handled is None else [handled])
-    story = story_of(scope, given)
+    story = story_of(scope, _given(tried) or ([] if handled is None else [handled]))
     request = Request(
         call="escalate", kind=AskKind.ESCALATION, question=question, to=names(by),
         shown=shown_as({"about": shown, "tried": story} if shown is not None else {"tried": story}),
@@ -78,18 +78,34 @@ async def escalate(
     return await answered(scope, request)
 
 
+def _given(tried: Tried) -> list[object]:
+    """Errors and words, each as one. Raises InputError for what is neither."""
+    if isinstance(tried, BaseException | str | Mapping):
+        return [tried]
+    if not isinstance(tried, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        said = f"segue.escalate: tried is an {type(tried).__name__}"
+        raise InputError(said, remedy="give an error, or several, or words: tried=[error, …]")
+    return list(tried)
+
+
 def story_of(scope: FlowScope, tried: Iterable[object]) -> list[object]:
     """Errors as what they tell, oldest first; anything else as it is. The same live and on replay, and in a fork."""
     story: list[object] = []
+    seen: set[int] = set()
     for one in tried:
-        story += _told(scope, one) if isinstance(one, BaseException) else [one]
+        story += _told(scope, one, seen) if isinstance(one, BaseException) else [one]
     return story
 
 
-def _told(scope: FlowScope, error: BaseException) -> list[object]:
+def _told(scope: FlowScope, error: BaseException, seen: set[int]) -> list[object]:
+    """What came before it, then what it says itself. Each error is told once: two may be each other's causes."""
+    if id(error) in seen:
+        return []
+    seen.add(id(error))
     if isinstance(error, BaseExceptionGroup):
-        return [told for one in error.exceptions for told in _told(scope, one)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType, reportUnknownMemberType]
-    before = [] if error.__cause__ is None else _told(scope, error.__cause__)
+        return [told for one in error.exceptions for told in _told(scope, one, seen)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType, reportUnknownMemberType]
+    earlier = _earlier(error)
+    before = [] if earlier is None else _told(scope, earlier, seen)
     calls = tried_of(error) if isinstance(error, Exception) else ()
     if calls:
         return [*before, *({k: v for k, v in asdict(call).items() if v not in ("", 0, 0.0, None)} for call in calls)]
@@ -98,6 +114,12 @@ def _told(scope: FlowScope, error: BaseException) -> list[object]:
     message = error.message if isinstance(error, SegueError) else str(error)
     said = {"what": key, "attempts": attempts, "error": f"{type(error).__name__}: {message}", "fault": fault}
     return [*before, {k: v for k, v in said.items() if v not in ("", 0)}]
+
+
+def _earlier(error: BaseException) -> BaseException | None:
+    """Its cause, else the error that was being handled when it was raised: what had been tried before."""
+    handled = None if error.__suppress_context__ else error.__context__
+    return error.__cause__ or (handled if isinstance(handled, Exception) else None)
 
 
 def _place(scope: FlowScope, error: BaseException) -> tuple[str, int]:

@@ -36,7 +36,7 @@ def names(given: Names) -> tuple[str, ...]:
     wrong = next((one for one in listed if not isinstance(one, str)), None)
     if wrong is not None:
         raise InputError(f"{wrong!r} is no name", remedy='name people or roles as texts: by=["ada", "bob"]')
-    return tuple(str(one) for one in listed if one)
+    return tuple(one for one in map(str, listed) if one.strip())
 
 
 def bells(

@@ -57,6 +57,10 @@ class Answers(NamedTuple):
         found = self.journal.summary(tenant, thread, upto)
         return None if found is None else found[1].value
 
+    def results(self, tenant: str, thread: str, upto: int, after: int, step: str) -> Iterator[bytes]:
+        """As the protocol says."""
+        return self.journal.results_of(tenant, thread, upto, after, step)
+
     def children(self, tenant: str, thread: str) -> dict[str, str]:
         """As the protocol says."""
         return {run: flow.rpartition(":")[2] for run, flow in self.journal.children_of(tenant, thread)}
