@@ -200,7 +200,9 @@ class _Delegating:
         about = {name: self.by_name[name].about for name in near}
         names: Any = Literal[tuple(near)]
         try:
-            return await ask(self.said.choose_prompt, about, self.text, returns=names, route=self.said.chooser)
+            return await ask(
+                self.said.choose_prompt, about, self.text, returns=names, route=self.said.chooser, thread=None
+            )
         except SegueError:
             return None  # who fits best by the words is chosen then
 

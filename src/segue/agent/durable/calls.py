@@ -21,17 +21,9 @@ from ..tools.failure import failure
 from ..tools.kept import Kept
 from ..tools.result import Content, Told, told
 from .gate import Gate
-from .tools import Calling
+from .tools import Calling, Making, making_now
 
-__all__ = ["Making", "Running", "called", "making_now", "of_run", "running_now"]
-
-
-@dataclass(slots=True)
-class Making:
-    """The call that is made now."""
-
-    key: str | None = None
-    """Of its step, once it is known."""
+__all__ = ["Running", "called", "of_run", "running_now"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +34,6 @@ class Running:
     gate: Gate = field(default_factory=Gate)
 
 
-making_now: ContextVar[Making | None] = ContextVar("segue_agent_call", default=None)
 running_now: ContextVar[Running | None] = ContextVar("segue_agent_run", default=None)
 """The run of an agent that calls."""
 
@@ -66,7 +57,6 @@ async def called(
     making = Making()
     try:
         values = _read(calling, args)
-        making.key = _key_of(calling, values)
         asked, denied = await approved(calling.name, calling.rule, _whole(calling, values), _evidence(ctx))
     except _Misfit as misfit:
         asked, denied = None, Told(content=str(misfit), outcome=ToolOutcome.REFUSED)
@@ -130,10 +120,6 @@ def _failed(calling: Calling, call: ToolCallPart, making: Making, said: Told) ->
 def _note(calling: Calling, call: ToolCallPart, making: Making, said: Told) -> None:
     key = making.key or unmade(call.tool_name, as_json(cast("object", call.args)))
     note(said, name=call.tool_name, call=call.tool_call_id, effect=calling.known, key=key)
-
-
-def _key_of(calling: Calling, values: Mapping[str, Any]) -> str | None:
-    return None if calling.ours is None else calling.ours.step.key_of(**values)
 
 
 def _evidence(ctx: RunContext[Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ agents.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from inspect import Parameter, Signature
 from keyword import iskeyword
@@ -26,7 +27,7 @@ from ..tools.careful import careful
 from ..tools.rule import Approve, rule_of
 from ..tools.tool import OnError, hold_options
 
-__all__ = ["METADATA", "Calling", "ToolRules", "as_tool", "call_step", "rules_of"]
+__all__ = ["METADATA", "Calling", "Making", "ToolRules", "as_tool", "call_step", "making_now", "rules_of"]
 
 METADATA = "segue"
 """Under this key of a tool's metadata stands what is said of its calls."""
@@ -68,13 +69,27 @@ class Calling:
         return None if self.inside and self.ours is None else self.effect
 
 
+@dataclass(slots=True)
+class Making:
+    """The call that is made now."""
+
+    key: str | None = None
+    """Of its step, once it is known."""
+
+
+making_now: ContextVar[Making | None] = ContextVar("segue_agent_call", default=None)
+
+
 def as_tool(given: Callable[..., Any]) -> Any:
     """A function, a step or a tool of ours as one of Pydantic AI. Raises DefinitionError."""
     tool = Tool.of(given)
     said = tool.definition
 
     async def call(**args: Any) -> Any:
-        return await tool(**tool.read(as_json(args)))
+        values, making = tool.read(as_json(args)), making_now.get()
+        if making is not None:
+            making.key = tool.step.key_of(**values)  # now, since an equal call may have been made before it
+        return await tool(**values)
 
     made = Theirs[Any].from_schema(
         call, tool.name, said["description"], said["parameters_json_schema"], sequential=tool.effect == "once"
