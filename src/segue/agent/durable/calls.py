@@ -9,8 +9,16 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 from pydantic_ai.exceptions import ModelRetry, ToolFailed
-from pydantic_ai.messages import BinaryContent, ModelResponse, ToolCallPart, ToolReturn
-from pydantic_ai.tools import RunContext
+from pydantic_ai.messages import (
+    BinaryContent,
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    ToolCallPart,
+    ToolReturn,
+    ToolReturnPart,
+)
+from pydantic_ai.tools import RunContext, ToolDefinition
 from pydantic_core import PydanticSerializationError
 
 from ...core.records import ToolOutcome
@@ -21,9 +29,9 @@ from ..tools.failure import failure
 from ..tools.kept import Kept
 from ..tools.result import Content, Told, told
 from .gate import Gate
-from .tools import Calling, Making, making_now
+from .tools import Calling, Making, making_now, rules_of
 
-__all__ = ["Running", "called", "of_run", "running_now"]
+__all__ = ["Running", "called", "note_unmade", "of_run", "running_now"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,8 @@ class Running:
 
     kept: Kept = field(default_factory=Kept)
     gate: Gate = field(default_factory=Gate)
+    noted: set[str] = field(default_factory=set[str])
+    """Calls that are on record, by the model's ids of them."""
 
 
 running_now: ContextVar[Running | None] = ContextVar("segue_agent_run", default=None)
@@ -84,6 +94,34 @@ async def called(
     return replace(cast("Any", result), return_value=shown.content) if isinstance(result, ToolReturn) else shown.content
 
 
+def note_unmade(message: ModelMessage, tools: Sequence[ToolDefinition], run_id: str | None) -> None:
+    """Put on record what a model is told of calls that came to no tool: there is none of that name, its arguments do
+    not fit, a person has denied it. `message` is what it is shown next, of the agent's run of this id.
+    """
+    if not isinstance(message, ModelRequest) or message.run_id not in (None, run_id):
+        return
+    by_name, noted = {one.name: one for one in tools}, _now().noted
+    for part in message.parts:
+        if not isinstance(part, ToolReturnPart) or part.tool_call_id in noted or part.outcome == "success":
+            continue
+        noted.add(part.tool_call_id)
+        missing = part.retry is not None and part.retry.cause in _MISSING
+        outcome = ToolOutcome.MISSING if missing else _OUTCOMES.get(part.outcome, ToolOutcome.OTHER)
+        tool = by_name.get(part.tool_name)
+        said = Told(content=part.model_response_str(), outcome=outcome)
+        key = unmade(part.tool_name, part.tool_call_id)
+        effect = None if tool is None else rules_of(tool).known
+        note(said, name=part.tool_name, call=part.tool_call_id, effect=effect, key=key)
+
+
+_MISSING = ("unknown_tool", "unavailable_tool")
+_OUTCOMES = {
+    "retried": ToolOutcome.REFUSED, "failed": ToolOutcome.FAILED, "denied": ToolOutcome.DENIED,
+    "interrupted": ToolOutcome.UNKNOWN,
+}  # fmt: skip
+"""Pydantic AI's words in ours."""
+
+
 class _Misfit(Exception):
     """Arguments that do not fit, as the model is told."""
 
@@ -118,6 +156,7 @@ def _failed(calling: Calling, call: ToolCallPart, making: Making, said: Told) ->
 
 
 def _note(calling: Calling, call: ToolCallPart, making: Making, said: Told) -> None:
+    _now().noted.add(call.tool_call_id)
     key = making.key or unmade(call.tool_name, as_json(cast("object", call.args)))
     note(said, name=call.tool_name, call=call.tool_call_id, effect=calling.known, key=key)
 

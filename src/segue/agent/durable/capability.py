@@ -42,7 +42,7 @@ from ..tools import Tool
 from ..tools.tool import hold_options
 from .approvals import decided
 from .backend import Backend
-from .calls import Running, called, running_now
+from .calls import Running, called, note_unmade, running_now
 from .conversation import put_in_time
 from .model import Routed
 from .recall import Recalling
@@ -214,9 +214,11 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
     async def wrap_model_request(
         self, ctx: RunContext[AgentDepsT], *, request_context: ModelRequestContext, handler: Any
     ) -> ModelResponse:
-        """What is asked now is of the flow's time."""
+        """What is asked now is of the flow's time; what it says of calls that were not made is on record."""
         if self.in_durable_context and request_context.messages:
-            put_in_time(request_context.messages[-1], now())
+            last, parameters = request_context.messages[-1], request_context.model_request_parameters
+            put_in_time(last, now())
+            note_unmade(last, parameters.function_tools, ctx.run_id)
         return await super().wrap_model_request(ctx, request_context=request_context, handler=handler)
 
     async def prepare_tools(self, ctx: RunContext[AgentDepsT], tool_defs: list[ToolDefinition]) -> list[ToolDefinition]:

@@ -17,7 +17,6 @@ from pydantic_ai.messages import (
     ModelMessagesTypeAdapter,
     ModelRequest,
     ModelResponse,
-    RetryPromptPart,
     SystemPromptPart,
     TextPart,
     ToolCallPart,
@@ -141,7 +140,10 @@ def _answers(message: ModelRequest) -> bool:
 
 
 def _is_result(part: object) -> bool:
-    return isinstance(part, ToolReturnPart) or (isinstance(part, RetryPromptPart) and part.tool_name is not None)
+    """Whether it answers a call of a tool. What older messages say of a call that is to be made again does, too."""
+    return isinstance(part, ToolReturnPart) or (
+        getattr(part, "part_kind", "") == "retry-prompt" and getattr(part, "tool_name", None) is not None
+    )
 
 
 def _last_word(messages: Sequence[ModelMessage]) -> int:
@@ -220,7 +222,7 @@ def _with_files(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if at is None or not beside:
         return parts
     content = parts[at].get("content")
-    given: list[Any] = content if isinstance(content, list) else [] if content is None else [content]
+    given = cast("list[Any]", content) if isinstance(content, list) else [] if content is None else [content]
     texts = [one if isinstance(one, str) or is_file(one) else to_json(one).decode() for one in given]
     return [*parts[:at], {**parts[at], "content": [*texts, *beside]}, *parts[at + 1 :]]
 

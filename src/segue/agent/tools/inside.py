@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from ...core.codec import fingerprint
 from ...core.commands import StepOptions
@@ -22,11 +22,12 @@ class Inside(Step[P, R]):
 
     def __init__(self, function: Callable[P, Any], options: StepOptions, call: Callable[P, Any]):
         super().__init__(function, options)
+        self._takes_key = isinstance(cast("object", call), Flow)
         self._call = call
 
     async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         scope = here()
-        if isinstance(scope, FlowScope) and not isinstance(self._call, Flow):  # a flow's run takes the key itself
+        if isinstance(scope, FlowScope) and not self._takes_key:  # a flow's run takes the key itself
             data, _ = self.signature.bind(args, kwargs, self.name)
             scope.key(self.name, fingerprint(data))
         return await self._call(*args, **kwargs)
