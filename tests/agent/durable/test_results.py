@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,16 +15,19 @@ from pydantic_ai import (
     DeferredToolResults,
     ToolReturn,
 )
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.toolsets import FunctionToolset
 
 from segue import agent, ask, flow, tool
 from segue.agent.durable import Durable
+from segue.cli.showing import show
 from segue.core.records import ToolAnswered, ToolOutcome, record_of
 from segue.testing import Crash
 from segue.testing import Engine as InMemory
 from segue.testing.crash import play
 from segue.testing.provider import Answer, Asked, Call, Served, serve
-from tests.agent.served import FORMATS, KEYS, calls, catalogue, in_turn
+from tests.agent.served import FORMATS, KEYS, calls, catalogue, in_turn, opened
 
 
 @pytest.fixture(autouse=True)
@@ -202,3 +206,29 @@ async def test_calls_that_came_to_no_tool_are_on_record_once() -> None:
                 ("look", ToolOutcome.GIVEN, "read"), ("sell", ToolOutcome.DENIED, "write"),
             ]  # fmt: skip
             assert "loook" in records[0].why and "ada denied it: no" in records[3].why
+
+
+def speaks(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+    if len(messages) == 1:
+        return ModelResponse(parts=[ToolCallPart("look", {"at": "a"})])
+    return ModelResponse(parts=[TextPart("a is fine, I looked.")])
+
+
+owner = Agent(FunctionModel(speaks), name="owner", toolsets=[shop], capabilities=[Durable()])
+
+
+@flow
+async def owning(text: str) -> str:
+    return (await owner.run(text)).output
+
+
+@pytest.mark.parametrize("made", [telling, owning])
+async def test_the_command_line_shows_what_an_agent_called_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], made: Any
+) -> None:
+    script = in_turn(calls("look", at="a"), "a is fine, I looked.")
+    async with serve({"chat": Served(answer=script)}) as server, opened(tmp_path, server, "chat") as engine:
+        await engine.run(made, "Go.", id="r-1")
+    show(str(tmp_path / "x.db"), "r-1", None, True, False)
+    said = capsys.readouterr().out
+    assert "calls look" in said and said.count("a is fine, I looked.") == 2  # of the last request, and of the run

@@ -108,7 +108,8 @@ def note_unmade(message: ModelMessage, tools: Sequence[ToolDefinition], run_id: 
         missing = part.retry is not None and part.retry.cause in _MISSING
         outcome = ToolOutcome.MISSING if missing else _OUTCOMES.get(part.outcome, ToolOutcome.OTHER)
         tool = by_name.get(part.tool_name)
-        said = Told(content=part.model_response_str(), outcome=outcome)
+        why = part.content if isinstance(part.content, str) else part.model_response_str()
+        said = Told(content=why, outcome=outcome)
         key = unmade(part.tool_name, part.tool_call_id)
         effect = None if tool is None else rules_of(tool).known
         note(said, name=part.tool_name, call=part.tool_call_id, effect=effect, key=key)

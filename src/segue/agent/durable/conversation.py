@@ -31,7 +31,7 @@ from ...errors import InputError
 from ...models.conversation import made_by
 from ...models.exchange import OUTPUT_TOOL
 from ..media import Shown, needs_of, split
-from ..request import Given, Question, Tried, is_file
+from ..request import Asked, Given, Question, Tried, is_file
 
 __all__ = ["Asking", "asking", "given_of", "put_in_time", "response_of", "turns_of"]
 
@@ -107,7 +107,8 @@ def given_of(response: ModelResponse, model: str, seconds: float) -> Given:
         model=model, text=response.text or "", tokens_in=usage.input_tokens, tokens_out=usage.output_tokens,
         seconds=round(seconds, 3),
     )  # fmt: skip
-    return Given(value=None, tried=[tried], said=said)
+    asked = [Asked(id=one.tool_call_id, name=one.tool_name, args=one.args_as_json_str()) for one in response.tool_calls]
+    return Given(value=None, tried=[tried], said=said, calls=asked)
 
 
 def put_in_time(message: ModelMessage, at: datetime) -> None:
