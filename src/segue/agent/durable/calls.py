@@ -19,9 +19,9 @@ from pydantic_ai.messages import (
     ToolReturnPart,
 )
 from pydantic_ai.tools import RunContext, ToolDefinition
-from pydantic_core import PydanticSerializationError
 
 from ...core.records import ToolOutcome
+from ...errors import UnserialisableResult
 from ..media import media_of
 from ..tools.approving import approved, evidence_of, note, unmade
 from ..tools.box import as_json
@@ -76,6 +76,7 @@ async def called(
     try:
         async with _now().gate.held(alone=calling.known == "once"):
             result = await handler(args)
+        text = _text_of(calling, result)
     except Exception as error:
         said = _said_of(calling, error)
         if said is None:
@@ -87,7 +88,7 @@ async def called(
         raise _failed(calling, call, making, said) from error
     finally:
         making_now.reset(token)
-    shown = of_run().limited(_text_of(result), calling.limit_chars)
+    shown = of_run().limited(text, calling.limit_chars)
     _note(calling, call, making, replace(shown, approval=asked))
     if shown.cut is None:
         return _shown(result)
@@ -167,11 +168,13 @@ def _evidence(ctx: RunContext[Any]) -> dict[str, Any]:
     return {} if last is None else evidence_of(last.model_name or "", [last.text or ""])
 
 
-def _text_of(result: object) -> Content:
-    """A result as a model reads it; empty where that is the agent's own to say."""
+def _text_of(calling: Calling, result: object) -> Content:
+    """A result as a model reads it; empty where that is the agent's own to say. Raises UnserialisableResult."""
     try:
         return told(result.return_value if isinstance(result, ToolReturn) else result)
-    except PydanticSerializationError:
+    except UnserialisableResult:
+        if calling.ours is not None:
+            raise
         return ""
 
 

@@ -92,11 +92,23 @@ def response_of(given: Given, question: Question) -> ModelResponse:
     """The model's turn. An answer of a schema is a text, in whichever form the model was held to it."""
     response = ModelMessagesTypeAdapter.validate_python([given.said])[0]
     assert isinstance(response, ModelResponse)
+    response = _told_apart(response)
     calls = [one for one in response.parts if isinstance(one, ToolCallPart) and one.tool_name != OUTPUT_TOOL]
     if question.schema is None or calls:
         return response
     kept = [one for one in response.parts if not isinstance(one, TextPart | ToolCallPart)]
     return replace(response, parts=[*kept, TextPart(given.tried[-1].text)])
+
+
+def _told_apart(response: ModelResponse) -> ModelResponse:
+    """Calls that a model gave one id have ids of their own."""
+    seen: set[str] = set()
+    parts: list[Any] = []
+    for at, part in enumerate(response.parts):
+        again = isinstance(part, ToolCallPart) and part.tool_call_id in seen
+        parts.append(replace(part, tool_call_id=f"{part.tool_call_id}-{at}") if again else part)
+        seen |= {part.tool_call_id} if isinstance(part, ToolCallPart) else set()
+    return replace(response, parts=parts) if len(seen) < len(response.tool_calls) else response
 
 
 def given_of(response: ModelResponse, model: str, seconds: float) -> Given:
