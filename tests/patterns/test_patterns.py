@@ -339,6 +339,6 @@ async def misled(text: str) -> None:
 
 async def test_an_option_that_the_pattern_gives_itself_is_refused(tmp_path: Path) -> None:
     async with serve({"chat": Served()}) as server, opened(tmp_path, server, "chat") as engine:
-        with pytest.raises(RunFailed, match="'returns' is no option here"):
+        with pytest.raises(RunFailed, match="no option 'returns' here"):
             await engine.run(misled, "Which?")
         assert server.counts("chat").calls == 0

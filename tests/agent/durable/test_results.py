@@ -100,6 +100,31 @@ async def test_what_a_tool_says_beside_its_result_is_no_new_question(name: str) 
     assert shown.count(b"iVBORw") + shown.count(b"iVBO") >= 2 or shown.count(b"image/png") >= 2
 
 
+async def wordy(n: int) -> ToolReturn:
+    """Says much beside its result."""
+    return ToolReturn("short", content=["y" * 900_000, "the end"])
+
+
+talker = Agent(name="talker", tools=[wordy], capabilities=[Durable(limit_chars=1000)])
+
+
+@flow
+async def much(text: str) -> str:
+    return (await talker.run(text)).output
+
+
+async def test_what_is_said_beside_a_result_is_cut_to_its_limit() -> None:
+    told: list[str] = []
+    speak = in_turn(calls("wordy", n=1), "done")
+
+    def said(asked: Asked) -> Any:
+        told.append(" ".join(turn.text for turn in asked.turns))
+        return speak(asked)
+
+    assert (await ran(much, said, "Go."))[0] == "done"
+    assert len(told[-1]) < 2000 and "recall " in told[-1] and "the end" in told[-1]
+
+
 async def test_words_that_come_with_results_of_before_are_what_is_asked() -> None:
     turns: list[list[tuple[str, str]]] = []
     speak = in_turn(calls("later", n=1), "done")

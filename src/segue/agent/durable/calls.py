@@ -90,9 +90,20 @@ async def called(
         making_now.reset(token)
     shown = of_run().limited(text, calling.limit_chars)
     _note(calling, call, making, replace(shown, approval=asked))
-    if shown.cut is None:
-        return _shown(result)
-    return replace(cast("Any", result), return_value=shown.content) if isinstance(result, ToolReturn) else shown.content
+    if isinstance(result, ToolReturn):
+        beside = _beside(cast("Any", result).content, calling.limit_chars)
+        given = cast("Any", result).return_value if shown.cut is None else shown.content
+        return replace(cast("Any", result), return_value=given, content=beside)
+    return _shown(result) if shown.cut is None else shown.content
+
+
+def _beside(content: Any, limit: int | None) -> Any:
+    """What a tool says beside its result: of each text as much as of a result."""
+    if isinstance(content, str):
+        return of_run().limited(content, limit).content
+    if isinstance(content, list | tuple):
+        return [_beside(one, limit) for one in cast("Sequence[object]", content)]
+    return content
 
 
 def note_unmade(message: ModelMessage, tools: Sequence[ToolDefinition], run_id: str | None) -> None:

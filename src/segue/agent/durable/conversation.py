@@ -17,6 +17,7 @@ from pydantic_ai.messages import (
     ModelMessagesTypeAdapter,
     ModelRequest,
     ModelResponse,
+    ModelResponsePart,
     SystemPromptPart,
     TextPart,
     ToolCallPart,
@@ -103,11 +104,14 @@ def response_of(given: Given, question: Question) -> ModelResponse:
 def _told_apart(response: ModelResponse) -> ModelResponse:
     """Calls that a model gave one id have ids of their own."""
     seen: set[str] = set()
-    parts: list[Any] = []
+    parts: list[ModelResponsePart] = []
     for at, part in enumerate(response.parts):
-        again = isinstance(part, ToolCallPart) and part.tool_call_id in seen
-        parts.append(replace(part, tool_call_id=f"{part.tool_call_id}-{at}") if again else part)
-        seen |= {part.tool_call_id} if isinstance(part, ToolCallPart) else set()
+        if isinstance(part, ToolCallPart):
+            name = part.tool_call_id
+            parts.append(replace(part, tool_call_id=f"{name}-{at}") if name in seen else part)
+            seen.add(name)
+        else:
+            parts.append(part)
     return replace(response, parts=parts) if len(seen) < len(response.tool_calls) else response
 
 

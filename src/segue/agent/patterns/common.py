@@ -64,7 +64,9 @@ def merged(*given: Options | None) -> Options:
     said = {name: value for one in given for name, value in (one or {}).items()}
     unknown = sorted(said.keys() - Options.__annotations__.keys())
     if unknown:
-        raise InputError(f"{unknown[0]!r} is no option here", remedy=f"give of {', '.join(Options.__annotations__)}")
+        raise InputError(
+            f"ask has no option {unknown[0]!r} here", remedy=f"give of {', '.join(Options.__annotations__)}"
+        )
     return cast("Options", {"thread": None, **said})
 
 

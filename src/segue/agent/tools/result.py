@@ -62,7 +62,7 @@ def told(result: object) -> Content:
         if any(media_of(one) is not None for one in items):
             return [_item(one) for one in items]
     one = media_of(cast("object", result))
-    return _json(result) if one is None else [_file(one)]
+    return _json(cast("object", result)) if one is None else [_file(one)]
 
 
 def _json(result: object) -> str:
