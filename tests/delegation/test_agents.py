@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from pydantic_ai import Agent
 
-from segue import RunFailed, agent, ask, delegate, flow, tool
-from segue.agent import Role, converse, delegated
+from segue import Retry, RunFailed, agent, ask, delegate, flow, tool
+from segue.agent import Delegate, Role, converse, delegated
+from segue.agent.delegation.errors import Undelegated
 from segue.agent.durable import Durable
 from segue.agent.patterns import plan_and_work
 from segue.agent.tools import Tool
@@ -197,3 +198,44 @@ async def test_an_agent_that_hands_a_request_back_to_itself_is_stopped(tmp_path:
         with pytest.raises(RunFailed, match="it has the request already: circular"):
             await run.result()
         assert server.counts("chat").calls == 1
+
+
+# --- a call that nobody knows the end of
+
+
+@tool
+async def transfer(request: str) -> str:
+    """Transfers money: pays an invoice."""
+    DID.append("transfer")
+    raise ConnectionResetError("gone")
+
+
+@tool(effect="read", retry=Retry(attempts=1))
+async def balance(request: str) -> str:
+    """Transfers money: pays an invoice. Looks up what is left."""
+    DID.append("balance")
+    raise ConnectionResetError("gone")
+
+
+async def teller(request: str) -> str:
+    """Transfers money."""
+    DID.append("teller")
+    return "transferred"
+
+
+@flow
+async def counter(way: str) -> str:
+    first = {"write": transfer, "read": balance}[way]
+    return await delegate("Pays an invoice: transfers money.", to=[Delegate(first, quality=0.9), teller])
+
+
+async def test_what_may_have_been_done_is_handed_to_nobody_else() -> None:
+    async with InMemory() as engine:
+        assert await engine.run(counter, "read", id="r") == "transferred"
+        assert DID == ["balance", "teller"]
+        DID.clear()
+        with pytest.raises(RunFailed) as failed:
+            await engine.run(counter, "write", id="w")
+    assert DID == ["transfer"]
+    assert isinstance(failed.value.__cause__, Undelegated)
+    assert "nobody knows whether transfer had its effect" in (failed.value.__cause__.remedy or "")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from segue import RunFailed, flow, step
+from segue import RunFailed, Thread, ask, delegate, flow, step
 from segue.agent import patterns
 from segue.agent.patterns import Score, Side, debate, improve, map_reduce, plan_and_work, vote
 from segue.testing import Crash
@@ -281,13 +281,64 @@ async def test_a_long_document_is_read_in_pieces_and_put_together_in_a_tree(tmp_
 
 
 async def test_missing_pieces_are_allowed_for_or_an_error_that_names_them(tmp_path: Path) -> None:
+    told: list[str] = []
+
     def broken(asked: Asked) -> str:
+        told.append(asked.system)
         return "no number" if "Chapter 4." in asked.prompt else sums(asked)
 
     async with serve({"chat": Served(answer=broken)}) as server, opened(tmp_path, server, "chat") as engine:
         made = await engine.run(summed, BOOK, 0.2)
+        joins = [asked for asked in told if "put together" in asked or "results of the same task" in asked]
+        assert joins and all("Pieces that could not be read: 4." in one for one in joins)
         assert len(made["missing"]) == 1 and made["value"] == sum(n * n for n in range(1, 10)) - 16
         with pytest.raises(RunFailed) as failed:
             await engine.run(summed, BOOK, 0.0)
     error = failed.value.__cause__
     assert isinstance(error, patterns.Incomplete) and error.missing == str(made["missing"][0])
+
+
+# --- in a turn of a thread --------------------------------------------------------------------------------------------
+
+
+@flow
+async def talk(text: str) -> str:
+    if "vote" in text:
+        return (await vote(text, by=3)).winner or ""
+    if "read" in text:
+        return (await map_reduce("Risks?", "word " * 900, tokens=400)).value
+    if "plan" in text:
+        return (await plan_and_work(text, workers=["chat"])).value
+    if "pick" in text:
+        return await delegate(text, to=["chat", "gpt"], chooser="default")
+    return await ask(text)
+
+
+async def test_a_pattern_in_a_turn_is_no_part_of_the_talk(tmp_path: Path) -> None:
+    """Voters see no other votes, and the user's thread holds what the user and the flow said."""
+    heard: list[list[str]] = []
+
+    def answer(asked: Asked) -> str:
+        heard.append([turn.text for turn in asked.turns])
+        if "Make a plan" in str(asked.body):
+            return json.dumps({"tasks": [{"id": "a", "what": "What is to be done?"}]})
+        return "chat"
+
+    models = {name: Served(answer=answer) for name in ("chat", "gpt")}
+    async with serve(models) as server, opened(tmp_path, server, *models) as engine:
+        thread = Thread("ann", engine)
+        for text in ("Hello.", "Now vote.", "Now read.", "Now plan.", "Now pick.", "Bye."):
+            await (await thread.start(talk, text)).result()
+    assert heard[-1] == ["Hello.", "chat", "Now pick.", "chat", "Bye."]
+
+
+@flow
+async def misled(text: str) -> None:
+    await vote(text, options={"returns": int})  # pyright: ignore[reportArgumentType]
+
+
+async def test_an_option_that_the_pattern_gives_itself_is_refused(tmp_path: Path) -> None:
+    async with serve({"chat": Served()}) as server, opened(tmp_path, server, "chat") as engine:
+        with pytest.raises(RunFailed, match="no option 'returns' here"):
+            await engine.run(misled, "Which?")
+        assert server.counts("chat").calls == 0

@@ -35,7 +35,8 @@ def answered(key: str, value: bytes | None) -> Answered | None:
     record = cast("dict[str, Any]", given)
     if set(record) != _RECORD or not record["tried"]:
         return None
-    return Answered(record["value"], record["tried"], record["calls"])
+    whole = record["value"] if record["said"] is None else record["tried"][-1]["text"]  # an agent's is a turn
+    return Answered(whole, record["tried"], record["calls"])
 
 
 def line_of(one: Answered, width: int) -> Text:

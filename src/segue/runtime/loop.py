@@ -180,7 +180,8 @@ class FlowLoop(AbstractEventLoop):
             "fire at another moment",
             run=self._where,
             key=self._here(),
-            remedy="use `await segue.sleep(s)` and `async with segue.timeout(s):`, or timeout_s= of the step",
+            remedy="use `await segue.sleep(s)` and `async with segue.timeout(s):`, or timeout_s= of the step; of an "
+            "agent's stream debounce_by=None",
         )
 
     call_at = call_later  # pyright: ignore[reportAssignmentType]  both only raise

@@ -11,7 +11,7 @@ import pytest
 from pydantic_ai import Agent, RunContext
 from pydantic_ai.messages import FunctionToolCallEvent, FunctionToolResultEvent, PartDeltaEvent, PartStartEvent
 
-from segue import Ended, Piece, Retracted, flow
+from segue import Ended, Piece, Retracted, RunFailed, flow
 from segue.agent.durable import Durable
 from segue.testing import Crash
 from segue.testing import Engine as InMemory
@@ -126,6 +126,19 @@ async def test_run_stream_in_a_flow_gives_the_answer_in_pieces_that_a_replay_giv
         for commit in range(1, engine.commits + 1):
             got, _ = await play(scene, [Crash(commit, "after")], resources=resources)
             assert got == wanted
+
+
+@flow
+async def by_the_clock(text: str) -> list[str]:
+    async with quiet.run_stream(text) as streamed:
+        return [piece async for piece in streamed.stream_text(delta=True)]
+
+
+async def test_pieces_put_together_by_the_clock_are_refused_with_the_durable_form(tmp_path: Path) -> None:
+    async with serve({"chat": Served(answer=SCRIPT)}) as server, opened(tmp_path, server, "chat") as engine:
+        with pytest.raises(RunFailed) as failed:
+            await engine.run(by_the_clock, "Tell.")
+        assert "debounce_by=None" in getattr(failed.value.__cause__, "remedy", "")
 
 
 async def test_outside_of_a_flow_run_stream_is_live(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,14 +9,14 @@ from typing import Any, Literal
 import pytest
 from pydantic_ai import Agent
 
-from segue import Applied, ApprovalRule, NotApplied, Retry, agent, ask, flow, step, tool
+from segue import Applied, ApprovalRule, NotApplied, Retry, Secret, agent, ask, flow, step, tool
 from segue.agent.durable import Durable
 from segue.core.records import ToolAnswered, ToolOutcome, record_of
 from segue.errors import DefinitionError, RunFailed
 from segue.testing import Crash
 from segue.testing import Engine as InMemory
 from segue.testing.crash import play
-from segue.testing.provider import Asked, Served, serve
+from segue.testing.provider import Answer, Asked, Call, Served, serve
 from tests.agent.served import KEYS, calls, catalogue, in_turn, results
 
 SIDES: tuple[Literal["before", "after"], ...] = ("before", "after")
@@ -105,7 +105,15 @@ async def odd(city: str) -> Any:
     return object()
 
 
+@tool
+async def sealed(city: str) -> Secret[str]:
+    """Gives what nobody may see."""
+    DID.append("sealed")
+    return Secret("hunter2")
+
+
 TOOLS: dict[str, Callable[..., Any]] = {
+    "sealed": sealed,
     "look": look, "plain": plain, "retried": retried, "pay": pay, "strict": strict, "fatal": fatal, "long": long,
     "refund": refund, "odd": odd,
 }  # fmt: skip
@@ -249,6 +257,20 @@ async def test_a_result_that_is_no_json_is_told_as_a_call_that_was_made(way: str
     _, (record,) = await once(way, "odd", calls("odd", city="Rome"), "Done.")
     assert DID == ["odd"] and record.outcome is ToolOutcome.FAILED
     assert "odd was carried out, and its result cannot be shown" in SHOWN[-1][0]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_secret_is_told_as_a_call_that_was_made(way: str) -> None:
+    _, (record,) = await once(way, "sealed", calls("sealed", city="Rome"), "Done.")
+    assert DID == ["sealed"] and record.outcome is ToolOutcome.FAILED
+    assert "sealed was carried out, and its result cannot be shown" in SHOWN[-1][0] and "hunter2" not in SHOWN[-1][0]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_two_calls_of_one_id_are_both_answered(way: str) -> None:
+    both = Answer(calls=tuple(Call("plain", f'{{"city": "{city}"}}', id="c1") for city in ("Rome", "Oslo")))
+    given, records = await once(way, "plain", both, "-", "Done.")
+    assert given == "Done." and SHOWN[-1] == ["Rome is plain", "Oslo is plain"] and len(records) == 2
 
 
 # --- tools of others, by their metadata

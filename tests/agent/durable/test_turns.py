@@ -7,7 +7,10 @@ import re
 from typing import Any
 
 import pytest
-from pydantic_ai import Agent, RunContext
+from pydantic_ai import (
+    Agent,
+    RunContext,
+)
 from pydantic_ai.capabilities import SetToolMetadata
 from pydantic_ai.toolsets import DynamicToolset, FunctionToolset
 
@@ -236,6 +239,73 @@ async def test_a_rule_that_an_agent_cannot_see_is_not_passed_over() -> None:
     with pytest.raises(RunFailed, match="its approve= is not seen"):
         await ran(lately, in_turn(calls("grave", n=1), "done"), "Go.")
     assert not DID
+
+
+renamed = Agent(
+    name="renamed", toolsets=[DynamicToolset(lambda _: FunctionToolset([grave]).prefixed("very"), id="renamed")],
+    capabilities=[Durable()],
+)  # fmt: skip
+
+
+@flow
+async def lately_renamed(text: str) -> str:
+    return (await renamed.run(text)).output
+
+
+async def test_a_rule_is_not_passed_over_by_another_name() -> None:
+    with pytest.raises(RunFailed, match="its approve= is not seen"):
+        await ran(lately_renamed, in_turn(calls("very_grave", n=1), "done"), "Go.")
+    assert not DID
+
+
+given_later = Agent(name="given_later", capabilities=[Durable()])
+
+
+@flow
+async def at_run_time(text: str) -> str:
+    return (await given_later.run(text, toolsets=[FunctionToolset([buy, grave], id="more")])).output
+
+
+async def test_tools_that_are_given_to_a_run_are_refused() -> None:
+    """They would run in the flow itself, again on each replay, and nobody would be asked."""
+    with pytest.raises(RunFailed, match="when the agent is constructed"):
+        await ran(at_run_time, in_turn(calls("grave", n=1), calls("buy", n=1), "done"), "Go.")
+    assert not DID
+
+
+added = Agent(name="added", capabilities=[Durable()])
+
+
+@added.tool_plain  # pyright: ignore[reportArgumentType]
+@step(effect="once")
+async def settle(n: int) -> str:
+    """Settles."""
+    DID.append("settle")
+    return "settled"
+
+
+added.tool_plain(grave)
+
+
+@flow
+async def adding(text: str) -> str:
+    return (await added.run(text)).output
+
+
+async def test_tools_that_were_added_later_keep_their_class_and_their_rule() -> None:
+    async with (
+        serve({"chat": Served(answer=in_turn(calls("settle", n=1), calls("grave", n=1), "done"))}) as server,
+        InMemory(resources={"catalogue": catalogue(server, "chat")}) as engine,
+    ):
+        run = await engine.start(adding, "Go.", id="main")
+        while not (items := await engine.inbox()):
+            await asyncio.sleep(0.002)
+        await items[0].deny(by="ada")
+        assert await run.result() == "done"
+        records = [r for e in engine.history("main") if isinstance(r := record_of(e), ToolAnswered)]
+    assert DID == ["settle"]
+    assert [(one.tool, one.effect) for one in records] == [("settle", "once"), ("grave", "write")]
+    assert records[1].outcome is ToolOutcome.DENIED
 
 
 # --- approval, crashes and cancellation

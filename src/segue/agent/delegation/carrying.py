@@ -84,8 +84,9 @@ class Carrying:
                 raise InputError(f"{one.name}: {error}", remedy="give fill=, the route of a model") from error
             about = {"name": one.name, "about": inputs.about}
             filled = await ask(
-                self.fill_prompt, about, text_of(self.request), returns=inputs.form(), route=self.fill, kind="extract"
-            )
+                self.fill_prompt, about, text_of(self.request), returns=inputs.form(), route=self.fill, kind="extract",
+                thread=None,
+            )  # fmt: skip
             made = {n: getattr(filled, n) for n in filled.model_fields_set}
         return {**made, "thread": self.thread} if inputs.takes_thread and self.thread is not None else made
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
 from ...core.codec import fingerprint
 from ...core.faults import Fault, FaultKind, classify
@@ -22,10 +22,13 @@ from ...errors import InputError, SegueError
 from ...models import BadOutput
 from ...routing import Policy
 from ...runtime.scope import FlowScope, StepScope, here, opened
+from ...runtime.step import Step
 from ..ask import ask
 from ..form import Check as Checks
 from ..options import Options
 from ..people import escalate as ask_after_all
+from ..tools.careful import Careful
+from ..tools.failure import may_have_happened
 from .carrying import Carrying
 from .choosing import Choice, Choosing, choose
 from .delegates import Delegate, delegates
@@ -117,9 +120,9 @@ async def delegate(request: object, to: Iterable[object], **options: Any) -> Any
     fill them in.
 
     When the chosen one fails, or its result does not fit `returns` or pass `check`, the next one gets it, up to
-    `attempts` in all. Whoever has the request already is left out (`loops` times they may come again), and below
-    `depth` delegations so are agents and flows. `escalate` is a person who gets it, with the story, where nobody is
-    left.
+    `attempts` in all; but for a `tool` that writes of which nobody knows whether it has done so. Whoever has the
+    request already is left out (`loops` times they may come again), and below `depth` delegations so are agents and
+    flows. `escalate` is a person who gets it, with the story, where nobody is left.
     `budget_usd` bounds what the chosen one is expected to cost, `thread` is the conversation that it belongs to,
     `options` are those of `ask` for models, `key` names the call in its run.
     Raises Undelegated (DelegationLoop where loops alone are in the way), from the error of the last one.
@@ -150,6 +153,8 @@ class _Delegating:
         self.text = text_of(request)
         self.tried: list[Handled] = []
         self.errors: list[Exception] = []
+        self.doubt = ""
+        """The tool of which nobody knows what came of its call: what it does to the world is not done twice."""
         self.carrying = Carrying(
             request=request, returns=said.returns, prompt=said.prompt, fill=said.fill, fill_prompt=said.fill_prompt,
             thread=said.thread, options=_bounded(said),
@@ -177,7 +182,9 @@ class _Delegating:
                 value = await self._tried(one, choice)
             except Exception as error:  # noqa: BLE001  whatever it raises, the next one may do it
                 self.errors.append(error)
-                if len(self.tried) >= self.said.attempts:
+                if _in_doubt(one, error):
+                    self.doubt = one.name
+                if self.doubt or len(self.tried) >= self.said.attempts:
                     break
                 choice = await self._choice()
             else:
@@ -203,7 +210,9 @@ class _Delegating:
         about = {name: self.by_name[name].about for name in near}
         names: Any = Literal[tuple(near)]
         try:
-            return await ask(self.said.choose_prompt, about, self.text, returns=names, route=self.said.chooser)
+            return await ask(
+                self.said.choose_prompt, about, self.text, returns=names, route=self.said.chooser, thread=None
+            )
         except SegueError:
             return None  # who fits best by the words is chosen then
 
@@ -312,7 +321,18 @@ def _bounded(said: _Options) -> Options:
     return said.options if said.budget_usd is None else {"budget_usd": said.budget_usd, **said.options}
 
 
+def _in_doubt(one: Delegate, error: Exception) -> bool:
+    """Whether a tool that writes may have done so, though its call has failed."""
+    target: object = one.target
+    if not isinstance(target, Step):
+        return False
+    options = cast("Step[..., Any]", target).options
+    return isinstance(options.retry, Careful) and options.effect != "read" and may_have_happened(error)
+
+
 def _remedy(of: _Delegating) -> str:
+    if of.doubt:
+        return f"nobody knows whether {of.doubt} had its effect: find out before somebody else does it"
     if of.errors:
         return "give escalate=, a person who gets it then, or more candidates (attempts= bounds how many are asked)"
     return "say what they are for, Delegate(x, about=..., examples=[...]), add one that fits, or give escalate="

@@ -34,11 +34,10 @@ from ...core.recovery import ONCE, Retry
 from ...errors import UnserialisableResult
 from ...runtime.step import step
 from ..tools.tool import unseen
-from .calls import making_now
 from .conversation import asking, response_of
 from .model import Attempted
 from .servers import held
-from .tools import Calling, call_step, rules_of
+from .tools import Calling, call_step, making_now, rules_of
 
 if TYPE_CHECKING:
     from .capability import Durable

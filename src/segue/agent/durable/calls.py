@@ -9,11 +9,19 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 from pydantic_ai.exceptions import ModelRetry, ToolFailed
-from pydantic_ai.messages import BinaryContent, ModelResponse, ToolCallPart, ToolReturn
-from pydantic_ai.tools import RunContext
-from pydantic_core import PydanticSerializationError
+from pydantic_ai.messages import (
+    BinaryContent,
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    ToolCallPart,
+    ToolReturn,
+    ToolReturnPart,
+)
+from pydantic_ai.tools import RunContext, ToolDefinition
 
 from ...core.records import ToolOutcome
+from ...errors import UnserialisableResult
 from ..media import media_of
 from ..tools.approving import approved, evidence_of, note, unmade
 from ..tools.box import as_json
@@ -21,17 +29,9 @@ from ..tools.failure import failure
 from ..tools.kept import Kept
 from ..tools.result import Content, Told, told
 from .gate import Gate
-from .tools import Calling
+from .tools import Calling, Making, making_now, rules_of
 
-__all__ = ["Making", "Running", "called", "making_now", "of_run", "running_now"]
-
-
-@dataclass(slots=True)
-class Making:
-    """The call that is made now."""
-
-    key: str | None = None
-    """Of its step, once it is known."""
+__all__ = ["Running", "called", "note_unmade", "of_run", "running_now"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,10 @@ class Running:
 
     kept: Kept = field(default_factory=Kept)
     gate: Gate = field(default_factory=Gate)
+    noted: set[str] = field(default_factory=set[str])
+    """Calls that are on record, by the model's ids of them."""
 
 
-making_now: ContextVar[Making | None] = ContextVar("segue_agent_call", default=None)
 running_now: ContextVar[Running | None] = ContextVar("segue_agent_run", default=None)
 """The run of an agent that calls."""
 
@@ -66,7 +67,6 @@ async def called(
     making = Making()
     try:
         values = _read(calling, args)
-        making.key = _key_of(calling, values)
         asked, denied = await approved(calling.name, calling.rule, _whole(calling, values), _evidence(ctx))
     except _Misfit as misfit:
         asked, denied = None, Told(content=str(misfit), outcome=ToolOutcome.REFUSED)
@@ -76,6 +76,7 @@ async def called(
     try:
         async with _now().gate.held(alone=calling.known == "once"):
             result = await handler(args)
+        text = _text_of(calling, result)
     except Exception as error:
         said = _said_of(calling, error)
         if said is None:
@@ -87,11 +88,51 @@ async def called(
         raise _failed(calling, call, making, said) from error
     finally:
         making_now.reset(token)
-    shown = of_run().limited(_text_of(result), calling.limit_chars)
+    shown = of_run().limited(text, calling.limit_chars)
     _note(calling, call, making, replace(shown, approval=asked))
-    if shown.cut is None:
-        return _shown(result)
-    return replace(cast("Any", result), return_value=shown.content) if isinstance(result, ToolReturn) else shown.content
+    if isinstance(result, ToolReturn):
+        beside = _beside(cast("Any", result).content, calling.limit_chars)
+        given = cast("Any", result).return_value if shown.cut is None else shown.content
+        return replace(cast("Any", result), return_value=given, content=beside)
+    return _shown(result) if shown.cut is None else shown.content
+
+
+def _beside(content: Any, limit: int | None) -> Any:
+    """What a tool says beside its result: of each text as much as of a result."""
+    if isinstance(content, str):
+        return of_run().limited(content, limit).content
+    if isinstance(content, list | tuple):
+        return [_beside(one, limit) for one in cast("Sequence[object]", content)]
+    return content
+
+
+def note_unmade(message: ModelMessage, tools: Sequence[ToolDefinition], run_id: str | None) -> None:
+    """Put on record what a model is told of calls that came to no tool: there is none of that name, its arguments do
+    not fit, a person has denied it. `message` is what it is shown next, of the agent's run of this id.
+    """
+    if not isinstance(message, ModelRequest) or message.run_id not in (None, run_id):
+        return
+    by_name, noted = {one.name: one for one in tools}, _now().noted
+    for part in message.parts:
+        if not isinstance(part, ToolReturnPart) or part.tool_call_id in noted or part.outcome == "success":
+            continue
+        noted.add(part.tool_call_id)
+        missing = part.retry is not None and part.retry.cause in _MISSING
+        outcome = ToolOutcome.MISSING if missing else _OUTCOMES.get(part.outcome, ToolOutcome.OTHER)
+        tool = by_name.get(part.tool_name)
+        why = part.content if isinstance(part.content, str) else part.model_response_str()
+        said = Told(content=why, outcome=outcome)
+        key = unmade(part.tool_name, part.tool_call_id)
+        effect = None if tool is None else rules_of(tool).known
+        note(said, name=part.tool_name, call=part.tool_call_id, effect=effect, key=key)
+
+
+_MISSING = ("unknown_tool", "unavailable_tool")
+_OUTCOMES = {
+    "retried": ToolOutcome.REFUSED, "failed": ToolOutcome.FAILED, "denied": ToolOutcome.DENIED,
+    "interrupted": ToolOutcome.UNKNOWN,
+}  # fmt: skip
+"""Pydantic AI's words in ours."""
 
 
 class _Misfit(Exception):
@@ -128,12 +169,9 @@ def _failed(calling: Calling, call: ToolCallPart, making: Making, said: Told) ->
 
 
 def _note(calling: Calling, call: ToolCallPart, making: Making, said: Told) -> None:
+    _now().noted.add(call.tool_call_id)
     key = making.key or unmade(call.tool_name, as_json(cast("object", call.args)))
     note(said, name=call.tool_name, call=call.tool_call_id, effect=calling.known, key=key)
-
-
-def _key_of(calling: Calling, values: Mapping[str, Any]) -> str | None:
-    return None if calling.ours is None else calling.ours.step.key_of(**values)
 
 
 def _evidence(ctx: RunContext[Any]) -> dict[str, Any]:
@@ -141,11 +179,13 @@ def _evidence(ctx: RunContext[Any]) -> dict[str, Any]:
     return {} if last is None else evidence_of(last.model_name or "", [last.text or ""])
 
 
-def _text_of(result: object) -> Content:
-    """A result as a model reads it; empty where that is the agent's own to say."""
+def _text_of(calling: Calling, result: object) -> Content:
+    """A result as a model reads it; empty where that is the agent's own to say. Raises UnserialisableResult."""
     try:
         return told(result.return_value if isinstance(result, ToolReturn) else result)
-    except PydanticSerializationError:
+    except UnserialisableResult:
+        if calling.ours is not None:
+            raise
         return ""
 
 

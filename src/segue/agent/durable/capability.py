@@ -27,7 +27,7 @@ from pydantic_ai.messages import ModelResponse, ToolCallPart
 from pydantic_ai.models import Model, ModelRequestContext, ModelResolutionContext
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import AgentDepsT, DeferredToolRequests, DeferredToolResults, RunContext, ToolDefinition
-from pydantic_ai.toolsets import AbstractToolset, FunctionToolset
+from pydantic_ai.toolsets import AbstractToolset, DynamicToolset, FunctionToolset
 
 from ...core.keys import quoted
 from ...errors import DefinitionError
@@ -42,14 +42,14 @@ from ..tools import Tool
 from ..tools.tool import hold_options
 from .approvals import decided
 from .backend import Backend
-from .calls import Running, called, running_now
+from .calls import Running, called, note_unmade, running_now
 from .conversation import put_in_time
 from .model import Routed
 from .recall import Recalling
 from .requests import Requests, catalogued
 from .routing import Routing
 from .servers import watch
-from .tools import METADATA, as_tool, rules_of
+from .tools import METADATA, Looking, as_tool, rules_of
 
 __all__ = ["Durable"]
 
@@ -81,6 +81,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         codec=JSON_CODEC,
         toolset_lifecycles={"function": "enter-never", "mcp": "enter-outside-durable", "dynamic": "enter-never"},
         tool_config_key=METADATA,
+        unsupported_runtime_toolset_kinds=frozenset({"function", "mcp", "dynamic"}),
     )
 
     def __init__(
@@ -214,9 +215,11 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
     async def wrap_model_request(
         self, ctx: RunContext[AgentDepsT], *, request_context: ModelRequestContext, handler: Any
     ) -> ModelResponse:
-        """What is asked now is of the flow's time."""
+        """What is asked now is of the flow's time; what it says of calls that were not made is on record."""
         if self.in_durable_context and request_context.messages:
-            put_in_time(request_context.messages[-1], now())
+            last, parameters = request_context.messages[-1], request_context.model_request_parameters
+            put_in_time(last, now())
+            note_unmade(last, parameters.function_tools, ctx.run_id)
         return await super().wrap_model_request(ctx, request_context=request_context, handler=handler)
 
     async def prepare_tools(self, ctx: RunContext[AgentDepsT], tool_defs: list[ToolDefinition]) -> list[ToolDefinition]:
@@ -224,8 +227,10 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         return [replace(one, sequential=True) if rules_of(one).effect == "once" else one for one in tool_defs]
 
     def get_wrapper_toolset(self, toolset: AbstractToolset[AgentDepsT]) -> AbstractToolset[AgentDepsT]:
-        """The tools as durable ones, and `recall`."""
-        return Recalling(super().get_wrapper_toolset(toolset) or toolset, self.requests.guards)
+        """The tools as durable ones, those that were added since the agent was made too, and `recall`."""
+        durable = super().get_wrapper_toolset(toolset) or toolset
+        toolset.apply(lambda leaf: _prepared(leaf, {}))
+        return Recalling(durable, self.requests.guards)
 
     async def wrap_tool_execute(
         self, ctx: RunContext[AgentDepsT], *, call: ToolCallPart, tool_def: ToolDefinition, args: dict[str, Any],
@@ -264,6 +269,9 @@ def _prepared(leaf: AbstractToolset[Any], servers: dict[str, AbstractToolset[Any
                 tool.function_schema.is_async = True
                 tool.metadata = {**(tool.metadata or {}), METADATA: False}
             rules_of(leaf.tools[name].tool_def)
+    elif isinstance(leaf, DynamicToolset):
+        if not isinstance(leaf.toolset_func, Looking):
+            leaf.toolset_func = Looking(leaf.toolset_func)
     elif leaf.id is not None and hasattr(leaf, "direct_call_tool"):
         servers[leaf.id] = leaf
         watch(leaf)

@@ -17,20 +17,22 @@ from pydantic_ai.messages import (
     ModelMessagesTypeAdapter,
     ModelRequest,
     ModelResponse,
+    ModelResponsePart,
     SystemPromptPart,
     TextPart,
     ToolCallPart,
+    ToolReturnPart,
     UserPromptPart,
 )
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.tools import ToolDefinition
-from pydantic_core import to_jsonable_python
+from pydantic_core import to_json, to_jsonable_python
 
 from ...errors import InputError
 from ...models.conversation import made_by
 from ...models.exchange import OUTPUT_TOOL
 from ..media import Shown, needs_of, split
-from ..request import Given, Question, Tried
+from ..request import Asked, Given, Question, Tried, is_file
 
 __all__ = ["Asking", "asking", "given_of", "put_in_time", "response_of", "turns_of"]
 
@@ -62,6 +64,7 @@ def asking(
             f"a provider's own tools ({names}) cannot be routed",
             remedy="give the agent a model that is not in the catalogue, or a tool that runs here",
         )
+    messages = list(_apart(messages))
     at = _last_word(messages)
     history, word, turns = messages[:at], messages[at : at + 1], messages[at + 1 :]
     parts = [part for message in word for part in message.parts]
@@ -90,11 +93,26 @@ def response_of(given: Given, question: Question) -> ModelResponse:
     """The model's turn. An answer of a schema is a text, in whichever form the model was held to it."""
     response = ModelMessagesTypeAdapter.validate_python([given.said])[0]
     assert isinstance(response, ModelResponse)
+    response = _told_apart(response)
     calls = [one for one in response.parts if isinstance(one, ToolCallPart) and one.tool_name != OUTPUT_TOOL]
     if question.schema is None or calls:
         return response
     kept = [one for one in response.parts if not isinstance(one, TextPart | ToolCallPart)]
     return replace(response, parts=[*kept, TextPart(given.tried[-1].text)])
+
+
+def _told_apart(response: ModelResponse) -> ModelResponse:
+    """Calls that a model gave one id have ids of their own."""
+    seen: set[str] = set()
+    parts: list[ModelResponsePart] = []
+    for at, part in enumerate(response.parts):
+        if isinstance(part, ToolCallPart):
+            name = part.tool_call_id
+            parts.append(replace(part, tool_call_id=f"{name}-{at}") if name in seen else part)
+            seen.add(name)
+        else:
+            parts.append(part)
+    return replace(response, parts=parts) if len(seen) < len(response.tool_calls) else response
 
 
 def given_of(response: ModelResponse, model: str, seconds: float) -> Given:
@@ -105,7 +123,8 @@ def given_of(response: ModelResponse, model: str, seconds: float) -> Given:
         model=model, text=response.text or "", tokens_in=usage.input_tokens, tokens_out=usage.output_tokens,
         seconds=round(seconds, 3),
     )  # fmt: skip
-    return Given(value=None, tried=[tried], said=said)
+    asked = [Asked(id=one.tool_call_id, name=one.tool_name, args=one.args_as_json_str()) for one in response.tool_calls]
+    return Given(value=None, tried=[tried], said=said, calls=asked)
 
 
 def put_in_time(message: ModelMessage, at: datetime) -> None:
@@ -117,11 +136,40 @@ def put_in_time(message: ModelMessage, at: datetime) -> None:
                 cast("Any", part).timestamp = at
 
 
+def _apart(messages: Sequence[ModelMessage]) -> Iterator[ModelMessage]:
+    """The messages, with a user's words that came with results of an earlier run as a message of their own."""
+    before: ModelMessage | None = None
+    for message in messages:
+        begins = before is not None and before.run_id != message.run_id
+        if begins and isinstance(message, ModelRequest) and _answers(message):
+            results = [part for part in message.parts if _is_result(part)]
+            words = [part for part in message.parts if not _is_result(part)]
+            yield replace(message, parts=results)
+            if words:
+                yield replace(message, parts=words)
+        else:
+            yield message
+        before = message
+
+
+def _answers(message: ModelRequest) -> bool:
+    return any(map(_is_result, message.parts))
+
+
+def _is_result(part: object) -> bool:
+    """Whether it answers a call of a tool. What older messages say of a call that is to be made again does, too."""
+    return isinstance(part, ToolReturnPart) or (
+        getattr(part, "part_kind", "") == "retry-prompt" and getattr(part, "tool_name", None) is not None
+    )
+
+
 def _last_word(messages: Sequence[ModelMessage]) -> int:
-    """Where the user spoke last; behind the end where nobody did."""
+    """Where the user spoke last; behind the end where nobody did. What a tool says beside its result is its own."""
     for at in range(len(messages) - 1, -1, -1):
         message = messages[at]
-        if isinstance(message, ModelRequest) and any(isinstance(part, UserPromptPart) for part in message.parts):
+        if not isinstance(message, ModelRequest) or _answers(message):
+            continue
+        if any(isinstance(part, UserPromptPart) for part in message.parts):
             return at
     return 0 if messages and isinstance(messages[0], ModelRequest) else len(messages)
 
@@ -178,10 +226,26 @@ def turns_of(messages: Sequence[ModelMessage]) -> list[dict[str, Any]]:
     return [
         {
             **{name: value for name, value in message.items() if name not in _BOOKS},
-            "parts": [_without_time(part) for part in message["parts"]],
+            "parts": [_without_time(part) for part in _with_files(message["parts"])],
         }
         for message in said
     ]
+
+
+def _with_files(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Files that a tool gave beside its result stand in the result, as those do that it gives as such."""
+    at = max((n for n, part in enumerate(parts) if part["part_kind"] == "tool-return"), default=None)
+    beside = [one for part in parts if part["part_kind"] == "user-prompt" for one in _files(part.get("content"))]
+    if at is None or not beside:
+        return parts
+    content = parts[at].get("content")
+    given = cast("list[Any]", content) if isinstance(content, list) else [] if content is None else [content]
+    texts = [one if isinstance(one, str) or is_file(one) else to_json(one).decode() for one in given]
+    return [*parts[:at], {**parts[at], "content": [*texts, *beside]}, *parts[at + 1 :]]
+
+
+def _files(content: object) -> list[Any]:
+    return [one for one in cast("list[Any]", content) if is_file(one)] if isinstance(content, list) else []
 
 
 def _without_time(part: dict[str, Any]) -> dict[str, Any]:

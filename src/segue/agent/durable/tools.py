@@ -7,14 +7,16 @@ agents.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, isawaitable
 from keyword import iskeyword
 from typing import Any, TypedDict, cast, get_args
 
+from pydantic_ai.tools import RunContext, ToolDefinition
 from pydantic_ai.tools import Tool as Theirs
-from pydantic_ai.tools import ToolDefinition
+from pydantic_ai.toolsets import AbstractToolset, FunctionToolset
 
 from ...core.commands import Effect
 from ...core.recovery import ONCE, Recovery
@@ -26,7 +28,7 @@ from ..tools.careful import careful
 from ..tools.rule import Approve, rule_of
 from ..tools.tool import OnError, hold_options
 
-__all__ = ["METADATA", "Calling", "ToolRules", "as_tool", "call_step", "rules_of"]
+__all__ = ["METADATA", "Calling", "Looking", "Making", "ToolRules", "as_tool", "call_step", "making_now", "rules_of"]
 
 METADATA = "segue"
 """Under this key of a tool's metadata stands what is said of its calls."""
@@ -68,18 +70,62 @@ class Calling:
         return None if self.inside and self.ours is None else self.effect
 
 
+@dataclass(slots=True)
+class Making:
+    """The call that is made now."""
+
+    key: str | None = None
+    """Of its step, once it is known."""
+
+
+making_now: ContextVar[Making | None] = ContextVar("segue_agent_call", default=None)
+
+
 def as_tool(given: Callable[..., Any]) -> Any:
     """A function, a step or a tool of ours as one of Pydantic AI. Raises DefinitionError."""
     tool = Tool.of(given)
     said = tool.definition
 
     async def call(**args: Any) -> Any:
-        return await tool(**tool.read(as_json(args)))
+        values, making = tool.read(as_json(args)), making_now.get()
+        if making is not None:
+            making.key = tool.step.key_of(**values)  # now, since an equal call may have been made before it
+        return await tool(**values)
 
     made = Theirs[Any].from_schema(
         call, tool.name, said["description"], said["parameters_json_schema"], sequential=tool.effect == "once"
     )
     made.metadata = {METADATA: tool}
+    return made
+
+
+class Looking:
+    """Makes a toolset for a run, and sees that no tool's rule of approval is passed over: it would not be known there.
+
+    Its call raises DefinitionError.
+    """
+
+    def __init__(self, make: Callable[[RunContext[Any]], Any]):
+        self._make = make
+
+    def __call__(self, ctx: RunContext[Any]) -> Any:
+        """The toolset; None where there is none."""
+        made = self._make(ctx)
+        return self._later(made) if isawaitable(made) else _without_rules(made)
+
+    async def _later(self, made: Awaitable[Any]) -> Any:
+        return _without_rules(await made)
+
+
+def _without_rules(made: AbstractToolset[Any] | None) -> AbstractToolset[Any] | None:
+    def look(leaf: AbstractToolset[Any]) -> None:
+        for one in leaf.tools.values() if isinstance(leaf, FunctionToolset) else ():
+            function: object = one.function
+            if isinstance(function, Tool):
+                cast("Tool[..., Any]", function).seen()
+
+    if made is not None:
+        made.apply(look)
     return made
 
 

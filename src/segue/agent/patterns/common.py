@@ -57,8 +57,17 @@ def pattern(name: str, key: str | None) -> AbstractContextManager[object]:
 
 
 def merged(*given: Options | None) -> Options:
-    """Options over options: the last word counts."""
-    return cast("Options", {name: value for one in given for name, value in (one or {}).items()})
+    """Options over options: the last word counts. Where none says otherwise a call is no part of the run's thread.
+
+    Raises InputError for what is no option, or is said by the pattern itself.
+    """
+    said = {name: value for one in given for name, value in (one or {}).items()}
+    unknown = sorted(said.keys() - Options.__annotations__.keys())
+    if unknown:
+        raise InputError(
+            f"ask has no option {unknown[0]!r} here", remedy=f"give of {', '.join(Options.__annotations__)}"
+        )
+    return cast("Options", {"thread": None, **said})
 
 
 def shared(budget_usd: float | None, calls: int) -> Options:

@@ -127,7 +127,9 @@ async def plan_and_work(
             plan, f"The goal: {goal}", *parts, _workers(among), returns=Plan,
             check=lambda given: wrong_with(given, tasks_max), **asked,
         )  # fmt: skip
-        done = await _Working(goal, made.tasks, among, {**(delegating or {}), **share}, limit).done()
+        own = dict(delegating or {})
+        own = {**own, "options": merged(own.get("options")), **share}
+        done = await _Working(goal, made.tasks, among, own, limit).done()
         if all(one.error for one in done):
             why = "; ".join(f"{one.task.id}: {one.error.splitlines()[0]}" for one in done[:4])
             raise NothingDone(f"no task was done: {why}", remedy="add a worker that can, or see why each failed")

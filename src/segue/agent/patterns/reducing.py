@@ -108,7 +108,7 @@ async def map_reduce(
     if not isinstance(document, str) or not 0 <= missing_max <= 1:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
         raise InputError("map_reduce: document is a text, missing_max a share from 0 to 1")
     pieces = chunks(document, tokens, count)
-    if not pieces:
+    if not document.strip():
         raise InputError("map_reduce: the document is empty", remedy="give its text")
     asked = merged(options, shared(budget_usd, _calls(len(pieces), fan)))
 
@@ -117,7 +117,7 @@ async def map_reduce(
         return await ask(task, f"{where}\n{pieces[n - 1]}", returns=returns, **asked)
 
     async def joined(group: tuple[int, Sequence[Branch[T]]]) -> T:
-        return await ask(f"{combine}\nThe task: {told}", *_shown(group[1]), returns=returns, **asked)
+        return await ask(f"{combine}\nThe task: {told}{_lost(missing)}", *_shown(group[1]), returns=returns, **asked)
 
     with pattern("map_reduce", key):
         told, _ = await worded(task)
@@ -156,6 +156,11 @@ def _missing(found: Sequence[Branch[Any]], most: float) -> tuple[int, ...]:
         error.missing = ", ".join(map(str, lost))
         raise error from cause
     return lost
+
+
+def _lost(missing: Sequence[int]) -> str:
+    """What whoever puts results together is told of pieces: a group that had one result alone does not show them."""
+    return f"\nPieces that could not be read: {', '.join(map(str, missing))}." if missing else ""
 
 
 def _hold(made: Iterable[Branch[Any]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from ...core.codec import fingerprint
 from ...core.records import ToolOutcome
-from ...errors import DefinitionError
+from ...errors import DefinitionError, UnserialisableResult
 from ...runtime.scope import FlowScope, here, in_flow
 from ..request import Asked
 from ..turns import RECALL
@@ -131,7 +131,7 @@ class Tools:
         try:
             found = json.loads(value) if tool is None else tool.step.signature.result.decode(value)
             content = told(found)
-        except ValueError:
+        except (ValueError, UnserialisableResult):
             return None
         return content if isinstance(content, str) else None
 

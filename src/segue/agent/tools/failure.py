@@ -13,7 +13,7 @@ from .careful import in_doubt, is_refusal
 from .result import Told
 from .tool import OnError
 
-__all__ = ["Called", "failure"]
+__all__ = ["Called", "failure", "may_have_happened"]
 
 _TELLABLE = (StepFailed, ModelError, UnserialisableResult, Unanswered, Declined)
 """Errors of ours that are a tool's, and not the caller's or the engine's."""
@@ -55,6 +55,12 @@ def failure(tool: Called, error: Exception) -> Told | None:
         unknown = f"nobody knows whether {tool.name} had its effect: {says}. Find out before you call it again."
         return _told(ToolOutcome.UNKNOWN, unknown)
     return _told(ToolOutcome.FAILED, f"{tool.name} failed: {says}")
+
+
+def may_have_happened(error: Exception) -> bool:
+    """Whether nobody knows what came of the call that raised this."""
+    kind, name, _ = _named(error)
+    return in_doubt(kind, name)
 
 
 def _told(outcome: ToolOutcome, says: str) -> Told:

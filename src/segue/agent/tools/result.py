@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, NamedTuple, cast
 
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from ...core.records import ToolOutcome
+from ...errors import UnserialisableResult
 from ..media import Media, media_of
 
 __all__ = ["Content", "Cut", "Told", "cut", "handle_of", "piece", "told"]
@@ -50,7 +51,10 @@ class Told:
 
 
 def told(result: object) -> Content:
-    """A result as a model reads it: text, or JSON; media as what they are, in their place."""
+    """A result as a model reads it: text, or JSON; media as what they are, in their place.
+
+    Raises UnserialisableResult for what cannot be shown: a Secret, say.
+    """
     if isinstance(result, str):
         return result
     if isinstance(result, list | tuple):
@@ -58,14 +62,21 @@ def told(result: object) -> Content:
         if any(media_of(one) is not None for one in items):
             return [_item(one) for one in items]
     one = media_of(cast("object", result))
-    return to_json(result).decode() if one is None else [_file(one)]
+    return _json(cast("object", result)) if one is None else [_file(one)]
+
+
+def _json(result: object) -> str:
+    try:
+        return to_json(result).decode()
+    except PydanticSerializationError as error:
+        raise UnserialisableResult(str(error), remedy="give the model what it may see") from error
 
 
 def _item(one: object) -> object:
     media = media_of(one)
     if media is not None:
         return _file(media)
-    return one if isinstance(one, str) else to_json(one).decode()
+    return one if isinstance(one, str) else _json(one)
 
 
 def _file(media: Media) -> dict[str, str]:

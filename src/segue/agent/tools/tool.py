@@ -56,12 +56,17 @@ class Tool(Generic[P, R]):
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the step. Raises DefinitionError where an agent calls it that does not know its rule."""
-        if self.rule is not None and unseen.get() == self.name:
+        if unseen.get() == self.name:
+            self.seen()
+        return await self.step(*args, **kwargs)
+
+    def seen(self) -> None:
+        """Raises DefinitionError for a tool with a rule, where the agent that has it does not know of it."""
+        if self.rule is not None:
             raise DefinitionError(
                 f"tool {self.name}: its approve= is not seen where the agent has it from",
                 remedy="give it to agent(tools=[...]), or to an Agent with Durable() when it is made",
             )
-        return await self.step(*args, **kwargs)
 
     @property
     def name(self) -> str:
