@@ -20,6 +20,7 @@ from ..core.records import Json
 from .catalogue import MODELS
 from .errors import InvalidModel, UnknownModel
 from .reading import meant
+from .settings import misnamed
 from .tariff import FREE, Price, Tier, expect
 from .thoughts import fixed_thoughts, thoughts
 
@@ -164,6 +165,9 @@ class Model:
         for kind, value in self.quality.items():
             expect(0 <= value <= 1, f"quality.{kind}", f"{value} is not from 0 to 1")
         expect(_is_json(self.settings), "settings", "plain JSON")
+        wrong = misnamed(self.settings, local=self.provider is Provider.LOCAL)
+        if wrong is not None:
+            raise InvalidModel.at(f"settings.{wrong[0]}", wrong[1], remedy=f"one of {wrong[2]}")
         thinks = fixed_thoughts(self.provider, self.settings)
         says = f"a budget of {thinks} tokens for thinking leaves no room for an answer: it counts into max_output"
         expect(thinks < max(1, self.max_output), "settings", f"{says}, {self.max_output}")
@@ -287,8 +291,8 @@ class Catalogue:
             return self.models[name]
         except KeyError:
             guess = meant(name, self.models)
-            remedy = f"did you mean {guess}?" if guess else _one_of(self.models)
-            raise UnknownModel(f"no model is called {name!r}", remedy=remedy) from None
+            says = f"no model is called {name!r}" + (f"; did you mean {guess}?" if guess else "")
+            raise UnknownModel(says, remedy=_one_of(self.models)) from None
 
     def with_(self, *models: Model) -> Catalogue:
         """With these models too; one whose name is there takes its place."""
