@@ -332,9 +332,29 @@ def test_a_function_sees_the_candidates_with_what_is_expected() -> None:
 
 
 @pytest.mark.parametrize(
+    ("says", "then"),
+    [
+        (["large", "small"], ("small", [])),
+        (["large"], ("small", ["mid"])),
+        ("large", ("small", ["mid"])),
+        ({"large": 3, "mid": 1}, ("mid", [])),
+        ({"large": 1, "mid": 0, "small": 0}, ("mid", ["small"])),
+    ],
+)
+def test_whom_a_function_names_and_who_has_failed_is_passed_over(says: Any, then: tuple[str, list[str]]) -> None:
+    made = routed(Function(function=lambda *_: says), tried={"large": "overloaded"})
+    assert (chosen(made), names(made, made.order)) == then
+
+
+def test_where_all_that_a_function_names_have_failed_nobody_is_left() -> None:
+    made = routed(Function(function=lambda *_: ["large", "mid"]), tried={"large": "overloaded", "mid": "overloaded"})
+    assert made.choice is None
+
+
+@pytest.mark.parametrize(
     ("function", "says"),
     [
-        (lambda *_: "gone", "chose 'gone', which is not eligible"),
+        (lambda *_: "gone", "chose 'gone', and there is no such model"),
         (lambda *_: None, "gave None"),
         (lambda *_: [], "gave \\[\\]"),
         (lambda *_: {"small": -1}, "not negative"),
