@@ -12,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_ai.settings import ModelSettings
 
+from segue.core.faults import FaultKind, classify, rebuild
 from segue.models import InvalidModel, UnknownModel
+from segue.models.health import Health, Place
 from segue.models.settings import ELSEWHERE, SETTINGS
+from segue.models.signals import made
 from segue.models.spec import Capability, Catalogue, Deployment, Limits, Model, Price, Provider, local_models
 
 
@@ -98,10 +101,24 @@ def test_a_limit_is_at_least_one(name: str) -> None:
         Limits(**{name: 0})
 
 
-@pytest.mark.parametrize("weight", [0, -1, float("inf"), float("nan")])
+@pytest.mark.parametrize("weight", [-1, float("inf"), float("nan")])
 def test_a_weight_is_a_share(weight: float) -> None:
     with pytest.raises(InvalidModel, match="weight"):
         Deployment(name="eu", weight=weight)
+
+
+def test_a_deployment_without_weight_is_for_when_the_others_are_out() -> None:
+    last = Deployment(name="last", weight=0)
+    health, pool = Health(None), model(deployments=(Deployment(name="eu"), last))
+    taken = [health.try_acquire(pool, 1) for _ in range(50)]
+    assert {place.deployment.name for place in taken if isinstance(place, Place)} == {"eu"}
+    shut = rebuild(made(FaultKind.UNAUTHORISED, "no such key"))
+    for place in taken:
+        assert isinstance(place, Place)
+        health.release(place, classify(shut), 0.1, 1)
+    then = health.try_acquire(pool, 1)
+    assert isinstance(then, Place) and then.deployment.name == "last"
+    health.close()
 
 
 def test_one_that_only_embeds_writes_nothing() -> None:

@@ -197,10 +197,10 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     (minimal("url = 'example.org'"), 5, "models.fast.url", "begins with http:// or https://"),
     (minimal("key_env = 'sk-abc'"), 5, "models.fast.key_env", "never the key itself"),
     (
-        minimal("[[models.fast.deployments]]\nname = 'a'\nweight = 0"),
+        minimal("[[models.fast.deployments]]\nname = 'a'\nweight = -1"),
         7,
         "models.fast.deployments[0].weight",
-        "more than 0",
+        "-1 is negative: 0 is for when all others are out",
     ),
     (
         minimal("[[models.fast.deployments]]\nname = 'a'\n[[models.fast.deployments]]\nname = 'a'"),

@@ -103,14 +103,15 @@ class Deployment:
     """The environment variable with the key; None: the one that the provider's own library reads."""
     region: str | None = None
     weight: float = 1.0
-    """Its share of the calls, relative to the others of its pool."""
+    """Its share of the calls, relative to the others of its pool; 0: only when all others are out."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         """Hold what must be true."""
         _named(self.name)
         _address(self.url, self.key_env)
-        expect(0 < self.weight < float("inf"), "weight", f"{self.weight} is too small: more than 0")
+        expect(not self.weight < 0, "weight", f"{self.weight} is negative: 0 is for when all others are out")
+        expect(self.weight < float("inf"), "weight", f"{self.weight} is no finite number")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
