@@ -80,6 +80,24 @@ def test_models_are_chosen_by_name(stocked: Terminal) -> None:
     assert wrong.code == 2 and "no model is called 'fats'" in wrong.err and "did you mean fast?" in wrong.err
 
 
+def test_a_deployment_of_a_pool_that_takes_no_calls_is_named(stocked: Terminal) -> None:
+    (stocked.folder / "segue.toml").write_text(
+        "[models.pool]\nprovider = 'openai'\nid = 'gpt-4o-mini'\nwindow = 1000\nmax_output = 100\n"
+        "[[models.pool.deployments]]\nname = 'eu'\n[[models.pool.deployments]]\nname = 'us'\nweight = 0\n"
+    )
+    health = Health(stocked.folder / "segue.db-health")
+    place = health.try_acquire(Catalogue.load(stocked.folder / "segue.toml").get("pool"), 10)
+    assert isinstance(place, Place) and place.deployment.name == "eu"
+    health.release(place, made(FaultKind.UNAUTHORISED, "the key was refused"), 0.1, 10)
+    health.close()
+    done = stocked.segue("models")
+    assert done.out.splitlines()[1].split()[-1] == "open"
+    assert "pool/eu is shut: its key was refused, " in done.err
+    stands = stocked.segue("models", "--json").json["models"][0]["health"]
+    assert stands["standing"] == "open"
+    assert {name: one["standing"] for name, one in stands["deployments"].items()} == {"eu": "shut", "us": "open"}
+
+
 @pytest.mark.parametrize("how", ["option", "environment"])
 def test_another_file_is_read(stocked: Terminal, how: str) -> None:
     (stocked.folder / "other.toml").write_text("[models.only]\nprovider = 'local'\nid = 'smollm2'\n")
