@@ -20,7 +20,9 @@ WRONG: list[tuple[str, Any]] = [
     ("batch", "yes"), ("stream", "no"), ("refused", "maybe"), ("needs", "vision"), ("needs", [3]), ("require", "eu"),
     ("settings", 3), ("system", None), ("history", "hello"), ("memory", "user:ann"), ("tools", 3), ("guards", 3),
     ("model", 3), ("key", 3), ("route", 3), ("needs", ["visoin"]), ("settings", {"seed": math.nan}), ("examples", 3),
-    ("settings", {"seed": object()}), ("examples", "ab"), ("examples", {"a": "b"}),
+    ("settings", {"seed": object()}), ("settings", {"seed": 1.5}), ("settings", {"style": "poem"}),
+    ("settings", {"temperature": "hot"}), ("settings", {"words": ["a"]}), ("settings", {"words": "ab"}),
+    ("examples", "ab"), ("examples", {"a": "b"}),
     ("role", None), ("asked_by", 3), ("escalate", 3), ("check", 3), ("check", "short"),
     ("budget_usd", -1), ("budget_usd", True), ("budget_usd", "x"), ("budget_usd", 1e300),
 ]  # fmt: skip
@@ -37,9 +39,9 @@ async def test_a_wrong_option_is_told_by_its_name_before_anybody_is_asked(name: 
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"temprature": 1}, "settings has no 'temprature': there is no such setting; did you mean temperature"),
-        ({"seed": 1, "max_tokens": 9}, "settings has no 'max_tokens': .* it is the option max_tokens="),
-        ({3: 1}, "settings has no '3'"),
+        ({"temprature": 1}, "settings.temprature: there is no such setting; did you mean temperature"),
+        ({"seed": 1, "max_tokens": 9}, r"settings.max_tokens: .* it is the option max_tokens="),
+        ({3: 1}, "settings.3: there is no such setting"),
     ],
 )
 async def test_a_setting_that_nobody_knows_is_told_before_anybody_is_asked(settings: Any, says: str) -> None:

@@ -120,6 +120,20 @@ def test_mistakes_are_told_with_their_lines(stocked: Terminal) -> None:
     assert missing.code == 2 and "none.toml: there is no such file" in missing.err
 
 
+def test_a_route_by_a_function_that_cannot_be_imported_is_a_mistake(stocked: Terminal) -> None:
+    (stocked.folder / "choosing.py").write_text("def choose(request, features, candidates):\n    return 'fast'\n")
+    for name, says in (
+        ("choosing:choose", ""),
+        ("choosing:chose", "cannot be found"),
+        ("chosing:f", "cannot be found"),
+    ):
+        route = f"\n[routes.mine]\npolicy = 'function'\nfunction = '{name}'\n"
+        (stocked.folder / "segue.toml").write_text(FILE + route)
+        done = stocked.segue("models")
+        assert done.code == (2 if says else 0) and says in done.err
+        assert ("routes.mine.function: " in done.err) is bool(says)
+
+
 MORE = """
 [guards.judge]
 kind = "moderation"

@@ -146,7 +146,14 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     (minimal("quality = { code = true }"), 5, "models.fast.quality.code", "not true or false"),
     (minimal("tags = { owner = 7 }"), 5, "models.fast.tags.owner", "a text was expected, not 7"),
     (minimal("deployments = ['eu']"), 5, "models.fast.deployments[0]", "a table was expected, not a text"),
-    (minimal("settings = { seed = 2026-01-01 }"), 5, "models.fast.settings", "plain JSON"),
+    (minimal("settings = { top_k = 2026-01-01 }"), 5, "models.fast.settings", "plain JSON"),
+    (minimal("settings = { seed = 1.5 }"), 5, "models.fast.settings.seed", "a whole number was expected"),
+    (
+        "[models.l]\nprovider = 'local'\nid = 'smollm2'\nsettings = { style = 'poem' }",
+        4,
+        "models.l.settings.style",
+        "chat or text was expected",
+    ),
     (
         minimal("settings = { temprature = 1 }"),
         5,

@@ -10,7 +10,7 @@ from ..core.budgets import nano
 from ..errors import InputError
 from ..models import Capability
 from ..models.reading import meant
-from ..models.settings import misnamed
+from ..models.settings import mistaken
 from ..routing import Policy
 
 __all__ = ["bounded", "hold"]
@@ -30,12 +30,13 @@ def hold(said: Mapping[str, Any]) -> None:
 
 
 def _hold_settings(settings: Mapping[object, object]) -> None:
-    wrong = misnamed(settings)
-    if wrong is not None:
-        raise InputError(f"ask: settings has no {wrong[0]!r}: {wrong[1]}", remedy=f"it may have {wrong[2]}")
     for name, value in settings.items():
         if not _is_json(value):
-            raise InputError(f"ask: settings[{name!r}] is plain JSON, not {_shown(value)}", remedy="give a plain value")
+            raise InputError(f"ask: settings.{name}: plain JSON was expected, not {_shown(value)}")
+    wrong = mistaken(settings)
+    if wrong is not None:
+        name, says, allowed = wrong
+        raise InputError(f"ask: settings.{name}: {says}", remedy=f"it may have {allowed}" if allowed else None)
 
 
 def _hold_needs(needs: Collection[str]) -> None:

@@ -1,12 +1,13 @@
-"""The names that the settings of a call may have: what a library would pass over in silence is told here. Pure."""
+"""What the settings of a call may be: a name that a library would pass over in silence is told here. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from .reading import meant
 
-__all__ = ["ELSEWHERE", "LOCAL", "SETTINGS", "misnamed"]
+__all__ = ["ELSEWHERE", "LOCAL", "SETTINGS", "mistaken"]
 
 SETTINGS = (
     "temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "stop_sequences",
@@ -31,18 +32,45 @@ _OTHER_WORDS = {
 }  # fmt: skip
 
 
-def misnamed(names: Iterable[object], *, local: bool = False) -> tuple[str, str, str] | None:
-    """The first name that is none of a setting, what is wrong with it, and what is allowed; None where all are known.
+def mistaken(settings: Mapping[Any, object], *, local: bool = False) -> tuple[str, str, str] | None:
+    """The first setting that cannot be: its name, what is wrong, and which there are, where it is the name. Else None.
 
     `local`: of a model in this process, which has fewer.
     """
     known = LOCAL if local else tuple(dict.fromkeys((*SETTINGS, *LOCAL)))
     prefixes = () if local else _PREFIXES
-    for name in map(str, names):
-        if name not in known and not name.startswith(prefixes):
-            says = f"there is no such setting{_instead(name, known)}"
-            return name, says, ", ".join((*known, *(f"{prefix}…" for prefix in prefixes)))
+    for name, value in settings.items():
+        if name not in known and not str(name).startswith(prefixes):
+            says = f"there is no such setting{_instead(str(name), known)}"
+            return str(name), says, ", ".join((*known, *(f"{prefix}…" for prefix in prefixes)))
+        wanted, fits = _VALUES.get(name, ("", _anything))
+        if not fits(value):
+            return str(name), f"{wanted} was expected", ""
     return None
+
+
+def _anything(value: object) -> bool:
+    return True
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _two_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and [isinstance(one, str) for one in value] == [True, True]  # pyright: ignore[reportUnknownVariableType]
+
+
+_VALUES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "temperature": ("a number, 0 or more,", _number),
+    "seed": ("a whole number", _whole),
+    "style": ("chat or text", lambda value: value in ("chat", "text")),
+    "words": ("two texts", _two_texts),
+}
 
 
 def _instead(name: str, known: Collection[str]) -> str:

@@ -20,7 +20,7 @@ from ..core.records import Json
 from .catalogue import MODELS
 from .errors import InvalidModel, UnknownModel
 from .reading import meant
-from .settings import misnamed
+from .settings import mistaken
 from .tariff import FREE, Price, Tier, expect
 from .thoughts import fixed_thoughts, thoughts
 
@@ -166,9 +166,9 @@ class Model:
         for kind, value in self.quality.items():
             expect(0 <= value <= 1, f"quality.{kind}", f"{value} is not from 0 to 1")
         expect(_is_json(self.settings), "settings", "plain JSON")
-        wrong = misnamed(self.settings, local=self.provider is Provider.LOCAL)
+        wrong = mistaken(self.settings, local=self.provider is Provider.LOCAL)
         if wrong is not None:
-            raise InvalidModel.at(f"settings.{wrong[0]}", wrong[1], remedy=f"one of {wrong[2]}")
+            raise InvalidModel.at(f"settings.{wrong[0]}", wrong[1], remedy=f"one of {wrong[2]}" if wrong[2] else None)
         thinks = fixed_thoughts(self.provider, self.settings)
         says = f"a budget of {thinks} tokens for thinking leaves no room for an answer: it counts into max_output"
         expect(thinks < max(1, self.max_output), "settings", f"{says}, {self.max_output}")

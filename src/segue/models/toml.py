@@ -15,7 +15,7 @@ from .catalogue import MODELS, LocalModel
 from .errors import InvalidModel
 from .prices import priced
 from .reading import Table, open_config, read_config
-from .settings import misnamed
+from .settings import mistaken
 from .spec import ANY, BATCHES, Capability, Catalogue, Deployment, Limits, Model, Price, Provider, Tier, local_models
 
 T = TypeVar("T")
@@ -177,12 +177,15 @@ def _quality(table: Table) -> dict[str, float]:
 
 def _settings(table: Table, *, local: bool) -> dict[str, Any]:
     inside = table.table("settings")
-    for key in () if inside is None else inside.values:
-        wrong = misnamed([key], local=local)
-        if wrong is not None and inside is not None:
+    if inside is None:
+        return {}
+    for key, value in inside.values.items():
+        wrong = mistaken({key: value}, local=local)
+        if wrong is not None:
             _, says, allowed = wrong
-            inside.wrong(key, f"{says}{' Allowed' if says.endswith('?') else '; allowed'}: {allowed}")
-    return {} if inside is None else dict(inside.values)
+            tail = f"{' Allowed' if says.endswith('?') else '; allowed'}: {allowed}" if allowed else ""
+            inside.wrong(key, says + tail)
+    return dict(inside.values)
 
 
 def _made(kind: Callable[..., T], table: Table, **values: Any) -> T | None:
