@@ -134,6 +134,13 @@ def test_a_route_by_a_function_that_cannot_be_imported_is_a_mistake(stocked: Ter
         assert ("routes.mine.function: " in done.err) is bool(says)
 
 
+def test_a_policy_that_there_is_not_is_told_with_those_like_it(stocked: Terminal) -> None:
+    (stocked.folder / "segue.toml").write_text(FILE + "\n[routes.chat]\npolicy = 'fastest'\n")
+    wrong = stocked.segue("route", "hello", "--policy", "cheepest")
+    assert wrong.code == 2 and "no route is called 'cheepest'; did you mean cheapest?" in wrong.err
+    assert "one of chat, cheapest, best, fastest, cascade" in wrong.err
+
+
 MORE = """
 [guards.judge]
 kind = "moderation"

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ..core.records import Candidate, Decision, Estimate, TargetKind
 from ..errors import InputError
+from ..models.reading import meant
 from ..models.spec import Capability, Catalogue
 from .exits import Exit
 from .fares import health_at
@@ -87,7 +88,15 @@ def named(router: Router, name: str) -> str | Policy:
         return name
     if name == "default":
         return plain("cheapest") or name
-    return plain(name) or router.route(name)
+    found = plain(name)
+    if found is not None:
+        return found
+    from ..routing import UnknownRoute  # noqa: PLC0415
+
+    known = [*router.routes, *(one for one in PLAIN if one not in router.routes)]
+    close = meant(name, known)
+    says = f"no route is called {name!r}" + (f"; did you mean {close}?" if close else "")
+    raise UnknownRoute(says, remedy=f"one of {', '.join(known)}")
 
 
 def drawn(decision: Decision) -> list[RenderableType]:
