@@ -89,6 +89,28 @@ async def test_what_it_returns_is_a_type(returns: Any) -> None:
         await ask("hello", model="nobody", returns=returns)
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ((3,), "a prompt is a text, or a prompt by its name, no int"),
+        ((None,), "no NoneType"),
+        (("",), "nothing is asked: the prompt is empty"),
+        (("What?", object()), "object cannot be shown to a model: it is no JSON"),
+        (("What?\ud800",), "a text holds half of a character, at 5"),
+        (("What?", "\ud800"), "a text holds half of a character, at 0"),
+    ],
+)
+async def test_what_cannot_be_shown_to_a_model_is_told_before_it_is_asked(given: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        await ask(*given, model="nobody")
+
+
+async def test_the_space_of_vectors_is_a_name() -> None:
+    like: Any = 3
+    with pytest.raises(InputError, match="embed: like is a space"):
+        await embed("a", model="hashed", like=like)
+
+
 async def test_a_model_or_route_that_there_is_not_is_told_with_those_like_it(tmp_path: Path) -> None:
     fast, faster = (
         Model(name=name, provider=Provider.OPENAI, window=1000, max_output=100) for name in ("fast", "slow")

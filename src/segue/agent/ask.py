@@ -107,6 +107,8 @@ async def answer(
     guards = tuple(map(Guard.of, said["guards"]))
     tools, (plain, media) = Tools(said["tools"], recalling(guards)), split(parts)
     text, named = await worded(prompt)
+    if not text.strip() and not parts:
+        raise InputError("ask: nothing is asked: the prompt is empty", remedy="give a prompt, or parts")
     said["system"], role = await worded(said["system"])
     question = _question(text, plain, form, examples, said)
     question.prompts.update(named | role)
