@@ -28,6 +28,7 @@ from segue.routing import (
     Function,
     Hedge,
     Held,
+    InvalidPolicy,
     Pinned,
     PolicyFailed,
     Predictors,
@@ -329,6 +330,30 @@ def test_a_function_sees_the_candidates_with_what_is_expected() -> None:
     assert [(one.name, one.quality) for one in seen] == [("mid", 0.75), ("odd", 0.4)]
     assert seen[0].cost_usd == pytest.approx(1000e-6 + 80 * 4e-6)
     assert seen[1].cost_usd is None
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Cheapest(among="small"), r"among: names of models were expected, as \('small',\)"),
+        (lambda: Cascade(steps="small"), "steps: names of models"),
+        (lambda: Shadow(of=Cheapest(), shadows="mid"), "shadows: names of models"),
+        (lambda: Hedge(of="small"), r"of: a policy was expected, as Pinned\(model='small'\)"),
+        (lambda: Pinned(model="small", otherwise="mid"), "otherwise: a policy was expected"),
+        (lambda: Cheapest(explore=0.1), r"explore: as Explore\(floor="),
+        (lambda: Cheapest(hold_ms="3"), "hold_ms: a number was expected, not '3'"),
+        (lambda: Cheapest(require="eu"), "require: tags were expected"),
+        (lambda: Split(arms={"small": 1}), r"arms: as \(Arm\(name="),
+        (lambda: Function(function=3), "function: a function, or module:name of one"),
+        (
+            lambda: Examples(examples=(Example(text=" ", use=Cheapest()),), otherwise=Cheapest()),
+            "none of them is empty",
+        ),
+    ],
+)
+def test_a_field_of_another_kind_is_told_with_what_to_write(make: Any, says: str) -> None:
+    with pytest.raises(InvalidPolicy, match=says):
+        make()
 
 
 @pytest.mark.parametrize(
