@@ -165,6 +165,15 @@ async def test_results_and_arguments_of_tools_are_looked_at(tmp_path: Path) -> N
     assert "eve@example.com" not in journal
 
 
+async def test_a_guard_says_a_text_a_finding_or_nothing() -> None:
+    said: Any = True
+    look: Any = lambda _: said  # noqa: E731
+    with pytest.raises(TypeError, match="a guard says what is wrong, as a text or a Finding, or None; it said True"):
+        await Guard(name="odd", look=look).found("hello")
+    for nothing in ("", None):
+        assert await Guard(name="fine", look=lambda _, said=nothing: said).found("hello") is None
+
+
 @pytest.mark.parametrize("how", ["raises", "hangs"])
 @pytest.mark.parametrize("policy", ["closed", "open"])
 async def test_a_guard_that_fails_itself_has_a_policy_of_its_own(tmp_path: Path, how: str, policy: Any) -> None:

@@ -80,6 +80,24 @@ def test_models_are_chosen_by_name(stocked: Terminal) -> None:
     assert wrong.code == 2 and "no model is called 'fats'" in wrong.err and "did you mean fast?" in wrong.err
 
 
+def test_a_deployment_of_a_pool_that_takes_no_calls_is_named(stocked: Terminal) -> None:
+    (stocked.folder / "segue.toml").write_text(
+        "[models.pool]\nprovider = 'openai'\nid = 'gpt-4o-mini'\nwindow = 1000\nmax_output = 100\n"
+        "[[models.pool.deployments]]\nname = 'eu'\n[[models.pool.deployments]]\nname = 'us'\nweight = 0\n"
+    )
+    health = Health(stocked.folder / "segue.db-health")
+    place = health.try_acquire(Catalogue.load(stocked.folder / "segue.toml").get("pool"), 10)
+    assert isinstance(place, Place) and place.deployment.name == "eu"
+    health.release(place, made(FaultKind.UNAUTHORISED, "the key was refused"), 0.1, 10)
+    health.close()
+    done = stocked.segue("models")
+    assert done.out.splitlines()[1].split()[-1] == "open"
+    assert "pool/eu is shut: its key was refused, " in done.err
+    stands = stocked.segue("models", "--json").json["models"][0]["health"]
+    assert stands["standing"] == "open"
+    assert {name: one["standing"] for name, one in stands["deployments"].items()} == {"eu": "shut", "us": "open"}
+
+
 @pytest.mark.parametrize("how", ["option", "environment"])
 def test_another_file_is_read(stocked: Terminal, how: str) -> None:
     (stocked.folder / "other.toml").write_text("[models.only]\nprovider = 'local'\nid = 'smollm2'\n")
@@ -100,6 +118,27 @@ def test_mistakes_are_told_with_their_lines(stocked: Terminal) -> None:
     assert error["code"] == "config" and error["exit"] == 2 and "line 6" in error["message"]
     missing = stocked.segue("models", "--config", "none.toml")
     assert missing.code == 2 and "none.toml: there is no such file" in missing.err
+
+
+def test_a_route_by_a_function_that_cannot_be_imported_is_a_mistake(stocked: Terminal) -> None:
+    (stocked.folder / "choosing.py").write_text("def choose(request, features, candidates):\n    return 'fast'\n")
+    for name, says in (
+        ("choosing:choose", ""),
+        ("choosing:chose", "cannot be found"),
+        ("chosing:f", "cannot be found"),
+    ):
+        route = f"\n[routes.mine]\npolicy = 'function'\nfunction = '{name}'\n"
+        (stocked.folder / "segue.toml").write_text(FILE + route)
+        done = stocked.segue("models")
+        assert done.code == (2 if says else 0) and says in done.err
+        assert ("routes.mine.function: " in done.err) is bool(says)
+
+
+def test_a_policy_that_there_is_not_is_told_with_those_like_it(stocked: Terminal) -> None:
+    (stocked.folder / "segue.toml").write_text(FILE + "\n[routes.chat]\npolicy = 'fastest'\n")
+    wrong = stocked.segue("route", "hello", "--policy", "cheepest")
+    assert wrong.code == 2 and "no route is called 'cheepest'; did you mean cheapest?" in wrong.err
+    assert "one of chat, cheapest, best, fastest, cascade" in wrong.err
 
 
 MORE = """

@@ -10,8 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_ai.settings import ModelSettings
 
+from segue.core.faults import FaultKind, classify, rebuild
 from segue.models import InvalidModel, UnknownModel
+from segue.models.health import Health, Place
+from segue.models.settings import ELSEWHERE, SETTINGS
+from segue.models.signals import made
 from segue.models.spec import Capability, Catalogue, Deployment, Limits, Model, Price, Provider, local_models
 
 
@@ -58,6 +63,8 @@ def test_a_quality_counts_for_its_kind_and_any_for_the_rest() -> None:
         ({"quality": {"code": float("nan")}}, "quality.code", "from 0 to 1"),
         ({"settings": {"seed": {1, 2}}}, "settings", "plain JSON"),
         ({"settings": {"temperature": float("inf")}}, "settings", "plain JSON"),
+        ({"settings": {"temprature": 1}}, "settings.temprature", "did you mean temperature?"),
+        ({"settings": {"max_retries": 3}}, "settings.max_retries", "the option attempts="),
         ({"dimensions": 256}, "dimensions", "embeddings"),
         ({"dimensions": 0, "capabilities": ["embeddings"]}, "dimensions", "at least 1"),
         ({"url": "example.org"}, "url", "https://"),
@@ -94,10 +101,24 @@ def test_a_limit_is_at_least_one(name: str) -> None:
         Limits(**{name: 0})
 
 
-@pytest.mark.parametrize("weight", [0, -1, float("inf"), float("nan")])
+@pytest.mark.parametrize("weight", [-1, float("inf"), float("nan")])
 def test_a_weight_is_a_share(weight: float) -> None:
     with pytest.raises(InvalidModel, match="weight"):
         Deployment(name="eu", weight=weight)
+
+
+def test_a_deployment_without_weight_is_for_when_the_others_are_out() -> None:
+    last = Deployment(name="last", weight=0)
+    health, pool = Health(None), model(deployments=(Deployment(name="eu"), last))
+    taken = [health.try_acquire(pool, 1) for _ in range(50)]
+    assert {place.deployment.name for place in taken if isinstance(place, Place)} == {"eu"}
+    shut = rebuild(made(FaultKind.UNAUTHORISED, "no such key"))
+    for place in taken:
+        assert isinstance(place, Place)
+        health.release(place, classify(shut), 0.1, 1)
+    then = health.try_acquire(pool, 1)
+    assert isinstance(then, Place) and then.deployment.name == "last"
+    health.close()
 
 
 def test_one_that_only_embeds_writes_nothing() -> None:
@@ -110,9 +131,9 @@ def test_a_name_is_found_and_a_wrong_one_is_told_with_those_like_it() -> None:
     assert catalogue.get("slow").name == "slow"
     assert [m.name for m in catalogue] == ["fast", "faster", "slow"]
     assert len(catalogue) == 3 and "fast" in catalogue and "x" not in catalogue
-    with pytest.raises(UnknownModel, match="no model is called 'Fastr'") as error:
+    with pytest.raises(UnknownModel, match="no model is called 'Fastr'; did you mean faster or fast") as error:
         catalogue.get("Fastr")
-    assert error.value.remedy == "did you mean faster or fast?"
+    assert error.value.remedy == "one of fast, faster, slow"
     with pytest.raises(UnknownModel) as error:
         catalogue.get("zebra")
     assert error.value.remedy == "one of fast, faster, slow"
@@ -175,3 +196,9 @@ def test_the_local_models_are_free_and_are_there_without_a_file() -> None:
     for one in catalogue:
         assert one.provider is Provider.LOCAL and one.price is not None
         assert one.price.rates().per_million_in == one.price.rates().per_million_out == 0
+
+
+def test_settings_are_called_as_the_library_calls_them() -> None:
+    theirs = set(ModelSettings.__annotations__)
+    assert set(SETTINGS) | ELSEWHERE.keys() == theirs
+    assert model(settings=dict.fromkeys((*SETTINGS, "openai_user", "anthropic_new", "bedrock_guardrail_config"), 1))

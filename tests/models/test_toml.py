@@ -30,7 +30,7 @@ key_env = "ANTHROPIC_API_KEY"
 limits = { rpm = 50, tpm = 40_000, concurrency = 8 }
 tags = { residency = "eu", tier = "gold" }
 quality = { any = 0.8, code = 0.9 }
-settings = { temperature = 0.2, stop = ["END"] }
+settings = { temperature = 0.2, stop_sequences = ["END"] }
 
 [models.smart.price]
 in = 3
@@ -91,7 +91,7 @@ def test_a_file_says_all_that_a_model_has() -> None:
         limits=Limits(rpm=50, tpm=40_000, concurrency=8),
         tags={"residency": "eu", "tier": "gold"},
         quality={"any": 0.8, "code": 0.9},
-        settings={"temperature": 0.2, "stop": ["END"]},
+        settings={"temperature": 0.2, "stop_sequences": ["END"]},
         price=Price.dollars(
             3, 15, cache_read="0.3", cache_write="3.75", request="0.001", batch_factor=0.25,
             other={"web_searches": 10_000_000},
@@ -146,7 +146,28 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     (minimal("quality = { code = true }"), 5, "models.fast.quality.code", "not true or false"),
     (minimal("tags = { owner = 7 }"), 5, "models.fast.tags.owner", "a text was expected, not 7"),
     (minimal("deployments = ['eu']"), 5, "models.fast.deployments[0]", "a table was expected, not a text"),
-    (minimal("settings = { at = 2026-01-01 }"), 5, "models.fast.settings", "plain JSON"),
+    (minimal("settings = { top_k = 2026-01-01 }"), 5, "models.fast.settings", "plain JSON"),
+    (minimal("settings = { seed = 1.5 }"), 5, "models.fast.settings.seed", "a whole number was expected"),
+    (
+        "[models.l]\nprovider = 'local'\nid = 'smollm2'\nsettings = { style = 'poem' }",
+        4,
+        "models.l.settings.style",
+        "chat or text was expected",
+    ),
+    (
+        minimal("settings = { temprature = 1 }"),
+        5,
+        "models.fast.settings.temprature",
+        "there is no such setting; did you mean temperature? Allowed: temperature, top_p",
+    ),
+    (minimal("[models.fast.settings]\nstop = ['X']"), 6, "models.fast.settings.stop", "did you mean stop_sequences?"),
+    (minimal("settings.max_tokens = 5"), 5, "models.fast.settings.max_tokens", "of a model max_output; allowed: temp"),
+    (
+        "[models.l]\nprovider = 'local'\nid = 'smollm2'\nsettings = { top_p = 0.5 }",
+        4,
+        "models.l.settings.top_p",
+        "there is no such setting; allowed: temperature, seed, style, words",
+    ),
     ("[models]\nfast = 'openai'", 2, "models.fast", "a table was expected, not a text"),
     ("models = 5", 1, "models", "a table was expected, not 5"),
     # words
@@ -183,10 +204,10 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     (minimal("url = 'example.org'"), 5, "models.fast.url", "begins with http:// or https://"),
     (minimal("key_env = 'sk-abc'"), 5, "models.fast.key_env", "never the key itself"),
     (
-        minimal("[[models.fast.deployments]]\nname = 'a'\nweight = 0"),
+        minimal("[[models.fast.deployments]]\nname = 'a'\nweight = -1"),
         7,
         "models.fast.deployments[0].weight",
-        "more than 0",
+        "-1 is negative: 0 is for when all others are out",
     ),
     (
         minimal("[[models.fast.deployments]]\nname = 'a'\n[[models.fast.deployments]]\nname = 'a'"),

@@ -93,6 +93,9 @@ def test_a_route_that_is_not_there_names_those_that_are_like_it() -> None:
         router.decide(Request(text="hi", route="chaep"), id="d", luck=0.1)
     with pytest.raises(UnknownRoute, match="one of cheap, strong"):
         router.decide(Request(text="hi"), id="d", luck=0.1)
+    with pytest.raises(UnknownRoute, match="no route is called 'small': it is a model") as error:
+        router.decide(Request(text="hi", route="small"), id="d", luck=0.1)
+    assert error.value.remedy == "say model='small'"
     assert chosen(router.decide(Request(text="hi", route="cheap"), id="d", luck=0.1, route=Best())) == "large"
 
 

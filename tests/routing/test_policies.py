@@ -28,6 +28,7 @@ from segue.routing import (
     Function,
     Hedge,
     Held,
+    InvalidPolicy,
     Pinned,
     PolicyFailed,
     Predictors,
@@ -332,9 +333,53 @@ def test_a_function_sees_the_candidates_with_what_is_expected() -> None:
 
 
 @pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Cheapest(among="small"), r"among: names of models were expected, as \('small',\)"),
+        (lambda: Cascade(steps="small"), "steps: names of models"),
+        (lambda: Shadow(of=Cheapest(), shadows="mid"), "shadows: names of models"),
+        (lambda: Hedge(of="small"), r"of: a policy was expected, as Pinned\(model='small'\)"),
+        (lambda: Pinned(model="small", otherwise="mid"), "otherwise: a policy was expected"),
+        (lambda: Cheapest(explore=0.1), r"explore: as Explore\(floor="),
+        (lambda: Cheapest(hold_ms="3"), "hold_ms: a number was expected, not '3'"),
+        (lambda: Cheapest(require="eu"), "require: tags were expected"),
+        (lambda: Split(arms={"small": 1}), r"arms: as \(Arm\(name="),
+        (lambda: Function(function=3), "function: a function, or module:name of one"),
+        (
+            lambda: Examples(examples=(Example(text=" ", use=Cheapest()),), otherwise=Cheapest()),
+            "none of them is empty",
+        ),
+    ],
+)
+def test_a_field_of_another_kind_is_told_with_what_to_write(make: Any, says: str) -> None:
+    with pytest.raises(InvalidPolicy, match=says):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("says", "then"),
+    [
+        (["large", "small"], ("small", [])),
+        (["large"], ("small", ["mid"])),
+        ("large", ("small", ["mid"])),
+        ({"large": 3, "mid": 1}, ("mid", [])),
+        ({"large": 1, "mid": 0, "small": 0}, ("mid", ["small"])),
+    ],
+)
+def test_whom_a_function_names_and_who_has_failed_is_passed_over(says: Any, then: tuple[str, list[str]]) -> None:
+    made = routed(Function(function=lambda *_: says), tried={"large": "overloaded"})
+    assert (chosen(made), names(made, made.order)) == then
+
+
+def test_where_all_that_a_function_names_have_failed_nobody_is_left() -> None:
+    made = routed(Function(function=lambda *_: ["large", "mid"]), tried={"large": "overloaded", "mid": "overloaded"})
+    assert made.choice is None
+
+
+@pytest.mark.parametrize(
     ("function", "says"),
     [
-        (lambda *_: "gone", "chose 'gone', which is not eligible"),
+        (lambda *_: "gone", "chose 'gone', and there is no such model"),
         (lambda *_: None, "gave None"),
         (lambda *_: [], "gave \\[\\]"),
         (lambda *_: {"small": -1}, "not negative"),

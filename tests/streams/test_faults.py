@@ -5,6 +5,7 @@ applied, is the answer; and what is on record of it.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -222,6 +223,22 @@ async def test_what_cannot_be_told_gets_one_answer_or_an_error(tmp_path: Path) -
         assert f"Small: {LONG}".startswith(got)
         assert got
         assert server.counts("large").calls == 0, "an answer that cannot be delivered is not asked for"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("able", [CAN, CAN - {Capability.JSON_SCHEMA}])
+async def test_a_value_that_is_no_object_goes_out_whole(name: str, able: frozenset[Capability], tmp_path: Path) -> None:
+    async with serve({"small": Served(), "large": Served()}) as server:
+        models, routes = catalogue(server, FORMATS[name], able), {"cheap": Cheapest(name="cheap", explore=NEVER)}
+        async with Engine(str(tmp_path / "x.db"), resources={"catalogue": models, "routes": routes}):
+            server.next("small", "cut")
+            assert int(await text_of("How many?", returns=int)) >= 0
+            assert isinstance(json.loads(await text_of("Which?", returns=list[str])), list)
+
+
+async def test_json_in_a_code_fence_goes_out_without_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, Provider.OPENAI_COMPATIBLE, can=frozenset({Capability.STREAMING})):
+        assert json.loads(await text_of("Who?", returns=City)) == {"name": "Rex", "people": 4}
 
 
 async def test_a_failure_within_the_hold_is_not_seen(tmp_path: Path) -> None:

@@ -91,3 +91,15 @@ def test_what_went_out_is_always_the_beginning_of_one_attempt(
         assert relay.out == whole and relay.broken is None
     else:
         assert relay.broken is not None
+
+
+def test_what_begins_as_no_object_goes_out_whole_since_a_wrapping_may_be_taken_off() -> None:
+    first, new = (1, 1), Retracted(K, (1, 1), "tidied")
+    wrapped = [Piece(K, first, 0, '{"answer"'), Piece(K, first, 9, ": 3}"), new, Piece(K, first, 0, "3")]
+    whole = Relay(plain=False, whole=True)
+    assert fed(whole, *wrapped) == "" and whole.due is None
+    assert fed(whole, Ended(K, first, 1)) == "3"
+    fenced = [Piece(K, first, 0, "```"), Piece(K, first, 3, 'json\n{"a": 1}\n```'), new, Piece(K, first, 0, '{"a": 1}')]
+    relay = Relay(plain=False)
+    assert fed(relay, *fenced[:2]) == ""
+    assert fed(relay, *fenced[2:], Ended(K, first, 8)) == '{"a": 1}' and relay.broken is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
 
 from pydantic import TypeAdapter
 
@@ -25,7 +25,7 @@ from .batch.attempt import Batched
 from .batch.recovery import Batching, in_batch, one_by_one
 from .compacting import Told, roomy
 from .escalation import by_person, escalating, told_in
-from .form import Check, Form, form_of
+from .form import Check, Form, form_of, misfit
 from .gateway import gateway
 from .guards import Guard, Guarding, configured
 from .media import Shown, needs_of, split
@@ -120,6 +120,8 @@ async def answer(
     guards = tuple(map(Guard.of, said["guards"]))
     tools, (plain, media) = Tools(said["tools"], recalling(guards)), split(parts)
     text, named = await worded(prompt)
+    if not text.strip() and not parts:
+        raise InputError("ask: nothing is asked: the prompt is empty", remedy="give a prompt, or parts")
     said["system"], role = await worded(said["system"])
     question = _question(text, plain, form, examples, said)
     if not (media or question.prompt.strip() or any(part.strip() for part in question.parts)):
@@ -157,7 +159,7 @@ def _question(
         prompt=prompt,
         parts=[shown(part) for part in parts],
         system=said["system"],
-        examples=[Example(shown(given), form.written(wanted)) for given, wanted in examples],
+        examples=_examples(examples, form),
         schema=form.schema,
         route=route.title if isinstance(route, RoutingPolicy) else route,
         model=said["model"],
@@ -170,6 +172,26 @@ def _question(
         role=said["role"],
         asked_by=said["asked_by"],
     )
+
+
+def _examples(given: object, form: Form) -> list[Example]:
+    """Worked examples as a model is shown them. Raises InputError, which names the one that is none."""
+    remedy = 'give pairs of what is asked about and the answer: examples=[("It broke.", "complaint")]'
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
+        raise InputError(f"ask: examples is a list of pairs, not a {type(given).__name__}", remedy=remedy)
+    made: list[Example] = []
+    for at, pair in enumerate(cast("Sequence[object]", given)):
+        two = cast("Sequence[object]", pair) if isinstance(pair, tuple | list) else ()
+        if len(two) != 2:
+            kind = type(cast("object", pair)).__name__
+            raise InputError(f"ask: examples[{at}] is no pair, but a {kind}", remedy=remedy)
+        about, wanted = two
+        try:
+            made.append(Example(shown(about), form.written(wanted)))
+        except ValueError as error:
+            said = f"ask: examples[{at}]: its answer is none of the type that is wanted: {misfit(error)}"
+            raise InputError(said, remedy=remedy) from error
+    return made
 
 
 _NONE: Mapping[str, int] = {}

@@ -94,7 +94,11 @@ class Attempting:
         return replace(called, fault=fault)
 
     def decide(self, question: Question, scope: StepScope, left_nano: int | None = None) -> Decision:
-        """Who answers this attempt: whom the Recovery names, else by the route among those that have not failed."""
+        """Who answers this attempt: whom the Recovery names, else by the route among those that have not failed.
+
+        Raises UnknownModel, UnknownRoute, PolicyFailed.
+        """
+        self.gateway.expect(question.model)
         tried, named = failed_in(scope.history), _named(question, scope)
         decision = self._decided(question, tried, named, left_nano)
         if decision.chosen is None and named is not None and question.model is None:  # it has broken down since

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from json import dumps
 from typing import Any, cast
 
 from ..core.budgets import nano
 from ..errors import InputError
+from ..models import Capability
+from ..models.reading import meant
+from ..models.settings import mistaken
+from ..routing import Policy
 
 __all__ = ["bounded", "hold"]
 
@@ -17,9 +22,30 @@ def hold(said: Mapping[str, Any]) -> None:
     """See that each option is of its kind and within its bounds. Raises InputError."""
     for name in _WANTED:
         bounded(name, said[name])
+    _hold_settings(said["settings"] or {})
+    _hold_needs(said["needs"])
     budget = said["budget_usd"]
     if budget is not None and (isinstance(budget, bool) or nano(budget) < 0):
         raise InputError(f"ask: budget_usd is 0 or more, in USD, not {budget!r}", remedy="0 allows nothing")
+
+
+def _hold_settings(settings: Mapping[object, object]) -> None:
+    for name, value in settings.items():
+        if not _is_json(value):
+            raise InputError(f"ask: settings.{name}: plain JSON was expected, not {_shown(value)}")
+    wrong = mistaken(settings)
+    if wrong is not None:
+        name, says, allowed = wrong
+        raise InputError(f"ask: settings.{name}: {says}", remedy=f"it may have {allowed}" if allowed else None)
+
+
+def _hold_needs(needs: Collection[str]) -> None:
+    for word in needs:
+        if word not in list(Capability):
+            guess = meant(word, Capability)
+            hint = f"; did you mean {guess}?" if guess else ""
+            remedy = f"one of {', '.join(Capability)}"
+            raise InputError(f"ask: needs has {word!r}, which is no capability{hint}", remedy=remedy)
 
 
 def bounded(name: str, value: object, *, of: str = "ask") -> None:
@@ -64,6 +90,14 @@ def _table(value: Any) -> bool:
     return isinstance(value, Mapping)
 
 
+def _is_json(value: object) -> bool:
+    try:
+        dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _shown(value: object) -> str:
     """A text may be private: only short ones are shown."""
     said = repr(value)
@@ -82,6 +116,7 @@ _WANTED: Mapping[str, tuple[str, _Says]] = {
     **dict.fromkeys(("role", "asked_by"), ("a text", _text)),
     **dict.fromkeys(("memory", "tools", "history", "guards"), ("a list", _many)),
     **dict.fromkeys(("require", "settings"), _or_none("a dict", _table)),
+    "route": _or_none("the name of a route, or a policy", lambda value: isinstance(value, str | Policy)),
     "needs": ("a list of capabilities", _texts),
     "refused": ('"fail" or "next"', lambda value: value in ("fail", "next")),
 }  # fmt: skip

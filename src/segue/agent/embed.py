@@ -72,6 +72,8 @@ async def embedding(
     `like` is the `space` of vectors that these must compare with: those in your index. Empty texts are refused.
     """
     _check(texts, attempts, timeout_s)
+    if not isinstance(like, str | Embedded | None):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        raise InputError("embed: like is a space, such as text-embedding-3-small@512, or what was embedded")
     policy = route if isinstance(route, RoutingPolicy) else None
     named = route.title if isinstance(route, RoutingPolicy) else route
     space = like.space if isinstance(like, Embedded) else like

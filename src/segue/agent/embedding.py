@@ -78,7 +78,11 @@ class Embedding:
         return Packed.of(vectors, model=model.name, space=found, tokens_in=usage.tokens_in, cost_nano=usage.cost_nano)
 
     def decide(self, texts: Texts, tried: Mapping[str, str], pin: str | None, left_nano: int | None = None) -> Decision:
-        """Who embeds: by the route at first, then among those whose vectors compare. Raises VectorsDiffer."""
+        """Who embeds: by the route at first, then among those whose vectors compare.
+
+        Raises UnknownModel, VectorsDiffer.
+        """
+        self.gateway.expect(texts.model)
         longest = max(texts.texts, key=len)
         question = Question(
             prompt=longest, needs=["embeddings"], route=texts.route, model=texts.model, require=texts.require,

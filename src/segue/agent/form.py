@@ -8,8 +8,11 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 
-__all__ = ["Check", "Form", "form_of"]
+from ..errors import InputError
+
+__all__ = ["Check", "Form", "form_of", "misfit"]
 
 T = TypeVar("T")
 
@@ -25,8 +28,10 @@ class Form:
     schema: dict[str, Any] | None
 
     def written(self, value: Any) -> str:
-        """A value as a model would write it."""
-        return str(value) if self.adapter is None else self.adapter.dump_json(value).decode()
+        """A value as a model would write it. Raises ValueError for one that is none of the type."""
+        if self.adapter is None:
+            return str(value)
+        return self.adapter.dump_json(self.adapter.validate_python(value)).decode()
 
     def read(self, text: str, check: Check[Any] | None = None) -> tuple[Any, str]:
         """The value and "", or None and what is wrong."""
@@ -34,7 +39,7 @@ class Form:
             value = text if self.adapter is None else self.adapter.validate_json(text)
             error = None if check is None else check(value)
         except ValidationError as bad:
-            return None, "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in bad.errors()[:3])
+            return None, misfit(bad)
         except ValueError as bad:
             return None, str(bad) or "it is wrong"
         return (None, error) if error else (value, "")
@@ -48,9 +53,25 @@ class Form:
         return value if self.adapter is None else self.adapter.dump_python(value, mode="json")
 
 
-@lru_cache(maxsize=256)
+def misfit(error: ValueError) -> str:
+    """What does not fit, and where."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors()[:3])
+
+
 def form_of(returns: Any) -> Form:
-    """The form of a type. Raises what pydantic raises for one that has no schema."""
+    """The form of a type. Raises InputError for what is none, or has no JSON schema."""
+    try:
+        return _form(returns)
+    except (PydanticUserError, TypeError, NameError) as error:
+        said = str(error).partition("\n")[0]
+        remedy = "give a type that pydantic has a JSON schema of: a model, a dataclass, list[str], Literal[...], int"
+        raise InputError(f"returns is a type, and {returns!r} has no schema: {said}", remedy=remedy) from error
+
+
+@lru_cache(maxsize=256)
+def _form(returns: Any) -> Form:
     if returns is str:
         return Form(None, None)
     adapter: TypeAdapter[Any] = TypeAdapter(returns)

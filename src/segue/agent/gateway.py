@@ -19,7 +19,7 @@ from typing import TypeVar
 from ..core.budgets import nano
 from ..core.faults import Fault, FaultKind, rebuild
 from ..core.records import Decision
-from ..models import Capability, Catalogue, Model
+from ..models import Capability, Catalogue, Model, UnknownModel
 from ..models.batches.rules import BatchRules
 from ..models.batches.toml import load_batch_rules
 from ..models.exchange import Reply
@@ -128,6 +128,13 @@ class Gateway:
         name = f"d{self._counter}-{random.getrandbits(32):08x}"
         router = self._in_batch() if Capability.BATCH in question.needs else self.router
         return router.decide(request, id=name, luck=self.luck(), route=policy)
+
+    def expect(self, model: str | None) -> None:
+        """See that there is a model that was asked for by its name. Raises UnknownModel, naming those like it."""
+        if model is not None and model not in self.catalogue and model in self.router.routes:
+            raise UnknownModel(f"no model is called {model!r}: it is a route", remedy=f"say route={model!r}")
+        if model is not None:
+            self.catalogue.get(model)
 
     def _in_batch(self) -> Router:
         """The router over the models as they are in a batch: at its price, and only those that can."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import to_json
 
+from ..errors import InputError
 from ..models import Capability, Example, Model, Provider
 from ..models.wrapping import is_open
 from .media import IMAGE_MAX, TOKENS, Shown, interleaved
@@ -115,8 +116,17 @@ class Given:
 
 
 def shown(part: object) -> str:
-    """A part as a model is shown it: text, or JSON."""
-    return part if isinstance(part, str) else to_json(part).decode()
+    """A part as a model is shown it: text, or JSON. Raises InputError for what is neither."""
+    try:
+        said = part if isinstance(part, str) else to_json(part).decode()
+        said.encode()
+    except UnicodeEncodeError as error:
+        remedy = 'take it out: text.encode("utf-8", "replace").decode()'
+        raise InputError(f"a text holds half of a character, at {error.start}", remedy=remedy) from error
+    except ValueError as error:
+        remedy = "give a text, a value that JSON can carry, or Media"
+        raise InputError(f"{type(part).__name__} cannot be shown to a model: it is no JSON", remedy=remedy) from error
+    return said
 
 
 def output_mode(model: Model, schema: Mapping[str, Any] | None) -> OutputMode:

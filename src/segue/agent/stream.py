@@ -15,12 +15,14 @@ from ..core.relay import Relay
 from ..core.streams import AttemptId, Ended, StreamEvent
 from ..errors import UsageError
 from ..models.errors import ModelFailed
+from ..models.wrapping import is_object
 from ..routing import Policy
 from ..runtime.follower import Follower
 from ..runtime.live import Live
 from ..runtime.scope import FlowScope, StepScope, here, publish_to
 from ..runtime.streams import Bell
 from .ask import Answer, answer
+from .form import form_of
 from .gateway import gateway
 
 __all__ = ["Stream", "relay", "relayed", "stream"]
@@ -96,11 +98,13 @@ def stream(prompt: str, *parts: object, **options: Any) -> Stream[Any]:
 async def relayed(prompt: str, *parts: object, **options: Any) -> AsyncGenerator[str, None]:
     """The text of an answer, as it may go to a consumer that cannot be told to forget: what came stands.
 
-    The route's `hold_ms` and `rescue` hold. Raises what `ask` raises, also after some text has gone out: then that
-    text is no answer.
+    The route's `hold_ms` and `rescue` hold. What `returns` makes JSON goes out as JSON: an object piece by piece, any
+    other value whole. Raises what `ask` raises, also after some text has gone out: then that text is no answer.
     """
     said, policy = stream(prompt, *parts, **options), _policy(options.get("route"))
-    machine = Relay(hold_ms=policy.hold_ms, rescue=policy.rescue, plain=options.get("returns", str) is str)
+    schema = form_of(options.get("returns", str)).schema
+    whole = schema is not None and not is_object(schema)
+    machine = Relay(hold_ms=policy.hold_ms, rescue=policy.rescue, plain=schema is None, whole=whole)
 
     def may(key: str, attempt: AttemptId, size: int) -> bool:
         return said.live.release(said.run, key, attempt, size)

@@ -47,11 +47,28 @@ def all_told(config: str | None) -> None:
     read(lambda: Catalogue.load(config))
     read(lambda: load_batch_rules(config))
     read(lambda: load_routes(config, models))
+    read(lambda: _functions(table))
     read(lambda: load_guards(config, models, [*_names(table, "routes"), "default"]))
     read(lambda: load_budgets(config))
     read(lambda: _prompts(Shelf.read(config)))
     if found:
         raise config_error(table.mistakes.path, sorted(found, key=_line))
+
+
+def _functions(table: Table) -> None:
+    """See that the functions of routes can be imported. They are not, until a question takes the route."""
+    from ..routing import PolicyFailed  # noqa: PLC0415
+    from ..routing.functions import load_function  # noqa: PLC0415
+
+    with table.mistakes.told():
+        routes = table.table("routes")
+        for _, one in routes.each() if routes is not None else ():
+            named = one.values.get("function")
+            if one.values.get("policy") == "function" and isinstance(named, str) and ":" in named:
+                try:
+                    load_function(named)
+                except PolicyFailed as error:
+                    one.wrong("function", error.message)
 
 
 def _prompts(shelf: Shelf) -> None:

@@ -83,6 +83,9 @@ def prompts(
 
     if action not in ACTIONS:
         raise InputError(f"no action is called {action!r}", remedy=f"one of {', '.join(ACTIONS)}")
+    takes = {"set": None, "pin": 1}.get(action, 0)
+    if takes is not None and len(shares) > takes:
+        raise InputError(f"prompts {action} takes no {shares[takes]!r}", remedy=ACTIONS[action])
     if action == "list":
         return _listed(Shelf.read(config), name, db, as_json=as_json)
     if name is None or (not shares and action != "rollback"):
@@ -110,9 +113,12 @@ def _read(shares: Sequence[str]) -> dict[str, float]:
     for one in shares:
         version, _, share = one.partition("=")
         try:
-            made[version] = float(share)
+            number = float(share)
         except ValueError:
             raise InputError(f"{one!r} is no share", remedy=ACTIONS["set"]) from None
+        if version in made:
+            raise InputError(f"the share of {version} is there twice", remedy="give each version one share")
+        made[version] = number
     return made
 
 

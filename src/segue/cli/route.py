@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ..core.records import Candidate, Decision, Estimate, TargetKind
 from ..errors import InputError
+from ..models.reading import meant
 from ..models.spec import Capability, Catalogue
 from .exits import Exit
 from .fares import health_at
@@ -69,9 +70,9 @@ def router_of(db: str, config: str | None) -> Generator[Router]:
     routes = load_routes(config, list(catalogue.models))
     learned = Learned(db, catalogue, learn=False)
     predictors = Predictors(quality=learned if learned.version != "prior" else None)
-    with health_at(db) as view:
+    with health_at(db) as health:
         embedder = Hashed() if any(policy.compares() for policy in routes.values()) else None
-        yield Router(catalogue, routes, predictors=predictors, view=view, embedder=embedder)
+        yield Router(catalogue, routes, predictors=predictors, view=health and health.view, embedder=embedder)
 
 
 def plain(name: str) -> Policy | None:
@@ -87,7 +88,15 @@ def named(router: Router, name: str) -> str | Policy:
         return name
     if name == "default":
         return plain("cheapest") or name
-    return plain(name) or router.route(name)
+    found = plain(name)
+    if found is not None:
+        return found
+    from ..routing import UnknownRoute  # noqa: PLC0415
+
+    known = [*router.routes, *(one for one in PLAIN if one not in router.routes)]
+    close = meant(name, known)
+    says = f"no route is called {name!r}" + (f"; did you mean {close}?" if close else "")
+    raise UnknownRoute(says, remedy=f"one of {', '.join(known)}")
 
 
 def drawn(decision: Decision) -> list[RenderableType]:

@@ -24,11 +24,15 @@ class Relay:
 
     With `rescue="continue"` it waits for an attempt that goes on from what went out, with `fail` it is broken when the
     attempt is that it was from. `plain` says that the answer is text: within JSON, and within a tool call, it is always
-    `fail`.
+    `fail`. Nothing of a `whole` answer goes out before its end, nor of JSON that does not begin as an object: what
+    comes first may be a wrapping or a code fence, which is no part of it.
     """
 
-    def __init__(self, *, hold_ms: int = 0, rescue: Literal["fail", "continue"] = "fail", plain: bool = True):
+    def __init__(
+        self, *, hold_ms: int = 0, rescue: Literal["fail", "continue"] = "fail", plain: bool = True, whole: bool = False
+    ):
         self._hold_s, self._continues = hold_ms / 1000, rescue == "continue" and plain
+        self._plain, self._whole = plain, whole
         self.broken: str | None = None
         """Why what has gone out will never be an answer."""
         self.ended = False
@@ -42,8 +46,8 @@ class Relay:
 
     @property
     def due(self) -> float | None:
-        """When what is held may go out; None where nothing is held."""
-        held = self._since is not None and not self.out and not self.ended and self.broken is None
+        """When what is held may go out; None where nothing is held, or all of it to the end."""
+        held = self._since is not None and not self.out and not self._over and not self._waits
         return self._since + self._hold_s if held and self._since is not None else None
 
     def take(self, event: StreamEvent, now: float) -> None:
@@ -61,13 +65,25 @@ class Relay:
     def ready(self, now: float) -> str:
         """What may go out now."""
         due = self.due
-        if self.broken is not None or self._since is None or (due is not None and now < due):
+        held = self._waits if due is None else now < due
+        if self.broken is not None or self._since is None or held:
             return ""
         return self._heard[len(self.out) :] if self._heard.startswith(self.out) else ""
 
     def sent(self, text: str) -> None:
         """So much of what was ready has gone out."""
         self.out += text
+
+    @property
+    def _over(self) -> bool:
+        return self.ended or self.broken is not None
+
+    @property
+    def _waits(self) -> bool:
+        """Whether nothing may go out before the end."""
+        if self._over or self._plain:
+            return self._whole and not self._over
+        return self._whole or not self._heard.lstrip().startswith("{")
 
     def _hear(self, piece: Piece, now: float) -> None:
         if piece.attempt != self.attempt:

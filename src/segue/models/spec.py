@@ -20,6 +20,7 @@ from ..core.records import Json
 from .catalogue import MODELS
 from .errors import InvalidModel, UnknownModel
 from .reading import meant
+from .settings import mistaken
 from .tariff import FREE, Price, Tier, expect
 from .thoughts import fixed_thoughts, thoughts
 
@@ -102,14 +103,15 @@ class Deployment:
     """The environment variable with the key; None: the one that the provider's own library reads."""
     region: str | None = None
     weight: float = 1.0
-    """Its share of the calls, relative to the others of its pool."""
+    """Its share of the calls, relative to the others of its pool; 0: only when all others are out."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         """Hold what must be true."""
         _named(self.name)
         _address(self.url, self.key_env)
-        expect(0 < self.weight < float("inf"), "weight", f"{self.weight} is too small: more than 0")
+        expect(not self.weight < 0, "weight", f"{self.weight} is negative: 0 is for when all others are out")
+        expect(self.weight < float("inf"), "weight", f"{self.weight} is no finite number")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,6 +166,9 @@ class Model:
         for kind, value in self.quality.items():
             expect(0 <= value <= 1, f"quality.{kind}", f"{value} is not from 0 to 1")
         expect(_is_json(self.settings), "settings", "plain JSON")
+        wrong = mistaken(self.settings, local=self.provider is Provider.LOCAL)
+        if wrong is not None:
+            raise InvalidModel.at(f"settings.{wrong[0]}", wrong[1], remedy=f"one of {wrong[2]}" if wrong[2] else None)
         thinks = fixed_thoughts(self.provider, self.settings)
         says = f"a budget of {thinks} tokens for thinking leaves no room for an answer: it counts into max_output"
         expect(thinks < max(1, self.max_output), "settings", f"{says}, {self.max_output}")
@@ -287,8 +292,8 @@ class Catalogue:
             return self.models[name]
         except KeyError:
             guess = meant(name, self.models)
-            remedy = f"did you mean {guess}?" if guess else _one_of(self.models)
-            raise UnknownModel(f"no model is called {name!r}", remedy=remedy) from None
+            says = f"no model is called {name!r}" + (f"; did you mean {guess}?" if guess else "")
+            raise UnknownModel(says, remedy=_one_of(self.models)) from None
 
     def with_(self, *models: Model) -> Catalogue:
         """With these models too; one whose name is there takes its place."""

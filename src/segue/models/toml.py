@@ -15,6 +15,7 @@ from .catalogue import MODELS, LocalModel
 from .errors import InvalidModel
 from .prices import priced
 from .reading import Table, open_config, read_config
+from .settings import mistaken
 from .spec import ANY, BATCHES, Capability, Catalogue, Deployment, Limits, Model, Price, Provider, Tier, local_models
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ def _model(name: str, table: Table) -> Model | None:
     ours = values["provider"] == Provider.LOCAL
     values |= _abilities(table, MODELS.get(values["id"] or name) if ours else None, required=not ours)
     values |= {"price": _price(table, embeds=Capability.EMBEDDINGS in values["capabilities"])}
-    values |= {"tags": _tags(table), "quality": _quality(table), "settings": _settings(table)}
+    values |= {"tags": _tags(table), "quality": _quality(table), "settings": _settings(table, local=ours)}
     values |= {"limits": _limits(table), "deployments": _deployments(table)}
     table.done(hints=_OTHER_WORDS)
     return _made(Model, table, name=name, **values)
@@ -174,9 +175,17 @@ def _quality(table: Table) -> dict[str, float]:
     return {} if inside is None else {kind: inside.number(kind) or 0.0 for kind in inside.values}
 
 
-def _settings(table: Table) -> dict[str, Any]:
+def _settings(table: Table, *, local: bool) -> dict[str, Any]:
     inside = table.table("settings")
-    return {} if inside is None else dict(inside.values)
+    if inside is None:
+        return {}
+    for key, value in inside.values.items():
+        wrong = mistaken({key: value}, local=local)
+        if wrong is not None:
+            _, says, allowed = wrong
+            tail = f"{' Allowed' if says.endswith('?') else '; allowed'}: {allowed}" if allowed else ""
+            inside.wrong(key, says + tail)
+    return dict(inside.values)
 
 
 def _made(kind: Callable[..., T], table: Table, **values: Any) -> T | None:

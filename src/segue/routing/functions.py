@@ -29,7 +29,8 @@ class Considered(NamedTuple):
 def chosen(policy: Function, at: Situation, seen: Sequence[Considered]) -> dict[str, float]:
     """What the function says: names with their weights, of which the first is the choice where all weigh nothing.
 
-    Raises PolicyFailed where the function cannot be found, raises, or names somebody who is not among the candidates.
+    It may name models that cannot answer now. Raises PolicyFailed where the function cannot be found, raises, or names
+    somebody there is not.
     """
     title, function = policy.title, policy.function
     call = load_function(function) if isinstance(function, str) else function
@@ -38,11 +39,10 @@ def chosen(policy: Function, at: Situation, seen: Sequence[Considered]) -> dict[
     except Exception as error:
         raise PolicyFailed(f"the function of {title} raised {type(error).__name__}: {error}") from error
     weights = _weights(title, answer)
-    known = {one.name for one in seen}
     for name, weight in weights.items():
-        if name not in known:
-            remedy = f"choose among its third argument: {', '.join(sorted(known))}"
-            raise PolicyFailed(f"the function of {title} chose {name!r}, which is not eligible", remedy=remedy)
+        if name not in at.table.place:
+            remedy = f"choose among its third argument: {', '.join(sorted(one.name for one in seen))}"
+            raise PolicyFailed(f"the function of {title} chose {name!r}, and there is no such model", remedy=remedy)
         if not (isfinite(weight) and weight >= 0.0):
             raise PolicyFailed(f"the function of {title} gave {name!r} the weight {weight}: it is not negative")
     return weights

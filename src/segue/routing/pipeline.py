@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.records import Decision
+from ..models.reading import meant
 from .eligible import eligible
 from .errors import PolicyFailed, UnknownRoute
 from .features import features_of
@@ -84,9 +84,11 @@ class Router:
         try:
             return self.routes[name]
         except KeyError:
-            close = difflib.get_close_matches(name, self.routes, n=2)
-            known = f"did you mean {' or '.join(close)}?" if close else _one_of(self.routes)
-            raise UnknownRoute(f"no route is called {name!r}", remedy=known) from None
+            is_model = name in self.table.names
+            guess = "" if is_model else meant(name, self.routes)
+            hint = f"; did you mean {guess}?" if guess else ": it is a model" if is_model else ""
+            remedy = f"say model={name!r}" if is_model else _one_of(self.routes)
+            raise UnknownRoute(f"no route is called {name!r}{hint}", remedy=remedy) from None
 
     def situation(self, request: Request) -> Situation:
         """What a choice for this request is made from, as of now."""

@@ -162,15 +162,19 @@ def _examples(policy: Examples, ground: Ground, allowed: Flags) -> Lot:
 
 
 def _function(policy: Function, ground: Ground, allowed: Flags) -> Lot:
-    """Weights are a distribution; else the first name is the choice, and the others are next; after one, anybody."""
+    """Weights are a distribution; else the first name is the choice, and the others are next; after one, anybody.
+
+    Who cannot answer now is passed over: names in their order stay right when the first one has failed.
+    """
     seats = np.flatnonzero(allowed)
     if not len(seats):
         return nobody(ground)
     said = chosen(policy, ground.at, _considered(ground, seats))
-    order, total = ground.places(tuple(said)), sum(said.values())
+    order = [place for place in ground.places(tuple(said)) if allowed[place]]
+    total = sum(said[ground.name(place)] for place in order)
     if total <= 0.0:
-        rest = [place for place in seats.tolist() if place not in order] if len(order) == 1 else []
-        return certain(ground, [*order, *rest])
+        rest = [place for place in seats.tolist() if place not in order] if len(said) == 1 else []
+        return certain(ground, [*order, *rest]) if order or rest else nobody(ground)
     weights = np.array([said[ground.name(place)] for place in order]) / total
     p = placed(weights, np.array(order, np.intp), ground.many, 0.0)
     choice = draw(p, ground.luck)

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, cast
 
 from ..core.records import Json
 from .errors import expect
+from .kinds import hold_kinds
 
 __all__ = [
     "POLICIES", "Affinity", "Arm", "Best", "Cascade", "Cheapest", "Example", "Examples", "Explore", "Fastest",
@@ -90,6 +91,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Hold what must be true."""
+        hold_kinds(self)
         expect(0 <= self.hold_ms <= HOLD_MS_MAX, "hold_ms", f"from 0 to {HOLD_MS_MAX}")
         expect(self.rescue in ("fail", "continue"), "rescue", "fail or continue")
 
@@ -340,6 +342,7 @@ class Examples(Policy):
         """Hold what must be true."""
         Policy.__post_init__(self)
         expect(bool(self.examples), "examples", "at least one")
+        expect(all(one.text.strip() for one in self.examples), "examples", "none of them is empty")
         expect(-1.0 <= self.similarity_min <= 1.0, "similarity_min", "from -1 to 1")
 
     def parts(self) -> Iterator[Policy]:

@@ -71,9 +71,13 @@ class Guard:
         return self.stage in ("both", stage)
 
     async def found(self, text: str) -> Finding | None:
-        """What it finds. Raises TimeoutError, and what the function raises."""
+        """What it finds; an empty text is nothing. Raises TimeoutError, TypeError, and what the function raises."""
         async with asyncio.timeout(self.timeout_s):
             said = self.look(text)
             if inspect.isawaitable(said):
                 said = await said
-        return Finding(said) if isinstance(said, str) else said
+        if isinstance(said, str):
+            return Finding(said) if said else None
+        if not isinstance(said, Finding | None):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+            raise TypeError(f"a guard says what is wrong, as a text or a Finding, or None; it said {said!r:.40}")
+        return said

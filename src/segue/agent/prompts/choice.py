@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ...errors import InputError
 from ...runtime.scope import FlowScope, StepScope, here
 from ...runtime.step import step
 from ..gateway import config_of, shared
+from ..request import shown
 from .filling import Prompt, Version, filled
 from .shelf import Named, Shelf, luck_of
 
@@ -59,5 +61,9 @@ async def resolved(prompt: Prompt) -> tuple[str, dict[str, str]]:
 
 
 async def worded(given: str | Prompt) -> tuple[str, dict[str, str]]:
-    """A text as it is, a named prompt as `resolved`."""
-    return (given, {}) if isinstance(given, str) else await resolved(given)
+    """A text as it is, a named prompt as `resolved`. Raises InputError for what is neither."""
+    if isinstance(given, Prompt):
+        return await resolved(given)
+    if not isinstance(given, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        raise InputError(f"a prompt is a text, or a prompt by its name, no {type(given).__name__}")
+    return shown(given), {}

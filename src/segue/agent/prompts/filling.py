@@ -77,10 +77,18 @@ def filled(version: Version, values: Mapping[str, object], known: Collection[str
     if strange:
         has = ", ".join(sorted({*wanted, *known})) or "none"
         raise _wrong(version, 0, f"there is no place {strange[0]!r}; its places are: {has}", "leave that value out")
-    return _PLACE.sub(lambda found: _shown(values[found[1].strip()]), version.text)
+    said: dict[str, str] = {}
+    for name, line in wanted.items():
+        try:
+            said[name] = _shown(values[name])
+        except ValueError as error:
+            what = f"{{{{{name}}}}} cannot be filled with a {type(values[name]).__name__}"
+            raise _wrong(version, line, what, "give a text, or a value that JSON can carry") from error
+    return _PLACE.sub(lambda found: said[found[1].strip()], version.text)
 
 
 def _shown(value: Any) -> str:
+    """As text. Raises ValueError for what is no JSON."""
     return value if isinstance(value, str) else to_json(value).decode()
 
 

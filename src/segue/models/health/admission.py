@@ -123,7 +123,7 @@ def choose(ready: Sequence[Offer], luck: float) -> Offer:
         rest -= offer.pull
         if rest < 0:
             return offer
-    return ready[-1]
+    return next((offer for offer in reversed(ready) if offer.pull), ready[-1])
 
 
 def _began(state: State, to: Deployment, tokens: int, caller: Caller, rules: Rules) -> tuple[State, int]:
