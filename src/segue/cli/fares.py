@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..models.health import HealthView, Standing
-from ..models.spec import Model
 from .words import duration
+
+if TYPE_CHECKING:
+    from ..models.health import Health
 
 
 @contextmanager
-def health_at(db: str) -> Generator[Callable[[Model], HealthView] | None]:
+def health_at(db: str) -> Generator[Health | None]:
     """A look at the health that belongs to a database; None where no model was asked yet."""
     path = Path(f"{db}-health")
     if not path.exists():
@@ -23,7 +26,7 @@ def health_at(db: str) -> Generator[Callable[[Model], HealthView] | None]:
 
     health = Health(path)
     try:
-        yield health.view
+        yield health
     finally:
         health.close()
 

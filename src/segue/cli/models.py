@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..models import Capability, UnknownModel
 from ..models.batches import BatchRules
 from ..models.batches.toml import load_batch_rules
-from ..models.health import HealthView
+from ..models.health import HealthView, Standing
 from ..models.ping import Ping, hang_up, ping
 from ..models.spec import Catalogue, Model, Price
 from .exits import Exit
@@ -27,6 +27,9 @@ from .fares import fares, health_at
 from .mistakes import all_told
 from .paint import emit, out, pairs, tell
 from .words import duration, first_line, plural, printable
+
+if TYPE_CHECKING:
+    from ..models.health import Health
 
 Pings = dict[str, list[Ping]]
 HealthOf = Callable[[Model], HealthView]
@@ -51,7 +54,7 @@ def models(names: Sequence[str], config: str | None, as_json: bool, *, test: boo
 
 
 def _list(  # noqa: PLR0917  called in one place
-    catalogue: Catalogue, chosen: Sequence[Model], rules: BatchRules, told: Pings | None, health: HealthOf | None,
+    catalogue: Catalogue, chosen: Sequence[Model], rules: BatchRules, told: Pings | None, health: Health | None,
     as_json: bool,
 ) -> None:  # fmt: skip
     if as_json:
@@ -60,12 +63,14 @@ def _list(  # noqa: PLR0917  called in one place
         print(json.dumps(about | {"models": listed}, ensure_ascii=False, indent=2))
     else:
         console = out()
-        emit(console, table(chosen, told, health))
+        emit(console, table(chosen, told, None if health is None else health.view))
         tell(
             Text(f"{plural(len(chosen), 'model')} of {printable(catalogue.source or 'the built-in catalogue')}", "dim")
         )
         if any(model.can(Capability.BATCH) for model in chosen):
             tell(Text(_batches(rules), "dim"))
+        if health is not None:
+            _tell_pools(chosen, health)
         _tell_failures(told or {})
 
 
@@ -128,6 +133,14 @@ def _pinged(pings: Sequence[Ping]) -> Text:
     return Text("✗ failed" if len(pings) == 1 else f"✗ {len(failed)} of {len(pings)}", "red")
 
 
+def _tell_pools(chosen: Sequence[Model], health: Health) -> None:
+    """Which deployments of a pool take no calls now: the pool stands as its best one does."""
+    for model in chosen:
+        for name, view in health.views(model).items() if model.deployments else ():
+            if view.standing is not Standing.OPEN:
+                tell(Text("! ", "yellow").append(f"{printable(f'{model.name}/{name}')} is {fares(view)}", "default"))
+
+
 def _tell_failures(told: Pings) -> None:
     for one in (one for pings in told.values() for one in pings if not one.ok):
         name = one.model if one.deployment == one.model else f"{one.model}/{one.deployment}"
@@ -154,12 +167,17 @@ def _dollars(price: Price | None, kind: str) -> str:
     return f"{amount:f}" + ("+" if price.tiers else "")
 
 
-def _as_json(model: Model, told: Pings | None, health: HealthOf | None) -> dict[str, Any]:
+def _as_json(model: Model, told: Pings | None, health: Health | None) -> dict[str, Any]:
     body = model.body()
     if health is not None:
-        view = health(model)._asdict()
-        body["health"] = view | {"wait_s": view["wait_s"] if math.isfinite(view["wait_s"]) else None}
+        body["health"] = _plain(health.view(model))
+        if model.deployments:
+            body["health"]["deployments"] = {name: _plain(view) for name, view in health.views(model).items()}
     if told is not None:
         answers = told[model.name]
         body["ping"] = [{name: getattr(one, name) for name in Ping.__dataclass_fields__} for one in answers]
     return body
+
+
+def _plain(view: HealthView) -> dict[str, Any]:
+    return view._asdict() | {"wait_s": view.wait_s if math.isfinite(view.wait_s) else None}

@@ -69,9 +69,9 @@ def router_of(db: str, config: str | None) -> Generator[Router]:
     routes = load_routes(config, list(catalogue.models))
     learned = Learned(db, catalogue, learn=False)
     predictors = Predictors(quality=learned if learned.version != "prior" else None)
-    with health_at(db) as view:
+    with health_at(db) as health:
         embedder = Hashed() if any(policy.compares() for policy in routes.values()) else None
-        yield Router(catalogue, routes, predictors=predictors, view=view, embedder=embedder)
+        yield Router(catalogue, routes, predictors=predictors, view=health and health.view, embedder=embedder)
 
 
 def plain(name: str) -> Policy | None:
