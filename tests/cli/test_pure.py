@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer import main as typer_main
 
-from segue.cli import inputs, keys, words
+from segue.cli import inputs, keys, main, words
 from segue.cli.faults import users_trace
 from segue.cli.story import Stand, Story, parts
 from segue.core.codec import dumps
@@ -175,3 +177,24 @@ def test_a_pair_is_cut_at_the_outer_equals_sign(pair: str) -> None:
 def test_a_pair_without_a_key_or_an_equals_sign_is_refused(pair: str) -> None:
     with pytest.raises(InputError):
         inputs.read_pairs([pair], "--result")
+
+
+def test_only_the_command_that_is_called_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert built(monkeypatch, "show", "--help") == ["show"]
+    assert len(built(monkeypatch, "--help")) > 20, "the others are there still"
+    assert len(built(monkeypatch, "shwo")) > 20, "a mistake is told by what there is"
+
+
+def built(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
+    """The commands whose signatures are read to carry these words out."""
+    names: list[str] = []
+    build = typer_main.get_command_from_info
+
+    def noted(command_info: Any, **how: Any) -> Any:
+        names.append(command_info.name)
+        return build(command_info, **how)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(typer_main, "get_command_from_info", noted)
+        main(list(words))
+    return names

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -43,13 +44,27 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(arguments, prog_name="segue", standalone_mode=False)
+        code = _only(words[0] if words else "")(words, prog_name="segue", standalone_mode=False)
     except Exception as error:  # noqa: BLE001  the parser's own: commands end with a code
-        code = _unreadable(error, as_json=_asks_for_json(sys.argv[1:] if arguments is None else arguments))
+        code = _unreadable(error, as_json=_asks_for_json(words))
     if code in (Exit.SUSPENDED, Exit.TERMINATED):
         _leave_at_once(code)
     sys.exit(int(code or 0))
+
+
+def _only(name: str) -> typer.Typer:
+    """The application with this command alone; with all of them where there is no such one.
+
+    Typer reads the signatures of all commands that it is given before it calls one: most of the time of a short one.
+    """
+    called = [command for command in app.registered_commands if command.name == name]
+    if not called:
+        return app
+    one = copy.copy(app)
+    one.registered_commands = called
+    return one
 
 
 def _leave_at_once(code: int) -> NoReturn:

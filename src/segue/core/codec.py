@@ -41,7 +41,7 @@ class Codec:
     containers of them. Without an annotation (`Any`) a value is what JSON makes of it: tuples become lists.
     """
 
-    __slots__ = ("_adapter", "_unordered", "annotation", "any", "atom", "private")
+    __slots__ = ("_adapter", "_schema", "_unordered", "annotation", "any", "atom", "private")
 
     def __init__(self, annotation: Any):
         self.annotation = annotation
@@ -50,6 +50,7 @@ class Codec:
         self.private = False
         """Whether a `Secret` is in it: then errors do not show values."""
         self._adapter: TypeAdapter[Any] | None = None
+        self._schema: dict[str, Any] | None = None
         self._unordered = False
 
     @property
@@ -62,6 +63,13 @@ class Codec:
             if not self._unordered and _has(self._adapter.core_schema, _BYTES):
                 self._adapter = _adapter(self.annotation, bytes_as="base64")
         return self._adapter
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of the annotation, made at the first use."""
+        if self._schema is None:
+            self._schema = self.adapter.json_schema()
+        return self._schema
 
     def ready(self) -> None:
         """See that values of this annotation can be stored at all. Raises DefinitionError."""

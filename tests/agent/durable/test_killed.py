@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,12 @@ STATE = sorted(
 )
 
 
-@pytest.fixture(autouse=True)
-def keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in KEYS:
-        monkeypatch.setenv(name, "test")
+@pytest.fixture(scope="module", autouse=True)
+def keys() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in KEYS:
+            patch.setenv(name, "test")
+        yield
 
 
 def served() -> dict[str, Served]:
@@ -54,22 +57,33 @@ def done(engine: InMemory) -> list[str]:
     return sorted(re.sub(r"ask\[[0-9a-f]*\]", "ask", key) for key in keys)
 
 
+@pytest.fixture(scope="module")
+def whole(keys: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], int]:
+    """The steps of a play without a crash, and its commits."""
+
+    async def played() -> tuple[list[str], int]:
+        async with serve(served()) as server:
+            at = world(tmp_path_factory.mktemp("whole") / "world")
+            got, engine = await play(scene, resources={"catalogue": errand.catalogue(server)})
+            assert CALLS == 20 and got == END and errand.state(at) == STATE
+            requests = {name: server.counts(name).calls for name in errand.MODELS}
+            assert all(requests.values()) and sum(requests.values()) == len(errand.PLAN) + 1
+            return done(engine), engine.commits
+
+    return asyncio.run(played())
+
+
 @pytest.mark.parametrize("part", range(PARTS))
-async def test_killed_at_every_write_it_ends_the_same(tmp_path: Path, part: int) -> None:
+async def test_killed_at_every_write_it_ends_the_same(tmp_path: Path, whole: tuple[list[str], int], part: int) -> None:
+    steps, commits = whole
     async with serve(served()) as server:
         resources = {"catalogue": errand.catalogue(server)}
-        at = world(tmp_path / "whole")
-        wanted, whole = await play(scene, resources=resources)
-        steps = done(whole)
-        assert CALLS == 20 and wanted == END and errand.state(at) == STATE
-        requests = {name: server.counts(name).calls for name in errand.MODELS}
-        assert all(requests.values()) and sum(requests.values()) == len(errand.PLAN) + 1
-        for commit in range(1 + part, whole.commits + 1, PARTS):
+        for commit in range(1 + part, commits + 1, PARTS):
             for when in ("before", "after"):
                 at = world(tmp_path / f"{commit}-{when}")
                 asked = calls(server)
                 got, last = await play(scene, [Crash(commit, when)], resources=resources)
-                assert got == wanted
+                assert got == END
                 assert done(last) == steps
                 assert errand.state(at) == STATE
                 assert calls(server) - asked <= len(errand.PLAN) + 2

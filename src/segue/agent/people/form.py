@@ -78,7 +78,7 @@ async def ask_human(
 def typed(scope: FlowScope, call: str, returns: Any, default: Any) -> dict[str, Any]:
     """The form of an answer, and its default. Raises DefinitionError, and InputError for a default of another type."""
     form = codec(returns)
-    made: dict[str, Any] = {"form": form, "schema": form.adapter.json_schema()}
+    made: dict[str, Any] = {"form": form, "schema": form.schema}
     if default is not MISSING:
         try:
             made["default"] = {"answer": json.loads(form.encode(form.validate(default)))}
