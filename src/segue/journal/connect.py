@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 from ..errors import StoreCorrupt, StoreError, StoreMissing, StoreReadOnly, StoreTooNew
@@ -27,6 +29,22 @@ def connect(path: str, *, readonly: bool = False, lock_timeout_s: float = 5.0) -
     if not readonly:
         prepare(connection, path)
     return connection
+
+
+def connect_memory() -> sqlite3.Connection:
+    """A connection to a new database in memory, with today's tables: a copy of pages that were made once."""
+    connection = look(MEMORY)
+    with closing(sqlite3.connect(MEMORY)) as empty:
+        empty.deserialize(_empty())
+        empty.backup(connection)
+    return connection
+
+
+@cache
+def _empty() -> bytes:
+    """The pages of a database without a run."""
+    with closing(connect(MEMORY)) as made:
+        return made.serialize()
 
 
 def look(path: str, *, readonly: bool = False, lock_timeout_s: float = 5.0) -> sqlite3.Connection:

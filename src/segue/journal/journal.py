@@ -17,7 +17,7 @@ from ..errors import EngineClosed, StoreError, StoreReadOnly, WrongLoop
 from . import switches, tables, traces, workers
 from .batch import Accept, Batcher, Call
 from .blobs import INLINE_MAX, Payloads
-from .connect import MEMORY, connect, look, prepare
+from .connect import MEMORY, connect, connect_memory, look, prepare
 from .faults import fault, translate
 from .owners import Owner, living, ring
 from .reading import Reader
@@ -102,7 +102,7 @@ class Journal(Reader):
         cls, connection: sqlite3.Connection | None = None, probe: Callable[[str], None] | None = None
     ) -> Journal:
         """A journal in memory, committed on the loop. `connection` continues an older one: a restart after a crash."""
-        connection = connection or connect(MEMORY)
+        connection = connection or connect_memory()
         payloads = Payloads(None)
         writer = InlineWriter(Batcher(connection, payloads), MEMORY, probe)
         return cls(MEMORY, connection, connection, writer, payloads)
