@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from examples.answers import answer
 from segue import Engine
+from segue.agent import use_models
 from segue.core.lifecycle import ENDED
 from segue.testing.provider import Asked, Served, serve
 
@@ -27,6 +27,10 @@ async def test_the_example_sorts_climbs_and_asks(
     approved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The small model sorts; what its check turns down climbs to the strong one; a person sees what is about money."""
+    monkeypatch.setattr("segue.agent.gateway._config", None)  # others in this process have models of their own
+    use_models(ROOT / "examples" / "answers.toml")
+    from examples.answers import answer
+
     models = {
         "gpt-5.4-mini": Served(answer=lambda asked: model(asked, LONG)),
         "claude-sonnet-5": Served(answer=lambda asked: model(asked, "We pay it back.")),
