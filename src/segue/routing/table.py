@@ -115,12 +115,15 @@ class Conditions:
         self.down: Flags = np.zeros(len(seen), np.bool_) if before is None else before.down.copy()
         """Who would not answer at all."""
         self.reasons: dict[int, str] = {} if before is None else dict(before.reasons)
+        if new:
+            columns[:, new] = np.array([_numbers(seen[at]) for at in new]).T
+            self.down[new] = [seen[at].standing in _DOWN for at in new]
         for at in new:
             now = seen[at]
-            columns[:, at], self.down[at] = _numbers(now), now.standing in _DOWN
-            self.reasons.pop(at, None)
             if now.reason:
                 self.reasons[at] = f"{now.standing}: {now.reason}"
+            elif at in self.reasons:
+                del self.reasons[at]
         self.columns: Vector = columns
         self.free: Vector = columns[0]
         self.wait_s: Vector = columns[1]
@@ -142,10 +145,16 @@ _DOWN = frozenset({"stalled", "broken", "shut"})
 _WAIT_S_MAX = 86_400.0
 
 
-def _numbers(now: Condition) -> tuple[float, ...]:
-    free = math.inf if now.free is None else now.free
-    known = (now.p95_s, getattr(now, "ttft_s", None), getattr(now, "tokens_per_s", None))
-    return (free, min(now.wait_s, _WAIT_S_MAX), *(math.nan if value is None else value for value in known))
+def _numbers(now: Condition) -> tuple[float, float, float, float, float]:
+    free, p95_s = now.free, now.p95_s
+    ttft_s, tokens_per_s = getattr(now, "ttft_s", None), getattr(now, "tokens_per_s", None)
+    return (
+        math.inf if free is None else free,
+        min(now.wait_s, _WAIT_S_MAX),
+        math.nan if p95_s is None else p95_s,
+        math.nan if ttft_s is None else ttft_s,
+        math.nan if tokens_per_s is None else tokens_per_s,
+    )
 
 
 class Situation(NamedTuple):
