@@ -11,6 +11,7 @@ import pytest
 from segue import Engine
 from segue.agent import use_models
 from segue.core.lifecycle import ENDED
+from segue.errors import DefinitionError
 from segue.testing.provider import Asked, Served, serve
 
 ROOT = Path(__file__).parents[2]
@@ -57,3 +58,12 @@ def test_the_readme_shows_the_example_as_it_is() -> None:
     shown = re.findall(r"^```py\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     code = (ROOT / "examples" / "answers.py").read_text()
     assert shown and all(part.strip() in code for part in shown[0].split("\n\n\n"))
+
+
+def test_a_process_has_one_file_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second one would answer the flows of the first by other models."""
+    monkeypatch.setattr("segue.agent.gateway._config", None)
+    use_models(tmp_path / "a.toml")
+    use_models(str(tmp_path / "a.toml"))
+    with pytest.raises(DefinitionError, match=r"b\.toml.*have their models from .*a\.toml already"):
+        use_models(tmp_path / "b.toml")

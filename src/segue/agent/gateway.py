@@ -19,6 +19,7 @@ from typing import TypeVar
 from ..core.budgets import nano
 from ..core.faults import Fault, FaultKind, rebuild
 from ..core.records import Decision
+from ..errors import DefinitionError
 from ..models import Capability, Catalogue, Model, UnknownModel
 from ..models.batches.rules import BatchRules
 from ..models.batches.toml import load_batch_rules
@@ -275,9 +276,15 @@ def _make(around: Surroundings) -> Gateway:
 def use_models(config: str | Path) -> None:
     """The file of models and routes that this program's flows are written for, where their engine was given none.
 
-    Called where the flows are defined, so that it holds for whichever process carries them out.
+    Called where the flows are defined, so that it holds for whichever process carries them out. Raises DefinitionError
+    for a second file in one process: the flows of the first would be answered by the models of the other.
     """
     global _config  # noqa: PLW0603  one default a process
+    if _config is not None and Path(_config).resolve() != Path(config).resolve():
+        raise DefinitionError(
+            f"use_models({str(config)!r}): the flows of this process have their models from {_config} already",
+            remedy="put both into one file, or give each engine its own: Engine(path, resources={'config': FILE})",
+        )
     _config = str(config)
 
 
