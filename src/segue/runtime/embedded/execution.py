@@ -384,7 +384,7 @@ class Execution(Line):
     def resting(self) -> bool:
         """Whether all that the run waits for is durable."""
         waits = self.begun and not self.unwritten and not self.closed and len(self.steps) == len(self.backoffs)
-        return waits and not self.host.outcomes.holds(self)
+        return waits and not self.host.outcomes.holds(self) and (self.still or not people.has_a_word(self))
 
     @property
     def due(self) -> bool:
