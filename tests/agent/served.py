@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from segue import Engine
+from segue.core.records import ToolAnswered, record_of
 from segue.models import Capability, Catalogue, Limits, Model, Price, Provider
-from segue.testing.provider import Answer, Asked, Call
+from segue.testing import Engine as InMemory
+from segue.testing.provider import Answer, Asked, Call, Served, serve
 from segue.testing.provider import Provider as Server
 
 CAN = frozenset(Capability) - {Capability.EMBEDDINGS}
@@ -55,3 +57,13 @@ def results(asked: Asked) -> list[str]:
 def in_turn(*said: Said) -> Callable[[Asked], Said]:
     """A model that says these by how many results of tools it has seen; the last one from there on."""
     return lambda asked: said[min(len(results(asked)), len(said) - 1)]
+
+
+async def ran(made: Any, said: Any, *args: Any) -> tuple[Any, list[ToolAnswered]]:
+    """A flow, run in memory over `chat`, which says `said`: what it gave, and the records of its tools."""
+    async with (
+        serve({"chat": Served(answer=said)}) as server,
+        InMemory(resources={"catalogue": catalogue(server, "chat")}) as engine,
+    ):
+        given = await engine.run(made, *args, id="main")
+        return given, [r for e in engine.history("main") if isinstance(r := record_of(e), ToolAnswered)]

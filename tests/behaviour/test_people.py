@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from segue import Run, flow, step
+from segue import Run, flow, step, testing
 from segue.core.codec import loads
 from segue.core.faults import Fault
 from segue.core.recovery import Again, Answer, AskPerson, Attempt, Take, Told, Use
 from segue.errors import AlreadyDecided, InputError, RunCancelled, RunEnded, RunFailed
+from segue.runtime.embedded import people
 from segue.runtime.scope import step_scope
 from tests.behaviour.world import World, events_of, in_state, keys_of, until
 
@@ -342,3 +343,20 @@ async def test_it_is_reassigned_also_over_a_restart(world: World, parks: bool) -
         assert [(s["verdict"], s["asked_of"], s["bound"]) for s in said] == [
             ("reassigned", ["ann"], item.bound), ("answered", ["eve"], item.bound)
         ]  # fmt: skip
+
+
+async def test_a_run_does_not_rest_between_a_word_and_what_follows_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parked in that moment, the word would be on record, and nobody would act on it."""
+    rested: list[bool] = []
+    wake = people._wake
+
+    def woken(execution: Any, key: str) -> None:
+        wake(execution, key)  # the step itself goes on in a later turn of the loop
+        rested.append(execution.resting)
+
+    monkeypatch.setattr(people, "_wake", woken)
+    async with testing.Engine() as engine:
+        run = await engine.start(fetches, "x")
+        await run.decide(await asked(run), result="by hand")
+        assert await run.result() == "by hand"
+    assert rested == [False]

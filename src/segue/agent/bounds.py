@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from json import dumps
 from typing import Any, cast
 
 from ..core.budgets import nano
 from ..errors import InputError
 from ..models import Capability
 from ..models.reading import meant
-from ..models.settings import mistaken
+from ..models.settings import is_json, mistaken
 from ..routing import Policy
 
 __all__ = ["bounded", "hold"]
@@ -31,7 +30,7 @@ def hold(said: Mapping[str, Any]) -> None:
 
 def _hold_settings(settings: Mapping[object, object]) -> None:
     for name, value in settings.items():
-        if not _is_json(value):
+        if not is_json(value):
             raise InputError(f"ask: settings.{name}: plain JSON was expected, not {_shown(value)}")
     wrong = mistaken(settings)
     if wrong is not None:
@@ -88,14 +87,6 @@ def _or_none(wanted: str, fits: _Says) -> tuple[str, _Says]:
 
 def _table(value: Any) -> bool:
     return isinstance(value, Mapping)
-
-
-def _is_json(value: object) -> bool:
-    try:
-        dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _shown(value: object) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from json import dumps
 from typing import Any
 
 from .reading import meant
 
-__all__ = ["ELSEWHERE", "LOCAL", "SETTINGS", "mistaken"]
+__all__ = ["ELSEWHERE", "LOCAL", "SETTINGS", "is_json", "mistaken"]
 
 SETTINGS = (
     "temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "stop_sequences",
@@ -30,6 +31,15 @@ _PREFIXES = ("openai_", "anthropic_", "google_", "bedrock_", "mistral_", "groq_"
 _OTHER_WORDS = {
     "stop": "stop_sequences", "reasoning": "thinking", "reasoning_effort": "thinking", "headers": "extra_headers",
 }  # fmt: skip
+
+
+def is_json(value: object) -> bool:
+    """Whether it is plain JSON, and no number that JSON has not."""
+    try:
+        dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def mistaken(settings: Mapping[Any, object], *, local: bool = False) -> tuple[str, str, str] | None:

@@ -20,7 +20,7 @@ from ..core.records import Json
 from .catalogue import MODELS
 from .errors import InvalidModel, UnknownModel
 from .reading import meant
-from .settings import mistaken
+from .settings import is_json, mistaken
 from .tariff import FREE, Price, Tier, expect
 from .thoughts import fixed_thoughts, thoughts
 
@@ -165,7 +165,7 @@ class Model:
         self._expect_reachable()
         for kind, value in self.quality.items():
             expect(0 <= value <= 1, f"quality.{kind}", f"{value} is not from 0 to 1")
-        expect(_is_json(self.settings), "settings", "plain JSON")
+        expect(is_json(self.settings), "settings", "plain JSON")
         wrong = mistaken(self.settings, local=self.provider is Provider.LOCAL)
         if wrong is not None:
             raise InvalidModel.at(f"settings.{wrong[0]}", wrong[1], remedy=f"one of {wrong[2]}" if wrong[2] else None)
@@ -359,11 +359,3 @@ def _address(url: str | None, key_env: str | None) -> None:
     expect(url is None or re.match(r"https?://[^\s/]", url) is not None, "url", "begins with http:// or https://")
     named = key_env is None or _VARIABLE.fullmatch(key_env) is not None
     expect(named, "key_env", "the name of the environment variable that holds the key, never the key itself")
-
-
-def _is_json(value: object) -> bool:
-    try:
-        dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return False
-    return True

@@ -122,8 +122,8 @@ class Conditions:
             now = seen[at]
             if now.reason:
                 self.reasons[at] = f"{now.standing}: {now.reason}"
-            elif at in self.reasons:
-                del self.reasons[at]
+            else:
+                self.reasons.pop(at, None)
         self.columns: Vector = columns
         self.free: Vector = columns[0]
         self.wait_s: Vector = columns[1]

@@ -27,22 +27,13 @@ from segue.testing import Crash
 from segue.testing import Engine as InMemory
 from segue.testing.crash import play
 from segue.testing.provider import Answer, Asked, Call, Served, serve
-from tests.agent.served import FORMATS, KEYS, calls, catalogue, in_turn, opened
+from tests.agent.served import FORMATS, KEYS, calls, catalogue, in_turn, opened, ran
 
 
 @pytest.fixture(autouse=True)
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in KEYS:
         monkeypatch.setenv(name, "test")
-
-
-async def ran(made: Any, said: Any, *args: Any) -> tuple[Any, list[ToolAnswered]]:
-    async with (
-        serve({"chat": Served(answer=said)}) as server,
-        InMemory(resources={"catalogue": catalogue(server, "chat")}) as engine,
-    ):
-        given = await engine.run(made, *args, id="main")
-        return given, [r for e in engine.history("main") if isinstance(r := record_of(e), ToolAnswered)]
 
 
 # --- what a tool says beside its result

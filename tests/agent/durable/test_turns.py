@@ -23,7 +23,7 @@ from segue.testing import Crash
 from segue.testing import Engine as InMemory
 from segue.testing.crash import play
 from segue.testing.provider import Answer, Asked, Call, Served, serve
-from tests.agent.served import KEYS, calls, catalogue, in_turn, results
+from tests.agent.served import KEYS, calls, catalogue, in_turn, ran, results
 
 DID: list[str] = []
 
@@ -33,15 +33,6 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     DID.clear()
     for name in KEYS:
         monkeypatch.setenv(name, "test")
-
-
-async def ran(made: Any, said: Any, *args: Any) -> tuple[Any, list[ToolAnswered]]:
-    async with (
-        serve({"chat": Served(answer=said)}) as server,
-        InMemory(resources={"catalogue": catalogue(server, "chat")}) as engine,
-    ):
-        given = await engine.run(made, *args, id="main")
-        return given, [r for e in engine.history("main") if isinstance(r := record_of(e), ToolAnswered)]
 
 
 # --- beside and alone
