@@ -179,7 +179,8 @@ def _barred(pulse: Pulse, tried: bool, now: float) -> _Bar | None:
         return _Bar(Standing.SHUT, "its key was refused", pulse.shut_until - now)
     breaker = pulse.breaker
     if breaker.is_open and now < breaker.until and breaker.until >= pulse.closed_until:
-        return _Bar(Standing.BROKEN, f"its breaker is open, {breaker.openings} in a row", breaker.until - now)
+        by = f" ({pulse.opened_by})" if pulse.opened_by else ""
+        return _Bar(Standing.BROKEN, f"its breaker is open{by}, {breaker.openings} in a row", breaker.until - now)
     if now < pulse.closed_until:
         return _Bar(Standing.PAUSED, "its server asked for a pause", pulse.closed_until - now)
     waits = breaker.wait_s(now)

@@ -43,8 +43,9 @@ def settle(state: State, place: Place, outcome: Outcome, caller: Caller, rules: 
     after = breakers.ended(before, place.turn, said, now, luck=caller.luck, rule=rules.breaker, pending=pending)
     if after.turn != before.turn:
         pulse = pulse._replace(stale=max(calls - 1, 0))
-        if after.is_open:
-            pulse = pulse._replace(adaptive=concurrency.restarted(pulse.adaptive, now))
+        if after.is_open and outcome.fault is not None:
+            restarted = concurrency.restarted(pulse.adaptive, now)
+            pulse = pulse._replace(adaptive=restarted, opened_by=outcome.fault.kind.value)
     elif place.turn != before.turn:
         pulse = pulse._replace(stale=max(pulse.stale - 1, 0))
     return _given_back(state.with_pulse(name, pulse._replace(breaker=after), now), place, caller)

@@ -101,6 +101,8 @@ class Pulse(NamedTuple):
     last_began: float = 0.0
     stale: int = 0
     """Calls in flight from before the breaker's last turn. They say nothing about what it takes now."""
+    opened_by: str = ""
+    """The kind of fault that opened the breaker last."""
 
     def p95_s(self) -> float | None:
         """The 95th percentile of the last latencies, in seconds; None below five of them."""
