@@ -274,6 +274,7 @@ async def test_a_start_that_may_open_no_more_files_says_so_and_leaves_nothing_op
     path = tmp_path / "segue.db"
     async with Engine(str(path)) as engine:
         await engine.run(bulky, 3, id="r")
+    gc.collect()
     before = sorted(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else []
     lowest = os.dup(0)
     os.close(lowest)
