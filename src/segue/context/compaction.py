@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from .pairs import units_of
 from .shorter import cut
-from .summaries import covered_by
+from .summaries import covered_by, may_be_covered
 from .tokens import Tokens
 from .types import Budget, Kind, Part, Role
 from .work import Work
@@ -79,9 +79,7 @@ def accepted(text: str, step: Compaction, tokens: Tokens) -> Part | None:
     """The summary as a part that stands for what it covers; None where it may not be used: `wrong_with` says why."""
     if wrong_with(text, step, tokens):
         return None
-    return Part(
-        role=Role.USER, kind=Kind.SUMMARY, text=text.strip(), made_of=tuple(part.hash for part in step.covers)
-    )  # fmt: skip
+    return Part(role=Role.USER, kind=Kind.SUMMARY, text=text.strip(), made_of=tuple(part.hash for part in step.covers))
 
 
 def wrong_with(text: str, step: Compaction, tokens: Tokens) -> str:
@@ -145,7 +143,7 @@ def _oldest(parts: Sequence[Part], sizes: Sequence[int], need: int) -> list[int]
     chosen, taken = list[int](), 0
     summaries = [at for at, part in enumerate(parts) if part.kind is Kind.SUMMARY]
     for places in (*([at] for at in summaries), *members.values()):
-        if any(at >= request >= 0 or not _may_go(parts[at]) for at in places if at not in summaries):
+        if any(at >= request >= 0 or not may_be_covered(parts[at]) for at in places if at not in summaries):
             continue
         if places[0] in chosen:
             continue
@@ -154,10 +152,6 @@ def _oldest(parts: Sequence[Part], sizes: Sequence[int], need: int) -> list[int]
         chosen += places
         taken += sum(sizes[at] for at in places)
     return sorted(chosen, key=lambda at: (at not in summaries, at))
-
-
-def _may_go(part: Part) -> bool:
-    return not (part.pinned or part.asks or part.role is Role.SYSTEM or part.kind is Kind.STATE)
 
 
 def _prompt(most: int, work: Work | None) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from .pairs import units_of
 from .types import Kind, Part, Role
 
-__all__ = ["covered_by", "in_place"]
+__all__ = ["covered_by", "in_place", "may_be_covered"]
 
 
 def in_place(parts: Sequence[Part]) -> Sequence[Part]:
@@ -45,6 +45,11 @@ def covered_by(parts: Sequence[Part]) -> dict[int, Part]:
     return {place: parts[at] for at, covered in _coverage(parts).items() for place in covered}
 
 
+def may_be_covered(part: Part) -> bool:
+    """Whether a summary may stand for a part: what is pinned, the request, the system's word and the state stay."""
+    return not (part.pinned or part.asks or part.role is Role.SYSTEM or part.kind is Kind.STATE)
+
+
 def _coverage(parts: Sequence[Part]) -> dict[int, list[int]]:
     """Of each summary, by its place, the places that it covers: of equal parts the oldest that is not covered yet.
 
@@ -52,7 +57,7 @@ def _coverage(parts: Sequence[Part]) -> dict[int, list[int]]:
     """
     places: dict[str, deque[int]] = {}
     for at, part in enumerate(parts):
-        if _may_go(part):
+        if may_be_covered(part):
             places.setdefault(part.hash, deque()).append(at)
     found: dict[int, list[int]] = {}
     for at, part in enumerate(parts):
@@ -76,7 +81,3 @@ def _whole(covered: Sequence[int], of: Mapping[int, int], members: Mapping[int, 
     """Without the parts of units that are not covered as a whole. A result that answers nothing is in no unit."""
     inside = set(covered)
     return [at for at in covered if at not in of or inside.issuperset(members[of[at]])]
-
-
-def _may_go(part: Part) -> bool:
-    return not (part.pinned or part.asks or part.role is Role.SYSTEM or part.kind is Kind.STATE)
