@@ -60,6 +60,8 @@ class Memory:
     bounds: dict[str, str] = field(default_factory=_dict)
     """What the questions of steps are bound to, by their ids."""
     timers: dict[str, float] = field(default_factory=_dict)
+    put: dict[str, float] = field(default_factory=_dict)
+    """When the flow has put its questions: their timers count from there."""
     children: dict[str, str] = field(default_factory=_dict)
     """Children that have not ended and that the run has not given up."""
     cancelled: set[str] = field(default_factory=_set)
@@ -147,6 +149,8 @@ class Memory:
             self.recorded.add((kind, key))
             if event.attempt is not None and kind in (EventType.APPROVAL_ASKED, EventType.APPROVAL_DECIDED):
                 self._read_question(event, key)
+            elif kind == EventType.APPROVAL_ASKED:
+                self.put[key] = event.at
         else:
             self._read_own(event, key)
 
@@ -276,7 +280,9 @@ class Memory:
 
         Its timers have as much time left as the parent's had at the fork.
         """
-        self.timers = {key: due + at - self._kept_at for key, due in self.timers.items()}
+        later_s = at - self._kept_at
+        self.timers = {key: due + later_s for key, due in self.timers.items()}
+        self.put = {key: put_at + later_s for key, put_at in self.put.items()}
         self.children.clear()
         self.retry_at.clear()
         self.open_args = {k: v for k, v in self.open_args.items() if k in self.effects}

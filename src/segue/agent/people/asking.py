@@ -124,7 +124,7 @@ class _Open:
         self.inner = scope.child(key)
         self.notices = Notices(self.inner, request.notify)
         self._bells = list(request.bells)
-        self._rung_s = self._past_s = 0.0
+        self._past_s = 0.0
         self._counts: dict[str, int] = {}
         self._votes = Votes(request.quorum)
 
@@ -162,12 +162,11 @@ class _Open:
         return wait.key, self.drive.request(wait)
 
     def _next_bell(self) -> tuple[str, Future | None]:
-        """The timer of what comes next. It counts from the one before it, so that a fork has as long as was left."""
+        """The timer of what comes next. It counts from asking, however late the one before it was seen to be over."""
         if not self._bells:
             return "", None
         bell = self._bells[0]
-        after_s, self._rung_s = max(0.0, bell.after_s - self._rung_s), bell.after_s
-        timer = Timer(self.inner.key(bell.kind), self.drive.seen, after_s, bell.kind)
+        timer = Timer(self.inner.key(bell.kind), self.drive.seen, bell.after_s, bell.kind, self.key)
         return timer.key, self.drive.request(timer)
 
     def _heard(self, event: Event) -> Said | None:
