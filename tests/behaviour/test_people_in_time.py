@@ -21,7 +21,13 @@ HOUR = 3600.0
 @flow(name="asks_in_time")
 async def asks() -> str:
     said = await approve(
-        "Pay?", by="lead", remind_s=HOUR, reassign_s=2 * HOUR, or_else=["cfo", "owner"], timeout_s=6 * HOUR, default=None
+        "Pay?",
+        by="lead",
+        remind_s=HOUR,
+        reassign_s=2 * HOUR,
+        or_else=["cfo", "owner"],
+        timeout_s=6 * HOUR,
+        default=None,
     )
     return said.by
 
