@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from segue import Run, approve, flow
+from segue import Run, approve, escalate, flow, wait_for
 from segue.core.events import EventType
 from segue.core.records import ApprovalDecided, record_of
 from segue.errors import AlreadyDecided, RunFailed
@@ -127,3 +127,23 @@ async def _forked(run: Run[str]) -> Run[str]:
     """A fork from right after the reminder."""
     said = [e for e in await events_of(run) if e.type == EventType.APPROVAL_DECIDED]
     return await run.fork(at=said[0].seq)
+
+
+@flow(name="escalates_what_takes_too_long")
+async def escalates(seconds: float) -> str:
+    try:
+        return str(await wait_for("delivered", timeout_s=seconds))
+    except TimeoutError:
+        return await escalate("Nothing has come. What now?", by="lead")
+
+
+async def test_a_fork_keeps_the_answer_to_what_took_too_long(world: World) -> None:
+    """The error named its run, and was shown: the fork asked something else, and what was answered was lost."""
+    async with world.engine() as engine:
+        run = await engine.start(escalates, world.while_s)
+        (item,) = await waiting(engine)
+        (told,) = item.story
+        assert told["error"].startswith("TimeoutError: ") and run.id not in told["error"]
+        await item.answer("send it again", by="ada")
+        assert await run.result() == "send it again"
+        assert await (await run.fork()).result() == "send it again"
