@@ -140,7 +140,7 @@ async def escalates(seconds: float) -> str:
 async def test_a_fork_keeps_the_answer_to_what_took_too_long(world: World) -> None:
     """The error named its run, and was shown: the fork asked something else, and what was answered was lost."""
     async with world.engine() as engine:
-        run = await engine.start(escalates, world.while_s)
+        run = await engine.start(escalates, 0.05)
         (item,) = await waiting(engine)
         (told,) = item.story
         assert told["error"].startswith("TimeoutError: ") and run.id not in told["error"]
