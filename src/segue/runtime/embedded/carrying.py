@@ -9,6 +9,7 @@ from ...core.codec import dumps
 from ...core.commands import Cancel, Record, StartChild, Timer
 from ...core.events import EventType
 from ...core.faults import classify
+from ...core.replay import Put
 from ...errors import DuplicateRun
 from ...journal import NewRun, Post, input_hash
 from ..flow import Flow
@@ -23,7 +24,7 @@ def set_timer(execution: Execution, command: Timer) -> None:
     due = execution.memory.timers.pop(key, None)
     if due is None:
         since = None if command.since is None else execution.memory.put.get(command.since)
-        due = (host.clock.now() if since is None else since) + command.after_s
+        due = (host.clock.now() if since is None else since.at) + command.after_s
         body = dumps({"due_at": due, "why": command.why})
         execution.write(EventType.TIMER_SET, key=key, seen=command.seen, body=body)
     execution.timers[key] = (due, host.call_at(due, partial(_fire, execution, key, command.seen)))
@@ -41,7 +42,7 @@ def record(execution: Execution, command: Record) -> None:
         version=command.version,
     )  # fmt: skip
     if command.type == EventType.APPROVAL_ASKED:
-        execution.memory.put[command.key] = event.at
+        execution.memory.put[command.key] = Put(command.body["id"], event.at)
 
 
 def start_child(execution: Execution, command: StartChild) -> None:
