@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from segue import Engine, Thread, ask, detach, flow, wait_for
+from segue import Engine, Thread, ask, detach, flow, step, wait_for
 from segue.core.events import EventType
 from segue.core.records import Fate, Manifest, record_of
 from segue.models import Catalogue
@@ -265,6 +265,29 @@ async def test_a_summariser_that_fails_is_left_alone_over_restarts_and_in_branch
             await says("t", later)
         async with Engine(str(tmp_path / "x.db")) as engine:
             assert engine.journal.query("select count(*) from summaries")[0][0] >= 1
+
+
+@step(name="compact")
+async def shortens(text: str) -> str:
+    return text[:10]
+
+
+@flow
+async def shortened(text: str) -> str:
+    await shortens(text)
+    return await ask(text, timeout_s=5, max_tokens=300)
+
+
+async def test_a_step_of_the_flow_may_be_called_compact() -> None:
+    """What it gave was read as the outcome of a compaction: as soon as the window was full, every question failed."""
+    async with (
+        serve({"chat": Served(answer=answers)}) as server,
+        InMemory(resources=small(server, "chat", window=2_600)) as engine,
+    ):
+        thread = Thread("t")
+        for n in range(20):
+            await (await thread.start(shortened, said_in(n))).result()
+        assert engine.journal.query("select count(*) from summaries")[0][0] >= 1
 
 
 @flow

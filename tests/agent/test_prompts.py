@@ -238,3 +238,11 @@ def test_values_too_many_are_a_mistake_unless_another_version_wants_them() -> No
         filled(version, {"a": 1, "b": 2})
     with pytest.raises(PromptError, match="line 2"):
         filled(Version(name="v", text="x\n{{a b}}", path="p"), {})
+
+
+def test_a_place_that_is_not_closed_is_a_mistake_of_the_file() -> None:
+    """It was sent to the model as it stood."""
+    for text in ("Hi {{name}}.\nIt is {{day", "Hi {{name}}.\nIt is {{day}\nof {{"):
+        with pytest.raises(PromptError, match=r"p\.md, line 2: '\{\{day.*' has no end") as wrong:
+            filled(Version(name="v", text=text, path="p.md"), {"name": "Ann"})
+        assert wrong.value.line == 2

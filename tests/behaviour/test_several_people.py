@@ -221,3 +221,27 @@ async def test_what_makes_no_sense_is_said_to_be_so(world: World, given: Any, sa
         with pytest.raises(RunFailed, match=says) as failed:
             await run.result()
         assert isinstance(failed.value.__cause__, InputError)
+
+
+@flow(name="asks_names")
+async def asks_names(by: list[str]) -> str:
+    said = await approve("Pay it?", by=by, quorum=2)
+    return f"{said.approved} by {said.by}"
+
+
+async def test_one_person_written_twice_is_one_who_is_asked(world: World) -> None:
+    """`by=["ada", "Ada"]` counted as two: a no of hers left a question open that nobody else was asked."""
+    async with world.engine() as engine:
+        run = await engine.start(asks_names, ["ada", "bob", " Ada "])
+        item = await waiting(engine)
+        assert item.to == ("ada", "bob")
+        await item.deny(by="ADA")
+        assert await run.result() == "False by ADA"
+
+
+async def test_a_question_goes_on_to_each_once(world: World) -> None:
+    async with world.engine() as engine:
+        await engine.start(asks_names, ["ada"])
+        item = await waiting(engine)
+        await item.reassign("Bob", "bob", "cyd", by="ada")
+        assert (await waiting(engine, "bob")).to == ("Bob", "cyd")

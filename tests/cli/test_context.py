@@ -114,3 +114,18 @@ def test_equal_parts_are_told_apart_by_how_often_they_are_seen() -> None:
         ("kept", "dropped"), ("kept", "absent")
     ]  # fmt: skip
     assert differences(manifest(dropped), manifest()) == [], "neither saw it"
+
+
+def test_the_same_parts_in_another_order_are_told() -> None:
+    """They were said to be the same: a model that reads the request before its evidence answers otherwise."""
+    a, b, c = (part(name, Fate.KEPT) for name in "abc")
+    dropped = part("d", Fate.DROPPED)
+    (found,) = differences(manifest(a, dropped, b, c), manifest(b, c, a))
+    assert (found.part, found.before, found.after) == (a, "kept", "kept")
+    assert found.why == "in another place: 1 before, 3 after, of 3"
+    assert differences(manifest(a, dropped, b), manifest(a, b, dropped)) == [], "what nobody saw has no place"
+    assert differences(manifest(a, a, b), manifest(a, a, b)) == []
+    moved = differences(manifest(a, b), manifest(b, c, a))
+    assert [(each.part.hash, each.why) for each in moved] == [
+        ("b", "in another place: 2 before, 1 after, of 2"), ("c", "room")
+    ]  # fmt: skip

@@ -167,7 +167,9 @@ def test_a_text_needs_no_quotes(desk: Terminal) -> None:
 
 def test_it_is_reassigned_and_shows_whom_it_waits_for(desk: Terminal) -> None:
     pay = asks(desk, "refund", 500)
-    done = desk.segue("reassign", pay, "--to", "bob", "--to", "eve", "--by", "ann", "--note", "on holiday")
+    done = desk.segue(
+        "reassign", pay, "--to", "bob", "--to", "eve", "--to", "Bob", "--by", "ann", "--note", "on holiday"
+    )
     assert done.code == 0 and "asks bob, eve instead: Pay back 500?" in done.err
     assert [i["id"] for i in inbox(desk, "--for", "eve")] == [pay] and inbox(desk, "--for", "claims-lead") == []
     desk.segue("resume", "--patience-s", "0")

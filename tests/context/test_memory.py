@@ -163,3 +163,22 @@ def test_a_scope_is_cleared_and_the_others_stay(tmp_path: Path) -> None:
         assert [file.name for file in tmp_path.iterdir() if b"xylophagia" in file.read_bytes()] == []
         assert memory.clear() == 1
         assert memory.scopes() == []
+
+
+def test_a_correction_to_words_that_are_there_makes_no_second_note_of_them(tmp_path: Path) -> None:
+    """Both stood, were recalled both, and to forget the one left the other."""
+    with Memory(str(tmp_path / "memory.db")) as memory:
+        wrong, right = memory.remember("Ann has xylophobia.", ANN), memory.remember("Ann has xylophagia.", ANN)
+        elsewhere = memory.remember("Ann has xylophagia!", BOB)
+        assert wrong and right and elsewhere
+        assert memory.edit(wrong, "ann has  xylophagia.") == right == memory.edit(wrong, "Ann has xylophagia.")
+        assert [note.id for note in memory.notes(ANN)] == [right]
+        shown = memory.part([wrong, right])
+        assert shown is not None and shown.text.count("xylophagia") == 1
+        with pytest.raises(InvalidContext, match=f"note {right} stands for it"):
+            memory.forget(wrong)
+        memory.forget(right)
+        memory.clear(BOB)
+        assert memory.part([wrong, right]) is None
+        assert memory.remember("Ann has xylophobia.", ANN) is None
+    assert [file.name for file in tmp_path.iterdir() if b"xylopho" in file.read_bytes()] == []

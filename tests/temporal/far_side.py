@@ -71,6 +71,8 @@ class FlowRun:
         self.drive = Drive(self.id, Memory(seeds=[(0, info.first_execution_run_id)]))
         self.events: list[Event] = []
         self.open: dict[str, Any] = {}
+        self.put: dict[str, float] = {}
+        """When records were written: the timers of a question count from its own."""
         """What is on its way, by key: each has a `cancel`."""
         self.loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self.loop.create_future()
@@ -162,13 +164,15 @@ class FlowRun:
                 raise NotImplementedError(f'{command.key}: effect="once" is not in the spike')
             case RunStep():
                 self._attempt(command, [])
-            case Timer(key=key, after_s=after_s, why=why):
-                self._write(EventType.TIMER_SET, key, body={"due_at": workflow.time() + after_s, "why": why})
-                self.open[key] = self.loop.call_later(after_s, self._fire, key)
+            case Timer(key=key, why=why):
+                due = self.put.get(command.since or "", workflow.time()) + command.after_s
+                self._write(EventType.TIMER_SET, key, body={"due_at": due, "why": why})
+                self.open[key] = self.loop.call_later(max(0.0, due - workflow.time()), self._fire, key)
             case StartChild():
                 task = self.open[command.key] = self.loop.create_task(self._child(command))
                 task.add_done_callback(partial(self._child_ended, command))
             case Record():
+                self.put[command.key] = workflow.time()
                 self._write(command.type, command.key, command.value, command.body)
             case Cancel(key=key):
                 self._write(EventType.STEP_CANCELLED, key)

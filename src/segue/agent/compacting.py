@@ -128,10 +128,18 @@ def _failed(around: Outside, scope: StepScope, thread: str, upto: int) -> Room |
     who could not do it is not asked at every turn. None where it was summed up since.
     """
     for value in around.results(scope.tenant, thread, upto, max(0, upto - AGAIN), compact.name):
-        room = _OUTCOME.decode(value)
+        room = _room(value)
         if room is not None and (room.text or room.failed):
             return room if room.failed and 0 <= upto - room.failed < AGAIN else None
     return None
+
+
+def _room(value: bytes) -> Room | None:
+    """An outcome of `compact`; None where it brought nothing, and of a step of the flow's own that has this name."""
+    try:
+        return _OUTCOME.decode(value)
+    except ValueError:
+        return None
 
 
 _OUTCOME = codec(Room | None)

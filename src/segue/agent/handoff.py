@@ -74,10 +74,10 @@ class Turned(Generic[T]):
 @step(name="holder")
 async def holder(thread: str, names: list[str]) -> str | None:
     """Who holds a thread: the role that answered last, if it is one of these."""
-    around, tenant = outside(), step_scope().tenant
+    around, scope = outside(), step_scope()
     if around is None:
         return None
-    for turn in around.said(tenant, thread, around.heard(tenant, thread)):
+    for turn in around.said(scope.tenant, thread, around.heard(scope.tenant, thread, scope.run)):
         role = json.loads(turn.args or b"{}").get("question", {}).get("role", "")
         return role if role in names else None
     return None

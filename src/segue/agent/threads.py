@@ -75,8 +75,8 @@ def outside() -> Outside | None:
 @step(name="thread")
 async def heard(thread: str) -> int:
     """The number of the last turn of a thread: how far it is read; 0 where it has none, and outside of an engine."""
-    around = outside()
-    return 0 if around is None else around.heard(step_scope().tenant, thread)
+    around, scope = outside(), step_scope()
+    return 0 if around is None else around.heard(scope.tenant, thread, scope.run)
 
 
 def said(thread: str, upto: int) -> Iterator[Sequence[dict[str, Any]]]:

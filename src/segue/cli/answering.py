@@ -8,7 +8,7 @@ import time
 from contextlib import redirect_stdout
 from typing import Any
 
-from ..core.asked import Asked
+from ..core.asked import Asked, distinct, person
 from ..errors import InputError, WrongAnswer
 from ..runtime.engine import Engine
 from ..runtime.questions import Found, find, of_run
@@ -43,7 +43,7 @@ def answer(to: Sender, id: str, given: str, *, by: str, note: str) -> Exit:
 def reassign(to: Sender, id: str, names: list[str], *, by: str, note: str) -> Exit:
     """Ask somebody else."""
     found = _found(to, id)
-    return _say(to, found, f"asks {', '.join(names)} instead", by, note, to=tuple(names))
+    return _say(to, found, f"asks {', '.join(distinct(names))} instead", by, note, to=tuple(names))
 
 
 def _found(to: Sender, id: str) -> Found:
@@ -76,7 +76,7 @@ def _say(sender: Sender, found: Found, done: str, by: str, note: str, **word: An
         done = f"{done} by {by}, and {asked.quorum} people must agree"
     whom = (
         f" (asked of {', '.join(asked.asked_of)})"
-        if asked.asked_of and by not in asked.asked_of and "to" not in word
+        if asked.asked_of and person(by) not in map(person, asked.asked_of) and "to" not in word
         else ""
     )
     said = f"{printable(done)}: {first_line(asked.question, 80)}{printable(whom)}"

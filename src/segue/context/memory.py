@@ -43,8 +43,14 @@ create table if not exists notes (
 );
 create index if not exists notes_scope on notes (scope, name, id);
 create index if not exists notes_hash on notes (hash);
+create index if not exists notes_replaced on notes (replaced_by);
 create virtual table if not exists notes_text using fts5 (text, tokenize='porter');
 """
+_STOOD_FOR = (
+    "with recursive gone (id) as (values (?) union select n.id from gone join notes n on n.replaced_by = gone.id)"
+    " select id from gone"
+)
+"""A note, and all that it stands for."""
 _FIELDS = "id, scope, name, text, source, run, turn, who, at, stands_for"
 
 
@@ -135,7 +141,8 @@ class Memory:
             return self._insert(Note(0, scope, text, source, run, turn, who, at, None), digest)
 
     def edit(self, id: int, text: str, *, by: str = "", why: str = "") -> int:
-        """Correct a note: the id of the new one, which stands for it. The same correction again is the same note.
+        """Correct a note: the id of the one that stands for it, a new one, or one of the same words. The same
+        correction again is the same note.
 
         Raises InvalidContext where there is none, and for an empty or a very long text.
         """
@@ -145,17 +152,28 @@ class Memory:
             if again is not None:
                 return again
             old = self.note(id)
-            new = Note(0, old.scope, text, old.source, old.run, old.turn, old.who, old.at, id)
-            made = self._insert(new, _hash(text, old.scope))
+            digest = _hash(text, old.scope)
+            made = self._standing(id, digest)
+            if made is None:
+                new = Note(0, old.scope, text, old.source, old.run, old.turn, old.who, old.at, id)
+                made = self._insert(new, digest)
             said = (made, by, why, id)
             self._db.execute("update notes set replaced_by = ?, by = ?, why = ? where id = ?", said)
             self._db.execute("delete from notes_text where rowid = ?", (id,))
         return made
 
     def _corrected(self, id: int, text: str) -> int | None:
-        """The note by which this one was corrected to the same text: a step that crashed makes it again."""
+        """The note by which this one was corrected to the same words: a step that crashed makes it again."""
         row = self._db.execute(
-            "select n.id from notes o join notes n on n.id = o.replaced_by where o.id = ? and n.text = ?", (id, text)
+            "select n.id, n.scope, n.name, n.hash from notes o join notes n on n.id = o.replaced_by"
+            " where o.id = ? and not n.forgotten", (id,),
+        ).fetchone()  # fmt: skip
+        return None if row is None or row[3] != _hash(text, Scope(ScopeKind(row[1]), row[2])) else int(row[0])
+
+    def _standing(self, but: int, digest: bytes) -> int | None:
+        """Another note of these words that stands."""
+        row = self._db.execute(
+            "select id from notes where hash = ? and id <> ? and not forgotten and replaced_by is null", (digest, but)
         ).fetchone()
         return None if row is None else int(row[0])
 
@@ -182,14 +200,12 @@ class Memory:
         return len(found)
 
     def _forget(self, id: int, by: str, why: str) -> None:
-        at: int | None = id
-        while at is not None:
+        for (at,) in self._db.execute(_STOOD_FOR, (id,)).fetchall():
             self._db.execute(
                 "update notes set text = null, source = '', who = '', forgotten = 1, by = ?, why = ? where id = ?",
                 (by, why, at),
             )
             self._db.execute("delete from notes_text where rowid = ?", (at,))
-            at = self._db.execute("select stands_for from notes where id = ?", (at,)).fetchone()[0]
 
     def _is_forgotten(self, id: int) -> bool:
         return self._db.execute("select 1 from notes where id = ? and forgotten", (id,)).fetchone() is not None
@@ -267,7 +283,7 @@ class Memory:
         """Notes that were recalled, as one part of what stands of them today: corrected ones as they are now, without
         those that were forgotten. None where nothing is left.
         """
-        notes = [note for note in map(self._today, ids) if note is not None]
+        notes = [note for note in dict.fromkeys(map(self._today, ids)) if note is not None]
         if not notes:
             return None
         passages = [_passage(note) for note in notes]

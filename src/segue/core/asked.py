@@ -40,6 +40,14 @@ def person(by: str) -> str:
     return " ".join(by.casefold().split())
 
 
+def distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """Each person once, as they were named first."""
+    first: dict[str, str] = {}
+    for one in names:
+        first.setdefault(person(one), one)
+    return tuple(first.values())
+
+
 def tally(yes: Iterable[bool], quorum: int, asked: int) -> bool | None:
     """What the words of different people come to; None while it is open.
 

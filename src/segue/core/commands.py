@@ -77,12 +77,17 @@ class Wait(NamedTuple):
 
 
 class Timer(NamedTuple):
-    """Fire `after_s` seconds after it was first set. `why` is shown while the run waits."""
+    """Fire `after_s` seconds after it was first set, or after the question `since` was put. `why` is shown while the
+    run waits.
+    """
 
     key: str
     seen: int
     after_s: float
     why: str
+    since: str | None = None
+    """The key of an `approval.asked` of this run: however late the timers before it fired, this one counts from there.
+    """
 
 
 class FlowRef(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from .codec import loads
 from .events import DELIVERED, Event, EventType
@@ -45,6 +45,14 @@ _set = cast("Callable[[], set[Any]]", set)
 """Plain factories: `dict[str, float]()` takes ten times as long, and there is a Memory for each run."""
 
 
+class Put(NamedTuple):
+    """A question on record."""
+
+    id: str
+    at: float
+    """When it was put: its timers count from there."""
+
+
 @dataclass(slots=True)
 class Memory:
     """A journal, read for replay."""
@@ -60,6 +68,8 @@ class Memory:
     bounds: dict[str, str] = field(default_factory=_dict)
     """What the questions of steps are bound to, by their ids."""
     timers: dict[str, float] = field(default_factory=_dict)
+    put: dict[str, Put] = field(default_factory=_dict)
+    """The questions that the flow has put to people, by key."""
     children: dict[str, str] = field(default_factory=_dict)
     """Children that have not ended and that the run has not given up."""
     cancelled: set[str] = field(default_factory=_set)
@@ -147,6 +157,8 @@ class Memory:
             self.recorded.add((kind, key))
             if event.attempt is not None and kind in (EventType.APPROVAL_ASKED, EventType.APPROVAL_DECIDED):
                 self._read_question(event, key)
+            elif kind == EventType.APPROVAL_ASKED:
+                self.put[key] = Put(loads(event.body)["id"], event.at)
         else:
             self._read_own(event, key)
 
@@ -276,7 +288,9 @@ class Memory:
 
         Its timers have as much time left as the parent's had at the fork.
         """
-        self.timers = {key: due + at - self._kept_at for key, due in self.timers.items()}
+        later_s = at - self._kept_at
+        self.timers = {key: due + later_s for key, due in self.timers.items()}
+        self.put = {key: Put(put.id, put.at + later_s) for key, put in self.put.items()}
         self.children.clear()
         self.retry_at.clear()
         self.open_args = {k: v for k, v in self.open_args.items() if k in self.effects}

@@ -118,9 +118,9 @@ class Reader:
             return found or 0
         return self._continued(self.get(row.memo_run), min(upto, row.memo_seq))
 
-    def last_turn(self, tenant: str, thread: str) -> int:
-        """The number of the last outcome of a thread; 0: it has none."""
-        return threads.last_said(self.query, tenant, thread)
+    def last_turn(self, tenant: str, thread: str, run: str) -> int:
+        """The number of the last outcome of a thread that a run may hear; 0: there is none."""
+        return threads.heard_by(self.query, tenant, thread, run)
 
     def turns(
         self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False

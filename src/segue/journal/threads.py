@@ -111,16 +111,21 @@ def branch(connection: sqlite3.Connection, tenant: str, thread: str, run: int, a
         return known
     if known is not None or _is_used(connection, tenant, thread):
         raise InputError(f"there is a thread {thread!r} already", remedy="give another name")
-    found = connection.execute(
-        "select min(no) - 1 from turns where tenant = ?1 and thread = ?2 and run = ?3"
-        " union all select max(t.no) from turns t join runs r on r.no = t.run where t.tenant = ?1 and t.thread = ?2"
-        " and r.thread = ?2 and r.no < ?3"
-        " union all select upto from branches where tenant = ?1 and thread = ?2",
-        (tenant, parent, run),
-    ).fetchall()
-    made = Branch(parent, run, next((upto for (upto,) in found if upto is not None), 0))
+    made = Branch(parent, run, _said_before(connection.execute, tenant, parent, run))
     connection.execute("insert into branches values (?, ?, ?, ?, ?, ?)", (tenant, thread, *made, at))
     return made
+
+
+def _said_before(query: Callable[..., Any], tenant: str, thread: str, run: int, kept: int = 0) -> int:
+    """The number of the last outcome of a thread before those of a run; `kept`: before those after this `seq` of it."""
+    found = query(
+        "select min(no) - 1 from turns where tenant = ?1 and thread = ?2 and run = ?3 and seq > ?4"
+        " union all select max(t.no) from turns t join runs r on r.no = t.run where t.tenant = ?1 and t.thread = ?2"
+        " and r.thread = ?2 and (r.no < ?3 or r.no = ?3 and t.seq <= ?4)"
+        " union all select upto from branches where tenant = ?1 and thread = ?2",
+        (tenant, thread, run, kept),
+    )
+    return next((upto for (upto,) in list(found) if upto is not None), 0)
 
 
 def _is_used(connection: sqlite3.Connection, tenant: str, thread: str) -> bool:
@@ -151,6 +156,27 @@ def last_said(query: Query, tenant: str, thread: str) -> int:
     last = query("select max(no) from turns where tenant = ? and thread = ?", (tenant, thread))[0][0]
     left = None if last else _branch(query, tenant, thread)
     return last or (left.upto if left is not None else 0)
+
+
+def heard_by(query: Query, tenant: str, thread: str, run: str) -> int:
+    """The number of the last outcome of a thread that a run may hear.
+
+    That is the last one there is, but for a fork: of what its first parent came to say after the fork, and of what
+    others said in its thread after that turn, it hears nothing.
+    """
+    columns = "no, thread, memo_run, memo_seq"
+    rows = query(f"select {columns} from runs where id = ?", (run,))
+    kept, own = 1 << 62, thread in {name for _, name, _, _ in rows}
+    while rows and rows[0][2] is not None:
+        kept = min(kept, rows[0][3])
+        rows = query(f"select {columns} from runs where no = ?", (rows[0][2],))
+    if not rows or kept == 1 << 62:
+        return last_said(query, tenant, thread)
+    if own:
+        return _said_before(query, tenant, thread, rows[0][0], kept)
+    marks = "tenant = ? and thread = ? and run = ? and seq > ?"
+    before = query(f"select min(no) - 1 from turns where {marks}", (tenant, thread, rows[0][0], kept))[0][0]
+    return last_said(query, tenant, thread) if before is None else before
 
 
 def said(query: Query, tenant: str, thread: str, upto: int, after: int = 0) -> Iterator[Outcome]:

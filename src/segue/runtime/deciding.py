@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from ..core.asked import Asked, Said, person
+from ..core.asked import Asked, Said, distinct, person
 from ..core.codec import Codec, codec, dumps, misfit, roundtrip
 from ..core.commands import Wait
 from ..core.shell import command
@@ -41,7 +41,7 @@ def word_of(
     """The one word that is given. Raises InputError unless it is just one, somebody's, and of its type: what comes from
     elsewhere may be "no", which is true of a text.
     """
-    names = tuple(name for name in map(_name, (to,) if isinstance(to, str) else to) if name.strip())
+    names = distinct(name for name in map(_name, (to,) if isinstance(to, str) else to) if name.strip())
     if approved is not None and not isinstance(approved, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
         raise InputError(f"decide: approved is True or False, not {approved!r}", remedy="say yes or no")
     for what, said in (("by", by), ("note", note)):

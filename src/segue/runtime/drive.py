@@ -74,6 +74,7 @@ class Drive:
     def prepare(self, memory: Memory, *, strict: bool) -> None:
         """What the journal says before the flow begins: where it begins, and whether the code is the same."""
         self._seeds, self.seen, self.strict = memory.seeds, memory.begun_at, strict
+        self.questions = {key: put.id for key, put in memory.put.items()}
         self.scope = FlowScope(self, part_of_run(memory.part))
 
     def begin(self, body: Callable[[], Awaitable[Any]], at: float, sealer: Sealer | None = None) -> None:

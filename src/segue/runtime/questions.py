@@ -235,6 +235,7 @@ def find(reader: Reader, given: str) -> Found:
     if row is not None:
         of_it = of_run(reader, row)
         fits = [f for f in of_it if f.open and f.asked.word is None] or of_it[-1:]
+    fits = [f for f in fits if f.open] or fits  # of two with one id the one that can be decided
     if len(fits) > 1:
         some = ", ".join(f.id for f in fits[:5])
         raise InputError(f"{given!r} fits {len(fits)} questions: {some}", remedy="name one of them in full")

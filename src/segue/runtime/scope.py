@@ -169,8 +169,10 @@ class Outside(Protocol):
         """Whether the run has not ended."""
         ...
 
-    def heard(self, tenant: str, thread: str) -> int:
-        """The number of the last turn of a thread; 0: it has none."""
+    def heard(self, tenant: str, thread: str, run: str) -> int:
+        """The number of the last turn of a thread that a run may hear; 0: there is none. A fork hears what was said
+        before its parent went on.
+        """
         ...
 
     def said(self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False) -> Iterator[Outcome]:

@@ -61,7 +61,7 @@ class timeout:  # noqa: N801  reads as asyncio.timeout
         if not self._fired:
             scope.drive.give_up(self._key)
         elif self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise TimeoutError(f"{self._seconds:g} s have passed at run {scope.drive.run} {self._key}") from error
+            raise TimeoutError(f"{self._seconds:g} s have passed at {self._key}") from error
 
 
 @overload

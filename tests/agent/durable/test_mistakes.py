@@ -57,6 +57,7 @@ def strange(value: object) -> Any:
 
 CASES: dict[str, Callable[[], Awaitable[object]]] = {
     "the prompt is no text": lambda: agent("x")(strange(None)),
+    "nothing is asked: the prompt is empty": lambda: agent("x")(" ", ""),
     "history is a text": lambda: agent("x")("hi", history=strange("abc")),
     "cannot be shown": lambda: agent("x")("hi", object()),
     "tools is a list, not None": lambda: ask("x", tools=strange(None)),

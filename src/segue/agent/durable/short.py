@@ -67,6 +67,8 @@ class DurableAgent(Generic[T]):
         """As a call, with all that was said: `all_messages()` is the `history` of the next one."""
         if not isinstance(prompt, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
             raise InputError(f"{self.name}: the prompt is no text: {prompt!r}", remedy="give values as parts of it")
+        if not any(not isinstance(part, str) or part.strip() for part in (prompt, *parts)):
+            raise InputError(f"{self.name}: nothing is asked: the prompt is empty", remedy="give a prompt, or parts")
         if isinstance(history, str):
             raise InputError(f"{self.name}: history is a text", remedy="give result.all_messages()")
         said = [prompt, *map(_content, parts)] if parts else prompt

@@ -87,22 +87,35 @@ async def put(scope: FlowScope, request: Request) -> tuple[Said, str, str]:
     evidence = tuple(evidence_of(title, content) for title, content in request.evidence.items())
     bound = binding(request.action, request.shown, tuple(one.hash for one in evidence))
     key = scope.key(request.call, _digits([request.question, bound]))
-    asked = _record(request, bound, evidence, key, scope.drive.now)
+    asked = _record(request, bound, evidence, _named(scope, request, key), scope.drive.now)
     scope.record(asked, key, dumps(request.evidence) if evidence else None)
     return await _Open(scope, request, asked, key).decided(), key, asked.id
 
 
-def _digits(of: object) -> str:
-    """Six hex digits. They tell keys and names apart; what a word is bound to is the whole hash."""
+def _digits(of: object, size: int = 3) -> str:
+    """Six hex digits. They tell keys apart, which are numbered too; what a word is bound to is the whole hash."""
     text = json.dumps(of, ensure_ascii=False, separators=(",", ":"))
-    return blake2b(text.encode(errors="backslashreplace"), digest_size=3).hexdigest()
+    return blake2b(text.encode(errors="backslashreplace"), digest_size=size).hexdigest()
 
 
-def _record(request: Request, bound: str, evidence: tuple[Evidence, ...], key: str, at: float) -> ApprovalAsked:
-    bells, slug = request.bells, re.sub(r"[^a-z0-9]+", "-", request.question.lower()).strip("-")[:40].strip("-")
+def _named(scope: FlowScope, request: Request, key: str) -> str:
+    """The id of a question in its run: the one on record, else one that no other question has. A word is known by it,
+    so of two with one name the second could not be decided. Six digits tell a few hundred apart: where they are taken,
+    and in a run that has gone on as new, whose earlier names are not at hand, it has more.
+    """
+    known, drive = scope.drive.questions, scope.drive
+    if key not in known:
+        slug = re.sub(r"[^a-z0-9]+", "-", request.question.lower()).strip("-")[:40].strip("-")
+        name = f"{request.call}:{slug}#{_digits(key)}"
+        known[key] = f"{name}{_digits(key, 8)[6:]}" if drive.scope.path or name in known.values() else name
+    return known[key]
+
+
+def _record(request: Request, bound: str, evidence: tuple[Evidence, ...], id: str, at: float) -> ApprovalAsked:
+    bells = request.bells
     goes_on = [bell for bell in bells if bell.kind == "reassignment"]
     return ApprovalAsked(
-        id=f"{request.call}:{slug}#{_digits(key)}",
+        id=id,
         question=request.question, bound=bound, kind=request.kind, shown=request.shown, by=request.to,
         action=request.action, evidence=evidence, quorum=request.quorum,
         due_at=next((at + bell.after_s for bell in bells if bell.kind == "limit"), None),
@@ -124,7 +137,7 @@ class _Open:
         self.inner = scope.child(key)
         self.notices = Notices(self.inner, request.notify)
         self._bells = list(request.bells)
-        self._rung_s = self._past_s = 0.0
+        self._past_s = 0.0
         self._counts: dict[str, int] = {}
         self._votes = Votes(request.quorum)
 
@@ -162,12 +175,11 @@ class _Open:
         return wait.key, self.drive.request(wait)
 
     def _next_bell(self) -> tuple[str, Future | None]:
-        """The timer of what comes next. It counts from the one before it, so that a fork has as long as was left."""
+        """The timer of what comes next. It counts from asking, however late the one before it was seen to be over."""
         if not self._bells:
             return "", None
         bell = self._bells[0]
-        after_s, self._rung_s = max(0.0, bell.after_s - self._rung_s), bell.after_s
-        timer = Timer(self.inner.key(bell.kind), self.drive.seen, after_s, bell.kind)
+        timer = Timer(self.inner.key(bell.kind), self.drive.seen, bell.after_s, bell.kind, self.key)
         return timer.key, self.drive.request(timer)
 
     def _heard(self, event: Event) -> Said | None:

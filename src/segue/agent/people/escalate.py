@@ -118,8 +118,8 @@ def _told(scope: FlowScope, error: BaseException, seen: set[int]) -> list[object
 
 def _earlier(error: BaseException) -> BaseException | None:
     """Its cause, else the error that was being handled when it was raised: what had been tried before."""
-    handled = None if error.__suppress_context__ else error.__context__
-    return error.__cause__ or (handled if isinstance(handled, Exception) else None)
+    earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return earlier if isinstance(earlier, Exception) else None  # what a `timeout` cancels has not failed
 
 
 def _place(scope: FlowScope, error: BaseException) -> tuple[str, int]:

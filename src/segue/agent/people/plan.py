@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple, cast
 
+from ...core.asked import distinct
 from ...errors import InputError
 from ...runtime.scope import FlowScope
 from ...runtime.waits import Seconds, seconds_of
@@ -28,7 +29,12 @@ class Bell(NamedTuple):
 
 
 def names(given: Names) -> tuple[str, ...]:
-    """People and roles, as given: one, several, or none. Raises InputError for what is no name."""
+    """People and roles: one, several, or none, each once, as it was written first. Raises InputError for no name."""
+    return distinct(_in_turn(given))
+
+
+def _in_turn(given: Names) -> tuple[str, ...]:
+    """All of them: a question may come back to somebody."""
     several: Any = [given] if isinstance(given, str) else given
     if not isinstance(several, Iterable) or isinstance(several, bytes):
         raise InputError(f"{given!r} names nobody", remedy='name people or roles: by="lead", or by=["ada", "bob"]')
@@ -53,7 +59,7 @@ def bells(
         raise _wrong(what, scope, f"remind_s={remind_s!r} is no time", "give seconds, or several: remind_s=[60, 3600]")
     reminds = [remind_s] if isinstance(remind_s, int | float | timedelta) else list(remind_s)
     made += [Bell(seconds_of(given, what, scope), "reminder") for given in reminds]
-    others = names(or_else)
+    others = _in_turn(or_else)
     if (reassign_s is None) != (not others):
         raise _wrong(what, scope, "reassign_s and or_else go together", 'give both: reassign_s=3600, or_else="manager"')
     if reassign_s is not None:

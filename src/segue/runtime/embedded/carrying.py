@@ -6,9 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from ...core.codec import dumps
-from ...core.commands import Cancel, StartChild, Timer
+from ...core.commands import Cancel, Record, StartChild, Timer
 from ...core.events import EventType
 from ...core.faults import classify
+from ...core.replay import Put
 from ...errors import DuplicateRun
 from ...journal import NewRun, Post, input_hash
 from ..flow import Flow
@@ -22,7 +23,8 @@ def set_timer(execution: Execution, command: Timer) -> None:
     host, key = execution.host, command.key
     due = execution.memory.timers.pop(key, None)
     if due is None:
-        due = host.clock.now() + command.after_s
+        since = None if command.since is None else execution.memory.put.get(command.since)
+        due = (host.clock.now() if since is None else since.at) + command.after_s
         body = dumps({"due_at": due, "why": command.why})
         execution.write(EventType.TIMER_SET, key=key, seen=command.seen, body=body)
     execution.timers[key] = (due, host.call_at(due, partial(_fire, execution, key, command.seen)))
@@ -31,6 +33,16 @@ def set_timer(execution: Execution, command: Timer) -> None:
 def _fire(execution: Execution, key: str, seen: int) -> None:
     if not execution.closed and execution.timers.pop(key, None) is not None:
         execution.write(EventType.TIMER_FIRED, key=key, seen=seen)
+
+
+def record(execution: Execution, command: Record) -> None:
+    """Journal a fact of the flow's own."""
+    event = execution.write(
+        command.type, key=command.key, seen=command.seen, body=dumps(command.body), value=command.value,
+        version=command.version,
+    )  # fmt: skip
+    if command.type == EventType.APPROVAL_ASKED:
+        execution.memory.put[command.key] = Put(command.body["id"], event.at)
 
 
 def start_child(execution: Execution, command: StartChild) -> None:

@@ -194,10 +194,7 @@ class Execution(Line):
             case StartChild():
                 carrying.start_child(self, command)
             case Record():
-                self.write(
-                    command.type, key=command.key, seen=command.seen, body=dumps(command.body), value=command.value,
-                    version=command.version,
-                )  # fmt: skip
+                carrying.record(self, command)
             case Cancel():
                 carrying.give_up(self, command)
             case Seal():

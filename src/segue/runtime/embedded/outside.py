@@ -35,9 +35,9 @@ class Answers(NamedTuple):
         except UnknownRun:
             return False
 
-    def heard(self, tenant: str, thread: str) -> int:
+    def heard(self, tenant: str, thread: str, run: str) -> int:
         """As the protocol says."""
-        return self.journal.last_turn(tenant, thread)
+        return self.journal.last_turn(tenant, thread, run)
 
     def said(self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False) -> Iterator[Outcome]:
         """As the protocol says."""

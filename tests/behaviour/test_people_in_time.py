@@ -1,0 +1,149 @@
+"""All times of a question count from asking, also where no process was there to see them pass."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from segue import Run, approve, escalate, flow, wait_for
+from segue.core.events import EventType
+from segue.core.records import ApprovalDecided, record_of
+from segue.errors import AlreadyDecided, RunFailed
+from segue.testing import simulated
+from tests.behaviour.test_asking_people import waiting
+from tests.behaviour.world import World, events_of, in_state
+
+HOUR = 3600.0
+
+
+@flow(name="asks_in_time")
+async def asks() -> str:
+    said = await approve(
+        "Pay?",
+        by="lead",
+        remind_s=HOUR,
+        reassign_s=2 * HOUR,
+        or_else=["cfo", "owner"],
+        timeout_s=6 * HOUR,
+        default=None,
+    )
+    return said.by
+
+
+async def hours_of(run: Run[Any], asked_at: float) -> list[tuple[str, int]]:
+    """What was said, and after how many hours it is on record."""
+    found: list[tuple[str, int]] = []
+    for event in await events_of(run):
+        record = record_of(event) if event.type == EventType.APPROVAL_DECIDED else None
+        if isinstance(record, ApprovalDecided):
+            found.append((record.verdict.value, round((event.at - asked_at) / HOUR)))
+    return found
+
+
+async def asked_and_left(world: World) -> float:
+    """A question that waits, and a process that has gone."""
+    async with world.parking() as engine:
+        run = await engine.start(asks, id="r")
+        (item,) = await waiting(engine)
+        await in_state(run, "parked")
+    return item.asked_at
+
+
+@simulated
+async def test_a_question_ends_in_its_time_though_nobody_saw_its_reminder() -> None:
+    """It went on for as long again after each timer that was seen late, and refused every word meanwhile."""
+    world = World(None)
+    asked_at = await asked_and_left(world)
+    await asyncio.sleep(5 * HOUR)
+    async with world.parking() as engine:
+        run: Run[str] = await engine.get("r")
+        (item,) = await waiting(engine, for_="owner")
+        assert item.due_at == asked_at + 6 * HOUR
+        with pytest.raises(RunFailed, match="nobody answered 'Pay\\?' within 21600 s"):
+            await run.result()
+        assert await hours_of(run, asked_at) == [
+            ("reminded", 5), ("reassigned", 5), ("reassigned", 5), ("expired", 6),
+        ]  # fmt: skip
+
+
+@simulated
+async def test_a_question_whose_time_is_over_is_decided_by_time_as_soon_as_a_process_is_there() -> None:
+    world = World(None)
+    asked_at = await asked_and_left(world)
+    await asyncio.sleep(9 * HOUR)
+    async with world.parking() as engine:
+        run: Run[str] = await engine.get("r")
+        with pytest.raises(RunFailed):
+            await run.result()
+        assert [at for _, at in await hours_of(run, asked_at)] == [9, 9, 9, 9]
+
+
+@simulated
+async def test_after_a_pause_the_times_are_those_of_before() -> None:
+    async with World(None).engine() as engine:
+        run = await engine.start(asks, id="r")
+        (item,) = await waiting(engine)
+        await run.pause()
+        await asyncio.sleep(5 * HOUR)
+        await run.resume()
+        with pytest.raises(RunFailed):
+            await run.result()
+        assert (await hours_of(run, item.asked_at))[-1] == ("expired", 6)
+
+
+@simulated
+async def test_a_word_in_time_counts_also_where_it_is_taken_up_after_it() -> None:
+    world = World(None)
+    await asked_and_left(world)
+    async with world.engine(recover=False) as sender:
+        await sender.decide("r", approved=True, by="ada")
+    await asyncio.sleep(9 * HOUR)
+    async with world.parking() as engine:
+        run: Run[str] = await engine.get("r")
+        assert await run.result() == "ada"
+
+
+@simulated
+async def test_a_fork_has_as_much_time_as_was_left_for_all_that_comes_next() -> None:
+    async with World(None).engine() as engine:
+        run = await engine.start(asks, id="r")
+        (item,) = await waiting(engine)
+        await asyncio.sleep(1.5 * HOUR)  # the reminder is over, the reassignment is set
+        await run.cancel()
+        await asyncio.sleep(100 * HOUR)
+        fork = await _forked(run)
+        (again,) = await waiting(engine)
+        assert again.id != item.id and again.due_at is not None
+        with pytest.raises(RunFailed):
+            await fork.result()
+        assert engine.clock.now() == pytest.approx(again.due_at, abs=1)
+        with pytest.raises(AlreadyDecided, match="its time was over"):
+            await engine.decide(again.id, approved=True, by="ada")
+
+
+async def _forked(run: Run[str]) -> Run[str]:
+    """A fork from right after the reminder."""
+    said = [e for e in await events_of(run) if e.type == EventType.APPROVAL_DECIDED]
+    return await run.fork(at=said[0].seq)
+
+
+@flow(name="escalates_what_takes_too_long")
+async def escalates(seconds: float) -> str:
+    try:
+        return str(await wait_for("delivered", timeout_s=seconds))
+    except TimeoutError:
+        return await escalate("Nothing has come. What now?", by="lead")
+
+
+async def test_a_fork_keeps_the_answer_to_what_took_too_long(world: World) -> None:
+    """The error named its run, and was shown: the fork asked something else, and what was answered was lost."""
+    async with world.engine() as engine:
+        run = await engine.start(escalates, 0.05)
+        (item,) = await waiting(engine)
+        (told,) = item.story
+        assert told["error"].startswith("TimeoutError: ") and run.id not in told["error"]
+        await item.answer("send it again", by="ada")
+        assert await run.result() == "send it again"
+        assert await (await run.fork()).result() == "send it again"
