@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
+from ..core.codec import spelling
 from ..errors import InputError
 
 __all__ = ["Check", "Form", "form_of", "misfit"]
@@ -63,14 +64,27 @@ def misfit(error: ValueError) -> str:
 def form_of(returns: Any) -> Form:
     """The form of a type. Raises InputError for what is none, or has no JSON schema."""
     try:
-        return _form(returns)
+        return _cached(returns, spelling(returns)) if _is_hashable(returns) else _form(returns)
     except (PydanticUserError, TypeError, NameError) as error:
         said = str(error).partition("\n")[0]
         remedy = "give a type that pydantic has a JSON schema of: a model, a dataclass, list[str], Literal[...], int"
         raise InputError(f"returns is a type, and {returns!r} has no schema: {said}", remedy=remedy) from error
 
 
+def _is_hashable(returns: Any) -> bool:
+    """Not so for what is annotated with a list or a dict."""
+    try:
+        hash(returns)
+    except TypeError:
+        return False
+    return True
+
+
 @lru_cache(maxsize=256)
+def _cached(returns: Any, spelled: str) -> Form:
+    return _form(returns)
+
+
 def _form(returns: Any) -> Form:
     if returns is str:
         return Form(None, None)
