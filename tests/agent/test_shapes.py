@@ -76,7 +76,7 @@ def test_an_answer_comes_out_of_what_it_is_wrapped_in(of: Any) -> None:
 
 
 def test_types_in_another_order_are_asked_for_in_theirs() -> None:
-    """Python takes them for equal. A schema is in the fingerprint of a question: it may not rest on who asked before."""
+    """They are equal to Python. A question is named by its schema, which may not rest on who asked before."""
     for one, other in (
         (Literal["a", "b"], Literal["b", "a"]),
         (int | str, str | int),
