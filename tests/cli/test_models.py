@@ -170,6 +170,7 @@ def test_a_policy_that_there_is_not_is_told_with_those_like_it(stocked: Terminal
     wrong = stocked.segue("route", "hello", "--policy", "cheepest")
     assert wrong.code == 2 and "no route is called 'cheepest'; did you mean cheapest?" in wrong.err
     assert "one of chat, cheapest, best, fastest, cascade" in wrong.err
+    assert "no route is called 'fast': it is a model" in stocked.segue("route", "hello", "--policy", "fast").err
 
 
 MORE = """
