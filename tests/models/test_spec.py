@@ -209,4 +209,6 @@ def test_the_local_models_are_free_and_are_there_without_a_file() -> None:
 def test_settings_are_called_as_the_library_calls_them() -> None:
     theirs = set(ModelSettings.__annotations__)
     assert set(SETTINGS) | ELSEWHERE.keys() == theirs
-    assert model(settings=dict.fromkeys((*SETTINGS, "openai_user", "anthropic_new", "bedrock_guardrail_config"), 1))
+    known: dict[str, Any] = dict.fromkeys((*SETTINGS, "openai_user", "anthropic_new", "bedrock_guardrail_config"), 1)
+    known |= {"stop_sequences": ["."], "extra_headers": {"x-team": "a"}, "extra_body": {}}
+    assert model(settings=known)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
@@ -13,7 +13,7 @@ from pydantic.errors import PydanticUserError
 from ..core.codec import spelling
 from ..errors import InputError
 
-__all__ = ["Check", "Form", "form_of", "misfit"]
+__all__ = ["Check", "Form", "form_of", "misfit", "name_of", "told"]
 
 T = TypeVar("T")
 
@@ -35,15 +35,13 @@ class Form:
         return self.adapter.dump_json(self.adapter.validate_python(value)).decode()
 
     def read(self, text: str, check: Check[Any] | None = None) -> tuple[Any, str]:
-        """The value and "", or None and what is wrong."""
+        """The value and "", or None and what is wrong. Raises what a check raises that is no ValueError."""
         try:
             value = text if self.adapter is None else self.adapter.validate_json(text)
-            error = None if check is None else check(value)
-        except ValidationError as bad:
-            return None, misfit(bad)
         except ValueError as bad:
-            return None, str(bad) or "it is wrong"
-        return (None, error) if error else (value, "")
+            return None, misfit(bad)
+        wrong = "" if check is None else told(check, value)
+        return (None, wrong) if wrong else (value, "")
 
     def value(self, data: Any) -> Any:
         """A value that was read before, from its JSON."""
@@ -52,6 +50,29 @@ class Form:
     def plain(self, value: Any) -> Any:
         """A value as JSON."""
         return value if self.adapter is None else self.adapter.dump_python(value, mode="json")
+
+
+def told(check: Check[Any], value: Any) -> str:
+    """What a check says is wrong with a value; "" where nothing is. Raises InputError where it says something else."""
+    try:
+        said = cast("object", check(value))
+    except ValueError as bad:
+        return misfit(bad) or "it is wrong"
+    if said is None or isinstance(said, str):
+        return said or ""
+    kind = type(said).__name__
+    if isinstance(said, Coroutine):
+        said.close()  # nobody awaits it
+    raise InputError(
+        f"a check says what is wrong with an answer, as a text, or None; {name_of(check)} said {kind}",
+        remedy='for example: lambda total: None if total > 0 else "the total is more than 0"; it is no async function',
+    )
+
+
+def name_of(check: Check[Any]) -> str:
+    """What a check is called on record."""
+    name = getattr(check, "__name__", type(check).__name__)
+    return "check" if name == "<lambda>" else str(name)
 
 
 def misfit(error: ValueError) -> str:

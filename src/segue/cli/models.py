@@ -52,9 +52,9 @@ def models(
     closed = [_place(catalogue, name) for name in reopen]
     told = asyncio.run(_ping(chosen)) if test else None
     with health_at(db) as health:
-        if closed and health is None:
-            raise InputError(f"no model was asked yet by runs of {db}: all are open", remedy="name another with --db")
-        for model, deployment in closed if health is not None else ():
+        for model, deployment in closed:
+            if health is None:
+                raise InputError(f"no model was asked yet by runs of {db}: all are open", remedy="or name it by --db")
             health.reopen(model, deployment)
         _list(catalogue, chosen, rules, told, health, as_json)
     failed = [one for pings in (told or {}).values() for one in pings if not one.ok]

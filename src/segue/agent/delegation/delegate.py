@@ -25,6 +25,7 @@ from ...runtime.scope import FlowScope, StepScope, here, opened
 from ...runtime.step import Step
 from ..ask import ask
 from ..form import Check as Checks
+from ..form import name_of, told
 from ..options import Options
 from ..people import escalate as ask_after_all
 from ..tools.careful import Careful
@@ -252,12 +253,8 @@ class _Delegating:
         check = self.said.check
         if check is None:
             return ()
-        try:
-            why = check(value) or ""
-        except ValueError as error:
-            why = str(error) or "it is wrong"
-        name = getattr(check, "__name__", type(check).__name__)
-        return (Check(name="check" if name == "<lambda>" else name, passed=not why, why=why[:500]),)
+        why = told(check, value)
+        return (Check(name=name_of(check), passed=not why, why=why[:500]),)
 
     def _now(self) -> float:
         return 0.0 if self.scope is None else self.scope.drive.now
