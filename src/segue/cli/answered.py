@@ -51,7 +51,7 @@ def arguments(key: str, args: bytes) -> str:
 
 
 def _filled(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value or (value == 0 and value is not False)}
+    return {name: value for name, value in fields.items() if value or type(value) in (int, float)}
 
 
 def line_of(one: Answered, width: int) -> Text:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, cast, overload
 
 from ...core.codec import fingerprint
 from ...core.faults import Fault, FaultKind, classify
@@ -36,6 +36,7 @@ from .delegates import Delegate, delegates
 from .errors import DelegationLoop, Undelegated
 from .inputs import text_of
 from .lineage import inline
+from .options import DelegateOptions
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -107,9 +108,14 @@ class _Options:
 
 
 @overload
-async def delegate(request: object, to: Iterable[object], *, returns: TypeForm[T], **options: Any) -> T: ...
+async def delegate(
+    request: object, to: Iterable[object], *, returns: TypeForm[T], check: Checks[T] | None = None,
+    **options: Unpack[DelegateOptions],
+) -> T: ...  # fmt: skip
 @overload
-async def delegate(request: object, to: Iterable[object], **options: Any) -> str: ...
+async def delegate(
+    request: object, to: Iterable[object], *, check: Checks[str] | None = None, **options: Unpack[DelegateOptions]
+) -> str: ...
 async def delegate(request: object, to: Iterable[object], **options: Any) -> Any:
     """Let whoever can do it best handle a request, and give the result as a value of the type `returns` (text).
 
@@ -131,6 +137,15 @@ async def delegate(request: object, to: Iterable[object], **options: Any) -> Any
     return (await delegated(request, to, **options)).value
 
 
+@overload
+async def delegated(
+    request: object, to: Iterable[object], *, returns: TypeForm[T], check: Checks[T] | None = None,
+    **options: Unpack[DelegateOptions],
+) -> Delegation[T]: ...  # fmt: skip
+@overload
+async def delegated(
+    request: object, to: Iterable[object], *, check: Checks[str] | None = None, **options: Unpack[DelegateOptions]
+) -> Delegation[str]: ...
 async def delegated(request: object, to: Iterable[object], **options: Any) -> Delegation[Any]:
     """As `delegate`, with who handled it, who was asked before and why that failed."""
     try:
