@@ -22,7 +22,9 @@ WRONG: list[tuple[str, Any]] = [
     ("model", 3), ("key", 3), ("route", 3), ("needs", ["visoin"]), ("settings", {"seed": math.nan}), ("examples", 3),
     ("settings", {"seed": object()}), ("settings", {"seed": 1.5}), ("settings", {"style": "poem"}),
     ("settings", {"temperature": "hot"}), ("settings", {"words": ["a"]}), ("settings", {"words": "ab"}),
-    ("examples", "ab"), ("examples", {"a": "b"}),
+    ("examples", "ab"), ("examples", {"a": "b"}), ("max_tokens", 10**30), ("attempts", 2**31), ("budget_usd", "0.5"),
+    ("history", [3]), ("require", {"residency": 1}), ("settings", {"stop_sequences": "x"}),
+    ("settings", {"top_p": "x"}), ("settings", {"extra_headers": {"x": 3}}), ("settings", {"extra_body": 3}),
     ("role", None), ("asked_by", 3), ("escalate", 3), ("check", 3), ("check", "short"),
     ("budget_usd", -1), ("budget_usd", True), ("budget_usd", "x"), ("budget_usd", 1e300),
 ]  # fmt: skip
@@ -30,7 +32,7 @@ WRONG: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
 async def test_a_wrong_option_is_told_by_its_name_before_anybody_is_asked(name: str, value: Any) -> None:
-    said = f"ask: {name}\\b" if value not in ("x", 1e300) else "is no amount of money"
+    said = f"ask: {name}\\b" if value != 1e300 else "is no amount of money"
     options: Any = {"model": "nobody", name: value}
     with pytest.raises(InputError, match=said):
         await ask("hello", **options)

@@ -240,9 +240,9 @@ def test_values_too_many_are_a_mistake_unless_another_version_wants_them() -> No
         filled(Version(name="v", text="x\n{{a b}}", path="p"), {})
 
 
-def test_a_place_that_is_not_closed_is_a_mistake_of_the_file() -> None:
-    """It was sent to the model as it stood."""
-    for text in ("Hi {{name}}.\nIt is {{day", "Hi {{name}}.\nIt is {{day}\nof {{"):
-        with pytest.raises(PromptError, match=r"p\.md, line 2: '\{\{day.*' has no end") as wrong:
-            filled(Version(name="v", text=text, path="p.md"), {"name": "Ann"})
-        assert wrong.value.line == 2
+@pytest.mark.parametrize("text", ["Sort\n{{ticket}} of {{name", "Sort {{ticket}}\nof {{name} today.", "\n{{"])
+def test_a_place_without_an_end_is_told_with_its_line(text: str) -> None:
+    with pytest.raises(PromptError, match=r"p\.md, line 2: '\{\{.*has no end"):
+        filled(Version(name="v1", text=text, path="p.md"), {"ticket": "x", "name": "y"})
+    assert filled(Version(name="v1", text='{"a": {"b": {{c}}}}', path="p.md"), {"c": 1}) == '{"a": {"b": 1}}'
+    assert filled(Version(name="v1", text="{{two}}", path="p.md"), {"two": "{{"}) == "{{"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter, WithJsonSchema
 
 from segue import Engine, ask, flow
+from segue.agent.form import form_of
 from segue.models import Capability, Catalogue, Model
 from segue.models.wrapping import FIELD, is_object, unwrapped, wrapped
 from segue.testing.provider import Served, serve
@@ -24,9 +25,16 @@ class Node(BaseModel):
     below: list[Node] = []
 
 
+class Free(BaseModel):
+    name: str
+    value: Any
+
+
 SHAPES: dict[str, Any] = {
     "list": list[int], "number": float, "choice": Literal["a", "b"], "maybe": int | None, "nodes": list[Node],
-    "table": dict[str, int],
+    "table": dict[str, int], "anything": list[Any], "free": Free,
+    "by pattern": dict[Annotated[str, Field(pattern="^x")], int],
+    "annotated": Annotated[int, WithJsonSchema({"type": "integer"})],
 }  # fmt: skip
 
 
@@ -65,6 +73,16 @@ def test_an_answer_comes_out_of_what_it_is_wrapped_in(of: Any) -> None:
     schema = TypeAdapter(of).json_schema()
     assert is_object(wrapped(schema))
     assert wrapped(wrapped(schema)) == wrapped(schema)
+
+
+def test_types_in_another_order_are_asked_for_in_theirs() -> None:
+    """They are equal to Python. A question is named by its schema, which may not rest on who asked before."""
+    for one, other in (
+        (Literal["a", "b"], Literal["b", "a"]),
+        (int | str, str | int),
+        (list[int | str], list[str | int]),
+    ):
+        assert [form_of(of).schema for of in (one, other)] == [TypeAdapter(of).json_schema() for of in (one, other)]
 
 
 VALUES = st.recursive(

@@ -98,6 +98,35 @@ def test_a_deployment_of_a_pool_that_takes_no_calls_is_named(stocked: Terminal) 
     assert {name: one["standing"] for name, one in stands["deployments"].items()} == {"eu": "shut", "us": "open"}
 
 
+def test_a_person_reopens_what_is_shut(stocked: Terminal) -> None:
+    (stocked.folder / "segue.toml").write_text(
+        "[models.pool]\nprovider = 'openai'\nid = 'gpt-4o-mini'\nwindow = 1000\nmax_output = 100\n"
+        "[[models.pool.deployments]]\nname = 'eu'\n[[models.pool.deployments]]\nname = 'us'\n"
+    )
+    assert "no model was asked yet" in stocked.segue("models", "--reopen", "pool").err
+    health, model = (
+        Health(stocked.folder / "segue.db-health"),
+        Catalogue.load(stocked.folder / "segue.toml").get("pool"),
+    )
+    for _ in "two":
+        place = health.try_acquire(model, 10)
+        if isinstance(place, Place):
+            health.release(place, made(FaultKind.UNAUTHORISED, "the key was refused"), 0.1, 10)
+
+    def stand() -> list[Standing]:
+        return [view.standing for view in health.views(model).values()]
+
+    assert stand() == [Standing.SHUT, Standing.SHUT]
+    for name, says in (("pool/asia", "there are: pool/eu, pool/us"), ("pol", "did you mean pool?")):
+        wrong = stocked.segue("models", "--reopen", name)
+        assert wrong.code == 2 and says in wrong.err and stand() == [Standing.SHUT, Standing.SHUT]
+    assert stocked.segue("models", "--reopen", "pool/us").code == 0
+    assert stand() == [Standing.SHUT, Standing.OPEN]
+    done = stocked.segue("models", "--reopen", "pool", "--json")
+    assert done.json["models"][0]["health"]["standing"] == "open" and stand() == [Standing.OPEN, Standing.OPEN]
+    health.close()
+
+
 @pytest.mark.parametrize("how", ["option", "environment"])
 def test_another_file_is_read(stocked: Terminal, how: str) -> None:
     (stocked.folder / "other.toml").write_text("[models.only]\nprovider = 'local'\nid = 'smollm2'\n")
@@ -122,10 +151,12 @@ def test_mistakes_are_told_with_their_lines(stocked: Terminal) -> None:
 
 def test_a_route_by_a_function_that_cannot_be_imported_is_a_mistake(stocked: Terminal) -> None:
     (stocked.folder / "choosing.py").write_text("def choose(request, features, candidates):\n    return 'fast'\n")
+    (stocked.folder / "broken.py").write_text("1 / 0\n")
     for name, says in (
         ("choosing:choose", ""),
         ("choosing:chose", "cannot be found"),
         ("chosing:f", "cannot be found"),
+        ("broken:f", "cannot be imported: ZeroDivisionError"),
     ):
         route = f"\n[routes.mine]\npolicy = 'function'\nfunction = '{name}'\n"
         (stocked.folder / "segue.toml").write_text(FILE + route)
@@ -139,6 +170,7 @@ def test_a_policy_that_there_is_not_is_told_with_those_like_it(stocked: Terminal
     wrong = stocked.segue("route", "hello", "--policy", "cheepest")
     assert wrong.code == 2 and "no route is called 'cheepest'; did you mean cheapest?" in wrong.err
     assert "one of chat, cheapest, best, fastest, cascade" in wrong.err
+    assert "no route is called 'fast': it is a model" in stocked.segue("route", "hello", "--policy", "fast").err
 
 
 MORE = """

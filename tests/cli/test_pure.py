@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from typer import main as typer_main
 
 from segue.cli import inputs, keys, main, words
+from segue.cli.answered import arguments
 from segue.cli.faults import users_trace
 from segue.cli.story import Stand, Story, parts
 from segue.core.codec import dumps
@@ -198,3 +199,12 @@ def built(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
         patch.setattr(typer_main, "get_command_from_info", noted)
         main(list(words))
     return names
+
+
+def test_of_a_question_its_empty_fields_are_not_shown() -> None:
+    question = {"prompt": "Sort it.", "parts": [], "system": "", "budget_usd": 0.0, "must_call": False, "schema": None}
+    args = dumps({"question": question, "media": None, "turns": []})
+    assert json.loads(arguments("a/ask[0123456789ab]#1", args)) == {
+        "question": {"prompt": "Sort it.", "budget_usd": 0.0}
+    }
+    assert json.loads(arguments("pay[0123456789ab]#1", args)) == json.loads(args)

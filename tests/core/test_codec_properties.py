@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -113,3 +113,10 @@ def test_numbers_that_json_has_not_are_refused(value: Any) -> None:
         roundtrip(codec(Any), value)
     with pytest.raises(InputError):
         encode_arguments({"value": codec(Any)}, {"value": value})
+
+
+def test_unions_in_another_order_are_read_in_theirs() -> None:
+    """Python takes them for equal: what is read may not rest on which of them was met before."""
+    first, other = codec(date | str), codec(str | date)
+    assert first.decode(b'"2026-01-15"') == date(2026, 1, 15)
+    assert other.decode(b'"2026-01-15"') == "2026-01-15"

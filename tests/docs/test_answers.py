@@ -67,3 +67,16 @@ def test_a_process_has_one_file_of_models(tmp_path: Path, monkeypatch: pytest.Mo
     use_models(str(tmp_path / "a.toml"))
     with pytest.raises(DefinitionError, match=r"b\.toml.*have their models from .*a\.toml already"):
         use_models(tmp_path / "b.toml")
+
+
+def test_a_file_of_models_is_the_same_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segue.agent.gateway._config", None)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    use_models("a.toml")
+    monkeypatch.chdir("elsewhere")
+    use_models(tmp_path / "a.toml")
+    with pytest.raises(DefinitionError, match=r"already"):
+        use_models("a.toml")

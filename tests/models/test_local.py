@@ -9,9 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+from pydantic_ai.messages import ModelRequest
 
 from segue.models import ContextTooLong, Request, UnknownModel
+from segue.models.calls import call
+from segue.models.errors import TooSlow
+from segue.models.exchange import Call
 from segue.models.local import complete, loaded
+from segue.models.spec import local_models
 
 ROOT = Path(__file__).parents[2]
 LEAVE = """
@@ -78,6 +83,14 @@ async def test_a_cancelled_call_stops_the_model(smollm2: str) -> None:
     began = time.monotonic()
     await complete(Request(model=smollm2, prompt="Say hello.", max_tokens=1))
     assert time.monotonic() - began < 15
+
+
+async def test_one_that_is_not_done_in_time_is_told_to_write_less(smollm2: str) -> None:
+    model = local_models().get(smollm2)
+    story = [ModelRequest.user_text_prompt("Tell a very long story.")]
+    with pytest.raises(TooSlow) as slow:
+        await call(Call(model=model, deployment=model.pool()[0], messages=story, timeout_s=0.05))
+    assert "a smaller max_tokens" in (slow.value.remedy or "")
 
 
 async def test_an_unknown_model_is_refused() -> None:

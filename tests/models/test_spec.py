@@ -121,6 +121,14 @@ def test_a_deployment_without_weight_is_for_when_the_others_are_out() -> None:
     health.close()
 
 
+def test_several_without_weight_share_what_comes_to_them() -> None:
+    reserve = tuple(Deployment(name=name, weight=0) for name in ("one", "two", "three"))
+    health, pool = Health(None), model(deployments=reserve)
+    taken = [health.try_acquire(pool, 1) for _ in range(60)]
+    assert {place.deployment.name for place in taken if isinstance(place, Place)} == {"one", "two", "three"}
+    health.close()
+
+
 def test_one_that_only_embeds_writes_nothing() -> None:
     made = model(capabilities=["embeddings"], max_output=0, dimensions=256)
     assert made.embeds and not model().embeds
@@ -201,4 +209,6 @@ def test_the_local_models_are_free_and_are_there_without_a_file() -> None:
 def test_settings_are_called_as_the_library_calls_them() -> None:
     theirs = set(ModelSettings.__annotations__)
     assert set(SETTINGS) | ELSEWHERE.keys() == theirs
-    assert model(settings=dict.fromkeys((*SETTINGS, "openai_user", "anthropic_new", "bedrock_guardrail_config"), 1))
+    known: dict[str, Any] = dict.fromkeys((*SETTINGS, "openai_user", "anthropic_new", "bedrock_guardrail_config"), 1)
+    known |= {"stop_sequences": ["."], "extra_headers": {"x-team": "a"}, "extra_body": {}}
+    assert model(settings=known)

@@ -139,10 +139,11 @@ class Attempting:
             self.gateway.answered(record, self.session, reply)
             return given
         assert fault is not None
-        kept = self.guards.kept(reply)
-        fault = with_tries(of_model(fault, called.model, kept, called.place, called.usage), record.scope)
+        if called.bug is None:
+            kept = self.guards.kept(reply)
+            fault = with_tries(of_model(fault, called.model, kept, called.place, called.usage), record.scope)
         record.ended(AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED, called, fault=fault)
-        raise rebuild(fault)
+        raise called.bug or rebuild(fault)
 
 
 def _line(scope: StepScope, thread: str | None) -> str:

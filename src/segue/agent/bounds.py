@@ -15,6 +15,8 @@ from ..routing import Policy
 __all__ = ["bounded", "hold"]
 
 _Says = Callable[[Any], bool]
+_MOST = 1 << 31
+"""No count of anything is larger."""
 
 
 def hold(said: Mapping[str, Any]) -> None:
@@ -24,7 +26,7 @@ def hold(said: Mapping[str, Any]) -> None:
     _hold_settings(said["settings"] or {})
     _hold_needs(said["needs"])
     budget = said["budget_usd"]
-    if budget is not None and (isinstance(budget, bool) or nano(budget) < 0):
+    if budget is not None and (not _is_number(budget) or nano(budget) < 0):
         raise InputError(f"ask: budget_usd is 0 or more, in USD, not {budget!r}", remedy="0 allows nothing")
 
 
@@ -56,13 +58,17 @@ def bounded(name: str, value: object, *, of: str = "ask") -> None:
 
 def _whole(least: int) -> tuple[str, _Says]:
     return (
-        f"a whole number, at least {least}",
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least,
+        f"a whole number, at least {least} and less than {_MOST:,}",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value < _MOST,
     )
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _seconds(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return _is_number(value) and value > 0
 
 
 def _flag(value: Any) -> bool:
@@ -89,6 +95,14 @@ def _table(value: Any) -> bool:
     return isinstance(value, Mapping)
 
 
+def _tags(value: Any) -> bool:
+    return _table(value) and _texts([*value, *value.values()])
+
+
+def _messages(value: Any) -> bool:
+    return _many(value) and all(map(_table, value))
+
+
 def _shown(value: object) -> str:
     """A text may be private: only short ones are shown."""
     said = repr(value)
@@ -105,8 +119,10 @@ _WANTED: Mapping[str, tuple[str, _Says]] = {
     **dict.fromkeys(("batch", "stream"), _FLAG),
     **dict.fromkeys(("model", "kind", "escalate", "key"), _or_none("a text", _text)),
     **dict.fromkeys(("role", "asked_by"), ("a text", _text)),
-    **dict.fromkeys(("memory", "tools", "history", "guards"), ("a list", _many)),
-    **dict.fromkeys(("require", "settings"), _or_none("a dict", _table)),
+    **dict.fromkeys(("memory", "tools", "guards"), ("a list", _many)),
+    "history": ("a list of messages, each a dict", _messages),
+    "settings": _or_none("a dict", _table),
+    "require": _or_none("a dict of texts", _tags),
     "route": _or_none("the name of a route, or a policy", lambda value: isinstance(value, str | Policy)),
     "needs": ("a list of capabilities", _texts),
     "refused": ('"fail" or "next"', lambda value: value in ("fail", "next")),

@@ -17,7 +17,7 @@ from ..models.health import Place
 from ..models.signals import made
 from ..models.verdict import judge
 from .calling import call_for, ready, send
-from .form import Check, Form
+from .form import Check, Form, name_of, told
 from .money import Bill
 from .pool import part_of
 from .recovery import FULL, has_failed
@@ -44,6 +44,8 @@ class Called:
     reply: Reply | None = None
     value: Any = None
     fault: Fault | None = None
+    bug: Exception | None = None
+    """What the caller's own check raised: then the fault is that, and none of the model's."""
     checks: tuple[Checked, ...] = ()
     """How the caller's own check judged it; empty where there is none, or it was not come to."""
     place: Place | None = None
@@ -85,9 +87,7 @@ class Caller:
     """Whether somebody else is free, so that a busy model is not waited for."""
 
     async def in_line(self, question: Question, model: Model, bill: Bill, sent: asyncio.Event | None = None) -> Called:
-        """Wait for a place, and call; `sent` is set when it is. Raises the error of a check that is a bug; all else is
-        the call's fault.
-        """
+        """Wait for a place, and call; `sent` is set when it is. Whatever is wrong is the call's fault."""
         try:
             question, manifest = self._shown(question, model, bill)
             bill.fit(model, question)
@@ -100,7 +100,7 @@ class Caller:
         return await self._at(question, manifest, model, place, bill, queued_s, sent)
 
     async def at_once(self, question: Question, model: Model, bill: Bill) -> Called | None:
-        """Call if a place is free now; None where none is. Raises as `in_line` does."""
+        """Call if a place is free now; None where none is."""
         try:
             question, manifest = self._shown(question, model, bill)
         except UsageError as error:  # it does not fit into this window
@@ -145,15 +145,15 @@ class Caller:
             raise
         tokens = None if reply is None else reply.usage.tokens_in + reply.usage.tokens_out
         self._release(place, fault, began, tokens)
-        value, checks = None, ()
+        value, checks, bug = None, (), None
         tools = reply is not None and bool(question.tools and reply.tool_calls)
         if fault is None and reply is not None and not tools:
-            value, fault, checks = self.read(reply)
+            value, fault, checks, bug = self.read(reply)
         broken = None if self.scope is None else partial(question, model, self.scope.streamed, reply)
         fault = bill.settle(reply, fault, begun=broken is not None)
         return Called(
             model=model, queued_s=queued_s, seconds=time.monotonic() - began, reply=reply, value=value, fault=fault,
-            checks=checks, place=place, reservation=bill.reservation, tools=tools, partial=broken,
+            bug=bug, checks=checks, place=place, reservation=bill.reservation, tools=tools, partial=broken,
         )  # fmt: skip
 
     async def _send(self, asked: Call, question: Question) -> Reply:
@@ -161,16 +161,17 @@ class Caller:
             return await send(asked)
         return await self.streaming.send(asked, self.scope, question)
 
-    def read(self, reply: Reply) -> tuple[Any, Fault | None, tuple[Checked, ...]]:
-        """The value, or what is wrong with it, and what the check said. A check that raises anything but ValueError is
-        a bug: it is not caught here, and fails the step.
-        """
+    def read(self, reply: Reply) -> tuple[Any, Fault | None, tuple[Checked, ...], Exception | None]:
+        """The value, or what is wrong with it; what the check said; and what it raised, if that is a bug."""
         value, wrong = self.form.read(reply.text)
         if wrong or self.check is None:
-            return value, made(FaultKind.BAD_OUTPUT, wrong) if wrong else None, ()
-        value, wrong = self.form.read(reply.text, self.check)
-        said = Checked(name=_name(self.check), passed=not wrong, why=wrong[:500])
-        return value, made(FaultKind.BAD_OUTPUT, wrong) if wrong else None, (said,)
+            return value, made(FaultKind.BAD_OUTPUT, wrong) if wrong else None, (), None
+        try:
+            wrong = told(self.check, value)
+        except Exception as error:  # noqa: BLE001  it is the user's
+            return None, classify(error), (), error
+        said = Checked(name=name_of(self.check), passed=not wrong, why=wrong[:500])
+        return None if wrong else value, made(FaultKind.BAD_OUTPUT, wrong) if wrong else None, (said,), None
 
     def _release(self, place: Place, fault: Fault | None, began: float, tokens: int | None = None) -> None:
         used = place.tokens if tokens is None else tokens
@@ -196,8 +197,3 @@ def _no_more(model: Model) -> Fault:
     """No retry: what keeps failing is not asked more and more."""
     said = f"{model.name} fails, and a third of its calls are retries already"
     return made(FaultKind.OVERLOADED, said, model=model.name, retry_after_s=_AGAIN_S, unsent=1)
-
-
-def _name(check: Check[Any]) -> str:
-    name = getattr(check, "__name__", type(check).__name__)
-    return "check" if name == "<lambda>" else str(name)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
+from ..core.codec import spelling
 from ..errors import InputError
 
-__all__ = ["Check", "Form", "form_of", "misfit"]
+__all__ = ["Check", "Form", "form_of", "misfit", "name_of", "told"]
 
 T = TypeVar("T")
 
@@ -34,15 +35,13 @@ class Form:
         return self.adapter.dump_json(self.adapter.validate_python(value)).decode()
 
     def read(self, text: str, check: Check[Any] | None = None) -> tuple[Any, str]:
-        """The value and "", or None and what is wrong."""
+        """The value and "", or None and what is wrong. Raises what a check raises that is no ValueError."""
         try:
             value = text if self.adapter is None else self.adapter.validate_json(text)
-            error = None if check is None else check(value)
-        except ValidationError as bad:
-            return None, misfit(bad)
         except ValueError as bad:
-            return None, str(bad) or "it is wrong"
-        return (None, error) if error else (value, "")
+            return None, misfit(bad)
+        wrong = "" if check is None else told(check, value)
+        return (None, wrong) if wrong else (value, "")
 
     def value(self, data: Any) -> Any:
         """A value that was read before, from its JSON."""
@@ -51,6 +50,29 @@ class Form:
     def plain(self, value: Any) -> Any:
         """A value as JSON."""
         return value if self.adapter is None else self.adapter.dump_python(value, mode="json")
+
+
+def told(check: Check[Any], value: Any) -> str:
+    """What a check says is wrong with a value; "" where nothing is. Raises InputError where it says something else."""
+    try:
+        said = cast("object", check(value))
+    except ValueError as bad:
+        return misfit(bad) or "it is wrong"
+    if said is None or isinstance(said, str):
+        return said or ""
+    kind = type(said).__name__
+    if isinstance(said, Coroutine):
+        said.close()  # nobody awaits it
+    raise InputError(
+        f"a check says what is wrong with an answer, as a text, or None; {name_of(check)} said {kind}",
+        remedy='for example: lambda total: None if total > 0 else "the total is more than 0"; it is no async function',
+    )
+
+
+def name_of(check: Check[Any]) -> str:
+    """What a check is called on record."""
+    name = getattr(check, "__name__", type(check).__name__)
+    return "check" if name == "<lambda>" else str(name)
 
 
 def misfit(error: ValueError) -> str:
@@ -63,14 +85,27 @@ def misfit(error: ValueError) -> str:
 def form_of(returns: Any) -> Form:
     """The form of a type. Raises InputError for what is none, or has no JSON schema."""
     try:
-        return _form(returns)
+        return _cached(returns, spelling(returns)) if _is_hashable(returns) else _form(returns)
     except (PydanticUserError, TypeError, NameError) as error:
         said = str(error).partition("\n")[0]
         remedy = "give a type that pydantic has a JSON schema of: a model, a dataclass, list[str], Literal[...], int"
         raise InputError(f"returns is a type, and {returns!r} has no schema: {said}", remedy=remedy) from error
 
 
+def _is_hashable(returns: Any) -> bool:
+    """Not so for what is annotated with a list or a dict."""
+    try:
+        hash(returns)
+    except TypeError:
+        return False
+    return True
+
+
 @lru_cache(maxsize=256)
+def _cached(returns: Any, spelled: str) -> Form:
+    return _form(returns)
+
+
 def _form(returns: Any) -> Form:
     if returns is str:
         return Form(None, None)

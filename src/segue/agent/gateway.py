@@ -280,12 +280,13 @@ def use_models(config: str | Path) -> None:
     for a second file in one process: the flows of the first would be answered by the models of the other.
     """
     global _config  # noqa: PLW0603  one default a process
-    if _config is not None and Path(_config).resolve() != Path(config).resolve():
+    file = Path(config).absolute()  # the same wherever the process goes
+    if _config is not None and Path(_config).resolve() != file.resolve():
         raise DefinitionError(
             f"use_models({str(config)!r}): the flows of this process have their models from {_config} already",
             remedy="put both into one file, or give each engine its own: Engine(path, resources={'config': FILE})",
         )
-    _config = str(config)
+    _config = str(file)
 
 
 _config: str | None = None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from ..core.codec import fingerprint
+from ..core.codec import fingerprint, spelling
 from ..core.keys import quoted
 from ..errors import DefinitionError, InputError
 from ..runtime.scope import in_flow, opened, step_scope
@@ -143,7 +143,7 @@ class _Talk:
             **role.options, "thread": self.thread, "role": role.name, "asked_by": by, "tools": role.tools,
             "system": "\n\n".join(filter(None, (own, brief))),
         }  # fmt: skip
-        form = _form(self.returns, tuple(one.name for one in colleagues))
+        form = _form(self.returns, spelling(self.returns), tuple(one.name for one in colleagues))
         return await ask(text, returns=form, check=_whole, **options)
 
 
@@ -164,7 +164,7 @@ def _whole(turn: Any) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def _form(returns: Any, colleagues: tuple[str, ...]) -> type[_Turn]:
+def _form(returns: Any, spelled: str, colleagues: tuple[str, ...]) -> type[_Turn]:
     names: Any = Literal[colleagues] if colleagues else None
     hand_to = {"hand_to": (names | None, Field(default=None))} if colleagues else {}
     fields: dict[str, Any] = {"say": (returns | None, Field(default=None)), **hand_to}

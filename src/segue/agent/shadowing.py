@@ -87,8 +87,8 @@ class Shadows:
             called = await caller.at_once(question, record.model, bill)
         except asyncio.CancelledError:
             said = _none(record, "the engine has closed, or its run had ended")
-        except Exception as error:  # noqa: BLE001  a bug in a check: the attempt itself fails with it
-            said = _none(record, f"its check failed: {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001  see above
+            said = _none(record, f"{type(error).__name__}: {error}")
         else:
             said = _none(record, "no place was free") if called is None else _said(record, called, keep)
         await _kept(record, said)

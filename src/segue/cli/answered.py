@@ -1,4 +1,4 @@
-"""The outcome of an `ask`, as `segue show` tells it: who answered and what, not the record that it is kept in. Pure."""
+"""A question of `ask` and its outcome, as `segue show` tells them: what was said, not the record of it. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..core.keys import name_of
 from ..core.redaction import mask
 from .words import first_line, pretty, printable, shorten
 
-__all__ = ["Answered", "answer_rows", "answered", "line_of"]
+__all__ = ["Answered", "answer_rows", "answered", "arguments", "line_of"]
 
 _RECORD = {"value", "tried", "said", "calls"}
 
@@ -37,6 +37,21 @@ def answered(key: str, value: bytes | None) -> Answered | None:
         return None
     whole = record["value"] if record["said"] is None else record["tried"][-1]["text"]  # an agent's is a turn
     return Answered(whole, record["tried"], record["calls"])
+
+
+def arguments(key: str, args: bytes) -> str:
+    """What a call was made with; of a question what it says: most of its fields are empty."""
+    given: Any = json.loads(args)
+    if name_of(key) != "ask" or not isinstance(given, dict):
+        return pretty(args)
+    said = _filled(cast("dict[str, Any]", given))
+    if isinstance(said.get("question"), dict):
+        said["question"] = _filled(said["question"])
+    return pretty(dumps(said))
+
+
+def _filled(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value or type(value) in (int, float)}
 
 
 def line_of(one: Answered, width: int) -> Text:

@@ -288,6 +288,9 @@ def models(
     ping: Annotated[
         bool, typer.Option("--ping", help="Ask each for a word: it costs a few tokens. Ends with 1 if one fails.")
     ] = False,
+    reopen: Annotated[
+        list[str] | None, typer.Option("--reopen", metavar="MODEL", help="It takes calls again; or MODEL/DEPLOYMENT.")
+    ] = None,
     config: Config = None,
     db: Db = DEFAULT_DATABASE,
     as_json: AsJson = False,
@@ -296,12 +299,12 @@ def models(
     """List the models, what they cost and can do.
 
     Prices are USD per million tokens; a + says that long requests cost more, a ? that no price is known. Where runs of
-    this database have asked models, it stands beside how they fare. Mistakes in the file, in its other tables too, are
-    told with their lines.
+    this database have asked models, it stands beside how they fare; --reopen lets through what was shut or broken.
+    Mistakes in the file, in its other tables too, are told with their lines.
     """
     from . import models as listed
 
-    return listed.models(names or [], config, as_json, test=ping, db=db)
+    return listed.models(names or [], config, as_json, test=ping, db=db, reopen=reopen or [])
 
 
 @command("route", LOOKING)

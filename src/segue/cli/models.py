@@ -38,16 +38,24 @@ HealthOf = Callable[[Model], HealthView]
 _UNKNOWN = "?"
 
 
-def models(names: Sequence[str], config: str | None, as_json: bool, *, test: bool, db: str) -> Exit:
+def models(
+    names: Sequence[str], config: str | None, as_json: bool, *, test: bool, db: str, reopen: Sequence[str] = ()
+) -> Exit:
     """List the models of a catalogue, all or those that are named; `test` asks each of them for an answer.
 
-    Beside them stands how they fare in the calls of the runs in `db`.
+    Beside them stands how they fare in the calls of the runs in `db`. `reopen`: models, or deployments as
+    `MODEL/DEPLOYMENT`, that take calls again from now on.
     """
     all_told(config)
     catalogue, rules = Catalogue.load(config), load_batch_rules(config)
     chosen = [_named(catalogue, name) for name in dict.fromkeys(names)] or list(catalogue)
+    closed = [_place(catalogue, name) for name in reopen]
     told = asyncio.run(_ping(chosen)) if test else None
     with health_at(db) as health:
+        for model, deployment in closed:
+            if health is None:
+                raise InputError(f"no model was asked yet by runs of {db}: all are open", remedy="or name it by --db")
+            health.reopen(model, deployment)
         _list(catalogue, chosen, rules, told, health, as_json)
     failed = [one for pings in (told or {}).values() for one in pings if not one.ok]
     return Exit.FAILED if failed else Exit.DONE
@@ -86,6 +94,18 @@ def _named(catalogue: Catalogue, name: str) -> Model:
         return catalogue.get(name)
     except UnknownModel as error:
         raise InputError(error.message, remedy=error.remedy) from None
+
+
+def _place(catalogue: Catalogue, name: str) -> tuple[Model, str | None]:
+    """A model, and one of its deployments where that is named."""
+    known = {f"{model.name}/{one.name}": (model, one.name) for model in catalogue for one in model.deployments}
+    if name in known:
+        return known[name]
+    if name not in catalogue and "/" in name:
+        model = _named(catalogue, name.rpartition("/")[0])
+        has = ", ".join(f"{model.name}/{one.name}" for one in model.deployments) or "none"
+        raise InputError(f"there is no deployment {name!r}; there are: {has}", remedy="name one of them, or the model")
+    return _named(catalogue, name), None
 
 
 async def _ping(chosen: Sequence[Model]) -> Pings:

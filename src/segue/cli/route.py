@@ -95,7 +95,8 @@ def named(router: Router, name: str) -> str | Policy:
 
     known = [*router.routes, *(one for one in PLAIN if one not in router.routes)]
     close = meant(name, known)
-    says = f"no route is called {name!r}" + (f"; did you mean {close}?" if close else "")
+    hint = ": it is a model" if name in router.table.names else f"; did you mean {close}?" if close else ""
+    says = f"no route is called {name!r}{hint}"
     raise UnknownRoute(says, remedy=f"one of {', '.join(known)}")
 
 

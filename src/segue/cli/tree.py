@@ -12,7 +12,7 @@ from rich.text import Text
 from ..core.events import EventType
 from ..core.lifecycle import RunState
 from .advice import Say, Standing, advise
-from .answered import answer_rows, answered, line_of
+from .answered import answer_rows, answered, arguments, line_of
 from .decided import chosen_in, decisions_drawn
 from .faults import trace_of
 from .paint import Drawn, advised, glyph, pairs, stated
@@ -117,7 +117,7 @@ def one_call(call: Call, now: float) -> list[Drawn]:
     if call.effect:
         rows.append(("effect", Text(call.effect)))
     if call.args is not None:
-        rows.append(("arguments", Text(pretty(call.args))))
+        rows.append(("arguments", Text(arguments(call.key, call.args))))
     for n, fault in call.failures:
         rows.append((f"attempt {n}", Text(f"{_short_type(fault.error)}: {fault.message}", "red")))
     answer = answered(call.key, call.value)

@@ -108,15 +108,20 @@ class Codec:
         return self.adapter.validate_json(data)
 
 
+def spelling(annotation: Any) -> str:
+    """Tells annotations apart that are equal to Python, and whose schemas are not: `int | str` and `str | int`."""
+    return "" if isinstance(annotation, type) else repr(annotation)
+
+
 @lru_cache(maxsize=4096)
-def _cached(annotation: Any) -> Codec:
+def _cached(annotation: Any, spelled: str) -> Codec:
     return Codec(annotation)
 
 
 def codec(annotation: Any) -> Codec:
     """The codec of an annotation; one per annotation."""
     try:
-        return _cached(annotation)
+        return _cached(annotation, spelling(annotation))
     except TypeError:  # an unhashable annotation, as in Annotated[int, []]
         return Codec(annotation)
 

@@ -137,7 +137,10 @@ async def _limit(c: Call, due: float, seconds: float) -> AsyncGenerator[None, No
 
 
 def _late(model: Model, seconds: float, what: str) -> TooSlow:
-    return TooSlow(f"{model.name}: {what} within {seconds:.3g} s", remedy="another model, or a longer timeout_s")
+    remedy = "another model, or a longer timeout_s"
+    if model.provider is Provider.LOCAL:  # what it writes, and at what pace, is the same each time
+        remedy = f"a smaller max_tokens, so that it ends in time; {remedy}"
+    return TooSlow(f"{model.name}: {what} within {seconds:.3g} s", remedy=remedy)
 
 
 @asynccontextmanager

@@ -71,13 +71,29 @@ def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _table(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)  # pyright: ignore[reportUnknownVariableType]
+
+
+def _table_of_texts(value: Any) -> bool:
+    return _table(value) and _texts(list(value.values()))
+
+
 def _two_texts(value: Any) -> bool:
-    return isinstance(value, list | tuple) and [isinstance(one, str) for one in value] == [True, True]  # pyright: ignore[reportUnknownVariableType]
+    return _texts(value) and len(value) == 2
 
 
 _VALUES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "temperature": ("a number, 0 or more,", _number),
+    "top_p": ("a number, 0 or more,", _number),
     "seed": ("a whole number", _whole),
+    "stop_sequences": ("a list of texts", _texts),
+    "extra_headers": ("a table of texts", _table_of_texts),
+    "extra_body": ("a table", _table),
     "style": ("chat or text", lambda value: value in ("chat", "text")),
     "words": ("two texts", _two_texts),
 }

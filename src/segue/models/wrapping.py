@@ -13,6 +13,8 @@ from typing import Any, cast
 __all__ = ["FIELD", "is_object", "is_open", "unwrapped", "wrapped"]
 
 FIELD = "answer"
+_SAYS_WHAT = frozenset({"type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf"})
+"""What says of which kind a value is."""
 
 
 def is_object(schema: Mapping[str, Any]) -> bool:
@@ -21,11 +23,18 @@ def is_object(schema: Mapping[str, Any]) -> bool:
 
 
 def is_open(schema: object) -> bool:
-    """Whether an object in it may have fields of any name. Anthropic's native mode knows none."""
-    if isinstance(schema, Mapping):
-        inside = cast("Mapping[str, Any]", schema)
-        return bool(inside.get("additionalProperties")) or any(map(is_open, inside.values()))
-    return isinstance(schema, list) and any(map(is_open, cast("list[Any]", schema)))
+    """Whether a part of it may be anything: an object with fields of any name, a value of any type.
+
+    Anthropic's native mode knows neither.
+    """
+    if not isinstance(schema, Mapping):
+        return False
+    inside = cast("Mapping[str, Any]", schema)
+    if inside.get("additionalProperties") or "patternProperties" in inside or not inside.keys() & _SAYS_WHAT:
+        return True
+    named = [one for of in ("properties", "$defs") for one in inside.get(of, {}).values()]
+    listed = [one for of in ("anyOf", "oneOf", "allOf", "prefixItems") for one in inside.get(of, ())]
+    return any(map(is_open, [*named, *listed, inside.get("items")]))
 
 
 def wrapped(schema: Mapping[str, Any]) -> dict[str, Any]:

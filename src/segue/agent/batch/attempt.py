@@ -161,8 +161,8 @@ class Batched:
         if fault is not None:
             return replace(called, reply=reply, fault=fault)
         caller = Caller(self.make.gateway, self.make.form, self.make.check, self.make.timeout_s)
-        value, fault, checks = caller.read(reply)
-        return replace(called, reply=reply, value=value, fault=fault, checks=checks)
+        value, fault, checks, bug = caller.read(reply)
+        return replace(called, reply=reply, value=value, fault=fault, checks=checks, bug=bug)
 
     def _nothing(self, at: Office, ticket: Ticket, said: Mapping[str, Any] | None) -> tuple[Usage | None, Fault]:
         """No answer: what it took, None where nobody knows, and the fault."""

@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, cast, overload
 
 from ...core.codec import fingerprint
 from ...core.faults import Fault, FaultKind, classify
@@ -25,6 +25,7 @@ from ...runtime.scope import FlowScope, StepScope, here, opened
 from ...runtime.step import Step
 from ..ask import ask
 from ..form import Check as Checks
+from ..form import name_of, told
 from ..options import Options
 from ..people import escalate as ask_after_all
 from ..tools.careful import Careful
@@ -35,6 +36,7 @@ from .delegates import Delegate, delegates
 from .errors import DelegationLoop, Undelegated
 from .inputs import text_of
 from .lineage import inline
+from .options import DelegateOptions
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -106,9 +108,14 @@ class _Options:
 
 
 @overload
-async def delegate(request: object, to: Iterable[object], *, returns: TypeForm[T], **options: Any) -> T: ...
+async def delegate(
+    request: object, to: Iterable[object], *, returns: TypeForm[T], check: Checks[T] | None = None,
+    **options: Unpack[DelegateOptions],
+) -> T: ...  # fmt: skip
 @overload
-async def delegate(request: object, to: Iterable[object], **options: Any) -> str: ...
+async def delegate(
+    request: object, to: Iterable[object], *, check: Checks[str] | None = None, **options: Unpack[DelegateOptions]
+) -> str: ...
 async def delegate(request: object, to: Iterable[object], **options: Any) -> Any:
     """Let whoever can do it best handle a request, and give the result as a value of the type `returns` (text).
 
@@ -130,6 +137,15 @@ async def delegate(request: object, to: Iterable[object], **options: Any) -> Any
     return (await delegated(request, to, **options)).value
 
 
+@overload
+async def delegated(
+    request: object, to: Iterable[object], *, returns: TypeForm[T], check: Checks[T] | None = None,
+    **options: Unpack[DelegateOptions],
+) -> Delegation[T]: ...  # fmt: skip
+@overload
+async def delegated(
+    request: object, to: Iterable[object], *, check: Checks[str] | None = None, **options: Unpack[DelegateOptions]
+) -> Delegation[str]: ...
 async def delegated(request: object, to: Iterable[object], **options: Any) -> Delegation[Any]:
     """As `delegate`, with who handled it, who was asked before and why that failed."""
     try:
@@ -252,12 +268,8 @@ class _Delegating:
         check = self.said.check
         if check is None:
             return ()
-        try:
-            why = check(value) or ""
-        except ValueError as error:
-            why = str(error) or "it is wrong"
-        name = getattr(check, "__name__", type(check).__name__)
-        return (Check(name="check" if name == "<lambda>" else name, passed=not why, why=why[:500]),)
+        why = told(check, value)
+        return (Check(name=name_of(check), passed=not why, why=why[:500]),)
 
     def _now(self) -> float:
         return 0.0 if self.scope is None else self.scope.drive.now

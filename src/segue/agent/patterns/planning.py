@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import BaseModel
 
 from ...errors import SegueError
 from ..ask import ask
-from ..delegation import Delegation, delegated
+from ..delegation import delegated
 from ..delegation.delegates import delegates
+from ..delegation.options import DelegateOptions
 from ..options import Options
 from ..prompts import Prompt
 from .common import LIMIT, at_least, merged, pattern, shared
@@ -107,7 +108,7 @@ async def plan_and_work(
     finish: str | Prompt = FINISH,
     planner: Options | None = None,
     finisher: Options | None = None,
-    delegating: Mapping[str, Any] | None = None,
+    delegating: DelegateOptions | None = None,
     budget_usd: float | None = None,
     limit: int = LIMIT,
     key: str | None = None,
@@ -127,7 +128,7 @@ async def plan_and_work(
             plan, f"The goal: {goal}", *parts, _workers(among), returns=Plan,
             check=lambda given: wrong_with(given, tasks_max), **asked,
         )  # fmt: skip
-        own = dict(delegating or {})
+        own: DelegateOptions = {**(delegating or {})}
         own = {**own, "options": merged(own.get("options")), **share}
         done = await _Working(goal, made.tasks, among, own, limit).done()
         if all(one.error for one in done):
@@ -142,7 +143,7 @@ class _Working:
     """The tasks of one plan under way."""
 
     def __init__(
-        self, goal: str, tasks: Sequence[Task], workers: Sequence[object], options: Mapping[str, Any], limit: int
+        self, goal: str, tasks: Sequence[Task], workers: Sequence[object], options: DelegateOptions, limit: int
     ):
         self._goal, self._tasks, self._workers, self._options = goal, tasks, workers, options
         self._gate = asyncio.Semaphore(limit)
@@ -171,7 +172,8 @@ class _Working:
         told = [f"What {need} has given:\n{self._done[need].value}" for need in task.needs]
         request = "\n\n".join((task.what, *told))
         try:
-            made: Delegation[str] = await delegated(request, self._workers, **{**self._options, "key": task.id})
+            options: DelegateOptions = {**self._options, "key": task.id}
+            made = await delegated(request, self._workers, **options)
         except Exception as error:  # noqa: BLE001  a task that fails is told of, and the others go on
             return Done(task=task, error=str(error))
         return Done(task=task, value=made.value, by=made.by)

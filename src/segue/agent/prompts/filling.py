@@ -13,7 +13,7 @@ from ...errors import PromptError
 
 __all__ = ["Prompt", "Version", "filled", "places", "prompt"]
 
-_PLACE = re.compile(r"\{\{(.*?)(?:\}\}|\Z)", re.DOTALL)
+_PLACE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _NAME = re.compile(r"[^\W\d]\w*")
 
 
@@ -56,14 +56,18 @@ class Version:
 
 
 def places(version: Version) -> Iterator[tuple[str, int]]:
-    """Its places with the line of each. Raises PromptError for one without a proper name, or without an end."""
+    """Its places with the line of each. Raises PromptError for one without a proper name, or an end."""
+    end = 0
     for found in _PLACE.finditer(version.text):
         name, line = found[1].strip(), version.line + version.text.count("\n", 0, found.start())
-        if not found[0].endswith("}}"):
-            raise _wrong(version, line, f"{found[0].splitlines()[0][:40]!r} has no end", "close it: {{name}}")
         if not _NAME.fullmatch(name):
             raise _wrong(version, line, f"{found[0]!r} is no place: a name is letters, digits and _")
         yield name, line
+        end = found.end()
+    begun = version.text.find("{{", end)
+    if begun >= 0:
+        line, said = version.line + version.text.count("\n", 0, begun), version.text[begun:].split("\n", 1)[0][:40]
+        raise _wrong(version, line, f"{said!r} has no end", "write }} after the name; give {{ itself as a value")
 
 
 def filled(version: Version, values: Mapping[str, object], known: Collection[str] = ()) -> str:

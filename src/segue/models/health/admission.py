@@ -47,7 +47,12 @@ class Offer(NamedTuple):
     free: int | None
     """Calls that it would take beside those in flight; None: no limit is known."""
     pull: float
-    """Its share in the choice."""
+    """Its share in the choice, among the reserve where it is one of that."""
+
+    @property
+    def is_reserve(self) -> bool:
+        """Whether it is for when all others are out."""
+        return self.deployment.weight <= 0
 
 
 class Place(NamedTuple):
@@ -114,16 +119,17 @@ def whole_delay(state: State, model: Model, tokens: int, now: float) -> limits.D
 
 
 def choose(ready: Sequence[Offer], luck: float) -> Offer:
-    """One of the offers: a probe first, else by chance with the shares of their pulls."""
+    """One of the offers: a probe first, else by chance with the shares of their pulls; the reserve comes last."""
     for offer in ready:
         if offer.standing is Standing.PROBING:
             return offer
-    rest = luck * sum(offer.pull for offer in ready)
-    for offer in ready:
+    among = [offer for offer in ready if not offer.is_reserve] or ready
+    rest = luck * sum(offer.pull for offer in among)
+    for offer in among:
         rest -= offer.pull
         if rest < 0:
             return offer
-    return next((offer for offer in reversed(ready) if offer.pull), ready[-1])
+    return among[-1]
 
 
 def _began(state: State, to: Deployment, tokens: int, caller: Caller, rules: Rules) -> tuple[State, int]:
@@ -214,7 +220,7 @@ def _pull(to: Deployment, pulse: Pulse, calls: int, free: int | None, now: float
     """
     health = pulse.breaker.trust(now) ** 2
     room = 1 / (1 + calls) if free is None else free / (free + calls)
-    return max(to.weight, 0.0) * health * room
+    return (to.weight if to.weight > 0 else 1.0) * health * room
 
 
 def _free(state: State, to: Deployment, calls: int) -> int | None:

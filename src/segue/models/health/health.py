@@ -251,7 +251,7 @@ class Health:
 
 
 def _whole_view(state: State, model: Model, caller: Caller, rules: Rules) -> HealthView:
-    best = min(offers(state, model, 1, caller, rules), key=lambda o: (o.wait_s, -o.pull))
+    best = min(offers(state, model, 1, caller, rules), key=lambda o: (o.wait_s, o.is_reserve, -o.pull))
     view = _view(state, best, caller.now)
     whole = whole_delay(state, model, 1, caller.now)
     if whole.seconds > view.wait_s:
