@@ -409,10 +409,15 @@ def test_a_machine_that_was_started_again_begins_anew(tmp_path: Path, opened: Ca
     wait(after, model)
 
 
-def test_a_row_that_cannot_be_read_counts_as_none(tmp_path: Path, clock: Clock, opened: Callable[..., Health]) -> None:
+@pytest.mark.parametrize(
+    "row", ["[1, 2]", "{", '[1, {"only": [[], [], []]}, {}, []]', "[1, 2, 3, []]", '[1, {}, {"a": 3}, []]']
+)
+def test_a_row_that_cannot_be_read_counts_as_none(
+    tmp_path: Path, clock: Clock, opened: Callable[..., Health], row: str
+) -> None:
     health, model = opened(tmp_path / "h", clock=clock), single(concurrency=1)
     place(health, model)
-    health._store._database.execute("update health_1 set state = '[1, 2]', version = version + 1")
+    health._store._database.execute("update health_1 set state = ?, version = version + 1", (row,))
     place(opened(tmp_path / "h", clock=clock), model)
 
 

@@ -195,7 +195,7 @@ class Shared:
     def _decoded(self, text: str) -> State:
         try:
             return loads(text)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, LookupError, AttributeError):
             return State()  # it is disposable: begin anew
 
     def _refused(self, error: sqlite3.Error) -> Exception:
