@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import Parameter, Signature, isawaitable
 from keyword import iskeyword
 from typing import Any, TypedDict, cast, get_args
@@ -28,7 +28,18 @@ from ..tools.careful import careful
 from ..tools.rule import Approve, rule_of
 from ..tools.tool import OnError, hold_options
 
-__all__ = ["METADATA", "Calling", "Looking", "Making", "ToolRules", "as_tool", "call_step", "making_now", "rules_of"]
+__all__ = [
+    "METADATA",
+    "Calling",
+    "Looking",
+    "Making",
+    "ToolRules",
+    "as_tool",
+    "call_step",
+    "inside",
+    "making_now",
+    "rules_of",
+]
 
 METADATA = "segue"
 """Under this key of a tool's metadata stands what is said of its calls."""
@@ -74,6 +85,10 @@ class Calling:
 class Making:
     """The call that is made now."""
 
+    of: int
+    """The request that it answers, by its number in the agent's run."""
+    ours: Tool[..., Any] | None
+    """The tool whose rules it keeps, where `segue.tool` made it."""
     key: str | None = None
     """Of its step, once it is known."""
 
@@ -81,14 +96,19 @@ class Making:
 making_now: ContextVar[Making | None] = ContextVar("segue_agent_call", default=None)
 
 
-def as_tool(given: Callable[..., Any]) -> Any:
-    """A function, a step or a tool of ours as one of Pydantic AI. Raises DefinitionError."""
+def as_tool(given: Callable[..., Any], theirs: Theirs[Any] | None = None) -> Any:
+    """A function, a step or a tool of ours as one of Pydantic AI; what `theirs`, made of it, says beside stays said.
+
+    Raises DefinitionError.
+    """
     tool = Tool.of(given)
     said = tool.definition
 
     async def call(**args: Any) -> Any:
         values, making = tool.read(as_json(args)), making_now.get()
-        if making is not None:
+        if making is not None and making.ours is None:  # its metadata says otherwise
+            tool.seen()
+        elif making is not None:
             making.key = tool.step.key_of(**values)  # now, since an equal call may have been made before it
         return await tool(**values)
 
@@ -96,13 +116,40 @@ def as_tool(given: Callable[..., Any]) -> Any:
         call, tool.name, said["description"], said["parameters_json_schema"], sequential=tool.effect == "once"
     )
     made.metadata = {METADATA: tool}
-    return made
+    return made if theirs is None else _over(theirs, made)
+
+
+def _over(theirs: Theirs[Any], made: Theirs[Any]) -> Theirs[Any]:
+    """A tool of Pydantic AI that was made of one of ours, called as ours."""
+    if theirs.timeout is not None:
+        raise DefinitionError(
+            f"tool {theirs.name}: timeout={theirs.timeout:g} would not be the same on a replay",
+            remedy="say timeout_s= of the step, or of @tool",
+        )
+    own = theirs.description != theirs.function_schema.description
+    return replace(
+        theirs, function=made.function, function_schema=made.function_schema, takes_ctx=False,
+        description=theirs.description if own else made.description, sequential=theirs.sequential or made.sequential,
+        metadata={**(made.metadata or {}), **(theirs.metadata or {})},
+    )  # fmt: skip
+
+
+def inside(theirs: Theirs[Any]) -> None:
+    """Let a flow be called as one. Raises DefinitionError for rules that would not be held."""
+    said = (theirs.metadata or {}).get(METADATA, False)
+    if said:
+        raise DefinitionError(
+            f"tool {theirs.name}: metadata[{METADATA!r}] is {said!r}, and it is a flow, which is called as such",
+            remedy="say requires_approval=True for one that a person must approve; its steps say all else",
+        )
+    theirs.function_schema.is_async = True
+    theirs.metadata = {**(theirs.metadata or {}), METADATA: False}
 
 
 class Looking:
-    """Makes a toolset for a run, and sees that no tool's rule of approval is passed over: it would not be known there.
+    """Makes a toolset for a run, in which steps and tools keep their class.
 
-    Its call raises DefinitionError.
+    Its call raises DefinitionError for a tool that must be approved, or reconciled: that would not be known there.
     """
 
     def __init__(self, make: Callable[[RunContext[Any]], Any]):
@@ -111,22 +158,39 @@ class Looking:
     def __call__(self, ctx: RunContext[Any]) -> Any:
         """The toolset; None where there is none."""
         made = self._make(ctx)
-        return self._later(made) if isawaitable(made) else _without_rules(made)
+        return self._later(made) if isawaitable(made) else _as_json(made)
 
     async def _later(self, made: Awaitable[Any]) -> Any:
-        return _without_rules(await made)
+        return _as_json(await made)
 
 
-def _without_rules(made: AbstractToolset[Any] | None) -> AbstractToolset[Any] | None:
+def _as_json(made: AbstractToolset[Any] | None) -> AbstractToolset[Any] | None:
+    """With the rules of steps and tools as JSON: the list of what is in it is the result of a step."""
+
     def look(leaf: AbstractToolset[Any]) -> None:
         for one in leaf.tools.values() if isinstance(leaf, FunctionToolset) else ():
             function: object = one.function
-            if isinstance(function, Tool):
-                cast("Tool[..., Any]", function).seen()
+            if isinstance(function, Tool | Step):
+                said = _rules_as_json(Tool.of(cast("Callable[..., Any]", function)))
+                one.metadata = {METADATA: said, **(one.metadata or {})}
 
     if made is not None:
         made.apply(look)
     return made
+
+
+def _rules_as_json(tool: Tool[..., Any]) -> dict[str, Any]:
+    tool.seen()
+    options = tool.step.options
+    if options.reconcile is not None:
+        raise DefinitionError(
+            f"tool {tool.name}: its reconcile= is not known where the agent has it from",
+            remedy="give it to agent(tools=[...]), or to an Agent with Durable() when it is made",
+        )
+    return {
+        "effect": tool.effect, "timeout_s": options.timeout_s, "limit_chars": tool.limit_chars,
+        "on_error": tool.on_error,
+    }  # fmt: skip
 
 
 def rules_of(tool: ToolDefinition | None) -> Calling:
