@@ -27,6 +27,7 @@ from ..tools.box import as_json
 from ..tools.careful import careful
 from ..tools.rule import Approve, rule_of
 from ..tools.tool import OnError, hold_options
+from .servers import watch
 
 __all__ = [
     "METADATA",
@@ -147,7 +148,7 @@ def inside(theirs: Theirs[Any]) -> None:
 
 
 class Looking:
-    """Makes a toolset for a run, in which steps and tools keep their class.
+    """Makes a toolset for a run, in which steps and tools keep their class, and a server that dies has not refused.
 
     Its call raises DefinitionError for a tool that must be approved, or reconciled: that would not be known there.
     """
@@ -168,6 +169,8 @@ def _as_json(made: AbstractToolset[Any] | None) -> AbstractToolset[Any] | None:
     """With the rules of steps and tools as JSON: the list of what is in it is the result of a step."""
 
     def look(leaf: AbstractToolset[Any]) -> None:
+        if hasattr(leaf, "direct_call_tool"):
+            watch(leaf)
         for one in leaf.tools.values() if isinstance(leaf, FunctionToolset) else ():
             function: object = one.function
             if isinstance(function, Tool | Step):
