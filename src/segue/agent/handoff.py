@@ -106,9 +106,12 @@ async def converse(
         raise InputError("converse: what is said is a text, thread has a name, handoffs is at least 0")
     try:
         _ = brief.format(name="", colleagues=""), handed.format(by="", why="")
-    except (KeyError, IndexError) as error:
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
         known = "brief= knows {name} and {colleagues}, handed= {by} and {why}"
-        raise InputError(f"converse: a text has a place for {error}", remedy=known) from error
+        what = (
+            f"has a place for {error}" if isinstance(error, KeyError | IndexError) else f"cannot be filled in: {error}"
+        )
+        raise InputError(f"converse: a text {what}", remedy=known) from error
     in_flow("segue.agent.converse")  # elsewhere a thread has no memory
     ident = fingerprint(json.dumps({"said": said, "thread": thread}).encode()) if key is None else quoted(key)
     with opened("converse", ident):

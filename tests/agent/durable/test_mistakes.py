@@ -91,6 +91,7 @@ CASES: dict[str, Callable[[], Awaitable[object]]] = {
     "enough is from 0 to 1": lambda: improve("x", enough=strange("much")),
     "'a' is no role": lambda: converse("x", strange(["a"]), thread="t"),
     "handoffs is at least 0": lambda: converse("x", [Role("a")], thread="t", handoffs=-1),
+    "a text cannot be filled in": lambda: converse("x", [Role("a")], thread="t", brief="Use {"),
     "a place for 'nobody'": lambda: converse("x", [Role("a")], thread="t", brief="{nobody}"),
 }
 

@@ -12,7 +12,7 @@ from pydantic_ai.messages import TextContent, ToolReturn
 from pydantic_ai.tools import Tool as Theirs
 from pydantic_ai.toolsets import DynamicToolset, FunctionToolset
 
-from segue import Applied, Media, RunFailed, Secret, agent, ask, flow, step, tool
+from segue import Applied, Media, RunFailed, Secret, agent, approve, ask, flow, step, tool
 from segue.agent.durable import Durable
 from segue.core.records import ToolAnswered, ToolOutcome, record_of
 from segue.errors import DefinitionError
@@ -137,6 +137,44 @@ def test_what_would_not_be_held_is_refused_where_the_agent_is_made() -> None:
 async def test_a_secret_of_a_tool_in_the_flow_fails_it_by_the_tools_name() -> None:
     with pytest.raises(RunFailed, match="UnserialisableResult: secret: "):
         await ran(uses, in_turn(calls("secret", n=1), "done"), "secret")
+
+
+@flow
+async def asks(n: int) -> str:
+    """Asks a person."""
+    return f"yes: {bool(await approve('May I?', n))}"
+
+
+payer = agent("You settle.", name="payer", tools=[settle])
+AGENTS["dynamic flow"] = made(toolsets=[dynamic([asks])])
+AGENTS["dynamic agent"] = made(toolsets=[dynamic([Theirs(payer.as_tool, name="payer")])])
+
+
+async def test_flows_and_agents_in_a_toolset_that_is_made_for_a_run_are_called_in_the_flow() -> None:
+    """They were called within one step, without a wait, and with no class of what they do."""
+    seen: list[list[str]] = []
+
+    def answer(asked: Asked) -> Any:
+        seen.append([one.name for one in asked.tools])
+        said = results(asked)
+        if "settle" in seen[-1]:
+            return "settled by it" if said else calls("settle", n=1)
+        if said:
+            return said[-1]
+        return calls("payer", request="Settle.") if "payer" in seen[-1] else calls("asks", n=1)
+
+    async with (
+        serve({"chat": Served(answer=answer)}) as server,
+        InMemory(resources={"catalogue": catalogue(server, "chat")}) as engine,
+    ):
+        run = await engine.start(uses, "dynamic flow", id="flow")
+        while not (items := await engine.inbox()):
+            await asyncio.sleep(0.002)
+        await items[0].approve(by="ada")
+        assert await run.result() == "yes: True"
+        assert await engine.run(uses, "dynamic agent", id="main") == "settled by it"
+        keys = [event.key or "" for event in engine.history("main") if event.type == "step.completed"]
+    assert DID == ["settle"] and any("/agent[payer]#1/settle[" in key for key in keys)
 
 
 # --- results

@@ -21,10 +21,12 @@ from pydantic_ai.toolsets import AbstractToolset, FunctionToolset
 from ...core.commands import Effect
 from ...core.recovery import ONCE, Recovery
 from ...errors import DefinitionError
+from ...runtime.flow import Flow
 from ...runtime.step import Step, step
 from ..tools import ApprovalRule, Tool
 from ..tools.box import as_json
 from ..tools.careful import careful
+from ..tools.inside import Inside
 from ..tools.rule import Approve, rule_of
 from ..tools.tool import OnError, hold_options
 from .servers import watch
@@ -173,7 +175,9 @@ def _as_json(made: AbstractToolset[Any] | None) -> AbstractToolset[Any] | None:
             watch(leaf)
         for one in leaf.tools.values() if isinstance(leaf, FunctionToolset) else ():
             function: object = one.function
-            if isinstance(function, Tool | Step):
+            if isinstance(function, Flow):
+                inside(one)
+            elif isinstance(function, Tool | Step):
                 said = _rules_as_json(Tool.of(cast("Callable[..., Any]", function)))
                 one.metadata = {METADATA: said, **(one.metadata or {})}
 
@@ -182,7 +186,10 @@ def _as_json(made: AbstractToolset[Any] | None) -> AbstractToolset[Any] | None:
     return made
 
 
-def _rules_as_json(tool: Tool[..., Any]) -> dict[str, Any]:
+def _rules_as_json(tool: Tool[..., Any]) -> dict[str, Any] | bool:
+    """False: an agent, which is called in the flow. Raises DefinitionError."""
+    if isinstance(tool.step, Inside):
+        return False
     tool.seen()
     options = tool.step.options
     if options.reconcile is not None:
