@@ -177,6 +177,47 @@ async def test_flows_and_agents_in_a_toolset_that_is_made_for_a_run_are_called_i
     assert DID == ["settle"] and any("/agent[payer]#1/settle[" in key for key in keys)
 
 
+@tool(name="wire", effect="read")
+async def pays(n: int) -> str:
+    """Named."""
+    return "paid"
+
+
+@step(name="close")
+async def closes(n: int) -> str:
+    """Named."""
+    return "closed"
+
+
+@flow(name="walk")
+async def walks(n: int) -> str:
+    """Named."""
+    return "walked"
+
+
+NAMED: list[Any] = [pays, closes, walks, Theirs(closes, name="shut")]
+HOW: dict[str, Any] = {
+    "agent": agent("You.", name="named", tools=[*NAMED, payer]),
+    "their": made(*NAMED, payer.as_tool).run,
+    "dynamic": made(toolsets=[dynamic([*NAMED, payer.as_tool])]).run,
+}
+
+
+@flow
+async def named(how: str) -> str:
+    if how == "ask":
+        return await ask("Go.", tools=[*NAMED[:-1], payer])
+    return str(await HOW[how]("Go."))
+
+
+@pytest.mark.parametrize("how", ["ask", *HOW])
+async def test_a_tool_is_called_alike_wherever_it_is_given(how: str) -> None:
+    seen: list[str] = []
+    await ran(named, lambda asked: (seen.extend(one.name for one in asked.tools), "done")[1], how)
+    assert set(seen) - {"shut", "recall"} == {"wire", "close", "walk", "payer"}
+    assert ("shut" in seen) is (how != "ask")
+
+
 # --- results
 
 

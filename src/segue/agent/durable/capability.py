@@ -49,7 +49,7 @@ from .recall import Recalling
 from .requests import Requests, catalogued
 from .routing import Routing
 from .servers import watch
-from .tools import METADATA, Looking, as_tool, inside, rules_of
+from .tools import METADATA, Looking, as_tool, inside, put, rules_of
 
 __all__ = ["Durable"]
 
@@ -261,13 +261,14 @@ def _selects(capability: AbstractCapability[Any]) -> bool:
 def _prepared(leaf: AbstractToolset[Any], servers: dict[str, AbstractToolset[Any]]) -> None:
     """Steps, flows and tools of ours are durable as they are. Servers are noted by their ids."""
     if isinstance(leaf, FunctionToolset):
-        for name, tool in list(leaf.tools.items()):
+        ours: list[Any] = []
+        for tool in leaf.tools.values():
             function: object = tool.function
-            if isinstance(function, Tool | Step):
-                leaf.tools[name] = as_tool(cast("Any", function), tool)
-            elif isinstance(function, Flow):
+            if isinstance(function, Flow):
                 inside(tool)
-            rules_of(leaf.tools[name].tool_def)
+            ours.append(as_tool(cast("Any", function), tool) if isinstance(function, Tool | Step) else tool)
+            rules_of(ours[-1].tool_def)
+        put(leaf, ours)
     elif isinstance(leaf, DynamicToolset):
         if not isinstance(leaf.toolset_func, Looking):
             leaf.toolset_func = Looking(leaf.toolset_func)

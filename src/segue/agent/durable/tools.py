@@ -7,7 +7,7 @@ agents.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from inspect import Parameter, Signature, isawaitable
@@ -41,6 +41,7 @@ __all__ = [
     "call_step",
     "inside",
     "making_now",
+    "put",
     "rules_of",
 ]
 
@@ -131,10 +132,26 @@ def _over(theirs: Theirs[Any], made: Theirs[Any]) -> Theirs[Any]:
         )
     own = theirs.description != theirs.function_schema.description
     return replace(
-        theirs, function=made.function, function_schema=made.function_schema, takes_ctx=False,
-        description=theirs.description if own else made.description, sequential=theirs.sequential or made.sequential,
+        theirs, name=_name(theirs, made.name), function=made.function, function_schema=made.function_schema,
+        takes_ctx=False, description=theirs.description if own else made.description,
+        sequential=theirs.sequential or made.sequential,
         metadata={**(made.metadata or {}), **(theirs.metadata or {})},
     )  # fmt: skip
+
+
+def _name(theirs: Theirs[Any], ours: str) -> str:
+    """What the model calls it: what it is called here, where nobody has said otherwise there."""
+    function: object = theirs.function
+    return ours if theirs.name == getattr(function, "__name__", None) else theirs.name
+
+
+def put(leaf: FunctionToolset[Any], tools: Sequence[Theirs[Any]]) -> None:
+    """Let a toolset have these, by their names. Raises DefinitionError for two of one name."""
+    by_name = {one.name: one for one in tools}
+    if len(by_name) < len(tools):
+        raise DefinitionError(f"two of these tools are called alike: {', '.join(one.name for one in tools)}")
+    leaf.tools.clear()
+    leaf.tools.update(by_name)
 
 
 def inside(theirs: Theirs[Any]) -> None:
@@ -145,6 +162,8 @@ def inside(theirs: Theirs[Any]) -> None:
             f"tool {theirs.name}: metadata[{METADATA!r}] is {said!r}, and it is a flow, which is called as such",
             remedy="say requires_approval=True for one that a person must approve; its steps say all else",
         )
+    flow: Flow[..., Any] = cast("Any", theirs.function)
+    theirs.name = _name(theirs, flow.short)
     theirs.function_schema.is_async = True
     theirs.metadata = {**(theirs.metadata or {}), METADATA: False}
 
@@ -173,13 +192,16 @@ def _as_json(made: AbstractToolset[Any] | None) -> AbstractToolset[Any] | None:
     def look(leaf: AbstractToolset[Any]) -> None:
         if hasattr(leaf, "direct_call_tool"):
             watch(leaf)
-        for one in leaf.tools.values() if isinstance(leaf, FunctionToolset) else ():
+        if not isinstance(leaf, FunctionToolset):
+            return
+        for one in leaf.tools.values():
             function: object = one.function
             if isinstance(function, Flow):
                 inside(one)
             elif isinstance(function, Tool | Step):
-                said = _rules_as_json(Tool.of(cast("Callable[..., Any]", function)))
-                one.metadata = {METADATA: said, **(one.metadata or {})}
+                tool = Tool.of(cast("Callable[..., Any]", function))
+                one.name, one.metadata = _name(one, tool.name), {METADATA: _rules_as_json(tool), **(one.metadata or {})}
+        put(leaf, list(leaf.tools.values()))
 
     if made is not None:
         made.apply(look)
