@@ -239,3 +239,82 @@ async def test_what_may_have_been_done_is_handed_to_nobody_else() -> None:
     assert DID == ["transfer"]
     assert isinstance(failed.value.__cause__, Undelegated)
     assert "nobody knows whether transfer had its effect" in (failed.value.__cause__.remedy or "")
+
+
+@tool
+async def paying(request: str) -> str:
+    """Transfers money: pays an invoice."""
+    DID.append("paying")
+    return "paid"
+
+
+@tool
+async def odd(request: str) -> Any:
+    """Transfers money: pays an invoice."""
+    DID.append("odd")
+    return object()
+
+
+@tool(effect="once")
+async def once(request: str) -> str:
+    """Transfers money: pays an invoice."""
+    DID.append("once")
+    return "paid"
+
+
+@tool(effect="read")
+async def looks(request: str) -> str:
+    """Transfers money: pays an invoice. Only looks."""
+    DID.append("looks")
+    return "seen"
+
+
+def by_hand(request: str) -> str:
+    """Transfers money: pays an invoice."""
+    DID.append("by_hand")
+    raise ConnectionResetError("gone")
+
+
+WAYS: dict[str, Any] = {"paying": paying, "odd": odd, "once": once, "looks": looks, "by_hand": by_hand}
+
+
+async def clerk(request: str) -> str:
+    """Transfers money."""
+    DID.append("clerk")
+    return "5"
+
+
+@flow
+async def cashier(way: str) -> int:
+    first = Delegate(WAYS[way], quality=0.9)
+    return await delegate("Pays an invoice: transfers money.", to=[first, clerk], returns=int)
+
+
+@pytest.mark.parametrize("way", ["paying", "odd", "once", "by_hand"])
+async def test_what_was_done_is_not_done_again_for_the_sake_of_its_result(way: str) -> None:
+    """A result that does not fit, or cannot be kept, was handed to the next one, who paid a second time."""
+    async with InMemory() as engine:
+        with pytest.raises(RunFailed) as failed:
+            await engine.run(cashier, way)
+    assert [way] == DID and isinstance(failed.value.__cause__, Undelegated)
+    assert "somebody else does it" in (failed.value.__cause__.remedy or "")
+
+
+async def test_what_only_reads_is_followed_by_the_next_one() -> None:
+    async with InMemory() as engine:
+        assert await engine.run(cashier, "looks") == 5
+    assert DID == ["looks", "clerk"]
+
+
+async def test_a_plain_function_is_not_made_again_after_a_crash() -> None:
+    async def scene(engine: InMemory) -> str:
+        try:
+            return str(await engine.run(cashier, "by_hand", id="main"))
+        except RunFailed as error:
+            return type(error.__cause__).__name__
+
+    _, engine = await play(scene)
+    for commit in range(1, engine.commits + 1):
+        DID.clear()
+        got, _ = await play(scene, [Crash(commit, "after")])
+        assert got == "Undelegated" and DID in (["by_hand"], []), commit

@@ -298,6 +298,18 @@ async def test_missing_pieces_are_allowed_for_or_an_error_that_names_them(tmp_pa
     assert isinstance(error, patterns.Incomplete) and error.missing == str(made["missing"][0])
 
 
+@flow
+async def counted(document: str) -> list[int]:
+    made = await map_reduce("What is said?", document, tokens=5, count=len)
+    return [made.pieces, made.levels]
+
+
+async def test_a_piece_without_a_word_is_not_asked_about(tmp_path: Path) -> None:
+    async with serve({"chat": Served(answer=lambda _: "fine")}) as server, opened(tmp_path, server, "chat") as engine:
+        assert await engine.run(counted, "one" + "\n \n" * 20 + "two") == [2, 1]
+        assert server.counts("chat").calls == 3
+
+
 # --- in a turn of a thread --------------------------------------------------------------------------------------------
 
 

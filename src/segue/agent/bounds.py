@@ -12,7 +12,7 @@ from ..models.reading import meant
 from ..models.settings import is_json, mistaken
 from ..routing import Policy
 
-__all__ = ["bounded", "hold"]
+__all__ = ["bounded", "hold", "hold_settings"]
 
 _Says = Callable[[Any], bool]
 _MOST = 1 << 31
@@ -23,21 +23,22 @@ def hold(said: Mapping[str, Any]) -> None:
     """See that each option is of its kind and within its bounds. Raises InputError."""
     for name in _WANTED:
         bounded(name, said[name])
-    _hold_settings(said["settings"] or {})
+    hold_settings(said["settings"] or {})
     _hold_needs(said["needs"])
     budget = said["budget_usd"]
     if budget is not None and (not _is_number(budget) or nano(budget) < 0):
         raise InputError(f"ask: budget_usd is 0 or more, in USD, not {budget!r}", remedy="0 allows nothing")
 
 
-def _hold_settings(settings: Mapping[object, object]) -> None:
+def hold_settings(settings: Mapping[Any, object], *, of: str = "ask: settings") -> None:
+    """See that a model may have these. Raises InputError."""
     for name, value in settings.items():
         if not is_json(value):
-            raise InputError(f"ask: settings.{name}: plain JSON was expected, not {_shown(value)}")
+            raise InputError(f"{of}.{name}: plain JSON was expected, not {_shown(value)}")
     wrong = mistaken(settings)
     if wrong is not None:
         name, says, allowed = wrong
-        raise InputError(f"ask: settings.{name}: {says}", remedy=f"it may have {allowed}" if allowed else None)
+        raise InputError(f"{of}.{name}: {says}", remedy=f"it may have {allowed}" if allowed else None)
 
 
 def _hold_needs(needs: Collection[str]) -> None:

@@ -13,7 +13,7 @@ from pydantic.errors import PydanticUserError
 from ..core.codec import spelling
 from ..errors import InputError
 
-__all__ = ["Check", "Form", "form_of", "misfit", "name_of", "told"]
+__all__ = ["Check", "Form", "form_of", "is_hashable", "misfit", "name_of", "told"]
 
 T = TypeVar("T")
 
@@ -85,14 +85,14 @@ def misfit(error: ValueError) -> str:
 def form_of(returns: Any) -> Form:
     """The form of a type. Raises InputError for what is none, or has no JSON schema."""
     try:
-        return _cached(returns, spelling(returns)) if _is_hashable(returns) else _form(returns)
+        return _cached(returns, spelling(returns)) if is_hashable(returns) else _form(returns)
     except (PydanticUserError, TypeError, NameError) as error:
         said = str(error).partition("\n")[0]
         remedy = "give a type that pydantic has a JSON schema of: a model, a dataclass, list[str], Literal[...], int"
         raise InputError(f"returns is a type, and {returns!r} has no schema: {said}", remedy=remedy) from error
 
 
-def _is_hashable(returns: Any) -> bool:
+def is_hashable(returns: Any) -> bool:
     """Not so for what is annotated with a list or a dict."""
     try:
         hash(returns)

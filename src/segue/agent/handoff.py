@@ -21,6 +21,7 @@ from ..errors import DefinitionError, InputError
 from ..runtime.scope import in_flow, opened, step_scope
 from ..runtime.step import step
 from .ask import ask
+from .form import is_hashable
 from .options import Options
 from .prompts import Prompt, worded
 from .threads import outside
@@ -106,9 +107,12 @@ async def converse(
         raise InputError("converse: what is said is a text, thread has a name, handoffs is at least 0")
     try:
         _ = brief.format(name="", colleagues=""), handed.format(by="", why="")
-    except (KeyError, IndexError) as error:
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
         known = "brief= knows {name} and {colleagues}, handed= {by} and {why}"
-        raise InputError(f"converse: a text has a place for {error}", remedy=known) from error
+        what = (
+            f"has a place for {error}" if isinstance(error, KeyError | IndexError) else f"cannot be filled in: {error}"
+        )
+        raise InputError(f"converse: a text {what}", remedy=known) from error
     in_flow("segue.agent.converse")  # elsewhere a thread has no memory
     ident = fingerprint(json.dumps({"said": said, "thread": thread}).encode()) if key is None else quoted(key)
     with opened("converse", ident):
@@ -143,7 +147,7 @@ class _Talk:
             **role.options, "thread": self.thread, "role": role.name, "asked_by": by, "tools": role.tools,
             "system": "\n\n".join(filter(None, (own, brief))),
         }  # fmt: skip
-        form = _form(self.returns, spelling(self.returns), tuple(one.name for one in colleagues))
+        form = _form(self.returns, tuple(one.name for one in colleagues))
         return await ask(text, returns=form, check=_whole, **options)
 
 
@@ -163,8 +167,16 @@ def _whole(turn: Any) -> str | None:
     return None
 
 
+def _form(returns: Any, colleagues: tuple[str, ...]) -> type[_Turn]:
+    return _cached(returns, spelling(returns), colleagues) if is_hashable(returns) else _turn(returns, colleagues)
+
+
 @lru_cache(maxsize=256)
-def _form(returns: Any, spelled: str, colleagues: tuple[str, ...]) -> type[_Turn]:
+def _cached(returns: Any, spelled: str, colleagues: tuple[str, ...]) -> type[_Turn]:
+    return _turn(returns, colleagues)
+
+
+def _turn(returns: Any, colleagues: tuple[str, ...]) -> type[_Turn]:
     names: Any = Literal[colleagues] if colleagues else None
     hand_to = {"hand_to": (names | None, Field(default=None))} if colleagues else {}
     fields: dict[str, Any] = {"say": (returns | None, Field(default=None)), **hand_to}

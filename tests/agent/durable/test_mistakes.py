@@ -11,7 +11,7 @@ import pytest
 from segue import RunFailed, agent, ask, delegate, flow, tool
 from segue.agent import Role, converse
 from segue.agent.durable import Durable
-from segue.agent.patterns import Side, debate, improve, map_reduce, vote
+from segue.agent.patterns import Side, debate, improve, map_reduce, plan_and_work, vote
 from segue.errors import DefinitionError, InputError
 from segue.testing import Engine as InMemory
 from segue.testing.provider import Served, serve
@@ -69,6 +69,11 @@ CASES: dict[str, Callable[[], Awaitable[object]]] = {
     "by=True": lambda: vote("x", by=True),
     "by=2.5": lambda: vote("x", by=strange(2.5)),
     "'nobody', who does not vote": lambda: vote("x", by=["chat"], weights={"nobody": 2}),
+    "'chat', who does not vote": lambda: vote("x", by=3, weights={"chat": 2}),
+    "no vote counts": lambda: vote("x", by=["chat", "gpt"], weights={"chat": 0, "gpt": 0.0}),
+    "each is a number": lambda: vote("x", by=["chat"], weights={"chat": strange("2")}),
+    "weights={'chat': inf}": lambda: vote("x", by=["chat"], weights={"chat": float("inf")}),
+    "quorum='x'": lambda: vote("x", by=["chat"], quorum=strange("x")),
     "none is below 0": lambda: vote("x", by=["chat"], weights={"chat": -2}),
     "quorum=2": lambda: vote("x", by=["chat"], quorum=2),
     "tie='dunno'": lambda: vote("x", by=["chat"], tie=strange("dunno")),
@@ -79,8 +84,15 @@ CASES: dict[str, Callable[[], Awaitable[object]]] = {
     "document is a text": lambda: map_reduce("x", strange(None)),
     "missing_max a share": lambda: map_reduce("x", "abc", missing_max=7),
     "evaluator='chat'": lambda: improve("x", evaluator=strange("chat")),
+    "ask has no option 'modle'": lambda: improve("x", evaluator=strange({"modle": "chat"})),
+    "ask has no option 'modl'": lambda: debate("x", sides=[Side("a")], judged=strange({"modl": "chat"})),
+    "ask has no option 'mode'": lambda: plan_and_work("x", workers=[look], finisher=strange({"mode": "chat"})),
+    "delegate has no option 'attempt'": lambda: plan_and_work("x", workers=[look], delegating={"attempt": 1}),
+    "delegating has no key=": lambda: plan_and_work("x", workers=[look], delegating={"key": "k"}),
+    "enough is from 0 to 1": lambda: improve("x", enough=strange("much")),
     "'a' is no role": lambda: converse("x", strange(["a"]), thread="t"),
     "handoffs is at least 0": lambda: converse("x", [Role("a")], thread="t", handoffs=-1),
+    "a text cannot be filled in": lambda: converse("x", [Role("a")], thread="t", brief="Use {"),
     "a place for 'nobody'": lambda: converse("x", [Role("a")], thread="t", brief="{nobody}"),
 }
 

@@ -17,6 +17,7 @@ import pytest
 from fastmcp.client.transports import StdioTransport
 from pydantic_ai import Agent
 from pydantic_ai.mcp import MCPToolset
+from pydantic_ai.toolsets import AbstractToolset, DynamicToolset
 
 from segue import RunStuck, flow
 from segue.agent.durable import Durable
@@ -62,7 +63,7 @@ async def over_http(log: Path, port: int) -> AsyncGenerator[None]:
         server.wait()
 
 
-def shopping(shop: MCPToolset[None], **options: object) -> Flow[[str], str]:
+def shopping(shop: AbstractToolset[None], **options: object) -> Flow[[str], str]:
     agent = Agent(
         name="buyer",
         toolsets=[shop],
@@ -162,3 +163,21 @@ async def test_a_server_that_dies_in_the_middle_of_what_happens_once_is_no_answe
         with pytest.raises(RunStuck, match="buy"):
             await run.result()
         assert lines(log) == ["buy bomb 1"]
+
+
+async def test_a_server_of_a_toolset_that_is_made_for_a_run_has_not_refused_where_it_died(tmp_path: Path) -> None:
+    """The model was told that the call would not do, so it might have bought twice; what only reads was not read."""
+    log = tmp_path / "log.txt"
+    made = DynamicToolset[None](lambda _: over_stdio(log), id="made")
+    told: list[list[str]] = []
+    speak = in_turn(calls("price", item="bomb"), calls("buy", item="bomb"), "done")
+
+    def answer(asked: Asked) -> object:
+        told.append(results(asked))
+        return speak(asked)
+
+    buying = shopping(made)
+    async with serve({"chat": Served(answer=answer)}) as server, opened(tmp_path, server, "chat") as engine:  # pyright: ignore[reportArgumentType]
+        assert await engine.run(buying, "Buy.") == "done"
+    assert lines(log) == ["price bomb", "price bomb", "buy bomb 1"]
+    assert told[-1][0] == "400" and "nobody knows whether buy had its effect" in told[-1][1]

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from ...core.codec import codec, misfit
 from ...core.records import TargetKind
 from ...errors import InputError
-from ...models import BadOutput
 from ...runtime.scope import FlowScope, here
 from ...runtime.waits import timeout
 from ..ask import ask
@@ -19,6 +18,7 @@ from ..options import Options
 from ..people import ask_human
 from .choosing import Choice
 from .delegates import Delegate, Person
+from .errors import Unfit
 from .inputs import Arguments, Misfit, text_of
 
 __all__ = ["Carrying"]
@@ -91,7 +91,7 @@ class Carrying:
         return {**made, "thread": self.thread} if inputs.takes_thread and self.thread is not None else made
 
     def _valued(self, one: Delegate, given: object) -> Any:
-        """A result as the wanted type; text is wanted of everything that has none. Raises BadOutput."""
+        """A result as the wanted type; text is wanted of everything that has none. Raises Unfit."""
         wrapped = type(given).__module__.partition(".")[0] == "pydantic_ai"
         value: Any = getattr(given, "output", given) if wrapped else given
         if self.returns is str:
@@ -100,7 +100,7 @@ class Carrying:
         try:
             return of.validate(value)
         except (ValidationError, TypeError, ValueError) as error:
-            raise BadOutput(f"what {one.name} gave does not fit: {misfit(of, error)}") from error
+            raise Unfit(f"what {one.name} gave does not fit: {misfit(of, error)}") from error
 
 
 def _callable(target: Any) -> Callable[..., Awaitable[Any]]:

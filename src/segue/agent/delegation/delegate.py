@@ -29,11 +29,11 @@ from ..form import name_of, told
 from ..options import Options
 from ..people import escalate as ask_after_all
 from ..tools.careful import Careful
-from ..tools.failure import may_have_happened
+from ..tools.failure import has_happened, may_have_happened
 from .carrying import Carrying
 from .choosing import Choice, Choosing, choose
 from .delegates import Delegate, delegates
-from .errors import DelegationLoop, Undelegated
+from .errors import DelegationLoop, Undelegated, Unfit
 from .inputs import text_of
 from .lineage import inline
 from .options import DelegateOptions
@@ -127,8 +127,8 @@ async def delegate(request: object, to: Iterable[object], **options: Any) -> Any
     fill them in.
 
     When the chosen one fails, or its result does not fit `returns` or pass `check`, the next one gets it, up to
-    `attempts` in all; but for a `tool` that writes of which nobody knows whether it has done so. Whoever has the
-    request already is left out (`loops` times they may come again), and below `depth` delegations so are agents and
+    `attempts` in all; but for a `tool` that writes and has done so, or of which nobody knows. Whoever has the request
+    already is left out (`loops` times they may come again), and below `depth` delegations so are agents and
     flows. `escalate` is a person who gets it, with the story, where nobody is left.
     `budget_usd` bounds what the chosen one is expected to cost, `thread` is the conversation that it belongs to,
     `options` are those of `ask` for models, `key` names the call in its run.
@@ -148,16 +148,21 @@ async def delegated(
 ) -> Delegation[str]: ...
 async def delegated(request: object, to: Iterable[object], **options: Any) -> Delegation[Any]:
     """As `delegate`, with who handled it, who was asked before and why that failed."""
+    said = hold_options(options)
+    with opened("delegate", quoted(said.key) if said.key is not None else _identity(request)) as scope:
+        return await _Delegating(delegates(to), request, said, scope).made()
+
+
+def hold_options(options: Mapping[str, Any]) -> _Options:
+    """The options of a delegation. Raises InputError for one that there is not, or of the wrong type."""
     try:
-        said = _Options(**options)
+        return _Options(**options)
     except TypeError as error:
         unknown = sorted(options.keys() - _Options.__dataclass_fields__.keys())
         if not unknown:
             raise InputError(f"delegate: an option is of the wrong type: {error}") from error
         names = ", ".join(_Options.__dataclass_fields__)
         raise InputError(f"delegate has no option {unknown[0]!r}", remedy=f"its options are: {names}") from None
-    with opened("delegate", quoted(said.key) if said.key is not None else _identity(request)) as scope:
-        return await _Delegating(delegates(to), request, said, scope).made()
 
 
 class _Delegating:
@@ -170,7 +175,7 @@ class _Delegating:
         self.tried: list[Handled] = []
         self.errors: list[Exception] = []
         self.doubt = ""
-        """The tool of which nobody knows what came of its call: what it does to the world is not done twice."""
+        """What is known of a tool that may have acted, or has: what it does to the world is not done twice."""
         self.carrying = Carrying(
             request=request, returns=said.returns, prompt=said.prompt, fill=said.fill, fill_prompt=said.fill_prompt,
             thread=said.thread, options=_bounded(said),
@@ -198,8 +203,7 @@ class _Delegating:
                 value = await self._tried(one, choice)
             except Exception as error:  # noqa: BLE001  whatever it raises, the next one may do it
                 self.errors.append(error)
-                if _in_doubt(one, error):
-                    self.doubt = one.name
+                self.doubt = _doubt(one, error)
                 if self.doubt or len(self.tried) >= self.said.attempts:
                     break
                 choice = await self._choice()
@@ -333,18 +337,23 @@ def _bounded(said: _Options) -> Options:
     return said.options if said.budget_usd is None else {"budget_usd": said.budget_usd, **said.options}
 
 
-def _in_doubt(one: Delegate, error: Exception) -> bool:
-    """Whether a tool that writes may have done so, though its call has failed."""
+def _doubt(one: Delegate, error: Exception) -> str:
+    """What a tool that writes may have done, though its call has failed; empty: nothing."""
     target: object = one.target
     if not isinstance(target, Step):
-        return False
+        return ""
     options = cast("Step[..., Any]", target).options
-    return isinstance(options.retry, Careful) and options.effect != "read" and may_have_happened(error)
+    careful = isinstance(options.retry, Careful) and options.effect != "read"
+    if (careful or options.effect == "once") and (isinstance(error, Unfit) or has_happened(error)):
+        return f"{one.name} was carried out: see what came of it before somebody else does it"
+    if careful and may_have_happened(error):
+        return f"nobody knows whether {one.name} had its effect: find out before somebody else does it"
+    return ""
 
 
 def _remedy(of: _Delegating) -> str:
     if of.doubt:
-        return f"nobody knows whether {of.doubt} had its effect: find out before somebody else does it"
+        return of.doubt
     if of.errors:
         return "give escalate=, a person who gets it then, or more candidates (attempts= bounds how many are asked)"
     return "say what they are for, Delegate(x, about=..., examples=[...]), add one that fits, or give escalate="

@@ -9,12 +9,14 @@ from functools import lru_cache
 from typing import Any, cast
 
 from ...core.records import TargetKind
+from ...core.recovery import ONCE
 from ...errors import DefinitionError
 from ...runtime.flow import Flow
 from ...runtime.step import Step, step
 from ..durable.short import DurableAgent
 from ..people import Notify
 from ..tools import Tool
+from ..tools.careful import careful
 from .inputs import Inputs
 
 __all__ = ["Delegate", "Person", "delegate_of", "delegates"]
@@ -181,8 +183,8 @@ def _text(of: Any, name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _as_step(function: Callable[..., Any]) -> Step[..., Any]:
-    """A plain function as a step: it may do anything, so it does not run in the flow."""
-    return step(function)
+    """A plain function as a step: it may do anything, so it does not run in the flow, and is not repeated in doubt."""
+    return step(retry=careful("write", ONCE))(function)
 
 
 @lru_cache(maxsize=4096)

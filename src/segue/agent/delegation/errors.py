@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ...errors import SegueError
+from ...models import BadOutput
 
-__all__ = ["DelegationLoop", "Undelegated"]
+__all__ = ["DelegationLoop", "Undelegated", "Unfit"]
 
 
 class Undelegated(SegueError):
@@ -25,3 +26,9 @@ class DelegationLoop(Undelegated):
     """Only those are left who have the request already, or too many delegations lie above."""
 
     code = "delegation-loop"
+
+
+class Unfit(BadOutput):
+    """Whoever had a request has done it, and what they gave is not of the type that was wanted."""
+
+    code = "unfit"

@@ -49,7 +49,7 @@ from .recall import Recalling
 from .requests import Requests, catalogued
 from .routing import Routing
 from .servers import watch
-from .tools import METADATA, Looking, as_tool, rules_of
+from .tools import METADATA, Looking, as_tool, inside, put, rules_of
 
 __all__ = ["Durable"]
 
@@ -219,7 +219,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         if self.in_durable_context and request_context.messages:
             last, parameters = request_context.messages[-1], request_context.model_request_parameters
             put_in_time(last, now())
-            note_unmade(last, parameters.function_tools, ctx.run_id)
+            note_unmade(last, parameters.function_tools, ctx)
         return await super().wrap_model_request(ctx, request_context=request_context, handler=handler)
 
     async def prepare_tools(self, ctx: RunContext[AgentDepsT], tool_defs: list[ToolDefinition]) -> list[ToolDefinition]:
@@ -230,7 +230,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         """The tools as durable ones, those that were added since the agent was made too, and `recall`."""
         durable = super().get_wrapper_toolset(toolset) or toolset
         toolset.apply(lambda leaf: _prepared(leaf, {}))
-        return Recalling(durable, self.requests.guards)
+        return Recalling(durable, self.requests.guards, self.limit_chars)
 
     async def wrap_tool_execute(
         self, ctx: RunContext[AgentDepsT], *, call: ToolCallPart, tool_def: ToolDefinition, args: dict[str, Any],
@@ -261,14 +261,14 @@ def _selects(capability: AbstractCapability[Any]) -> bool:
 def _prepared(leaf: AbstractToolset[Any], servers: dict[str, AbstractToolset[Any]]) -> None:
     """Steps, flows and tools of ours are durable as they are. Servers are noted by their ids."""
     if isinstance(leaf, FunctionToolset):
-        for name, tool in list(leaf.tools.items()):
+        ours: list[Any] = []
+        for tool in leaf.tools.values():
             function: object = tool.function
-            if isinstance(function, Tool | Step) and METADATA not in (tool.metadata or {}):
-                leaf.tools[name] = replace(as_tool(cast("Any", function)), name=name)
-            elif isinstance(function, Flow):
-                tool.function_schema.is_async = True
-                tool.metadata = {**(tool.metadata or {}), METADATA: False}
-            rules_of(leaf.tools[name].tool_def)
+            if isinstance(function, Flow):
+                inside(tool)
+            ours.append(as_tool(cast("Any", function), tool) if isinstance(function, Tool | Step) else tool)
+            rules_of(ours[-1].tool_def)
+        put(leaf, ours)
     elif isinstance(leaf, DynamicToolset):
         if not isinstance(leaf.toolset_func, Looking):
             leaf.toolset_func = Looking(leaf.toolset_func)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import count
 from typing import Any, cast
 
 from pydantic_ai.messages import (
@@ -103,16 +104,22 @@ def response_of(given: Given, question: Question) -> ModelResponse:
 
 def _told_apart(response: ModelResponse) -> ModelResponse:
     """Calls that a model gave one id have ids of their own."""
+    names = [one.tool_call_id for one in response.tool_calls]
+    if len(set(names)) == len(names):
+        return response
     seen: set[str] = set()
     parts: list[ModelResponsePart] = []
     for at, part in enumerate(response.parts):
-        if isinstance(part, ToolCallPart):
-            name = part.tool_call_id
-            parts.append(replace(part, tool_call_id=f"{name}-{at}") if name in seen else part)
-            seen.add(name)
-        else:
+        if not isinstance(part, ToolCallPart):
             parts.append(part)
-    return replace(response, parts=parts) if len(seen) < len(response.tool_calls) else response
+            continue
+        own = name = part.tool_call_id
+        if name in seen:
+            taken = seen.union(names)
+            own = next(other for n in count(at) if (other := f"{name}-{n}") not in taken)
+        seen.add(own)
+        parts.append(replace(part, tool_call_id=own))
+    return replace(response, parts=parts)
 
 
 def given_of(response: ModelResponse, model: str, seconds: float) -> Given:

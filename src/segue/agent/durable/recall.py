@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic_ai.exceptions import ModelRetry, ToolFailed
 from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.tools import AgentDepsT, RunContext, ToolDefinition
@@ -15,10 +16,10 @@ from pydantic_core import SchemaValidator, core_schema
 from ..guards import Guard
 from ..recalling import recalling
 from ..tools.box import as_json
-from ..tools.kept import handle_in
+from ..tools.kept import handle_in, nothing_by
 from ..tools.result import Told
 from ..turns import RECALL
-from .calls import of_run
+from .calls import Unmade, of_run
 from .conversation import turns_of
 from .model import Routed
 from .tools import METADATA, rules_of
@@ -38,6 +39,8 @@ class Recalling(WrapperToolset[AgentDepsT]):
     """
 
     guards: Sequence[Guard] = ()
+    limit_chars: int | None = None
+    """Of what a tool tells a model in place of a result, where the tool does not say."""
 
     async def get_tools(self, ctx: RunContext[AgentDepsT]) -> dict[str, ToolsetTool[AgentDepsT]]:
         """All of them."""
@@ -55,18 +58,28 @@ class Recalling(WrapperToolset[AgentDepsT]):
         self, name: str, tool_args: dict[str, Any], ctx: RunContext[AgentDepsT], tool: ToolsetTool[AgentDepsT]
     ) -> Any:
         """Call one of them."""
-        if tool.toolset is not self:
+        if tool.toolset is self:
+            return await self._recalled(as_json(tool_args), ctx.messages)
+        try:
             return await self.wrapped.call_tool(name, tool_args, ctx, tool)
-        return await self._recalled(as_json(tool_args), ctx.messages)
+        except (ModelRetry, ToolFailed) as error:
+            limit = rules_of(tool.tool_def).limit_chars or self.limit_chars
+            shown = of_run().limited(error.message, limit)
+            if shown.cut is None:
+                raise
+            raise (ModelRetry if isinstance(error, ModelRetry) else ToolFailed)(str(shown.content)) from error
 
     async def _recalled(self, args: str, messages: Sequence[ModelMessage]) -> str:
+        """What a handle stands for. Raises Unmade where that is nothing."""
         handle = handle_in(args)
         if isinstance(handle, Told):
-            return str(handle.content)
+            raise Unmade(handle)
         found = of_run().piece(handle)
         if found is None:
             found = await recalling(self.guards)(handle, turns_of(messages), None, _none)
-        return f"there is nothing by the handle {handle!r}" if found is None else found
+        if found is None:
+            raise Unmade(nothing_by(handle))
+        return found
 
 
 def _none(name: str, value: bytes) -> str | None:

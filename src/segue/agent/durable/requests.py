@@ -22,6 +22,7 @@ from ...routing import Policy as RoutingPolicy
 from ...runtime.scope import StepScope, here
 from ...runtime.step import step
 from ..attempt import Attempting
+from ..bounds import hold_settings
 from ..form import form_of
 from ..gateway import gateway
 from ..guards import Guard, Guarding, configured
@@ -174,6 +175,7 @@ class _Body:
         question = replace(question, media=media or [], history=history or [], turns=turns or [])
 
         async def make(tap: Tap | None) -> Given:
+            hold_settings(question.settings, of="model_settings")
             return await self.requests.attempting(question, tap, stream=self.stream)(question, scope)
 
         at, began = Attempted(question, make), time.monotonic()

@@ -11,17 +11,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from typing import Any
 
-from ...runtime.scope import surroundings
+from ...runtime.scope import StepScope, here, surroundings
 
 __all__ = ["Servers", "held", "watch"]
 
 _ALIVE_S = 5.0
 _UNKNOWN = "not found"
 """A server may not know the request that asks for a sign of life: it lives."""
-_held: ContextVar[bool] = ContextVar("segue_held_server", default=False)
 
 
 async def alive(server: Any) -> bool:
@@ -52,7 +50,7 @@ class _Watching:
         try:
             return await (call(name, args) if self._before is None else self._before(ctx, call, name, args))
         except Exception as error:
-            if _held.get() and not await alive(self._server):
+            if isinstance(here(), StepScope) and not await alive(self._server):
                 raise ConnectionError(f"the MCP server {self._server.id} died during a call of {name}") from error
             raise
 
@@ -141,12 +139,10 @@ async def held(server: Any) -> AsyncGenerator[None]:
     except Exception as error:  # nothing was asked of it: whatever it was to do has not been begun
         raise ConnectionRefusedError(f"the MCP server {server.id} cannot be reached: {error}") from error
     session.users += 1
-    token = _held.set(True)
     try:
         yield
     except Exception:
         await servers.leave(session)
         raise
     finally:
-        _held.reset(token)
         session.users -= 1

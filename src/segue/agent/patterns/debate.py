@@ -88,11 +88,13 @@ async def debate(
     several("debate", Side, sides=sides)
     among([side.name for side in sides], "debate")
     share = shared(budget_usd, rounds * len(sides) + 1)
+    arguing = {side.name: merged(side.options, share) for side in sides}
+    options = merged(judged, share)
     said: list[Speech] = []
 
     async def speak(side: Side) -> str:
         stance = f"Your side: {side.name}. {side.stance}".strip()
-        return await ask(argue, f"The question: {question}", *parts, stance, _told(said), **merged(side.options, share))
+        return await ask(argue, f"The question: {question}", *parts, stance, _told(said), **arguing[side.name])
 
     with pattern("debate", key):
         for n in range(1, rounds + 1):
@@ -100,7 +102,6 @@ async def debate(
             said += [_speech(side.name, n, one) for side, one in zip(sides, spoken, strict=True)]
         if all(one.error for one in said):
             raise Nobody(f"no side has said anything: {said[0].side}: {said[0].error}", remedy="see why each failed")
-        options = merged(judged, share)
         verdict = await ask(judge, f"The question: {question}", *parts, _told(said), returns=returns, **options)
     return Debate(verdict=verdict, speeches=tuple(said))
 

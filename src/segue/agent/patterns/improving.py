@@ -74,13 +74,14 @@ async def improve(
     `improve#k/`.
     """
     at_least("improve", rounds=rounds)
-    if not 0 <= enough <= 1:
+    if not isinstance(enough, int | float) or not 0 <= enough <= 1:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
         raise InputError("improve: enough is from 0 to 1")
     if evaluator is not None and not callable(evaluator) and not isinstance(evaluator, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
         raise InputError(f"improve: evaluator={evaluator!r}: options of ask, or a function, were expected")
     judges = 0 if callable(evaluator) else rounds
     share = shared(budget_usd, rounds + judges)
     asked = merged(options, share)
+    judging = merged(None if callable(evaluator) else evaluator, share)
     versions: list[Version[T]] = []
     stopped = "rounds"
 
@@ -90,8 +91,7 @@ async def improve(
                 said = evaluator(value)
                 given = await said if inspect.isawaitable(said) else said
             else:
-                own = merged(evaluator, share)
-                given = await ask(evaluate, f"The task: {task}", *parts, _shown(value), returns=Score, **own)
+                given = await ask(evaluate, f"The task: {task}", *parts, _shown(value), returns=Score, **judging)
             made = given if isinstance(given, Score) else Score(score=float(given))
         except Exception as error:  # noqa: BLE001  an answer that nobody could judge is still an answer
             return Version(value=value, error=str(error))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from ...errors import SegueError
+from ...errors import InputError, SegueError
 from ..ask import ask
 from ..delegation import delegated
+from ..delegation.delegate import hold_options
 from ..delegation.delegates import delegates
 from ..delegation.options import DelegateOptions
 from ..options import Options
@@ -122,19 +123,17 @@ async def plan_and_work(
     """
     at_least("plan_and_work", tasks_max=tasks_max, limit=limit)
     share, among = shared(budget_usd, tasks_max + 2), list(workers)
+    asked, told = merged(planner, share), merged(finisher, share)
+    own = _own(delegating or {}, share)
     with pattern("plan_and_work", key):
-        asked = merged(planner, share)
         made = await ask(
             plan, f"The goal: {goal}", *parts, _workers(among), returns=Plan,
             check=lambda given: wrong_with(given, tasks_max), **asked,
         )  # fmt: skip
-        own: DelegateOptions = {**(delegating or {})}
-        own = {**own, "options": merged(own.get("options")), **share}
         done = await _Working(goal, made.tasks, among, own, limit).done()
         if all(one.error for one in done):
             why = "; ".join(f"{one.task.id}: {one.error.splitlines()[0]}" for one in done[:4])
             raise NothingDone(f"no task was done: {why}", remedy="add a worker that can, or see why each failed")
-        told = merged(finisher, share)
         value = await ask(finish, f"The goal: {goal}", *parts, _results(done), returns=returns, **told)
     return Planned(value=value, done=tuple(done))
 
@@ -177,6 +176,16 @@ class _Working:
         except Exception as error:  # noqa: BLE001  a task that fails is told of, and the others go on
             return Done(task=task, error=str(error))
         return Done(task=task, value=made.value, by=made.by)
+
+
+def _own(delegating: DelegateOptions, share: Options) -> DelegateOptions:
+    """How tasks are delegated. Raises InputError for what is no option, or is said by the pattern itself."""
+    if "key" in delegating:
+        raise InputError("plan_and_work: delegating has no key=: a task has its id", remedy="name the call by key=")
+    own: DelegateOptions = {**delegating}
+    own = {**own, "options": merged(own.get("options")), **share}
+    hold_options(own)
+    return own
 
 
 def _workers(among: Sequence[object]) -> str:

@@ -107,7 +107,7 @@ async def map_reduce(
     at_least("map_reduce", 2, fan=fan)
     if not isinstance(document, str) or not 0 <= missing_max <= 1:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
         raise InputError("map_reduce: document is a text, missing_max a share from 0 to 1")
-    pieces = chunks(document, tokens, count)
+    pieces = [piece for piece in chunks(document, tokens, count) if piece.strip()]
     if not document.strip():
         raise InputError("map_reduce: the document is empty", remedy="give its text")
     asked = merged(options, shared(budget_usd, _calls(len(pieces), fan)))

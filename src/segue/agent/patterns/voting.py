@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from ...core.codec import codec
 from ...errors import InputError, SegueError
@@ -95,10 +96,14 @@ async def vote(
     tie with `tie="raise"`, NoMajority is raised. `options` are those of `ask`, `budget_usd` is for all of them
     together. In a flow the calls stand under `vote#k/map#1/NAME/`.
     """
-    _sound(by, weights or {}, quorum, tie)
+    if isinstance(by, int | float):
+        at_least("vote", by=by)
+    else:
+        several("vote", str, by=by)
     voters = [f"sample {n}" for n in range(by)] if isinstance(by, int) else list(by)
     at_least("vote", limit=limit)
     among(voters, "vote")
+    _sound(voters, weights or {}, quorum, tie)
     one_of = merged(options, shared(budget_usd, len(voters)))
     sampled = isinstance(by, int)
 
@@ -119,21 +124,23 @@ async def vote(
     return counted
 
 
-def _sound(by: object, weights: Mapping[str, float], quorum: float, tie: str) -> None:
+def _sound(voters: Sequence[str], weights: Mapping[str, float], quorum: float, tie: str) -> None:
     """Raises InputError for options that say nothing."""
-    if isinstance(by, int | float):
-        at_least("vote", by=by)
-    else:
-        several("vote", str, by=by)
-        unknown = sorted(weights.keys() - set(cast("Sequence[str]", by)))
-        if unknown:
-            raise InputError(f"vote: weights name {unknown[0]!r}, who does not vote")
-    if any(not weight >= 0 for weight in weights.values()):
-        raise InputError(f"vote: weights={dict(weights)!r}: none is below 0")
-    if not 0 <= quorum <= 1:
+    unknown = sorted(weights.keys() - set(voters))
+    if unknown:
+        raise InputError(f"vote: weights name {unknown[0]!r}, who does not vote", remedy=f"of {', '.join(voters)}")
+    if not all(map(_weighs, weights.values())):
+        raise InputError(f"vote: weights={dict(weights)!r}: each is a number, and none is below 0")
+    if not any(weights.get(name, 1) for name in voters):
+        raise InputError(f"vote: weights={dict(weights)!r}: no vote counts", remedy="give one of them more than 0")
+    if not _weighs(quorum) or quorum > 1:
         raise InputError(f"vote: quorum={quorum!r} is a share, from 0 to 1")
     if tie not in ("first", "raise"):
         raise InputError(f"vote: tie={tie!r}: one of 'first', 'raise'")
+
+
+def _weighs(weight: object) -> bool:
+    return isinstance(weight, int | float) and not isinstance(weight, bool) and isfinite(weight) and weight >= 0
 
 
 def _hold(counted: Tally[Any], quorum: float, tie: str, cause: Exception | None) -> None:

@@ -15,8 +15,8 @@ from ..request import Asked
 from ..turns import RECALL
 from .approving import approved, note, unmade
 from .failure import failure
-from .kept import Kept, handle_in
-from .result import Told, told
+from .kept import Kept, handle_in, nothing_by
+from .result import Told, told, words_of
 from .tool import Tool
 
 __all__ = ["GiveBack", "Read", "Tools", "as_json"]
@@ -122,9 +122,7 @@ class Tools:
         found = self._kept.piece(handle)
         if found is None and self._give_back:
             found = await self._give_back(handle, self.turns, self.thread, self._read)
-        if found is not None:
-            return Told(content=found)
-        return Told(content=f"there is nothing by the handle {handle!r}", outcome=ToolOutcome.MISSING)
+        return nothing_by(handle) if found is None else Told(content=found)
 
     def _read(self, name: str, value: bytes) -> str | None:
         tool = self._tools.get(name)
@@ -133,7 +131,7 @@ class Tools:
             content = told(found)
         except (ValueError, UnserialisableResult):
             return None
-        return content if isinstance(content, str) else None
+        return words_of(content)
 
 
 def _key_of(call: Ready) -> str | None:

@@ -13,10 +13,11 @@ from .careful import in_doubt, is_refusal
 from .result import Told
 from .tool import OnError
 
-__all__ = ["Called", "failure", "may_have_happened"]
+__all__ = ["Called", "failure", "has_happened", "may_have_happened"]
 
 _TELLABLE = (StepFailed, ModelError, UnserialisableResult, Unanswered, Declined)
 """Errors of ours that are a tool's, and not the caller's or the engine's."""
+_UNSHOWN = f"{UnserialisableResult.__module__}:{UnserialisableResult.__qualname__}"
 _MAX = 1000
 """Characters of an error that a model is told."""
 
@@ -61,6 +62,11 @@ def may_have_happened(error: Exception) -> bool:
     """Whether nobody knows what came of the call that raised this."""
     kind, name, _ = _named(error)
     return in_doubt(kind, name)
+
+
+def has_happened(error: Exception) -> bool:
+    """Whether the call was made, and its result alone could not be kept."""
+    return _named(error)[1] == _UNSHOWN
 
 
 def _told(outcome: ToolOutcome, says: str) -> Told:

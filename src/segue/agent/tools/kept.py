@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from ...core.records import ToolOutcome
-from .result import Content, Cut, Told, cut, handle_of, piece
+from .result import Content, Cut, Told, cut, handle_of, piece, words_of
 
-__all__ = ["Kept", "handle_in"]
+__all__ = ["Kept", "handle_in", "nothing_by"]
 
 
 class Kept:
@@ -22,13 +22,15 @@ class Kept:
         return bool(self._whole)
 
     def limited(self, content: Content, limit: int | None) -> Told:
-        """What is shown of a result."""
-        if limit is None or not isinstance(content, str) or len(content) <= limit:
+        """What is shown of a result. Files stand behind its text, where that is cut."""
+        text = words_of(content)
+        if limit is None or len(text) <= limit:
             return Told(content=content)
-        handle = handle_of(content)
-        self._whole[handle] = content, limit
-        shown, _ = cut(content, limit, handle)
-        return Told(content=shown, cut=Cut(handle, len(content), len(shown)))
+        handle = handle_of(text)
+        self._whole[handle] = text, limit
+        shown, _ = cut(text, limit, handle)
+        files = [] if isinstance(content, str) else [one for one in content if not isinstance(one, str)]
+        return Told(content=[shown, *files] if files else shown, cut=Cut(handle, len(text), len(shown)))
 
     def piece(self, handle: str) -> str | None:
         """The piece that a handle stands for; None where nothing has it."""
@@ -45,3 +47,8 @@ def handle_in(args: str) -> str | Told:
         return str(json.loads(args)["handle"])
     except (ValueError, TypeError, KeyError):
         return Told(content='these arguments do not fit: give {"handle": "…"}', outcome=ToolOutcome.REFUSED)
+
+
+def nothing_by(handle: str) -> Told:
+    """What is told of a handle that stands for nothing."""
+    return Told(content=f"there is nothing by the handle {handle[:64]!r}", outcome=ToolOutcome.MISSING)

@@ -14,7 +14,7 @@ from ...core.records import ToolOutcome
 from ...errors import UnserialisableResult
 from ..media import Media, media_of
 
-__all__ = ["Content", "Cut", "Told", "cut", "handle_of", "piece", "told"]
+__all__ = ["Content", "Cut", "Told", "cut", "handle_of", "piece", "told", "words_of"]
 
 Content = str | list[Any]
 """Text, or texts and files, as the content of a pydantic-ai tool return."""
@@ -63,6 +63,11 @@ def told(result: object) -> Content:
             return [_item(one) for one in items]
     one = media_of(cast("object", result))
     return _json(cast("object", result)) if one is None else [_file(one)]
+
+
+def words_of(content: Content) -> str:
+    """The text of a result: its texts, a line each, where there are files among them."""
+    return content if isinstance(content, str) else "\n".join(one for one in content if isinstance(one, str))
 
 
 def _json(result: object) -> str:
