@@ -72,6 +72,21 @@ async def test_what_a_pause_held_back_is_made_when_it_ends(world: World) -> None
         assert sorted(made) == ["beside", "rent"]
 
 
+@pytest.mark.parametrize("by", ["the run", "its flow", "the engine"])
+async def test_what_a_pause_holds_back_is_made_once_also_when_it_is_to_be_made_again(world: World, by: str) -> None:
+    async with world.engine(linger_s=100.0) as engine:
+        run = await engine.start(pays_later, id="p")
+        await _holds(engine, run, by)
+        for wait in (await run.status()).waits_on:
+            await run.override(wait["key"], retry=True)
+        await asyncio.sleep(0.1)
+        assert made == []
+        await (run.resume() if by == "the run" else engine.resume(flow=pays_later if by == "its flow" else None))
+        assert await run.result() == ["rent", "beside"]
+        await asyncio.sleep(0.1)
+        assert sorted(made) == ["beside", "rent"]
+
+
 @step(effect="once")
 async def pays_for_long() -> str:
     made.append("begun")

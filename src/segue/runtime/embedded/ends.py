@@ -112,7 +112,7 @@ def _failed(execution: Execution, error: BaseException, orphans: dict[str, Any])
 
 def farewell(execution: Execution, value: bytes | None, body: bytes | None) -> list[Post]:
     """What a run's end says to others: to its parent that it ended, to its children to end too."""
-    _seal_unread(execution)
+    seal_unread(execution)
     row, posts = execution.row, list[Post]()
     if row.parent is not None and row.parent_key is not None:
         told = dumps({"run": row.id, **loads(body)})
@@ -120,7 +120,7 @@ def farewell(execution: Execution, value: bytes | None, body: bytes | None) -> l
     return posts + orphan(execution)
 
 
-def _seal_unread(execution: Execution) -> None:
+def seal_unread(execution: Execution) -> None:
     """Signals that nobody has taken, by whose names the flow has taken secrets."""
     drive = execution.drive
     with using(execution.vault):

@@ -39,8 +39,7 @@ class Execution(Line):
     def __init__(self, host: Host, row: RunRow, seq: int, flow: Flow[..., Any]):
         super().__init__(host, row, seq)
         self.flow = flow
-        self.paused, self.held = row.paused, False
-        self.begun = False
+        self.paused, self.held, self.begun = row.paused, False, False
         self.memory = _UNREAD
         self.drive = Drive(row.id, thread=row.thread)
         self.steps: dict[str, Making] = {}
@@ -67,7 +66,7 @@ class Execution(Line):
         self.context.run(use, self.vault)
         self.lasting: set[str] = set()
         self.replayed = False
-        self._held: list[Command] = []
+        self.kept: list[Command] = []  # by a pause
         self.on: asyncio.Event | None = None
         """Set when a pause ends, for attempts whose backoff is over."""
         self.in_thread: dict[str, asyncio.Future[Any]] = {}
@@ -128,7 +127,7 @@ class Execution(Line):
             return self.set_aside(drive.stuck)
         commands = drive.take()
         if self.still:
-            self._held += [c for c in commands if not isinstance(c, Cancel | Seal)]
+            self.kept += [c for c in commands if not isinstance(c, Cancel | Seal)]
             commands = [c for c in commands if isinstance(c, Cancel | Seal)]
         for command in commands:
             self.run(command) if type(command) is RunStep else self._carry_out(command)
@@ -312,7 +311,7 @@ class Execution(Line):
     @property
     def behind(self) -> bool:
         """Whether it has held something back: a command, or a person's word."""
-        return bool(self._held) or people.has_a_word(self)
+        return bool(self.kept) or people.has_a_word(self)
 
     def resume(self) -> None:
         """Go on after a pause, unless a switch holds it."""
@@ -326,7 +325,7 @@ class Execution(Line):
         if self.on is not None:
             self.on.set()
             self.on = None
-        held, self._held = self._held, []
+        held, self.kept = self.kept, []
         for command in held:
             if isinstance(command, Record) or command.key in self.drive.waiting or resting.owed(self, command):
                 self._carry_out(command)
@@ -357,7 +356,8 @@ class Execution(Line):
     # ends and rests
 
     def _finish(self) -> None:
-        if self.once or any(resting.owed(self, c) for c in self._held):
+        carrying.end_effects(self)
+        if self.once or any(resting.owed(self, c) for c in self.kept):
             return  # an effect is on its way, or what came of it is to be found out after the pause: then it ends
         if self.unknowns:
             return ends.set_unknown_aside(self)

@@ -71,10 +71,9 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=item.body)
     execution.unknowns.pop(key, None)
     execution.overridden.add(key)
+    carrying.cancel_step(execution, key)
     if key not in execution.once:  # an effect on its way is left to end; what comes of it no longer counts
-        making = execution.steps.pop(key, None)
-        if making is not None:
-            making.cancel()
+        execution.steps.pop(key, None)
     value, posts = item.value or b"null", carrying.stop(execution, key, "somebody has said what came of it")
     execution.write(
         EventType.STEP_COMPLETED, key=key, seen=command.seen, attempt=0, value=value, consumed=taken["consumed"],
