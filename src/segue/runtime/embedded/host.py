@@ -265,9 +265,9 @@ class Host:
         self.claiming.add(no)
         dead = [owner] if owner is not None else []
         future = self.journal.claim(no, dead, self.clock.now(), flow.revision, stuck=stuck)
-        future.add_done_callback(partial(self._claimed, no, stuck))
+        future.add_done_callback(partial(self._claimed, no))
 
-    def _claimed(self, no: int, stuck: bool, future: asyncio.Future[tuple[RunRow, int] | None]) -> None:
+    def _claimed(self, no: int, future: asyncio.Future[tuple[RunRow, int] | None]) -> None:
         self.claiming.discard(no)
         if future.cancelled():
             return
@@ -280,8 +280,8 @@ class Host:
             return
         if (claim := future.result()) is None:
             return
-        if stuck and not self._closed:
-            cancel = next((i for i in self.journal.items_of(no) if i.kind == "cancel"), None)
+        if "reason" in claim[0].detail and not self._closed:
+            cancel = ends.cancel_of(self.journal, no)
             if cancel is not None:
                 flow = registry.for_run(claim[0].flow, claim[0].version)
                 assert flow is not None
