@@ -69,8 +69,10 @@ async def tries(which: str) -> str:
 
 @flow
 async def leaves(which: str) -> str:
-    asyncio.ensure_future(tries.function(which))
-    return await wait_for("go", returns=str)
+    forgotten = asyncio.ensure_future(tries.function(which))
+    there = await wait_for("go", returns=str)
+    assert not forgotten.done()
+    return there
 
 
 @pytest.mark.parametrize("lingers", [0.0, 100.0], ids=["parked", "in memory"])

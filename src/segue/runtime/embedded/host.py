@@ -78,7 +78,7 @@ class Host:
         self._chance, self.pace_s = chance, pace_s
         self._capacity, self._resident, self._linger_s, self._tick_s = capacity, resident, linger_s, tick_s
         self._resting: OrderedDict[int, asyncio.TimerHandle] = OrderedDict()
-        self.claiming: set[int] = set()
+        self.claiming: dict[int, asyncio.Future[Any]] = {}
         self._own: set[int] = set()
         """Runs that go on here although nothing is recovered: those that this process was asked for."""
         self.watchers = Watchers(self)
@@ -262,13 +262,12 @@ class Host:
             return
         if (flow := registry.for_run(run.flow, run.version)) is None:
             return
-        self.claiming.add(no)
         dead = [owner] if owner is not None else []
-        future = self.journal.claim(no, dead, self.clock.now(), flow.revision, stuck=stuck)
+        future = self.claiming[no] = self.journal.claim(no, dead, self.clock.now(), flow.revision, stuck=stuck)
         future.add_done_callback(partial(self._claimed, no))
 
     def _claimed(self, no: int, future: asyncio.Future[tuple[RunRow, int] | None]) -> None:
-        self.claiming.discard(no)
+        self.claiming.pop(no, None)
         if future.cancelled():
             return
         error = future.exception()
