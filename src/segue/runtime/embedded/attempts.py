@@ -387,13 +387,13 @@ def again(execution: Execution, command: Command) -> None:
     """Make a step anew, as if it had never been tried. One whose call is on its way is left to end."""
     key, memory = command.key, execution.memory
     execution.unknowns.pop(key, None)
-    tries = memory.attempts.pop(key, None)
-    if tries:
+    if tries := memory.attempts.pop(key, None) or execution.histories.get(key):
         memory.numbers[key] = tries[-1].n
     memory.retry_at.pop(key, None)
     making = execution.steps.get(key)
     if making is not None and key in execution.backoffs:
         making.cancel()
         del execution.steps[key], execution.backoffs[key]
+        execution.once.discard(key)
     if isinstance(command, RunStep) and key not in execution.steps and execution.replayed:
         carrying.take_up(execution, command)

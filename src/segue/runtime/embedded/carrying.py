@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 def set_timer(execution: Execution, command: Timer) -> None:
     """Set a timer; one that an earlier incarnation has set keeps its time."""
     host, key = execution.host, command.key
+    if key in execution.overridden:
+        return  # that was in the inbox as the run began
     due = execution.memory.timers.pop(key, None)
     if due is None:
         due = host.clock.now() + command.after_s
@@ -36,8 +38,8 @@ def _fire(execution: Execution, key: str, seen: int) -> None:
 def start_child(execution: Execution, command: StartChild) -> None:
     """Start a child run, in one transaction with the event that says so."""
     host, row, key = execution.host, execution.row, command.key
-    if execution.drive.open_call(key) is None:
-        return  # its end was in the inbox as the run began
+    if execution.drive.open_call(key) is None or key in execution.overridden:
+        return  # its end, or what was said of it, was in the inbox as the run began
     if not command.detached and execution.replaced(EventType.CHILD_ENDED, command):
         return
     run = execution.children.get(key) or command.id or f"{row.id}/{key}"

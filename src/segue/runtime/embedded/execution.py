@@ -114,7 +114,6 @@ class Execution(Line):
         with using(self.vault):
             self._guarded(partial(self.drive.replay, memory))
         self.host.scan_soon() if args is not None else self.host.receive_items(self)
-        self.replayed = True
         if not self.unwritten:  # else what others asked for comes first: a cancel, a pause
             self.settle()
 
@@ -125,7 +124,7 @@ class Execution(Line):
             return
         if drive.stuck is not None:
             return self.set_aside(drive.stuck)
-        commands = drive.take()
+        commands, self.replayed = drive.take(), True
         if self.still:
             self.kept += [c for c in commands if not isinstance(c, Cancel | Seal)]
             commands = [c for c in commands if isinstance(c, Cancel | Seal)]
@@ -290,6 +289,7 @@ class Execution(Line):
     def unknown(self, key: str, why: str, more: str) -> None:
         """A once-effect in doubt that nobody could reconcile: the rest of the run goes on as far as it can."""
         self.unknowns[key], self.doubts[key] = f"{why}; {more}", why
+        self.memory.numbers[key] = self.histories[key][-1].n
 
     def keep_error(self, key: str, error: BaseException) -> None:
         """Keep a live error for its traceback."""
@@ -320,7 +320,7 @@ class Execution(Line):
 
     def go_on(self) -> None:
         """Carry out what was held back, if nothing holds it any more."""
-        if self.still or self.closed:
+        if self.still or self.closed or not self.begun:
             return
         if self.on is not None:
             self.on.set()
