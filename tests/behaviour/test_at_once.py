@@ -142,13 +142,21 @@ async def test_the_numbers_of_attempts_are_never_used_again(world: World) -> Non
         assert begun == [1, 2, 3, 4]
 
 
-async def test_a_switch_that_is_turned_as_a_run_begins_harms_nothing(world: World) -> None:
+async def test_a_switch_that_is_turned_as_a_run_begins_harms_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The run is in memory, and its flow has not begun."""
     async with world.engine() as engine:
         await engine.pause()
-        run = await engine.start(goes_on, "signal", id="r")
         await engine.journal.turn((await engine.switches())[0], on=False)
-        engine.host.look()
+        accepted = engine.host.accepted
+
+        def accepted_as_it_is_turned(*given: Any) -> None:
+            accepted(*given)
+            engine.host.look()
+
+        monkeypatch.setattr(engine.host, "accepted", accepted_as_it_is_turned)
+        run = await asyncio.wait_for(engine.start(goes_on, "signal", id="r"), 10)
         await run.signal("go", 1)
         await run.signal("end")
         assert await asyncio.wait_for(run.result(), 10) == 1

@@ -21,7 +21,7 @@ from ...journal import IN_TURN, Journal, NewRun, RunRow, Standing, Switches
 from ...journal.keyring import Keyring, MemoryKeyring
 from .. import registry
 from ..clock import Clock
-from . import ends, switching
+from . import ends, parents, switching
 from .attempts import announce
 from .endings import let_end
 from .execution import Execution
@@ -236,6 +236,9 @@ class Host:
             self._claim_soon(run, stuck=woken[run.no][1])
 
     def _scan_ready(self) -> None:
+        if self.room <= 0:
+            for run in parents.due(self):
+                self._claim_soon(run)
         if self.room <= 0 or not (self.recover or self._own):
             return
         room = self.room if self.recover else -1  # others' runs are passed over: they must not fill the answer
@@ -244,10 +247,9 @@ class Host:
         owners = self.journal.query("select distinct owner from runs where state in ('queued', 'running')")
         free = [o for (o,) in owners if o is None or not self._taken(o)]
         ready = f"state in ('queued', 'running') and owner is ? and not paused and {free_} and {IN_TURN}"
+        most = room + len(self.executions) if self.recover else -1
         for owner in free:
-            due += self.journal.standing(
-                ready, owner, *values, limit=room + len(self.executions) if self.recover else -1
-            )
+            due += self.journal.standing(ready, owner, *values, limit=most)
         for run in due:
             if run.no not in self.executions and self.room > 0 and (self.recover or run.no in self._own):
                 self._claim_soon(run)
@@ -270,8 +272,7 @@ class Host:
         self.claiming.pop(no, None)
         if future.cancelled():
             return
-        error = future.exception()
-        if error is not None:
+        if (error := future.exception()) is not None:
             if isinstance(error, StoreCorrupt):
                 self.unwritable(no, error)
             elif isinstance(error, Exception) and not self._closed:
