@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 import pytest
 
-from segue import flow, step
-from tests.behaviour.world import World, in_state, until
+from segue import NotApplied, flow, step, wait_for
+from segue.core.faults import Fault
+from segue.core.recovery import Again, Answer, AskPerson, Attempt
+from segue.errors import RunCancelled
+from tests.behaviour.world import World, events_of, in_state, until
 
 effects: list[str] = []
 
@@ -34,6 +38,67 @@ async def takes_a_while() -> str:
 @flow
 async def pays() -> str:
     return await takes_a_while()
+
+
+def asks(fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+    return AskPerson("ann")
+
+
+def backs_off(fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+    return Again(1e6)
+
+
+async def it_was_not() -> NotApplied:
+    return NotApplied()
+
+
+@step(effect="once", retry=asks, reconcile=it_was_not)
+async def asks_a_person() -> str:
+    raise ConnectionError
+
+
+@step(effect="once", retry=backs_off, reconcile=it_was_not)
+async def waits_for_days() -> str:
+    raise ConnectionError
+
+
+@flow
+async def tries(which: str) -> str:
+    return await (asks_a_person() if which == "asks" else waits_for_days())
+
+
+@flow
+async def leaves(which: str) -> str:
+    forgotten = asyncio.ensure_future(tries.function(which))
+    there = await wait_for("go", returns=str)
+    assert not forgotten.done()
+    return there
+
+
+@pytest.mark.parametrize("lingers", [0.0, 100.0], ids=["parked", "in memory"])
+@pytest.mark.parametrize("which", ["asks", "waits"])
+@pytest.mark.parametrize("how", ["cancelled", "overridden", "left"])
+async def test_an_effect_between_two_attempts_keeps_no_run_from_its_end(
+    world: World, which: str, how: str, lingers: float
+) -> None:
+    """An attempt has failed, and time or a person is waited for: no call is on its way."""
+    async with world.engine(linger_s=lingers) as engine:
+        run = await engine.start(leaves if how == "left" else tries, which, id="r")
+        failed = "select 1 from events where type = 'attempt.failed'"
+        await until(lambda: engine.journal.query(failed))
+        await world.pass_()
+        if how == "cancelled":
+            await run.cancel()
+            with pytest.raises(RunCancelled):
+                await asyncio.wait_for(run.result(), 5)
+        elif how == "overridden":
+            await run.override((await run.status()).waits_on[0]["key"], "there")
+            assert await asyncio.wait_for(run.result(), 5) == "there"
+        else:
+            await run.signal("go", "there")
+            assert await asyncio.wait_for(run.result(), 5) == "there"
+        if how != "overridden":
+            assert [e.body for e in await events_of(run) if e.type == "step.cancelled"][-1] == b'{"applied":false}'
 
 
 @pytest.mark.parametrize("turns", range(8))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import segue
-from segue import flow, gather, sleep, step, wait_for
+from segue import flow, gather, sleep, step, testing, wait_for
 from segue.errors import InputError, RunCancelled, UnknownEffect
+from segue.journal.journal import Journal
+from segue.runtime.questions import of_run
 from tests.behaviour.world import World, in_state, keys_of, until
 
 made: list[str] = []
@@ -69,6 +72,21 @@ async def test_what_a_pause_held_back_is_made_when_it_ends(world: World) -> None
         await _holds(engine, run, "the run")
         await run.resume()
         assert await run.result() == ["rent", "beside"]
+        assert sorted(made) == ["beside", "rent"]
+
+
+@pytest.mark.parametrize("by", ["the run", "its flow", "the engine"])
+async def test_what_a_pause_holds_back_is_made_once_also_when_it_is_to_be_made_again(world: World, by: str) -> None:
+    async with world.engine(linger_s=100.0) as engine:
+        run = await engine.start(pays_later, id="p")
+        await _holds(engine, run, by)
+        for wait in (await run.status()).waits_on:
+            await run.override(wait["key"], retry=True)
+        await asyncio.sleep(0.1)
+        assert made == []
+        await (run.resume() if by == "the run" else engine.resume(flow=pays_later if by == "its flow" else None))
+        assert await run.result() == ["rent", "beside"]
+        await asyncio.sleep(0.1)
         assert sorted(made) == ["beside", "rent"]
 
 
@@ -187,3 +205,53 @@ async def test_engines_that_are_closed_at_once_are_no_crashes(world: World) -> N
         assert await asyncio.wait_for(run.result(), 10) == "there"
         kinds = [e.type for e in [e async for e in run.events(follow=False)]]
         assert not [1 for a, b in itertools.pairwise(kinds) if a == b == "run.started"]
+
+
+@flow
+async def asks_and_waits() -> list[Any]:
+    return await segue.gather(segue.approve("Pay?", by="lead"), wait_for("go"))
+
+
+async def test_a_run_that_was_claimed_and_given_back_still_says_what_it_waits_for(tmp_path: Path) -> None:
+    """Else the question that it asks would not be in the inbox before somebody takes it up again."""
+    on_file = World(tmp_path / "segue.db")
+    async with on_file.parking() as engine:
+        run = await engine.start(asks_and_waits, id="w")
+        await in_state(run, "parked")
+    async with on_file.engine(recover=False) as engine:
+        await (await engine.get("w")).signal("other")
+    for turns in range(6):
+        async with on_file.engine():
+            for _ in range(turns % 3):
+                await asyncio.sleep(0)
+        with Journal.open_readonly(str(on_file.path)) as reader:
+            row = reader.get("w")
+            assert len(row.detail["waits_on"]) == 2
+            assert [found.open for found in of_run(reader, row)] == [True]
+
+
+@step(effect="once")
+async def nobody_knows() -> None:
+    raise TimeoutError
+
+
+@flow
+async def sets_itself_aside() -> None:
+    await nobody_knows()
+
+
+async def _cancels_it_once(engine: testing.Engine) -> str:
+    run = await engine.start(sets_itself_aside, id="r")
+    while (await run.status()).state not in ("stuck", "cancelled"):
+        await asyncio.sleep(1)
+    if not engine.journal.query("select 1 from inbox where kind = 'cancel'"):
+        await run.cancel()
+    await asyncio.sleep(60)
+    return (await run.status()).state
+
+
+def test_a_run_that_is_set_aside_is_cancelled_once_wherever_its_process_dies() -> None:
+    def check(state: str, _: testing.Engine) -> None:
+        assert state == "cancelled"
+
+    assert testing.crash_everywhere(_cancels_it_once, check=check, again=True) > 5

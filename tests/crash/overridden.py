@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import segue
-from segue import Secret, flow, gather, sleep, step, wait_for
+from segue import NotApplied, Secret, flow, gather, sleep, step, wait_for
+from segue.core.faults import Fault
+from segue.core.recovery import Again, Answer, AskPerson, Attempt
 from segue.errors import InputError, RunEnded, RunStuck
 from segue.testing import Engine
 from tests.crash.flows import SCENES, scene, simple
@@ -155,3 +157,41 @@ async def continued_out_of_groups(engine: Engine) -> Any:
     stored = engine.connection.execute("select value from events where value is not null").fetchall()
     assert not any(b"secret!" in value for (value,) in stored)
     return result
+
+
+def backs_off(fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+    return Again(1e6)
+
+
+def asks(fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+    return AskPerson("ann")
+
+
+async def it_was_not(tag: str) -> NotApplied:
+    return NotApplied()
+
+
+@step(effect="once", retry=backs_off, reconcile=it_was_not)
+async def tries_for_days(tag: str) -> int:
+    witness.begin()
+    raise ConnectionError(tag)
+
+
+@step(effect="once", retry=asks, reconcile=it_was_not)
+async def needs_a_person(tag: str) -> int:
+    witness.begin()
+    raise ConnectionError(tag)
+
+
+@simple
+@flow
+async def effects_left_between_attempts() -> list[int]:
+    """An attempt has failed, and none is on its way: giving up takes no longer than that."""
+    for left in (tries_for_days, needs_a_person):
+        with suppress(TimeoutError):
+            async with segue.timeout(60):
+                await left("left")
+    out = [await draw("after")]
+    forgotten = [asyncio.ensure_future(left("at the end")) for left in (tries_for_days, needs_a_person)]
+    await sleep(60)
+    return [*out, await publish("end", out), len(forgotten)]

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from segue.journal.owners import Owner
+from tests.durable import places
 
 
 def test_a_slow_heart_is_not_a_stopped_one(tmp_path: Path) -> None:
@@ -18,6 +19,19 @@ def test_a_slow_heart_is_not_a_stopped_one(tmp_path: Path) -> None:
         assert slow.alive(quick.id)
         time.sleep(0.2)
         assert not slow.alive(quick.id), "it has promised to beat every 0.05 s"
+    finally:
+        slow.close()
+        quick.close()
+
+
+def test_who_may_open_no_more_files_goes_by_no_heartbeat_of_its_own(tmp_path: Path) -> None:
+    slow, quick = Owner(tmp_path, 10.0), Owner(tmp_path, 0.05)
+    try:
+        slow.beat()
+        assert quick.alive(slow.id)
+        time.sleep(0.2)
+        with places.no_more_files():
+            assert quick.alive(slow.id), "what it has promised cannot be read"
     finally:
         slow.close()
         quick.close()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from segue import Engine
-from segue.errors import StoreCorrupt, StoreError, StoreLocked, StoreMissing, StoreReadOnly, StoreTooNew
+from segue import Engine, flow, step, wait_for
+from segue.errors import InputError, StoreCorrupt, StoreError, StoreLocked, StoreMissing, StoreReadOnly, StoreTooNew
 from segue.journal import Journal, connect
 from tests.durable import places
 from tests.durable.checks import sound
@@ -208,3 +210,40 @@ async def test_a_database_whose_tables_were_in_a_log_that_is_lost_is_refused(tmp
     async with Engine(str(path)) as engine:
         await engine.run(bulky, 1, id="anew")
     sound(path)
+
+
+@step
+def moves_to(folder: str) -> str:
+    os.chdir(folder)
+    return "there"
+
+
+@flow
+async def moves(folder: str) -> str:
+    here = await moves_to(folder)
+    await wait_for("go")
+    return here
+
+
+async def test_a_process_that_goes_to_another_folder_keeps_its_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it take those for dead that share it."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    async with Engine("segue.db") as engine, Engine(Path("segue.db"), tick_s=0.02) as other:
+        run = await engine.start(moves, str(tmp_path / "elsewhere"), id="r")
+        while (await run.status()).waits_on[0].get("signal") != "go":
+            await asyncio.sleep(0.01)
+        assert other.journal.alive(engine.journal.owner)
+        await asyncio.sleep(0.1)
+        assert engine.journal.query("select owner, epoch from runs") == [(engine.journal.owner, 1)]
+        await run.signal("go")
+        assert await run.result() == "there"
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("path", [12, None, b"segue.db"])
+def test_what_is_no_path_is_refused(path: Any) -> None:
+    with pytest.raises(InputError, match="this is no path"):
+        Engine(path)

@@ -193,6 +193,30 @@ async def test_whoever_waits_is_told_when_the_file_is_deleted(tmp_path: Path) ->
             await asyncio.wait_for(run.result(), 10)
 
 
+@pytest.mark.parametrize("linger_s", [0.0, 100.0], ids=["parked", "in memory"])
+async def test_whoever_waits_for_a_run_that_only_waits_is_told_too(tmp_path: Path, linger_s: float) -> None:
+    """Nothing is written meanwhile."""
+    path = tmp_path / "segue.db"
+    async with Engine(str(path), linger_s=linger_s, tick_s=0.02) as engine:
+        run = await engine.start(waits, id="r")
+        waiting = asyncio.ensure_future(run.result())
+        await asyncio.sleep(0.1)
+        path.unlink()
+        with pytest.raises(StoreMissing, match="moved, deleted or replaced"):
+            await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_log_beside_the_file_that_a_link_names_is_looked_after(tmp_path: Path) -> None:
+    (tmp_path / "real.db").touch()
+    path = tmp_path / "segue.db"
+    path.symlink_to(tmp_path / "real.db")
+    async with Engine(str(path)) as engine:
+        await engine.run(bulky, 3, id="r")
+        (tmp_path / "real.db-wal").unlink()
+        with pytest.raises(StoreMissing, match=r"real\.db-wal was moved, deleted or replaced"):
+            await engine.start(bulky, 1, id="new")
+
+
 async def test_what_cannot_be_stored_is_its_writers_fault_alone(tmp_path: Path) -> None:
     async with Engine(str(tmp_path / "segue.db")) as engine:
         run, other = await engine.start(waits, id="r"), await engine.start(waits, id="s")

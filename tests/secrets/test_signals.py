@@ -90,6 +90,24 @@ async def test_one_that_was_sent_twice_and_taken_once_is_sealed_at_the_end(tmp_p
     assert_not_stored(tmp_path)
 
 
+@flow
+async def takes_one_and_goes_on(part: int) -> str:
+    if part == 0:
+        await uses(await wait_for("token", returns=Secret[str]))
+        await wait_for("go")
+        segue.continue_as_new(1)
+    return await wait_for("end")
+
+
+async def test_a_secret_that_was_left_is_sealed_when_its_run_goes_on_as_new(tmp_path: Path) -> None:
+    async with opened(tmp_path) as engine:
+        run = await engine.start(takes_one_and_goes_on, 0, id="s")
+        for name, payload in (("token", TOKEN), ("token", f"second {TOKEN}"), ("go", None), ("end", "there")):
+            await run.signal(name, payload)
+        assert await asyncio.wait_for(run.result(), 10) == "there"
+    assert_not_stored(tmp_path)
+
+
 async def test_a_payload_that_came_while_nobody_ran_it_is_sealed(tmp_path: Path) -> None:
     """And one that is taken in a fork, from the journal of the parent."""
     async with opened(tmp_path) as engine:

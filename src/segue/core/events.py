@@ -64,6 +64,9 @@ DELIVERED = frozenset(
 )
 """The types that reach the flow. All others are for people, projections and the far side."""
 
+OUTCOMES = DELIVERED - {EventType.SIGNAL_RECEIVED, EventType.RUN_CANCELLING}
+"""The types that say what came of a call. The first one counts."""
+
 ENDS = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 """The types that end a run. Nothing follows them but feedback, and the record of what was asked on the side."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
 from .codec import loads
-from .events import DELIVERED, Event, EventType
+from .events import DELIVERED, OUTCOMES, Event, EventType
 from .faults import INTERRUPTED, Fault
 from .keys import part_of_run
 from .questions import asked_again, word_of
@@ -104,8 +104,8 @@ class Memory:
     last_at: float = 0.0
     _kept_at: float = 0.0
     """The time of the event before the last one that was read."""
-    _said: set[str] = field(default_factory=_set)
-    """Children that somebody has said the result of, before they ended."""
+    _ended: set[str] = field(default_factory=_set)
+    """Calls that have their outcome."""
 
     @classmethod
     def of(cls, events: Iterable[Event], replaced: Mapping[str, bytes] | None = None) -> Memory:
@@ -135,11 +135,11 @@ class Memory:
         kind, key = event.type, event.key or ""
         if self.part and kind == EventType.CHILD_ENDED and not key.startswith(part_of_run(self.part)):
             return  # the run had gone on without this child
-        if kind == EventType.STEP_COMPLETED and key in self.children:
-            self._said.add(key)
-        elif kind == EventType.CHILD_ENDED and key in self._said:
-            return  # somebody had said what came of it
         if kind in DELIVERED:
+            if kind in OUTCOMES:
+                if key in self._ended:
+                    return  # somebody has said what came of it, and at the same time it came
+                self._ended.add(key)
             if key in replaced and kind in _REPLACEABLE:
                 event = event._replace(type=_REPLACEABLE[kind], value=replaced[key], body=None)
             if event.args is None and key in self.open_args:  # a child's end does not repeat them

@@ -121,6 +121,12 @@ class Journal(Reader):
         """Why the last write was refused or waits (a full disk, a foreign lock), or None when it was written."""
         return self._writer.trouble
 
+    def check_file(self) -> None:
+        """Raises StoreMissing when the file was taken away: nothing more is written, and nobody would hear of it."""
+        gone = self._writer.gone() if isinstance(self._writer, Writer) else None
+        if gone is not None:
+            raise gone
+
     # writing
 
     def write(self, unit: Write) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import math
 import os
 import secrets
 import time
@@ -107,8 +108,10 @@ class Owner:
         """The heartbeat that another process has promised; processes may differ in it."""
         try:
             return float(path.read_bytes())
-        except (OSError, ValueError):
+        except ValueError:
             return self._heartbeat_s
+        except OSError:  # nobody can tell, as when this process may open no more files: then it lives
+            return math.inf
 
     def ring(self, owner: str | None) -> None:
         """Ring a process, or all others."""

@@ -38,7 +38,8 @@ class Writer:
         self._made: list[Job] = []
         self._loop = asyncio.get_running_loop()
         self._closed = threading.Event()
-        self._file, self._log = _identity(path), _identity(f"{path}-wal")
+        self._wal = f"{os.path.realpath(path)}-wal"
+        self._file, self._log = _identity(path), _identity(self._wal)
         self.told: Callable[[], None] = _nothing
         """Called on the loop after the answers of a commit."""
         self.trouble: SegueError | None = None
@@ -124,20 +125,28 @@ class Writer:
                 self._batcher.shrink()
 
     def _once(self, jobs: Sequence[Job]) -> list[Answer]:
-        if self._file != _identity(self._path):
-            raise fault(
-                StoreMissing, self._path, "the file was moved, deleted or replaced while it was open",
-                "put it back and start the process again: nothing was acknowledged since",
-            )  # fmt: skip
-        if self._log is not None and self._log != _identity(f"{self._path}-wal"):
-            self._batcher.rescue()
-            raise fault(
-                StoreMissing, self._path, f"its log {self._path}-wal was moved, deleted or replaced while it was open",
-                "start the process again: what was acknowledged is in the database",
-            )  # fmt: skip
+        gone = self.gone()
+        if gone is not None:
+            if self._file == _identity(self._path):
+                self._batcher.rescue()
+            raise gone
         self._batcher.pack(jobs)
         with self._turns.taken() if self._turns is not None else nullcontext():
             return self._batcher.commit(jobs)
+
+    def gone(self) -> StoreMissing | None:
+        """Why nothing can be written: the file or its log was taken away. Any thread may ask."""
+        if self._file != _identity(self._path):
+            return fault(
+                StoreMissing, self._path, "the file was moved, deleted or replaced while it was open",
+                "put it back and start the process again: nothing was acknowledged since",
+            )  # fmt: skip
+        if self._log is not None and self._log != _identity(self._wal):
+            return fault(
+                StoreMissing, self._path, f"its log {self._wal} was moved, deleted or replaced while it was open",
+                "start the process again: what was acknowledged is in the database",
+            )  # fmt: skip
+        return None
 
     def _refuse_questions(self, jobs: Sequence[Job], error: SegueError) -> list[Job]:
         """Whoever asks is told at once; whoever runs can wait."""

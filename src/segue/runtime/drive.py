@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core.codec import loads
 from ..core.commands import Cancel, Command, Record, RunStep, Seal, StartChild, Timer, Wait
-from ..core.events import DELIVERED, Event, EventType
+from ..core.events import OUTCOMES, Event, EventType
 from ..core.faults import Fault, own_frames, rebuild
 from ..core.keys import family, part_of_run
 from ..core.replay import Memory
@@ -28,7 +28,6 @@ from .scope import FlowScope, enter
 Future = asyncio.Future[Event]
 Bind = Callable[[tuple[Any, ...], dict[str, Any]], bytes]
 _NONE = Memory()
-_OUTCOMES = DELIVERED - {EventType.SIGNAL_RECEIVED, EventType.RUN_CANCELLING}
 
 
 class Drive:
@@ -123,7 +122,7 @@ class Drive:
             self.seen = seq
         if at > self.now:  # noqa: PLR1730  `max` is a call, at every step
             self.now = at
-        if kind in _OUTCOMES:
+        if kind in OUTCOMES:
             key = event.key or ""
             call = None if self.names else self.waiting.pop(key, None)
             if call is None:
@@ -312,8 +311,9 @@ class Drive:
         name = event.key or ""
         waits = self._waits.get(name)
         while waits:
-            call = self.waiting.pop(waits.popleft(), None)
+            call = self.waiting.pop(key := waits.popleft(), None)
             if call is not None and not call[1].done():
+                self._dropped.add(key)  # what an operator says of it at the same time comes too late
                 call[1].set_result(event)
                 return
         self.signals.setdefault(name, deque()).append(event)

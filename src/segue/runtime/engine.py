@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
+from os import PathLike, fspath
+from os.path import abspath
 from random import Random
 from secrets import token_hex
 from types import TracebackType
@@ -45,7 +47,7 @@ class Engine:
 
     def __init__(
         self,
-        url: str = "segue.db",
+        url: str | PathLike[str] = "segue.db",
         *,
         options: EngineOptions | None = None,
         clock: Clock | None = None,
@@ -53,12 +55,17 @@ class Engine:
         resources: Mapping[str, Any] | None = None,
         **given: Any,
     ):
-        scheme, found, rest = url.partition("://")
+        if not isinstance(url, str | PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+            raise InputError(f"Engine({url!r}): this is no path", remedy="give a path such as segue.db")
+        given_path = fspath(url)
+        scheme, found, rest = given_path.partition("://")
         if found and scheme != "sqlite":
             raise InputError(
                 f"Engine({url!r}): no runtime for {scheme}://", remedy="give a path such as segue.db, or sqlite:///path"
             )
-        self.path = rest[1:] if found else url
+        path = rest[1:] if found else given_path
+        self.path = path if path in ("", MEMORY) else abspath(path)
+        """Where the database is, wherever the process goes."""
         try:
             self.options = replace(options or EngineOptions(), **given)
         except TypeError as error:

@@ -98,6 +98,7 @@ class Run(Generic[R]):
             end = await self._engine.host.watch(self._no)
             if end is not None:
                 return self._ended(end)
+            self._engine.journal.check_file()
 
     async def status(self) -> RunStatus:
         """Where it stands, what it waits for, and what to do when it is stuck."""

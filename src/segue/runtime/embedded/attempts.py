@@ -24,7 +24,7 @@ from ..effects import Applied, NotApplied
 from ..exits import as_error, in_thread
 from ..outlet import close, void
 from ..scope import StepScope, enter
-from . import people
+from . import carrying, people
 from .purse import StepPurse
 from .sealing import fault_of
 from .stalls import confirm
@@ -79,6 +79,8 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
 async def _taken_up(execution: Execution, command: RunStep, history: list[Attempt], retry_at: float | None) -> bool:
     """Go on where an earlier incarnation stood. False when no attempt follows: the step has its outcome."""
     last, options, key = history[-1], command.options, command.key
+    if options.effect == "once" and _failed(last) and not made_again(execution, command):
+        return False
     if isinstance(last.answer, AskPerson | Take | Fail):
         due_at, asked = execution.memory.due_at.get(key), key in execution.memory.asked
         return await people.go_on(execution, command, history, due_at, asked=asked)
@@ -90,6 +92,12 @@ async def _taken_up(execution: Execution, command: RunStep, history: list[Attemp
     if retry_at is not None:
         await back_off(execution, key, retry_at)
     return True
+
+
+def _failed(last: Attempt) -> bool:
+    """Whether nothing is in doubt, nor said by a person: the attempt failed, and another one may follow."""
+    interrupted = last.fault is not None and last.fault.kind is FaultKind.INTERRUPTED
+    return not interrupted and not isinstance(last.answer, Take | Fail)
 
 
 async def _commit(  # noqa: PLR0917  bound in one place
@@ -166,6 +174,8 @@ async def _goes_on(
         return False
     answer, fault = _answer(execution, command, history, fault)
     last, options = history[-1], command.options
+    if options.effect == "once" and not isinstance(answer, Fail) and not made_again(execution, command):
+        return False
     if isinstance(answer, Again | Use | Amend) and (options.effect != "once" or options.reconcile is not None):
         history[-1] = last._replace(answer=answer)
         retry_at = execution.host.clock.now() + answer.after_s
@@ -377,13 +387,13 @@ def again(execution: Execution, command: Command) -> None:
     """Make a step anew, as if it had never been tried. One whose call is on its way is left to end."""
     key, memory = command.key, execution.memory
     execution.unknowns.pop(key, None)
-    tries = memory.attempts.pop(key, None)
-    if tries:
+    if tries := memory.attempts.pop(key, None) or execution.histories.get(key):
         memory.numbers[key] = tries[-1].n
     memory.retry_at.pop(key, None)
     making = execution.steps.get(key)
     if making is not None and key in execution.backoffs:
         making.cancel()
         del execution.steps[key], execution.backoffs[key]
+        execution.once.discard(key)
     if isinstance(command, RunStep) and key not in execution.steps and execution.replayed:
-        execution.run(command)
+        carrying.take_up(execution, command)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from ...core.codec import dumps
-from ...core.commands import Cancel, Record, StartChild, Timer
+from ...core.commands import Cancel, Record, RunStep, StartChild, Timer
 from ...core.events import EventType
 from ...core.faults import classify
 from ...core.replay import Put
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 def set_timer(execution: Execution, command: Timer) -> None:
     """Set a timer; one that an earlier incarnation has set keeps its time."""
     host, key = execution.host, command.key
+    if key in execution.overridden:
+        return  # that was in the inbox as the run began
     due = execution.memory.timers.pop(key, None)
     if due is None:
         since = None if command.since is None else execution.memory.put.get(command.since)
@@ -48,8 +50,8 @@ def record(execution: Execution, command: Record) -> None:
 def start_child(execution: Execution, command: StartChild) -> None:
     """Start a child run, in one transaction with the event that says so."""
     host, row, key = execution.host, execution.row, command.key
-    if execution.drive.open_call(key) is None:
-        return  # its end was in the inbox as the run began
+    if execution.drive.open_call(key) is None or key in execution.overridden:
+        return  # its end, or what was said of it, was in the inbox as the run began
     if not command.detached and execution.replaced(EventType.CHILD_ENDED, command):
         return
     run = execution.children.get(key) or command.id or f"{row.id}/{key}"
@@ -89,15 +91,42 @@ def _taken(execution: Execution, run: str, flow: Flow[..., Any], command: StartC
     return True
 
 
+def take_up(execution: Execution, command: RunStep) -> None:
+    """Begin a step; where nothing new may start, after that."""
+    if not execution.still:
+        execution.run(command)
+    elif not any(kept is command for kept in execution.kept):
+        execution.kept.append(command)
+
+
 def give_up(execution: Execution, command: Cancel) -> None:
     """Stop what the flow no longer wants. A once-effect that is on its way is left to end."""
     key = command.key
-    making = execution.steps.get(key)
-    if making is not None and key not in execution.once:
-        making.cancel()
+    body = dumps({"applied": False}) if key in between_attempts(execution) else None
+    cancel_step(execution, key)
     posts = stop(execution, key, "its parent no longer waits for it")
     done = execution.host.scan_soon if posts else None
-    execution.write(EventType.STEP_CANCELLED, key=key, seen=command.seen, posts=posts, done=done)
+    execution.write(EventType.STEP_CANCELLED, key=key, seen=command.seen, body=body, posts=posts, done=done)
+
+
+def cancel_step(execution: Execution, key: str) -> None:
+    """Stop a step, unless it is a once-effect whose call may be on its way."""
+    if key not in execution.once or key in between_attempts(execution):
+        execution.once.discard(key)
+        making = execution.steps.get(key)
+        if making is not None:
+            making.cancel()
+
+
+def between_attempts(execution: Execution) -> set[str]:
+    """Once-effects of which no call is on its way: one has failed, and time or a person is waited for."""
+    return execution.once & execution.backoffs.keys()
+
+
+def end_effects(execution: Execution) -> None:
+    """The flow has ended: no further attempts are made for it."""
+    for key in sorted(between_attempts(execution)):
+        give_up(execution, Cancel(key, execution.drive.seen))
 
 
 def stop(execution: Execution, key: str, why: str) -> list[Post]:

@@ -16,10 +16,8 @@ async def let_end(host: Host) -> None:
     """Wait for the claims of a host, and for its once-effects: those in threads to their end, since they cannot be
     stopped.
     """
-    for _ in range(100):  # the writer answers each of them, unless it is dead
-        if not host.claiming:
-            break
-        await asyncio.sleep(0.005)
+    if claims := list(host.claiming.values()):
+        await asyncio.wait(claims, timeout=0.5)  # the writer answers each of them, unless it is dead
     if busy := _under_way(host):
         await asyncio.wait(busy, timeout=5.0)
     if threads := [call for e in host.executions.values() for call in e.in_thread.values()]:

@@ -16,7 +16,7 @@ from ...core.replay import Memory
 from ...core.sealed import sealed
 from ...core.secret import using
 from ...errors import Continued, CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
-from ...journal import Change, Item, Post
+from ...journal import Change, Item, Journal, Post
 from .carrying import cancel_child
 from .purse import settle_open
 from .sealing import fault_of
@@ -112,7 +112,7 @@ def _failed(execution: Execution, error: BaseException, orphans: dict[str, Any])
 
 def farewell(execution: Execution, value: bytes | None, body: bytes | None) -> list[Post]:
     """What a run's end says to others: to its parent that it ended, to its children to end too."""
-    _seal_unread(execution)
+    seal_unread(execution)
     row, posts = execution.row, list[Post]()
     if row.parent is not None and row.parent_key is not None:
         told = dumps({"run": row.id, **loads(body)})
@@ -120,7 +120,7 @@ def farewell(execution: Execution, value: bytes | None, body: bytes | None) -> l
     return posts + orphan(execution)
 
 
-def _seal_unread(execution: Execution) -> None:
+def seal_unread(execution: Execution) -> None:
     """Signals that nobody has taken, by whose names the flow has taken secrets."""
     drive = execution.drive
     with using(execution.vault):
@@ -134,6 +134,17 @@ def _seal_unread(execution: Execution) -> None:
 def orphan(execution: Execution) -> list[Post]:
     """What its children are told that it still waits for."""
     return [cancel_child(execution, c, "its parent has ended") for c in execution.children.values()]
+
+
+def cancel_of(journal: Journal, no: int) -> Item | None:
+    """What cancels a run that is set aside: also when who had claimed it for that has died, or was closed, since."""
+    last = journal.query(
+        "select type from events where run = ? and type not in (?, ?) order by seq desc limit 1",
+        (no, EventType.RUN_STARTED, EventType.RUN_PARKED),
+    )
+    if last != [(EventType.RUN_STUCK,)]:
+        return None
+    return next((item for item in journal.items_of(no) if item.kind == "cancel"), None)
 
 
 def end_cancelled(execution: Execution, item: Item) -> None:

@@ -39,8 +39,7 @@ class Execution(Line):
     def __init__(self, host: Host, row: RunRow, seq: int, flow: Flow[..., Any]):
         super().__init__(host, row, seq)
         self.flow = flow
-        self.paused, self.held = row.paused, False
-        self.begun = False
+        self.paused, self.held, self.begun = row.paused, False, False
         self.memory = _UNREAD
         self.drive = Drive(row.id, thread=row.thread)
         self.steps: dict[str, Making] = {}
@@ -67,7 +66,7 @@ class Execution(Line):
         self.context.run(use, self.vault)
         self.lasting: set[str] = set()
         self.replayed = False
-        self._held: list[Command] = []
+        self.kept: list[Command] = []  # by a pause
         self.on: asyncio.Event | None = None
         """Set when a pause ends, for attempts whose backoff is over."""
         self.in_thread: dict[str, asyncio.Future[Any]] = {}
@@ -115,7 +114,6 @@ class Execution(Line):
         with using(self.vault):
             self._guarded(partial(self.drive.replay, memory))
         self.host.scan_soon() if args is not None else self.host.receive_items(self)
-        self.replayed = True
         if not self.unwritten:  # else what others asked for comes first: a cancel, a pause
             self.settle()
 
@@ -126,9 +124,9 @@ class Execution(Line):
             return
         if drive.stuck is not None:
             return self.set_aside(drive.stuck)
-        commands = drive.take()
+        commands, self.replayed = drive.take(), True
         if self.still:
-            self._held += [c for c in commands if not isinstance(c, Cancel | Seal)]
+            self.kept += [c for c in commands if not isinstance(c, Cancel | Seal)]
             commands = [c for c in commands if isinstance(c, Cancel | Seal)]
         for command in commands:
             self.run(command) if type(command) is RunStep else self._carry_out(command)
@@ -288,6 +286,7 @@ class Execution(Line):
     def unknown(self, key: str, why: str, more: str) -> None:
         """A once-effect in doubt that nobody could reconcile: the rest of the run goes on as far as it can."""
         self.unknowns[key], self.doubts[key] = f"{why}; {more}", why
+        self.memory.numbers[key] = self.histories[key][-1].n
 
     def keep_error(self, key: str, error: BaseException) -> None:
         """Keep a live error for its traceback."""
@@ -309,7 +308,7 @@ class Execution(Line):
     @property
     def behind(self) -> bool:
         """Whether it has held something back: a command, or a person's word."""
-        return bool(self._held) or people.has_a_word(self)
+        return bool(self.kept) or people.has_a_word(self)
 
     def resume(self) -> None:
         """Go on after a pause, unless a switch holds it."""
@@ -318,12 +317,12 @@ class Execution(Line):
 
     def go_on(self) -> None:
         """Carry out what was held back, if nothing holds it any more."""
-        if self.still or self.closed:
+        if self.still or self.closed or not self.begun:
             return
         if self.on is not None:
             self.on.set()
             self.on = None
-        held, self._held = self._held, []
+        held, self.kept = self.kept, []
         for command in held:
             if isinstance(command, Record) or command.key in self.drive.waiting or resting.owed(self, command):
                 self._carry_out(command)
@@ -354,7 +353,8 @@ class Execution(Line):
     # ends and rests
 
     def _finish(self) -> None:
-        if self.once or any(resting.owed(self, c) for c in self._held):
+        carrying.end_effects(self)
+        if self.once or any(resting.owed(self, c) for c in self.kept):
             return  # an effect is on its way, or what came of it is to be found out after the pause: then it ends
         if self.unknowns:
             return ends.set_unknown_aside(self)

@@ -21,7 +21,7 @@ from ...journal import IN_TURN, Journal, NewRun, RunRow, Standing, Switches
 from ...journal.keyring import Keyring, MemoryKeyring
 from .. import registry
 from ..clock import Clock
-from . import ends, switching
+from . import ends, parents, switching
 from .attempts import announce
 from .endings import let_end
 from .execution import Execution
@@ -78,7 +78,7 @@ class Host:
         self._chance, self.pace_s = chance, pace_s
         self._capacity, self._resident, self._linger_s, self._tick_s = capacity, resident, linger_s, tick_s
         self._resting: OrderedDict[int, asyncio.TimerHandle] = OrderedDict()
-        self.claiming: set[int] = set()
+        self.claiming: dict[int, asyncio.Future[Any]] = {}
         self._own: set[int] = set()
         """Runs that go on here although nothing is recovered: those that this process was asked for."""
         self.watchers = Watchers(self)
@@ -236,6 +236,9 @@ class Host:
             self._claim_soon(run, stuck=woken[run.no][1])
 
     def _scan_ready(self) -> None:
+        if self.room <= 0:
+            for run in parents.due(self):
+                self._claim_soon(run)
         if self.room <= 0 or not (self.recover or self._own):
             return
         room = self.room if self.recover else -1  # others' runs are passed over: they must not fill the answer
@@ -244,10 +247,9 @@ class Host:
         owners = self.journal.query("select distinct owner from runs where state in ('queued', 'running')")
         free = [o for (o,) in owners if o is None or not self._taken(o)]
         ready = f"state in ('queued', 'running') and owner is ? and not paused and {free_} and {IN_TURN}"
+        most = room + len(self.executions) if self.recover else -1
         for owner in free:
-            due += self.journal.standing(
-                ready, owner, *values, limit=room + len(self.executions) if self.recover else -1
-            )
+            due += self.journal.standing(ready, owner, *values, limit=most)
         for run in due:
             if run.no not in self.executions and self.room > 0 and (self.recover or run.no in self._own):
                 self._claim_soon(run)
@@ -262,17 +264,15 @@ class Host:
             return
         if (flow := registry.for_run(run.flow, run.version)) is None:
             return
-        self.claiming.add(no)
         dead = [owner] if owner is not None else []
-        future = self.journal.claim(no, dead, self.clock.now(), flow.revision, stuck=stuck)
-        future.add_done_callback(partial(self._claimed, no, stuck))
+        future = self.claiming[no] = self.journal.claim(no, dead, self.clock.now(), flow.revision, stuck=stuck)
+        future.add_done_callback(partial(self._claimed, no))
 
-    def _claimed(self, no: int, stuck: bool, future: asyncio.Future[tuple[RunRow, int] | None]) -> None:
-        self.claiming.discard(no)
+    def _claimed(self, no: int, future: asyncio.Future[tuple[RunRow, int] | None]) -> None:
+        self.claiming.pop(no, None)
         if future.cancelled():
             return
-        error = future.exception()
-        if error is not None:
+        if (error := future.exception()) is not None:
             if isinstance(error, StoreCorrupt):
                 self.unwritable(no, error)
             elif isinstance(error, Exception) and not self._closed:
@@ -280,8 +280,8 @@ class Host:
             return
         if (claim := future.result()) is None:
             return
-        if stuck and not self._closed:
-            cancel = next((i for i in self.journal.items_of(no) if i.kind == "cancel"), None)
+        if "reason" in claim[0].detail and not self._closed:
+            cancel = ends.cancel_of(self.journal, no)
             if cancel is not None:
                 flow = registry.for_run(claim[0].flow, claim[0].version)
                 assert flow is not None

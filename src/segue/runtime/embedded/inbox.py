@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...core.codec import dumps, loads
+from ...core.commands import Command, RunStep
 from ...core.events import EventType
 from ...core.sealed import sealed
 from ...core.secret import using
@@ -63,6 +64,8 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     key = item.name
     command = execution.drive.open_call(key)
     act = loads(item.body).get("act", "result")
+    if command is not None and _has_ended(execution, command):
+        command = None
     if command is None or act == "retry":
         execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, **taken)
         if command is not None:
@@ -71,12 +74,19 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=item.body)
     execution.unknowns.pop(key, None)
     execution.overridden.add(key)
+    carrying.cancel_step(execution, key)
     if key not in execution.once:  # an effect on its way is left to end; what comes of it no longer counts
-        making = execution.steps.pop(key, None)
-        if making is not None:
-            making.cancel()
+        execution.steps.pop(key, None)
     value, posts = item.value or b"null", carrying.stop(execution, key, "somebody has said what came of it")
     execution.write(
         EventType.STEP_COMPLETED, key=key, seen=command.seen, attempt=0, value=value, consumed=taken["consumed"],
         posts=posts, done=execution.host.scan_soon if posts else None,
     )  # fmt: skip
+
+
+def _has_ended(execution: Execution, command: Command) -> bool:
+    """Whether what came of a step is being written: the first word counts, and it is not made again."""
+    if not isinstance(command, RunStep) or not execution.replayed or not execution.unwritten:
+        return False
+    open_ = execution.steps.keys() | execution.unknowns.keys() | {kept.key for kept in execution.kept}
+    return command.key not in open_

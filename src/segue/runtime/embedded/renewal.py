@@ -24,6 +24,7 @@ def renew(execution: Execution, continued: Continued) -> None:
     if execution.unwritten:
         return  # what is on its way may be a signal, which goes with it
     drive = execution.drive
+    ends.seal_unread(execution)
     flow, args = _next(execution, continued.input)
     left = (events for name, events in drive.signals.items() if not is_question(name))  # those are withdrawn
     carried = sorted(event.seq for events in left for event in events)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...core.commands import Command, RunStep
 from ...core.events import EventType
@@ -36,7 +36,7 @@ def park(execution: Execution) -> None:
     resumed.
     """
     host = execution.host
-    detail: dict[str, Any] = {"waits_on": ends.waits_on(execution)[:20]}
+    detail = {"waits_on": ends.waits_on(execution)[:20]} if execution.begun else execution.row.detail
     behind = not execution.paused and (lost_a_step(execution) or (execution.held and execution.behind))
     resting = execution.resting and not behind
     wake_at = earliest(execution) if resting and not execution.paused else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...core.events import Event
 from ...core.lifecycle import RunState
+from ...errors import StoreMissing
 
 if TYPE_CHECKING:
     from .host import Host
@@ -37,7 +38,13 @@ class Watchers:
                 future.set_result(end)
 
     def look(self) -> None:
-        """Runs that end in other processes: some at each look, in turn."""
+        """Runs that end in other processes: some at each look, in turn. All, when the file was taken away."""
+        if not self._futures:
+            return
+        try:
+            self._host.journal.check_file()
+        except StoreMissing:
+            self.close()
         waiting = list(islice((n for n in self._futures if n not in self._host.executions), _AT_ONCE))
         for no in waiting:
             self._futures[no] = self._futures.pop(no)
@@ -46,6 +53,6 @@ class Watchers:
                 self.tell(no)
 
     def close(self) -> None:
-        """Nobody will hear more from here."""
+        """Let all look for themselves: nobody will hear more from here."""
         for no in list(self._futures):
             self.tell(no)
