@@ -119,6 +119,41 @@ async def test_an_override_of_a_timer_that_has_run_out_meanwhile(world: World) -
 
 
 @step(retry=Retry(attempts=9, backoff_s=1e6, backoff_max_s=1e6))
+async def fails_first() -> int:
+    calls.append("fails_first")
+    await gate[0].wait()
+    if len(calls) == 1:
+        raise ConnectionError
+    return len(calls)
+
+
+@flow
+async def tries_at_once() -> int:
+    return await fails_first()
+
+
+@pytest.mark.parametrize("turns", range(-12, 12))
+async def test_a_retry_and_the_failure_at_once(world: World, turns: int) -> None:
+    """Said after the failure is on record, it counts, also where nobody has begun to wait yet."""
+    async with world.engine(linger_s=100.0) as engine:
+        run = await engine.start(tries_at_once, id="r")
+        await until(lambda: calls)
+        key = (await run.status()).waits_on[0]["key"]
+        if turns < 0:
+            gate[0].set()
+        saying = asyncio.ensure_future(_says(engine, run, key, {"retry": True}))
+        for _ in range(abs(turns)):
+            await asyncio.sleep(0)
+        gate[0].set()
+        await saying
+        await world.pass_()
+        said = [e.type for e in await events_of(run)]
+        failed, acted = (said.index(kind) for kind in (EventType.ATTEMPT_FAILED, EventType.OPERATOR_ACTED))
+        if acted > failed:
+            assert await asyncio.wait_for(run.result(), 10) == 2
+
+
+@step(retry=Retry(attempts=9, backoff_s=1e6, backoff_max_s=1e6))
 async def fails() -> None:
     calls.append("fails")
     raise ConnectionError

@@ -188,9 +188,10 @@ async def _goes_on(
         elif isinstance(answer, Amend):
             body |= {"then": "amend"}
             value = dumps(answer.changes)
-        await execution.durable(
-            EventType.ATTEMPT_FAILED, command, attempt=last.n, began=last.began, body=body, value=value
-        )
+        with carrying.failed(execution, command.key):
+            await execution.durable(
+                EventType.ATTEMPT_FAILED, command, attempt=last.n, began=last.began, body=body, value=value
+            )
         await back_off(execution, command.key, retry_at)
         return True
     if isinstance(answer, AskPerson):
@@ -390,10 +391,9 @@ def again(execution: Execution, command: Command) -> None:
     if tries := memory.attempts.pop(key, None) or execution.histories.get(key):
         memory.numbers[key] = tries[-1].n
     memory.retry_at.pop(key, None)
-    making = execution.steps.get(key)
-    if making is not None and key in execution.backoffs:
-        making.cancel()
-        del execution.steps[key], execution.backoffs[key]
+    if key in execution.steps and carrying.is_between(execution, key):
+        execution.steps.pop(key).cancel()
+        execution.backoffs.pop(key, None)
         execution.once.discard(key)
     if isinstance(command, RunStep) and key not in execution.steps and execution.replayed:
         carrying.take_up(execution, command)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -102,7 +104,7 @@ def take_up(execution: Execution, command: RunStep) -> None:
 def give_up(execution: Execution, command: Cancel) -> None:
     """Stop what the flow no longer wants. A once-effect that is on its way is left to end."""
     key = command.key
-    body = dumps({"applied": False}) if key in between_attempts(execution) else None
+    body = dumps({"applied": False}) if key in execution.once and is_between(execution, key) else None
     cancel_step(execution, key)
     posts = stop(execution, key, "its parent no longer waits for it")
     done = execution.host.scan_soon if posts else None
@@ -111,16 +113,31 @@ def give_up(execution: Execution, command: Cancel) -> None:
 
 def cancel_step(execution: Execution, key: str) -> None:
     """Stop a step, unless it is a once-effect whose call may be on its way."""
-    if key not in execution.once or key in between_attempts(execution):
+    if key not in execution.once or is_between(execution, key):
         execution.once.discard(key)
         making = execution.steps.get(key)
         if making is not None:
             making.cancel()
 
 
+@contextmanager
+def failed(execution: Execution, key: str) -> Generator[None]:
+    """While that an attempt has failed is being written, and nothing is waited for yet."""
+    execution.failed.add(key)
+    try:
+        yield
+    finally:
+        execution.failed.discard(key)
+
+
+def is_between(execution: Execution, key: str) -> bool:
+    """Whether no call of a step is on its way: one has failed, and what follows is waited for, or being written."""
+    return key in execution.backoffs or key in execution.failed
+
+
 def between_attempts(execution: Execution) -> set[str]:
-    """Once-effects of which no call is on its way: one has failed, and time or a person is waited for."""
-    return execution.once & execution.backoffs.keys()
+    """Once-effects of which no call is on its way."""
+    return {key for key in execution.once if is_between(execution, key)}
 
 
 def end_effects(execution: Execution) -> None:

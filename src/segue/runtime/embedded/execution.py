@@ -44,6 +44,8 @@ class Execution(Line):
         self.drive = Drive(row.id, thread=row.thread)
         self.steps: dict[str, Making] = {}
         self.backoffs: dict[str, float] = {}
+        self.failed: set[str] = set()
+        """Steps of which it is being written that an attempt has failed."""
         self.timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
         self.unknowns: dict[str, str] = {}
         """Once-effects in doubt, which nobody could reconcile: what is said of them."""

@@ -20,6 +20,7 @@ from ...core.questions import body_of, details, question_id, word_of
 from ...core.recovery import Again, AskPerson, Attempt, Fail, Take, Use
 from ...journal import Item
 from ..scope import surroundings
+from .carrying import failed
 
 if TYPE_CHECKING:
     from ...core.records import ApprovalAsked, AskKind
@@ -62,9 +63,11 @@ async def hand_over(execution: Execution, command: RunStep, history: list[Attemp
     fault = _fault(last)
     due_at = None if answer.timeout_s is None else execution.host.clock.now() + answer.timeout_s
     body = {"fault": fault.body(), "then": "ask person", "to": answer.to}
-    await execution.durable(
-        EventType.ATTEMPT_FAILED, command, attempt=last.n, began=last.began, body=body, value=details(answer, due_at)
-    )
+    value = details(answer, due_at)
+    with failed(execution, command.key):
+        await execution.durable(
+            EventType.ATTEMPT_FAILED, command, attempt=last.n, began=last.began, body=body, value=value
+        )
     return await go_on(execution, command, history, due_at, asked=False)
 
 
@@ -77,7 +80,8 @@ async def go_on(
         if not asked:
             record = _question(command, history, answer, due_at)
             n, body = history[-1].n, record.to_body()
-            await execution.durable(EventType.APPROVAL_ASKED, command, attempt=n, body=body, version=record.version)
+            with failed(execution, command.key):
+                await execution.durable(EventType.APPROVAL_ASKED, command, attempt=n, body=body, version=record.version)
         if answer.service:
             _waits(execution, command.key, history[-1].n)
         await _word(execution, command, history, answer, due_at)
