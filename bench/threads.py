@@ -71,7 +71,7 @@ async def _assembled(path: Path, window: int, repeats: int) -> tuple[list[float]
                 if times is cold:
                     engine.surroundings.share("past", Past).forget()
                 began = time.process_time()
-                last = engine.journal.last_turn("default", "t")
+                last = engine.journal.last_turn("default", "t", scope.run)
                 question = Question(prompt=f"And now? {n}", thread="t", heard=last, max_tokens=500)
                 past = history(question, scope, window)
                 _, manifest = fitted(replace(question, history=list(past)), model, "d")
