@@ -74,9 +74,7 @@ def _by_hash(manifest: Manifest) -> dict[_Key, ManifestPart]:
     return parts
 
 
-def _between(
-    then: ManifestPart | None, now: ManifestPart | None, absent: str, moved: str = ""
-) -> Difference | None:  # fmt: skip
+def _between(then: ManifestPart | None, now: ManifestPart | None, absent: str, moved: str = "") -> Difference | None:
     part = now or then
     assert part is not None
     before, after = _state(then), _state(now)
