@@ -152,14 +152,19 @@ async def test_a_parked_run_is_only_a_row(tmp_path: Path) -> None:
         assert "hello" in await run.result()
 
 
-@pytest.mark.parametrize(
-    "trouble", ["refused", "broken", "failed", "expired", "cancelled", "lines-lost", "answer-lost"]
-)
 @pytest.mark.parametrize("name", APIS)
-async def test_a_batch_that_fails_loses_no_question(tmp_path: Path, name: str, trouble: str) -> None:
+async def test_a_batch_that_fails_loses_no_question(tmp_path: Path, name: str) -> None:
+    """Beside each other: most of it is waiting."""
+    async with asyncio.TaskGroup() as group:
+        for trouble in ("refused", "broken", "failed", "expired", "cancelled", "lines-lost", "answer-lost"):
+            group.create_task(_loses_none(tmp_path / trouble, name, trouble))
+
+
+async def _loses_none(path: Path, name: str, trouble: str) -> None:
+    path.mkdir()
     async with (
         serve({name: Served(mistral=name == "mistral")}) as server,
-        opened(tmp_path, model(server, name), rules=replace(SOON, wait_s=2.0, requests=6)) as engine,
+        opened(path, model(server, name), rules=replace(SOON, wait_s=2.0, requests=6)) as engine,
     ):
         server.batches.next(trouble)
         words = [f"w{n}" for n in range(6)]
@@ -167,7 +172,7 @@ async def test_a_batch_that_fails_loses_no_question(tmp_path: Path, name: str, t
         twice = server.log.answered_twice()
         first = next(iter(server.batches.jobs.values()))
         lost = len(first.requests) - len(first.shown)
-        assert len(twice) == lost, "only what the provider lost is asked again"
+        assert len(twice) == lost, f"{trouble}: only what the provider lost is asked again"
         assert all(entry.batch for entry in server.log)
 
 

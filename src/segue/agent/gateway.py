@@ -13,8 +13,10 @@ import random
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from ..core.budgets import nano
 from ..core.faults import Fault, FaultKind, rebuild
@@ -201,11 +203,8 @@ class Gateway:
 
     async def close(self) -> None:
         """Leave: places that are held are given back."""
-        from ..models.calls import close  # noqa: PLC0415  nothing was called where it was not imported
-
         self.health.close()
         await asyncio.to_thread(self.live.close)
-        await close()
 
 
 _FAILING = 1 / 3
@@ -233,7 +232,26 @@ def gateway() -> Gateway:
     """That of the current engine; outside of one, that of this process."""
     around = surroundings() or _own
     with _making:
-        return around.share("gateway", lambda: _make(around), Gateway.close, Gateway.leave)
+        return around.share("gateway", lambda: _joined(around, _make(around)), partial(_left, around), Gateway.leave)
+
+
+def _joined(around: Surroundings, made: Gateway) -> Gateway:
+    if around.engine is not None:
+        _connected.setdefault(around.engine.host.loop, set()).add(around)
+    return made
+
+
+async def _left(around: Surroundings, made: Gateway) -> None:
+    """The engine is closed, and the last one of its event loop closes the connections: others may be in a call."""
+    from ..models.calls import close  # noqa: PLC0415  nothing was called where it was not imported
+
+    others = _connected.get(asyncio.get_running_loop(), set[Surroundings]())
+    others.discard(around)
+    try:
+        await made.close()
+    finally:
+        if not others:
+            await close()
 
 
 def shared(name: str, make: Callable[[Surroundings], T]) -> T:
@@ -291,4 +309,6 @@ def use_models(config: str | Path) -> None:
 
 _config: str | None = None
 _own = Surroundings()
+_connected: WeakKeyDictionary[asyncio.AbstractEventLoop, set[Surroundings]] = WeakKeyDictionary()
+"""Whose steps may have connections open, by their event loop: those are shared."""
 _making = threading.Lock()

@@ -1,0 +1,42 @@
+"""Engines beside each other in one process: what one does is nothing to the other."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from segue import Engine, ask, flow
+from segue.models import Catalogue, Model, Price, Provider
+from segue.testing.provider import Provider as Server
+from segue.testing.provider import Served, serve
+
+
+@flow
+async def asks(word: str) -> str:
+    return await ask(f"Say {word}")
+
+
+def opened(path: Path, server: Server) -> Engine:
+    chat = Model(
+        name="chat", provider=Provider.OPENAI, window=64_000, max_output=4_000, price=Price.dollars(1, 4),
+        url=server.openai_url,
+    )  # fmt: skip
+    return Engine(str(path), resources={"catalogue": Catalogue.of(chat)})
+
+
+async def test_an_engine_that_is_closed_breaks_no_call_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls of one event loop share connections to a provider."""
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    models = {"chat": Served(first_token_s=0.5)}
+    async with serve(models) as server, opened(tmp_path / "a.db", server) as stays:
+        async with opened(tmp_path / "b.db", server) as leaves:
+            await leaves.run(asks, "first", id="r")
+            run = await stays.start(asks, "second", id="r")
+            while server.counts("chat").calls < 2:
+                await asyncio.sleep(0.02)
+        assert "second" in await run.result()
+        assert [entry.outcome.value for entry in server.log] == ["answered", "answered"]
