@@ -26,6 +26,7 @@ WRONG: list[tuple[str, Any]] = [
     ("history", [3]), ("require", {"residency": 1}), ("settings", {"stop_sequences": "x"}),
     ("settings", {"top_p": "x"}), ("settings", {"extra_headers": {"x": 3}}), ("settings", {"extra_body": 3}),
     ("role", None), ("asked_by", 3), ("escalate", 3), ("check", 3), ("check", "short"),
+    ("escalate", " "), ("route", ""), ("model", ""), ("sticky", 3),
     ("budget_usd", -1), ("budget_usd", True), ("budget_usd", "x"), ("budget_usd", 1e300),
 ]  # fmt: skip
 

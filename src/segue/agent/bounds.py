@@ -80,6 +80,10 @@ def _text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
 def _many(value: Any) -> bool:
     return isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
 
@@ -118,13 +122,14 @@ _WANTED: Mapping[str, tuple[str, _Says]] = {
     **dict.fromkeys(("timeout_s", "batch_within_s"), _TIME),
     **dict.fromkeys(("first_token_s", "stall_s", "escalate_s"), _or_none(*_TIME)),
     **dict.fromkeys(("batch", "stream"), _FLAG),
-    **dict.fromkeys(("model", "kind", "escalate", "key"), _or_none("a text", _text)),
+    **dict.fromkeys(("kind", "key", "sticky"), _or_none("a text", _text)),
+    **dict.fromkeys(("model", "escalate"), _or_none("a name", _name)),
     **dict.fromkeys(("role", "asked_by"), ("a text", _text)),
     **dict.fromkeys(("memory", "tools", "guards"), ("a list", _many)),
     "history": ("a list of messages, each a dict", _messages),
     "settings": _or_none("a dict", _table),
     "require": _or_none("a dict of texts", _tags),
-    "route": _or_none("the name of a route, or a policy", lambda value: isinstance(value, str | Policy)),
+    "route": _or_none("the name of a route, or a policy", lambda value: isinstance(value, Policy) or _name(value)),
     "needs": ("a list of capabilities", _texts),
     "refused": ('"fail" or "next"', lambda value: value in ("fail", "next")),
 }  # fmt: skip
