@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from ..core.codec import spelling
+from ..core.codec import by_type
 from ..errors import InputError
 
-__all__ = ["Check", "Form", "form_of", "is_hashable", "misfit", "name_of", "told"]
+__all__ = ["Check", "Form", "form_of", "misfit", "name_of", "told"]
 
 T = TypeVar("T")
 
@@ -85,27 +84,14 @@ def misfit(error: ValueError) -> str:
 def form_of(returns: Any) -> Form:
     """The form of a type. Raises InputError for what is none, or has no JSON schema."""
     try:
-        return _cached(returns, spelling(returns)) if is_hashable(returns) else _form(returns)
+        return _form(returns)
     except (PydanticUserError, TypeError, NameError) as error:
         said = str(error).partition("\n")[0]
         remedy = "give a type that pydantic has a JSON schema of: a model, a dataclass, list[str], Literal[...], int"
         raise InputError(f"returns is a type, and {returns!r} has no schema: {said}", remedy=remedy) from error
 
 
-def is_hashable(returns: Any) -> bool:
-    """Not so for what is annotated with a list or a dict."""
-    try:
-        hash(returns)
-    except TypeError:
-        return False
-    return True
-
-
-@lru_cache(maxsize=256)
-def _cached(returns: Any, spelled: str) -> Form:
-    return _form(returns)
-
-
+@by_type
 def _form(returns: Any) -> Form:
     if returns is str:
         return Form(None, None)

@@ -10,18 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from ..core.codec import fingerprint, spelling
+from ..core.codec import by_type, fingerprint
 from ..core.keys import quoted
 from ..errors import DefinitionError, InputError
 from ..runtime.scope import in_flow, opened, step_scope
 from ..runtime.step import step
 from .ask import ask
-from .form import is_hashable
 from .options import Options
 from .prompts import Prompt, worded
 from .threads import outside
@@ -167,16 +165,8 @@ def _whole(turn: Any) -> str | None:
     return None
 
 
+@by_type
 def _form(returns: Any, colleagues: tuple[str, ...]) -> type[_Turn]:
-    return _cached(returns, spelling(returns), colleagues) if is_hashable(returns) else _turn(returns, colleagues)
-
-
-@lru_cache(maxsize=256)
-def _cached(returns: Any, spelled: str, colleagues: tuple[str, ...]) -> type[_Turn]:
-    return _turn(returns, colleagues)
-
-
-def _turn(returns: Any, colleagues: tuple[str, ...]) -> type[_Turn]:
     names: Any = Literal[colleagues] if colleagues else None
     hand_to = {"hand_to": (names | None, Field(default=None))} if colleagues else {}
     fields: dict[str, Any] = {"say": (returns | None, Field(default=None)), **hand_to}

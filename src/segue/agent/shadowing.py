@@ -87,7 +87,7 @@ class Shadows:
             called = await caller.at_once(question, record.model, bill)
         except asyncio.CancelledError:
             said = _none(record, "the engine has closed, or its run had ended")
-        except Exception as error:  # noqa: BLE001  see above
+        except Exception as error:  # noqa: BLE001  what is asked on the side harms nothing
             said = _none(record, f"{type(error).__name__}: {error}")
         else:
             said = _none(record, "no place was free") if called is None else _said(record, called, keep)

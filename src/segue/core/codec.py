@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, wraps
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 from ..errors import DefinitionError, InputError, SegueError, UnserialisableResult
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _QUOTE = json.encoder.encode_basestring
 ATOMS: dict[type, Callable[[Any], str]] = {
@@ -113,17 +116,30 @@ def spelling(annotation: Any) -> str:
     return "" if isinstance(annotation, type) else repr(annotation)
 
 
-@lru_cache(maxsize=4096)
-def _cached(annotation: Any, spelled: str) -> Codec:
-    return Codec(annotation)
+def by_type(make: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """Keep what is made of a type, for each spelling of it. One that cannot be hashed, as `Annotated[int, []]`, is
+    made anew each time.
+    """
+
+    @lru_cache(maxsize=4096)
+    def kept(annotation: Any, spelled: str, *args: P.args, **kwargs: P.kwargs) -> T:
+        return make(annotation, *args, **kwargs)
+
+    @wraps(make)
+    def made(annotation: Any, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            hash(annotation)
+        except TypeError:
+            return make(annotation, *args, **kwargs)
+        return kept(annotation, spelling(annotation), *args, **kwargs)
+
+    return made
 
 
+@by_type
 def codec(annotation: Any) -> Codec:
     """The codec of an annotation; one per annotation."""
-    try:
-        return _cached(annotation, spelling(annotation))
-    except TypeError:  # an unhashable annotation, as in Annotated[int, []]
-        return Codec(annotation)
+    return Codec(annotation)
 
 
 def roundtrip(of: Codec, value: Any) -> tuple[bytes, Any]:
