@@ -108,7 +108,7 @@ async def _word(
         while isinstance(history[-1].answer, AskPerson):
             if due_at is not None and due_at <= clock.now() and not execution.still:
                 carrying.catch_up(execution)
-                if isinstance(history[-1].answer, AskPerson):
+                if isinstance(history[-1].answer, AskPerson):  # pyright: ignore[reportUnnecessaryIsInstance]  it may have come
                     await _expired(execution, command, history, answer)
                 else:
                     await asking.answered.wait()
