@@ -10,8 +10,8 @@ import pytest
 from segue import Engine, Run, Thread, ask, flow, step
 from segue.core.events import EventType
 from segue.models import Catalogue
+from segue.testing.provider import Asked, Served, serve
 from segue.testing.provider import Provider as Server
-from segue.testing.provider import Served, serve
 from tests.agent.served import KEYS, model
 from tests.agent.test_thread_runs import recalls
 from tests.behaviour.world import events_of
@@ -88,3 +88,58 @@ async def after_answer(run: Run[Any], n: int) -> int:
     """The `seq` of the nth answer of a run, from 0."""
     events = await events_of(run)
     return [e.seq for e in events if e.type == EventType.STEP_COMPLETED and "ask[" in (e.key or "")][n]
+
+
+@flow
+async def hears(text: str) -> str:
+    return await ask(text, thread="u", timeout_s=5, max_tokens=300)
+
+
+@flow
+async def has_it_asked(text: str, first: bool = True) -> str:
+    """Its child asks, after it has done something else."""
+    if first:
+        await hears(f"{text} first")
+    await sorted_in(text)
+    return await hears(text)
+
+
+async def test_what_a_child_of_a_fork_says_is_no_turn_and_it_hears_what_the_fork_hears(tmp_path: Path) -> None:
+    """It went on in the thread itself, for everybody, and heard what its parent's child had been told."""
+    async with serve({"chat": Served(answer=recalls)}) as server, opened(tmp_path, server) as engine:
+        runs = [await engine.start(has_it_asked, "turn 0", False)]
+        heard = [await runs[0].result()]
+        for n in (1, 2):
+            runs.append(await engine.start(has_it_asked, f"turn {n}"))
+            heard.append(await runs[n].result())
+        assert heard[1] == "heard 3: turn 0 | turn 1 first | turn 1"
+        ended = [e.seq for e in await events_of(runs[1]) if e.type == EventType.CHILD_ENDED]
+        fork = await runs[1].fork(at=ended[0])
+        assert await fork.result() == heard[1], "the child that had ended is heard"
+        assert await (await fork.fork(at=ended[0])).result() == heard[1]
+        assert await (await runs[0].fork(at=2)).result() == heard[0]
+        assert (await (await engine.start(hears, "turn 3")).result()).startswith("heard 6: "), "nothing was added"
+
+
+@flow
+async def told_of(text: str) -> str:
+    return await ask(text, thread="t", timeout_s=5, max_tokens=300)
+
+
+@flow
+async def has_another_ask(text: str) -> str:
+    return await told_of(text)
+
+
+async def test_a_child_that_asks_is_not_told_that_it_is_in_flight(tmp_path: Path) -> None:
+    """`do not start again` was said of the very work that it was asked for."""
+    said: list[str] = []
+
+    def notes(asked: Asked) -> str:
+        said.append("\n".join(turn.text for turn in asked.turns))
+        return "noted"
+
+    async with serve({"chat": Served(answer=notes)}) as server, opened(tmp_path, server) as engine:
+        for n in range(2):
+            await (await Thread("t", engine).start(has_another_ask, f"turn {n}")).result()
+    assert "turn 0" in said[1] and "In flight" not in said[1]

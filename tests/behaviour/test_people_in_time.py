@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
-from segue import Run, approve, escalate, flow, wait_for
+from segue import Engine, Run, approve, escalate, flow, step, wait_for
 from segue.core.events import EventType
+from segue.core.faults import Fault
 from segue.core.records import ApprovalDecided, record_of
+from segue.core.recovery import Answer, AskPerson, Attempt
 from segue.errors import AlreadyDecided, RunFailed
 from segue.testing import simulated
 from tests.behaviour.test_asking_people import waiting
@@ -147,3 +153,49 @@ async def test_a_fork_keeps_the_answer_to_what_took_too_long(world: World) -> No
         await item.answer("send it again", by="ada")
         assert await run.result() == "send it again"
         assert await (await run.fork()).result() == "send it again"
+
+
+@flow(name="asks_for_a_second")
+async def asks_for_a_second() -> str:
+    return (await approve("Pay?", by="lead", timeout_s=1.0)).by
+
+
+def asks_the_lead(fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+    return AskPerson("lead", timeout_s=1.0)
+
+
+@step(retry=asks_the_lead)
+async def bills() -> str:
+    raise ValueError("no address")
+
+
+@flow(name="bills_with_help")
+async def bills_with_help() -> str:
+    return await bills()
+
+
+def from_elsewhere(path: Path, id: str, **word: Any) -> None:
+    """A word is sent by an engine of its own, while this thread stands still."""
+
+    async def sent() -> None:
+        async with Engine(str(path), recover=False) as engine:
+            await engine.decide(id, by="ada", **word)
+
+    sender = Thread(target=lambda: asyncio.run(sent()))
+    sender.start()
+    sender.join()
+
+
+@pytest.mark.parametrize("flow_, word", [(asks_for_a_second, {"approved": True}), (bills_with_help, {"answer": "ada"})])
+async def test_a_word_in_time_counts_though_its_process_stood_still_until_the_time_was_over(
+    tmp_path: Path, flow_: Any, word: dict[str, Any]
+) -> None:
+    """It was told that it is sent, and then nobody had answered in time."""
+    path = tmp_path / "x.db"
+    async with Engine(str(path)) as engine:
+        run = await engine.start(flow_, id="r")
+        (item,) = await waiting(engine)
+        from_elsewhere(path, item.id, **word)
+        time.sleep(max(0.0, (item.due_at or 0.0) - time.time()))
+        assert await run.result() == "ada"
+        assert await (await run.fork()).result() == "ada"

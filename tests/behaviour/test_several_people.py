@@ -245,3 +245,15 @@ async def test_a_question_goes_on_to_each_once(world: World) -> None:
         item = await waiting(engine)
         await item.reassign("Bob", "bob", "cyd", by="ada")
         assert (await waiting(engine, "bob")).to == ("Bob", "cyd")
+
+
+async def test_a_name_with_its_accent_written_as_a_sign_of_its_own_is_the_same_name(world: World) -> None:
+    """One keyboard makes one character of it, another one two: the same person was two who agreed."""
+    async with world.engine() as engine:
+        run = await engine.start(pays, 500, 2, False)
+        item = await waiting(engine)
+        await item.approve(by="Jos\u00e9")
+        with pytest.raises(AlreadyDecided, match="each has one word"):
+            await item.approve(by="jose\u0301")
+        await item.approve(by="jos")
+        assert (await run.result()).startswith("paid by Jos\u00e9, jos")

@@ -89,7 +89,7 @@ async def _compacted(  # noqa: PLR0917  made in `roomy`
     scope, around = step_scope(), outside()
     if around is None:
         return None
-    before, children = latest(scope, thread, upto), around.children(scope.tenant, thread)
+    before, children = latest(scope, thread, upto), _others(around.children(scope.tenant, thread), scope.run)
     stands = Room(upto=0 if before is None else before.upto, children=children)
     model = whom()
     if model is None:
@@ -121,6 +121,11 @@ async def _compacted(  # noqa: PLR0917  made in `roomy`
     if wrong is not None:
         return replace(stands, wrong=f"{type(wrong).__name__}: {wrong}"[:500], failed=upto)
     return stands if stands.upto or children else None
+
+
+def _others(children: dict[str, str], run: str) -> dict[str, str]:
+    """Without the run that asks, and those that wait for it."""
+    return {other: does for other, does in children.items() if not f"{run}/".startswith(f"{other}/")}
 
 
 def _failed(around: Outside, scope: StepScope, thread: str, upto: int) -> Room | None:

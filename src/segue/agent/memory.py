@@ -6,8 +6,8 @@ answer = await ask("Where should we meet?", memory=["user:ann", "team:travel"])
 ```
 
 A scope is `run:ID`, `thread:NAME`, `user:NAME` or `team:NAME`; what is in one is never seen from another, nor from
-another tenant. A note keeps where it came from. The notes stand in a file beside the database, not in the journal: what
-is forgotten is gone from it.
+another tenant. A note keeps where it came from. The notes stand in a file beside the database, and what
+is forgotten is gone from it. The arguments of a step are journaled, those of `remember` too.
 """
 
 from __future__ import annotations

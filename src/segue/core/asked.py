@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple, cast
+from unicodedata import normalize
 
 from .codec import loads
 from .events import Event, EventType
@@ -37,7 +38,7 @@ def ticket(run: str, question: str) -> str:
 
 def person(by: str) -> str:
     """Who a name is of: written differently, it is the same person."""
-    return " ".join(by.casefold().split())
+    return " ".join(normalize("NFC", by.casefold()).split())
 
 
 def distinct(names: Iterable[str]) -> tuple[str, ...]:

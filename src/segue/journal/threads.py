@@ -79,21 +79,41 @@ class Summary(NamedTuple):
     seq: int
 
 
+_IS_TRIED_OUT = (
+    "with recursive above (parent, memo_run) as (select parent, memo_run from runs where no = ? union all"
+    " select r.parent, r.memo_run from above join runs r on r.id = above.parent)"
+    " select 1 from above where memo_run is not null"
+)
+"""Whether a run is a fork, or the child of one."""
+_MADE_ANEW = (
+    "with recursive below (no, id) as (select c.no, c.id from runs r join runs c on c.parent = r.id where r.no = ?3"
+    " and c.parent_key not in (select key from events where run = ?3 and seq <= ?4 and type = 'child.ended')"
+    " union select c.no, c.id from below join runs c on c.parent = below.id)"
+    " select min(no) - 1 from turns where tenant = ?1 and thread = ?2"
+    " and (run = ?3 and seq > ?4 or run in (select no from below))"
+)
+"""The number before the first outcome in a thread of a run after a `seq`, and of its children that had not ended."""
+
+
 def add_turn(connection: sqlite3.Connection, event: Event, thread: str) -> None:
     """An answer is a turn of a thread; one of a fork is not, so that trying something out changes nothing."""
+    if connection.execute(_IS_TRIED_OUT, (event.run,)).fetchone():
+        return
     connection.execute(
         "insert into turns (tenant, thread, no, run, seq) select r.tenant, ?1, coalesce((select max(t.no) from turns t"
         " where t.tenant = r.tenant and t.thread = ?1), (select b.upto from branches b where b.tenant = r.tenant and"
-        " b.thread = ?1), 0) + 1, r.no, ?2 from runs r where r.no = ?3 and r.memo_run is null",
+        " b.thread = ?1), 0) + 1, r.no, ?2 from runs r where r.no = ?3",
         (thread, event.seq, event.run),
     )
 
 
 def add_summary(connection: sqlite3.Connection, event: Event, thread: str, upto: int) -> None:
     """A summary of a thread up to a turn; the first one of two stays, and one of a fork is none."""
+    if connection.execute(_IS_TRIED_OUT, (event.run,)).fetchone():
+        return
     connection.execute(
         "insert or ignore into summaries (tenant, thread, upto, run, seq) select r.tenant, ?1, ?2, r.no, ?3 from runs r"
-        " where r.no = ?4 and r.memo_run is null",
+        " where r.no = ?4",
         (thread, upto, event.seq, event.run),
     )
 
@@ -161,12 +181,14 @@ def last_said(query: Query, tenant: str, thread: str) -> int:
 def heard_by(query: Query, tenant: str, thread: str, run: str) -> int:
     """The number of the last outcome of a thread that a run may hear.
 
-    That is the last one there is, but for a fork: of what its first parent came to say after the fork, and of what
-    others said in its thread after that turn, it hears nothing.
+    That is the last one there is, but for a fork and its children: of what its first parent came to say after the fork,
+    and of what others said in its thread after that turn, they hear nothing.
     """
-    columns = "no, thread, memo_run, memo_seq"
+    columns = "no, thread, memo_run, memo_seq, parent"
     rows = query(f"select {columns} from runs where id = ?", (run,))
-    kept, own = 1 << 62, thread in {name for _, name, _, _ in rows}
+    kept, own = 1 << 62, thread in {row[1] for row in rows}
+    while rows and rows[0][2] is None and rows[0][4] is not None:
+        rows = query(f"select {columns} from runs where id = ?", (rows[0][4],))
     while rows and rows[0][2] is not None:
         kept = min(kept, rows[0][3])
         rows = query(f"select {columns} from runs where no = ?", (rows[0][2],))
@@ -174,8 +196,7 @@ def heard_by(query: Query, tenant: str, thread: str, run: str) -> int:
         return last_said(query, tenant, thread)
     if own:
         return _said_before(query, tenant, thread, rows[0][0], kept)
-    marks = "tenant = ? and thread = ? and run = ? and seq > ?"
-    before = query(f"select min(no) - 1 from turns where {marks}", (tenant, thread, rows[0][0], kept))[0][0]
+    before = query(_MADE_ANEW, (tenant, thread, rows[0][0], kept))[0][0]
     return last_said(query, tenant, thread) if before is None else before
 
 

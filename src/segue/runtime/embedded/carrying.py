@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +12,7 @@ from ...core.commands import Cancel, Record, RunStep, StartChild, Timer
 from ...core.events import EventType
 from ...core.faults import classify
 from ...core.replay import Put
-from ...errors import DuplicateRun
+from ...errors import DuplicateRun, StoreError
 from ...journal import NewRun, Post, input_hash
 from ..flow import Flow
 
@@ -35,8 +35,16 @@ def set_timer(execution: Execution, command: Timer) -> None:
 
 
 def _fire(execution: Execution, key: str, seen: int) -> None:
+    catch_up(execution)
     if not execution.closed and execution.timers.pop(key, None) is not None:
         execution.write(EventType.TIMER_FIRED, key=key, seen=seen)
+
+
+def catch_up(execution: Execution) -> None:
+    """Before a time is over: take up what came in time, and this process was too busy to see."""
+    with suppress(StoreError):  # it is told at the next look
+        if not execution.closed:
+            execution.host.receive_items(execution)
 
 
 def record(execution: Execution, command: Record) -> None:

@@ -20,6 +20,7 @@ from ...core.questions import body_of, details, question_id, word_of
 from ...core.recovery import Again, AskPerson, Attempt, Fail, Take, Use
 from ...journal import Item
 from ..scope import surroundings
+from . import carrying
 from .carrying import failed
 
 if TYPE_CHECKING:
@@ -106,7 +107,11 @@ async def _word(
     try:
         while isinstance(history[-1].answer, AskPerson):
             if due_at is not None and due_at <= clock.now() and not execution.still:
-                await _expired(execution, command, history, answer)
+                carrying.catch_up(execution)
+                if isinstance(history[-1].answer, AskPerson):  # pyright: ignore[reportUnnecessaryIsInstance]  it may have come
+                    await _expired(execution, command, history, answer)
+                else:
+                    await asking.answered.wait()
                 break
             left = None if due_at is None or execution.still else due_at - clock.now()
             await _wait(asking.answered, execution, left)
