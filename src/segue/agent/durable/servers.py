@@ -2,8 +2,8 @@
 
 A session is kept for the steps that follow, in whichever run. After a crash the next process connects anew. A session
 is asked for a sign of life before it is used again; one that has died is left, and the server is started, or connected
-to, anew. A call in whose middle it dies, or that it has not answered in time, is no answer of the tool's: it is an error
-of the step, so that what happens once is reconciled, what only reads is made again, and of all else nobody knows.
+to, anew. A call in whose middle it dies, or that it has not answered in time, has no answer of the tool's: it is an
+error of the step, so that what happens once is reconciled, what only reads is made again, and of all else nobody knows.
 """
 
 from __future__ import annotations
