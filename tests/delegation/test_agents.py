@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic_ai import Agent
 
-from segue import Retry, RunFailed, agent, ask, delegate, flow, tool
+from segue import NotApplied, Retry, RunFailed, agent, ask, delegate, flow, tool
 from segue.agent import Delegate, Role, converse, delegated
 from segue.agent.delegation.errors import Undelegated
 from segue.agent.durable import Durable
@@ -298,6 +299,51 @@ async def test_what_was_done_is_not_done_again_for_the_sake_of_its_result(way: s
             await engine.run(cashier, way)
     assert [way] == DID and isinstance(failed.value.__cause__, Undelegated)
     assert "somebody else does it" in (failed.value.__cause__.remedy or "")
+
+
+@tool(effect="once")
+async def slow(request: str) -> str:
+    """Transfers money: pays an invoice."""
+    await asyncio.sleep(0.05)
+    DID.append("slow")
+    return "paid"
+
+
+@flow
+async def hurried(way: str) -> str:
+    """Whoever is first has no time."""
+    return await delegate("Pays an invoice: transfers money.", to=[Delegate(slow, quality=0.9, timeout_s=0.01), clerk])
+
+
+@pytest.mark.parametrize("inside", [True, False])
+async def test_what_happens_once_and_has_no_time_left_is_handed_to_nobody_else(inside: bool) -> None:
+    """It was given up, went on to its end, and the next one paid a second time."""
+    async with InMemory() as engine:
+        with pytest.raises(RunFailed if inside else Undelegated) as failed:
+            await (engine.run(hurried, "") if inside else hurried.function(""))
+    error = failed.value.__cause__ if inside else failed.value
+    assert "clerk" not in DID and isinstance(error, Undelegated)
+    assert "nobody knows whether slow had its effect" in (error.remedy or "")
+
+
+async def was_it(request: str) -> NotApplied:
+    return NotApplied()
+
+
+@tool(effect="once", reconcile=was_it)
+async def broken(request: str) -> str:
+    """Transfers money: pays an invoice."""
+    DID.append("broken")
+    raise ConnectionResetError("gone")
+
+
+WAYS["broken"] = broken
+
+
+async def test_what_surely_did_not_happen_is_followed_by_the_next_one() -> None:
+    async with InMemory() as engine:
+        assert await engine.run(cashier, "broken") == 5
+    assert DID == ["broken", "clerk"]
 
 
 async def test_what_only_reads_is_followed_by_the_next_one() -> None:

@@ -23,6 +23,7 @@ from ..runtime.step import step
 from .attempt import Attempting
 from .batch.attempt import Batched
 from .batch.recovery import Batching, in_batch, one_by_one
+from .bounds import said_of
 from .compacting import Told, roomy
 from .escalation import by_person, escalating, told_in
 from .form import Check, Form, form_of, misfit
@@ -168,7 +169,7 @@ def _question(
         require=dict(said["require"] or {}),
         max_tokens=said["max_tokens"],
         budget_usd=said["budget_usd"],
-        settings=dict(said["settings"] or {}),
+        settings=said_of(said["settings"]),
         role=said["role"],
         asked_by=said["asked_by"],
     )

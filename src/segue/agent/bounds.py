@@ -12,7 +12,7 @@ from ..models.reading import meant
 from ..models.settings import is_json, mistaken
 from ..routing import Policy
 
-__all__ = ["bounded", "hold", "hold_settings"]
+__all__ = ["bounded", "hold", "hold_settings", "said_of"]
 
 _Says = Callable[[Any], bool]
 _MOST = 1 << 31
@@ -31,7 +31,8 @@ def hold(said: Mapping[str, Any]) -> None:
 
 
 def hold_settings(settings: Mapping[Any, object], *, of: str = "ask: settings") -> None:
-    """See that a model may have these. Raises InputError."""
+    """See that a model may have these; None says nothing. Raises InputError."""
+    settings = said_of(settings)
     for name, value in settings.items():
         if not is_json(value):
             raise InputError(f"{of}.{name}: plain JSON was expected, not {_shown(value)}")
@@ -39,6 +40,11 @@ def hold_settings(settings: Mapping[Any, object], *, of: str = "ask: settings") 
     if wrong is not None:
         name, says, allowed = wrong
         raise InputError(f"{of}.{name}: {says}", remedy=f"it may have {allowed}" if allowed else None)
+
+
+def said_of(settings: Mapping[Any, Any] | None) -> dict[Any, Any]:
+    """Settings without those that are None."""
+    return {name: value for name, value in (settings or {}).items() if value is not None}
 
 
 def _hold_needs(needs: Collection[str]) -> None:

@@ -280,11 +280,12 @@ class Story:
             self.feedback.append(note if event.key is None else f"{event.key}: {note}")
 
     def _of_tool(self, event: Event, body: dict[str, Any]) -> None:
-        """What a model was told of a call; one that was not made has only this."""
+        """What a model was told of a call; one that was not made has only this, and one of an agent or in the flow."""
         key, outcome = event.key or "", body["outcome"]
         call = self.calls.get(key)
         if call is None:
-            call = self.calls[key] = Call(key, "tool", Stand.CANCELLED, kept=event.seq <= self.memo_seq)
+            stand = Stand.DONE if outcome == "given" else Stand.CANCELLED
+            call = self.calls[key] = Call(key, "tool", stand, kept=event.seq <= self.memo_seq)
             call.why = body.get("why", "")
         call.effect = body.get("effect") or ""
         asked = self._questions.get(body.get("approval") or "", "")

@@ -5,6 +5,7 @@ It writes a line to LOG when it starts and for each call.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from pathlib import Path
@@ -40,6 +41,16 @@ def buy(item: str, count: int = 1) -> str:
     if item == "bomb":
         os._exit(1)
     return f"bought {count} {item}"
+
+
+@server.tool()
+async def order(item: str) -> str:
+    """Order something: it takes its time."""
+    note(f"order {item}")
+    if item == "nothing":
+        raise ValueError("there is nothing to order")
+    await asyncio.sleep(30)
+    return f"ordered {item}"
 
 
 @server.tool(annotations=ToolAnnotations(read_only_hint=True))

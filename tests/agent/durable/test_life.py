@@ -118,6 +118,47 @@ async def test_a_run_that_is_cancelled_leaves_the_agent(tmp_path: Path) -> None:
     assert SAW[-1] == "left"
 
 
+@flow
+async def tidied(text: str) -> str:
+    try:
+        return (await patient.run(text)).output
+    finally:
+        SAW.append(await twins[0]("Tidy up"))
+
+
+@flow
+async def regrouped(text: str) -> str:
+    async def fails() -> None:
+        await wait_for("fail")
+        raise ValueError("no")
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            _ = group.create_task(patient.run(text)), group.create_task(fails())
+    except* ValueError:
+        SAW.append("failed")
+    return await twins[0]("Go on")
+
+
+@pytest.mark.parametrize("made", [tidied, regrouped])
+async def test_after_a_cancellation_that_was_caught_an_agent_runs(tmp_path: Path, made: Any) -> None:
+    """One in the cleanup of a flow did nothing; one after a TaskGroup that had failed made the run fail."""
+    waiting = in_turn(calls("wait", what="never"))
+    models = {"chat": Served(answer=lambda asked: waiting(asked) if asked.prompt.strip() == "Go." else "tidy")}
+    async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
+        run = await engine.start(made, "Go.")
+        while not any(one.get("signal") == "never" for one in (await run.status()).waits_on):
+            await asyncio.sleep(0.01)
+        if made is tidied:
+            await run.cancel()
+            with pytest.raises(RunCancelled):
+                await run.result()
+        else:
+            await run.signal("fail")
+            assert await run.result() == "tidy"
+    assert ["tidy" if made is tidied else "failed"] == SAW
+
+
 twins = [agent("You look.", name=f"twin{n}", tools=[look]) for n in (1, 2)]
 
 

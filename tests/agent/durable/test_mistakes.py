@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from pydantic_ai import Agent
 
 from segue import RunFailed, agent, ask, delegate, flow, tool
 from segue.agent import Role, converse
@@ -42,6 +43,7 @@ MADE: dict[str, Callable[[], Any]] = {
     "no escalate=": lambda: agent("x", escalate="lead"),  # pyright: ignore[reportCallIssue]
     "'look' is no tool": lambda: agent("x", tools=["look"]),  # pyright: ignore[reportCallIssue, reportArgumentType]
     "limit_chars=3": lambda: Durable(limit_chars=3),
+    "give tools=[helper.as_tool]": lambda: Agent(tools=[strange(agent("x", name="helper"))], capabilities=[Durable()]),
 }
 
 

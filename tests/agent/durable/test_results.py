@@ -248,3 +248,30 @@ async def test_the_command_line_shows_what_an_agent_called_and_said(
     show(str(tmp_path / "x.db"), "r-1", None, True, False)
     said = capsys.readouterr().out
     assert "calls look" in said and said.count("a is fine, I looked.") == 2  # of the last request, and of the run
+
+
+@flow
+async def child(n: int) -> str:
+    """Does it as a run of its own."""
+    return f"did {n}"
+
+
+consulted = agent("You are asked.", name="consulted")
+asker = Agent(name="asker", tools=[child, consulted.as_tool], capabilities=[Durable()])
+
+
+@flow
+async def asking(text: str) -> str:
+    return (await asker.run(text)).output
+
+
+async def test_the_command_line_does_not_say_of_what_was_called_in_the_flow_that_it_was_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    speak = in_turn(calls("child", n=1), calls("consulted", request="?"), "done")
+    models = {"chat": Served(answer=lambda asked: speak(asked) if asked.tools else "an answer")}
+    async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
+        assert await engine.run(asking, "Go.", id="r-1") == "done"
+    show(str(tmp_path / "x.db"), "r-1", None, True, False)
+    said = capsys.readouterr().out
+    assert "consulted[" in said and "not made" not in said

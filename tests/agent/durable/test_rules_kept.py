@@ -137,6 +137,19 @@ def test_what_would_not_be_held_is_refused_where_the_agent_is_made() -> None:
 async def test_a_secret_of_a_tool_in_the_flow_fails_it_by_the_tools_name() -> None:
     with pytest.raises(RunFailed, match="UnserialisableResult: secret: "):
         await ran(uses, in_turn(calls("secret", n=1), "done"), "secret")
+    with pytest.raises(RunFailed, match="UnserialisableResult: hidden: "):
+        await ran(hides, in_turn(calls("hidden", n=1), "done"), "")
+
+
+@flow
+async def hidden(n: int) -> Secret[str]:
+    """Gives what nobody may see."""
+    return Secret("hunter2")
+
+
+@flow
+async def hides(text: str) -> str:
+    return await ask("Go.", tools=[hidden])
 
 
 @flow
@@ -330,12 +343,26 @@ async def test_a_handle_of_nothing_is_no_result(way: str) -> None:
 # --- settings
 
 
+cool = Agent(name="cool", model_settings={"temperature": None, "seed": 7}, capabilities=[Durable()])  # pyright: ignore[reportArgumentType]
 hot = Agent(name="hot", model_settings={"temprature": 0.1}, capabilities=[Durable()])  # pyright: ignore[reportArgumentType]
 
 
 @flow
 async def heated(text: str) -> str:
     return (await hot.run(text)).output
+
+
+@flow
+async def cooled(way: str) -> str:
+    said: Any = {"temperature": None, "seed": 7}
+    return await ask("Go.", settings=said) if way == "ask" else (await cool.run("Go.")).output
+
+
+@pytest.mark.parametrize("way", ["ask", "agent"])
+async def test_a_setting_that_is_none_says_nothing(way: str) -> None:
+    seen: list[Asked] = []
+    await ran(cooled, lambda asked: (seen.append(asked), "done")[1], way)
+    assert "temperature" not in seen[0].body and seen[0].body["seed"] == 7
 
 
 async def test_a_setting_that_nobody_knows_is_refused_by_its_name() -> None:

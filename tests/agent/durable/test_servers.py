@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastmcp.client.transports import StdioTransport
@@ -34,8 +35,9 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "test")
 
 
-def over_stdio(log: Path) -> MCPToolset[None]:
-    return MCPToolset(StdioTransport(sys.executable, [str(SCRIPT), str(log)]), id="shop", include_instructions=True)
+def over_stdio(log: Path, **more: Any) -> MCPToolset[None]:
+    at = StdioTransport(sys.executable, [str(SCRIPT), str(log)])
+    return MCPToolset(at, id="shop", include_instructions=True, **more)
 
 
 def free_port() -> int:
@@ -181,3 +183,37 @@ async def test_a_server_of_a_toolset_that_is_made_for_a_run_has_not_refused_wher
         assert await engine.run(buying, "Buy.") == "done"
     assert lines(log) == ["price bomb", "price bomb", "buy bomb 1"]
     assert told[-1][0] == "400" and "nobody knows whether buy had its effect" in told[-1][1]
+
+
+async def test_what_a_server_has_not_answered_in_time_is_in_doubt(tmp_path: Path) -> None:
+    """The model was told that the call would not do, and might have made it again, also of what happens once."""
+    log, told = tmp_path / "log", list[str]()
+    shop = over_stdio(log, read_timeout=1)
+    speak = in_turn(calls("order", item="pear"), "done")
+
+    def answer(asked: Asked) -> object:
+        told[:] = results(asked)
+        return speak(asked)
+
+    async with serve({"chat": Served(answer=answer)}) as server, opened(tmp_path, server, "chat") as engine:  # pyright: ignore[reportArgumentType]
+        assert await engine.run(shopping(shop), "Order.") == "done"
+        assert "nobody knows whether order had its effect" in told[0]
+        run = await engine.start(shopping(shop.with_metadata(segue={"effect": "once"})), "Order.")
+        with pytest.raises(RunStuck, match="order"):
+            await run.result()
+    assert lines(log) == ["order pear", "order pear"]
+
+
+async def test_a_write_that_a_server_says_has_failed_is_not_made_again(tmp_path: Path) -> None:
+    """It was made three times, as what only reads is."""
+    log, told = tmp_path / "log", list[str]()
+    speak = in_turn(calls("order", item="nothing"), "done")
+
+    def answer(asked: Asked) -> object:
+        told[:] = results(asked)
+        return speak(asked)
+
+    shop = over_stdio(log, tool_error_behavior="error")
+    async with serve({"chat": Served(answer=answer)}) as server, opened(tmp_path, server, "chat") as engine:  # pyright: ignore[reportArgumentType]
+        assert await engine.run(shopping(shop), "Order.") == "done"
+    assert lines(log) == ["order nothing"] and "order failed: ToolError" in told[0]

@@ -8,6 +8,7 @@ nobody anew and repeats nothing that has an outcome, and who delegates within it
 from __future__ import annotations
 
 import json
+from asyncio import CancelledError
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -346,7 +347,9 @@ def _doubt(one: Delegate, error: Exception) -> str:
     careful = isinstance(options.retry, Careful) and options.effect != "read"
     if (careful or options.effect == "once") and (isinstance(error, Unfit) or has_happened(error)):
         return f"{one.name} was carried out: see what came of it before somebody else does it"
-    if careful and may_have_happened(error):
+    cut_off = isinstance(error, TimeoutError) and isinstance(error.__cause__, CancelledError)
+    # What happens once is reconciled by the run, but not where the delegation's own limit gave it up.
+    if (careful and may_have_happened(error)) or (options.effect == "once" and cut_off):
         return f"nobody knows whether {one.name} had its effect: find out before somebody else does it"
     return ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from pydantic import ValidationError
@@ -30,9 +30,11 @@ from pydantic_ai.messages import ModelResponse
 from pydantic_ai.toolsets import ToolsetTool
 from pydantic_core import PydanticSerializationError
 
-from ...core.recovery import ONCE, Retry
+from ...core.faults import Fault
+from ...core.recovery import ONCE, Answer, Attempt, Fail, Retry
 from ...errors import UnserialisableResult
 from ...runtime.step import step
+from ..tools.careful import NEVER_SENT
 from ..tools.tool import unseen
 from .conversation import asking, response_of
 from .model import Attempted
@@ -49,6 +51,14 @@ W = TypeVar("W")
 R = TypeVar("R")
 _AGAIN = Retry(attempts=3, backoff_s=0.5)
 """Of what only reads: a server may be starting."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unsent:
+    """Of a call that writes: made again only where the server could not be reached."""
+
+    def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+        return _AGAIN(fault, history, luck) if fault.error == NEVER_SENT else Fail()
 
 
 class Backend(DurableOperationBackend[Calling]):
@@ -144,7 +154,7 @@ class _Call(_Bound[P, W, R]):
         assert isinstance(params, ToolsetCallToolParams | DynamicToolsetCallToolParams)
         calling = config if isinstance(config, Calling) else Calling(name=params.name)
         if self._of.toolset_kind == "mcp" and calling.retry is ONCE and calling.effect != "once":
-            calling = replace(calling, retry=_AGAIN)
+            calling = replace(calling, retry=_AGAIN if calling.effect == "read" else _Unsent())
 
         async def body() -> object:
             name = unseen.set(params.name)

@@ -7,6 +7,7 @@ its middle goes on from the last step that has an outcome.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -144,8 +145,11 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         return conversation_id_from_run_id(run_id) if self.in_durable_context else None
 
     def get_run_clock(self) -> Callable[[], datetime] | None:
-        """The flow's."""
-        return now if self.in_durable_context else None
+        """The flow's. It is asked for as a run begins, in the task that its caller may cancel."""
+        if not self.in_durable_context:
+            return None
+        _begin_anew()
+        return now
 
     # --- whom it asks ---
 
@@ -252,6 +256,16 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
     def server(self, toolset_id: str) -> AbstractToolset[Any] | None:
         """The MCP server of this id; None where it is none."""
         return self._servers.get(toolset_id)
+
+
+def _begin_anew() -> None:
+    """Let an agent run after a cancellation that was caught: in a flow's cleanup, or after a TaskGroup that has failed.
+
+    Pydantic AI takes any that the task still counts for one of its own run. What comes from now on is.
+    """
+    task = cast("asyncio.Task[Any]", asyncio.current_task())
+    while task.cancelling():
+        task.uncancel()
 
 
 def _selects(capability: AbstractCapability[Any]) -> bool:

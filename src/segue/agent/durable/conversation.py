@@ -82,7 +82,7 @@ def asking(
         schema=schema,
         needs=sorted({*wanted.needs, *needs_of(media), *(["tools"] if tools else [])}),
         max_tokens=int(given.get("max_tokens") or wanted.max_tokens),
-        settings={**wanted.settings, **_plain({k: v for k, v in given.items() if k not in _OWN})},
+        settings={**wanted.settings, **_plain({k: v for k, v in given.items() if k not in _OWN and v is not None})},
         tools=tools,
         must_call=bool(tools) and not parameters.allow_text_output,
         first=None if wanted.model else _maker(turns),

@@ -2,14 +2,14 @@
 
 A session is kept for the steps that follow, in whichever run. After a crash the next process connects anew. A session
 is asked for a sign of life before it is used again; one that has died is left, and the server is started, or connected
-to, anew. A call in whose middle it dies is no answer of the tool's: it is an error of the step, so that what happens
-once is reconciled, and all else made again.
+to, anew. A call in whose middle it dies, or that it has not answered in time, has no answer of the tool's: it is an
+error of the step, so that what happens once is reconciled, what only reads is made again, and of all else nobody knows.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,8 +18,10 @@ from ...runtime.scope import StepScope, here, surroundings
 __all__ = ["Servers", "held", "watch"]
 
 _ALIVE_S = 5.0
-_UNKNOWN = "not found"
+_UNKNOWN = "method not found"
 """A server may not know the request that asks for a sign of life: it lives."""
+_TIMED_OUT = -32001
+"""The code of a request without an answer in time, in the protocol's SDK."""
 
 
 async def alive(server: Any) -> bool:
@@ -50,9 +52,21 @@ class _Watching:
         try:
             return await (call(name, args) if self._before is None else self._before(ctx, call, name, args))
         except Exception as error:
-            if isinstance(here(), StepScope) and not await alive(self._server):
+            if not isinstance(here(), StepScope):
+                raise
+            if _TIMED_OUT in _codes(error):
+                raise TimeoutError(f"the MCP server {self._server.id} has not answered a call of {name}") from error
+            if not await alive(self._server):
                 raise ConnectionError(f"the MCP server {self._server.id} died during a call of {name}") from error
             raise
+
+
+def _codes(error: BaseException) -> Iterator[object]:
+    """Those of the protocol, in an error and in what it comes from."""
+    yield getattr(getattr(error, "error", None), "code", None)
+    inner: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+    for one in (*inner, *([error.__cause__] if error.__cause__ is not None else [])):
+        yield from _codes(one)
 
 
 class _Session:

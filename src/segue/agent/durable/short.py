@@ -32,8 +32,17 @@ _ROUNDS = 50
 _RETRIES = 3
 
 
+class _Nameless(DefinitionError, AttributeError):
+    """An agent is no function; whoever asks whether it has a function's name may be told that it has none."""
+
+
 class DurableAgent(Generic[T]):
     """An agent that is ready to be called. It is built at the first call."""
+
+    @property
+    def __name__(self) -> str:
+        """None: it would be called in a step, where nothing of it is durable. Raises DefinitionError."""
+        raise _Nameless(f"agent {self.name} is no tool of Pydantic AI", remedy=f"give tools=[{self.name}.as_tool]")
 
     def __init__(self, make: Callable[[], Agent[None, T]], name: str, limits: Callable[[], UsageLimits], about: str):
         self._make, self.name, self._limits, self.about = make, name, limits, about

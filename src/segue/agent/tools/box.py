@@ -109,6 +109,8 @@ class Tools:
             result = self._kept.limited(told(await tool.step(**call.values)), tool.limit_chars)
         except Exception as error:
             result = failure(tool, error)
+            if result is None and isinstance(error, UnserialisableResult):
+                raise UnserialisableResult(f"{tool.name}: {error.message}", remedy=error.remedy) from error
             if result is None:
                 raise
         result = replace(result, approval=call.approval)

@@ -14,12 +14,13 @@ from ...core.commands import Effect
 from ...core.faults import Fault, FaultKind, type_of
 from ...core.recovery import ONCE, Again, Amend, Answer, Attempt, Fail, Recovery, Retry, Use
 
-__all__ = ["Careful", "careful", "in_doubt", "is_refusal"]
+__all__ = ["NEVER_SENT", "Careful", "careful", "in_doubt", "is_refusal"]
 
 READ = Retry(attempts=3)
 """How often a `read` is made that does not say so itself."""
 _DOUBTFUL = frozenset({FaultKind.INTERRUPTED, FaultKind.TIMED_OUT, FaultKind.UNREACHABLE})
-_NEVER_SENT = "builtins:ConnectionRefusedError"
+NEVER_SENT = "builtins:ConnectionRefusedError"
+"""The error of a call that has surely not been begun."""
 _SAID_SO = frozenset({"pydantic_ai.exceptions:ModelRetry", "pydantic_ai.exceptions:ToolFailed"})
 _LOST = re.compile(
     r"Time(d)?[Oo]ut|Transport|Network|Protocol|Disconnect|Connect(ion)?Error|(Read|Write)Error|Incomplete"
@@ -29,7 +30,7 @@ _LOST = re.compile(
 
 def in_doubt(kind: str, error: str) -> bool:
     """Whether a call that failed like this may have had its effect. `error` is the type's name."""
-    if error == _NEVER_SENT:
+    if error == NEVER_SENT:
         return False
     return kind in _DOUBTFUL or _LOST.search(error.rpartition(":")[2]) is not None
 
