@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from segue import Engine, ask, flow
+from segue.agent import gateway as home
+from segue.agent.gateway import Gateway
 from segue.models import Catalogue, Model, Price, Provider
+from segue.runtime.scope import Surroundings
 from segue.testing.provider import Provider as Server
 from segue.testing.provider import Served, serve
 
@@ -18,12 +21,16 @@ async def asks(word: str) -> str:
     return await ask(f"Say {word}")
 
 
-def opened(path: Path, server: Server) -> Engine:
+def catalogue(server: Server) -> Catalogue:
     chat = Model(
         name="chat", provider=Provider.OPENAI, window=64_000, max_output=4_000, price=Price.dollars(1, 4),
         url=server.openai_url,
     )  # fmt: skip
-    return Engine(str(path), resources={"catalogue": Catalogue.of(chat)})
+    return Catalogue.of(chat)
+
+
+def opened(path: Path, server: Server) -> Engine:
+    return Engine(str(path), resources={"catalogue": catalogue(server)})
 
 
 async def test_an_engine_that_is_closed_breaks_no_call_of_another(
@@ -39,4 +46,29 @@ async def test_an_engine_that_is_closed_breaks_no_call_of_another(
             while server.counts("chat").calls < 2:
                 await asyncio.sleep(0.02)
         assert "second" in await run.result()
+        assert [entry.outcome.value for entry in server.log] == ["answered", "answered"]
+
+
+async def test_an_engine_that_is_closed_breaks_no_call_outside_of_an_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    async with serve({"chat": Served(first_token_s=0.5)}) as server:
+        monkeypatch.setattr(home, "_own", Surroundings(None, {"gateway": Gateway.of(catalogue(server))}))
+        answered, leave = asyncio.Event(), asyncio.Event()
+
+        async def comes_and_goes() -> None:
+            async with opened(tmp_path / "a.db", server) as engine:
+                await engine.run(asks, "first", id="r")
+                answered.set()
+                await leave.wait()
+
+        other = asyncio.create_task(comes_and_goes())
+        await answered.wait()
+        plain = asyncio.create_task(ask("Say plain"))
+        while server.counts("chat").calls < 2:
+            await asyncio.sleep(0.02)
+        leave.set()
+        await other
+        assert "plain" in await plain
         assert [entry.outcome.value for entry in server.log] == ["answered", "answered"]

@@ -187,8 +187,11 @@ async def best(text: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("trouble", "exact"),
-    [("overloaded", True), ("rate-limited", True), ("answer-lost", False), ("reset", False), ("wrong-schema", True)],
-)
+    [
+        ("overloaded", True), ("rate-limited", True), ("answer-lost", False), ("reset", False), ("wrong-schema", True),
+        ("stream-error", False),  # 200, with an error inside
+    ],
+)  # fmt: skip
 async def test_a_failed_attempt_settles_what_it_took(tmp_path: Path, trouble: str, exact: bool) -> None:
     async with serve(["small"]) as server, opened(tmp_path, model("small", SMALL, server)) as engine:
         server.next("small", trouble)

@@ -152,11 +152,13 @@ def test_mistakes_are_told_with_their_lines(stocked: Terminal) -> None:
 def test_a_route_by_a_function_that_cannot_be_imported_is_a_mistake(stocked: Terminal) -> None:
     (stocked.folder / "choosing.py").write_text("def choose(request, features, candidates):\n    return 'fast'\n")
     (stocked.folder / "broken.py").write_text("1 / 0\n")
+    (stocked.folder / "ends.py").write_text("import sys\nsys.exit(3)\n")
     for name, says in (
         ("choosing:choose", ""),
         ("choosing:chose", "cannot be found"),
         ("chosing:f", "cannot be found"),
         ("broken:f", "cannot be imported: ZeroDivisionError"),
+        ("ends:f", "cannot be imported: SystemExit: 3"),
     ):
         route = f"\n[routes.mine]\npolicy = 'function'\nfunction = '{name}'\n"
         (stocked.folder / "segue.toml").write_text(FILE + route)

@@ -12,6 +12,7 @@ import math
 import random
 import threading
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -232,13 +233,16 @@ def gateway() -> Gateway:
     """That of the current engine; outside of one, that of this process."""
     around = surroundings() or _own
     with _making:
-        return around.share("gateway", lambda: _joined(around, _make(around)), partial(_left, around), Gateway.leave)
+        _join(around)
+        return around.share("gateway", lambda: _make(around), partial(_left, around), Gateway.leave)
 
 
-def _joined(around: Surroundings, made: Gateway) -> Gateway:
+def _join(around: Surroundings) -> None:
     if around.engine is not None:
         _connected.setdefault(around.engine.host.loop, set()).add(around)
-    return made
+    elif around is _own:
+        with suppress(RuntimeError):  # no loop runs where somebody only looks
+            _connected.setdefault(asyncio.get_running_loop(), set()).add(around)
 
 
 async def _left(around: Surroundings, made: Gateway) -> None:
@@ -310,5 +314,5 @@ def use_models(config: str | Path) -> None:
 _config: str | None = None
 _own = Surroundings()
 _connected: WeakKeyDictionary[asyncio.AbstractEventLoop, set[Surroundings]] = WeakKeyDictionary()
-"""Whose steps may have connections open, by their event loop: those are shared."""
+"""Who may have connections open, by event loop: those are shared. Outside of an engine they last as it does."""
 _making = threading.Lock()

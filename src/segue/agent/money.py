@@ -10,7 +10,7 @@ is refused.
 | --- | --- |
 | an answer, taken or not | its usage; our own estimate where the provider sent none |
 | refused by the provider with a status | nothing |
-| none, a gateway's word, half of one, given up | all that was reserved, as an estimate: nobody knows what was done |
+| none, a gateway's word, an error within a 200, half of one, given up | all that was reserved, as an estimate |
 
 A call on the side (a shadow) counts against the run, the thread and the tenant, never against the question that it
 stands beside. It is sent only while half of each budget is left after it, and its output limit is not lowered.
@@ -285,9 +285,12 @@ def _took(held: Reservation, usage: Usage | None, fault: Fault | None) -> tuple[
 
 
 def cost_nothing(fault: Fault) -> bool:
-    """Whether a provider has refused the call with a status: it did nothing then."""
-    status: Any = (fault.state or {}).get("status")
-    return fault.kind not in _UNKNOWN and isinstance(status, int) and status >= _REFUSES
+    """Whether a provider has refused the call with a status: it did nothing then. Within an answer of 200 an error says
+    that it had begun.
+    """
+    state: Any = fault.state or {}
+    status, within = state.get("status"), state.get("within")
+    return fault.kind not in _UNKNOWN and isinstance(status, int) and status >= _REFUSES and not within
 
 
 def _blamed(fault: Fault, held: Reservation) -> Fault:

@@ -17,6 +17,8 @@ _TEXT_MOST = 600
 _ERRORS = 300
 """A status from here on is none of an answer."""
 _MESSAGES = ("message", "Message", "error_message", "msg", "detail")
+WITHIN = "segue-within"
+"""The header of an answer that claimed success, and was given the status of the error in it."""
 _NO_HEADERS: Mapping[str, str] = {}
 _SECRETS = re.compile(r"\b(sk-[\w*-]{6,}|AIza[\w-]{10,}|gsk_\w{10,}|AKIA\w{12,})|(?<=[?&]key=)[^&\s]+|(?<=Bearer )\S+")
 _MARKUP = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.S | re.I)
@@ -27,6 +29,8 @@ class Evidence:
     """What an error says. Texts are empty and numbers None where it says nothing."""
 
     status: int | None = None
+    within: bool = False
+    """Whether the status is only what a body says: that of the answer claims success, or is not known."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Names in lower case."""
     code: str = ""
@@ -61,8 +65,10 @@ def evidence_of(error: BaseException) -> Evidence:
     status = next((s.status for s in said if s.status is not None), None)
     headers = next((s.headers for s in said if s.headers), _NO_HEADERS)
     found = next((s.found for s in said if s.found.message or s.found.code), _Found())
+    status, within = _told(status, found)
     return Evidence(
-        status=status if status is not None and status >= _ERRORS else found.status,
+        status=status,
+        within=within or WITHIN in headers,
         headers={**found.headers, **headers},
         code=found.code or _attribute(chain, "provider_error_code"),
         kind=found.kind or _attribute(chain, "provider_error_type"),
@@ -82,8 +88,10 @@ def evidence_in(body: object, status: int | None = None, headers: Mapping[str, s
     """What the body of an answer says, as bytes, text or JSON."""
     found = _found(body)
     lower = {str(name).lower(): str(value) for name, value in (headers or {}).items()}
+    status, within = _told(status, found)
     return Evidence(
-        status=status if status is not None and status >= _ERRORS else found.status,
+        status=status,
+        within=within,
         headers={**found.headers, **lower},
         code=found.code,
         kind=found.kind,
@@ -93,6 +101,12 @@ def evidence_in(body: object, status: int | None = None, headers: Mapping[str, s
         markup=found.markup,
         flagged=found.flagged,
     )
+
+
+def _told(status: int | None, found: _Found) -> tuple[int | None, bool]:
+    """The status, and whether only the body says so."""
+    within = status is None or status < _ERRORS
+    return (found.status if within else status), within and found.status is not None
 
 
 def holds_error(body: object) -> bool:

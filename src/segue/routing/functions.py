@@ -59,7 +59,7 @@ def load_function(name: str) -> Callable[..., Any]:
     except (ImportError, AttributeError) as error:
         says = f"{name} cannot be found: {error}"
         raise PolicyFailed(says, remedy="give module:name of what can be imported") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         says = f"{name} cannot be imported: {type(error).__name__}: {error}"
         raise PolicyFailed(says, remedy=f"see that {module} can be imported") from error
     if not callable(found):

@@ -410,14 +410,22 @@ def test_a_machine_that_was_started_again_begins_anew(tmp_path: Path, opened: Ca
 
 
 @pytest.mark.parametrize(
-    "row", ["[1, 2]", "{", '[1, {"only": [[], [], []]}, {}, []]', "[1, 2, 3, []]", '[1, {}, {"a": 3}, []]']
-)
+    "row",
+    [
+        "[1, 2]", "{", '[1, {"only": [[], [], []]}, {}, []]', "[1, 2, 3, []]", '[1, {}, {"a": 3}, []]',
+        '["1", {}, {}, [null, 0]]', '[1, {}, {}, ["1", 0]]', '[1, {}, {"a": ["1", {}]}, [null, 0]]',
+        '[1, {}, {"a": [1, {"only": ["1", 0]}]}, [null, 0]]',
+        '[1, {"only": [["1"], [], [[]], []]}, {}, [null, 0]]',
+        '[1, {"only": [[], [], [[["1", 1, 1]]], ["x"]]}, {}, [null, 0]]',
+        '[1, {"only": [[], [], [[[Infinity, 1, 1]]], []]}, {}, [null, 0]]',
+    ],
+)  # fmt: skip
 def test_a_row_that_cannot_be_read_counts_as_none(
     tmp_path: Path, clock: Clock, opened: Callable[..., Health], row: str
 ) -> None:
     health, model = opened(tmp_path / "h", clock=clock), single(concurrency=1)
     place(health, model)
-    health._store._database.execute("update health_1 set state = ?, version = version + 1", (row,))
+    health._store._database.execute("update health_2 set state = ?, version = version + 1", (row,))
     place(opened(tmp_path / "h", clock=clock), model)
 
 

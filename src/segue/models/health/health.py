@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import math
 import os
 import random
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core.faults import INTERRUPTED, Fault
-from ...errors import StoreLocked
+from ...errors import StoreError, StoreLocked
 from . import budget as budgets
 from .admission import Caller, Offer, Place, Standing, Wait, admit, offers, whole_delay
 from .outcome import Outcome, reopened, settle, swept
@@ -26,7 +27,10 @@ _FRESH_S = 0.05
 """How long a look at the shared state serves."""
 _SWEEP_S = 0.1
 """How often it is looked who is gone, while somebody waits."""
+_LATE_S = 0.25
+"""How often outcomes that could not be written are tried again, also by a process that asks nothing more."""
 
+log = logging.getLogger("segue")
 
 _PARENTS: list[Memory | Shared] = []
 """A connection of a parent is never closed in a child: SQLite's locks would suffer."""
@@ -77,6 +81,8 @@ class Health:
         self._store: Memory | Shared = Memory() if self._path is None else Shared(self._path, self._clock)
         self._held: dict[int, Place] = {}
         self._late: list[tuple[Place, Outcome]] = []
+        self._timer: threading.Timer | None = None
+        self._told = False
         self._views: dict[str, tuple[int, float, HealthView]] = {}
         self._versions: dict[str, int] = {}
         self._looked_at = self._swept_at = -math.inf
@@ -111,7 +117,8 @@ class Health:
     def release(self, place: Place, outcome: Fault | None, latency_s: float, tokens: int) -> None:
         """Give a place back with how the call ended: its fault or None, its seconds, and the tokens that it used.
 
-        A second release of the same place changes nothing. Never raises for a busy file: it is done later then.
+        A second release of the same place changes nothing. Never raises for a file that is busy or cannot be written:
+        the call is over, and it is done later.
         """
         self._check_process()
         with self._lock:
@@ -176,6 +183,10 @@ class Health:
         self._check_process()
         for place in list(self._held.values()):
             self.release(place, INTERRUPTED, 0.0, 0)
+        with self._lock:
+            self._late.clear()
+            if self._timer is not None:
+                self._timer.cancel()
         self._store.close()
 
     def _caller(self, model: Model) -> Caller:
@@ -211,8 +222,11 @@ class Health:
         holders = self._store.read(model.name).state.holders
         gone = set(self._store.dead(holders))
         gone |= {o for o, h in holders.items() if o != self.owner and now - h.at > self._rules.lease_s}
-        if gone:
-            self._change(model.name, lambda state: (swept(state, gone, now), None))
+        try:
+            if gone:
+                self._change(model.name, lambda state: (swept(state, gone, now), None))
+        except StoreLocked:  # the next look does it
+            return False
         return bool(gone)
 
     def _tidy(self) -> None:
@@ -233,9 +247,26 @@ class Health:
                 place, outcome = self._late[0]
                 try:
                     self._settle(place, outcome)
-                except StoreLocked:
+                except StoreError as error:
+                    self._try_later(error)
                     return
                 self._late.pop(0)
+            self._told = False
+
+    def _try_later(self, error: StoreError) -> None:
+        """By itself: others may wait for the place, and this process may ask nothing more for hours."""
+        if not self._told and not isinstance(error, StoreLocked):
+            log.warning("the end of a call is not yet written: %s", error)
+            self._told = True
+        if self._timer is None:
+            self._timer = threading.Timer(_LATE_S, self._again)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _again(self) -> None:
+        with self._lock:
+            self._timer = None
+        self._settle_late()
 
     def _settle(self, place: Place, outcome: Outcome) -> None:
         now, to = self._clock(), place.deployment

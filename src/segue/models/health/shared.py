@@ -28,11 +28,11 @@ T = TypeVar("T")
 Step = Callable[[State], tuple[State | None, T]]
 """From a state to the next one (None: it stays as it is) and an answer. It may be called more than once."""
 
-_TABLE = "health_1"
+TABLE = "health_2"
 """The number is the shape of the state: another shape has a table of its own."""
-_READ = f"select version, state from {_TABLE} where model = ?"
-_SWAP = f"update {_TABLE} set version = version + 1, state = ? where model = ? and version = ?"
-_MAKE = f"insert into {_TABLE} values (?, 1, ?) on conflict do nothing"
+_READ = f"select version, state from {TABLE} where model = ?"
+_SWAP = f"update {TABLE} set version = version + 1, state = ? where model = ? and version = ?"
+_MAKE = f"insert into {TABLE} values (?, 1, ?) on conflict do nothing"
 _SPINS = 200
 """Tries before it sleeps between them: others hold the lock for microseconds."""
 _FEW = 10
@@ -111,7 +111,7 @@ class Shared:
             database.execute("pragma synchronous = off")
             database.execute("pragma wal_autocheckpoint = 250")
             columns = "model text primary key, version integer not null, state text not null"
-            database.execute(f"create table if not exists {_TABLE} ({columns})")
+            database.execute(f"create table if not exists {TABLE} ({columns})")
             database.execute("pragma busy_timeout = 0")
         except sqlite3.Error as error:
             database.close()
@@ -149,7 +149,7 @@ class Shared:
         """The number of changes by model."""
         with self._lock:
             try:
-                return dict(self._database.execute(f"select model, version from {_TABLE}").fetchall())
+                return dict(self._database.execute(f"select model, version from {TABLE}").fetchall())
             except sqlite3.Error as error:
                 raise self._refused(error) from error
 
@@ -195,7 +195,7 @@ class Shared:
     def _decoded(self, text: str) -> State:
         try:
             return loads(text)
-        except (ValueError, TypeError, LookupError, AttributeError):
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
             return State()  # it is disposable: begin anew
 
     def _refused(self, error: sqlite3.Error) -> Exception:

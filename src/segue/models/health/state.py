@@ -9,13 +9,15 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .breaker import Breaker, BreakerRule
 from .budget import Budget, BudgetRule
 from .concurrency import Adaptive, ConcurrencyRule
 from .limits import Limits
 from .window import Window, of
+
+R = TypeVar("R", bound=tuple[Any, ...])
 
 NO_KEY = "-"
 """The stamp of a deployment without a key."""
@@ -177,23 +179,43 @@ def dumps(state: State) -> str:
 
 
 def loads(text: str) -> State:
-    """From JSON. Raises ValueError, TypeError or KeyError when it is of another shape."""
+    """From JSON. Raises ValueError, TypeError, LookupError or AttributeError when it is of another shape."""
     at, pulses, holders, budget = json.loads(text)
-    return State(
-        at,
-        {name: _pulse(*fields) for name, fields in pulses.items()},
-        {name: Holder(since, {d: Held(*h) for d, h in held.items()}) for name, (since, held) in holders.items()},
-        Budget(*budget),
+    return _like(
+        State(
+            at,
+            {name: _pulse(*fields) for name, fields in pulses.items()},
+            {name: _holder(*fields) for name, fields in holders.items()},
+            _like(Budget(*budget), Budget() if budget[0] is None else _SPENT),
+        ),
+        _STATE,
     )
 
 
 def _pulse(breaker: list[Any], adaptive: list[Any], minute: list[Any], latencies: list[int], *rest: Any) -> Pulse:
     read = Breaker(*breaker)
-    return Pulse(
-        read._replace(recent=_window(read.recent)), Adaptive(*adaptive), _window(minute), tuple(latencies), *rest
+    read = _like(read._replace(recent=_window(read.recent)), _UNKNOWN.breaker)
+    made = Pulse(
+        read, _like(Adaptive(*adaptive), _UNKNOWN.adaptive), _window(minute), tuple(map(int, latencies)), *rest
     )
+    return _like(made, _UNKNOWN)
+
+
+def _holder(since: float, held: Mapping[str, list[int]]) -> Holder:
+    return _like(Holder(since, {name: _like(Held(*some), _NOTHING) for name, some in held.items()}), _NOBODY)
 
 
 def _window(fields: Sequence[Any]) -> Window:
     slots: Sequence[Sequence[int]] = fields[0]
-    return of((number, first, second) for number, first, second in slots)
+    return of((int(number), int(first), int(second)) for number, first, second in slots)
+
+
+def _like(made: R, known: R) -> R:
+    """It, where each field is of the kind that it has in a known one. Raises TypeError: a number is reckoned with."""
+    for field_, like in zip(made, known, strict=True):
+        if not isinstance(field_, (int, float) if type(like) is float else type(like)):
+            raise TypeError(f"{field_!r} is no {type(like).__name__}")
+    return made
+
+
+_STATE, _NOTHING, _NOBODY, _SPENT = State(), Held(), Holder(0.0, {}), Budget(0.0)

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from ..evidence import evidence_in, holds_error
+from ..evidence import WITHIN, evidence_in, holds_error
 
 CONNECT_S = 5.0
 READ_S = 600.0
@@ -77,7 +77,7 @@ async def look(response: Any) -> None:
     body: bytes = (await response.aread()).strip()
     whole = body.startswith((b"{", b"[")) and body.endswith((b"}", b"]"))
     if not whole or (b'"error' in body and holds_error(body)):
-        response.status_code = evidence_in(body).status or BAD_GATEWAY
+        response.status_code, response.headers[WITHIN] = evidence_in(body).status or BAD_GATEWAY, "200"
 
 
 async def _connects_soon(request: Any) -> None:
