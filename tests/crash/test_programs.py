@@ -18,13 +18,15 @@ PROGRAMS = 80
 SOAK_PROGRAMS = 2000
 
 
-async def play(number: int, crashes: Sequence[Crash], seed: object, **options: Any) -> tuple[list[Any], Engine]:
+async def play(
+    number: int, crashes: Sequence[Crash], seed: object, *, operator: object = None, **options: Any
+) -> tuple[list[Any], Engine]:
     """One program, checked."""
     world, parts = reset(), programs.program(number)
 
     async def scenario(engine: Engine) -> list[Any]:
         world.engine = engine
-        found = await programs.plays(engine, number, parts)
+        found = await programs.plays(engine, number, parts, operator)
         for _ in range(100):  # what is detached may outlive its parent
             if not engine.journal.runs("state not in ('completed', 'failed', 'cancelled')"):
                 break
@@ -36,7 +38,7 @@ async def play(number: int, crashes: Sequence[Crash], seed: object, **options: A
     return found, engine
 
 
-def trial(number: int) -> None:
+def trial(number: int, *, operated: bool = False) -> None:
     """A program without a crash, and twice with up to four: all from one number."""
     luck = random.Random(f"trial {number}")
     options = {
@@ -47,11 +49,12 @@ def trial(number: int) -> None:
     for n in range(2):
         most = max(2, engine.commits)
         crashes = [Crash(luck.randint(1, most), luck.choice(["before", "after"])) for _ in range(luck.randint(0, 4))]
+        operator = (number, n) if operated else None
         try:
-            found, _ = testing.run(play(number, crashes, (number, n), **options))
+            found, _ = testing.run(play(number, crashes, (number, n), operator=operator, **options))
             assert [*found, *forks] == [first] * (len(found) + len(forks))
         except BaseException as error:
-            error.add_note(f"again: testing.run(play({number}, {crashes!r}, {(number, n)!r}, **{options!r}))")
+            error.add_note(f"again: testing.run(play({number}, {crashes!r}, {(number, n)!r}, operator={operator!r}, **{options!r}))")
             raise
 
 
@@ -65,6 +68,12 @@ def test_programs_end_the_same_after_crashes(part: int) -> None:
 def test_a_fork_of_a_run_in_the_middle_of_its_attempts(number: int) -> None:
     """It makes them anew, and numbers on: one journal has no attempt twice."""
     trial(number)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_programs_end_the_same_whatever_an_operator_does(part: int) -> None:
+    for number in range(part, PROGRAMS, 4):
+        trial(number, operated=True)
 
 
 @pytest.mark.soak
