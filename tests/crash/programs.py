@@ -279,6 +279,24 @@ async def _answer(engine: Engine, run: segue.Run[Any]) -> None:
         await asyncio.sleep(3)
 
 
+async def is_cancelled(engine: Engine, number: int, parts: list[Node], operator: object) -> str:
+    """Start it, meddle with it, and cancel it in the middle: how it ended."""
+    luck = random.Random(f"cancel {operator!r}")
+    run = await engine.start(runs_program, parts, id="main")
+    meddling = asyncio.ensure_future(meddles(engine, random.Random(repr(operator))))
+    attending = asyncio.ensure_future(_attended(engine, run, random.Random(f"acts {number}"), parts))
+    try:
+        await asyncio.sleep(luck.choice([0, 0.05, 0.1, 0.5, 2, 8, 20, 60]))
+        with suppress(*_HARMLESS):
+            await run.cancel(by="ann")
+        with suppress(segue.errors.RunCancelled):
+            await attending
+        return (await run.status()).state
+    finally:
+        attending.cancel()
+        await _leaves(engine, meddling)
+
+
 async def _leaves(engine: Engine, meddling: asyncio.Future[None]) -> None:
     """The operator goes, and leaves nothing held back: what is detached may outlive its parent."""
     meddling.cancel()

@@ -38,13 +38,48 @@ async def play(
     return found, engine
 
 
-def trial(number: int, *, operated: bool = False) -> None:
-    """A program without a crash, and twice with up to four: all from one number."""
-    luck = random.Random(f"trial {number}")
-    options = {
+async def cancelled(number: int, crashes: Sequence[Crash], seed: object, **options: Any) -> None:
+    """One program that somebody cancels, checked: what was begun has an end, and no effect is applied twice."""
+    world, parts = reset(), programs.program(number)
+
+    async def scenario(engine: Engine) -> str:
+        world.engine = engine
+        state = await programs.is_cancelled(engine, number, parts, seed)
+        for _ in range(100):
+            if not engine.journal.runs("state not in ('completed', 'failed', 'cancelled')"):
+                break
+            await asyncio.sleep(60)
+        return state
+
+    state, engine = await testing.play(scenario, crashes, seed=seed, crash_limit=50, **options)
+    assert state in ("completed", "cancelled"), state
+    world.check(engine)
+
+
+def options_of(luck: random.Random) -> dict[str, Any]:
+    """How much room there is, how long runs stay, and how late steps begin."""
+    return {
         "linger_s": luck.choice([0.0, 0.0, 1.0, 100.0]), "capacity": luck.choice([1, 2, 1000]),
         "resident": luck.choice([0, 1, 256]), "pace_s": luck.choice([0.0, 0.1, 1.0, 60.0]),
     }  # fmt: skip
+
+
+def cancel_trial(number: int) -> None:
+    """A program that is cancelled, with up to four crashes."""
+    luck = random.Random(f"cancel trial {number}")
+    options = options_of(luck)
+    crashes = [Crash(luck.randint(1, 30), luck.choice(["before", "after"])) for _ in range(luck.randint(0, 4))]
+    try:
+        testing.run(cancelled(number, crashes, number, **options))
+    except BaseException as error:
+        error.add_note(f"again: testing.run(cancelled({number}, {crashes!r}, {number}, **{options!r}))")
+        raise
+
+
+def trial(number: int, *, operated: bool = False) -> None:
+    """A program without a crash, and twice with up to four: all from one number."""
+    luck = random.Random(f"trial {number}")
+    options = options_of(luck)
     (first, *forks), engine = testing.run(play(number, [], number, linger_s=100.0, pace_s=0.0))
     for n in range(2):
         most = max(2, engine.commits)
@@ -54,7 +89,8 @@ def trial(number: int, *, operated: bool = False) -> None:
             found, _ = testing.run(play(number, crashes, (number, n), operator=operator, **options))
             assert [*found, *forks] == [first] * (len(found) + len(forks))
         except BaseException as error:
-            error.add_note(f"again: testing.run(play({number}, {crashes!r}, {(number, n)!r}, operator={operator!r}, **{options!r}))")
+            how = f"{number}, {crashes!r}, {(number, n)!r}, operator={operator!r}, **{options!r}"
+            error.add_note(f"again: testing.run(play({how}))")
             raise
 
 
@@ -76,7 +112,15 @@ def test_programs_end_the_same_whatever_an_operator_does(part: int) -> None:
         trial(number, operated=True)
 
 
+@pytest.mark.parametrize("part", range(4))
+def test_programs_end_when_they_are_cancelled(part: int) -> None:
+    for number in range(part, PROGRAMS, 4):
+        cancel_trial(number)
+
+
 @pytest.mark.soak
 def test_programs_for_long() -> None:
     for number in range(PROGRAMS, SOAK_PROGRAMS):
         trial(number)
+        trial(number, operated=True)
+        cancel_trial(number)
