@@ -280,3 +280,13 @@ def test_a_command_whose_database_is_deleted_does_not_wait_for_ever(terminal: Te
     terminal.db.unlink()
     done = started.wait()
     assert done.code == 5 and "moved, deleted or replaced" in done.err and "Traceback" not in done.err, done
+
+
+@pytest.mark.parametrize("words", [("watch", "g1"), ("events", "g1", "--follow")], ids=" ".join)
+def test_nor_does_one_that_looks_on(terminal: Terminal, words: tuple[str, ...]) -> None:
+    killed_at_the_gate(terminal, "g1")
+    started = terminal.start(*words)
+    until(lambda: "price" in started.out + started.err)
+    terminal.db.unlink()
+    done = started.wait()
+    assert done.code == 5 and "moved or deleted" in done.err and "Traceback" not in done.err, done
