@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
+
+import pytest
 
 import segue
 from segue import flow, gather, step
@@ -34,4 +37,46 @@ async def test_a_parent_whose_time_has_come_is_not_kept_out_by_its_children(worl
         assert await asyncio.wait_for(run.result(), 100 * world.while_s) == "in time"
         while open_ := await engine.runs(state="open"):
             assert all(one.id != "r" for one in open_)
+            await asyncio.sleep(0.01)
+
+
+@flow
+async def hands_down(n: int) -> None:
+    await hanging_child(n)
+
+
+@flow
+async def limits_its_grandchildren(limit_s: float) -> str:
+    with suppress(TimeoutError):
+        async with segue.timeout(limit_s):
+            await gather(*(hands_down(n) for n in range(3)))
+    return "in time"
+
+
+async def test_nor_by_those_of_its_children(world: World) -> None:
+    async with world.parking(capacity=1) as engine:
+        run = await engine.start(limits_its_grandchildren, 10 * world.while_s, id="r")
+        assert await asyncio.wait_for(run.result(), 100 * world.while_s) == "in time"
+        while await engine.runs(state="open"):
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("limited", [limits_its_children, limits_its_grandchildren], ids=["children", "grandchildren"])
+async def test_nor_by_what_was_taken_up_before_it(world: World, limited: segue.Flow[[float], str]) -> None:
+    """Its process was killed as it was in memory, with its timer, and another one has given the others back: there is
+    room for one run in the next.
+    """
+    if world.path is None:
+        pytest.skip("an engine in memory has no ticks: a process of its own is never killed")
+    async with world.engine(linger_s=1e9) as first:
+        await first.start(limited, 10 * world.while_s, id="r")
+        await world.pass_(1)
+    with closing(sqlite3.connect(world.path)) as database:
+        database.execute("update runs set state = 'running', owner = '1-dead', wake_at = null where id = 'r'")
+        database.execute("update runs set state = 'queued', owner = null, wake_at = null where id != 'r'")
+        database.commit()
+    async with world.parking(capacity=1) as engine:
+        run = await engine.get("r")
+        assert await asyncio.wait_for(run.result(), 100 * world.while_s) == "in time"
+        while await engine.runs(state="open"):
             await asyncio.sleep(0.01)

@@ -255,3 +255,38 @@ def test_a_run_that_is_set_aside_is_cancelled_once_wherever_its_process_dies() -
         assert state == "cancelled"
 
     assert testing.crash_everywhere(_cancels_it_once, check=check, again=True) > 5
+
+
+calls_now: list[str] = []
+
+
+@step
+async def before(n: int) -> int:
+    return n
+
+
+@step
+async def after(n: int) -> int:
+    return n
+
+
+@flow
+async def was_changed() -> None:
+    await (before if calls_now == ["before"] else after)(1)
+    await wait_for("never")
+
+
+async def test_a_cancel_that_came_before_the_code_was_seen_to_differ_is_no_less_of_one(world: World) -> None:
+    """The run cannot be replayed, so it would be set aside, and the word that it is to end be used up."""
+    calls_now[:] = ["before"]
+    async with world.parking() as engine:
+        run = await engine.start(was_changed, id="r")
+        await in_state(run, "parked")
+    calls_now[:] = ["after"]
+    async with world.engine(recover=False) as there:
+        await (await there.get("r")).cancel(by="ann")
+    async with world.engine() as engine:
+        run = await engine.get("r")
+        with pytest.raises(RunCancelled):
+            await run.result()
+        assert await keys_of(run, "run.stuck") == []

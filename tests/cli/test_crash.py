@@ -269,3 +269,24 @@ def test_a_second_ctrl_c_kills_also_what_blocks_the_loop(terminal: Terminal) -> 
     time.sleep(0.3)  # signals that come at once are one
     started.send(signal.SIGINT)
     assert started.wait(4).code == -signal.SIGINT
+
+
+@pytest.mark.parametrize("words", [("resume", "g1"), ("resume",), ("resume", "--stay")], ids=" ".join)
+def test_a_command_whose_database_is_deleted_does_not_wait_for_ever(terminal: Terminal, words: tuple[str, ...]) -> None:
+    killed_at_the_gate(terminal, "g1")
+    told = terminal.calls().count("gate-door")
+    started = terminal.start(*words)
+    until(lambda: terminal.calls().count("gate-door") > told)
+    terminal.db.unlink()
+    done = started.wait()
+    assert done.code == 5 and "moved, deleted or replaced" in done.err and "Traceback" not in done.err, done
+
+
+@pytest.mark.parametrize("words", [("watch", "g1"), ("events", "g1", "--follow")], ids=" ".join)
+def test_nor_does_one_that_looks_on(terminal: Terminal, words: tuple[str, ...]) -> None:
+    killed_at_the_gate(terminal, "g1")
+    started = terminal.start(*words)
+    until(lambda: "price" in started.out + started.err)
+    terminal.db.unlink()
+    done = started.wait()
+    assert done.code == 5 and "moved or deleted" in done.err and "Traceback" not in done.err, done

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import segue
-from segue import NotApplied, Secret, flow, gather, sleep, step, wait_for
+from segue import Applied, NotApplied, Secret, flow, gather, sleep, step, wait_for
 from segue.core.faults import Fault
 from segue.core.recovery import Again, Answer, AskPerson, Attempt
 from segue.errors import InputError, RunEnded, RunStuck
@@ -195,3 +195,45 @@ async def effects_left_between_attempts() -> list[int]:
     forgotten = [asyncio.ensure_future(left("at the end")) for left in (tries_for_days, needs_a_person)]
     await sleep(60)
     return [*out, await publish("end", out), len(forgotten)]
+
+
+async def slow_was_applied(tag: str) -> Applied | NotApplied:
+    return Applied(7) if witness.applied(f"once:{tag}") else NotApplied()
+
+
+@step(effect="once", reconcile=slow_was_applied)
+async def pays_slowly(tag: str) -> int:
+    witness.begin()
+    await asyncio.sleep(2)
+    witness.apply(f"once:{tag}", [])
+    await asyncio.sleep(2)
+    return 7
+
+
+@step(effect="once")
+async def pays_slowly_and_blindly(tag: str) -> int:
+    return await pays_slowly.function(tag)
+
+
+@flow
+async def pays_in_no_hurry() -> list[int]:
+    return await gather(pays_slowly("asked"), pays_slowly_and_blindly("blind"))
+
+
+@scene
+async def retried_under_way(engine: Engine) -> Any:
+    """The operator loses patience with effects that are on their way: they are left to end, also where it dies."""
+    run = await engine.start(pays_in_no_hurry, id="main")
+    while (status := await run.status()).state not in ("completed", "failed"):
+        with suppress(RunEnded, InputError):
+            for wait in status.waits_on:
+                if "step" in wait:
+                    await run.override(wait["key"], retry=True, by="ann")
+            if status.state == "stuck" and status.key is not None:  # nobody is at work on it: now the word counts
+                if witness.applied("once:blind"):
+                    await run.override(status.key, 7, by="ann")
+                else:
+                    await run.override(status.key, retry=True, by="ann")
+        await asyncio.sleep(0.9)
+    assert {t for _, t, _ in witness.effects} == {"once:asked", "once:blind"}
+    return await run.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,6 +27,7 @@ from segue import (
     timeout,
     wait_for,
 )
+from segue.core.commands import Command, RunStep, Wait
 from segue.testing import Engine
 from tests.crash.witness import witness
 
@@ -215,10 +217,22 @@ async def _in_time(node: Node) -> Any:
         return await does(node)
 
 
-async def plays(engine: Engine, number: int, parts: list[Node]) -> list[Any]:
-    """Start it, send its signals, answer its questions, pause it now and then, and fork it when it has ended."""
+async def plays(engine: Engine, number: int, parts: list[Node], operator: object = None) -> list[Any]:
+    """Start it, send its signals, answer its questions, pause it now and then, and fork it when it has ended.
+
+    With an `operator`, a seed, somebody retries, overrides and pauses whatever is open, at random moments.
+    """
     luck = random.Random(f"acts {number}")
     run = await engine.start(runs_program, parts, id="main")
+    meddling = None if operator is None else asyncio.ensure_future(meddles(engine, random.Random(repr(operator))))
+    try:
+        return await _played(engine, run, luck, parts)
+    finally:
+        if meddling is not None:
+            await _leaves(engine, meddling)
+
+
+async def _played(engine: Engine, run: segue.Run[Any], luck: random.Random, parts: list[Node]) -> list[Any]:
     found = await _attended(engine, run, luck, parts)
     keys = [e.key async for e in run.events(follow=False) if e.type == "step.completed"]
     results = [found]
@@ -263,3 +277,79 @@ async def _answer(engine: Engine, run: segue.Run[Any]) -> None:
             with suppress(segue.errors.AlreadyDecided, segue.errors.StaleDecision, segue.errors.RunEnded):
                 await item.approve(by="lead")
         await asyncio.sleep(3)
+
+
+async def is_cancelled(engine: Engine, number: int, parts: list[Node], operator: object) -> str:
+    """Start it, meddle with it, and cancel it in the middle: how it ended."""
+    luck = random.Random(f"cancel {operator!r}")
+    run = await engine.start(runs_program, parts, id="main")
+    meddling = asyncio.ensure_future(meddles(engine, random.Random(repr(operator))))
+    attending = asyncio.ensure_future(_attended(engine, run, random.Random(f"acts {number}"), parts))
+    try:
+        await asyncio.sleep(luck.choice([0, 0.05, 0.1, 0.5, 2, 8, 20, 60]))
+        with suppress(*_HARMLESS):
+            await run.cancel(by="ann")
+        with suppress(segue.errors.RunCancelled):
+            await attending
+        return (await run.status()).state
+    finally:
+        attending.cancel()
+        await _leaves(engine, meddling)
+
+
+async def _leaves(engine: Engine, meddling: asyncio.Future[None]) -> None:
+    """The operator goes, and leaves nothing held back: what is detached may outlive its parent."""
+    meddling.cancel()
+    for done in await asyncio.gather(meddling, return_exceptions=True):
+        if isinstance(done, Exception) and not isinstance(done, segue.errors.EngineClosed):
+            raise done
+    if not engine.dead:
+        await engine.resume(flow=a_child, by="ann")
+        for row in engine.journal.runs("state not in ('completed', 'failed', 'cancelled')"):
+            with suppress(*_HARMLESS):
+                await (await engine.get(row.id)).resume(by="ann")
+
+
+_HARMLESS = (segue.errors.RunEnded, segue.errors.InputError)
+"""An act may come too late."""
+
+
+async def meddles(engine: Engine, luck: random.Random) -> None:
+    """An operator in a hurry: each act is one after which the program must give the same result."""
+    while True:
+        await asyncio.sleep(luck.choice([0, 0.05, 0.1, 0.5, 1, 5, 20]))
+        rows = engine.journal.runs("state not in ('completed', 'failed', 'cancelled')")
+        if not rows:
+            continue
+        run = await engine.get(luck.choice(rows).id)
+        with suppress(*_HARMLESS):
+            await _meddle(engine, run, luck)
+
+
+async def _meddle(engine: Engine, run: segue.Run[Any], luck: random.Random) -> None:
+    act = luck.choice(["retry", "retry", "retry", "result", "result", "pause", "resume", "flow", "signal"])
+    if act in ("pause", "resume"):
+        await (run.pause(by="ann") if act == "pause" else run.resume(by="ann"))
+        await asyncio.sleep(luck.choice([0, 0.1, 5]))
+        await run.resume(by="ann")
+    elif act == "flow":
+        await engine.pause(flow=a_child, by="ann")
+        await asyncio.sleep(luck.choice([0, 0.1, 5]))
+        await engine.resume(flow=a_child, by="ann")
+    elif act == "signal":
+        await run.signal("nobody waits for it", 1)
+    else:
+        execution = engine.host.executions.get(engine.journal.get(run.id).no)
+        calls = [] if execution is None else [c for c, _ in execution.drive.waiting.values()]
+        if calls:
+            await _say(run, luck.choice(calls), act)
+
+
+async def _say(run: segue.Run[Any], call: Command, act: str) -> None:
+    if not isinstance(call, RunStep):
+        if isinstance(call, Wait) and act == "result" and call.name.startswith("t"):
+            await run.override(call.key, len(call.name), by="ann")
+    elif act == "retry":
+        await run.override(call.key, retry=True, by="ann")
+    elif call.options.name.rpartition(":")[2] != "fails":
+        await run.override(call.key, json.loads(call.args)["tag"], by="ann")

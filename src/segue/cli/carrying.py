@@ -175,6 +175,7 @@ async def _follow(engine: Engine, row: RunRow, progress: Progress, stop: Stop, p
     ended = host.watch(row.no)
     try:
         while True:
+            journal.check_file()
             row = journal.get(row.no)
             progress.tell(journal.events(row, progress.story.last_seq))
             if stopped.done():

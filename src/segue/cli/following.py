@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from rich.text import Text
 
@@ -12,7 +13,7 @@ from ..core.codec import loads
 from ..core.events import Event, EventType
 from ..core.faults import Fault
 from ..core.lifecycle import ENDED, RunState
-from ..errors import InputError
+from ..errors import InputError, StoreMissing
 from ..journal import RunRow
 from ..journal.reading import Reader
 from .exits import OF_STATE, Exit
@@ -58,7 +59,16 @@ def _tail(reader: Reader, row: RunRow, after: int, follow: bool) -> Iterator[Eve
             yield event
         if ended or not follow:
             return
-        time.sleep(POLL_S)
+        _sleep(reader)
+
+
+def _sleep(reader: Reader) -> None:
+    """Until the next look. Raises StoreMissing when the file was taken away: nothing more would ever come."""
+    time.sleep(POLL_S)
+    if not Path(reader.path).exists():
+        raise StoreMissing(
+            f"{reader.path}: the file was moved or deleted while it was followed", remedy="put it back, and try again"
+        )
 
 
 def _print_event(run: str, event: Event, as_json: bool) -> None:
@@ -123,6 +133,6 @@ def _watch(reader: Reader, row: RunRow, progress: Progress, as_json: bool) -> Ru
             progress.say("no process carries it out; this goes on watching")
             progress.advise(Copyable(say_for(reader.path)("resume", row.id), "to go on with it"))
         progress.under_way()
-        time.sleep(POLL_S)
+        _sleep(reader)
         row = reader.get(row.no)
         fresh = told = list(reader.events(row, progress.story.last_seq))

@@ -137,6 +137,7 @@ async def _carry_all(how: Carrying, patience_s: float, stay: bool) -> Stop:
         since, told = time.time(), set[tuple[int, str]]()
         while not stopped.done() and (stay or not rests(engine, None, patience_s)):
             await asyncio.wait([stopped], timeout=POLL_S)
+            engine.journal.check_file()
             if not how.as_json and not how.quiet:
                 _tell_ended(engine, since, told)
         if stopped.done() and not how.quiet and not how.as_json:

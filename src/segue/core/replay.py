@@ -38,6 +38,8 @@ _REPLACEABLE: dict[str, str] = {
     EventType.CHILD_ENDED: EventType.CHILD_ENDED,
 }
 
+UNDER_WAY = {"under_way": True}
+"""The details of an operator's word on an effect that is on its way: what came of it is still to be found out."""
 
 _dict = cast("Callable[[], dict[Any, Any]]", dict)
 _list = cast("Callable[[], list[Any]]", list)
@@ -210,7 +212,7 @@ class Memory:
                 self.doubts |= loads(event.body).get("unknown", {}) if event.version > 1 else {}
             case EventType.OPERATOR_ACTED:
                 self.idle_starts = 0
-                if loads(event.body).get("act") == "retry":
+                if _is_retry(loads(event.body)):
                     self._forget_attempts(key)
             case EventType.STEP_CANCELLED:
                 self.cancelled.add(key)
@@ -298,3 +300,8 @@ class Memory:
         self.attempts = {k: v for k, v in self.attempts.items() if k in self.effects}
         self.asked &= self.effects
         self.paused = False
+
+
+def _is_retry(said: dict[str, Any]) -> bool:
+    """Whether an operator's word lets a step begin anew."""
+    return said.get("act") == "retry" and said.get("details") != UNDER_WAY

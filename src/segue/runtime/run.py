@@ -114,6 +114,7 @@ class Run(Generic[R]):
                 yield event
             if row.state in ENDED or not follow:
                 return
+            self._engine.journal.check_file()
             await asyncio.sleep(0.05)
 
     def stream(self, key: str | None = None) -> AsyncGenerator[StreamEvent, None]:

@@ -147,6 +147,22 @@ def cancel_of(journal: Journal, no: int) -> Item | None:
     return next((item for item in journal.items_of(no) if item.kind == "cancel"), None)
 
 
+def was_cancelled(execution: Execution) -> bool:
+    """Whether somebody had asked a run to end that is to be set aside as it begins: then that is its end."""
+    items = execution.host.journal.items_of(execution.row.no)
+    cancel = next((item for item in items if item.kind == "cancel"), None)
+    if cancel is not None:
+        end_cancelled(execution, cancel)
+    return cancel is not None
+
+
+def begins_stuck(execution: Execution, error: RunStuck) -> None:
+    """Set a run aside whose flow cannot begin, unless somebody had asked it to end."""
+    if not was_cancelled(execution):
+        execution.host.receive_items(execution)  # or a `resume` would wake it again and again
+        execution.set_aside(error)
+
+
 def end_cancelled(execution: Execution, item: Item) -> None:
     """Cancel a run that is set aside: its code cannot run, so nothing is cleaned up."""
     host, row = execution.host, execution.row

@@ -108,13 +108,14 @@ class Execution(Line):
             values = ends.input_of(self, memory.args)
         except RunStuck as error:
             self.begun = True
-            self.host.receive_items(self)  # or a `resume` would wake it again and again
-            return self.set_aside(error)
+            return ends.begins_stuck(self, error)
         self.drive.bind = self.flow.bind
         self.drive.begin(self.flow.body(values), memory.first_at, flow_vault(self, self.vault))
         self.begun = True
         with using(self.vault):
             self._guarded(partial(self.drive.replay, memory))
+        if self.drive.stuck is not None and ends.was_cancelled(self):
+            return
         self.host.scan_soon() if args is not None else self.host.receive_items(self)
         if not self.unwritten:  # else what others asked for comes first: a cancel, a pause
             self.settle()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ...core.codec import dumps, loads
 from ...core.commands import Command, RunStep
 from ...core.events import EventType
+from ...core.faults import FaultKind
+from ...core.replay import UNDER_WAY
 from ...core.sealed import sealed
 from ...core.secret import using
 from ...journal import BESIDE, Item
@@ -67,8 +69,11 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     if command is not None and _has_ended(execution, command):
         command = None
     if command is None or act == "retry":
+        left = command is not None and _is_under_way(execution, command)
+        if left:
+            taken["body"] = dumps({**loads(item.body), "details": UNDER_WAY})
         execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, **taken)
-        if command is not None:
+        if command is not None and not left:
             again(execution, command)
         return
     execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=item.body)
@@ -82,6 +87,20 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
         EventType.STEP_COMPLETED, key=key, seen=command.seen, attempt=0, value=value, consumed=taken["consumed"],
         posts=posts, done=execution.host.scan_soon if posts else None,
     )  # fmt: skip
+
+
+def _is_under_way(execution: Execution, command: Command) -> bool:
+    """Whether a once-effect is on its way, or was when its process ended, and nobody has looked what came of it: it is
+    left to end, and what came of it is asked. A word that comes before the doubt does not settle it.
+    """
+    key, memory = command.key, execution.memory
+    if not isinstance(command, RunStep) or command.options.effect != "once" or key in execution.unknowns:
+        return False
+    if key in execution.steps:
+        return not carrying.is_between(execution, key)
+    tries = memory.attempts.get(key)
+    fault = tries[-1].fault if tries else None
+    return fault is not None and fault.kind is FaultKind.INTERRUPTED and key not in memory.doubts
 
 
 def _has_ended(execution: Execution, command: Command) -> bool:
