@@ -10,7 +10,7 @@ import pytest
 from segue import Engine, ask, flow
 from segue.agent import gateway as home
 from segue.agent.gateway import Gateway
-from segue.models import Catalogue, Model, Price, Provider
+from segue.models import Catalogue, Model, Price, Provider, providers
 from segue.runtime.scope import Surroundings
 from segue.testing.provider import Provider as Server
 from segue.testing.provider import Served, serve
@@ -72,3 +72,16 @@ async def test_an_engine_that_is_closed_breaks_no_call_outside_of_an_engine(
         await other
         assert "plain" in await plain
         assert [entry.outcome.value for entry in server.log] == ["answered", "answered"]
+
+
+async def test_what_was_asked_outside_of_an_engine_keeps_no_connection_when_one_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    async with serve({"chat": Served()}) as server:
+        monkeypatch.setattr(home, "_own", Surroundings(None, {"gateway": Gateway.of(catalogue(server))}))
+        await ask("Say plain")
+        assert asyncio.get_running_loop() in providers._open  # pyright: ignore[reportPrivateUsage]
+        async with opened(tmp_path / "a.db", server) as engine:
+            await engine.run(asks, "first", id="r")
+        assert asyncio.get_running_loop() not in providers._open  # pyright: ignore[reportPrivateUsage]

@@ -102,6 +102,32 @@ async def asks(timeout_s: float | None = None) -> str:
     return f"{verdict.yes} {verdict.why}"
 
 
+@flow
+async def tidying(limit_s: float) -> str:
+    try:
+        async with timeout(limit_s):
+            try:
+                await sleep(limit_s * 9)
+            finally:
+                task = asyncio.current_task()
+                while task is not None and task.cancelling():  # as an agent does that runs in a cleanup
+                    task.uncancel()
+                await sleep(limit_s * 2)
+    except TimeoutError:
+        return await note("too late")
+    return "done"
+
+
+async def test_a_limit_that_comes_in_the_cleanup_of_a_cancelled_run_is_no_error_to_go_on_from(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(tidying, world.while_s * 4)
+        await world.pass_(1)
+        await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.result()
+    assert ran == []
+
+
 async def test_a_signal_before_and_after_the_wait(world: World) -> None:
     async with world.engine() as engine:
         early = await engine.start(asks)

@@ -309,19 +309,25 @@ async def slow(request: str) -> str:
     return "paid"
 
 
+async def window(request: str) -> str:
+    """Transfers money: pays an invoice."""
+    return await slow(request)
+
+
 @flow
 async def hurried(way: str) -> str:
     """Whoever is first has no time."""
-    return await delegate("Pays an invoice: transfers money.", to=[Delegate(slow, quality=0.9, timeout_s=0.01), clerk])
+    first = Delegate(window if way == "below" else slow, name="slow", quality=0.9, timeout_s=0.01)
+    return await delegate("Pays an invoice: transfers money.", to=[first, clerk])
 
 
-@pytest.mark.parametrize("inside", [True, False])
-async def test_what_happens_once_and_has_no_time_left_is_handed_to_nobody_else(inside: bool) -> None:
+@pytest.mark.parametrize("way", ["inside", "below", "outside"])
+async def test_what_happens_once_and_has_no_time_left_is_handed_to_nobody_else(way: str) -> None:
     """It was given up, went on to its end, and the next one paid a second time."""
     async with InMemory() as engine:
-        with pytest.raises(RunFailed if inside else Undelegated) as failed:
-            await (engine.run(hurried, "") if inside else hurried.function(""))
-    error = failed.value.__cause__ if inside else failed.value
+        with pytest.raises(Undelegated if way == "outside" else RunFailed) as failed:
+            await (hurried.function(way) if way == "outside" else engine.run(hurried, way))
+    error = failed.value if way == "outside" else failed.value.__cause__
     assert "clerk" not in DID and isinstance(error, Undelegated)
     assert "nobody knows whether slow had its effect" in (error.remedy or "")
 

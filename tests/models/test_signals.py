@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segue.agent.money import cost_nothing
 from segue.core.faults import Fault, FaultKind, classify, rebuild
 from segue.errors import BudgetExceeded
 from segue.models import BadOutput, ContextTooLong
@@ -92,6 +93,29 @@ def test_an_error_within_a_stream_says_what_it_is_without_a_status() -> None:
     assert fault_of(EventStreamError(event, "ConverseStream")).kind is K.RATE_LIMITED
     body = {"type": "overloaded_error", "message": "Overloaded"}
     assert fault_of(ModelAPIError("m", "Overloaded", body=body, in_stream=True)).kind is K.OVERLOADED
+
+
+@pytest.mark.parametrize("code", [429, "429", 503, "rate_limit_exceeded"], ids=repr)
+def test_a_number_within_a_stream_is_no_status_by_which_a_call_costs_nothing(code: object) -> None:
+    """The SDKs give the number in the body as if it were the answer's: the call had begun, and it cost nothing."""
+    import httpx2
+    from google.genai.errors import ClientError
+    from openai import APIError
+
+    request = httpx2.Request("POST", "http://x/v1")
+    said = {"code": code, "message": "Rate limit exceeded", "status": "RESOURCE_EXHAUSTED"}
+    raised: list[Exception] = [APIError("An error occurred during streaming", request=request, body=said)]  # pyright: ignore[reportArgumentType]
+    if isinstance(code, int):
+        raised.append(ClientError(code, {"error": said}, httpx2.Response(200, request=request)))  # pyright: ignore[reportArgumentType]
+    assert not any(cost_nothing(fault_of(error)) for error in raised)
+
+
+def test_a_status_is_one_by_which_a_call_costs_nothing() -> None:
+    import httpx2
+    from google.genai.errors import ClientError
+
+    answer = httpx2.Response(429, request=httpx2.Request("POST", "http://x/v1"))
+    assert cost_nothing(fault_of(ClientError(429, {"error": {"code": 429, "message": "Slow down"}}, answer)))  # pyright: ignore[reportArgumentType]
 
 
 def transport() -> list[tuple[BaseException, FaultKind]]:

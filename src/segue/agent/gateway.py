@@ -254,7 +254,7 @@ async def _left(around: Surroundings, made: Gateway) -> None:
     try:
         await made.close()
     finally:
-        if not others:
+        if not others or (others == {_own} and not _own.share("gateway", lambda: _make(_own)).health.holds):
             await close()
 
 
@@ -314,5 +314,7 @@ def use_models(config: str | Path) -> None:
 _config: str | None = None
 _own = Surroundings()
 _connected: WeakKeyDictionary[asyncio.AbstractEventLoop, set[Surroundings]] = WeakKeyDictionary()
-"""Who may have connections open, by event loop: those are shared. Outside of an engine they last as it does."""
+"""Who may have connections open, by event loop: those are shared. Outside of an engine they last as it does, or until
+an engine leaves while nothing is asked.
+"""
 _making = threading.Lock()

@@ -62,13 +62,13 @@ def evidence_of(error: BaseException) -> Evidence:
     """What an error and its causes say; the outer one counts first."""
     chain = list(_chain(error))
     said = [_said(link) for link in chain]
-    status = next((s.status for s in said if s.status is not None), None)
+    status, claimed = next(((s.status, s.within) for s in said if s.status is not None), (None, False))
     headers = next((s.headers for s in said if s.headers), _NO_HEADERS)
     found = next((s.found for s in said if s.found.message or s.found.code), _Found())
     status, within = _told(status, found)
     return Evidence(
         status=status,
-        within=within or WITHIN in headers,
+        within=within or claimed or WITHIN in headers,
         headers={**found.headers, **headers},
         code=found.code or _attribute(chain, "provider_error_code"),
         kind=found.kind or _attribute(chain, "provider_error_type"),
@@ -152,6 +152,7 @@ class _Said:
     status: int | None
     headers: Mapping[str, str]
     found: _Found
+    within: bool = False
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -175,12 +176,14 @@ def _said(error: BaseException) -> _Said:
     if isinstance(response, Mapping):  # botocore's ClientError
         return _said_by_aws(cast("Mapping[str, Any]", response))
     status = _status(getattr(error, "status_code", None))
-    if status is None and "APIError" in {cls.__name__ for cls in type(error).__mro__}:  # google-genai's
-        status = _status(getattr(error, "code", None))
+    sent, within = _status(getattr(response, "status_code", None)), False
+    if status is None and "APIError" in {cls.__name__ for cls in type(error).__mro__}:
+        status = _status(getattr(error, "code", None))  # google-genai's; of an error in a stream it is the body's
+        within = status is not None and (sent is None or sent < _ERRORS)
     if status is None:
-        status = _status(getattr(response, "status_code", None))
+        status = sent
     headers: object = getattr(error, "headers", None) or getattr(response, "headers", None)
-    return _Said(status, _lower(headers), _found(_body_of(error, response)))
+    return _Said(status, _lower(headers), _found(_body_of(error, response)), within)
 
 
 def _body_of(error: BaseException, response: Any) -> object:

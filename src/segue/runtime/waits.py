@@ -42,7 +42,7 @@ class timeout:  # noqa: N801  reads as asyncio.timeout
         scope = self._scope = in_flow("segue.timeout")
         self._seconds = seconds_of(self._given, "timeout", scope)
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._cancelling = self._task.cancelling()
+        self._cancelling, self._ending = self._task.cancelling(), scope.drive.cancelling
         self._key = scope.key("timeout")
         future = scope.drive.request(Timer(self._key, scope.drive.seen, self._seconds, "timeout"))
         future.add_done_callback(self._fire)
@@ -60,7 +60,11 @@ class timeout:  # noqa: N801  reads as asyncio.timeout
         assert scope is not None
         if not self._fired:
             scope.drive.give_up(self._key)
-        elif self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        elif (
+            self._task.uncancel() <= self._cancelling
+            and kind is asyncio.CancelledError
+            and scope.drive.cancelling == self._ending  # else its run was cancelled first, and its cleanup took long
+        ):
             raise TimeoutError(f"{self._seconds:g} s have passed at {self._key}") from error
 
 

@@ -16,16 +16,20 @@ from typing import Any
 
 import pytest
 from fastmcp.client.transports import StdioTransport
+from mcp.shared.exceptions import MCPError
 from pydantic_ai import Agent
 from pydantic_ai.mcp import MCPToolset
 from pydantic_ai.toolsets import AbstractToolset, DynamicToolset
 
-from segue import RunStuck, flow
+from segue import RunStuck, flow, step
 from segue.agent.durable import Durable
+from segue.agent.durable.servers import watch
 from segue.runtime.flow import Flow
+from segue.testing import Engine as InMemory
 from segue.testing.provider import Asked, Served, serve
 from tests.agent.served import KEYS, calls, in_turn, opened, results
 
+TIMED_OUT = "Request 'tools/call' timed out"
 SCRIPT = Path(__file__).with_name("mcp_server.py")
 
 
@@ -202,6 +206,43 @@ async def test_what_a_server_has_not_answered_in_time_is_in_doubt(tmp_path: Path
         with pytest.raises(RunStuck, match="order"):
             await run.result()
     assert lines(log) == ["order pear", "order pear"]
+
+
+class Odd:
+    """The session with a server that knows no ping, and uses codes of its own."""
+
+    id, process_tool_call = "odd", None
+
+    class client:  # noqa: N801  as the session has it
+        @staticmethod
+        async def ping() -> None:
+            raise MCPError(-32601, "Method 'ping' not found")
+
+
+@step
+async def told_of(code: int, says: str) -> str:
+    server: Any = Odd()
+
+    async def call(name: str, args: dict[str, Any]) -> None:
+        raise MCPError(code, says)
+
+    watch(server)
+    try:
+        await server.process_tool_call(None, call, "buy", {})
+    except (MCPError, TimeoutError, ConnectionError) as error:
+        return type(error).__name__
+    return "nothing"
+
+
+async def test_a_servers_own_word_is_no_silence_and_no_death() -> None:
+    """The code of a request without an answer is one that servers use for what is not found."""
+
+    @flow
+    async def all_of(x: int) -> list[str]:
+        return [await told_of(-32001, "Not found: 'pear'"), await told_of(1, "no"), await told_of(-32001, TIMED_OUT)]
+
+    async with InMemory() as engine:
+        assert await engine.run(all_of, 1) == ["MCPError", "MCPError", "TimeoutError"]
 
 
 async def test_a_write_that_a_server_says_has_failed_is_not_made_again(tmp_path: Path) -> None:

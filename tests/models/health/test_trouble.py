@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -65,6 +66,24 @@ def test_an_idle_process_gives_back_what_the_locked_file_did_not_take(tmp_path: 
         while isinstance(asks.try_acquire(model, 10), Wait):
             assert time.monotonic() < until, "nobody gives it back"
             time.sleep(0.02)
+
+
+def test_a_process_without_a_thread_left_gives_back_at_its_next_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    model = single(concurrency=1)
+    with closing(Health(tmp_path / "h")) as health, closing(sqlite3.connect(tmp_path / "h")) as other:
+        got = health.try_acquire(model, 10)
+        assert isinstance(got, Place)
+        other.execute("begin immediate")
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            health.release(got, None, 0.1, 10)
+        other.rollback()
+        assert isinstance(health.try_acquire(model, 10), Place)
 
 
 def test_a_call_that_is_over_is_not_lost_with_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -204,13 +204,20 @@ class _Delegating:
                 value = await self._tried(one, choice)
             except Exception as error:  # noqa: BLE001  whatever it raises, the next one may do it
                 self.errors.append(error)
-                self.doubt = _doubt(one, error)
+                self.doubt = _doubt(one, error) or self._left(one)
                 if self.doubt or len(self.tried) >= self.said.attempts:
                     break
                 choice = await self._choice()
             else:
                 return self._given(value, one.name, one.kind.value, choice)
         return await self._nobody(choice)
+
+    def _left(self, one: Delegate) -> str:
+        """What happens once below whoever did it, was cut off, and goes on to its end; empty: nothing."""
+        if self.scope is None:
+            return ""
+        below = f"{self.scope.path}to[{quoted(one.name)}]#"
+        return _unsure(one) if any(key.startswith(below) for key in self.scope.drive.left) else ""
 
     def _given(self, value: Any, by: str, kind: str, choice: Choice) -> Delegation[Any]:
         key = "" if self.scope is None else self.scope.path.removesuffix("/")
@@ -349,9 +356,11 @@ def _doubt(one: Delegate, error: Exception) -> str:
         return f"{one.name} was carried out: see what came of it before somebody else does it"
     cut_off = isinstance(error, TimeoutError) and isinstance(error.__cause__, CancelledError)
     # What happens once is reconciled by the run, but not where the delegation's own limit gave it up.
-    if (careful and may_have_happened(error)) or (options.effect == "once" and cut_off):
-        return f"nobody knows whether {one.name} had its effect: find out before somebody else does it"
-    return ""
+    return _unsure(one) if (careful and may_have_happened(error)) or (options.effect == "once" and cut_off) else ""
+
+
+def _unsure(one: Delegate) -> str:
+    return f"nobody knows whether {one.name} had its effect: find out before somebody else does it"
 
 
 def _remedy(of: _Delegating) -> str:

@@ -9,6 +9,7 @@ error of the step, so that what happens once is reconciled, what only reads is m
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,10 +19,11 @@ from ...runtime.scope import StepScope, here, surroundings
 __all__ = ["Servers", "held", "watch"]
 
 _ALIVE_S = 5.0
-_UNKNOWN = "method not found"
+_UNKNOWN = -32601
 """A server may not know the request that asks for a sign of life: it lives."""
 _TIMED_OUT = -32001
-"""The code of a request without an answer in time, in the protocol's SDK."""
+"""The code of a request without an answer in time, in the protocol's SDK. Servers may use it for errors of theirs."""
+_TIMED_OUT_SAYS = re.compile(r"timed out\b", re.I)
 
 
 async def alive(server: Any) -> bool:
@@ -30,7 +32,7 @@ async def alive(server: Any) -> bool:
         async with asyncio.timeout(_ALIVE_S):
             await server.client.ping()
     except Exception as error:  # noqa: BLE001  whatever it raises but this one, it does not answer
-        return _UNKNOWN in str(error).lower()
+        return any(code == _UNKNOWN for code, _ in _said(error))
     return True
 
 
@@ -54,19 +56,20 @@ class _Watching:
         except Exception as error:
             if not isinstance(here(), StepScope):
                 raise
-            if _TIMED_OUT in _codes(error):
+            if any(code == _TIMED_OUT and _TIMED_OUT_SAYS.search(says) for code, says in _said(error)):
                 raise TimeoutError(f"the MCP server {self._server.id} has not answered a call of {name}") from error
             if not await alive(self._server):
                 raise ConnectionError(f"the MCP server {self._server.id} died during a call of {name}") from error
             raise
 
 
-def _codes(error: BaseException) -> Iterator[object]:
-    """Those of the protocol, in an error and in what it comes from."""
-    yield getattr(getattr(error, "error", None), "code", None)
+def _said(error: BaseException) -> Iterator[tuple[object, str]]:
+    """The protocol's codes, and what they say, in an error and in what it comes from."""
+    told: Any = getattr(error, "error", None)
+    yield getattr(told, "code", None), str(getattr(told, "message", ""))
     inner: tuple[BaseException, ...] = getattr(error, "exceptions", ())
     for one in (*inner, *([error.__cause__] if error.__cause__ is not None else [])):
-        yield from _codes(one)
+        yield from _said(one)
 
 
 class _Session:

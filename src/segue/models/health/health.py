@@ -128,6 +128,11 @@ class Health:
             self._late.append((place, Outcome(outcome, latency_s, tokens)))
         self._settle_late()
 
+    @property
+    def holds(self) -> bool:
+        """Whether this process is in a call."""
+        return bool(self._held)
+
     def may_retry(self, model: Model) -> bool:
         """Take a retry of this model from its budget. False: there have been too many; go elsewhere, or give up."""
         self._check_process()
@@ -259,9 +264,11 @@ class Health:
             log.warning("the end of a call is not yet written: %s", error)
             self._told = True
         if self._timer is None:
-            self._timer = threading.Timer(_LATE_S, self._again)
-            self._timer.daemon = True
-            self._timer.start()
+            timer = threading.Timer(_LATE_S, self._again)
+            timer.daemon = True
+            with suppress(RuntimeError):  # no thread is left: the next call of this process does it
+                timer.start()
+                self._timer = timer
 
     def _again(self) -> None:
         with self._lock:
