@@ -46,8 +46,8 @@ class Collected:
     """What a collection has deleted, or with `dry_run` would delete. `payload_bytes` are those before compression.
 
     `kept` counts the runs that are old enough but stay, by why: a fork uses their events, a child or the parent is
-    open, a thread in use goes on from the summary that they have made, or they are the newest run or hold the newest
-    event (numbers are never given twice).
+    open, they are a fork or below one and a child stays, a thread in use goes on from the summary that they have made,
+    or they are the newest run or hold the newest event (numbers are never given twice).
     """
 
     dry_run: bool
@@ -161,26 +161,22 @@ class Retention:
 def _fit(connection: sqlite3.Connection, numbers: list[int], before: float, gone: set[int]) -> _Page:
     """Those of a page that may go; `gone` are those that a dry run takes for collected."""
     page, gone = _Page([], []), set(gone)
-    summed_up = threads.needed(_query_of(connection), numbers, before)
+    summed_up = threads.needed(threads.query_of(connection), numbers, before)
     for no in numbers:
         row = connection.execute(_KEPT, (no, before)).fetchone()
         if row is None:
             continue
         forks = {f for (f,) in connection.execute("select no from runs where memo_run = ?", (no,))}
+        children = {c for (c,) in connection.execute("select no from runs where parent = ?", (row[1],))}
         why = "fork" if forks - gone else row[0] or ("newest summary" if no in summed_up else "")
+        if not why and children - gone and connection.execute(threads.IS_TRIED_OUT, (no,)).fetchone():
+            why = "child of a fork"
         if why:
             page.kept.append(why)
         else:
             gone.add(no)
             page.collected.append((no, *row[1:]))
     return page
-
-
-def _query_of(connection: sqlite3.Connection) -> threads.Query:
-    def query(sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        return connection.execute(sql, values).fetchall()
-
-    return query
 
 
 def _delete(connection: sqlite3.Connection, numbers: list[int], before: float) -> _Page:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from ..core.events import Event
@@ -79,25 +80,56 @@ class Summary(NamedTuple):
     seq: int
 
 
-_IS_TRIED_OUT = (
+class _Origin(NamedTuple):
+    no: int
+    thread: str | None
+    memo_run: int | None
+    memo_seq: int
+    parent_key: str | None
+
+
+_NEVER = 1 << 62
+"""A number that none reaches."""
+IS_TRIED_OUT = (
     "with recursive above (parent, memo_run) as (select parent, memo_run from runs where no = ? union all"
     " select r.parent, r.memo_run from above join runs r on r.id = above.parent)"
     " select 1 from above where memo_run is not null"
 )
-"""Whether a run is a fork, or the child of one."""
-_MADE_ANEW = (
-    "with recursive below (no, id) as (select c.no, c.id from runs r join runs c on c.parent = r.id where r.no = ?3"
-    " and c.parent_key not in (select key from events where run = ?3 and seq <= ?4 and type = 'child.ended')"
-    " union select c.no, c.id from below join runs c on c.parent = below.id)"
-    " select min(no) - 1 from turns where tenant = ?1 and thread = ?2"
-    " and (run = ?3 and seq > ?4 or run in (select no from below))"
+"""Whether a run is a fork, or below one."""
+_ORIGINS = (
+    "with recursive above (no, thread, memo_run, memo_seq, parent, parent_key, depth) as ("
+    " select no, thread, memo_run, memo_seq, parent, parent_key, 0 from runs where id = ? union all"
+    " select r.no, r.thread, r.memo_run, r.memo_seq, r.parent, r.parent_key, depth + 1 from above join runs r"
+    " on r.no = coalesce(above.memo_run, (select p.no from runs p where p.id = above.parent)))"
+    " select no, thread, memo_run, memo_seq, parent_key from above order by depth desc"
 )
-"""The number before the first outcome in a thread of a run after a `seq`, and of its children that had not ended."""
+"""What a run comes from, and last the run: above a fork is what it was forked from, above any other run its parent."""
+_FIRST_AFTER = (
+    "with recursive later (no, id) as ("
+    " select no, id from runs where tenant = ?1 and thread = ?2 and no >= ?3 and memo_run is null"
+    " union select c.no, c.id from runs r join runs c on c.parent = r.id where r.no = ?4 and c.parent_key is not null"
+    " and c.parent_key not in (select key from events where run = ?4 and seq <= ?5 and type = 'child.ended')"
+    " union select c.no, c.id from later join runs c on c.parent = later.id)"
+    " select no from turns where tenant = ?1 and thread = ?2"
+    " and (run = ?4 and seq > ?5 or run in (select no from later)) order by no limit 1"
+)
+"""The first outcome in a thread that came after a point: one of a turn of this number or a later one, of a run after a
+`seq`, of a child that it had not seen end by then, or of what is below those. A detached child is no part of the run.
+"""
+
+
+def query_of(connection: sqlite3.Connection) -> Query:
+    """Asks the database of a connection."""
+
+    def query(sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        return connection.execute(sql, values).fetchall()
+
+    return query
 
 
 def add_turn(connection: sqlite3.Connection, event: Event, thread: str) -> None:
     """An answer is a turn of a thread; one of a fork is not, so that trying something out changes nothing."""
-    if connection.execute(_IS_TRIED_OUT, (event.run,)).fetchone():
+    if connection.execute(IS_TRIED_OUT, (event.run,)).fetchone():
         return
     connection.execute(
         "insert into turns (tenant, thread, no, run, seq) select r.tenant, ?1, coalesce((select max(t.no) from turns t"
@@ -109,7 +141,7 @@ def add_turn(connection: sqlite3.Connection, event: Event, thread: str) -> None:
 
 def add_summary(connection: sqlite3.Connection, event: Event, thread: str, upto: int) -> None:
     """A summary of a thread up to a turn; the first one of two stays, and one of a fork is none."""
-    if connection.execute(_IS_TRIED_OUT, (event.run,)).fetchone():
+    if connection.execute(IS_TRIED_OUT, (event.run,)).fetchone():
         return
     connection.execute(
         "insert or ignore into summaries (tenant, thread, upto, run, seq) select r.tenant, ?1, ?2, r.no, ?3 from runs r"
@@ -126,26 +158,21 @@ def branch(connection: sqlite3.Connection, tenant: str, thread: str, run: int, a
     parent, open_ = connection.execute(f"select thread, not {IN_TURN} from runs where no = ?", (run,)).fetchone()
     if open_:
         raise InputError("the turn waits for those before it", remedy="wait, or cancel it and start another one")
-    known = _branch(connection.execute, tenant, thread)
+    query = query_of(connection)
+    known = _branch(query, tenant, thread)
     if known is not None and (known.parent, known.run) == (parent, run):
         return known
     if known is not None or _is_used(connection, tenant, thread):
         raise InputError(f"there is a thread {thread!r} already", remedy="give another name")
-    made = Branch(parent, run, _said_before(connection.execute, tenant, parent, run))
+    made = Branch(parent, run, _said_before(query, tenant, parent, turn=run))
     connection.execute("insert into branches values (?, ?, ?, ?, ?, ?)", (tenant, thread, *made, at))
     return made
 
 
-def _said_before(query: Callable[..., Any], tenant: str, thread: str, run: int, kept: int = 0) -> int:
-    """The number of the last outcome of a thread before those of a run; `kept`: before those after this `seq` of it."""
-    found = query(
-        "select min(no) - 1 from turns where tenant = ?1 and thread = ?2 and run = ?3 and seq > ?4"
-        " union all select max(t.no) from turns t join runs r on r.no = t.run where t.tenant = ?1 and t.thread = ?2"
-        " and r.thread = ?2 and (r.no < ?3 or r.no = ?3 and t.seq <= ?4)"
-        " union all select upto from branches where tenant = ?1 and thread = ?2",
-        (tenant, thread, run, kept),
-    )
-    return next((upto for (upto,) in list(found) if upto is not None), 0)
+def _said_before(query: Query, tenant: str, thread: str, *, turn: int, run: int = 0, kept: int = 0) -> int:
+    """The number of the last outcome of a thread before a turn and later ones, and before what a run had not kept."""
+    first = query(_FIRST_AFTER, (tenant, thread, turn, run, kept))
+    return first[0][0] - 1 if first else last_said(query, tenant, thread)
 
 
 def _is_used(connection: sqlite3.Connection, tenant: str, thread: str) -> bool:
@@ -157,8 +184,8 @@ def _is_used(connection: sqlite3.Connection, tenant: str, thread: str) -> bool:
     )
 
 
-def _branch(query: Callable[..., Any], tenant: str, thread: str) -> Branch | None:
-    rows = list(query("select parent, run, upto from branches where tenant = ? and thread = ?", (tenant, thread)))
+def _branch(query: Query, tenant: str, thread: str) -> Branch | None:
+    rows = query("select parent, run, upto from branches where tenant = ? and thread = ?", (tenant, thread))
     return Branch._make(rows[0]) if rows else None
 
 
@@ -181,23 +208,22 @@ def last_said(query: Query, tenant: str, thread: str) -> int:
 def heard_by(query: Query, tenant: str, thread: str, run: str) -> int:
     """The number of the last outcome of a thread that a run may hear.
 
-    That is the last one there is, but for a fork and its children: of what its first parent came to say after the fork,
-    and of what others said in its thread after that turn, they hear nothing.
+    That is the last one there is, but for a fork and all runs below one: they hear what was said before the run that
+    was forked first went on from there, and before the turns after it.
     """
-    columns = "no, thread, memo_run, memo_seq, parent"
-    rows = query(f"select {columns} from runs where id = ?", (run,))
-    kept, own = 1 << 62, thread in {row[1] for row in rows}
-    while rows and rows[0][2] is None and rows[0][4] is not None:
-        rows = query(f"select {columns} from runs where id = ?", (rows[0][4],))
-    while rows and rows[0][2] is not None:
-        kept = min(kept, rows[0][3])
-        rows = query(f"select {columns} from runs where no = ?", (rows[0][2],))
-    if not rows or kept == 1 << 62:
+    above = [_Origin._make(row) for row in query(_ORIGINS, (run,))]
+    whole = list(takewhile(lambda origin: origin.memo_run is None, above))
+    forks = list(takewhile(lambda origin: origin.memo_run is not None, above[len(whole) :]))
+    if not whole or not forks:
         return last_said(query, tenant, thread)
-    if own:
-        return _said_before(query, tenant, thread, rows[0][0], kept)
-    before = query(_MADE_ANEW, (tenant, thread, rows[0][0], kept))[0][0]
-    return last_said(query, tenant, thread) if before is None else before
+    turn = _NEVER
+    for origin in reversed(whole):
+        if origin.thread == thread:
+            turn = origin.no + 1
+        if origin.parent_key is None:  # nobody's child, or detached: then it is no part of the turn above it
+            break
+    kept = min(fork.memo_seq for fork in forks)
+    return _said_before(query, tenant, thread, turn=turn, run=whole[-1].no, kept=kept)
 
 
 def said(query: Query, tenant: str, thread: str, upto: int, after: int = 0) -> Iterator[Outcome]:
@@ -262,7 +288,7 @@ def _goes_on_from(query: Query, tenant: str, thread: str, made: tuple[int, int],
     look = [thread]
     while look:
         name = look.pop()
-        newest = summed_up(query, tenant, name, 1 << 62)
+        newest = summed_up(query, tenant, name, _NEVER)
         if newest is not None and newest[:2] == made and _is_in_use(query, tenant, name, before):
             return True
         look += [branch for branch, _ in branches_of(query, tenant, name)]
@@ -306,7 +332,7 @@ def results_of(query: Query, tenant: str, thread: str, upto: int, after: int, *,
 def turns_of(query: Query, tenant: str, thread: str, limit: int = -1) -> list[TurnRow]:
     """The turns of a thread, the oldest first, those that it shares included; with a limit, the last of them."""
     made: list[TurnRow] = []
-    before = 1 << 62
+    before = _NEVER
     for name, left in lineage(query, tenant, thread):
         rows = query(
             "select no, id, thread, flow, state, created_at from runs where tenant = ? and thread = ? and no < ?"
@@ -320,7 +346,7 @@ def turns_of(query: Query, tenant: str, thread: str, limit: int = -1) -> list[Tu
 
 def turn_of(query: Query, tenant: str, thread: str, *ids: str) -> TurnRow | None:
     """The turn of a thread, or of one that it left, whose run has one of these ids."""
-    before = 1 << 62
+    before = _NEVER
     for name, left in lineage(query, tenant, thread):
         for run in ids:
             rows = query(
@@ -345,7 +371,7 @@ def in_flight(query: Query, tenant: str, thread: str) -> list[tuple[str, str]]:
     each, and its flow.
     """
     found: list[tuple[str, str]] = []
-    before = 1 << 62
+    before = _NEVER
     for name, left in lineage(query, tenant, thread):
         rows = query(
             "select c.id, c.flow from (select id from runs where tenant = ? and thread = ? and no < ?"

@@ -285,9 +285,9 @@ class Engine:
     async def gc(self, older_than_s: float, *, dry_run: bool = False) -> Collected:
         """Delete the runs that ended so long ago, and what only they used; their ids are never run again.
 
-        Runs that a fork continues from, with an open child or parent, the one that made the summary which a thread in
-        use goes on from, and the newest one stay: `kept` says so. Others write meanwhile. `dry_run` only lists. Notes
-        that were remembered under a run go with it.
+        Runs that a fork continues from, with an open child or parent, a fork of which a descendant stays, the one that
+        made the summary which a thread in use goes on from, and the newest one stay: `kept` says so. Others write
+        meanwhile. `dry_run` only lists. Notes that were remembered under a run go with it.
         """
         gone = await self.journal.collect(self.clock.now() - older_than_s, dry_run=dry_run)
         if not dry_run:
