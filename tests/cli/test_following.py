@@ -29,38 +29,43 @@ def path(tmp_path: Path) -> Path:
     return made
 
 
-def _follow(path: Path, happens: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+def _follow(path: Path, happens: Callable[[pytest.MonkeyPatch], object]) -> None:
     """Follow the run, and let something happen between the first two looks."""
+    with pytest.MonkeyPatch.context() as patch:
+        _follow_in(patch, path, happens)
+
+
+def _follow_in(patch: pytest.MonkeyPatch, path: Path, happens: Callable[[pytest.MonkeyPatch], object]) -> None:
     looks: list[float] = []
 
     def passes(seconds: float) -> None:
         looks.append(seconds)
         if len(looks) == 1:
-            happens()
+            happens(patch)
         assert len(looks) < 5, "it goes on with a file that nobody writes to any more"
 
-    monkeypatch.setattr(following.time, "sleep", passes)
+    patch.setattr(following.time, "sleep", passes)
     with Journal.open_readonly(str(path)) as reader:
         list(following._tail(reader, reader.get("r"), 0, True))  # pyright: ignore[reportPrivateUsage]  the command never ends
 
 
-def test_a_file_that_is_replaced_by_its_copy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def replaced() -> None:
+def test_a_file_that_is_replaced_by_its_copy(path: Path) -> None:
+    def replaced(_: object) -> None:
         shutil.copy(path, path.parent / "copy")
         os.replace(path.parent / "copy", path)
 
     with pytest.raises(StoreMissing, match="moved, deleted or replaced"):
-        _follow(path, replaced, monkeypatch)
+        _follow(path, replaced)
 
 
-def test_a_file_that_is_moved(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_moved(path: Path) -> None:
     with pytest.raises(StoreMissing, match="moved, deleted or replaced"):
-        _follow(path, lambda: path.rename(path.parent / "y.db"), monkeypatch)
+        _follow(path, lambda _: path.rename(path.parent / "y.db"))
 
 
-def test_a_file_that_can_no_longer_be_seen(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def shut(_: object) -> os.stat_result:
+def test_a_file_that_can_no_longer_be_seen(path: Path) -> None:
+    def shut(*_: object, **__: object) -> os.stat_result:
         raise PermissionError(13, "Permission denied")
 
     with pytest.raises(StoreError, match="can no longer be seen"):
-        _follow(path, lambda: monkeypatch.setattr(os, "stat", shut), monkeypatch)
+        _follow(path, lambda patch: patch.setattr(os, "stat", shut))
