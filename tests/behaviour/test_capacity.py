@@ -9,7 +9,8 @@ from contextlib import closing, suppress
 import pytest
 
 import segue
-from segue import flow, gather, step
+from segue import flow, gather, step, testing
+from segue.runtime.embedded import parents
 from tests.behaviour.world import World
 
 
@@ -80,3 +81,53 @@ async def test_nor_by_what_was_taken_up_before_it(world: World, limited: segue.F
         assert await asyncio.wait_for(run.result(), 100 * world.while_s) == "in time"
         while await engine.runs(state="open"):
             await asyncio.sleep(0.01)
+
+
+async def nobody_knows() -> None:
+    raise LookupError("nobody knows")
+
+
+@step(effect="once", reconcile=nobody_knows, timeout_s=0.01)
+async def in_doubt() -> None:
+    await asyncio.sleep(1e4)
+
+
+@flow
+async def is_set_aside() -> None:
+    await gather(hanging_child(0), in_doubt())
+
+
+@flow
+async def limits_one_that_is_set_aside(limit_s: float) -> str:
+    with suppress(TimeoutError):
+        async with segue.timeout(limit_s):
+            await is_set_aside()
+    return "in time"
+
+
+async def test_nor_where_a_run_in_between_is_set_aside(world: World) -> None:
+    async with world.parking(capacity=1) as engine:
+        run = await engine.start(limits_one_that_is_set_aside, 10 * world.while_s, id="r")
+        while not engine.journal.runs("state = 'stuck'"):
+            await world.pass_(0.1)
+        assert await asyncio.wait_for(run.result(), 100 * world.while_s) == "in time"
+
+
+@testing.simulated
+async def test_a_look_without_room_reads_no_run_that_has_ended() -> None:
+    """It is made at every tick, and a database holds many runs that have ended."""
+    said: list[str] = []
+    async with testing.Engine(capacity=1, linger_s=0.0) as engine:
+        await engine.start(limits_its_children, 1e6, id="r")
+        await asyncio.sleep(10)
+        assert engine.host.room <= 0
+        database = engine.journal.connection
+        database.execute("update runs set state = 'running', owner = '1-dead', wake_at = null where id = 'r'")
+        database.set_trace_callback(said.append)
+        parents.kept_out(engine.host)
+        database.set_trace_callback(None)
+        looks = [sql for sql in said if "below" in sql]
+        assert len(looks) > 1
+        for sql in looks:
+            plan = [str(row[3]) for row in database.execute(f"explain query plan {sql}")]
+            assert plan[0].startswith("SEARCH runs USING INDEX") and "SCAN runs" not in plan, plan

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-from segue import Engine, flow, gather, sleep, step
+import pytest
+
+from segue import Engine, flow, gather, sleep, step, testing
 from tests.behaviour.world import World, events_of, in_state, until
 
 
@@ -64,3 +67,86 @@ async def test_parking_forgets_no_reason(world: World) -> None:
 def _stuck_twice(engine: Engine) -> bool:
     found = engine.journal.query("select count(*) from events where type = 'run.stuck'")
     return found[0][0] == 2
+
+
+applied: list[str] = []
+
+
+@step(effect="once", timeout_s=1.0)
+async def pays(what: str) -> str:
+    applied.append(what)
+    await asyncio.sleep(100 if len(applied) == 1 else 0)
+    return what
+
+
+@step
+async def takes_long() -> str:
+    await asyncio.sleep(3600)
+    return "long"
+
+
+@flow
+async def pays_beside_work() -> list[Any]:
+    return await gather(pays("rent"), takes_long())
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["live", "killed before the word is taken"])
+@testing.simulated
+async def test_a_word_before_a_doubt_is_on_record_settles_none(killed: bool) -> None:
+    """Another process sees that the run simply runs: the word may be of somebody who was told that."""
+    applied.clear()
+    async with testing.Engine() as engine:
+        run = await engine.start(pays_beside_work, id="r")
+        await asyncio.sleep(30)
+        (wait,) = [w for w in (await run.status()).waits_on if "pays" in w["key"]]
+        assert "longer than timeout_s=1" in wait["unknown"], "this process knows it, and says so"
+        if not killed:
+            await run.override(wait["key"], retry=True, by="ann")
+            await asyncio.sleep(30)
+        engine.kill()
+    if killed:
+        async with testing.Engine(after=engine, recover=False) as there:
+            await (await there.get("r")).override(wait["key"], retry=True, by="ann")
+    async with testing.Engine(after=engine) as engine:
+        run = await engine.get("r")
+        await asyncio.sleep(7300)
+        assert (await run.status()).state == "stuck"
+        assert applied == ["rent"], "it was applied twice"
+        await run.override(wait["key"], retry=True, by="ann")
+        assert await run.result() == ["rent", "long"]
+        assert applied == ["rent", "rent"], "now the doubt is on record, and the word counts"
+
+
+@step(effect="once", timeout_s=1.0)
+async def pays_in_vain(what: str) -> str:
+    applied.append(what)
+    await asyncio.sleep(100)
+    return what
+
+
+@flow
+async def rests_in_doubt() -> list[Any]:
+    await gather(pays_in_vain("rent"), sleep(1e6))
+    return []
+
+
+@testing.simulated
+async def test_a_retry_that_ends_in_doubt_again_needs_a_word_of_its_own() -> None:
+    """The doubt of the attempt before is on record, that of the new one is not."""
+    applied.clear()
+    async with testing.Engine(linger_s=5.0) as engine:
+        run = await engine.start(rests_in_doubt, id="r")
+        (wait, _) = (await in_state_of(run, "parked")).waits_on
+        assert "timeout_s=1" in wait["unknown"]
+        await run.override(wait["key"], retry=True, by="ann")
+        await asyncio.sleep(3)
+        assert applied == ["rent", "rent"]
+        await run.override(wait["key"], retry=True, by="bob")
+        await asyncio.sleep(3)
+        assert applied == ["rent", "rent"], "nobody had been told of the second one"
+
+
+async def in_state_of(run: Any, state: str) -> Any:
+    while (status := await run.status()).state != state:
+        await asyncio.sleep(1)
+    return status

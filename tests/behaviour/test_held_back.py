@@ -12,10 +12,12 @@ import pytest
 
 import segue
 from segue import flow, gather, sleep, step, testing, wait_for
+from segue.core.codec import dumps, loads
 from segue.errors import InputError, RunCancelled, UnknownEffect
+from segue.journal import Post
 from segue.journal.journal import Journal
 from segue.runtime.questions import of_run
-from tests.behaviour.world import World, in_state, keys_of, until
+from tests.behaviour.world import World, events_of, in_state, keys_of, until
 
 made: list[str] = []
 
@@ -290,3 +292,103 @@ async def test_a_cancel_that_came_before_the_code_was_seen_to_differ_is_no_less_
         with pytest.raises(RunCancelled):
             await run.result()
         assert await keys_of(run, "run.stuck") == []
+
+
+@step(effect="once")
+async def pays_without_end() -> int:
+    await asyncio.sleep(1e9)
+    return 1
+
+
+@flow
+async def was_changed_before_it_paid() -> None:
+    await (before if calls_now == ["before"] else after)(1)
+    await gather(pays_without_end(), has_children())
+
+
+async def _killed_in_doubt() -> testing.Engine:
+    calls_now[:] = ["before"]
+    async with testing.Engine() as first:
+        await first.start(was_changed_before_it_paid, id="r")
+        await asyncio.sleep(10)
+        first.kill()
+    calls_now[:] = ["after"]
+    return first
+
+
+@pytest.mark.parametrize("seen", [False, True], ids=["as it begins", "after it was set aside"])
+@testing.simulated
+async def test_a_run_with_an_effect_in_doubt_does_not_end_before_that_is_on_record(seen: bool) -> None:
+    """Its code has changed: nobody can look into the effect, and nobody would hear of it."""
+    engine = await _killed_in_doubt()
+    if seen:
+        async with testing.Engine(after=engine) as engine:
+            await in_state(await engine.get("r"), "stuck")
+    async with testing.Engine(after=engine, recover=False) as there:
+        await (await there.get("r")).cancel(by="ann")
+    async with testing.Engine(after=there) as engine:
+        run = await engine.get("r")
+        await asyncio.sleep(10)
+        status = await run.status()
+        stuck = [e for e in await events_of(run) if e.type == "run.stuck"]
+        (key,) = loads(stuck[-1].body)["unknown"]
+        assert "pays_without_end" in key
+        if not seen:
+            assert status.state == "stuck" and status.message is not None
+            assert f"nobody knows whether {key} was applied" in status.message
+            await run.cancel(by="ann", why="it was not, I have looked")
+        with pytest.raises(RunCancelled):
+            await run.result()
+
+
+@testing.simulated
+async def test_code_that_is_right_again_ends_such_a_run_in_order() -> None:
+    engine = await _killed_in_doubt()
+    async with testing.Engine(after=engine, recover=False) as there:
+        await (await there.get("r")).cancel(by="ann")
+    async with testing.Engine(after=there) as engine:
+        await in_state(await engine.get("r"), "stuck")
+    calls_now[:] = ["before"]
+    async with testing.Engine(after=engine) as engine:
+        run = await engine.get("r")
+        await run.resume(by="ann")
+        await asyncio.sleep(10)
+        status = await run.status()
+        assert (status.state, status.reason) == ("stuck", "unknown effect")
+        await run.override(status.key or "", 1, by="ann")
+        with pytest.raises(RunCancelled):
+            await run.result()
+
+
+@step
+async def large() -> str:
+    return "x" * 300_000
+
+
+@flow
+async def holds_much() -> int:
+    said = await large()
+    await wait_for("never")
+    return len(said)
+
+
+@pytest.mark.parametrize("word", ["resume", "override", "cancel"])
+@testing.simulated
+async def test_a_word_on_a_run_whose_journal_is_damaged_is_used_up(word: str) -> None:
+    """It was taken up and set aside for ever."""
+    async with testing.Engine(linger_s=0.0) as first:
+        run = await first.start(holds_much, id="r")
+        key = (await in_state(run, "parked")).waits_on[0]["key"]
+        assert first.journal.connection.execute("delete from blobs").rowcount > 0
+    async with testing.Engine(after=first, recover=False) as engine:
+        run = await engine.get("r")
+        if word == "override":
+            await engine.journal.post(Post("r", word, "1", key, 0.0, b"1", dumps({"act": "result", "by": "ann"})))
+        else:
+            await (run.resume(by="ann") if word == "resume" else run.cancel(by="ann"))
+        await run.signal("never", id="1")
+    async with testing.Engine(after=engine) as engine:
+        run = await engine.get("r")
+        await asyncio.sleep(60)
+        assert (await run.status()).state == ("cancelled" if word == "cancel" else "stuck")
+        assert len(engine.journal.query("select 1 from events where type = 'run.stuck'")) <= 1

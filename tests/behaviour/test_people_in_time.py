@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -12,14 +13,17 @@ from typing import Any
 import pytest
 
 from segue import Engine, Run, approve, escalate, flow, step, wait_for
+from segue.core.codec import dumps
 from segue.core.events import EventType
 from segue.core.faults import Fault
 from segue.core.records import ApprovalDecided, record_of
 from segue.core.recovery import Answer, AskPerson, Attempt
 from segue.errors import AlreadyDecided, RunFailed
+from segue.journal import Post, tables
+from segue.journal.connect import connect
 from segue.testing import simulated
 from tests.behaviour.test_asking_people import waiting
-from tests.behaviour.world import World, events_of, in_state
+from tests.behaviour.world import World, events_of, in_state, kinds_of
 
 HOUR = 3600.0
 
@@ -199,3 +203,43 @@ async def test_a_word_in_time_counts_though_its_process_stood_still_until_the_ti
         time.sleep(max(0.0, (item.due_at or 0.0) - time.time()))
         assert await run.result() == "ada"
         assert await (await run.fork()).result() == "ada"
+
+
+def posted(path: Path, kind: str, name: str, body: dict[str, Any], value: bytes | None = None) -> None:
+    """What another process sends that is killed before it rings: it is seen when the time is over, and not before."""
+    with closing(connect(str(path))) as database:
+        database.execute("begin immediate")
+        tables.post(database, Post("r", kind, "1", name, time.time(), value, dumps(body)))
+        database.execute("commit")
+
+
+async def test_a_pause_in_time_holds_the_end_of_the_time_back(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    async with Engine(str(path), tick_s=30.0) as engine:
+        run = await engine.start(bills_with_help, id="r")
+        await waiting(engine)
+        posted(path, "pause", "", {"by": "ann"})
+        await asyncio.sleep(1.2)
+        assert EventType.RUN_PAUSED in await kinds_of(run)
+        assert EventType.APPROVAL_DECIDED not in await kinds_of(run), "it ran out while the run was paused"
+        await run.resume(by="ann")
+        with pytest.raises(RunFailed):
+            await run.result()
+        assert EventType.APPROVAL_DECIDED in await kinds_of(run)
+
+
+@pytest.mark.parametrize("act", ["result", "retry"])
+async def test_an_override_in_time_is_not_followed_by_that_nobody_has_answered(tmp_path: Path, act: str) -> None:
+    path = tmp_path / "x.db"
+    async with Engine(str(path), tick_s=30.0) as engine:
+        run = await engine.start(bills_with_help, id="r")
+        (item,) = await waiting(engine)
+        posted(path, "override", item.key, {"act": act, "by": "ann"}, b'"by hand"' if act == "result" else None)
+        await asyncio.sleep(1.2)
+        assert EventType.OPERATOR_ACTED in await kinds_of(run)
+        assert EventType.APPROVAL_DECIDED not in await kinds_of(run)
+        if act == "result":
+            assert await run.result() == "by hand"
+        else:
+            (again,) = await engine.inbox()
+            assert again.id != item.id, "it was made again, and asks anew"

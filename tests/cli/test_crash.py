@@ -289,4 +289,4 @@ def test_nor_does_one_that_looks_on(terminal: Terminal, words: tuple[str, ...]) 
     until(lambda: "price" in started.out + started.err)
     terminal.db.unlink()
     done = started.wait()
-    assert done.code == 5 and "moved or deleted" in done.err and "Traceback" not in done.err, done
+    assert done.code == 5 and "moved, deleted or replaced" in done.err and "Traceback" not in done.err, done

@@ -34,6 +34,16 @@ async def doubtful(item: str) -> str:
 @flow
 async def doubts(item: str) -> str:
     return await doubtful(item)
+
+
+@step(effect="once")
+async def pays_at_the_gate(name: str) -> str:
+    return await gate.function(name)
+
+
+@flow
+async def paying(name: str) -> str:
+    return await pays_at_the_gate(name)
 """
 
 
@@ -236,3 +246,13 @@ def test_what_a_resumed_run_waits_for_is_told_once(terminal: Terminal) -> None:
     terminal.segue("run", "shop:asks", "-i", '"x"', "--id", "a1", "--detach")
     done = terminal.segue("resume", "a1")
     assert done.code == 7 and done.err.count("It waits for") == 1
+
+
+def test_a_retry_of_an_effect_on_its_way_is_not_told_as_made_again(terminal: Terminal) -> None:
+    started = with_questions(terminal).start("run", "shop:paying", "-i", '"door"', "--id", "p1")
+    until(lambda: "gate-door" in terminal.calls())
+    said = terminal.segue("override", "p1", "pays_at_the_gate", "--retry")
+    assert said.code == 0 and "is an effect on its way: it is left to end" in said.err
+    (terminal.folder / "door").touch()
+    assert started.wait().out == "door is open\n"
+    assert terminal.calls().count("gate-door") == 1

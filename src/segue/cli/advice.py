@@ -191,6 +191,9 @@ def _waits_for(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
         return Advice(f"It waits for its child {printable(child)}.", ((say("show", child), "to look at it"),))
     if "retry" in waits:
         return Advice(f"{key} failed and is tried again {due(waits['retry'] or now, now)}.")
+    if "unknown" in waits:
+        how = f"nobody knows whether it was applied ({first_line(str(waits['unknown']), 160)})"
+        return Advice(f"{key}: {how}.", _settles(run, str(waits["key"]), say))
     if "step" in waits:
         return Advice(f"{key} is running.")
     at = _time(waits)
@@ -286,10 +289,7 @@ def _stuck(standing: Standing, say: Say) -> list[Advice]:
     resume = (say("resume", run), "to try again")
     match reason:
         case StuckReason.UNKNOWN_EFFECT:
-            do = (
-                (say("override", run, key, "--result", "JSON"), "if it was applied"),
-                (say("override", run, key, "--retry"), "if it was not"),
-            )
+            do = _settles(run, key, say)
         case StuckReason.MISMATCH:
             do = ((resume[0], "once the code is right"), (say("fork", run, "--at", key), "to make it anew from there"))
         case StuckReason.UNDECODABLE:
@@ -299,6 +299,14 @@ def _stuck(standing: Standing, say: Say) -> list[Advice]:
         case _:
             do = (resume,)
     return [Advice(says.replace("..", "."), do)]
+
+
+def _settles(run: str, key: str, say: Say) -> tuple[tuple[str, str], ...]:
+    """What settles whether an effect was applied."""
+    return (
+        (say("override", run, key, "--result", "JSON"), "if it was applied"),
+        (say("override", run, key, "--retry"), "if it was not"),
+    )
 
 
 def _sent(item: Item, standing: Standing, now: float, say: Say) -> Advice:

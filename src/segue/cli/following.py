@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from rich.text import Text
 
@@ -13,7 +12,7 @@ from ..core.codec import loads
 from ..core.events import Event, EventType
 from ..core.faults import Fault
 from ..core.lifecycle import ENDED, RunState
-from ..errors import InputError, StoreMissing
+from ..errors import InputError
 from ..journal import RunRow
 from ..journal.reading import Reader
 from .exits import OF_STATE, Exit
@@ -65,10 +64,7 @@ def _tail(reader: Reader, row: RunRow, after: int, follow: bool) -> Iterator[Eve
 def _sleep(reader: Reader) -> None:
     """Until the next look. Raises StoreMissing when the file was taken away: nothing more would ever come."""
     time.sleep(POLL_S)
-    if not Path(reader.path).exists():
-        raise StoreMissing(
-            f"{reader.path}: the file was moved or deleted while it was followed", remedy="put it back, and try again"
-        )
+    reader.check_file()
 
 
 def _print_event(run: str, event: Event, as_json: bool) -> None:

@@ -16,7 +16,10 @@ from typing import Any
 
 from rich.text import Text
 
+from ..core.codec import loads
+from ..core.events import EventType
 from ..core.lifecycle import ENDED, RunState
+from ..core.replay import UNDER_WAY
 from ..errors import InputError, RunEnded
 from ..journal import RunRow
 from ..runtime.engine import Engine
@@ -129,7 +132,19 @@ def override(
     load_if_there(standing.row)
     to.send(run, lambda r: r.override(key, value, retry=retry, skip=skip, by=by, why=why))
     what = "is made again" if retry else "is skipped" if skip else "has its result"
+    if retry and not to.taken(run).posts and _left(to, run, key):
+        what = "is an effect on its way: it is left to end, and what came of it is found out first"
     return to.sent(run, f"{printable(short_key(key))} {what}")
+
+
+def _left(to: Sender, run: str, key: str) -> bool:
+    """Whether the last word on a step changed nothing, since what came of the step is still to be found out."""
+    with reading(to.db) as reader:
+        said = reader.query(
+            "select body from events where run = ? and type = ? and key = ? order by seq desc limit 1",
+            (reader.get(run).no, EventType.OPERATOR_ACTED, key),
+        )
+    return bool(said) and loads(said[0][0]).get("details") == UNDER_WAY
 
 
 def override_all(to: Sender, how: bulk.Bulk, given: str | None, result: str | None, *, retry: bool, skip: bool) -> Exit:

@@ -73,6 +73,15 @@ def translate(error: Exception, path: str) -> SegueError:
     return fault(kind, path, what, remedy)
 
 
+def identity(path: str) -> tuple[int, int] | None:
+    """Which file it is that has this name now; None where there is none, or none that can be seen."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def passes(error: Exception) -> bool:
     """Whether it is the disk's or a lock's state, and the same write may succeed later."""
     if isinstance(error, OSError):

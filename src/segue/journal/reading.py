@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 from ..core.codec import loads
 from ..core.events import ENDS, Event, EventType
 from ..core.shell import command
-from ..errors import InputError, SegueError, StoreCorrupt, StoreReadOnly, UnknownRun
+from ..errors import InputError, SegueError, StoreCorrupt, StoreError, StoreMissing, StoreReadOnly, UnknownRun
 from . import switches, tables, threads, workers
 from .blobs import Payloads, is_reference
-from .faults import fault, translate
+from .faults import fault, identity, translate
 from .owners import holds, living
 from .records import Item, RunRow, Standing, Write
 
@@ -37,6 +38,7 @@ class Reader:
 
     def __init__(self, path: str, connection: sqlite3.Connection, payloads: Payloads):
         self.path, self._reader, self._payloads = path, connection, payloads
+        self._opened = identity(path)
 
     def __enter__(self) -> Self:
         return self
@@ -47,6 +49,22 @@ class Reader:
     def shut(self) -> None:
         """Give the file back."""
         self._reader.close()
+
+    def check_file(self) -> None:
+        """Raises StoreMissing when the file was taken away: nothing more would ever be read; StoreError where it cannot
+        be seen.
+        """
+        if identity(self.path) == self._opened:
+            return
+        what = "the file was moved, deleted or replaced while it was read"
+        try:
+            os.stat(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            remedy = "let this user read it and its folder, and try again"
+            raise fault(StoreError, self.path, f"the file can no longer be seen: {error}", remedy) from error
+        raise fault(StoreMissing, self.path, what, "put it back, and try again")
 
     def write(self, unit: Write) -> None:
         """Refused. Raises StoreReadOnly."""

@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 
 from ..errors import SegueError, StoreFull, StoreMissing
 from .batch import Answer, Batcher, Job
-from .faults import fault, passes, translate
+from .faults import fault, identity, passes, translate
 from .records import Write
 from .turns import Turns
 
@@ -39,7 +39,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._closed = threading.Event()
         self._wal = f"{os.path.realpath(path)}-wal"
-        self._file, self._log = _identity(path), _identity(self._wal)
+        self._file, self._log = identity(path), identity(self._wal)
         self.told: Callable[[], None] = _nothing
         """Called on the loop after the answers of a commit."""
         self.trouble: SegueError | None = None
@@ -127,7 +127,7 @@ class Writer:
     def _once(self, jobs: Sequence[Job]) -> list[Answer]:
         gone = self.gone()
         if gone is not None:
-            if self._file == _identity(self._path):
+            if self._file == identity(self._path):
                 self._batcher.rescue()
             raise gone
         self._batcher.pack(jobs)
@@ -136,12 +136,12 @@ class Writer:
 
     def gone(self) -> StoreMissing | None:
         """Why nothing can be written: the file or its log was taken away. Any thread may ask."""
-        if self._file != _identity(self._path):
+        if self._file != identity(self._path):
             return fault(
                 StoreMissing, self._path, "the file was moved, deleted or replaced while it was open",
                 "put it back and start the process again: nothing was acknowledged since",
             )  # fmt: skip
-        if self._log is not None and self._log != _identity(self._wal):
+        if self._log is not None and self._log != identity(self._wal):
             return fault(
                 StoreMissing, self._path, f"its log {self._wal} was moved, deleted or replaced while it was open",
                 "start the process again: what was acknowledged is in the database",
@@ -238,11 +238,3 @@ def _nothing() -> None:
 
 def _failed(job: Job, error: Exception) -> Answer:
     return (job.done, job, error) if isinstance(job, Write) else (job.done, error, None)
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

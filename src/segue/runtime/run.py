@@ -157,6 +157,8 @@ class Run(Generic[R]):
         self, key: str, result: Any = None, *, retry: bool = False, skip: bool = False, by: str = "", why: str = ""
     ) -> None:
         """Say what came of an open step: its `result`, `skip` it (the result is None), or `retry` it from the start.
+        A once-effect that is on its way is left to end; it is made again by a `retry` that is said once its doubt is on
+        record, when the run has parked or is set aside.
 
         Raises InputError when the run has no such step open, or when the step returns another type, as far as the flow
         is known in this process; RunEnded after its end.

@@ -70,7 +70,7 @@ class RunParked(Record):
     version: ClassVar[int] = 2
     waits_on: tuple[Mapping[str, Json], ...] = ()
     """One object per wait with its `key`, and `signal` (its name), `child` (its run), `person` (who is asked), `retry`,
-    `sleep` or `timeout` (when it is due) or `step`; 20 at most."""
+    `sleep` or `timeout` (when it is due) or `step`, with `unknown` where it is in doubt and why; 20 at most."""
     unknown: Mapping[str, str] = field(default_factory=dict[str, str])
     """Once-effects by key of which nobody knows whether they were applied, and why. Since version 2."""
 

@@ -46,6 +46,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
     while options.effect != "once" or _wanted(execution, command.key):
         n = 1 + (history[-1].n if history else execution.memory.numbers.get(command.key, 0))
         execution.tries[command.key] = n
+        execution.memory.doubts.pop(command.key, None)  # as a replay does: another one is to be found first
         if options.guarded:
             body = {"effect": options.effect}
             await execution.durable(EventType.ATTEMPT_STARTED, command, attempt=n, body=body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +17,8 @@ from ...core.replay import Memory
 from ...core.sealed import sealed
 from ...core.secret import using
 from ...errors import Continued, CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
-from ...journal import Change, Item, Journal, Post
+from ...journal import Change, Item, Journal, Post, RunRow
+from . import doubts
 from .carrying import cancel_child
 from .purse import settle_open
 from .sealing import fault_of
@@ -31,6 +33,9 @@ _REASONS = {
     "unknown-effect": StuckReason.UNKNOWN_EFFECT,
 }
 
+
+_OF_PEOPLE = frozenset({"decide", "reassign"})
+"""Words on a question: they wait for a flow that knows it, or they would count as too late."""
 
 ERRORS_KEPT = 256
 """Live errors that are kept for whoever asks for the result: with each goes all that its traceback's frames hold."""
@@ -136,31 +141,35 @@ def orphan(execution: Execution) -> list[Post]:
     return [cancel_child(execution, c, "its parent has ended") for c in execution.children.values()]
 
 
-def cancel_of(journal: Journal, no: int) -> Item | None:
+def cancel_of(journal: Journal, row: RunRow) -> Item | None:
     """What cancels a run that is set aside: also when who had claimed it for that has died, or was closed, since."""
     last = journal.query(
         "select type from events where run = ? and type not in (?, ?) order by seq desc limit 1",
-        (no, EventType.RUN_STARTED, EventType.RUN_PARKED),
+        (row.no, EventType.RUN_STARTED, EventType.RUN_PARKED),
     )
-    if last != [(EventType.RUN_STUCK,)]:
-        return None
-    return next((item for item in journal.items_of(no) if item.kind == "cancel"), None)
+    return _cancel_of(journal, row) if last == [(EventType.RUN_STUCK,)] else None
 
 
-def was_cancelled(execution: Execution) -> bool:
-    """Whether somebody had asked a run to end that is to be set aside as it begins: then that is its end."""
-    items = execution.host.journal.items_of(execution.row.no)
-    cancel = next((item for item in items if item.kind == "cancel"), None)
+def _cancel_of(journal: Journal, row: RunRow) -> Item | None:
+    """What asks a run to end, whose code cannot run. Not before each effect in doubt is on record as one."""
+    cancel = next((item for item in journal.items_of(row.no) if item.kind == "cancel"), None)
     if cancel is not None:
-        end_cancelled(execution, cancel)
-    return cancel is not None
+        with suppress(StoreCorrupt):
+            if doubts.untold(Memory.of(journal.past(row))):
+                return None
+    return cancel
 
 
 def begins_stuck(execution: Execution, error: RunStuck) -> None:
-    """Set a run aside whose flow cannot begin, unless somebody had asked it to end."""
-    if not was_cancelled(execution):
-        execution.host.receive_items(execution)  # or a `resume` would wake it again and again
-        execution.set_aside(error)
+    """Set a run aside whose flow cannot begin or go on, unless somebody had asked it to end: then that is its end."""
+    host, execution.begun = execution.host, True
+    cancel = _cancel_of(host.journal, execution.row)
+    if cancel is not None:
+        return end_cancelled(execution, cancel)
+    for item in host.journal.items_of(execution.row.no):  # or a `resume` would wake it again and again
+        if item.kind not in _OF_PEOPLE or execution.drive.open_call(item.name) is not None:
+            execution.receive(item)
+    return execution.set_aside(error)
 
 
 def end_cancelled(execution: Execution, item: Item) -> None:
@@ -182,12 +191,6 @@ def stuck_detail(error: RunStuck) -> dict[str, Any]:
     """Why a run was set aside, as its row and its event say it."""
     detail = {"reason": _REASONS[error.code], "message": error.message, "key": error.key, "remedy": error.remedy}
     return {k: v for k, v in detail.items() if v is not None}
-
-
-def with_doubts(execution: Execution, detail: dict[str, Any]) -> bytes:
-    """The body of the event that says so: with the effects in doubt, for whoever asks about them next."""
-    unknown = {key: execution.doubts[key] for key in execution.unknowns}
-    return dumps({**detail, "unknown": unknown} if unknown else detail)
 
 
 def unknown_effect(execution: Execution, key: str, why: str) -> UnknownEffect:
@@ -232,7 +235,8 @@ def waits_on(execution: Execution) -> list[dict[str, Any]]:
             case RunStep() if key in execution.backoffs:
                 waits.append({"retry": execution.backoffs[key], "key": key})
             case RunStep():
-                waits.append({"step": key, "key": key})
+                unknown = {"unknown": execution.doubts[key]} if key in execution.unknowns else {}
+                waits.append({"step": key, "key": key, **unknown})
             case _:
                 pass
     return waits

@@ -19,7 +19,7 @@ from ...journal import Change, Item, RunRow, Write
 from ..drive import Drive, deadlock
 from ..flow import Flow
 from ..scope import StepScope
-from . import carrying, ends, inbox, people, renewal, resting
+from . import carrying, doubts, ends, inbox, people, renewal, resting
 from .attempts import perform, perform_once
 from .line import Line
 from .purse import goes_with
@@ -97,7 +97,7 @@ class Execution(Line):
             try:
                 memory = Memory.of(self.host.journal.past(row), {k: v.encode() for k, v in row.replaced.items()})
             except StoreCorrupt as error:
-                return self.set_aside(Undecodable(error.message, run=row.id, remedy=error.remedy))
+                return ends.begins_stuck(self, Undecodable(error.message, run=row.id, remedy=error.remedy))
         self.memory, self.children = memory, memory.children
         self.at, self.paused = memory.last_at, memory.paused
         same_code = memory.revisions <= {self.flow.revision} and row.version == self.flow.version
@@ -107,15 +107,14 @@ class Execution(Line):
                 raise ends.crash_loop(self, self.host.crash_limit)
             values = ends.input_of(self, memory.args)
         except RunStuck as error:
-            self.begun = True
             return ends.begins_stuck(self, error)
         self.drive.bind = self.flow.bind
         self.drive.begin(self.flow.body(values), memory.first_at, flow_vault(self, self.vault))
         self.begun = True
         with using(self.vault):
             self._guarded(partial(self.drive.replay, memory))
-        if self.drive.stuck is not None and ends.was_cancelled(self):
-            return
+        if self.drive.stuck is not None:
+            return ends.begins_stuck(self, self.drive.stuck)
         self.host.scan_soon() if args is not None else self.host.receive_items(self)
         if not self.unwritten:  # else what others asked for comes first: a cancel, a pause
             self.settle()
@@ -178,9 +177,10 @@ class Execution(Line):
         if self.closed:
             return
         error.run = error.run or self.row.id
-        detail = ends.stuck_detail(error)
+        error.message = doubts.told(self, error.message)
+        detail, in_doubt = ends.stuck_detail(error), doubts.of(self)
         change = Change(RunState.STUCK, detail, self.now(), release=True)
-        body, done = ends.with_doubts(self, detail), partial(self.host.ended, self.row)
+        body, done = doubts.beside(detail, in_doubt), partial(self.host.ended, self.row)
         self.write(EventType.RUN_STUCK, body=body, change=change, done=done, version=2)
         self.drop()
 

@@ -237,18 +237,16 @@ class Host:
 
     def _scan_ready(self) -> None:
         if self.room <= 0:
-            for run in parents.due(self):
+            for run in parents.kept_out(self):
                 self._claim_soon(run)
         if self.room <= 0 or not (self.recover or self._own):
             return
         room = self.room if self.recover else -1  # others' runs are passed over: they must not fill the answer
         free_, values = self.switches.free()
         due = self.journal.standing(f"wake_at <= ? and {free_} order by wake_at", self.clock.now(), *values, limit=room)
-        owners = self.journal.query("select distinct owner from runs where state in ('queued', 'running')")
-        free = [o for (o,) in owners if o is None or not self._taken(o)]
         ready = f"state in ('queued', 'running') and owner is ? and not paused and {free_} and {IN_TURN}"
         most = room + len(self.executions) if self.recover else -1
-        for owner in free:
+        for owner in parents.left(self):
             due += self.journal.standing(ready, owner, *values, limit=most)
         for run in due:
             if run.no not in self.executions and self.room > 0 and (self.recover or run.no in self._own):
@@ -281,7 +279,7 @@ class Host:
         if (claim := future.result()) is None:
             return
         if "reason" in claim[0].detail and not self._closed:
-            cancel = ends.cancel_of(self.journal, no)
+            cancel = ends.cancel_of(self.journal, claim[0])
             if cancel is not None:
                 flow = registry.for_run(claim[0].flow, claim[0].version)
                 assert flow is not None

@@ -91,11 +91,14 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
 
 def _is_under_way(execution: Execution, command: Command) -> bool:
     """Whether a once-effect is on its way, or was when its process ended, and nobody has looked what came of it: it is
-    left to end, and what came of it is asked. A word that comes before the doubt does not settle it.
+    left to end, and what came of it is asked. A word that comes before the doubt is on record does not settle it: who
+    said it may have been told that the effect simply runs, and so a replay would read it.
     """
     key, memory = command.key, execution.memory
-    if not isinstance(command, RunStep) or command.options.effect != "once" or key in execution.unknowns:
+    if not isinstance(command, RunStep) or command.options.effect != "once":
         return False
+    if key in execution.unknowns:
+        return key not in memory.doubts
     if key in execution.steps:
         return not carrying.is_between(execution, key)
     tries = memory.attempts.get(key)

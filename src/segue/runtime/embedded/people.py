@@ -101,6 +101,7 @@ async def _word(
 ) -> None:
     """Wait until the history holds a word; when its time is over, that is the default. A pause holds both back."""
     key, clock = command.key, execution.host.clock
+    making = execution.steps.get(key)
     asking = execution.asking[key] = Asking(answer.to, due_at, asyncio.Event(), answer.service)
     execution.backoffs[key] = math.inf if due_at is None else due_at
     execution.settle()
@@ -108,6 +109,10 @@ async def _word(
         while isinstance(history[-1].answer, AskPerson):
             if due_at is not None and due_at <= clock.now() and not execution.still:
                 carrying.catch_up(execution)
+                if execution.steps.get(key) is not making:
+                    raise asyncio.CancelledError  # an operator has said what came of it, or has it made anew
+                if execution.still:
+                    continue
                 if isinstance(history[-1].answer, AskPerson):  # pyright: ignore[reportUnnecessaryIsInstance]  it may have come
                     await _expired(execution, command, history, answer)
                 else:

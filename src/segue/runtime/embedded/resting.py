@@ -9,7 +9,7 @@ from ...core.commands import Command, RunStep
 from ...core.events import EventType
 from ...core.lifecycle import RunState
 from ...journal import Change
-from . import ends
+from . import doubts, ends
 
 if TYPE_CHECKING:
     from .execution import Execution
@@ -42,7 +42,7 @@ def park(execution: Execution) -> None:
     wake_at = earliest(execution) if resting and not execution.paused else None
     state = RunState.PARKED if resting else RunState.QUEUED
     change = Change(state, detail, execution.now(), wake_at, release=True)
-    body = ends.with_doubts(execution, detail)
+    body = doubts.beside(detail, doubts.known(execution))
     execution.write(EventType.RUN_PARKED, body=body, change=change, done=host.scan_soon, version=2)
     if wake_at is not None:
         host.wake_at(wake_at)
