@@ -11,6 +11,7 @@ from pydantic import BaseModel
 import segue
 from segue import flow, gather, sleep, step, timeout, wait_for
 from segue.errors import RunCancelled, RunEnded, RunFailed, UnknownRun
+from segue.runtime.waits import set_cancellations_aside
 from tests.behaviour.world import World, events_of, in_state, kinds_of, until
 
 ran: list[Any] = []
@@ -109,9 +110,7 @@ async def tidying(limit_s: float) -> str:
             try:
                 await sleep(limit_s * 9)
             finally:
-                task = asyncio.current_task()
-                while task is not None and task.cancelling():  # as an agent does that runs in a cleanup
-                    task.uncancel()
+                set_cancellations_aside()  # as an agent does that runs in a cleanup
                 await sleep(limit_s * 2)
     except TimeoutError:
         return await note("too late")
@@ -126,6 +125,41 @@ async def test_a_limit_that_comes_in_the_cleanup_of_a_cancelled_run_is_no_error_
         with pytest.raises(RunCancelled):
             await run.result()
     assert ran == []
+
+
+@flow
+async def waiting_for_a_branch(limit_s: float, aside: bool) -> None:
+    async def branch() -> str:
+        try:
+            async with timeout(limit_s):
+                try:
+                    await sleep(limit_s * 9)
+                finally:
+                    if aside:
+                        set_cancellations_aside()
+        except TimeoutError:
+            return await note("too late")
+        return "done"
+
+    task = asyncio.create_task(branch())
+    try:
+        await sleep(limit_s * 9)
+    finally:
+        await task
+        await note("tidy")
+
+
+@pytest.mark.parametrize("aside", [False, True])
+async def test_a_branch_that_nobody_cancelled_has_its_limit_while_its_run_is_cancelled(
+    world: World, aside: bool
+) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(waiting_for_a_branch, world.while_s * 4, aside)
+        await world.pass_(1)
+        await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.result()
+    assert ran == ["too late", "tidy"]
 
 
 async def test_a_signal_before_and_after_the_wait(world: World) -> None:

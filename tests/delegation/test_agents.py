@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic_ai import Agent
 
+import segue
 from segue import NotApplied, Retry, RunFailed, agent, ask, delegate, flow, tool
 from segue.agent import Delegate, Role, converse, delegated
 from segue.agent.delegation.errors import Undelegated
@@ -314,14 +315,26 @@ async def window(request: str) -> str:
     return await slow(request)
 
 
+async def counters(request: str) -> str:
+    """Transfers money: pays an invoice."""
+
+    async def fails() -> None:
+        await segue.sleep(0)
+        raise ValueError("closed")
+
+    await asyncio.gather(slow(request), fails())
+    return "paid"
+
+
 @flow
 async def hurried(way: str) -> str:
-    """Whoever is first has no time."""
-    first = Delegate(window if way == "below" else slow, name="slow", quality=0.9, timeout_s=0.01)
+    """Whoever is first has no time, or fails beside what it does."""
+    target = {"below": window, "beside": counters}.get(way, slow)
+    first = Delegate(target, name="slow", quality=0.9, timeout_s=None if way == "beside" else 0.01)
     return await delegate("Pays an invoice: transfers money.", to=[first, clerk])
 
 
-@pytest.mark.parametrize("way", ["inside", "below", "outside"])
+@pytest.mark.parametrize("way", ["inside", "below", "beside", "outside"])
 async def test_what_happens_once_and_has_no_time_left_is_handed_to_nobody_else(way: str) -> None:
     """It was given up, went on to its end, and the next one paid a second time."""
     async with InMemory() as engine:

@@ -254,7 +254,8 @@ async def _left(around: Surroundings, made: Gateway) -> None:
     try:
         await made.close()
     finally:
-        if not others or (others == {_own} and not _own.share("gateway", lambda: _make(_own)).health.holds):
+        outside: Gateway | None = _own.shared("gateway")
+        if not others or (others == {_own} and (outside is None or not outside.health.holds)):
             await close()
 
 

@@ -250,6 +250,10 @@ class Surroundings:
                 self._leavers.append(partial(leave, made))
         return self._shared[name]
 
+    def shared(self, name: str) -> Any:
+        """The one of this name; None: nobody has made it."""
+        return self._shared.get(name)
+
     async def leave(self) -> None:
         """The journal will close: what has something left to write does so now."""
         while self._leavers:

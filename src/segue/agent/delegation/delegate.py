@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, cast, overload
 
 from ...core.codec import fingerprint
+from ...core.commands import RunStep
 from ...core.faults import Fault, FaultKind, classify
 from ...core.keys import quoted
 from ...core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Check, Target, TargetKind
@@ -213,11 +214,15 @@ class _Delegating:
         return await self._nobody(choice)
 
     def _left(self, one: Delegate) -> str:
-        """What happens once below whoever did it, was cut off, and goes on to its end; empty: nothing."""
+        """What happens once below whoever did it, and goes on to its end, cut off or not; empty: nothing."""
         if self.scope is None:
             return ""
         below = f"{self.scope.path}to[{quoted(one.name)}]#"
-        return _unsure(one) if any(key.startswith(below) for key in self.scope.drive.left) else ""
+        drive = self.scope.drive
+        waits = (
+            k for k, (made, _) in drive.waiting.items() if isinstance(made, RunStep) and made.options.effect == "once"
+        )
+        return _unsure(one) if any(key.startswith(below) for key in (*drive.left, *waits)) else ""
 
     def _given(self, value: Any, by: str, kind: str, choice: Choice) -> Delegation[Any]:
         key = "" if self.scope is None else self.scope.path.removesuffix("/")

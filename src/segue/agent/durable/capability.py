@@ -7,7 +7,6 @@ its middle goes on from the last step that has an outcome.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -38,6 +37,7 @@ from ...runtime.loop import InLine
 from ...runtime.scope import FlowScope, here, opened
 from ...runtime.step import Step
 from ...runtime.values import now, uuid
+from ...runtime.waits import set_cancellations_aside
 from ..people.plan import Names
 from ..tools import Tool
 from ..tools.tool import hold_options
@@ -148,7 +148,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         """The flow's. It is asked for as a run begins, in the task that its caller may cancel."""
         if not self.in_durable_context:
             return None
-        _begin_anew()
+        set_cancellations_aside()  # Pydantic AI takes one that was caught before, in a cleanup, for one of this run
         return now
 
     # --- whom it asks ---
@@ -256,16 +256,6 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
     def server(self, toolset_id: str) -> AbstractToolset[Any] | None:
         """The MCP server of this id; None where it is none."""
         return self._servers.get(toolset_id)
-
-
-def _begin_anew() -> None:
-    """Let an agent run after a cancellation that was caught: in a flow's cleanup, or after a TaskGroup that has failed.
-
-    Pydantic AI takes any that the task still counts for one of its own run. What comes from now on is.
-    """
-    task = cast("asyncio.Task[Any]", asyncio.current_task())
-    while task.cancelling():
-        task.uncancel()
 
 
 def _selects(capability: AbstractCapability[Any]) -> bool:
