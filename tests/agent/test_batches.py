@@ -134,6 +134,13 @@ async def spent(engine: Engine, runs: list[str]) -> int:
     return found
 
 
+def advice_on(path: Path, run: str) -> str:
+    with reading(str(path)) as reader:
+        standing = standing_of(reader, reader.get(run))
+    (advice,) = advise(standing, time.time(), lambda *words: " ".join(words))
+    return advice.says
+
+
 async def test_a_parked_run_is_only_a_row(tmp_path: Path) -> None:
     async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat")) as engine:
         server.batches.pace_s = 3.0
@@ -144,11 +151,10 @@ async def test_a_parked_run_is_only_a_row(tmp_path: Path) -> None:
         assert not engine.host.executions
         (waits,) = status.waits_on
         assert waits["service"] == "a batch of openai"
-        with reading(str(tmp_path / "x.db")) as reader:
-            standing = standing_of(reader, reader.get("r"))
-        (advice,) = advise(standing, time.time(), lambda *words: " ".join(words))
+        while "still collected" in (says := advice_on(tmp_path / "x.db", "r")):  # the server has it, our outbox not yet
+            await asyncio.sleep(0.05)
         said = r"ask\[\w+\] waits for a batch of openai, submitted [\d:]+, \d of 1 done; it goes on without it .*"
-        assert re.fullmatch(said, advice.says)
+        assert re.fullmatch(said, says)
         assert "hello" in await run.result()
 
 
