@@ -10,7 +10,10 @@ import pytest
 
 import segue
 from segue import Applied, NotApplied, flow, gather, sleep, step, testing
-from segue.core.codec import loads
+from segue.core.codec import dumps, loads
+from segue.journal import Post
+from segue.runtime.embedded import attempts
+from segue.runtime.scope import StepScope
 from tests.behaviour.world import World, events_of, in_state, until
 
 applied: list[Any] = []
@@ -202,11 +205,10 @@ async def test_a_run_that_is_set_aside_names_an_effect_that_is_being_asked_about
 async def until_stuck_by(run: segue.Run[Any], reason: str) -> segue.RunStatus:
     """Wait until it is set aside for that."""
     for _ in range(2000):
-        status = await run.status()
-        if status.reason == reason:
+        if (status := await run.status()).reason == reason:
             return status
         await asyncio.sleep(0.005)
-    raise AssertionError(f"it is {status}")
+    raise AssertionError(f"it never was set aside for {reason}")
 
 
 gate = threading.Event()
@@ -336,3 +338,99 @@ async def test_an_effect_that_never_ends_holds_no_close_and_is_named() -> None:
 
 def _has(engine: segue.Engine, key: str, kind: str) -> bool:
     return bool(engine.journal.query("select 1 from events where type = ? and instr(key, ?)", (kind, key)))
+
+
+@step(effect="once")
+def stands_in_line(n: int) -> int:
+    gate.wait(20)
+    applied.append(n)
+    return n
+
+
+@step
+async def says() -> str:
+    await asyncio.sleep(1e9)
+    return "x"
+
+
+@flow
+async def pays_in_line() -> None:
+    await gather(stands_in_line(1), stands_in_line(2), says())
+
+
+async def test_an_effect_that_stands_in_line_is_not_given_up_by_that(world: World) -> None:
+    """The flow has ended by that, and waits for nothing any more; yet it did not give the effect up."""
+    if world.virtual:
+        pytest.skip("threads are not on virtual time")
+    gate.clear()
+    async with world.engine(step_threads=1) as engine:
+        run = await engine.start(pays_in_line, id="r")
+        await until(lambda: len(engine.journal.query("select 1 from events where type = 'attempt.started'")) >= 2)
+        (wait,) = [w for w in (await run.status()).waits_on if "says" in w["key"]]
+        said = dumps({"act": "result"})  # as of a process that does not know the flow, nor the type
+        await engine.journal.post(Post("r", "override", "1", wait["key"], 0.0, b"null", said))
+        engine.host.scan_soon()
+        await until(lambda: any(e.drive.stuck is not None for e in engine.host.executions.values()))
+        gate.set()
+        await until_stuck_by(run, "undecodable")
+        done = [e for e in await events_of(run) if "stands_in_line" in (e.key or "") and e.type == "step.completed"]
+        assert len(done) == 2
+    assert applied == [1, 2]
+
+
+@step(effect="once")
+async def meets_a_bug() -> str:
+    while len(seen) < 1:
+        await asyncio.sleep(0.01)
+    return "paid"
+
+
+@flow
+async def pays_with_a_bug() -> None:
+    await gather(meets_a_bug(), pay_for_a_while())
+
+
+async def test_a_bug_in_one_effect_waits_for_the_others_and_leaves_it_in_doubt(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate.clear()
+    found: list[str] = []
+
+    def breaks(scope: StepScope, value: Any) -> None:
+        if "meets_a_bug" in scope.key:
+            found.append(scope.key)
+            raise AssertionError("a bug")
+
+    monkeypatch.setattr(attempts, "close", breaks)
+    async with world.engine() as engine:
+        run = await engine.start(pays_with_a_bug, id="r")
+        await until(lambda: found)
+        await asyncio.sleep(0.05)
+        assert (await run.status()).state == "running"
+        gate.set()
+        await until_stuck_by(run, "crashes")
+        (stuck,) = [e for e in await events_of(run) if e.type == "run.stuck"]
+        assert list(loads(stuck.body)["unknown"]) == found
+    assert applied == ["paid"]
+
+
+@pytest.mark.parametrize("by", ["the run", "its flow"])
+async def test_nothing_begins_when_a_pause_ends_before_it_is_set_aside(world: World, by: str) -> None:
+    gate.clear()
+    async with world.engine() as engine:
+        run = await engine.start(pays_beside_a_mismatch, False, id="r")
+        await until(lambda: _has(engine, "moves_at_once", "step.completed"))
+    changed(pays_beside_a_mismatch, new=True, other=True)
+    async with world.engine() as engine:
+        run = await engine.get("r")
+        await until(lambda: any(e.drive.stuck is not None and seen for e in engine.host.executions.values()))
+        await (run.pause(by="ann") if by == "the run" else engine.pause(flow=pays_beside_a_mismatch))
+        await asyncio.sleep(0.1)
+        await (run.resume(by="ann") if by == "the run" else engine.resume(flow=pays_beside_a_mismatch))
+        await asyncio.sleep(0.1)
+        assert (await run.status()).state == "running"
+        gate.set()
+        await in_state(run, "stuck")
+        events = await events_of(run)
+        assert [e.type for e in events if "pay_" in (e.key or "")][:2] == ["attempt.started", "step.completed"]
+    assert (applied, seen) == (["paid"], ["called"])
