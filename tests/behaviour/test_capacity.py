@@ -126,8 +126,12 @@ async def test_a_look_without_room_reads_no_run_that_has_ended() -> None:
         database.set_trace_callback(said.append)
         parents.kept_out(engine.host)
         database.set_trace_callback(None)
-        looks = [sql for sql in said if "below" in sql]
-        assert len(looks) > 1
+        looks = [sql for sql in said if " runs " in sql]
+        assert len(looks) > 2
         for sql in looks:
             plan = [str(row[3]) for row in database.execute(f"explain query plan {sql}")]
-            assert plan[0].startswith("SEARCH runs USING INDEX") and "SCAN runs" not in plan, plan
+            searches = [step for step in plan if "SEARCH" in step]
+            assert searches and not any("SCAN runs" in step for step in plan), plan
+            assert all("(id=?)" in s or "(state=? AND owner=?)" in s for s in searches), plan
+            if "above" not in sql:  # nor one that waits for a place
+                assert all("(id=?)" in s for s in searches), plan

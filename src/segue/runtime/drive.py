@@ -306,6 +306,8 @@ class Drive:
             self.left.pop(key, None)
         elif self.replaying:
             self._unexpected(event)
+        elif key in self._unclaimed:
+            self._unclaimed[key] = event  # somebody has said what came of it
 
     def _give_signal(self, event: Event) -> None:
         name = event.key or ""
@@ -333,7 +335,8 @@ class Drive:
     def _claim(self, command: Command) -> Event | None:
         """An outcome that came before its call: the code was changed, and the call moved."""
         if command.key in self._unclaimed:
-            return self._unclaimed.pop(command.key)
+            known = self._unclaimed.pop(command.key)
+            return None if known.type == EventType.ATTEMPT_STARTED else known  # begun: what came of it is asked
         same = best(command.key, [k for k, e in self._unclaimed.items() if same_call(command, e)])
         if same is not None:
             return self._unclaimed.pop(same)

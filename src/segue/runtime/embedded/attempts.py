@@ -29,6 +29,7 @@ from .purse import StepPurse
 from .sealing import fault_of
 from .stalls import confirm
 from .starting import StepTask
+from .wanted import made_again, may_begin, wanted
 
 if TYPE_CHECKING:
     from .execution import Execution
@@ -43,7 +44,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
     options = command.options
     if history and not await _taken_up(execution, command, history, retry_at):
         return
-    while options.effect != "once" or _wanted(execution, command.key):
+    while options.effect != "once" or may_begin(execution, command.key):
         n = 1 + (history[-1].n if history else execution.memory.numbers.get(command.key, 0))
         execution.tries[command.key] = n
         execution.memory.doubts.pop(command.key, None)  # as a replay does: another one is to be found first
@@ -286,7 +287,7 @@ async def _call(
     def work() -> Any:
         if host.loop.time() - asked_at > host.stall_s:  # it stood in line: is the run still this process's?
             confirm(execution)
-        if scope.attempt and scope.key in execution.once and not _wanted(execution, scope.key):
+        if scope.attempt and scope.key in execution.once and not wanted(execution, scope.key):
             raise InterruptedError("the effect was given up, or overridden, before it began")
         return in_thread(partial(context.run, function, **values))
 
@@ -369,20 +370,6 @@ def announce(execution: Execution) -> None:
             execution.write(
                 EventType.ATTEMPT_STARTED, key=key, seen=command.seen, attempt=n, args=command.args, body=body
             )
-
-
-def _wanted(execution: Execution, key: str) -> bool:
-    """Whether the flow still waits for it, and nobody has said meanwhile what came of it."""
-    return key in execution.drive.waiting and key not in execution.overridden
-
-
-def made_again(execution: Execution, command: RunStep) -> bool:
-    """Whether a once-effect that was not applied is still wanted; if the flow gave it up, that is put on record."""
-    wanted = _wanted(execution, command.key)
-    if not wanted and command.key not in execution.overridden:
-        body = dumps({"applied": False})
-        execution.write(EventType.STEP_CANCELLED, key=command.key, seen=command.seen, body=body)
-    return wanted
 
 
 def again(execution: Execution, command: Command) -> None:

@@ -113,6 +113,7 @@ def give_up(execution: Execution, command: Cancel) -> None:
     """Stop what the flow no longer wants. A once-effect that is on its way is left to end."""
     key = command.key
     body = dumps({"applied": False}) if key in execution.once and is_between(execution, key) else None
+    execution.memory.cancelled.add(key)
     cancel_step(execution, key)
     posts = stop(execution, key, "its parent no longer waits for it")
     done = execution.host.scan_soon if posts else None

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.codec import dumps
 from ...core.faults import FaultKind
+from ...core.recovery import Attempt
 from ...core.replay import Memory
-from .carrying import is_between
 
 if TYPE_CHECKING:
     from .execution import Execution
@@ -23,13 +23,24 @@ def known(execution: Execution) -> dict[str, str]:
 
 def of(execution: Execution) -> dict[str, str]:
     """All effects in doubt of a run that goes no further here: also those that nobody could look into."""
-    on_their_way = {key for key in execution.once if key in execution.tries and not is_between(execution, key)}
-    said = execution.overridden
-    return {
-        **{k: why for k, why in interrupted(execution.memory).items() if k not in said},
-        **{k: _SET_ASIDE for k in on_their_way - said},
-        **known(execution),
-    }
+    found = interrupted(execution.memory) | _asked_about(execution) | dict.fromkeys(on_their_way(execution), _SET_ASIDE)
+    return {**{k: why for k, why in found.items() if k not in execution.overridden}, **known(execution)}
+
+
+def on_their_way(execution: Execution) -> set[str]:
+    """The effects whose call this process has begun, and that have not ended."""
+    quiet = execution.backoffs.keys() | execution.failed | execution.asking.keys()
+    return {key for key in execution.once if key in execution.tries and key not in quiet}
+
+
+def _asked_about(execution: Execution) -> dict[str, str]:
+    """Those of an earlier process, of which it is being found out what came of them."""
+    memory, found = execution.memory, dict[str, str]()
+    for key in execution.once & memory.effects:
+        tries = execution.histories.get(key)
+        if key not in execution.tries and tries and _was_interrupted(tries[-1]):
+            found[key] = memory.doubts.get(key, _INTERRUPTED)
+    return found
 
 
 def told(execution: Execution, message: str) -> str:
@@ -43,10 +54,13 @@ def interrupted(memory: Memory) -> dict[str, str]:
     found: dict[str, str] = {}
     for key in memory.effects:
         tries = memory.attempts.get(key)
-        fault = tries[-1].fault if tries else None
-        if fault is not None and fault.kind is FaultKind.INTERRUPTED:
+        if tries and _was_interrupted(tries[-1]):
             found[key] = memory.doubts.get(key, _INTERRUPTED)
     return found
+
+
+def _was_interrupted(last: Attempt) -> bool:
+    return last.fault is not None and last.fault.kind is FaultKind.INTERRUPTED
 
 
 def untold(memory: Memory) -> bool:

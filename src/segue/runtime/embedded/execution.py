@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from ...core.codec import dumps
 from ...core.commands import Cancel, Command, Record, RunStep, Seal, StartChild, Timer, Wait
 from ...core.events import DELIVERED, Event, EventType
-from ...core.lifecycle import RunState
 from ...core.recovery import Attempt
 from ...core.replay import Memory
 from ...core.secret import use, using
@@ -19,7 +18,7 @@ from ...journal import Change, Item, RunRow, Write
 from ..drive import Drive, deadlock
 from ..flow import Flow
 from ..scope import StepScope
-from . import carrying, doubts, ends, inbox, people, renewal, resting
+from . import aside, carrying, ends, inbox, people, renewal, resting
 from .attempts import perform, perform_once
 from .line import Line
 from .purse import goes_with
@@ -69,6 +68,8 @@ class Execution(Line):
         self.lasting: set[str] = set()
         self.replayed = False
         self.kept: list[Command] = []  # by a pause
+        self.aside: RunStuck | None = None
+        """Why it is to be set aside, as soon as the effects on their way have ended."""
         self.on: asyncio.Event | None = None
         """Set when a pause ends, for attempts whose backoff is over."""
         self.in_thread: dict[str, asyncio.Future[Any]] = {}
@@ -124,8 +125,8 @@ class Execution(Line):
         drive = self.drive
         if self.closed:
             return
-        if drive.stuck is not None:
-            return self.set_aside(drive.stuck)
+        if (stuck := self.aside or drive.stuck) is not None:
+            return self.set_aside(stuck)
         commands, self.replayed = drive.take(), True
         if self.still:
             self.kept += [c for c in commands if not isinstance(c, Cancel | Seal)]
@@ -146,6 +147,8 @@ class Execution(Line):
         """Drop the run from memory; the journal has all of it. What the coroutine does as it unwinds is discarded."""
         if self.closed:
             return
+        if park and self.aside is not None:
+            return aside.write(self)
         if park:
             resting.park(self)
         self.drop()
@@ -174,15 +177,7 @@ class Execution(Line):
 
     def set_aside(self, error: RunStuck) -> None:
         """Open, resumable, nothing lost: until somebody has helped."""
-        if self.closed:
-            return
-        error.run = error.run or self.row.id
-        error.message = doubts.told(self, error.message)
-        detail, in_doubt = ends.stuck_detail(error), doubts.of(self)
-        change = Change(RunState.STUCK, detail, self.now(), release=True)
-        body, done = doubts.beside(detail, in_doubt), partial(self.host.ended, self.row)
-        self.write(EventType.RUN_STUCK, body=body, change=change, done=done, version=2)
-        self.drop()
+        aside.set_aside(self, error)
 
     # what the flow asks for
 
@@ -212,6 +207,8 @@ class Execution(Line):
             return
         if options.effect == "once":
             self.once.add(key)
+            if key in self.drive.waiting:
+                memory.cancelled.discard(key)
         history = memory.attempts.pop(key, []) if memory.attempts else []
         retry_at = memory.retry_at.pop(key, None) if memory.retry_at else None
         if not options.simple:
@@ -299,7 +296,7 @@ class Execution(Line):
 
     def receive(self, item: Item) -> None:
         """Turn an inbox item into an event. Each item is taken once, and none before the journal was read."""
-        if item.no not in self.taken and self.begun and not self.closed:
+        if item.no not in self.taken and self.begun and not self.closed and self.aside is None:
             self.taken.add(item.no)
             inbox.receive(self, item)
 
@@ -320,7 +317,7 @@ class Execution(Line):
 
     def go_on(self) -> None:
         """Carry out what was held back, if nothing holds it any more."""
-        if self.still or self.closed or not self.begun:
+        if self.still or self.closed or not self.begun or self.aside is not None:
             return
         if self.on is not None:
             self.on.set()

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from ...core.codec import dumps, loads
 from ...core.commands import Command, RunStep
 from ...core.events import EventType
-from ...core.faults import FaultKind
 from ...core.replay import UNDER_WAY
 from ...core.sealed import sealed
 from ...core.secret import using
 from ...journal import BESIDE, Item
-from . import carrying, people
+from . import carrying, doubts, people
 from .attempts import again
 
 if TYPE_CHECKING:
@@ -68,8 +67,10 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     act = loads(item.body).get("act", "result")
     if command is not None and _has_ended(execution, command):
         command = None
+    if command is None and act != "retry" and _is_known(execution, key):
+        return _settle_begun(execution, item)
     if command is None or act == "retry":
-        left = command is not None and _is_under_way(execution, command)
+        left = _is_untold(execution, key) if command is None else _is_under_way(execution, command)
         if left:
             taken["body"] = dumps({**loads(item.body), "details": UNDER_WAY})
         execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, **taken)
@@ -89,6 +90,31 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
+def _is_known(execution: Execution, key: str) -> bool:
+    """Whether the journal has an effect as begun, and nobody has looked into it or spoken about it."""
+    memory = execution.memory
+    return key in memory.effects and key in memory.attempts and key not in execution.overridden
+
+
+def _settle_begun(execution: Execution, item: Item) -> None:
+    """What came of an effect that was begun, and that the flow does not ask for now: it counts when the flow does."""
+    key = item.name
+    execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=item.body)
+    execution.overridden.add(key)
+    execution.write(
+        EventType.STEP_COMPLETED, key=key, attempt=0, value=item.value or b"null", consumed=[item.no],
+        args=execution.memory.open_args.get(key),
+    )  # fmt: skip
+
+
+def _is_untold(execution: Execution, key: str) -> bool:
+    """Whether an effect was on its way when its process ended, and that is not on record as a doubt. Nobody can say of
+    a journal that cannot be read.
+    """
+    memory = execution.memory
+    return not memory.last_seq or (key in doubts.interrupted(memory) and key not in memory.doubts)
+
+
 def _is_under_way(execution: Execution, command: Command) -> bool:
     """Whether a once-effect is on its way, or was when its process ended, and nobody has looked what came of it: it is
     left to end, and what came of it is asked. A word that comes before the doubt is on record does not settle it: who
@@ -101,9 +127,7 @@ def _is_under_way(execution: Execution, command: Command) -> bool:
         return key not in memory.doubts
     if key in execution.steps:
         return not carrying.is_between(execution, key)
-    tries = memory.attempts.get(key)
-    fault = tries[-1].fault if tries else None
-    return fault is not None and fault.kind is FaultKind.INTERRUPTED and key not in memory.doubts
+    return _is_untold(execution, key)
 
 
 def _has_ended(execution: Execution, command: Command) -> bool:

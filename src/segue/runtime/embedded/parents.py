@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from json import dumps
+from typing import TYPE_CHECKING, Any
 
 from ...journal import Standing
 
@@ -10,22 +11,20 @@ if TYPE_CHECKING:
     from .host import Host
 
 _AT_ONCE = 64
-_OPEN = "c.parent_key is not null and c.state in ('queued', 'running', 'parked', 'stuck')"
+_AWAITED = "parent_key is not null and {0}.state in ('queued', 'running', 'parked', 'stuck')"
 """A child that is awaited. One that is set aside may have some that are at work."""
-_HAS_SOME_HERE = f"""exists (
-    with recursive below (id, owner, state) as (
-        select c.id, c.owner, c.state from runs c where c.parent = runs.id and {_OPEN}
-        union all
-        select c.id, c.owner, c.state from runs c join below on c.parent = below.id where {_OPEN}
-    )
-    select 1 from below where below.owner = ? and below.state = 'running'
-)"""
+_ABOVE = f"""with recursive above (id) as (
+    select c.parent from runs c where c.owner = ? and c.state = 'running' and c.{_AWAITED.format("c")}
+    union
+    select p.parent from above join runs p on p.id = above.id where p.{_AWAITED.format("p")}
+)
+select id from above"""
+"""The runs that wait for those in memory here, at any depth: few, however many wait for a place."""
 
 
 def left(host: Host) -> list[str | None]:
     """The owners of runs that nobody carries out: processes that have died, and none."""
-    owners = host.journal.query("select distinct owner from runs where state in ('queued', 'running')")
-    return [owner for (owner,) in owners if owner is None or not host.journal.alive(owner)]
+    return _left(host, "state")
 
 
 def kept_out(host: Host) -> list[Standing]:
@@ -34,10 +33,19 @@ def kept_out(host: Host) -> list[Standing]:
     """
     if not host.recover:
         return []
-    (free, values), me, now = host.switches.free(), host.journal.owner, host.clock.now()
-    parked = f"wake_at <= ? and {free} and {_HAS_SOME_HERE} order by wake_at"
-    found = host.journal.standing(parked, now, *values, me, limit=_AT_ONCE)
-    ready = f"state in ('queued', 'running') and owner is ? and not paused and {free} and {_HAS_SOME_HERE}"
-    for owner in left(host):
-        found += host.journal.standing(ready, owner, *values, me, limit=_AT_ONCE)
+    above = [run for (run,) in host.journal.query(_ABOVE, (host.journal.owner,))]
+    if not above:
+        return []
+    (free, values), now = host.switches.free(), host.clock.now()
+    these = "runs.id in (select value from json_each(?))"
+    parked = f"{these} and +wake_at <= ? and {free} order by +wake_at"
+    found = host.journal.standing(parked, dumps(above), now, *values, limit=_AT_ONCE)
+    ready = f"{these} and +state in ('queued', 'running') and +owner is ? and not paused and {free}"
+    for owner in _left(host, f"{these} and +state", dumps(above)):
+        found += host.journal.standing(ready, dumps(above), owner, *values, limit=_AT_ONCE)
     return found
+
+
+def _left(host: Host, where: str, *values: Any) -> list[str | None]:
+    owners = host.journal.query(f"select distinct owner from runs where {where} in ('queued', 'running')", values)
+    return [owner for (owner,) in owners if owner is None or not host.journal.alive(owner)]

@@ -1,0 +1,65 @@
+"""How a run is set aside: after the effects that are on their way, whose outcomes are journaled first.
+
+They cannot be stopped, or not without a doubt. Where the run was taken up again beside one, it could be made twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ...core.events import EventType
+from ...core.lifecycle import RunState
+from ...journal import Change
+from . import doubts, ends
+
+if TYPE_CHECKING:
+    from ...errors import RunStuck
+    from .execution import Execution
+
+
+def set_aside(execution: Execution, error: RunStuck) -> None:
+    """Set a run aside, as soon as no effect of it is on its way. Nothing else begins, or goes on, before that."""
+    if execution.closed:
+        return
+    begun = _begun(execution)
+    if execution.aside is None and begun:
+        _stop_others(execution, begun)
+    execution.aside = execution.aside or error
+    if not begun:
+        write(execution)
+
+
+def write(execution: Execution) -> None:
+    """Write it, whatever is on its way: what came of that is in doubt."""
+    error = execution.aside
+    assert error is not None
+    error.run = error.run or execution.row.id
+    error.message = doubts.told(execution, error.message)
+    detail, in_doubt = ends.stuck_detail(error), doubts.of(execution)
+    change = Change(RunState.STUCK, detail, execution.now(), release=True)
+    body, done = doubts.beside(detail, in_doubt), partial(execution.host.ended, execution.row)
+    execution.write(EventType.RUN_STUCK, body=body, change=change, done=done, version=2)
+    execution.drop()
+
+
+def _begun(execution: Execution) -> set[str]:
+    """The effects whose end is waited for; not one in whose own task this is said: that is a bug of ours in it."""
+    if not execution.once:
+        return set()
+    task = asyncio.current_task(execution.host.loop)
+    begun = (doubts.on_their_way(execution) | execution.in_thread.keys()) & execution.steps.keys()
+    return {key for key in begun if task is None or execution.steps[key].task is not task}
+
+
+def _stop_others(execution: Execution, begun: set[str]) -> None:
+    """What is no effect on its way goes on when the run is taken up again."""
+    for key, why in doubts.of(execution).items():
+        if key in execution.tries and key not in begun:  # the one with the bug: it will be gone
+            execution.unknowns[key] = execution.doubts[key] = why
+    for key, making in list(execution.steps.items()):
+        if key not in begun:
+            making.cancel()
+    for _, handle in execution.timers.values():
+        handle.cancel()
