@@ -219,10 +219,9 @@ class _Delegating:
             return ""
         below = f"{self.scope.path}to[{quoted(one.name)}]#"
         drive = self.scope.drive
-        waits = (
-            k for k, (made, _) in drive.waiting.items() if isinstance(made, RunStep) and made.options.effect == "once"
-        )
-        return _unsure(one) if any(key.startswith(below) for key in (*drive.left, *waits)) else ""
+        steps = (made for made, _ in drive.waiting.values() if isinstance(made, RunStep))
+        waiting = (made.key for made in steps if made.options.effect == "once")
+        return _unsure(one) if any(key.startswith(below) for key in (*drive.left, *waiting)) else ""
 
     def _given(self, value: Any, by: str, kind: str, choice: Choice) -> Delegation[Any]:
         key = "" if self.scope is None else self.scope.path.removesuffix("/")

@@ -9,7 +9,6 @@ error of the step, so that what happens once is reconciled, what only reads is m
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,7 +22,7 @@ _UNKNOWN = -32601
 """A server may not know the request that asks for a sign of life: it lives."""
 _TIMED_OUT = -32001
 """The code of a request without an answer in time, in the protocol's SDK. Servers may use it for errors of theirs."""
-_TIMED_OUT_SAYS = re.compile(r"timed out\b", re.I)
+_TIMED_OUT_SAYS = "timed out"
 
 
 async def alive(server: Any) -> bool:
@@ -56,7 +55,7 @@ class _Watching:
         except Exception as error:
             if not isinstance(here(), StepScope):
                 raise
-            if any(code == _TIMED_OUT and _TIMED_OUT_SAYS.search(says) for code, says in _said(error)):
+            if any(code == _TIMED_OUT and _TIMED_OUT_SAYS in says.lower() for code, says in _said(error)):
                 raise TimeoutError(f"the MCP server {self._server.id} has not answered a call of {name}") from error
             if not await alive(self._server):
                 raise ConnectionError(f"the MCP server {self._server.id} died during a call of {name}") from error

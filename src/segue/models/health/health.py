@@ -95,7 +95,8 @@ class Health:
     def try_acquire(self, model: Model, tokens: int) -> Place | Wait:
         """A place for a call that uses up to `tokens` tokens, input and output; or how long to wait, and for what.
 
-        Never blocks for longer than 50 ms, when the file is locked; then the answer is to wait.
+        Where the file is locked it waits for it for 50 ms, and for whoever of this process does so before it; then the
+        answer is to wait.
         """
         self._tidy()
         caller = self._caller(model)._replace(id=next(self._ids))
