@@ -80,6 +80,10 @@ class Memory:
     """Once-effects that were begun and have no outcome, given up or not: what came of them must be found out."""
     doubts: dict[str, str] = field(default_factory=_dict)
     """Why it is unknown what came of them, where that was found out."""
+    doubted: dict[str, int] = field(default_factory=_dict)
+    """The `seq` of the event that first said so: only a word that was said later answers it."""
+    anew: set[str] = field(default_factory=_set)
+    """Once-effects that an operator lets begin anew, and that have not begun."""
     open_args: dict[str, bytes] = field(default_factory=_dict)
     """The arguments of steps that were begun and of children that were started, and have no outcome."""
     numbers: dict[str, int] = field(default_factory=_dict)
@@ -155,6 +159,7 @@ class Memory:
             self.timers.pop(key, None)
             self.children.pop(key, None)
             self.effects.discard(key)
+            self.anew.discard(key)
         elif kind in _RECORDS:
             self.recorded.add((kind, key))
             if event.attempt is not None and kind in (EventType.APPROVAL_ASKED, EventType.APPROVAL_DECIDED):
@@ -173,7 +178,7 @@ class Memory:
                 if body.get("effect") == "once":
                     self.effects.add(key)
                 self.open_args[key] = event.args or b"{}"
-                self.doubts.pop(key, None)
+                self.settle_doubt(key)
                 tries = self.attempts.setdefault(key, [])
                 tries.append(Attempt(event.epoch, event.attempt or 1, event.at, INTERRUPTED))
             case EventType.ATTEMPT_FAILED:
@@ -209,11 +214,11 @@ class Memory:
                 self.idle_starts = 0
             case EventType.RUN_PARKED | EventType.RUN_STUCK:
                 self.idle_starts = 0
-                self.doubts |= loads(event.body).get("unknown", {}) if event.version > 1 else {}
+                self.doubt(loads(event.body).get("unknown", {}) if event.version > 1 else {}, event.seq)
             case EventType.OPERATOR_ACTED:
                 self.idle_starts = 0
                 if _is_retry(loads(event.body)):
-                    self._forget_attempts(key)
+                    self.begin_anew(key)
             case EventType.STEP_CANCELLED:
                 self.cancelled.add(key)
                 self.children.pop(key, None)
@@ -268,13 +273,34 @@ class Memory:
             self.numbers,
             self.open_args,
             self.doubts,
+            self.doubted,
         ):
             if old in known:
                 known[new] = known.pop(old)  # pyright: ignore[reportArgumentType]  each is moved into itself
-        for keys in (self.effects, self.asked):
+        for keys in (self.effects, self.asked, self.anew):
             if old in keys:
                 keys.remove(old)
                 keys.add(new)
+
+    def doubt(self, unknown: Mapping[str, str], seq: int) -> None:
+        """It is on record that nobody knows what came of these."""
+        self.doubts |= unknown
+        for key in unknown:
+            self.doubted.setdefault(key, seq)
+
+    def settle_doubt(self, key: str) -> None:
+        """An attempt begins: what is found out about the last one no longer counts."""
+        self.doubts.pop(key, None)
+        self.doubted.pop(key, None)
+        self.anew.discard(key)
+
+    def begin_anew(self, key: str) -> None:
+        """An operator's word: the step is made as if it had never been tried."""
+        if key in self.effects and key in self.attempts:
+            self.anew.add(key)
+        self._forget_attempts(key)
+        self.doubts.pop(key, None)
+        self.doubted.pop(key, None)
 
     def _forget_attempts(self, key: str) -> None:
         tries = self.attempts.pop(key, None)

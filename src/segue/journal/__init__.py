@@ -2,7 +2,7 @@
 
 from .journal import Journal
 from .reading import Reader
-from .records import BESIDE, Change, Item, More, NewRun, Post, RunRow, Standing, Write
+from .records import BESIDE, SAID_AFTER, Change, Item, More, NewRun, Post, RunRow, Standing, Write
 from .retention import Collected
 from .switches import ENGINE, FLOW, Act, Switch, Switches
 from .tables import input_hash
@@ -10,7 +10,7 @@ from .threads import IN_TURN, Outcome, Summary, ThreadRow, TurnRow
 from .workers import Known, Workers
 
 __all__ = [
-    "BESIDE", "ENGINE", "FLOW", "IN_TURN", "Act", "Change", "Collected", "Item", "Journal", "Known", "More", "NewRun",
-    "Outcome", "Post", "Reader", "RunRow", "Standing", "Summary", "Switch", "Switches", "ThreadRow", "TurnRow",
-    "Workers", "Write", "input_hash",
+    "BESIDE", "ENGINE", "FLOW", "IN_TURN", "SAID_AFTER", "Act", "Change", "Collected", "Item", "Journal", "Known",
+    "More", "NewRun", "Outcome", "Post", "Reader", "RunRow", "Standing", "Summary", "Switch", "Switches", "ThreadRow",
+    "TurnRow", "Workers", "Write", "input_hash",
 ]  # fmt: skip

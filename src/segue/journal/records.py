@@ -90,6 +90,8 @@ class Post(NamedTuple):
     body: bytes | None = None
 
 
+SAID_AFTER = "said_after"
+"""In the body of an override: the last `seq` of the run's journal that stood on disk when it was said."""
 BESIDE = "beside"
 """The kind of a post that is the record of what was made beside an attempt: a shadow."""
 LATE = ("feedback", BESIDE)

@@ -16,7 +16,7 @@ from ..core.shell import command
 from ..errors import DuplicateRun, InputError, RunEnded, UnknownRun
 from . import accounts, switches
 from .blobs import INLINE_MAX, Payloads, refers
-from .records import BESIDE, LATE, Item, Late, NewRun, Post, RunRow, Standing
+from .records import BESIDE, LATE, SAID_AFTER, Item, Late, NewRun, Post, RunRow, Standing
 from .threads import IN_TURN
 
 RUN_COLUMNS = ", ".join(RunRow._fields)
@@ -249,6 +249,7 @@ def post(connection: sqlite3.Connection, item: Post) -> bool:
         return True
     if item.kind == "override":
         _check_pending(connection, item)
+        item = _dated(connection, row[1], item)
     if item.kind in ("cancel", "resume"):
         switches.let_go(connection, item.run, item.at)
     return insert_post(connection, item)
@@ -267,6 +268,13 @@ def _check_pending(connection: sqlite3.Connection, item: Post) -> None:
                 f"{who} has overridden the step already{why}, and the run has not taken it up yet: the first counts",
                 run=item.run, key=item.name, remedy=f"let the run go on: {command('resume', item.run)}",
             )  # fmt: skip
+
+
+def _dated(connection: sqlite3.Connection, no: int, item: Post) -> Post:
+    """An override with where the journal stood: it answers what is on record there, and nothing that comes later."""
+    found = "coalesce((select max(seq) from events where run = :no), (select memo_seq from runs where no = :no), 0)"
+    (seq,) = connection.execute(f"select {found}", {"no": no}).fetchone()
+    return item._replace(body=dumps({**loads(item.body), SAID_AFTER: seq}))
 
 
 def events(

@@ -27,7 +27,8 @@ from ..journal.keyring import FolderKeyring, Keyring, MemoryKeyring
 from ..journal.reading import Reader
 from ..journal.vault import Vault
 from . import registry
-from .drive import Drive, deadlock
+from .deadlock import deadlock
+from .drive import Drive
 from .flow import Flow
 
 

@@ -20,7 +20,7 @@ from ..core.keys import family, part_of_run
 from ..core.replay import Memory
 from ..core.sealed import sealed
 from ..core.secret import Sealer, use
-from ..errors import InternalError, RunStuck, Suspended, Undecodable, UnjournaledWork
+from ..errors import InternalError, RunStuck, Suspended, Undecodable
 from .loop import FlowLoop, aside
 from .match import best, known_again, mismatch, same_call, stray
 from .scope import FlowScope, enter
@@ -175,6 +175,15 @@ class Drive:
     def orphans(self) -> list[str]:
         """Keys of outcomes in the journal that the code no longer asks for."""
         return sorted(self._unclaimed)
+
+    def note_begun(self, key: str) -> None:
+        """An effect was begun, and the flow does not ask for it: what came of it is kept until it does."""
+        self._unclaimed[key] = Event(0, 0, 0, 0.0, EventType.ATTEMPT_STARTED, key=key)
+
+    def forget_begun(self, key: str) -> None:
+        """An operator lets such an effect begin anew."""
+        if key in self._unclaimed and self._unclaimed[key].type == EventType.ATTEMPT_STARTED:
+            del self._unclaimed[key]
 
     def suspend(self) -> None:
         """Unwind the coroutine. Whatever it returns, raises or calls meanwhile is discarded."""
@@ -348,7 +357,8 @@ class Drive:
         """A once-effect that was begun under other arguments is never made again, whatever was changed."""
         asked = {c.key for c, _ in self.waiting.values()} | self.left.keys()
         lost = sorted(memory.effects - asked)
-        self._unclaimed |= {k: Event(0, 0, 0, 0.0, EventType.ATTEMPT_STARTED, key=k) for k in lost}
+        for key in lost:
+            self.note_begun(key)
         for command, _ in self.waiting.values():
             self._check_effect(command)
         if lost and self.strict and self.stuck is None:
@@ -389,12 +399,3 @@ class Drive:
 
     def _root_done(self) -> bool:
         return self._failed is not None or (self._root is not None and self._root.done())
-
-
-def deadlock(run: str) -> UnjournaledWork:
-    """The error of a flow that waits for nothing durable."""
-    return UnjournaledWork(
-        "the flow waits for something that no step, timer, signal or child will bring",
-        run=run,
-        remedy="look for an asyncio.Event, Queue or Future that nobody in the flow will ever set",
-    )

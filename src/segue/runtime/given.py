@@ -79,7 +79,7 @@ def calls(row: RunRow, events: Iterable[Event], flow: Flow[..., Any] | None, vau
     Where the flow is not in this process, or cannot be replayed, they are as many as are found.
     """
     memory = Memory.of(events, {key: value.encode() for key, value in row.replaced.items()})
-    begun = frozenset(memory.attempts) | memory.effects | memory.timers.keys() | memory.children.keys()
+    begun = frozenset(memory.attempts) | memory.effects | memory.anew | memory.timers.keys() | memory.children.keys()
     if flow is None:
         return Calls({}, begun)
     drive = _Noting(row.id, memory)

@@ -47,7 +47,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
     while options.effect != "once" or may_begin(execution, command.key):
         n = 1 + (history[-1].n if history else execution.memory.numbers.get(command.key, 0))
         execution.tries[command.key] = n
-        execution.memory.doubts.pop(command.key, None)  # as a replay does: another one is to be found first
+        execution.memory.settle_doubt(command.key)  # as a replay does: another one is to be found first
         if options.guarded:
             body = {"effect": options.effect}
             await execution.durable(EventType.ATTEMPT_STARTED, command, attempt=n, body=body)
@@ -376,9 +376,9 @@ def again(execution: Execution, command: Command) -> None:
     """Make a step anew, as if it had never been tried. One whose call is on its way is left to end."""
     key, memory = command.key, execution.memory
     execution.unknowns.pop(key, None)
-    if tries := memory.attempts.pop(key, None) or execution.histories.get(key):
+    if tries := memory.attempts.get(key) or execution.histories.get(key):
         memory.numbers[key] = tries[-1].n
-    memory.retry_at.pop(key, None)
+    memory.begin_anew(key)
     if key in execution.steps and carrying.is_between(execution, key):
         execution.steps.pop(key).cancel()
         execution.backoffs.pop(key, None)

@@ -15,7 +15,8 @@ from ...core.replay import Memory
 from ...core.secret import use, using
 from ...errors import Continued, RunStuck, SegueError, StoreCorrupt, Undecodable
 from ...journal import Change, Item, RunRow, Write
-from ..drive import Drive, deadlock
+from ..deadlock import deadlock
+from ..drive import Drive
 from ..flow import Flow
 from ..scope import StepScope
 from . import aside, carrying, ends, inbox, people, renewal, resting

@@ -11,7 +11,7 @@ from ...core.events import EventType
 from ...core.replay import UNDER_WAY
 from ...core.sealed import sealed
 from ...core.secret import using
-from ...journal import BESIDE, Item
+from ...journal import BESIDE, SAID_AFTER, Item
 from . import carrying, doubts, people
 from .attempts import again
 
@@ -64,20 +64,24 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     """An operator says what came of an open step, or that it is to be made again."""
     key = item.name
     command = execution.drive.open_call(key)
-    act = loads(item.body).get("act", "result")
+    said = loads(item.body)
+    said_after = int(said.pop(SAID_AFTER, 0))
+    act = said.get("act", "result")
     if command is not None and _has_ended(execution, command):
         command = None
     if command is None and act != "retry" and _is_known(execution, key):
-        return _settle_begun(execution, item)
+        return _settle_begun(execution, item, said)
     if command is None or act == "retry":
-        left = _is_untold(execution, key) if command is None else _is_under_way(execution, command)
-        if left:
-            taken["body"] = dumps({**loads(item.body), "details": UNDER_WAY})
+        if command is None:
+            left = _is_untold(execution, key, said_after)
+        else:
+            left = _is_under_way(execution, command, said_after)
+        taken["body"] = dumps({**said, "details": UNDER_WAY} if left else said)
         execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, **taken)
-        if command is not None and not left:
-            again(execution, command)
+        if act == "retry" and not left:
+            _begin_anew(execution, key, command)
         return
-    execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=item.body)
+    execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=dumps(said))
     execution.unknowns.pop(key, None)
     execution.overridden.add(key)
     carrying.cancel_step(execution, key)
@@ -90,44 +94,61 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
+def _begin_anew(execution: Execution, key: str, command: Command | None) -> None:
+    """Make a step again: now, or when the flow asks for it. A replay reads the same from the journal."""
+    if command is not None:
+        again(execution, command)
+    else:
+        execution.memory.begin_anew(key)
+        execution.drive.forget_begun(key)
+
+
 def _is_known(execution: Execution, key: str) -> bool:
-    """Whether the journal has an effect as begun, and nobody has looked into it or spoken about it."""
+    """Whether the journal has an effect as begun, or as one to begin anew, and nobody has said what came of it."""
     memory = execution.memory
-    return key in memory.effects and key in memory.attempts and key not in execution.overridden
+    begun = (key in memory.effects and key in memory.attempts) or key in memory.anew
+    return begun and key not in execution.overridden
 
 
-def _settle_begun(execution: Execution, item: Item) -> None:
+def _settle_begun(execution: Execution, item: Item, said: dict[str, Any]) -> None:
     """What came of an effect that was begun, and that the flow does not ask for now: it counts when the flow does."""
     key = item.name
-    execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=item.body)
+    execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=dumps(said))
     execution.overridden.add(key)
+    execution.drive.note_begun(key)
     execution.write(
         EventType.STEP_COMPLETED, key=key, attempt=0, value=item.value or b"null", consumed=[item.no],
         args=execution.memory.open_args.get(key),
     )  # fmt: skip
 
 
-def _is_untold(execution: Execution, key: str) -> bool:
-    """Whether an effect was on its way when its process ended, and that is not on record as a doubt. Nobody can say of
-    a journal that cannot be read.
+def _is_untold(execution: Execution, key: str, said_after: int) -> bool:
+    """Whether an effect was on its way when its process ended, and that was not on record as a doubt when somebody
+    spoke of it. Nobody can say of a journal that cannot be read.
     """
     memory = execution.memory
-    return not memory.last_seq or (key in doubts.interrupted(memory) and key not in memory.doubts)
+    return not memory.last_seq or (key in doubts.interrupted(memory) and not _answers(execution, key, said_after))
 
 
-def _is_under_way(execution: Execution, command: Command) -> bool:
+def _answers(execution: Execution, key: str, said_after: int) -> bool:
+    """Whether a word is one on the doubt that is on record: not one that was said before it, and is read after it."""
+    doubted = execution.memory.doubted.get(key)
+    return doubted is not None and doubted <= said_after
+
+
+def _is_under_way(execution: Execution, command: Command, said_after: int) -> bool:
     """Whether a once-effect is on its way, or was when its process ended, and nobody has looked what came of it: it is
-    left to end, and what came of it is asked. A word that comes before the doubt is on record does not settle it: who
-    said it may have been told that the effect simply runs, and so a replay would read it.
+    left to end, and what came of it is asked. A word that was said before the doubt was on record does not settle it:
+    who said it may have been told that the effect simply runs, and so a replay would read it.
     """
-    key, memory = command.key, execution.memory
+    key = command.key
     if not isinstance(command, RunStep) or command.options.effect != "once":
         return False
     if key in execution.unknowns:
-        return key not in memory.doubts
+        return not _answers(execution, key, said_after)
     if key in execution.steps:
         return not carrying.is_between(execution, key)
-    return _is_untold(execution, key)
+    return _is_untold(execution, key, said_after)
 
 
 def _has_ended(execution: Execution, command: Command) -> bool:
