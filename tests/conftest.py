@@ -7,6 +7,7 @@ import functools
 import gc
 import inspect
 import os
+import sys
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
@@ -30,6 +31,16 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+        _the_cheapest_first()
+
+
+def _the_cheapest_first() -> None:
+    """The route of those who name none explores a little: in one of fifty calls a test would meet another model."""
+    gateway = sys.modules.get("segue.agent.gateway")
+    if gateway is not None:
+        from segue.routing.policies import NEVER, Cheapest
+
+        gateway.DEFAULT_ROUTE = Cheapest(name="default", explore=NEVER)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -251,6 +251,19 @@ async def test_what_nobody_could_judge_is_still_an_answer(tmp_path: Path) -> Non
         assert await engine.run(improved_by_hand, "What?") is None
 
 
+@flow
+async def improved_by_nobody(task: str) -> str:
+    return (await improve(task, evaluator={"model": "gtp"})).value
+
+
+async def test_an_evaluator_that_cannot_be_asked_is_told_before_more_is_paid_for(tmp_path: Path) -> None:
+    models = {"chat": Served(answer=lambda _: "hm")}
+    async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
+        with pytest.raises(RunFailed, match="no model is called 'gtp'"):
+            await engine.run(improved_by_nobody, "What?")
+        assert server.counts("chat").calls == 1
+
+
 # --- map and reduce ---------------------------------------------------------------------------------------------------
 
 BOOK = "\n\n".join(f"Chapter {n}. " + f"The number of chapter {n} is {n * n}. " * 6 for n in range(1, 10))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
-from ...errors import InputError
+from ...errors import InputError, UsageError
+from ...models import UnknownModel
 from ..ask import ask
 from ..options import Options
 from ..prompts import Prompt, worded
@@ -70,7 +71,8 @@ async def improve(
     `evaluator` is how a model is asked to judge, or a function (a step, if it does anything) that gives a Score or a
     number from 0 to 1. It stops at a score of `enough`. When a later round fails, or nothing is left of the budget, the
     best so far is the result, and `stopped` says why; the first round's error is raised. An answer that could not be
-    judged counts less than any that was. `budget_usd` is for all calls together. In a flow all stands under
+    judged counts less than any that was; an evaluator that cannot be asked at all (its model is unknown, an option is
+    wrong) raises that error after the first answer, before another is paid for. `budget_usd` is for all calls together. In a flow all stands under
     `improve#k/`.
     """
     at_least("improve", rounds=rounds)
@@ -93,6 +95,10 @@ async def improve(
             else:
                 given = await ask(evaluate, f"The task: {task}", *parts, _shown(value), returns=Score, **judging)
             made = given if isinstance(given, Score) else Score(score=float(given))
+        except (UsageError, UnknownModel) as error:
+            if not callable(evaluator):
+                raise  # the question is wrong, not the answer: it would be so in every round
+            return Version(value=value, error=str(error))
         except Exception as error:  # noqa: BLE001  an answer that nobody could judge is still an answer
             return Version(value=value, error=str(error))
         return Version(value=value, score=made.score, why=made.why)
