@@ -78,6 +78,8 @@ class Memory:
     """Calls that the run gave up, on record."""
     effects: set[str] = field(default_factory=_set)
     """Once-effects that were begun and have no outcome, given up or not: what came of them must be found out."""
+    inherited: set[str] = field(default_factory=_set)
+    """Those of them that a fork has from its parent, and has not begun itself."""
     doubts: dict[str, str] = field(default_factory=_dict)
     """Why it is unknown what came of them, where that was found out."""
     open_args: dict[str, bytes] = field(default_factory=_dict)
@@ -172,6 +174,7 @@ class Memory:
                     self.idle_starts = 0
                 if body.get("effect") == "once":
                     self.effects.add(key)
+                    self.inherited.discard(key)
                 self.open_args[key] = event.args or b"{}"
                 self.doubts.pop(key, None)
                 tries = self.attempts.setdefault(key, [])
@@ -213,7 +216,7 @@ class Memory:
             case EventType.OPERATOR_ACTED:
                 self.idle_starts = 0
                 if _is_retry(loads(event.body)):
-                    self._forget_attempts(key)
+                    self.forget(key)
             case EventType.STEP_CANCELLED:
                 self.cancelled.add(key)
                 self.children.pop(key, None)
@@ -221,7 +224,7 @@ class Memory:
                 if key not in self.effects:
                     self.open_args.pop(key, None)
                 if key not in self.effects or loads(event.body).get("applied") is False:
-                    self._forget_attempts(key)
+                    self.forget(key)
             case _:
                 pass
 
@@ -271,12 +274,13 @@ class Memory:
         ):
             if old in known:
                 known[new] = known.pop(old)  # pyright: ignore[reportArgumentType]  each is moved into itself
-        for keys in (self.effects, self.asked):
+        for keys in (self.effects, self.inherited, self.asked):
             if old in keys:
                 keys.remove(old)
                 keys.add(new)
 
-    def _forget_attempts(self, key: str) -> None:
+    def forget(self, key: str) -> None:
+        """A step begins anew, as an operator said, or is not wanted any more: its attempts count for nothing."""
         tries = self.attempts.pop(key, None)
         if tries:
             self.numbers[key] = tries[-1].n
@@ -293,6 +297,7 @@ class Memory:
         later_s = at - self._kept_at
         self.timers = {key: due + later_s for key, due in self.timers.items()}
         self.put = {key: Put(put.id, put.at + later_s) for key, put in self.put.items()}
+        self.inherited = set(self.effects)
         self.children.clear()
         self.retry_at.clear()
         self.open_args = {k: v for k, v in self.open_args.items() if k in self.effects}

@@ -176,6 +176,11 @@ class Drive:
         """Keys of outcomes in the journal that the code no longer asks for."""
         return sorted(self._unclaimed)
 
+    def forget(self, key: str) -> None:
+        """An operator lets an effect be made again that the code does not ask for now: as if it had never begun."""
+        if key in self._unclaimed and self._unclaimed[key].type == EventType.ATTEMPT_STARTED:
+            del self._unclaimed[key]
+
     def suspend(self) -> None:
         """Unwind the coroutine. Whatever it returns, raises or calls meanwhile is discarded."""
         self._unwind(Suspended())

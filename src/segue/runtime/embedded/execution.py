@@ -18,7 +18,7 @@ from ...journal import Change, Item, RunRow, Write
 from ..drive import Drive, deadlock
 from ..flow import Flow
 from ..scope import StepScope
-from . import aside, carrying, ends, inbox, people, renewal, resting
+from . import aside, carrying, doubts, ends, inbox, people, renewal, resting
 from .attempts import perform, perform_once
 from .line import Line
 from .purse import goes_with
@@ -356,6 +356,7 @@ class Execution(Line):
         carrying.end_effects(self)
         if self.once or any(resting.owed(self, c) for c in self.kept):
             return  # an effect is on its way, or what came of it is to be found out after the pause: then it ends
+        doubts.find_unasked(self)
         if self.unknowns:
             return ends.set_unknown_aside(self)
         try:

@@ -74,8 +74,13 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
         if left:
             taken["body"] = dumps({**loads(item.body), "details": UNDER_WAY})
         execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, **taken)
-        if command is not None and not left:
+        if left:
+            return
+        if command is not None:
             again(execution, command)
+        else:  # as a replay does
+            execution.memory.forget(key)
+            execution.drive.forget(key)
         return
     execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=item.body)
     execution.unknowns.pop(key, None)
