@@ -16,9 +16,9 @@ from segue.errors import InputError, RunEnded
 from segue.testing import Engine
 from tests.crash.flows import waits_long
 from tests.crash.overridden import pays_slowly, pays_slowly_and_blindly
-from tests.crash.witness import draw, publish, witness
+from tests.crash.witness import draw, witness
 
-ENDED = ("completed", "failed", "cancelled")
+ENDED = ("completed", "failed", None, "cancelled")
 code = {"now": "old"}
 """Which code the flows have: `old`, `wrong` (it cannot go on from the journal), or `right` (changed, and it can)."""
 
@@ -35,6 +35,7 @@ class Story(NamedTuple):
     """Phases in order, and how the run must end."""
 
     phases: list[Phase]
+    result: Any
     end: str = "completed"
 
 
@@ -43,6 +44,12 @@ def deploy(now: str) -> None:
     code["now"] = now
     for made in (pays_beside_a_change, pays_early_or_late, pays_after_a_first_step):
         made.revision = "old" if now == "same" else now
+
+
+@step
+async def draw_slowly(tag: str) -> int:
+    await asyncio.sleep(1)
+    return await draw.function(tag)
 
 
 @step(effect="once")
@@ -83,27 +90,21 @@ async def pays_for_long_and_blindly(tag: str) -> int:
 @flow
 async def pays_beside_a_change(*, long: bool) -> list[Any]:
     """The changed code pays at once. That it cannot go on turns out when the payments are on their way."""
-    effects = [pays_slowly, pays_slowly_and_blindly, pays_in_a_thread, writes_slowly]
+    effects: list[Any] = [pays_slowly, pays_slowly_and_blindly, pays_in_a_thread, writes_slowly]
+    effects += [pays_for_long_and_blindly] if long else []
 
-    async def pays(n: int) -> int:
+    async def pays() -> list[int]:
         if code["now"] == "old":
             await wait_for("go")
-        return await effects[n](f"paid {n}")
-
-    async def pays_long() -> int:
-        if code["now"] == "old":
-            await wait_for("go")
-        return await pays_for_long_and_blindly("paid long") if long else 7
+        return await gather(*(pay(f"paid {n}") for n, pay in enumerate(effects)))
 
     async def ships() -> int:
         await draw("first")
         if code["now"] != "old":
-            await draw("second")
+            await draw_slowly("second")
         return await moves(2 if code["now"] == "wrong" else 1)
 
-    found = await gather(*(pays(n) for n in range(4)), pays_long(), ships())
-    await publish("end", [])
-    return found
+    return await gather(pays(), ships())
 
 
 @flow
@@ -220,9 +221,8 @@ async def says_early(engine: Engine) -> None:
 async def ends(engine: Engine) -> None:
     """The code is right: somebody resumes the run, sends what it waits for and says what came of what is in doubt."""
     run = await engine.get("main")
-    for n in range(5):
-        with suppress(RunEnded):
-            await run.signal("go", n, id=f"{n}")
+    with suppress(RunEnded):
+        await run.signal("go", id="go")
     for _ in range(200):
         status = await run.status()
         if status.state in ENDED:
@@ -290,34 +290,52 @@ _BEGINS = [Phase("old", starts(pays_beside_a_change, long=False))]
 _BEGINS_LONG = [Phase("old", starts(pays_beside_a_change, long=True))]
 _DIES = [Phase("old", starts(pays_after_a_first_step, for_s=3.0, kill=True))]
 _DIES_EARLY = [Phase("old", starts(pays_early_or_late, for_s=3.0, kill=True))]
+_DIES_AT_ONCE = [Phase("old", starts(pays_early_or_late, for_s=2.0, kill=True))]
+_PAID = [[7, 7, 7, 7], 1]
+_PAID_LONG = [[7, 7, 7, 7, 7], 1]
 
 STORIES = {
-    "put right": Story([*_BEGINS, Phase("wrong", until_set_aside), Phase("right", ends)]),
-    "changed back": Story([*_BEGINS, Phase("wrong", until_set_aside), Phase("old", ends)]),
-    "closed under way": Story([*_BEGINS_LONG, Phase("wrong", leaves_under_way), Phase("right", ends)]),
-    "closed, then changed back": Story([*_BEGINS_LONG, Phase("wrong", leaves_under_way), Phase("old", ends)]),
-    "cancelled under way": Story([*_BEGINS, Phase("wrong", cancels_under_way), Phase("wrong", ends_by_cancel)], "cancelled"),
-    "meddled with under way": Story([*_BEGINS, Phase("wrong", meddles_under_way), Phase("right", ends)]),
+    "put right": Story([*_BEGINS, Phase("wrong", until_set_aside), Phase("right", ends)], _PAID),
+    "changed back": Story([*_BEGINS, Phase("wrong", until_set_aside), Phase("old", ends)], _PAID),
+    "cancelled under way": Story(
+        [*_BEGINS, Phase("wrong", cancels_under_way), Phase("wrong", ends_by_cancel)], None, "cancelled"
+    ),
+    "meddled with under way": Story([*_BEGINS, Phase("wrong", meddles_under_way), Phase("right", ends)], _PAID),
     "said while set aside": Story(
-        [*_BEGINS_LONG, Phase("wrong", leaves_under_way), Phase("wrong", says_what_came), Phase("right", ends)]
+        [*_BEGINS_LONG, Phase("wrong", leaves_under_way), Phase("wrong", says_what_came), Phase("right", ends)],
+        _PAID_LONG,
     ),
     "retried while set aside": Story(
-        [*_BEGINS_LONG, Phase("wrong", leaves_under_way), Phase("wrong", lets_retry), Phase("old", ends)]
+        [*_BEGINS_LONG, Phase("wrong", leaves_under_way), Phase("wrong", lets_retry), Phase("old", ends)], _PAID_LONG
     ),
-    "said before it is asked": Story([*_DIES_EARLY, Phase("right", says_early), Phase("right", ends)]),
+    "said before it is asked": Story([*_DIES_EARLY, Phase("right", says_early), Phase("right", ends)], [7, 7]),
+    "retried before it is asked": Story(
+        [*_DIES_AT_ONCE, Phase("old", until_set_aside), Phase("right", lets_retry), Phase("right", ends)], [7, 7]
+    ),
     "cancelled in doubt": Story(
-        [*_DIES, Phase("wrong", cancels, recover=False), Phase("wrong", until_set_aside), Phase("wrong", ends_by_cancel)],
+        [
+            *_DIES,
+            Phase("wrong", cancels, recover=False),
+            Phase("wrong", until_set_aside),
+            Phase("wrong", ends_by_cancel),
+        ],
+        None,
         "cancelled",
     ),
     "cancelled in doubt by code that passes for the old": Story(
         [*_DIES, Phase("same", cancels, recover=False), Phase("same", until_set_aside), Phase("same", ends_by_cancel)],
+        None,
         "cancelled",
     ),
     "cancelled in doubt, put right": Story(
-        [*_DIES, Phase("same", cancels, recover=False), Phase("same", until_set_aside), Phase("old", ends)], "cancelled"
+        [*_DIES, Phase("same", cancels, recover=False), Phase("same", until_set_aside), Phase("old", ends)],
+        None,
+        "cancelled",
     ),
     "said, then cancelled": Story(
-        [*_DIES, Phase("same", says_what_came), Phase("same", ends_by_cancel)], "cancelled"
+        [*_DIES, Phase("same", says_what_came), Phase("same", ends_by_cancel)], None, "cancelled"
     ),
-    "retried, then cancelled": Story([*_DIES, Phase("wrong", lets_retry), Phase("wrong", ends_by_cancel)], "cancelled"),
+    "retried, then cancelled": Story(
+        [*_DIES, Phase("wrong", lets_retry), Phase("wrong", ends_by_cancel)], None, "cancelled"
+    ),
 }
