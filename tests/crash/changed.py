@@ -181,9 +181,10 @@ async def meddles_under_way(engine: Engine) -> None:
     for key in _open_effects(engine) if (await run.status()).state == "running" else ():
         with suppress(InputError, RunEnded):
             await run.override(key, retry=True, by="ann")
-    await run.pause(by="ann")
-    await asyncio.sleep(1)
-    await run.resume(by="ann")
+    with suppress(RunEnded):
+        await run.pause(by="ann")
+        await asyncio.sleep(1)
+        await run.resume(by="ann")
     await asyncio.sleep(60)
 
 
