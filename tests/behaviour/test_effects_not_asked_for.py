@@ -7,10 +7,21 @@ from typing import Any
 
 import pytest
 
-from segue import flow, gather, testing, wait_for
+from segue import flow, gather, step, testing, wait_for
 from segue.core.codec import loads
 from segue.errors import RunCancelled
-from tests.behaviour.test_effects_set_aside import applied, begun, changed, code, pay_blindly, until_stuck_by
+from tests.behaviour.test_effects_set_aside import (
+    another,
+    applied,
+    begun,
+    changed,
+    code,
+    first,
+    move,
+    pay_blindly,
+    pay_slowly,
+    until_stuck_by,
+)
 from tests.behaviour.world import events_of, in_state
 
 
@@ -96,3 +107,37 @@ async def test_a_fork_leaves_what_its_parent_has_begun_to_that() -> None:
         fork: Any = await (await engine.get("r")).fork(id="fork")
         await fork.signal("on")
         assert await fork.result() == "done"
+
+
+@step(effect="once")
+async def pays_for_a_while() -> int:
+    await asyncio.sleep(20)
+    return 1
+
+
+@flow
+async def pays_beside_another() -> None:
+    async def moves() -> None:
+        await first(1)
+        if code["new"]:
+            await another(2)
+        await move(2 if code["new"] else 1)
+
+    async def beside() -> None:
+        if code["new"]:
+            await pays_for_a_while()
+
+    await gather(pay_slowly("rent"), moves(), beside())
+
+
+@testing.simulated
+async def test_an_effect_that_is_asked_about_is_named_where_another_one_is_on_its_way() -> None:
+    engine, key = await begun(pays_beside_another)
+    changed(pays_beside_another, new=True)
+    async with testing.Engine(after=engine) as engine:
+        run = await engine.get("r")
+        await asyncio.sleep(50)
+        stuck = await in_state(run, "stuck")
+        (event,) = [e for e in await events_of(run) if e.type == "run.stuck"]
+        assert key in loads(event.body)["unknown"] and key in (stuck.message or "")
+        assert "pays_for_a_while" in "".join(e.key or "" for e in await events_of(run) if e.type == "step.completed")
