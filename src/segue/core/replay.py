@@ -78,6 +78,8 @@ class Memory:
     """Calls that the run gave up, on record."""
     effects: set[str] = field(default_factory=_set)
     """Once-effects that were begun and have no outcome, given up or not: what came of them must be found out."""
+    inherited: set[str] = field(default_factory=_set)
+    """Those of them that a fork has from its parent, and has not begun itself."""
     doubts: dict[str, str] = field(default_factory=_dict)
     """Why it is unknown what came of them, where that was found out."""
     doubted: dict[str, int] = field(default_factory=_dict)
@@ -177,6 +179,7 @@ class Memory:
                     self.idle_starts = 0
                 if body.get("effect") == "once":
                     self.effects.add(key)
+                    self.inherited.discard(key)
                 self.open_args[key] = event.args or b"{}"
                 self.settle_doubt(key)
                 tries = self.attempts.setdefault(key, [])
@@ -277,7 +280,7 @@ class Memory:
         ):
             if old in known:
                 known[new] = known.pop(old)  # pyright: ignore[reportArgumentType]  each is moved into itself
-        for keys in (self.effects, self.asked, self.anew):
+        for keys in (self.effects, self.inherited, self.asked, self.anew):
             if old in keys:
                 keys.remove(old)
                 keys.add(new)
@@ -319,6 +322,7 @@ class Memory:
         later_s = at - self._kept_at
         self.timers = {key: due + later_s for key, due in self.timers.items()}
         self.put = {key: Put(put.id, put.at + later_s) for key, put in self.put.items()}
+        self.inherited = set(self.effects)
         self.children.clear()
         self.retry_at.clear()
         self.open_args = {k: v for k, v in self.open_args.items() if k in self.effects}

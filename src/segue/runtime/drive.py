@@ -44,7 +44,7 @@ class Drive:
         self.bind: Bind | None = None
         """Makes an input of arguments, where the far side lets a flow go on as new."""
         self.stuck: RunStuck | None = None
-        self.cancelling = False
+        self.cancelling = self.replaying = False
         self.cleanups: list[Callable[[], Awaitable[Any]]] = []
         self.waiting: dict[str, tuple[Command, Future]] = {}
         """Calls without an outcome, by key: what the run waits for."""
@@ -64,7 +64,6 @@ class Drive:
         self._unclaimed: dict[str, Event] = {}
         self._dropped: set[str] = set()
         self._recorded: set[tuple[str, str]] = set()
-        self.replaying = False
         self._unwinding: BaseException | None = None
         self._failed: Exception | None = None
 
@@ -182,8 +181,7 @@ class Drive:
 
     def forget_begun(self, key: str) -> None:
         """An operator lets such an effect begin anew."""
-        if key in self._unclaimed and self._unclaimed[key].type == EventType.ATTEMPT_STARTED:
-            del self._unclaimed[key]
+        self._unclaimed = {k: e for k, e in self._unclaimed.items() if k != key or e.type != EventType.ATTEMPT_STARTED}
 
     def suspend(self) -> None:
         """Unwind the coroutine. Whatever it returns, raises or calls meanwhile is discarded."""
@@ -258,11 +256,9 @@ class Drive:
     def undecodable(self, key: str, error: Exception) -> Suspended:
         """Set the run aside: a stored value does not fit today's type. Raises out of the flow."""
         self.stuck = Undecodable(
-            f"the stored value does not fit today's type: {error}",
-            run=self.run,
-            key=key,
+            f"the stored value does not fit today's type: {error}", run=self.run, key=key,
             remedy="restore the type, or write @step(upcast=...), then resume the run",
-        )
+        )  # fmt: skip
         return Suspended()
 
     def failure(self, event: Event) -> Exception:

@@ -69,11 +69,11 @@ async def improve(
     """Ask, let the answer be judged, show the judgement and ask again; give the best of at most `rounds` answers.
 
     `evaluator` is how a model is asked to judge, or a function (a step, if it does anything) that gives a Score or a
-    number from 0 to 1. It stops at a score of `enough`. When a later round fails, or nothing is left of the budget, the
-    best so far is the result, and `stopped` says why; the first round's error is raised. An answer that could not be
-    judged counts less than any that was; an evaluator that cannot be asked at all (its model is unknown, an option is
-    wrong) raises that error after the first answer, before another is paid for. `budget_usd` is for all calls together. In a flow all stands under
-    `improve#k/`.
+    number from 0 to 1. It stops at a score of `enough`. When a later round fails, or nothing is left of the budget,
+    the best so far is the result, and `stopped` says why; the first round's error is raised. An answer that could
+    not be judged counts less than any that was; an evaluator that cannot be asked at all (its model is unknown, an
+    option is wrong) raises that error after the first answer, before another is paid for. `budget_usd` is for all
+    calls together. In a flow all stands under `improve#k/`.
     """
     at_least("improve", rounds=rounds)
     if not isinstance(enough, int | float) or not 0 <= enough <= 1:  # pyright: ignore[reportUnnecessaryIsInstance]  users err

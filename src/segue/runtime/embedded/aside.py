@@ -58,6 +58,7 @@ def _stop_others(execution: Execution, begun: set[str]) -> None:
     for key, why in doubts.of(execution).items():
         if key in execution.tries and key not in begun:  # the one with the bug: it will be gone
             execution.unknowns[key] = execution.doubts[key] = why
+    doubts.keep_asked_about(execution, but=begun)
     for key, making in list(execution.steps.items()):
         if key not in begun:
             making.cancel()

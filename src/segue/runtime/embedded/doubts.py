@@ -43,6 +43,22 @@ def _asked_about(execution: Execution) -> dict[str, str]:
     return found
 
 
+def find_unasked(execution: Execution) -> None:
+    """When the flow has ended: what was begun, and its code no longer asks for, is in doubt. A fork leaves what its
+    parent has begun to that.
+    """
+    memory = execution.memory
+    for key, why in interrupted(memory).items() if memory.effects else ():
+        if key not in execution.overridden and key not in memory.inherited:
+            execution.unknowns[key], execution.doubts[key] = f"{why}; the code no longer asks for it", why
+
+
+def keep_asked_about(execution: Execution, but: set[str]) -> None:
+    """Nobody goes on to find out what came of them, `but` of these: that is as open as the journal has it."""
+    for key in _asked_about(execution).keys() - but:
+        execution.memory.attempts[key] = execution.histories[key]
+
+
 def told(execution: Execution, message: str) -> str:
     """Why a run is set aside, and the effects that come to be in doubt by that."""
     others = of(execution).keys() - execution.unknowns.keys()

@@ -19,7 +19,7 @@ from ..deadlock import deadlock
 from ..drive import Drive
 from ..flow import Flow
 from ..scope import StepScope
-from . import aside, carrying, ends, inbox, people, renewal, resting
+from . import aside, carrying, doubts, ends, inbox, people, renewal, resting
 from .attempts import perform, perform_once
 from .line import Line
 from .purse import goes_with
@@ -357,6 +357,7 @@ class Execution(Line):
         carrying.end_effects(self)
         if self.once or any(resting.owed(self, c) for c in self.kept):
             return  # an effect is on its way, or what came of it is to be found out after the pause: then it ends
+        doubts.find_unasked(self)
         if self.unknowns:
             return ends.set_unknown_aside(self)
         try:
