@@ -44,7 +44,7 @@ class Drive:
         self.bind: Bind | None = None
         """Makes an input of arguments, where the far side lets a flow go on as new."""
         self.stuck: RunStuck | None = None
-        self.cancelling = False
+        self.cancelling = self.replaying = False
         self.cleanups: list[Callable[[], Awaitable[Any]]] = []
         self.waiting: dict[str, tuple[Command, Future]] = {}
         """Calls without an outcome, by key: what the run waits for."""
@@ -58,13 +58,12 @@ class Drive:
         """The last wait of each name that has taken a secret."""
         self.left: dict[str, RunStep] = {}
         """Once-effects without an outcome that the flow gave up: what came of them is still to be found out."""
+        self.unwound: set[str] = set()
+        """What the flow waited for as a value that cannot be read ended it: it gave none of that up."""
         self._root: asyncio.Task[Any] | None = None
         self._out: list[Command] = []
-        self._waits: dict[str, deque[str]] = {}
-        self._unclaimed: dict[str, Event] = {}
-        self._dropped: set[str] = set()
-        self._recorded: set[tuple[str, str]] = set()
-        self.replaying = False
+        self._waits, self._unclaimed = dict[str, deque[str]](), dict[str, Event]()
+        self._dropped, self._recorded = set[str](), set[tuple[str, str]]()
         self._unwinding: BaseException | None = None
         self._failed: Exception | None = None
 
@@ -254,6 +253,7 @@ class Drive:
             key=key,
             remedy="restore the type, or write @step(upcast=...), then resume the run",
         )
+        self.unwound |= self.waiting.keys()
         return Suspended()
 
     def failure(self, event: Event) -> Exception:

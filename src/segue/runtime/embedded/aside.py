@@ -36,7 +36,7 @@ def write(execution: Execution) -> None:
     error = execution.aside
     assert error is not None
     error.run = error.run or execution.row.id
-    error.message = doubts.told(execution, error.message)
+    error.message = doubts.told(execution, error)
     detail, in_doubt = ends.stuck_detail(error), doubts.of(execution)
     change = Change(RunState.STUCK, detail, execution.now(), release=True)
     body, done = doubts.beside(detail, in_doubt), partial(execution.host.ended, execution.row)
@@ -56,7 +56,7 @@ def _begun(execution: Execution) -> set[str]:
 def _stop_others(execution: Execution, begun: set[str]) -> None:
     """What is no effect on its way goes on when the run is taken up again."""
     for key, why in doubts.of(execution).items():
-        if key in execution.tries and key not in begun:  # the one with the bug: it will be gone
+        if key not in begun and key not in execution.unknowns:  # else nothing here knows of it when this is written
             execution.unknowns[key] = execution.doubts[key] = why
     for key, making in list(execution.steps.items()):
         if key not in begun:

@@ -29,7 +29,7 @@ from .purse import StepPurse
 from .sealing import fault_of
 from .stalls import confirm
 from .starting import StepTask
-from .wanted import made_again, may_begin, wanted
+from .wanted import begins_anew, made_again, may_begin, wanted
 
 if TYPE_CHECKING:
     from .execution import Execution
@@ -89,7 +89,7 @@ async def _taken_up(execution: Execution, command: RunStep, history: list[Attemp
     if last.answer is None and last.fault is not None and last.fault.kind is FaultKind.INTERRUPTED:
         if options.effect == "once":
             why = execution.memory.doubts.get(key, "the process ended while it was made")
-            return await _reconcile(execution, command, why)
+            return await _reconcile(execution, command, why) and begins_anew(execution, command)
         return not options.guarded or await _goes_on(execution, command, history, last.fault)
     if retry_at is not None:
         await back_off(execution, key, retry_at)

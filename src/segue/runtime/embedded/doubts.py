@@ -8,6 +8,7 @@ from ...core.codec import dumps
 from ...core.faults import FaultKind
 from ...core.recovery import Attempt
 from ...core.replay import Memory
+from ...errors import RunStuck, UnknownEffect
 
 if TYPE_CHECKING:
     from .execution import Execution
@@ -43,10 +44,10 @@ def _asked_about(execution: Execution) -> dict[str, str]:
     return found
 
 
-def told(execution: Execution, message: str) -> str:
-    """Why a run is set aside, and the effects that come to be in doubt by that."""
-    others = of(execution).keys() - execution.unknowns.keys()
-    return f"{message}; nobody knows whether {', '.join(sorted(others))} was applied" if others else message
+def told(execution: Execution, error: RunStuck) -> str:
+    """Why a run is set aside, and the effects in doubt that this does not name yet."""
+    others = of(execution).keys() - ({error.key} if isinstance(error, UnknownEffect) else set())
+    return f"{error.message}; nobody knows whether {', '.join(sorted(others))} was applied" if others else error.message
 
 
 def interrupted(memory: Memory) -> dict[str, str]:

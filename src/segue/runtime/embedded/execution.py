@@ -263,6 +263,8 @@ class Execution(Line):
         self._check_open()
         if command.key in self.overridden:
             return  # somebody has said meanwhile what came of it
+        if self.unknowns:
+            self.unknowns.pop(command.key, None)
         if self.drive.live_errors and type_ == EventType.STEP_COMPLETED:
             self.drive.live_errors.pop(command.key, None)
         if scope is not None and scope.events:
