@@ -34,6 +34,11 @@ def on_their_way(execution: Execution) -> set[str]:
     return {key for key in execution.once if key in execution.tries and key not in quiet}
 
 
+def awaited(execution: Execution) -> set[str]:
+    """The effects that must end before the run is set aside: a thread cannot be stopped, whatever it does."""
+    return (on_their_way(execution) | execution.in_thread.keys()) & execution.steps.keys()
+
+
 def _asked_about(execution: Execution) -> dict[str, str]:
     """Those of an earlier process, of which it is being found out what came of them."""
     memory, found = execution.memory, dict[str, str]()
