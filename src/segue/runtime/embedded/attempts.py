@@ -24,7 +24,7 @@ from ..effects import Applied, NotApplied
 from ..exits import as_error, in_thread
 from ..outlet import close, void
 from ..scope import StepScope, enter
-from . import carrying, people
+from . import carrying, doubts, people
 from .purse import StepPurse
 from .sealing import fault_of
 from .stalls import confirm
@@ -374,7 +374,7 @@ def announce(execution: Execution) -> None:
 
 def again(execution: Execution, command: Command) -> None:
     """Make a step anew, as if it had never been tried. One whose call is on its way is left to end."""
-    key, memory = command.key, execution.memory
+    key, memory, command = command.key, execution.memory, doubts.as_declared(execution, command)
     execution.unknowns.pop(key, None)
     if tries := memory.attempts.pop(key, None) or execution.histories.get(key):
         memory.numbers[key] = tries[-1].n

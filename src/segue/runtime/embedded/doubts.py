@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...core.codec import dumps
+from ...core.commands import Command, RunStep
 from ...core.faults import FaultKind
 from ...core.recovery import Attempt
 from ...core.replay import Memory
@@ -63,6 +65,41 @@ def interrupted(memory: Memory) -> dict[str, str]:
         if tries and _was_interrupted(tries[-1]):
             found[key] = memory.doubts.get(key, _INTERRUPTED)
     return found
+
+
+def heed(execution: Execution) -> None:
+    """Before others' words are read: know the calls that are in doubt for what they were."""
+    if execution.memory.effects:
+        for command, _ in list(execution.drive.waiting.values()):
+            as_begun(execution, command)
+
+
+def as_begun(execution: Execution, command: Command) -> Command:
+    """A call, as the once-effect that the journal has interrupted. That new code declares it as no effect does not say
+    what came of it.
+    """
+    memory, key = execution.memory, command.key
+    if key not in memory.effects or not isinstance(command, RunStep) or command.options.effect == "once":
+        return command
+    tries = memory.attempts.get(key)
+    if not tries or not _was_interrupted(tries[-1]):
+        return command
+    execution.declared[key] = command
+    return _asks(execution, command._replace(options=replace(command.options, effect="once")))
+
+
+def as_declared(execution: Execution, command: Command) -> Command:
+    """A call as the code declares it, once somebody has said that it was not applied."""
+    declared = execution.declared.pop(command.key, None)
+    return command if declared is None else _asks(execution, declared)
+
+
+def _asks(execution: Execution, command: RunStep) -> RunStep:
+    """What the flow waits for, from here on."""
+    waiting = execution.drive.waiting
+    if command.key in waiting:
+        waiting[command.key] = command, waiting[command.key][1]
+    return command
 
 
 def _was_interrupted(last: Attempt) -> bool:

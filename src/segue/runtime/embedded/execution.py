@@ -18,7 +18,7 @@ from ...journal import Change, Item, RunRow, Write
 from ..drive import Drive, deadlock
 from ..flow import Flow
 from ..scope import StepScope
-from . import aside, carrying, ends, inbox, people, renewal, resting
+from . import aside, carrying, doubts, ends, inbox, people, renewal, resting
 from .attempts import perform, perform_once
 from .line import Line
 from .purse import goes_with
@@ -50,10 +50,11 @@ class Execution(Line):
         """Once-effects in doubt, which nobody could reconcile: what is said of them."""
         self.doubts: dict[str, str] = {}
         """Why they are in doubt, apart from what reconciling them has brought."""
-        self.taken: set[int] = set()
         self.children: dict[str, str] = {}
-        self.overridden: set[str] = set()
-        self.announced: set[str] = set()
+        self.taken, self.overridden = set[int](), set[str]()
+        self.announced, self.lasting = set[str](), set[str]()
+        self.declared: dict[str, RunStep] = {}
+        """As the code declares them: steps that are asked about as the effects that the journal has begun."""
         self.asking: dict[str, people.Asking] = {}
         """Steps that wait for a person's word."""
         self.histories: dict[str, list[Attempt]] = {}
@@ -65,9 +66,7 @@ class Execution(Line):
         self.vault = vault_of(self)
         self.context = host.context.copy()
         self.context.run(use, self.vault)
-        self.lasting: set[str] = set()
-        self.replayed = False
-        self.kept: list[Command] = []  # by a pause
+        self.replayed, self.kept = False, list[Command]()  # by a pause
         self.aside: RunStuck | None = None
         """Why it is to be set aside, as soon as the effects on their way have ended."""
         self.on: asyncio.Event | None = None
@@ -116,6 +115,7 @@ class Execution(Line):
             self._guarded(partial(self.drive.replay, memory))
         if self.drive.stuck is not None:
             return ends.begins_stuck(self, self.drive.stuck)
+        doubts.heed(self)
         self.host.scan_soon() if args is not None else self.host.receive_items(self)
         if not self.unwritten:  # else what others asked for comes first: a cancel, a pause
             self.settle()
@@ -128,6 +128,8 @@ class Execution(Line):
         if (stuck := self.aside or drive.stuck) is not None:
             return self.set_aside(stuck)
         commands, self.replayed = drive.take(), True
+        if self.memory.effects:
+            commands = [doubts.as_begun(self, c) for c in commands]
         if self.still:
             self.kept += [c for c in commands if not isinstance(c, Cancel | Seal)]
             commands = [c for c in commands if isinstance(c, Cancel | Seal)]
@@ -263,8 +265,7 @@ class Execution(Line):
         self._check_open()
         if command.key in self.overridden:
             return  # somebody has said meanwhile what came of it
-        if self.unknowns:
-            self.unknowns.pop(command.key, None)
+        self.unknowns.pop(command.key, None)
         if self.drive.live_errors and type_ == EventType.STEP_COMPLETED:
             self.drive.live_errors.pop(command.key, None)
         if scope is not None and scope.events:
