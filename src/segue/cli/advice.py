@@ -134,7 +134,7 @@ def _held(standing: Standing, say: Say) -> list[Advice]:
         who = f" ({printable(story.cancelled_by)})" if story.cancelled_by else ""
         held.append(Advice(f"It is being cancelled{who}: the flow cleans up."))
     if standing.nearly is not None:
-        held.append(Advice(f"It is {told(standing.nearly)}.".replace("..", ".")))
+        held.append(Advice(f"It is {first_line(told(standing.nearly))}.".replace("..", ".")))
     gone = _gone(standing)
     if gone:
         held.append(Advice(gone, ((say("resume", row.id), "to go on"),)))
