@@ -41,6 +41,32 @@ async def test_a_parent_whose_time_has_come_is_not_kept_out_by_its_children(worl
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.parametrize("options", [{}, {"recover": False}], ids=["recovering", "not recovering"])
+def test_nor_where_nothing_is_recovered(options: dict[str, bool]) -> None:
+    """An engine that recovers nothing lets in what was asked for there."""
+
+    @testing.simulated
+    async def told() -> None:
+        async with testing.Engine(capacity=2, linger_s=0.0, **options) as engine:
+            run = await engine.start(limits_its_children, 3600.0, id="r")
+            assert await asyncio.wait_for(run.result(), 7200.0) == "in time"
+
+    told()
+
+
+@testing.simulated
+async def test_a_parent_that_was_not_asked_for_here_is_not_let_in() -> None:
+    async with testing.Engine(linger_s=0.0) as engine:
+        await engine.start(limits_its_children, 3600.0, id="r")
+        await asyncio.sleep(10)
+    async with testing.Engine(after=engine, recover=False, capacity=1) as engine:
+        (child, *_) = engine.journal.query("select id from runs where parent = 'r' order by no")[0]
+        await (await engine.get(child)).resume(by="ann")
+        await asyncio.sleep(7200)
+        assert engine.host.room <= 0 and [e.row.id for e in engine.host.executions.values()] == [child]
+        assert (await (await engine.get("r")).status()).state == "parked"
+
+
 @flow
 async def hands_down(n: int) -> None:
     await hanging_child(n)

@@ -10,6 +10,7 @@ from ..core.asked import is_question, ticket
 from ..core.lifecycle import ENDED, RunState, StuckReason
 from ..journal import Item, RunRow, Switch
 from ..runtime.lacking import Lack
+from ..runtime.nearly import nearly, told
 from .story import Stand, Story
 from .words import ago, clock, due, first_line, printable, short_key
 
@@ -60,6 +61,11 @@ class Standing:
         return self.row.owner is not None and self.alive
 
     @property
+    def nearly(self) -> dict[str, Any] | None:
+        """Why it is about to be set aside, if it is."""
+        return nearly(self.row) if self.owned else None
+
+    @property
     def pid(self) -> str:
         """The process that owns it."""
         return (self.row.owner or "").partition("-")[0]
@@ -79,6 +85,8 @@ class Standing:
         """What it waits for: as it said when it came to rest, else what its journal shows to be open."""
         if self.row.state in ENDED or self.row.state == RunState.STUCK:
             return []
+        if self.nearly is not None:
+            return [w for w in self.row.detail["waits_on"] if self.story.is_open(w["key"])]
         said = self.story.waits or [_wait_of(c.key, c) for c in self.story.calls.values() if c.open]
         said = [{**w, "batch": self.batches[w["key"]]._asdict()} if w.get("key") in self.batches else w for w in said]
         return sorted(said, key=lambda w: next((n for n, kind in enumerate(_ORDER) if kind in w), len(_ORDER)))
@@ -125,6 +133,8 @@ def _held(standing: Standing, say: Say) -> list[Advice]:
     if story.cancelling:
         who = f" ({printable(story.cancelled_by)})" if story.cancelled_by else ""
         held.append(Advice(f"It is being cancelled{who}: the flow cleans up."))
+    if standing.nearly is not None:
+        held.append(Advice(f"It is {first_line(told(standing.nearly))}.".replace("..", ".")))
     gone = _gone(standing)
     if gone:
         held.append(Advice(gone, ((say("resume", row.id), "to go on"),)))

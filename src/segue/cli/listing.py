@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..core.lifecycle import RunState
 from ..journal import Reader, RunRow
+from ..runtime.nearly import told
 from . import wheres
 from .advice import Standing, brief, named
 from .exits import Exit
@@ -110,4 +111,6 @@ def _said(standing: Standing, now: float) -> str:
         return f"paused: {named(standing.held)}"
     if row.state == RunState.STUCK:
         return f"{row.detail.get('reason', '')}: {first_line(str(row.detail.get('message', '')))}"
+    if standing.nearly is not None:
+        return first_line(told(standing.nearly))
     return brief(standing.waits, now)

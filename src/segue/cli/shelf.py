@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..journal import Item, Journal, RunRow
 from ..journal.reading import Reader
 from ..runtime.lacking import REASON, Lacking
+from ..runtime.nearly import told
 from .advice import Say, Standing
 from .story import Story
 from .words import command_of
@@ -83,6 +84,8 @@ def summary(standing: Standing) -> dict[str, Any]:
     """A run as JSON. Times are seconds since the epoch, UTC."""
     row = standing.row
     stuck = row.detail if row.state == RunState.STUCK else {}
+    if standing.nearly is not None:
+        stuck = {**standing.nearly, "reason": None, "message": told(standing.nearly)}
     if standing.lack is not None:
         stuck = {"reason": REASON, **standing.lack._asdict()}
     body: dict[str, Any] = {

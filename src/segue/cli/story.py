@@ -147,6 +147,10 @@ class Story:
         """How many calls have an outcome."""
         return sum(not c.open for c in self.calls.values())
 
+    def is_open(self, key: str) -> bool:
+        """Whether a call has no outcome, as far as this tells."""
+        return key not in self.calls or self.calls[key].open
+
     def tree(self) -> Branch:
         """The calls by scope."""
         root = Branch("")

@@ -194,6 +194,11 @@ class Journal(Reader):
         done = self.ask(lambda c: self._payloads.replace(c, row.no, seq, value), payloads)
         done.add_done_callback(lambda f: None if f.cancelled() else f.exception())  # else the next replay does it
 
+    def note(self, row: RunRow, detail: dict[str, Any]) -> None:
+        """Say in the row of a run that this process carries out what it is about: for those who look on."""
+        done = self.ask(lambda c: tables.note(c, row, detail))
+        done.add_done_callback(lambda f: None if f.cancelled() else f.exception())  # nothing depends on it
+
     async def post(self, item: Post) -> bool:
         """Put an item into a run's inbox and ring its owner. False when it was there already."""
         new, owner = await self.ask(lambda c: (tables.post(c, item), tables.find_run(c, item.run)))

@@ -171,6 +171,14 @@ def claim(
     return row, _settle_lost(connection, row, last + 1, at)
 
 
+def note(connection: sqlite3.Connection, row: RunRow, detail: dict[str, Any]) -> None:
+    """Say in the row of a run what it is about, as long as the same incarnation carries it out."""
+    connection.execute(
+        "update runs set detail = ? where no = ? and epoch = ? and owner is not null and state = 'running'",
+        (dumps(detail).decode(), row.no, row.epoch),
+    )
+
+
 def _settle_lost(connection: sqlite3.Connection, row: RunRow, last: int, at: float) -> int:
     """Settle what is open, and say so in the journal. Gives the run's last `seq`."""
     open_ = accounts.lose(connection, row.no)

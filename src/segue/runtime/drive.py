@@ -58,12 +58,12 @@ class Drive:
         """The last wait of each name that has taken a secret."""
         self.left: dict[str, RunStep] = {}
         """Once-effects without an outcome that the flow gave up: what came of them is still to be found out."""
+        self.unwound: set[str] = set()
+        """What the flow waited for as a value that cannot be read ended it: it gave none of that up."""
         self._root: asyncio.Task[Any] | None = None
         self._out: list[Command] = []
-        self._waits: dict[str, deque[str]] = {}
-        self._unclaimed: dict[str, Event] = {}
-        self._dropped: set[str] = set()
-        self._recorded: set[tuple[str, str]] = set()
+        self._waits, self._unclaimed = dict[str, deque[str]](), dict[str, Event]()
+        self._dropped, self._recorded = set[str](), set[tuple[str, str]]()
         self._unwinding: BaseException | None = None
         self._failed: Exception | None = None
 
@@ -259,6 +259,7 @@ class Drive:
             f"the stored value does not fit today's type: {error}", run=self.run, key=key,
             remedy="restore the type, or write @step(upcast=...), then resume the run",
         )  # fmt: skip
+        self.unwound |= self.waiting.keys()
         return Suspended()
 
     def failure(self, event: Event) -> Exception:

@@ -32,6 +32,7 @@ from ..errors import (
 from ..journal import NewRun, Post, RunRow
 from . import given, opinions, registry
 from .lacking import REASON, Lack
+from .nearly import nearly, told
 from .streams import follow
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class RunStatus:
     reason: str | None = None
     """Why it is set aside; `no worker` for one that is ready, while no living process knows its flow."""
     message: str | None = None
+    """The same in words; of one that is about to be set aside too, which has no reason yet."""
     key: str | None = None
     remedy: str | None = None
 
@@ -351,6 +353,8 @@ class Run(Generic[R]):
 def status_of(row: RunRow, waits_on: list[dict[str, Any]] | None = None, lack: Lack | None = None) -> RunStatus:
     """A row as a status; `waits_on` of a run that is in memory is newer than the row's; `lack`: nobody can take it."""
     stuck = row.detail if row.state == RunState.STUCK else {}
+    if (soon := nearly(row)) is not None:
+        stuck = {**soon, "reason": None, "message": told(soon)}
     if lack is not None:
         stuck = {"reason": REASON, "message": lack.message, "remedy": lack.remedy}
     return RunStatus(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ...core.events import EventType
 from ...core.lifecycle import RunState
 from ...journal import Change
+from ..nearly import noted
 from . import doubts, ends
 
 if TYPE_CHECKING:
@@ -23,12 +24,14 @@ def set_aside(execution: Execution, error: RunStuck) -> None:
     """Set a run aside, as soon as no effect of it is on its way. Nothing else begins, or goes on, before that."""
     if execution.closed:
         return
-    begun = _begun(execution)
-    if execution.aside is None and begun:
-        _stop_others(execution, begun)
+    begun, first = _begun(execution), execution.aside is None
     execution.aside = execution.aside or error
     if not begun:
         write(execution)
+    elif first:
+        _stop_others(execution, begun)
+        said = noted(execution.row.epoch, ends.stuck_detail(error), ends.waits_on(execution))
+        execution.host.journal.note(execution.row, said)
 
 
 def write(execution: Execution) -> None:
@@ -36,7 +39,7 @@ def write(execution: Execution) -> None:
     error = execution.aside
     assert error is not None
     error.run = error.run or execution.row.id
-    error.message = doubts.told(execution, error.message)
+    error.message = doubts.told(execution, error)
     detail, in_doubt = ends.stuck_detail(error), doubts.of(execution)
     change = Change(RunState.STUCK, detail, execution.now(), release=True)
     body, done = doubts.beside(detail, in_doubt), partial(execution.host.ended, execution.row)
@@ -49,16 +52,14 @@ def _begun(execution: Execution) -> set[str]:
     if not execution.once:
         return set()
     task = asyncio.current_task(execution.host.loop)
-    begun = (doubts.on_their_way(execution) | execution.in_thread.keys()) & execution.steps.keys()
-    return {key for key in begun if task is None or execution.steps[key].task is not task}
+    return {key for key in doubts.awaited(execution) if task is None or execution.steps[key].task is not task}
 
 
 def _stop_others(execution: Execution, begun: set[str]) -> None:
     """What is no effect on its way goes on when the run is taken up again."""
     for key, why in doubts.of(execution).items():
-        if key in execution.tries and key not in begun:  # the one with the bug: it will be gone
+        if key not in begun and key not in execution.unknowns:  # else nothing here knows of it when this is written
             execution.unknowns[key] = execution.doubts[key] = why
-    doubts.keep_asked_about(execution, but=begun)
     for key, making in list(execution.steps.items()):
         if key not in begun:
             making.cancel()

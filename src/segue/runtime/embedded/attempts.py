@@ -24,12 +24,12 @@ from ..effects import Applied, NotApplied
 from ..exits import as_error, in_thread
 from ..outlet import close, void
 from ..scope import StepScope, enter
-from . import carrying, people
+from . import carrying, doubts, people
 from .purse import StepPurse
 from .sealing import fault_of
 from .stalls import confirm
 from .starting import StepTask
-from .wanted import made_again, may_begin, wanted
+from .wanted import begins_anew, made_again, may_begin, wanted
 
 if TYPE_CHECKING:
     from .execution import Execution
@@ -89,7 +89,7 @@ async def _taken_up(execution: Execution, command: RunStep, history: list[Attemp
     if last.answer is None and last.fault is not None and last.fault.kind is FaultKind.INTERRUPTED:
         if options.effect == "once":
             why = execution.memory.doubts.get(key, "the process ended while it was made")
-            return await _reconcile(execution, command, why)
+            return await _reconcile(execution, command, why) and begins_anew(execution, command)
         return not options.guarded or await _goes_on(execution, command, history, last.fault)
     if retry_at is not None:
         await back_off(execution, key, retry_at)
@@ -336,7 +336,7 @@ async def _reconcile(execution: Execution, command: RunStep, why: str) -> bool:
     if command.key in execution.overridden:
         return False
     if ask is None:
-        execution.unknown(command.key, why, "there is no reconcile function")
+        doubts.found(execution, command.key, why, "there is no reconcile function")
         return False
     threaded = not inspect.iscoroutinefunction(ask)
     try:
@@ -353,7 +353,7 @@ async def _reconcile(execution: Execution, command: RunStep, why: str) -> bool:
         error = _its_own(execution, command.key, raised, threaded=threaded)
         fault = fault_of(execution, error, command.options)
         if command.key not in execution.overridden:
-            execution.unknown(command.key, why, f"reconcile failed: {type(error).__name__}: {fault.message}")
+            doubts.found(execution, command.key, why, f"reconcile failed: {type(error).__name__}: {fault.message}")
         return False
 
 
@@ -374,7 +374,7 @@ def announce(execution: Execution) -> None:
 
 def again(execution: Execution, command: Command) -> None:
     """Make a step anew, as if it had never been tried. One whose call is on its way is left to end."""
-    key, memory = command.key, execution.memory
+    key, memory, command = command.key, execution.memory, doubts.as_declared(execution, command)
     execution.unknowns.pop(key, None)
     if tries := memory.attempts.get(key) or execution.histories.get(key):
         memory.numbers[key] = tries[-1].n

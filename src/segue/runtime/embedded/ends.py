@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...core.codec import decode_arguments, dumps, loads, roundtrip
-from ...core.commands import RunStep, StartChild, Timer, Wait
+from ...core.commands import Command, RunStep, StartChild, Timer, Wait
 from ...core.events import EventType
 from ...core.faults import own_frames
 from ...core.lifecycle import RunState, StuckReason
@@ -221,8 +221,10 @@ def crash_loop(execution: Execution, starts: int) -> CrashLoop:
 def waits_on(execution: Execution) -> list[dict[str, Any]]:
     """What the run waits for, for people."""
     waits: list[dict[str, Any]] = []
-    for key, (command, _) in execution.drive.waiting.items():
+    for key, command in _open(execution).items():
         match command:
+            case None:
+                waits.append({"step": key, "key": key})
             case Wait():
                 waits.append({"signal": command.name, "key": key})
             case Timer() if key in execution.timers:
@@ -240,6 +242,18 @@ def waits_on(execution: Execution) -> list[dict[str, Any]]:
             case _:
                 pass
     return waits
+
+
+def _open(execution: Execution) -> dict[str, Command | None]:
+    """What it waits for: its calls, and after them the effects that it no longer asks for, and ends after. One that is
+    about to be set aside waits for its effects alone.
+    """
+    left = execution.drive.left
+    if execution.aside is not None:
+        return dict.fromkeys(sorted(doubts.awaited(execution)))
+    open_: dict[str, Command | None] = {key: command for key, (command, _) in execution.drive.waiting.items()}
+    ending = execution.once | (left.keys() & execution.unknowns.keys())
+    return open_ | {key: left.get(key) for key in sorted(ending - open_.keys())}
 
 
 def _asked(execution: Execution, key: str) -> tuple[str, str, float | None] | None:

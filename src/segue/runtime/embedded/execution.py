@@ -51,10 +51,11 @@ class Execution(Line):
         """Once-effects in doubt, which nobody could reconcile: what is said of them."""
         self.doubts: dict[str, str] = {}
         """Why they are in doubt, apart from what reconciling them has brought."""
-        self.taken: set[int] = set()
         self.children: dict[str, str] = {}
-        self.overridden: set[str] = set()
-        self.announced: set[str] = set()
+        self.taken, self.overridden = set[int](), set[str]()
+        self.announced, self.lasting = set[str](), set[str]()
+        self.declared: dict[str, RunStep] = {}
+        """As the code declares them: steps that are asked about as the effects that the journal has begun."""
         self.asking: dict[str, people.Asking] = {}
         """Steps that wait for a person's word."""
         self.histories: dict[str, list[Attempt]] = {}
@@ -66,9 +67,7 @@ class Execution(Line):
         self.vault = vault_of(self)
         self.context = host.context.copy()
         self.context.run(use, self.vault)
-        self.lasting: set[str] = set()
-        self.replayed = False
-        self.kept: list[Command] = []  # by a pause
+        self.replayed, self.kept = False, list[Command]()  # by a pause
         self.aside: RunStuck | None = None
         """Why it is to be set aside, as soon as the effects on their way have ended."""
         self.on: asyncio.Event | None = None
@@ -117,6 +116,7 @@ class Execution(Line):
             self._guarded(partial(self.drive.replay, memory))
         if self.drive.stuck is not None:
             return ends.begins_stuck(self, self.drive.stuck)
+        doubts.heed(self)
         self.host.scan_soon() if args is not None else self.host.receive_items(self)
         if not self.unwritten:  # else what others asked for comes first: a cancel, a pause
             self.settle()
@@ -129,6 +129,8 @@ class Execution(Line):
         if (stuck := self.aside or drive.stuck) is not None:
             return self.set_aside(stuck)
         commands, self.replayed = drive.take(), True
+        if self.memory.effects:
+            commands = [doubts.as_begun(self, c) for c in commands]
         if self.still:
             self.kept += [c for c in commands if not isinstance(c, Cancel | Seal)]
             commands = [c for c in commands if isinstance(c, Cancel | Seal)]
@@ -264,6 +266,7 @@ class Execution(Line):
         self._check_open()
         if command.key in self.overridden:
             return  # somebody has said meanwhile what came of it
+        self.unknowns.pop(command.key, None)
         if self.drive.live_errors and type_ == EventType.STEP_COMPLETED:
             self.drive.live_errors.pop(command.key, None)
         if scope is not None and scope.events:
@@ -283,11 +286,6 @@ class Execution(Line):
         for type_, version, body in scope.events:
             self.write(type_, key=key, attempt=n, body=dumps(body), version=version, **goes_with(self, type_, body))
         scope.events.clear()
-
-    def unknown(self, key: str, why: str, more: str) -> None:
-        """A once-effect in doubt that nobody could reconcile: the rest of the run goes on as far as it can."""
-        self.unknowns[key], self.doubts[key] = f"{why}; {more}", why
-        self.memory.numbers[key] = self.histories[key][-1].n
 
     def keep_error(self, key: str, error: BaseException) -> None:
         """Keep a live error for its traceback."""

@@ -79,7 +79,7 @@ class Host:
         self._capacity, self._resident, self._linger_s, self._tick_s = capacity, resident, linger_s, tick_s
         self._resting: OrderedDict[int, asyncio.TimerHandle] = OrderedDict()
         self.claiming: dict[int, asyncio.Future[Any]] = {}
-        self._own: set[int] = set()
+        self.own: set[int] = set()
         """Runs that go on here although nothing is recovered: those that this process was asked for."""
         self.watchers = Watchers(self)
         self.switches, self.told, self.carries = Switches(), -1, capacity > 0
@@ -145,7 +145,7 @@ class Host:
         if self._closed:  # it came as this process was closing: it is given back, or that would count as a crash
             return execution.leave()
         if not self.recover:
-            self._own.add(row.no)
+            self.own.add(row.no)
         self.executions[row.no] = execution
         execution.held = self.journal.held(row.no, self.switches)
         self.loop.call_soon(execution.begin, args)  # never inside of a task: Python 3.14 does not let tasks nest
@@ -153,7 +153,7 @@ class Host:
     def take_up(self, no: int) -> None:
         """Go on with a run that nobody has, whatever `recover` says, and with the children that it waits for."""
         if not self.recover:
-            self._own.add(no)
+            self.own.add(no)
         self.scan_soon()
 
     @property
@@ -239,7 +239,7 @@ class Host:
         if self.room <= 0:
             for run in parents.kept_out(self):
                 self._claim_soon(run)
-        if self.room <= 0 or not (self.recover or self._own):
+        if self.room <= 0 or not (self.recover or self.own):
             return
         room = self.room if self.recover else -1  # others' runs are passed over: they must not fill the answer
         free_, values = self.switches.free()
@@ -249,7 +249,7 @@ class Host:
         for owner in parents.left(self):
             due += self.journal.standing(ready, owner, *values, limit=most)
         for run in due:
-            if run.no not in self.executions and self.room > 0 and (self.recover or run.no in self._own):
+            if run.no not in self.executions and self.room > 0 and (self.recover or run.no in self.own):
                 self._claim_soon(run)
 
     def _taken(self, owner: str | None) -> bool:
@@ -356,7 +356,7 @@ class Host:
 
     def ended(self, row: RunRow, end: Event | None = None) -> None:
         """A run ended or was set aside, on disk."""
-        self._own.discard(row.no)
+        self.own.discard(row.no)
         self.watchers.tell(row.no, end)
         if row.parent is not None or row.thread is not None:
             self.scan_soon()

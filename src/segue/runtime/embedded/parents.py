@@ -18,7 +18,7 @@ _ABOVE = f"""with recursive above (id) as (
     union
     select p.parent from above join runs p on p.id = above.id where p.{_AWAITED.format("p")}
 )
-select id from above"""
+select above.id, runs.no from above join runs on runs.id = above.id"""
 """The runs that wait for those in memory here, at any depth: few, however many wait for a place."""
 
 
@@ -29,11 +29,12 @@ def left(host: Host) -> list[str | None]:
 
 def kept_out(host: Host) -> list[Standing]:
     """Runs that wait for others which are in memory here, and that would move: parked ones whose time has come, a limit
-    for instance, and those that nobody carries out.
+    for instance, and those that nobody carries out. Where nothing is recovered, only those that were asked for here.
     """
-    if not host.recover:
+    if not (host.recover or host.own):
         return []
-    above = [run for (run,) in host.journal.query(_ABOVE, (host.journal.owner,))]
+    found = host.journal.query(_ABOVE, (host.journal.owner,))
+    above = [run for run, no in found if host.recover or no in host.own]
     if not above:
         return []
     (free, values), now = host.switches.free(), host.clock.now()

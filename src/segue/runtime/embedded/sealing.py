@@ -33,7 +33,9 @@ def fault_of(execution: Execution, error: BaseException, options: StepOptions | 
 
 
 def _set_aside(execution: Execution, error: SecretError) -> BaseException:
-    execution.drive.stuck = Undecodable(
+    drive = execution.drive
+    drive.stuck = Undecodable(
         f"the flow reveals a secret that it cannot have: {error.message}", run=execution.row.id, remedy=error.remedy
     )
+    drive.unwound |= drive.waiting.keys()
     return Suspended()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from ...core.codec import dumps
@@ -15,11 +16,10 @@ if TYPE_CHECKING:
 def wanted(execution: Execution, key: str) -> bool:
     """Whether the flow still waits for it, and nobody has said meanwhile what came of it.
 
-    A flow that is about to be set aside may wait for nothing any more: then what it gave up before that counts.
+    A flow that a value ended which cannot be read gives nothing up by that.
     """
-    waits = key in execution.drive.waiting
-    if execution.aside is not None:
-        waits = waits or key not in execution.memory.cancelled
+    drive = execution.drive
+    waits = key in drive.waiting or (key in drive.unwound and not execution.closed)
     return waits and key not in execution.overridden
 
 
@@ -32,6 +32,22 @@ def made_again(execution: Execution, command: RunStep) -> bool:
     """Whether a once-effect that was not applied is still wanted; if the flow gave it up, that is put on record."""
     still = wanted(execution, command.key)
     if not still and command.key not in execution.overridden:
-        body = dumps({"applied": False})
-        execution.write(EventType.STEP_CANCELLED, key=command.key, seen=command.seen, body=body)
+        _not_applied(execution, command)
     return still
+
+
+def begins_anew(execution: Execution, command: RunStep) -> bool:
+    """Whether an effect that was interrupted may begin anew, since it was not applied. Where the run is to be set aside
+    it may not, and that it was not applied is put on record: nobody has to ask again.
+    """
+    if execution.aside is not None:
+        _not_applied(execution, command)
+    return execution.aside is None
+
+
+def _not_applied(execution: Execution, command: RunStep) -> None:
+    if execution.closed:  # a step that swallowed its cancellation still reports
+        raise asyncio.CancelledError
+    body = dumps({"applied": False})
+    execution.write(EventType.STEP_CANCELLED, key=command.key, seen=command.seen, body=body)
+    execution.unknowns.pop(command.key, None)
