@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import segue
 from segue import flow, gather, sleep, step, testing, timeout
 from segue.errors import RunCancelled, RunFailed
+from segue.runtime.loop import FlowTask
 from tests.behaviour.world import World, keys_of
 
 ran: list[str] = []
@@ -214,3 +216,92 @@ def test_the_other_cleanups_have_their_turn_wherever_the_process_dies() -> None:
         assert sum(e.type == "step.completed" for e in engine.history("r")) == 2
 
     assert testing.crash_everywhere(scenario, check=check, linger_s=0.0) > 5
+
+
+# --- cancellations that were set aside, as those of a cleanup are while an agent runs in it ---
+
+
+def _aside(how: str) -> None:
+    task = cast("FlowTask", asyncio.current_task())
+    if how != "never":
+        task.set_aside()
+    if how == "for a while":
+        task.set_aside(task.aside_before)
+
+
+@flow
+async def regroups(how: str, while_s: float) -> str:
+    """A child fails, which cancels the task that cleans up; the group takes that back, and the limit comes later."""
+    try:
+        async with timeout(5 * while_s):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_fails(while_s))
+                    try:
+                        await sleep(100 * while_s)
+                    finally:
+                        _aside(how)
+                        await sleep(while_s)
+            except* LookupError:
+                await note("group")
+            await sleep(100 * while_s)
+    except TimeoutError:
+        return await note("too late")
+    return "no limit"
+
+
+ASIDE = ["never", "for a while", "for good"]
+
+
+@pytest.mark.parametrize("how", ASIDE)
+async def test_a_cancellation_that_was_set_aside_is_taken_back_by_whoever_gave_it(world: World, how: str) -> None:
+    async with world.engine() as engine:
+        assert await engine.run(regroups, how, world.while_s) == "too late"
+    assert ran == ["group", "too late"]
+
+
+@pytest.mark.parametrize("how", ASIDE)
+def test_and_so_it_is_wherever_the_process_dies(how: str) -> None:
+    async def scenario(engine: testing.Engine) -> str:
+        return await (await engine.start(regroups, how, 10.0, id="r")).result()
+
+    def check(found: str, engine: testing.Engine) -> None:
+        assert found == "too late"
+        assert sum(e.type == "step.completed" for e in engine.history("r")) == 2
+
+    assert testing.crash_everywhere(scenario, check=check, linger_s=0.0) > 10
+
+
+@flow
+async def counts(how: str) -> None:
+    """What a task counts while one of its cancellations is set aside, and after."""
+    task = cast("FlowTask", asyncio.current_task())
+    try:
+        await segue.wait_for("never")
+    except asyncio.CancelledError:
+        seen = [task.cancelling()]
+        task.set_aside()
+        before = task.aside_before
+        seen.append(task.cancelling())
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sleep(1)
+        seen.append(task.cancelling())
+        seen += [task.uncancel(), task.cancellations]
+        if how == "own":
+            seen += [task.uncancel(), task.cancellations]
+        task.set_aside(before)
+        seen.append(task.cancelling())
+        await note(repr(seen))
+        raise
+
+
+@pytest.mark.parametrize(("how", "seen"), [("other", [1, 0, 1, 0, 1, 1]), ("own", [1, 0, 1, 0, 1, 0, 0, 0])])
+async def test_what_a_task_counts(world: World, how: str, seen: list[int]) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(counts, how)
+        await world.pass_(1)
+        await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.result()
+    assert ran == [repr(seen)]
