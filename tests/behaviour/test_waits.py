@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 import segue
 from segue import flow, gather, sleep, step, timeout, wait_for
 from segue.errors import RunCancelled, RunEnded, RunFailed, UnknownRun
-from segue.runtime.waits import set_cancellations_aside
+from segue.runtime.loop import FlowTask
 from tests.behaviour.world import World, events_of, in_state, kinds_of, until
 
 ran: list[Any] = []
@@ -110,7 +110,7 @@ async def tidying(limit_s: float) -> str:
             try:
                 await sleep(limit_s * 9)
             finally:
-                set_cancellations_aside()  # as an agent does that runs in a cleanup
+                cast("FlowTask", asyncio.current_task()).set_aside()  # as an agent does that runs in a cleanup
                 await sleep(limit_s * 2)
     except TimeoutError:
         return await note("too late")
@@ -136,7 +136,7 @@ async def waiting_for_a_branch(limit_s: float, aside: bool) -> None:
                     await sleep(limit_s * 9)
                 finally:
                     if aside:
-                        set_cancellations_aside()
+                        cast("FlowTask", asyncio.current_task()).set_aside()
         except TimeoutError:
             return await note("too late")
         return "done"

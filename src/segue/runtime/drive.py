@@ -289,13 +289,13 @@ class Drive:
             await self._clean_up()
 
     async def _clean_up(self) -> None:
-        """All of them, whatever becomes of the others. Raises the first error."""
-        failed: Exception | None = None
+        """All of them, whatever becomes of the others. Raises the first error, or else a cancellation."""
+        failed: BaseException | None = None
         while self.cleanups and not isinstance(self._unwinding, Suspended):
             try:
                 await self.cleanups.pop()()
-            except Exception as error:  # noqa: BLE001  it is raised, after the others had their turn
-                failed = failed or error
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  raised after the others' turn
+                failed = failed if isinstance(failed, Exception) else error
         if failed is not None:
             raise failed
 

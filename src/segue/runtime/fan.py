@@ -44,9 +44,9 @@ async def gather(
 async def gather(*branches: Awaitable[Any], limit: int | None = None, return_exceptions: bool = False) -> Any:
     """Run branches at once, at most `limit` of them, and give their results in order.
 
-    When one fails the others are cancelled and the error is raised; with `return_exceptions` errors are results.
-    Branch i's calls are journaled under `gather#k/i/`. It is a list; type checkers see a tuple where two to four
-    branches are given one by one, as with asyncio's: each result has the type of its branch.
+    When one fails the others are cancelled and the error is raised, once all have ended; with `return_exceptions`
+    errors are results. Branch i's calls are journaled under `gather#k/i/`. It is a list; type checkers see a tuple
+    where two to four branches are given one by one, as with asyncio's: each result has the type of its branch.
     """
     tasks = _tasks("gather", [(str(i), b) for i, b in enumerate(branches)], limit)
     return await _collect(tasks, return_exceptions)
@@ -181,14 +181,26 @@ def _error(task: asyncio.Task[Any]) -> BaseException:
 
 
 async def _stop(tasks: list[asyncio.Task[Any]]) -> None:
-    """Cancel what still runs and let it clean up."""
-    running = [t for t in tasks if not t.done()]
-    for task in running:
-        task.cancel()
-    if running:
-        await asyncio.wait(running)
+    """Cancel what still runs and let it clean up. A cancellation meanwhile reaches what they clean up, and waits for it
+    too.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    _cancel(tasks)
+    while running := [t for t in tasks if not t.done()]:
+        try:
+            await asyncio.wait(running)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            _cancel(tasks)
     for task in tasks:
         _heard(task)
+    if cancelled is not None:
+        raise cancelled
+
+
+def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
 
 
 def _heard(task: asyncio.Task[Any]) -> None:

@@ -44,20 +44,43 @@ class Turn(list[Any]):
 
 
 class FlowTask(asyncio.Task[Any]):
-    """A task that hashes by its number and its run.
+    """A task that hashes by its number and its run, and may set cancellations aside.
 
     TaskGroup and asyncio.wait keep tasks in sets; one of plain tasks is in the order of addresses, which no replay has.
     asyncio itself keeps all tasks of all runs in one set, so equal numbers must not meet there.
     """
 
-    __slots__ = ("_hash",)
+    __slots__ = ("_aside", "_hash", "aside_before")
 
     def __init__(self, hash: int, coro: Coroutine[Any, Any, Any], **options: Any):
         self._hash = hash  # first: asyncio hashes it as it is made
+        self._aside = self.aside_before = 0
         super().__init__(coro, **options)
 
     def __hash__(self) -> int:
         return self._hash
+
+    @property
+    def cancellations(self) -> int:
+        """Those that nobody has taken back, also those that are set aside."""
+        return super().cancelling()
+
+    def cancelling(self) -> int:
+        """Those that nobody has taken back or set aside."""
+        return super().cancelling() - self._aside
+
+    def uncancel(self) -> int:
+        """Take one back, also one that is set aside: a TaskGroup and a limit know their own."""
+        self._aside = min(self._aside, super().uncancel())
+        return self.cancelling()
+
+    def set_aside(self, count: int | None = None) -> None:
+        """Set aside all that there are, or only the first `count`: what looks for a cancellation sees none of them.
+
+        `aside_before` is what was set aside before.
+        """
+        self.aside_before = self._aside
+        self._aside = self.cancellations if count is None else min(count, self.cancellations)
 
 
 class InLine(Executor):

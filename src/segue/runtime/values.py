@@ -34,8 +34,8 @@ def uuid() -> UUID:
 def cleanup(function: Callable[P, Awaitable[Any]], *args: P.args, **kwargs: P.kwargs) -> None:
     """Call `function` when the run truly ends: returned, failed or cancelled. Durable, last registered first.
 
-    A `finally` also runs each time that the run is parked; this does not. Raises InputError for a call in the place of
-    a function.
+    A `finally` also runs each time that the run is parked; this does not. One that fails or is cancelled keeps no other
+    from its turn. Raises InputError for a call in the place of a function.
     """
     drive = in_flow("segue.cleanup").drive
     if not callable(function):

@@ -7,13 +7,13 @@ import math
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
-from weakref import WeakKeyDictionary
 
 from ..core.codec import codec, misfit
 from ..core.commands import Timer, Wait
 from ..core.events import Event, EventType
 from ..core.keys import quoted
 from ..errors import InputError
+from .loop import FlowTask
 from .scope import FlowScope, in_flow
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class timeout:  # noqa: N801  reads as asyncio.timeout
     async def __aenter__(self) -> timeout:
         scope = self._scope = in_flow("segue.timeout")
         self._seconds = seconds_of(self._given, "timeout", scope)
-        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._cancelling = _cancellations(self._task)
+        self._task = cast("FlowTask", asyncio.current_task())
+        self._cancellations = self._task.cancellations
         self._key = scope.key("timeout")
         future = scope.drive.request(Timer(self._key, scope.drive.seen, self._seconds, "timeout"))
         future.add_done_callback(self._fire)
@@ -61,34 +61,10 @@ class timeout:  # noqa: N801  reads as asyncio.timeout
         assert scope is not None
         if not self._fired:
             scope.drive.give_up(self._key)
-        elif _taken_back(self._task) <= self._cancelling and kind is asyncio.CancelledError:
+            return
+        self._task.uncancel()
+        if self._task.cancellations <= self._cancellations and kind is asyncio.CancelledError:
             raise TimeoutError(f"{self._seconds:g} s have passed at {self._key}") from error
-
-
-_set_aside: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
-
-
-def set_cancellations_aside() -> None:
-    """Let the current task count no cancellation that it was given: what looks for one would end at once. A `timeout`
-    around it still knows of them.
-    """
-    task = cast("asyncio.Task[Any]", asyncio.current_task())
-    while task.cancelling():
-        task.uncancel()
-        _set_aside[task] = _set_aside.get(task, 0) + 1
-
-
-def _cancellations(task: asyncio.Task[Any]) -> int:
-    return task.cancelling() + _set_aside.get(task, 0)
-
-
-def _taken_back(task: asyncio.Task[Any]) -> int:
-    """The cancellations that are left without one."""
-    if task.cancelling():
-        task.uncancel()
-    elif task in _set_aside:
-        _set_aside[task] -= 1
-    return _cancellations(task)
 
 
 @overload

@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 from pydantic_ai import Agent, RunContext
+from pydantic_ai.capabilities.abstract import AbstractCapability
+from pydantic_ai.exceptions import UserError
 from pydantic_ai.messages import ModelMessagesTypeAdapter
+from pydantic_ai.run import AgentRunResult
 from pydantic_ai.toolsets import DynamicToolset, FunctionToolset
 
-from segue import RunCancelled, RunFailed, agent, approve, flow, gather, step, tool, wait_for
+from segue import RunCancelled, RunFailed, agent, approve, flow, gather, sleep, step, timeout, tool, wait_for
 from segue.agent import Durable
 from segue.testing import Engine as InMemory
+from segue.testing import simulated
 from segue.testing.provider import Asked, Served, serve
 from tests.agent.served import KEYS, calls, catalogue, in_turn, opened, results
 
@@ -159,7 +163,105 @@ async def test_after_a_cancellation_that_was_caught_an_agent_runs(tmp_path: Path
     assert ["tidy" if made is tidied else "failed"] == SAW
 
 
+@flow
+async def regrouped_in_time(way: str) -> str:
+    async def fails() -> None:
+        await sleep(1)
+        raise ValueError("no")
+
+    said = ""
+    try:
+        async with timeout(100):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(fails())
+                    try:
+                        await sleep(50)
+                    finally:
+                        said = await tidying(way)
+            except* ValueError:
+                said += ", failed"
+            await sleep(1000)
+    except TimeoutError:
+        return f"{said}, too late"
+    return "no limit"
+
+
+async def tidying(way: str) -> str:
+    """An agent in a cleanup: what its task counts is the same before and after."""
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    if way == "no such model":
+        with pytest.raises(UserError):
+            await plain.run("Tidy up", model="nobody")
+        return "no such model"
+    if way == "short":
+        return (await short.run("Tidy up")).output
+    if way == "within":
+        async with plain.iter("Tidy up") as going:
+            async for _ in going:
+                await twins[0]("Tidy up")
+        assert going.result is not None
+        said = going.result.output
+    else:
+        said = (await twins[0].run("Tidy up")).output
+    assert task.cancelling() == before > 0
+    return said
+
+
+@pytest.mark.parametrize("way", ["agent", "within", "short", "no such model"])
+@simulated
+async def test_a_limit_after_a_cleanup_with_an_agent_is_a_limit(way: str) -> None:
+    """A TaskGroup had cancelled the task, and took that back; the limit around it took that for a cancel of the run."""
+    async with (
+        serve({"chat": Served(answer=lambda _: "tidy")}) as server,
+        InMemory(resources={"catalogue": catalogue(server, "chat")}) as engine,
+    ):
+        said = {"short": "known", "no such model": way}.get(way, "tidy")
+        assert await engine.run(regrouped_in_time, way) == f"{said}, failed, too late"
+
+
+@step
+async def saw(what: str) -> None:
+    SAW.append(what)
+
+
+@flow
+async def tidied_in_three_ways() -> None:
+    try:
+        await wait_for("never")
+    finally:
+        for way in ("short", "no such model", "within"):
+            await saw(await tidying(way))
+
+
+@simulated
+async def test_agents_in_the_cleanup_of_a_cancelled_run_end() -> None:
+    async with (
+        serve({"chat": Served(answer=lambda _: "tidy")}) as server,
+        InMemory(resources={"catalogue": catalogue(server, "chat")}) as engine,
+    ):
+        run = await engine.start(tidied_in_three_ways)
+        await asyncio.sleep(1)
+        await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.result()
+    assert SAW == ["known", "no such model", "tidy"]
+
+
 twins = [agent("You look.", name=f"twin{n}", tools=[look]) for n in (1, 2)]
+
+
+class Known(AbstractCapability[None]):
+    """Answers without asking a model."""
+
+    async def wrap_run(self, ctx: RunContext[None], *, handler: Any) -> AgentRunResult[Any]:
+        return AgentRunResult("known")
+
+
+short = Agent(name="short", capabilities=[Known(), Durable()])
+plain = Agent(name="plain", capabilities=[Durable()])
 
 
 @flow

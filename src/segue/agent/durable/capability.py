@@ -7,6 +7,7 @@ its middle goes on from the last step that has an outcome.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -33,11 +34,10 @@ from ...core.keys import quoted
 from ...errors import DefinitionError
 from ...runtime.drive import Drive
 from ...runtime.flow import Flow
-from ...runtime.loop import InLine
+from ...runtime.loop import FlowTask, InLine
 from ...runtime.scope import FlowScope, here, opened
 from ...runtime.step import Step
 from ...runtime.values import now, uuid
-from ...runtime.waits import set_cancellations_aside
 from ..people.plan import Names
 from ..tools import Tool
 from ..tools.tool import hold_options
@@ -148,7 +148,8 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         """The flow's. It is asked for as a run begins, in the task that its caller may cancel."""
         if not self.in_durable_context:
             return None
-        set_cancellations_aside()  # Pydantic AI takes one that was caught before, in a cleanup, for one of this run
+        # Pydantic AI takes one that was caught before, in a cleanup, for one of this run. `Recalling` ends it.
+        cast("FlowTask", asyncio.current_task()).set_aside()
         return now
 
     # --- whom it asks ---

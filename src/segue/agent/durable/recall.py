@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 from pydantic_ai.exceptions import ModelRetry, ToolFailed
 from pydantic_ai.messages import ModelMessage
@@ -13,6 +14,7 @@ from pydantic_ai.tools import AgentDepsT, RunContext, ToolDefinition
 from pydantic_ai.toolsets import ToolsetTool, WrapperToolset
 from pydantic_core import SchemaValidator, core_schema
 
+from ...runtime.loop import FlowTask
 from ..guards import Guard
 from ..recalling import recalling
 from ..tools.box import as_json
@@ -41,6 +43,22 @@ class Recalling(WrapperToolset[AgentDepsT]):
     guards: Sequence[Guard] = ()
     limit_chars: int | None = None
     """Of what a tool tells a model in place of a result, where the tool does not say."""
+    _aside: int = field(default=0, init=False, repr=False, compare=False)
+
+    async def __aenter__(self) -> Self:
+        """The run begins. What `get_run_clock` has set aside stays so until it ends."""
+        task = asyncio.current_task()
+        self._aside = task.aside_before if isinstance(task, FlowTask) else 0
+        return await super().__aenter__()
+
+    async def __aexit__(self, *args: Any) -> bool | None:
+        """The run is over: Pydantic AI looks for a cancellation no more."""
+        try:
+            return await super().__aexit__(*args)
+        finally:
+            task = asyncio.current_task()
+            if isinstance(task, FlowTask):
+                task.set_aside(self._aside)
 
     async def get_tools(self, ctx: RunContext[AgentDepsT]) -> dict[str, ToolsetTool[AgentDepsT]]:
         """All of them."""
