@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from segue import Engine, Run, Thread, ask, detach, flow, wait_for
+from segue.core.events import EventType
 from segue.errors import RunFailed
 from segue.journal import retention, threads
 from segue.testing.provider import Asked, Served, serve
@@ -97,6 +98,10 @@ async def test_a_fork_is_not_told_of_runs_that_came_after_it(tmp_path: Path) -> 
             shown.clear()
             await (await runs[n].fork(at=2)).result()
             assert [text.count(": waits") for text in shown] == [(0, 1, 1, 2)[n]], n
+        shown.clear()
+        detached = next(e.seq for e in await events_of(runs[2]) if e.type == EventType.CHILD_DETACHED)
+        await (await runs[2].fork(at=detached)).result()
+        assert [text.count(": waits") for text in shown] == [2], "it has started the second one itself"
 
 
 @flow
@@ -143,6 +148,15 @@ async def test_a_fork_from_before_a_wait_hears_what_was_said_in_it_too(tmp_path:
         fork = await run.fork(at=2)
         await fork.signal("word", "now")
         assert await fork.result() == f"heard 2: meanwhile | {asks}"
+
+
+async def test_a_fork_does_not_hear_the_answer_that_it_asks_for_again(tmp_path: Path) -> None:
+    """Its parent did, when it asked once more. What was kept is that it had read the thread, not what it was told."""
+    async with open_engine(tmp_path) as engine:
+        run = await Thread("t", engine).start(chats, "turn 0", 2)
+        assert await run.result() == "heard 2: turn 0 | turn 01"
+        first = next(event.seq for event in await events_of(run) if (event.key or "").startswith("thread["))
+        assert await (await run.fork(at=first)).result() == "heard 1: turn 01"
 
 
 async def test_a_fork_in_use_keeps_the_summary_that_it_goes_on_from(tmp_path: Path) -> None:

@@ -47,8 +47,8 @@ class Collected:
     """What a collection has deleted, or with `dry_run` would delete. `payload_bytes` are those before compression.
 
     `kept` counts the runs that are old enough but stay, by why: a fork uses their events, a child or the parent is
-    open, they are a fork or below one and a child stays, a thread in use goes on from the summary that they have made,
-    or they are the newest run or hold the newest event (numbers are never given twice).
+    open, they are a fork or below one and a child stays, a thread or a fork in use goes on from the summary that they
+    have made, or they are the newest run or hold the newest event (numbers are never given twice).
     """
 
     dry_run: bool
