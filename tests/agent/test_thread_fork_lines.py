@@ -138,7 +138,9 @@ async def test_what_is_below_a_fork_that_ended_says_no_turn(tmp_path: Path) -> N
 
 @pytest.fixture
 def db() -> sqlite3.Connection:
-    return connect_memory()
+    db = connect_memory()
+    db.execute("drop trigger events_in_order")  # only the events that matter are written
+    return db
 
 
 def add(db: sqlite3.Connection, id: str, **given: str | int) -> None:
@@ -151,17 +153,22 @@ def add(db: sqlite3.Connection, id: str, **given: str | int) -> None:
 
 def outcomes(db: sqlite3.Connection, *of: tuple[int, int]) -> None:
     """Of these runs, each with the `seq` of its answer, in the order in which they came."""
-    for no, (run, seq) in enumerate(of, 1):
-        db.execute("insert into turns values ('d', 't', ?, ?, ?)", (no, run, seq))
+    for run, seq in of:
+        event(db, seq, "step.completed", "ask[q]#1", run)
+        db.execute("insert into turns select 'd', 't', coalesce(max(no), 0) + 1, ?, ? from turns", (run, seq))
 
 
 def heard(db: sqlite3.Connection, run: str) -> int:
     return threads.heard_by(threads.query_of(db), "d", "t", run)
 
 
-def event(db: sqlite3.Connection, seq: int, type: str, key: str) -> None:
+def event(
+    db: sqlite3.Connection, seq: int, type: str, key: str | None, run: int = 1, *, value: str | None = None
+) -> None:
+    args = b'{"thread":"t"}' if value is not None else None
     db.execute(
-        "insert into events (run, seq, epoch, at, type, version, key) values (1, ?, 0, 1, ?, 1, ?)", (seq, type, key)
+        "insert into events (run, seq, epoch, at, type, version, key, args, value) values (?, ?, 0, 1, ?, 1, ?, ?, ?)",
+        (run, seq, type, key, args, None if value is None else value.encode()),
     )
 
 
@@ -216,7 +223,9 @@ def test_what_a_later_turn_let_a_detached_run_say_is_not_heard(db: sqlite3.Conne
     add(db, "2", thread="t")
     add(db, "2/d", parent="2")
     add(db, "fork", thread="t", memo_run=1, memo_seq=9)
-    outcomes(db, (1, 5), (3, 5))
+    outcomes(db, (1, 5))
+    event(db, 2, "run.started", None, 2)
+    outcomes(db, (3, 5))
     assert heard(db, "fork") == 1
     assert threads.branch(db, "d", "u", 2, 2.0).upto == 1
 
@@ -229,7 +238,10 @@ def test_a_fork_and_a_branch_share_what_children_of_earlier_turns_said(db: sqlit
     add(db, "2/c", parent="2", parent_key="c")
     add(db, "3", thread="t")
     add(db, "fork", thread="t", memo_run=3, memo_seq=2)
-    outcomes(db, (2, 5), (4 if answered else 5, 5))
+    outcomes(db, (2, 5))
+    event(db, 2, "run.started", None, 3)
+    event(db, 3, "child.started", "c", 3)
+    outcomes(db, (4 if answered else 5, 5))
     assert heard(db, "fork") == 1, "as turn 2 has heard"
     assert threads.branch(db, "d", "u", 3, 2.0).upto == 1
     add(db, "u/1", thread="u")

@@ -89,7 +89,7 @@ async def _compacted(  # noqa: PLR0917  made in `roomy`
     scope, around = step_scope(), outside()
     if around is None:
         return None
-    before, children = latest(scope, thread, upto), _others(around.children(scope.tenant, thread), scope.run)
+    before, children = latest(scope, thread, upto), _others(around.children(scope.tenant, thread, scope.run), scope.run)
     stands = Room(upto=0 if before is None else before.upto, children=children)
     model = whom()
     if model is None:
@@ -132,7 +132,7 @@ def _failed(around: Outside, scope: StepScope, thread: str, upto: int) -> Room |
     """The outcome that says that a thread could not be summed up, if that is not long ago: its window stays full, and
     who could not do it is not asked at every turn. None where it was summed up since.
     """
-    for value in around.results(scope.tenant, thread, upto, max(0, upto - AGAIN), compact.name):
+    for value in around.results(scope.tenant, thread, upto, max(0, upto - AGAIN), step=compact.name, run=scope.run):
         room = _room(value)
         if room is not None and (room.text or room.failed):
             return room if room.failed and 0 <= upto - room.failed < AGAIN else None

@@ -17,6 +17,7 @@ from ..context import Kind, Part, Role, Work
 from ..core.codec import codec
 from ..core.recovery import Retry
 from ..errors import InputError
+from ..journal.hearing import READ
 from ..runtime.scope import Outside, StepScope, step_scope, surroundings
 from ..runtime.step import step
 from .memories import remembered
@@ -72,7 +73,7 @@ def outside() -> Outside | None:
     return None if around is None else around.outside
 
 
-@step(name="thread")
+@step(name=READ)
 async def heard(thread: str) -> int:
     """The number of the last turn of a thread: how far it is read; 0 where it has none, and outside of an engine."""
     around, scope = outside(), step_scope()

@@ -161,15 +161,21 @@ class Reader:
         events = [] if found is None else self._guard(lambda: self._event(found.run, found.seq))
         return None if found is None or not events else (found.upto, events[0])
 
-    def results_of(self, tenant: str, thread: str, upto: int, after: int, step: str) -> Iterator[bytes]:
-        """What a step has given in the turns of a thread after a number up to another, the newest first."""
-        for run, seq in threads.results_of(self.query, tenant, thread, upto, after, step=step):
-            for event in self._guard(lambda run=run, seq=seq: self._event(run, seq)):
+    def results_of(
+        self, tenant: str, thread: str, upto: int, after: int, *, step: str, run: str = ""
+    ) -> Iterator[bytes]:
+        """What a step has given in the turns of a thread after a number up to another, the newest first; to the
+        knowledge of a run, if it is named.
+        """
+        for no, seq in threads.results_of(self.query, tenant, thread, upto, after, step=step, run=run):
+            for event in self._guard(lambda no=no, seq=seq: self._event(no, seq)):
                 yield event.value or b"null"
 
-    def children_of(self, tenant: str, thread: str) -> list[tuple[str, str]]:
-        """The open runs that turns of a thread have started: the id of each, and its flow."""
-        return threads.in_flight(self.query, tenant, thread)
+    def children_of(self, tenant: str, thread: str, run: str = "") -> list[tuple[str, str]]:
+        """The open runs that turns of a thread have started, to the knowledge of a run, if it is named: the id of
+        each, and its flow.
+        """
+        return threads.in_flight(self.query, tenant, thread, run)
 
     def _event(self, run: int, seq: int) -> list[Event]:
         return list(tables.events(self._reader, self._payloads, run, seq - 1, seq))

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ..core.lifecycle import ENDED
-from . import accounts, threads
+from . import accounts, summaries, threads
 from .blobs import DRAFT
+from .hearing import IS_TRIED_OUT
 
 T = TypeVar("T")
 Ask = Callable[[Callable[[sqlite3.Connection], T]], Awaitable[T]]
@@ -46,8 +47,8 @@ class Collected:
     """What a collection has deleted, or with `dry_run` would delete. `payload_bytes` are those before compression.
 
     `kept` counts the runs that are old enough but stay, by why: a fork uses their events, a child or the parent is
-    open, they are a fork or below one and a child stays, a thread in use goes on from the summary that they have made,
-    or they are the newest run or hold the newest event (numbers are never given twice).
+    open, they are a fork or below one and a child stays, a thread or a fork in use goes on from the summary that they
+    have made, or they are the newest run or hold the newest event (numbers are never given twice).
     """
 
     dry_run: bool
@@ -161,7 +162,7 @@ class Retention:
 def _fit(connection: sqlite3.Connection, numbers: list[int], before: float, gone: set[int]) -> _Page:
     """Those of a page that may go; `gone` are those that a dry run takes for collected."""
     page, gone = _Page([], []), set(gone)
-    summed_up = threads.needed(threads.query_of(connection), numbers, before)
+    summed_up = summaries.needed(threads.query_of(connection), numbers, before)
     for no in numbers:
         row = connection.execute(_KEPT, (no, before)).fetchone()
         if row is None:
@@ -169,7 +170,7 @@ def _fit(connection: sqlite3.Connection, numbers: list[int], before: float, gone
         forks = {f for (f,) in connection.execute("select no from runs where memo_run = ?", (no,))}
         children = {c for (c,) in connection.execute("select no from runs where parent = ?", (row[1],))}
         why = "fork" if forks - gone else row[0] or ("newest summary" if no in summed_up else "")
-        if not why and children - gone and connection.execute(threads.IS_TRIED_OUT, (no,)).fetchone():
+        if not why and children - gone and connection.execute(IS_TRIED_OUT, (no,)).fetchone():
             why = "child of a fork"
         if why:
             page.kept.append(why)

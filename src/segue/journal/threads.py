@@ -7,12 +7,12 @@ summaries another one (`summaries`). A branch is one row: the thread that it lef
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator
-from itertools import takewhile
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..core.events import Event
 from ..errors import InputError
+from .hearing import IS_TRIED_OUT, NEVER, Point, Query, heard_at, left_at, point_of, runs_before
 
 IN_TURN = (
     "(runs.thread is null or runs.memo_run is not null or runs.state != 'queued' or not exists (select 1 from runs o"
@@ -25,8 +25,6 @@ _SAID = (
     "select t.no, t.run, t.seq, e.args, e.value from turns t join runs r on r.no = t.run"
     " join events e on e.run = t.run and e.seq = t.seq where t.tenant = ? and t.thread = ?"
 )
-
-Query = Callable[..., list[tuple[Any, ...]]]
 
 
 class TurnRow(NamedTuple):
@@ -80,44 +78,6 @@ class Summary(NamedTuple):
     seq: int
 
 
-class _Origin(NamedTuple):
-    no: int
-    thread: str | None
-    memo_run: int | None
-    memo_seq: int
-    parent_key: str | None
-
-
-_NEVER = 1 << 62
-"""A number that none reaches."""
-IS_TRIED_OUT = (
-    "with recursive above (parent, memo_run) as (select parent, memo_run from runs where no = ? union all"
-    " select r.parent, r.memo_run from above join runs r on r.id = above.parent)"
-    " select 1 from above where memo_run is not null"
-)
-"""Whether a run is a fork, or below one."""
-_ORIGINS = (
-    "with recursive above (no, thread, memo_run, memo_seq, parent, parent_key, depth) as ("
-    " select no, thread, memo_run, memo_seq, parent, parent_key, 0 from runs where id = ? union all"
-    " select r.no, r.thread, r.memo_run, r.memo_seq, r.parent, r.parent_key, depth + 1 from above join runs r"
-    " on r.no = coalesce(above.memo_run, (select p.no from runs p where p.id = above.parent)))"
-    " select no, thread, memo_run, memo_seq, parent_key from above order by depth desc"
-)
-"""What a run comes from, and last the run: above a fork is what it was forked from, above any other run its parent."""
-_FIRST_AFTER = (
-    "with recursive later (no, id) as ("
-    " select no, id from runs where tenant = ?1 and thread = ?2 and no >= ?3 and memo_run is null"
-    " union select c.no, c.id from runs r join runs c on c.parent = r.id where r.no = ?4 and c.parent_key is not null"
-    " and c.parent_key not in (select key from events where run = ?4 and seq <= ?5 and type = 'child.ended')"
-    " union select c.no, c.id from later join runs c on c.parent = later.id)"
-    " select no from turns where tenant = ?1 and thread = ?2"
-    " and (run = ?4 and seq > ?5 or run in (select no from later)) order by no limit 1"
-)
-"""The first outcome in a thread that came after a point: one of a turn of this number or a later one, of a run after a
-`seq`, of a child that it had not seen end by then, or of what is below those. A detached child is no part of the run.
-"""
-
-
 def query_of(connection: sqlite3.Connection) -> Query:
     """Asks the database of a connection."""
 
@@ -151,7 +111,8 @@ def add_summary(connection: sqlite3.Connection, event: Event, thread: str, upto:
 
 
 def branch(connection: sqlite3.Connection, tenant: str, thread: str, run: int, at: float) -> Branch:
-    """Make a thread that leaves another one before a turn of it, or give the one that is there.
+    """Make a thread that leaves another one before a turn of it, or give the one that is there. It shares what a fork
+    of the turn from its very beginning hears.
 
     Raises InputError for a name that is taken, and for a turn that has not begun.
     """
@@ -164,15 +125,10 @@ def branch(connection: sqlite3.Connection, tenant: str, thread: str, run: int, a
         return known
     if known is not None or _is_used(connection, tenant, thread):
         raise InputError(f"there is a thread {thread!r} already", remedy="give another name")
-    made = Branch(parent, run, _said_before(query, tenant, parent, turn=run))
+    upto = _said_at(query, left_at(query, Point(tenant, parent, run, kept=1, turn=run)))
+    made = Branch(parent, run, upto)
     connection.execute("insert into branches values (?, ?, ?, ?, ?, ?)", (tenant, thread, *made, at))
     return made
-
-
-def _said_before(query: Query, tenant: str, thread: str, *, turn: int, run: int = 0, kept: int = 0) -> int:
-    """The number of the last outcome of a thread before a turn and later ones, and before what a run had not kept."""
-    first = query(_FIRST_AFTER, (tenant, thread, turn, run, kept))
-    return first[0][0] - 1 if first else last_said(query, tenant, thread)
 
 
 def _is_used(connection: sqlite3.Connection, tenant: str, thread: str) -> bool:
@@ -206,24 +162,18 @@ def last_said(query: Query, tenant: str, thread: str) -> int:
 
 
 def heard_by(query: Query, tenant: str, thread: str, run: str) -> int:
-    """The number of the last outcome of a thread that a run may hear.
-
-    That is the last one there is, but for a fork and all runs below one: they hear what was said before the run that
-    was forked first went on from there, and before the turns after it.
+    """The number of the last outcome of a thread that a run may hear: the last one there is, but for a fork, and all
+    runs below one, what had been said when that left what it was forked from.
     """
-    above = [_Origin._make(row) for row in query(_ORIGINS, (run,))]
-    whole = list(takewhile(lambda origin: origin.memo_run is None, above))
-    forks = list(takewhile(lambda origin: origin.memo_run is not None, above[len(whole) :]))
-    if not whole or not forks:
-        return last_said(query, tenant, thread)
-    turn = _NEVER
-    for origin in reversed(whole):
-        if origin.thread == thread:
-            turn = origin.no + 1
-        if origin.parent_key is None:  # nobody's child, or detached: then it is no part of the turn above it
-            break
-    kept = min(fork.memo_seq for fork in forks)
-    return _said_before(query, tenant, thread, turn=turn, run=whole[-1].no, kept=kept)
+    return _said_at(query, point_of(query, tenant, thread, run))
+
+
+def _said_at(query: Query, point: Point) -> int:
+    last = last_said(query, point.tenant, point.thread)
+    if not point.run:
+        return last
+    left = _branch(query, point.tenant, point.thread)
+    return heard_at(query, point, 0 if left is None else left.upto, last)
 
 
 def said(query: Query, tenant: str, thread: str, upto: int, after: int = 0) -> Iterator[Outcome]:
@@ -274,48 +224,22 @@ def summed_up(query: Query, tenant: str, thread: str, upto: int) -> Summary | No
     return None
 
 
-def needed(query: Query, runs: Collection[int], before: float) -> set[int]:
-    """Those of these runs that have made a summary which a thread goes on from, one with a turn that is open or has
-    ended since.
-    """
-    marks = ", ".join("?" for _ in runs)
-    made = query(f"select tenant, thread, upto, run from summaries where run in ({marks})", tuple(runs))
-    return {run for tenant, thread, upto, run in made if _goes_on_from(query, tenant, thread, (upto, run), before)}
-
-
-def _goes_on_from(query: Query, tenant: str, thread: str, made: tuple[int, int], before: float) -> bool:
-    """Whether a thread in use, or a branch of it, has no later summary than this one: up to a turn, by a run."""
-    look = [thread]
-    while look:
-        name = look.pop()
-        newest = summed_up(query, tenant, name, _NEVER)
-        if newest is not None and newest[:2] == made and _is_in_use(query, tenant, name, before):
-            return True
-        look += [branch for branch, _ in branches_of(query, tenant, name)]
-    return False
-
-
-def _is_in_use(query: Query, tenant: str, thread: str, before: float) -> bool:
-    now = "(state in ('queued', 'running', 'parked', 'stuck') or updated_at >= ?3)"
-    found = query(
-        f"select 1 from runs where tenant = ?1 and thread = ?2 and {now} union all"
-        f" select 1 from turns t join runs r on r.no = t.run where t.tenant = ?1 and t.thread = ?2 and {now} limit 1",
-        (tenant, thread, before),
-    )
-    return bool(found)
-
-
-def results_of(query: Query, tenant: str, thread: str, upto: int, after: int, *, step: str) -> list[tuple[int, int]]:
+def results_of(
+    query: Query, tenant: str, thread: str, upto: int, after: int, *, step: str, run: str = ""
+) -> list[tuple[int, int]]:
     """Where the results of a step stand that turns of a thread have made, the newest first: of the runs whose answers
-    are the turns after a number up to another, and of its last runs, answered or not.
+    are the turns after a number up to another, and of its last runs, answered or not. For a fork `run`, and below one:
+    those that had come when it left what it was forked from.
     """
+    point = point_of(query, tenant, thread, run)
+    before = runs_before(query, point)
     runs: dict[int, None] = {}
     for name, left in lineage(query, tenant, thread):
         found = query(
             "select run from turns where tenant = ?1 and thread = ?2 and no > ?3 and no <= ?4 union"
-            " select no from (select no from runs where tenant = ?1 and thread = ?2 and memo_run is null and ?5"
-            " order by no desc limit ?4 - ?3)",
-            (tenant, name, after, upto, name == thread),
+            " select no from (select no from runs where tenant = ?1 and thread = ?2 and no < ?6 and memo_run is null"
+            " and ?5 order by no desc limit ?4 - ?3)",
+            (tenant, name, after, upto, name == thread, before),
         )
         runs |= dict.fromkeys(run for (run,) in found)
         upto = min(upto, 0 if left is None else left.upto)
@@ -323,8 +247,8 @@ def results_of(query: Query, tenant: str, thread: str, upto: int, after: int, *,
             break
     rows = query(
         f"select run, seq from events where run in ({', '.join('?' for _ in runs)}) and type = 'step.completed'"
-        " and (key glob ? or key glob ?) order by pos desc",
-        (*runs, f"{step}[[]*", f"*/{step}[[]*"),
+        " and (key glob ? or key glob ?) and pos < iif(run = ?, ?, ?) order by pos desc",
+        (*runs, f"{step}[[]*", f"*/{step}[[]*", point.run, point.next, point.at),
     )
     return [(run, seq) for run, seq in rows]
 
@@ -332,7 +256,7 @@ def results_of(query: Query, tenant: str, thread: str, upto: int, after: int, *,
 def turns_of(query: Query, tenant: str, thread: str, limit: int = -1) -> list[TurnRow]:
     """The turns of a thread, the oldest first, those that it shares included; with a limit, the last of them."""
     made: list[TurnRow] = []
-    before = _NEVER
+    before = NEVER
     for name, left in lineage(query, tenant, thread):
         rows = query(
             "select no, id, thread, flow, state, created_at from runs where tenant = ? and thread = ? and no < ?"
@@ -346,7 +270,7 @@ def turns_of(query: Query, tenant: str, thread: str, limit: int = -1) -> list[Tu
 
 def turn_of(query: Query, tenant: str, thread: str, *ids: str) -> TurnRow | None:
     """The turn of a thread, or of one that it left, whose run has one of these ids."""
-    before = _NEVER
+    before = NEVER
     for name, left in lineage(query, tenant, thread):
         for run in ids:
             rows = query(
@@ -366,21 +290,24 @@ def branches_of(query: Query, tenant: str, thread: str) -> list[tuple[str, int]]
     return [(name, run) for name, run in rows]
 
 
-def in_flight(query: Query, tenant: str, thread: str) -> list[tuple[str, str]]:
+def in_flight(query: Query, tenant: str, thread: str, run: str = "") -> list[tuple[str, str]]:
     """The open runs that turns of a thread have started, of its last turns, those that it shares included: the id of
-    each, and its flow.
+    each, and its flow. For a fork `run`, and below one: those that had come when it left what it was forked from.
     """
     found: list[tuple[str, str]] = []
-    before = _NEVER
+    point = point_of(query, tenant, thread, run)
+    before = runs_before(query, point)
     for name, left in lineage(query, tenant, thread):
         rows = query(
-            "select c.id, c.flow from (select id from runs where tenant = ? and thread = ? and no < ?"
+            "select c.id, c.flow from (select no, id from runs where tenant = ?1 and thread = ?2 and no < ?3"
             " and memo_run is null order by no desc limit 200) t cross join runs c on c.parent = t.id"
-            " where c.state in ('queued', 'running', 'parked', 'stuck') order by c.no",
-            (tenant, name, before),
+            " where c.state in ('queued', 'running', 'parked', 'stuck')"
+            " and (t.no < ?4 or (select pos from events where run = c.no order by seq limit 1)"
+            " < iif(t.no = ?5, ?6, ?7)) order by c.no",
+            (tenant, name, before, point.turn, point.run, point.next, point.at),
         )
         found = [*((run, flow) for run, flow in rows), *found]
-        before = 0 if left is None else min(before, left.run)
+        before = min(before, 0 if left is None else left.run)
     return found
 
 

@@ -170,8 +170,8 @@ class Outside(Protocol):
         ...
 
     def heard(self, tenant: str, thread: str, run: str) -> int:
-        """The number of the last turn of a thread that a run may hear; 0: there is none. A fork hears what was said
-        before its parent went on.
+        """The number of the last turn of a thread that a run may hear; 0: there is none. A fork hears what the run that
+        was forked read next, or what had been said before that went on.
         """
         ...
 
@@ -189,12 +189,14 @@ class Outside(Protocol):
         """The result of the step that has summed up a thread furthest, but not past this number."""
         ...
 
-    def results(self, tenant: str, thread: str, upto: int, after: int, step: str) -> Iterator[bytes]:
-        """What a step of this name has given in the turns of a thread after a number up to another, newest first."""
+    def results(self, tenant: str, thread: str, upto: int, after: int, *, step: str, run: str) -> Iterator[bytes]:
+        """What a step of this name has given in the turns of a thread after a number up to another, newest first, as
+        far as a run may know: nothing that came after what it is a fork of went on.
+        """
         ...
 
-    def children(self, tenant: str, thread: str) -> dict[str, str]:
-        """The open runs that turns of a thread have started, by id: what each does."""
+    def children(self, tenant: str, thread: str, run: str) -> dict[str, str]:
+        """The open runs that turns of a thread have started, by id: what each does; as far as a run may know."""
         ...
 
     def lineage(self, run: str) -> Sequence[tuple[str, str]]:

@@ -57,13 +57,13 @@ class Answers(NamedTuple):
         found = self.journal.summary(tenant, thread, upto)
         return None if found is None else found[1].value
 
-    def results(self, tenant: str, thread: str, upto: int, after: int, step: str) -> Iterator[bytes]:
+    def results(self, tenant: str, thread: str, upto: int, after: int, *, step: str, run: str) -> Iterator[bytes]:
         """As the protocol says."""
-        return self.journal.results_of(tenant, thread, upto, after, step)
+        return self.journal.results_of(tenant, thread, upto, after, step=step, run=run)
 
-    def children(self, tenant: str, thread: str) -> dict[str, str]:
+    def children(self, tenant: str, thread: str, run: str) -> dict[str, str]:
         """As the protocol says."""
-        return {run: flow.rpartition(":")[2] for run, flow in self.journal.children_of(tenant, thread)}
+        return {child: flow.rpartition(":")[2] for child, flow in self.journal.children_of(tenant, thread, run)}
 
     def lineage(self, run: str) -> Sequence[tuple[str, str]]:
         """As the protocol says."""
