@@ -36,7 +36,8 @@ from segue.core.recovery import Again, Attempt
 from segue.core.replay import Memory
 from segue.errors import SegueError
 from segue.runtime import registry
-from segue.runtime.drive import Drive, deadlock
+from segue.runtime.drive import Drive
+from segue.runtime.loop import deadlock
 
 from .attempt import StepCall, attempt, failure, raw, step_name
 

@@ -27,8 +27,9 @@ from ..journal.keyring import FolderKeyring, Keyring, MemoryKeyring
 from ..journal.reading import Reader
 from ..journal.vault import Vault
 from . import registry
-from .drive import Drive, deadlock
+from .drive import Drive
 from .flow import Flow
+from .loop import deadlock
 
 
 class Finding(StrEnum):

@@ -207,3 +207,12 @@ def _refuse(name: str) -> Callable[..., Any]:
 for _name in dir(AbstractEventLoop):
     if not _name.startswith("_") and _name not in vars(FlowLoop) and _name != "set_debug":
         setattr(FlowLoop, _name, _refuse(_name))
+
+
+def deadlock(run: str) -> UnjournaledWork:
+    """The error of a flow that waits for nothing durable."""
+    return UnjournaledWork(
+        "the flow waits for something that no step, timer, signal or child will bring",
+        run=run,
+        remedy="look for an asyncio.Event, Queue or Future that nobody in the flow will ever set",
+    )
