@@ -13,8 +13,10 @@ import segue
 from segue import Applied, Retry, Run, flow, gather, sleep, step, step_scope, testing, wait_for
 from segue.core.codec import loads
 from segue.core.events import Event, EventType
-from segue.core.faults import Fault
+from segue.core.faults import INTERRUPTED, Fault, FaultKind
 from segue.core.recovery import Answer, AskPerson, Attempt
+from segue.core.replay import Memory
+from segue.runtime.drive import Drive
 from tests.behaviour.world import World, events_of, in_state, keys_of, until
 
 made: list[Any] = []
@@ -53,7 +55,8 @@ def paying(model: Any, **options: Any) -> Any:
         return x.a
 
     pay.__annotations__ = {"x": model, "return": int}
-    return step(**({"effect": "once"} | options))(pay)
+    given: dict[str, Any] = {"effect": "once"} | options
+    return step(**given)(pay)
 
 
 Body = Callable[[Any, Any], Awaitable[Any]]
@@ -394,13 +397,34 @@ async def test_a_childs_end_comes_under_its_key(world: World) -> None:
         one_key(await events_of(run), "child")
 
 
+async def test_what_an_earlier_version_wrote_by_todays_key_is_joined_to_the_call(world: World) -> None:
+    if not world.virtual:
+        pytest.skip("it is a matter of the replay alone")
+    old, new = await todays_key(Old), await todays_key(New)
+    failed = Attempt(1, 2, 2.0, Fault(FaultKind.TOOL_FAILED, "ValueError", "no"))
+    memory = Memory(
+        attempts={old: [Attempt(1, 1, 1.0, INTERRUPTED)], new: [failed]}, retry_at={new: 9.0}, effects={old},
+        open_args={old: b'{"x":{"a":1}}'}, doubts={new: "it was cut off"}, last_seq=1,
+    )  # fmt: skip
+    drive = Drive("r", memory, strict=False)
+    drive.begin(deploy(pays, New).body({}), 1.0)
+    drive.replay(memory)
+    (command,) = drive.take()
+    assert command.key == old
+    assert drive.on_record(new) == drive.on_record(old) == old
+    assert [one.n for one in memory.attempts[old]] == [1, 2]
+    assert (memory.doubts, memory.retry_at, memory.effects) == ({old: "it was cut off"}, {old: 9.0}, {old})
+    drive.suspend()
+
+
 def test_one_key_whatever_commit_the_process_dies_at() -> None:
     """An operator has a payment made again, beside a step that is retried; then another payment."""
     tried: list[int] = []
 
     async def body(model: Any, pay: Any) -> list[int]:
         fetch = paying(model, name="fetch", effect="write", retry=Retry(attempts=9))
-        both: list[int] = list(await gather(pay(model(a=1)), fetch(model(a=5))))
+        calls: list[Awaitable[int]] = [pay(model(a=1)), fetch(model(a=5))]
+        both = await gather(*calls)
         return [*both, await pay(model(a=2)), await pay(model(a=3))]
 
     async def helped(engine: testing.Engine) -> tuple[list[int], list[Event]]:
