@@ -266,24 +266,19 @@ class Memory:
             case _:
                 return None
 
-    def rename(self, old: str, new: str) -> None:
-        """Let a call that was made under one key go on under another."""
-        for known in (
-            self.attempts,
-            self.retry_at,
-            self.due_at,
-            self.children,
-            self.numbers,
-            self.open_args,
-            self.doubts,
-            self.doubted,
-        ):
-            if old in known:
-                known[new] = known.pop(old)  # pyright: ignore[reportArgumentType]  each is moved into itself
-        for keys in (self.effects, self.inherited, self.asked, self.anew):
-            if old in keys:
-                keys.remove(old)
-                keys.add(new)
+    def merge(self, key: str, recorded: str) -> None:
+        """Let a call go by the key on record also in what an earlier version of Segue wrote about it under `key`."""
+        for known in (self.retry_at, self.due_at, self.numbers, self.doubts, self.doubted):
+            if key in known:
+                known[recorded] = known.pop(key)  # pyright: ignore[reportArgumentType]  each is moved into itself
+        for keys in (self.asked, self.cancelled, self.anew):
+            if key in keys:
+                keys.remove(key)
+                keys.add(recorded)
+        later = self.attempts.pop(key, None)
+        if later:
+            before = [one for one in self.attempts.get(recorded, ()) if one.n < later[0].n]
+            self.attempts[recorded] = before + later
 
     def doubt(self, unknown: Mapping[str, str], seq: int) -> None:
         """It is on record that nobody knows what came of these."""

@@ -16,13 +16,14 @@ from ..core.codec import loads
 from ..core.commands import Cancel, Command, Record, RunStep, Seal, StartChild, Timer, Wait
 from ..core.events import OUTCOMES, Event, EventType
 from ..core.faults import Fault, own_frames, rebuild
-from ..core.keys import family, part_of_run
+from ..core.keys import part_of_run
 from ..core.replay import Memory
 from ..core.sealed import sealed
 from ..core.secret import Sealer, use
 from ..errors import InternalError, RunStuck, Suspended, Undecodable
+from .claims import Claims, rekeyed
 from .loop import FlowLoop, aside
-from .match import best, known_again, mismatch, same_call, stray
+from .match import call_of, mismatch, stray
 from .scope import FlowScope, enter
 
 Future = asyncio.Future[Event]
@@ -47,11 +48,11 @@ class Drive:
         self.cancelling = self.replaying = False
         self.cleanups: list[Callable[[], Awaitable[Any]]] = []
         self.waiting: dict[str, tuple[Command, Future]] = {}
-        """Calls without an outcome, by key: what the run waits for."""
+        """Calls without an outcome, by their key on record: what the run waits for."""
         self.live_errors: dict[str, BaseException] = {}
         """The errors of this process, by key: only their tracebacks are used, since a replay does not have them."""
-        self.names: dict[str, str] = {}
-        """Older keys of open calls, whose arguments have had another form: to today's."""
+        self.claims = Claims()
+        """What the journal holds of calls that are made otherwise today."""
         self.signals: dict[str, deque[Event]] = {}
         """What nobody has waited for yet, by name."""
         self.secrets: dict[str, Wait] = {}
@@ -62,8 +63,9 @@ class Drive:
         """What the flow waited for as a value that cannot be read ended it: it gave none of that up."""
         self._root: asyncio.Task[Any] | None = None
         self._out: list[Command] = []
-        self._waits, self._unclaimed = dict[str, deque[str]](), dict[str, Event]()
-        self._dropped, self._recorded = set[str](), set[tuple[str, str]]()
+        self._waits, self._dropped = dict[str, deque[str]](), set[str]()
+        self._given_up: dict[str, Command] = {}  # in a replay
+        self._recorded: set[tuple[str, str]] = set()
         self._unwinding: BaseException | None = None
         self._failed: Exception | None = None
 
@@ -97,17 +99,14 @@ class Drive:
         self.replaying = False
         if memory.fresh and len(self._out) == len(self.waiting):
             return
+        wanted = {id(c) for c, _ in self.waiting.values()}
+        self._out = [c for c in self._out if isinstance(c, Record | Seal | Cancel) or id(c) in wanted]
         if self.stuck is None:
-            self.names = known_again(memory, [c for c, _ in self.waiting.values()])
+            self._know_again(memory)
             self._check_frontier(memory)
-        self._out = [c for c in self._out if self._still_wanted(c, memory)]
+        self._given_up.clear()
+        self._out = [c for c in self._out if not isinstance(c, Cancel) or c.key not in memory.cancelled]
         self._out += [c for k, c in self.left.items() if k in memory.effects]
-
-    def _still_wanted(self, command: Command, memory: Memory) -> bool:
-        """After a replay: what has no outcome, and what was given up without that being on record."""
-        if isinstance(command, Cancel):
-            return command.key not in memory.cancelled
-        return isinstance(command, Record | Seal) or command.key in self.waiting
 
     def deliver(self, event: Event) -> None:
         """Give the flow one outcome and let it settle."""
@@ -123,7 +122,7 @@ class Drive:
             self.now = at
         if kind in OUTCOMES:
             key = event.key or ""
-            call = None if self.names else self.waiting.pop(key, None)
+            call = self.waiting.pop(key, None)
             if call is None:
                 self._give_outcome(event)
             elif not call[1].done():
@@ -137,7 +136,7 @@ class Drive:
         self.loop.drain_aside()
         root = self._root
         if self._unwinding is None and (root is None or root.done()) and self._root_done():
-            self._finish()
+            self._unwind(asyncio.CancelledError())  # the flow has ended, and its forgotten tasks end with it
 
     def take(self) -> list[Command]:
         """The commands made since the last call."""
@@ -168,20 +167,19 @@ class Drive:
 
     def open_call(self, key: str) -> Command | None:
         """A call that has no outcome: one that the flow waits for, or a once-effect that it gave up."""
+        key = self.on_record(key)
         return self.waiting[key][0] if key in self.waiting else self.left.get(key)
+
+    def on_record(self, key: str) -> str:
+        """The key that a call without an outcome has in the journal, by that one or by the one that it has today."""
+        known = self.claims.recorded(key)
+        here = key in self.waiting or key in self.left
+        return known if not here and (known in self.waiting or known in self.left) else key
 
     @property
     def orphans(self) -> list[str]:
         """Keys of outcomes in the journal that the code no longer asks for."""
-        return sorted(self._unclaimed)
-
-    def note_begun(self, key: str) -> None:
-        """An effect was begun, and the flow does not ask for it: what came of it is kept until it does."""
-        self._unclaimed[key] = Event(0, 0, 0, 0.0, EventType.ATTEMPT_STARTED, key=key)
-
-    def forget_begun(self, key: str) -> None:
-        """An operator lets such an effect begin anew."""
-        self._unclaimed = {k: e for k, e in self._unclaimed.items() if k != key or e.type != EventType.ATTEMPT_STARTED}
+        return sorted(self.claims.unclaimed)
 
     def suspend(self) -> None:
         """Unwind the coroutine. Whatever it returns, raises or calls meanwhile is discarded."""
@@ -204,17 +202,17 @@ class Drive:
         if self._unwinding is not None:
             raise self._unwinding
         future: Future = asyncio.Future(loop=self.loop)
+        if self.claims:
+            command = self.claims.of(command)
         key = command.key
         if key in self.waiting:
             raise InternalError("two calls have one key", run=self.run, key=key)
         if isinstance(command, Wait) and self.signals.get(command.name):
             future.set_result(self.signals[command.name].popleft())
             return future
-        if self._unclaimed:
-            claimed = self._claim(command)
-            if claimed is not None:
-                future.set_result(claimed)
-                return future
+        if self.claims.unclaimed and (claimed := self._claim(command)) is not None:
+            future.set_result(claimed)
+            return future
         self.waiting[key] = (command, future)
         if isinstance(command, Wait):
             self._waits.setdefault(command.name, deque()).append(key)
@@ -231,9 +229,12 @@ class Drive:
 
     def give_up(self, key: str) -> None:
         """The flow no longer wants this outcome."""
+        key = self.claims.recorded(key)
         if key in self.waiting:
             command = self._forget(key)
             self._dropped.add(key)
+            if self.replaying:
+                self._given_up[key] = command
             self._out.append(Cancel(key, command.seen))
 
     def record(
@@ -256,7 +257,7 @@ class Drive:
     def undecodable(self, key: str, error: Exception) -> Suspended:
         """Set the run aside: a stored value does not fit today's type. Raises out of the flow."""
         self.stuck = Undecodable(
-            f"the stored value does not fit today's type: {error}", run=self.run, key=key,
+            f"the stored value does not fit today's type: {error}", run=self.run, key=self.claims.recorded(key),
             remedy="restore the type, or write @step(upcast=...), then resume the run",
         )  # fmt: skip
         self.unwound |= self.waiting.keys()
@@ -301,19 +302,12 @@ class Drive:
 
     def _give_outcome(self, event: Event) -> None:
         key = event.key or ""
-        if self.names:
-            key = self.names.get(key, key)
-        call = self.waiting.pop(key, None)
-        if call is not None:
-            if not call[1].done():
-                call[1].set_result(event)
-        elif key in self._dropped:
-            self._dropped.discard(key)
-            self.left.pop(key, None)
+        if key in self._dropped:
+            self._settle(key)
         elif self.replaying:
             self._unexpected(event)
-        elif key in self._unclaimed:
-            self._unclaimed[key] = event  # somebody has said what came of it
+        elif key in self.claims.unclaimed:
+            self.claims.unclaimed[key] = event  # somebody has said what came of it
 
     def _give_signal(self, event: Event) -> None:
         name = event.key or ""
@@ -327,49 +321,56 @@ class Drive:
         self.signals.setdefault(name, deque()).append(event)
 
     def _unexpected(self, event: Event) -> None:
-        """An outcome whose call has not been made."""
-        same = best(event.key or "", [c.key for c, _ in self.waiting.values() if same_call(c, event)])
+        """An outcome whose call has not been made, or goes by another key today."""
+        same = call_of(event, [c for c, _ in self.waiting.values()], self._given_up.values())
         if same is not None:
-            _, future = self.waiting.pop(same)
-            self._dropped.discard(same)
-            future.set_result(event)
+            self.claims.bind(same, event.key or "")
+            if same in self.waiting:
+                self.waiting.pop(same)[1].set_result(event)
+            else:
+                self._out.remove(Cancel(same, self._given_up[same].seen))
+            self._settle(same)
         elif self.strict:
             self.stuck = mismatch(self.run, event, stray(event, [c for c, _ in self.waiting.values()]), strict=True)
         else:
-            self._unclaimed[event.key or ""] = event
+            self.claims.unclaimed[event.key or ""] = event
+
+    def _settle(self, key: str) -> None:
+        """There is an outcome of a call that was given up."""
+        self._dropped.discard(key)
+        self.left.pop(key, None)
+        self._given_up.pop(key, None)
+
+    def _know_again(self, memory: Memory) -> None:
+        """Calls without an outcome that are on record under an older key: all goes on under that one."""
+        known = self.claims.known_again(memory, [c for c, _ in self.waiting.values()], self._given_up.values())
+        if known:
+            self.waiting = {known.get(k, k): (rekeyed(c, known), future) for k, (c, future) in self.waiting.items()}
+            self.left = {known.get(k, k): rekeyed(c, known) for k, c in self.left.items()}
+            self._dropped = {known.get(k, k) for k in self._dropped}
+            self._out = [c if isinstance(c, Record | Seal) else rekeyed(c, known) for c in self._out]
 
     def _claim(self, command: Command) -> Event | None:
-        """An outcome that came before its call: the code was changed, and the call moved."""
-        if command.key in self._unclaimed:
-            known = self._unclaimed.pop(command.key)
-            return None if known.type == EventType.ATTEMPT_STARTED else known  # begun: what came of it is asked
-        same = best(command.key, [k for k, e in self._unclaimed.items() if same_call(command, e)])
-        if same is not None:
-            return self._unclaimed.pop(same)
-        if not self.replaying:
+        begun = command.key in self.claims.unclaimed
+        claimed = self.claims.claim(command)
+        if claimed is None and not begun and not self.replaying:
             self._check_effect(command)
-        return None
+        return claimed
 
     def _check_frontier(self, memory: Memory) -> None:
         """A once-effect that was begun under other arguments is never made again, whatever was changed."""
         asked = {c.key for c, _ in self.waiting.values()} | self.left.keys()
         lost = sorted(memory.effects - asked)
-        for key in lost:
-            self.note_begun(key)
+        self.claims.lose(lost)
         for command, _ in self.waiting.values():
             self._check_effect(command)
         if lost and self.strict and self.stuck is None:
-            self.stuck = mismatch(self.run, self._unclaimed[lost[0]], None, strict=True)
+            self.stuck = mismatch(self.run, self.claims.unclaimed[lost[0]], None, strict=True)
 
     def _check_effect(self, command: Command) -> None:
-        if isinstance(command, RunStep) and command.options.effect == "once" and self.stuck is None:
-            done = [e for k, e in self._unclaimed.items() if family(k) == family(command.key)]
-            if done:
-                self.stuck = mismatch(self.run, done[0], command.key, strict=self.strict)
-
-    def _finish(self) -> None:
-        """The flow has ended: its forgotten tasks end with it."""
-        self._unwind(asyncio.CancelledError())
+        instead = self.claims.in_place_of(command) if self.stuck is None else None
+        if instead is not None:
+            self.stuck = mismatch(self.run, instead, command.key, strict=self.strict)
 
     def _unwind(self, error: BaseException) -> None:
         self._unwinding = error

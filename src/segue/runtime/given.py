@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ..core.asked import is_question, ticket
@@ -31,14 +31,21 @@ from .step import read
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """The calls that a run makes, by key; `open` are the keys of those that have no outcome."""
+    """The calls that a run makes, by their keys on record; `open` are the keys of those that have no outcome, `today`
+    the other keys that calls have by now.
+    """
 
     made: Mapping[str, Command]
     open: frozenset[str]
+    today: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def on_record(self, key: str) -> str:
+        """A key on record, also of a call that is named by the key that it has today."""
+        return key if key in self.made else self.today.get(key, key)
 
     def like(self, key: str) -> Command | None:
         """The call of this key or, for one that was not made, a call of the same name, if all such give one type."""
-        if key in self.made:
+        if (key := self.on_record(key)) in self.made:
             return self.made[key]
         same = [c for k, c in self.made.items() if family(k) == family(key)] if "#" in key else []
         return same[0] if len({of.annotation for of in map(_result, same) if of is not None}) == 1 else None
@@ -55,6 +62,11 @@ class _Noting(Drive):
         future = super().request(command)
         self.noted[command.key] = command
         return future
+
+    def calls(self, open_: frozenset[str]) -> Calls:
+        """What it has noted."""
+        made = {self.claims.recorded(key): command for key, command in self.noted.items()}
+        return Calls(made, open_, {c.key: key for key, c in made.items() if c.key != key})
 
 
 async def calls_of(reader: Reader, keyring: Keyring, row: RunRow) -> Calls:
@@ -89,9 +101,9 @@ def calls(row: RunRow, events: Iterable[Event], flow: Flow[..., Any] | None, vau
             drive.bind = flow.bind
             drive.begin(flow.body(values), memory.first_at, vault)
             drive.replay(memory)
-            return Calls(drive.noted, begun | drive.waiting.keys() | drive.left.keys())
+            return drive.calls(begun | drive.waiting.keys() | drive.left.keys())
     except SegueError:
-        return Calls(drive.noted, begun)
+        return drive.calls(begun)
     finally:
         drive.suspend()
 

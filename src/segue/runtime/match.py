@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ..core.codec import decode_arguments, encode_arguments
 from ..core.commands import Command, RunStep, StartChild
 from ..core.events import Event
 from ..core.keys import family
-from ..core.replay import Memory
 from ..errors import ReplayMismatch, UsageError
 
 
@@ -22,26 +21,45 @@ def same_call(command: Command, event: Event) -> bool:
 
 def best(key: str, candidates: Sequence[str]) -> str | None:
     """Among equal calls the one of the same count, or the first."""
-    count = key.rpartition("#")[2]
-    return next((c for c in candidates if c.rpartition("#")[2] == count), candidates[0] if candidates else None)
+    return next((c for c in candidates if _counts_like(key, c)), candidates[0] if candidates else None)
 
 
-def known_again(memory: Memory, commands: Iterable[Command]) -> dict[str, str]:
-    """Work that the journal holds open under an older fingerprint of its arguments: old key to today's.
+def call_of(event: Event, waiting: Iterable[Command], given_up: Iterable[Command]) -> str | None:
+    """The key of the call that an outcome is of: one that is waited for, or of the same count that was given up."""
+    key = event.key or ""
+    same = [c.key for c in waiting if same_call(c, event)]
+    gone = [c.key for c in given_up if _counts_like(c.key, key) and same_call(c, event)]
+    return best(key, same + gone)
 
-    Today's key takes over what the memory knows of it: attempts, backoff, the child's run.
+
+def known_again(
+    begun: Mapping[str, bytes], commands: Sequence[Command], given_up: Collection[Command] = ()
+) -> dict[str, str]:
+    """Work that was begun under an older fingerprint of its arguments: the key of a command to the one on record.
+
+    `begun` are the stored arguments by key. A call of the same count is preferred, over all of them.
     """
-    commands = list(commands)
-    asked = {c.key for c in commands}
-    lost, names = [k for k in memory.open_args if k not in asked], dict[str, str]()
-    for command in commands:
-        if lost and command.key not in memory.open_args:
-            old = best(command.key, [k for k in lost if _same(command, k, memory.open_args[k])])
+    every = (*commands, *given_up)
+    asked, found = {c.key for c in every}, dict[str, str]()
+    lost: dict[str, list[str]] = {}
+    for key in begun:
+        if key not in asked:
+            lost.setdefault(family(key), []).append(key)
+    for among, exact in ((every, True), (commands, False)):
+        for command in among:
+            if not lost or command.key in begun or command.key in found:
+                continue
+            left = lost.get(family(command.key), [])
+            like = (k for k in left if _counts_like(command.key, k) or not exact)
+            old = next((k for k in like if _same(command, k, begun[k])), None)
             if old is not None:
-                lost.remove(old)
-                names[old] = command.key
-                memory.rename(old, command.key)
-    return names
+                left.remove(old)
+                found[command.key] = old
+    return found
+
+
+def _counts_like(key: str, other: str) -> bool:
+    return key.rpartition("#")[2] == other.rpartition("#")[2]
 
 
 def _same(command: Command, key: str, args: bytes) -> bool:

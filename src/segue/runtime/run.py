@@ -275,7 +275,8 @@ class Run(Generic[R]):
     async def _checked_results(self, row: RunRow, replaced: Mapping[str, str]) -> dict[str, str]:
         calls = await self._calls(row)
         with self._engine.sealing(self._tenant):
-            return {k: given.fit(self.id, k, calls.like(k), v.encode()).decode() for k, v in replaced.items()}
+            fits = {k: given.fit(self.id, k, calls.like(k), v.encode()).decode() for k, v in replaced.items()}
+        return {today: fits[k] for today, k in calls.today.items() if k in fits} | fits
 
     async def _checked_override(self, key: str, value: bytes | None) -> bytes | None:
         row, execution = self._row(), self._engine.host.executions.get(self._no)
@@ -284,6 +285,7 @@ class Run(Generic[R]):
         command = None if execution is None else execution.drive.open_call(key)
         if command is None:
             calls = await self._calls(row)
+            key = calls.on_record(key)
             command = calls.made.get(key)
             if key not in calls.open and not self._may_be_open(row, key, known=bool(calls.made)):
                 raise given.not_open(row, key, calls)

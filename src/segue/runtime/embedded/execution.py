@@ -29,6 +29,7 @@ from .starting import Making
 if TYPE_CHECKING:
     from .host import Host
 
+_OF_CALLS = frozenset({"override", "decide", "reassign"})
 _UNREAD = Memory()
 """Before `begin` has read the journal."""
 
@@ -297,7 +298,8 @@ class Execution(Line):
         """Turn an inbox item into an event. Each item is taken once, and none before the journal was read."""
         if item.no not in self.taken and self.begun and not self.closed and self.aside is None:
             self.taken.add(item.no)
-            inbox.receive(self, item)
+            key = self.drive.on_record(item.name) if item.kind in _OF_CALLS else item.name
+            inbox.receive(self, item._replace(name=key))
 
     @property
     def still(self) -> bool:
@@ -344,7 +346,7 @@ class Execution(Line):
             return
         if event.type in DELIVERED:
             if self.children:
-                self.children.pop(self.drive.names.get(event.key or "", event.key or ""), None)
+                self.children.pop(event.key or "", None)
             outcomes.add(self, event)
         elif not self.unwritten:
             self.settle()

@@ -100,7 +100,7 @@ def _begin_anew(execution: Execution, key: str, command: Command | None) -> None
         again(execution, command)
     else:
         execution.memory.begin_anew(key)
-        execution.drive.forget_begun(key)
+        execution.drive.claims.begin_anew(key)
 
 
 def _is_known(execution: Execution, key: str) -> bool:
@@ -115,7 +115,7 @@ def _settle_begun(execution: Execution, item: Item, said: dict[str, Any]) -> Non
     key = item.name
     execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=dumps(said))
     execution.overridden.add(key)
-    execution.drive.note_begun(key)
+    execution.drive.claims.lose([key])
     execution.write(
         EventType.STEP_COMPLETED, key=key, attempt=0, value=item.value or b"null", consumed=[item.no],
         args=execution.memory.open_args.get(key),

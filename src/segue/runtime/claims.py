@@ -1,0 +1,107 @@
+"""What a journal holds of calls that the code makes otherwise today: under another key, later, or no more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
+
+from ..core.commands import Command, RunStep
+from ..core.events import Event, EventType
+from ..core.keys import family
+from ..core.replay import Memory
+from .match import best, known_again, same_call
+
+C = TypeVar("C", bound=Command)
+
+
+class Aliases:
+    """By which key the journal knows each call of a run: by the first that it was given.
+
+    A call whose arguments have another form today has another key today. Where it is on record it keeps the key that it
+    has there, for all that is still written about it: one call has one key in a journal.
+    """
+
+    def __init__(self) -> None:
+        self._recorded: dict[str, str] = {}
+        self._own: dict[str, str] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._recorded)
+
+    def recorded(self, key: str) -> str:
+        """The key on record of the call that the code calls `key` today."""
+        return self._recorded.get(key, key)
+
+    def bind(self, key: str, recorded: str) -> None:
+        """A call that goes by `key` so far is on record as `recorded`.
+
+        The two change places: a call that the code gives that key today, which is another one, goes by `key`.
+        """
+        own, other = self._own.get(key, key), self._own.get(recorded, recorded)
+        self._recorded |= {own: recorded, other: key}
+        self._own |= {recorded: own, key: other}
+
+
+class Claims(Aliases):
+    """What is on record, and that no call has been found for: it is kept for a call that may still come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unclaimed: dict[str, Event] = {}
+        """Outcomes by key, and effects that were begun."""
+        self.begun: dict[str, bytes] = {}
+        """The arguments of work that was begun."""
+
+    def __bool__(self) -> bool:
+        return bool(self._recorded or self.begun)
+
+    def of(self, command: C) -> C:
+        """A call as the journal knows it."""
+        command = rekeyed(command, self._recorded)
+        for key, old in known_again(self.begun, [command]).items():
+            self.bind(key, old)
+            command = rekeyed(command, {key: old})
+        self.begun.pop(command.key, None)
+        return command
+
+    def known_again(self, memory: Memory, commands: Sequence[Command], given_up: Collection[Command]) -> dict[str, str]:
+        """At the end of the journal: calls without an outcome that are on record under another key, by their own."""
+        known = known_again(memory.open_args, commands, given_up)
+        for key, old in known.items():
+            self.bind(key, old)
+            memory.merge(key, old)
+        asked = {c.key for c in (*commands, *given_up)}.union(known.values())
+        self.begun = {key: args for key, args in memory.open_args.items() if key not in asked}
+        return known
+
+    def lose(self, effects: Sequence[str]) -> None:
+        """Effects that were begun, and that the flow does not ask for."""
+        self.unclaimed |= {k: Event(0, 0, 0, 0.0, EventType.ATTEMPT_STARTED, key=k) for k in effects}
+
+    def begin_anew(self, effect: str) -> None:
+        """An operator lets such an effect begin anew: it counts as one that was not begun."""
+        if effect in self.unclaimed and self.unclaimed[effect].type == EventType.ATTEMPT_STARTED:
+            del self.unclaimed[effect]
+
+    def claim(self, command: Command) -> Event | None:
+        """An outcome that came before its call: the code was changed, and the call moved."""
+        known = self.unclaimed.pop(command.key, None)
+        if known is None:
+            same = best(command.key, [k for k, e in self.unclaimed.items() if same_call(command, e)])
+            if same is None:
+                return None
+            self.bind(command.key, same)
+            known = self.unclaimed.pop(same)
+        return None if known.type == EventType.ATTEMPT_STARTED else known  # begun: what came of it is asked
+
+    def in_place_of(self, command: Command) -> Event | None:
+        """For an effect: another one of its family that is on record, and that no call has been found for."""
+        if not isinstance(command, RunStep) or command.options.effect != "once":
+            return None
+        return next((e for k, e in self.unclaimed.items() if family(k) == family(command.key)), None)
+
+
+def rekeyed(command: C, keys: Mapping[str, str]) -> C:
+    """A command under its other key, where it has one."""
+    key = keys.get(command.key)
+    return command if key is None else command._replace(key=key)
