@@ -58,6 +58,8 @@ class Drive:
         """The last wait of each name that has taken a secret."""
         self.left: dict[str, RunStep] = {}
         """Once-effects without an outcome that the flow gave up: what came of them is still to be found out."""
+        self.late: dict[str, Event] = {}
+        """What came of those since."""
         self._root: asyncio.Task[Any] | None = None
         self._out: list[Command] = []
         self._waits: dict[str, deque[str]] = {}
@@ -138,7 +140,7 @@ class Drive:
         self.loop.drain_aside()
         root = self._root
         if self._unwinding is None and (root is None or root.done()) and self._root_done():
-            self._finish()
+            self._unwind(asyncio.CancelledError())  # its forgotten tasks end with it
 
     def take(self) -> list[Command]:
         """The commands made since the last call."""
@@ -303,7 +305,8 @@ class Drive:
                 call[1].set_result(event)
         elif key in self._dropped:
             self._dropped.discard(key)
-            self.left.pop(key, None)
+            if self.left.pop(key, None) is not None:
+                self.late[key] = event
         elif self.replaying:
             self._unexpected(event)
         elif key in self._unclaimed:
@@ -359,10 +362,6 @@ class Drive:
             done = [e for k, e in self._unclaimed.items() if family(k) == family(command.key)]
             if done:
                 self.stuck = mismatch(self.run, done[0], command.key, strict=self.strict)
-
-    def _finish(self) -> None:
-        """The flow has ended: its forgotten tasks end with it."""
-        self._unwind(asyncio.CancelledError())
 
     def _unwind(self, error: BaseException) -> None:
         self._unwinding = error
