@@ -128,9 +128,10 @@ async def delegate(request: object, to: Iterable[object], **options: Any) -> Any
     fill them in.
 
     When the chosen one fails, or its result does not fit `returns` or pass `check`, the next one gets it, up to
-    `attempts` in all; but for a `tool` that writes and has done so, or of which nobody knows. Whoever has the request
-    already is left out (`loops` times they may come again), and below `depth` delegations so are agents and
-    flows. `escalate` is a person who gets it, with the story, where nobody is left.
+    `attempts` in all; but for a `tool` that writes and has done so, or of which nobody knows, and for whoever has
+    called what happens once, unless it surely did not. Whoever has the request already is left out (`loops` times they
+    may come again), and below `depth` delegations so are agents and flows. `escalate` is a person who gets it, with the
+    story, where nobody is left.
     `budget_usd` bounds what the chosen one is expected to cost, `thread` is the conversation that it belongs to,
     `options` are those of `ask` for models, `key` names the call in its run.
     Raises Undelegated (DelegationLoop where loops alone are in the way), from the error of the last one.
