@@ -61,6 +61,8 @@ class Drive:
         """Once-effects without an outcome that the flow gave up: what came of them is still to be found out."""
         self.unwound: set[str] = set()
         """What the flow waited for as a value that cannot be read ended it: it gave none of that up."""
+        self.late: dict[str, Event] = {}
+        """What came of those since."""
         self._root: asyncio.Task[Any] | None = None
         self._out: list[Command] = []
         self._waits, self._dropped = dict[str, deque[str]](), set[str]()
@@ -91,7 +93,7 @@ class Drive:
         with aside():
             self.loop.drain_aside()
             for event in memory.outcomes:
-                if self.stuck is None and not self._root_done():
+                if self.stuck is None and not self.done:
                     self.deliver_aside(event)
                 elif event.type == EventType.SIGNAL_RECEIVED:
                     self._give_signal(event)  # for the next part of a run that goes on as new
@@ -135,8 +137,8 @@ class Drive:
                 self._root.cancel()
         self.loop.drain_aside()
         root = self._root
-        if self._unwinding is None and (root is None or root.done()) and self._root_done():
-            self._unwind(asyncio.CancelledError())  # the flow has ended, and its forgotten tasks end with it
+        if self._unwinding is None and (root is None or root.done()) and self.done:
+            self._unwind(asyncio.CancelledError())  # its forgotten tasks end with it
 
     def take(self) -> list[Command]:
         """The commands made since the last call."""
@@ -146,12 +148,12 @@ class Drive:
     @property
     def done(self) -> bool:
         """Whether the flow has returned or raised."""
-        return self._root_done()
+        return self._failed is not None or (self._root is not None and self._root.done())
 
     @property
     def idle(self) -> bool:
         """Whether it waits for something that no durable call will bring."""
-        return not self.waiting and not self._root_done() and self.stuck is None
+        return not self.waiting and not self.done and self.stuck is None
 
     def result(self) -> Any:
         """What the flow returned. Raises what it raised; CancelledError when it was cancelled."""
@@ -303,7 +305,7 @@ class Drive:
     def _give_outcome(self, event: Event) -> None:
         key = event.key or ""
         if key in self._dropped:
-            self._settle(key)
+            self._settle(key, event)
         elif self.replaying:
             self._unexpected(event)
         elif key in self.claims.unclaimed:
@@ -329,16 +331,17 @@ class Drive:
                 self.waiting.pop(same)[1].set_result(event)
             else:
                 self._out.remove(Cancel(same, self._given_up[same].seen))
-            self._settle(same)
+            self._settle(same, event)
         elif self.strict:
             self.stuck = mismatch(self.run, event, stray(event, [c for c, _ in self.waiting.values()]), strict=True)
         else:
             self.claims.unclaimed[event.key or ""] = event
 
-    def _settle(self, key: str) -> None:
+    def _settle(self, key: str, event: Event) -> None:
         """There is an outcome of a call that was given up."""
         self._dropped.discard(key)
-        self.left.pop(key, None)
+        if self.left.pop(key, None) is not None:
+            self.late[event.key or ""] = event
         self._given_up.pop(key, None)
 
     def _know_again(self, memory: Memory) -> None:
@@ -394,6 +397,3 @@ class Drive:
         if isinstance(command, RunStep) and command.options.effect == "once":
             self.left[key] = command
         return command
-
-    def _root_done(self) -> bool:
-        return self._failed is not None or (self._root is not None and self._root.done())

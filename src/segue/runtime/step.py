@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Coroutine, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ..core.codec import Codec, Upcast, fingerprint
@@ -20,6 +20,7 @@ from ..core.recovery import ONCE, Recovery, Retry
 from ..core.redaction import Redact, redacted, redaction
 from ..errors import DefinitionError, InputError
 from .inline import inline
+from .once import came_of, note
 from .scope import FlowScope, here
 from .signature import Signature
 
@@ -95,6 +96,8 @@ class Step(Generic[P, R]):
         call = (key, drive.seen, self.options, self.function, signature.result, data, values, signature.codecs)
         command: RunStep = event_made(RunStep, call)
         future = drive.request(command)
+        if self.options.effect == "once":
+            note(partial(came_of, drive, key, future))
         try:
             event = await future
         except asyncio.CancelledError:

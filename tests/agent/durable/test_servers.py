@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+import threading
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from fastmcp.client.transports import StdioTransport
@@ -243,6 +247,118 @@ async def test_a_servers_own_word_is_no_silence_and_no_death() -> None:
 
     async with InMemory() as engine:
         assert await engine.run(all_of, 1) == ["MCPError", "MCPError", "TimeoutError"]
+
+
+LOST = [
+    (-32603, "Server returned an error response"), (-32000, "SSE stream ended without a response"),
+    (-32700, "Failed to parse JSON response: …"), (-32600, "Unexpected content type: text/html"),
+    (-32600, "server answered a request with 202 Accepted"),
+]  # fmt: skip
+SAID = [(-32601, "no such method"), (-32602, "no such tool"), (-32600, "no id"), (0, "no"), (-32042, "log in first")]
+
+
+async def test_errors_that_the_client_makes_up_are_no_word_of_the_server() -> None:
+    @flow
+    async def all_of(x: int) -> list[str]:
+        return [await told_of(code, says) for code, says in (*LOST, *SAID)]
+
+    async with InMemory() as engine:
+        assert await engine.run(all_of, 1) == ["ConnectionError"] * len(LOST) + ["MCPError"] * len(SAID)
+
+
+class Gateway(BaseHTTPRequestHandler):
+    """Hands requests on to a server, and loses its first answer to a call."""
+
+    protocol_version = "HTTP/1.1"
+    upstream, way = 0, ""
+    lost: ClassVar[list[bytes]] = []
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.upstream, timeout=20)) as to:
+            to.request("POST", self.path, body, headers)
+            answer = to.getresponse()
+            status, said, given = answer.status, answer.getheaders(), answer.read()
+        if b'"tools/call"' in body and not self.lost:  # it was carried out
+            self.lost.append(body)
+            status, said, given = 200 if self.way == "cut" else 502, [("content-type", "text/event-stream")], b""
+        self.send_response(status)
+        for name, value in said:
+            if name.lower() not in ("transfer-encoding", "connection", "content-length"):
+                self.send_header(name, value)
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.wfile.write(given)
+
+    def do_GET(self) -> None:
+        """There is no stream beside the answers."""
+        self.send_response(405)
+        self.send_header("connection", "close")
+        self.end_headers()
+
+    do_DELETE = do_GET  # noqa: N815  the name that it has
+
+
+@contextlib.contextmanager
+def gateway(upstream: int, way: str) -> Generator[int]:
+    """A gateway on loopback, by its port, that loses the first answer: by a 502, or by a stream without it."""
+    made = type("Made", (Gateway,), {"upstream": upstream, "way": way, "lost": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), made) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("way", ["502", "cut"])
+async def test_a_write_whose_answer_was_lost_is_in_doubt(tmp_path: Path, way: str) -> None:
+    """The model was told that the server had refused, and bought twice, also what happens once; the server lives."""
+    log, port, told = tmp_path / "log", free_port(), list[str]()
+
+    def answer(asked: Asked) -> object:
+        told[:] = results(asked)
+        return "done" if told and "nobody knows" in told[-1] else in_turn(*[calls("buy", item="pear")] * 3, "!")(asked)
+
+    async with (
+        serve({"chat": Served(answer=answer)}) as server,  # pyright: ignore[reportArgumentType]
+        opened(tmp_path, server, "chat") as engine,
+        over_http(log, port),
+    ):
+        with gateway(port, way) as at:
+            shop = MCPToolset(f"http://127.0.0.1:{at}/mcp", id="shop")
+            assert await engine.run(shopping(shop), "Buy.") == "done"
+            assert "nobody knows whether buy had its effect" in told[0] and "was lost" in told[0]
+        with gateway(port, way) as at:
+            once = MCPToolset(f"http://127.0.0.1:{at}/mcp", id="shop").with_metadata(segue={"effect": "once"})
+            run = await engine.start(shopping(once), "Buy.")
+            with pytest.raises(RunStuck, match="buy"):
+                await run.result()
+    assert lines(log) == ["buy pear 1", "buy pear 1"]
+
+
+async def test_a_read_whose_answer_was_lost_is_made_again(tmp_path: Path) -> None:
+    log, port, told = tmp_path / "log", free_port(), list[str]()
+
+    def answer(asked: Asked) -> object:
+        told[:] = results(asked)
+        return in_turn(calls("price", item="pear"), "done")(asked)
+
+    async with (
+        serve({"chat": Served(answer=answer)}) as server,  # pyright: ignore[reportArgumentType]
+        opened(tmp_path, server, "chat") as engine,
+        over_http(log, port),
+    ):
+        with gateway(port, "502") as at:
+            shop = MCPToolset(f"http://127.0.0.1:{at}/mcp", id="shop")
+            assert await engine.run(shopping(shop), "Buy.") == "done"
+    assert told == ["400"] and lines(log) == ["price pear", "price pear"]
 
 
 async def test_a_write_that_a_server_says_has_failed_is_not_made_again(tmp_path: Path) -> None:

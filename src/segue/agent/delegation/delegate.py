@@ -8,21 +8,20 @@ nobody anew and repeats nothing that has an outcome, and who delegates within it
 from __future__ import annotations
 
 import json
-from asyncio import CancelledError
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, cast, overload
 
 from ...core.codec import fingerprint
-from ...core.commands import RunStep
-from ...core.faults import Fault, FaultKind, classify
+from ...core.faults import Fault, FaultKind, classify, rebuild
 from ...core.keys import quoted
 from ...core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Check, Target, TargetKind
 from ...core.recovery import ONCE
 from ...errors import InputError, SegueError
 from ...models import BadOutput
 from ...routing import Policy
+from ...runtime.once import Look, noting
 from ...runtime.scope import FlowScope, StepScope, here, opened
 from ...runtime.step import Step
 from ..ask import ask
@@ -129,9 +128,10 @@ async def delegate(request: object, to: Iterable[object], **options: Any) -> Any
     fill them in.
 
     When the chosen one fails, or its result does not fit `returns` or pass `check`, the next one gets it, up to
-    `attempts` in all; but for a `tool` that writes and has done so, or of which nobody knows. Whoever has the request
-    already is left out (`loops` times they may come again), and below `depth` delegations so are agents and
-    flows. `escalate` is a person who gets it, with the story, where nobody is left.
+    `attempts` in all; but for a `tool` that writes and has done so, or of which nobody knows, and for whoever has
+    called what happens once, unless it surely did not. Whoever has the request already is left out (`loops` times they
+    may come again), and below `depth` delegations so are agents and flows. `escalate` is a person who gets it, with the
+    story, where nobody is left.
     `budget_usd` bounds what the chosen one is expected to cost, `thread` is the conversation that it belongs to,
     `options` are those of `ask` for models, `key` names the call in its run.
     Raises Undelegated (DelegationLoop where loops alone are in the way), from the error of the last one.
@@ -178,6 +178,8 @@ class _Delegating:
         self.errors: list[Exception] = []
         self.doubt = ""
         """What is known of a tool that may have acted, or has: what it does to the world is not done twice."""
+        self.once: list[Look] = []
+        """The calls of what happens once that the last one has begun."""
         self.carrying = Carrying(
             request=request, returns=said.returns, prompt=said.prompt, fill=said.fill, fill_prompt=said.fill_prompt,
             thread=said.thread, options=_bounded(said),
@@ -214,14 +216,13 @@ class _Delegating:
         return await self._nobody(choice)
 
     def _left(self, one: Delegate) -> str:
-        """What happens once below whoever did it, and goes on to its end, cut off or not; empty: nothing."""
-        if self.scope is None:
-            return ""
-        below = f"{self.scope.path}to[{quoted(one.name)}]#"
-        drive = self.scope.drive
-        steps = (made for made, _ in drive.waiting.values() if isinstance(made, RunStep))
-        waiting = (made.key for made in steps if made.options.effect == "once")
-        return _unsure(one) if any(key.startswith(below) for key in (*drive.left, *waiting)) else ""
+        """What has happened once by whoever had it, or may have; empty: nothing."""
+        known = [look() for look in self.once]
+        failed = [rebuild(fault) for fault in known if isinstance(fault, Fault)]
+        # A run finds out what came of an effect in doubt before it fails; elsewhere nobody does.
+        if "open" in known or (self.scope is None and any(map(may_have_happened, failed))):
+            return _unsure(one)
+        return _done(one) if "done" in known or any(map(has_happened, failed)) else ""
 
     def _given(self, value: Any, by: str, kind: str, choice: Choice) -> Delegation[Any]:
         key = "" if self.scope is None else self.scope.path.removesuffix("/")
@@ -265,7 +266,7 @@ class _Delegating:
         began = self._now()
         checks: tuple[Check, ...] = ()
         try:
-            with self._within(one):
+            with self._within(one), noting() as self.once:
                 value = await self.carrying.by(one, choice)
             checks = self._checked(value)
             if checks and not checks[0].passed:
@@ -355,12 +356,15 @@ def _doubt(one: Delegate, error: Exception) -> str:
     if not isinstance(target, Step):
         return ""
     options = cast("Step[..., Any]", target).options
-    careful = isinstance(options.retry, Careful) and options.effect != "read"
-    if (careful or options.effect == "once") and (isinstance(error, Unfit) or has_happened(error)):
-        return f"{one.name} was carried out: see what came of it before somebody else does it"
-    cut_off = isinstance(error, TimeoutError) and isinstance(error.__cause__, CancelledError)
-    # What happens once is reconciled by the run, but not where the delegation's own limit gave it up.
-    return _unsure(one) if (careful and may_have_happened(error)) or (options.effect == "once" and cut_off) else ""
+    if options.effect == "read" or not isinstance(options.retry, Careful):
+        return ""
+    if isinstance(error, Unfit) or has_happened(error):
+        return _done(one)
+    return _unsure(one) if may_have_happened(error) else ""
+
+
+def _done(one: Delegate) -> str:
+    return f"{one.name} was carried out: see what came of it before somebody else does it"
 
 
 def _unsure(one: Delegate) -> str:

@@ -2,8 +2,9 @@
 
 A session is kept for the steps that follow, in whichever run. After a crash the next process connects anew. A session
 is asked for a sign of life before it is used again; one that has died is left, and the server is started, or connected
-to, anew. A call in whose middle it dies, or that it has not answered in time, has no answer of the tool's: it is an
-error of the step, so that what happens once is reconciled, what only reads is made again, and of all else nobody knows.
+to, anew. A call in whose middle it dies, that it has not answered in time, or whose answer was lost on the way, has no
+answer of the tool's: it is an error of the step, so that what happens once is reconciled, what only reads is made
+again, and of all else nobody knows.
 """
 
 from __future__ import annotations
@@ -23,6 +24,13 @@ _UNKNOWN = -32601
 _TIMED_OUT = -32001
 """The code of a request without an answer in time, in the protocol's SDK. Servers may use it for errors of theirs."""
 _TIMED_OUT_SAYS = "timed out"
+_NO_ANSWER = frozenset({-32000, -32603, -32700})
+"""The protocol's SDK makes errors of these codes itself where a server's answer was lost on the way: a gateway's 502, a
+stream that ends without it, one that cannot be read. A server that says -32603 may have begun too.
+"""
+_INVALID = -32600
+_NO_ANSWER_SAYS = ("unexpected content type", "202 accepted")
+"""So says the SDK, under the code of a request that is invalid, of answers that are none."""
 
 
 async def alive(server: Any) -> bool:
@@ -57,9 +65,16 @@ class _Watching:
                 raise
             if any(code == _TIMED_OUT and _TIMED_OUT_SAYS in says.lower() for code, says in _said(error)):
                 raise TimeoutError(f"the MCP server {self._server.id} has not answered a call of {name}") from error
+            if any(_is_lost(code, says) for code, says in _said(error)):
+                raise ConnectionError(f"the answer of the MCP server {self._server.id} to {name} was lost") from error
             if not await alive(self._server):
                 raise ConnectionError(f"the MCP server {self._server.id} died during a call of {name}") from error
             raise
+
+
+def _is_lost(code: object, says: str) -> bool:
+    """Whether nobody knows what the server has done, though it lives."""
+    return code in _NO_ANSWER or (code == _INVALID and any(one in says.lower() for one in _NO_ANSWER_SAYS))
 
 
 def _said(error: BaseException) -> Iterator[tuple[object, str]]:
