@@ -171,7 +171,7 @@ class Memory:
         else:
             self._read_own(event, key)
 
-    def _read_own(self, event: Event, key: str) -> None:  # noqa: PLR0912, PLR0915  one branch a type
+    def _read_own(self, event: Event, key: str) -> None:  # noqa: PLR0912  one branch a type
         match event.type:
             case EventType.ATTEMPT_STARTED:
                 body = loads(event.body)
@@ -185,18 +185,7 @@ class Memory:
                 tries = self.attempts.setdefault(key, [])
                 tries.append(Attempt(event.epoch, event.attempt or 1, event.at, INTERRUPTED))
             case EventType.ATTEMPT_FAILED:
-                body = loads(event.body)
-                tries = self.attempts.setdefault(key, [])
-                failed = Attempt(
-                    event.epoch, event.attempt or 1, event.began or event.at, Fault.read(body["fault"]),
-                    self._answer(body, event.value, key),
-                )  # fmt: skip
-                if tries and tries[-1].n == failed.n:  # a later incarnation may be the one to write its failure
-                    tries[-1] = failed
-                else:
-                    tries.append(failed)
-                if "retry_at" in body:
-                    self.retry_at[key] = body["retry_at"]
+                self._read_failure(event, key)
             case EventType.TIMER_SET:
                 self.timers[key] = loads(event.body)["due_at"]
             case EventType.CHILD_STARTED:
@@ -217,7 +206,7 @@ class Memory:
                 self.idle_starts = 0
             case EventType.RUN_PARKED | EventType.RUN_STUCK:
                 self.idle_starts = 0
-                self.doubt(loads(event.body).get("unknown", {}) if event.version > 1 else {}, event.seq)
+                self._read_doubts(event)
             case EventType.OPERATOR_ACTED:
                 self.idle_starts = 0
                 if _is_retry(loads(event.body)):
@@ -232,6 +221,20 @@ class Memory:
                     self._forget_attempts(key)
             case _:
                 pass
+
+    def _read_failure(self, event: Event, key: str) -> None:
+        body = loads(event.body)
+        tries = self.attempts.setdefault(key, [])
+        failed = Attempt(
+            event.epoch, event.attempt or 1, event.began or event.at, Fault.read(body["fault"]),
+            self._answer(body, event.value, key),
+        )  # fmt: skip
+        if tries and tries[-1].n == failed.n:  # a later incarnation may be the one to write its failure
+            tries[-1] = failed
+        else:
+            tries.append(failed)
+        if "retry_at" in body:
+            self.retry_at[key] = body["retry_at"]
 
     def _read_question(self, event: Event, key: str) -> None:
         """A question of a step's Recovery, or the word that was said: it stands in the place of the answer."""
@@ -280,11 +283,12 @@ class Memory:
             before = [one for one in self.attempts.get(recorded, ()) if one.n < later[0].n]
             self.attempts[recorded] = before + later
 
-    def doubt(self, unknown: Mapping[str, str], seq: int) -> None:
-        """It is on record that nobody knows what came of these."""
+    def _read_doubts(self, event: Event) -> None:
+        """It is on record that nobody knows what came of these effects."""
+        unknown: dict[str, str] = loads(event.body).get("unknown", {}) if event.version > 1 else {}
         self.doubts |= unknown
         for key in unknown:
-            self.doubted.setdefault(key, seq)
+            self.doubted.setdefault(key, event.seq)
 
     def settle_doubt(self, key: str) -> None:
         """An attempt begins: what is found out about the last one no longer counts."""

@@ -95,11 +95,9 @@ async def improve(
             else:
                 given = await ask(evaluate, f"The task: {task}", *parts, _shown(value), returns=Score, **judging)
             made = given if isinstance(given, Score) else Score(score=float(given))
-        except (UsageError, UnknownModel) as error:
-            if not callable(evaluator):
+        except Exception as error:  # an answer that nobody could judge is still an answer
+            if isinstance(error, UsageError | UnknownModel) and not callable(evaluator):
                 raise  # the question is wrong, not the answer: it would be so in every round
-            return Version(value=value, error=str(error))
-        except Exception as error:  # noqa: BLE001  an answer that nobody could judge is still an answer
             return Version(value=value, error=str(error))
         return Version(value=value, score=made.score, why=made.why)
 
