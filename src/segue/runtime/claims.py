@@ -58,11 +58,15 @@ class Claims(Aliases):
     def of(self, command: C) -> C:
         """A call as the journal knows it."""
         command = rekeyed(command, self._recorded)
-        for key, old in known_again(self.begun, [command]).items():
-            self.bind(key, old)
-            command = rekeyed(command, {key: old})
+        if not self._has_outcome_for(command):  # else that comes first, as it does in a replay
+            for key, old in known_again(self.begun, [command]).items():
+                self.bind(key, old)
+                command = rekeyed(command, {key: old})
         self.begun.pop(command.key, None)
         return command
+
+    def _has_outcome_for(self, command: Command) -> bool:
+        return command.key in self.unclaimed or any(same_call(command, event) for event in self.unclaimed.values())
 
     def known_again(self, memory: Memory, commands: Sequence[Command], given_up: Collection[Command]) -> dict[str, str]:
         """At the end of the journal: calls without an outcome that are on record under another key, by their own."""

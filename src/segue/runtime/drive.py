@@ -103,8 +103,8 @@ class Drive:
             return
         wanted = {id(c) for c, _ in self.waiting.values()}
         self._out = [c for c in self._out if isinstance(c, Record | Seal | Cancel) or id(c) in wanted]
+        self._know_again(memory)
         if self.stuck is None:
-            self._know_again(memory)
             self._check_frontier(memory)
         self._given_up.clear()
         self._out = [c for c in self._out if not isinstance(c, Cancel) or c.key not in memory.cancelled]
@@ -366,7 +366,8 @@ class Drive:
         lost = sorted(memory.effects - asked)
         self.claims.lose(lost)
         for command, _ in self.waiting.values():
-            self._check_effect(command)
+            if command.key not in memory.open_args:  # else it was begun when nothing stood in its way
+                self._check_effect(command)
         if lost and self.strict and self.stuck is None:
             self.stuck = mismatch(self.run, self.claims.unclaimed[lost[0]], None, strict=True)
 

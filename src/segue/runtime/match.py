@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from ..core.codec import decode_arguments, encode_arguments
+from ..core.codec import decode_arguments, encode_arguments, fingerprint
 from ..core.commands import Command, RunStep, StartChild
 from ..core.events import Event
 from ..core.keys import family
@@ -51,15 +51,28 @@ def known_again(
                 continue
             left = lost.get(family(command.key), [])
             like = (k for k in left if _counts_like(command.key, k) or not exact)
-            old = next((k for k in like if _same(command, k, begun[k])), None)
+            old = next((k for k in like if _goes_on(command, k, begun[k])), None)
             if old is not None:
                 left.remove(old)
                 found[command.key] = old
     return found
 
 
+def _goes_on(command: Command, key: str, args: bytes) -> bool:
+    """Whether a call may be the work that was begun. Two keys of the user's own say that it is another one."""
+    if not _same(command, key, args):
+        return False
+    own = command.args if isinstance(command, RunStep | StartChild) else None
+    return not (_has_users_key(key, args) and _has_users_key(command.key, own))
+
+
 def _counts_like(key: str, other: str) -> bool:
     return key.rpartition("#")[2] == other.rpartition("#")[2]
+
+
+def _has_users_key(key: str, args: bytes | None) -> bool:
+    """Whether its identity is a user's, and not the fingerprint of its arguments."""
+    return args is None or f"[{fingerprint(args)}]#" not in key
 
 
 def _same(command: Command, key: str, args: bytes) -> bool:

@@ -276,7 +276,8 @@ class Run(Generic[R]):
         calls = await self._calls(row)
         with self._engine.sealing(self._tenant):
             fits = {k: given.fit(self.id, k, calls.like(k), v.encode()).decode() for k, v in replaced.items()}
-        return {today: fits[k] for today, k in calls.today.items() if k in fits} | fits
+        on_record = {calls.on_record(k): v for k, v in fits.items()}
+        return {today: fits[k] for today, k in calls.today.items() if k in fits} | on_record | fits
 
     async def _checked_override(self, key: str, value: bytes | None) -> bytes | None:
         row, execution = self._row(), self._engine.host.executions.get(self._no)

@@ -105,7 +105,8 @@ def take_up(execution: Execution, command: RunStep) -> None:
     """Begin a step; where nothing new may start, after that."""
     if not execution.still:
         execution.run(command)
-    elif not any(kept is command for kept in execution.kept):
+    else:  # as it is now: the code may declare it otherwise, and it is held back once
+        execution.kept = [kept for kept in execution.kept if type(kept) is not RunStep or kept.key != command.key]
         execution.kept.append(command)
 
 

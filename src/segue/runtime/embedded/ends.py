@@ -166,6 +166,7 @@ def begins_stuck(execution: Execution, error: RunStuck) -> None:
     cancel = _cancel_of(host.journal, execution.row)
     if cancel is not None:
         return end_cancelled(execution, cancel)
+    doubts.heed(execution)
     for item in host.journal.items_of(execution.row.no):  # or a `resume` would wake it again and again
         if item.kind not in _OF_PEOPLE or execution.drive.open_call(item.name) is not None:
             execution.receive(item)

@@ -217,7 +217,7 @@ class Execution(Line):
         retry_at = memory.retry_at.pop(key, None) if memory.retry_at else None
         if not options.simple:
             self.histories[key] = history
-        if options.simple and not history:
+        if options.simple and not history and key not in memory.numbers:
             work = perform_once(self, command)
         else:
             work = self._perform(partial(perform, self, command, history, retry_at))

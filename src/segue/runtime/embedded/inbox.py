@@ -90,7 +90,7 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     value, posts = item.value or b"null", carrying.stop(execution, key, "somebody has said what came of it")
     execution.write(
         EventType.STEP_COMPLETED, key=key, seen=command.seen, attempt=0, value=value, consumed=taken["consumed"],
-        posts=posts, done=execution.host.scan_soon if posts else None,
+        args=getattr(command, "args", None), posts=posts, done=execution.host.scan_soon if posts else None,
     )  # fmt: skip
 
 
