@@ -263,29 +263,6 @@ async def test_an_effect_that_was_given_up_has_its_outcome_under_its_key(world: 
         assert len(await keys_of(run, EventType.STEP_CANCELLED)) <= 1
 
 
-async def test_a_key_that_is_given_to_another_call_is_not_used_twice(world: World) -> None:
-    def pays_as(*keys: str | None) -> Body:
-        async def body(model: Any, pay: Any) -> list[int]:
-            return [await pay.using(key=key)(model(a=1)) for key in keys] + [await wait_for("go")]
-
-        return body
-
-    await interrupted(world, pays_as(None))
-    hangs.clear()
-    deploy(pays_as("b", None, "c"), Old, reconcile=was)
-    for n in range(3):
-        async with world.engine() as engine:
-            run = await engine.get("r")
-            await in_state(run, "parked")
-            if n == 2:
-                await run.signal("go", 0)
-                assert await run.result() == [1, 1, 1, 0]
-                one_key(await events_of(run), "pay")
-            else:
-                await killed(engine)
-    assert made == [1, 1, 1]
-
-
 async def test_a_fork_takes_a_result_by_either_key(world: World) -> None:
     await interrupted(world)
     deploy(pays, New, reconcile=was)

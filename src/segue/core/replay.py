@@ -283,6 +283,10 @@ class Memory:
             before = [one for one in self.attempts.get(recorded, ()) if one.n < later[0].n]
             self.attempts[recorded] = before + later
 
+    def holds(self, key: str) -> bool:
+        """Whether a call of this key was begun, or has its outcome."""
+        return key in self._ended or key in self.open_args
+
     def _read_doubts(self, event: Event) -> None:
         """It is on record that nobody knows what came of these effects."""
         unknown: dict[str, str] = loads(event.body).get("unknown", {}) if event.version > 1 else {}

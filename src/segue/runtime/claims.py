@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from ..core.commands import Command, RunStep
 from ..core.events import Event, EventType
 from ..core.keys import family
 from ..core.replay import Memory
-from .match import best, known_again, same_call
+from .match import best, call_of, known_again, same_call
 
 C = TypeVar("C", bound=Command)
 
@@ -51,6 +51,8 @@ class Claims(Aliases):
         """Outcomes by key, and effects that were begun."""
         self.begun: dict[str, bytes] = {}
         """The arguments of work that was begun."""
+        self.holds: Callable[[str], bool] = lambda key: False
+        """Whether the journal that was read has a call of this key: such a call takes over nothing of another one."""
 
     def __bool__(self) -> bool:
         return bool(self._recorded or self.begun)
@@ -66,7 +68,7 @@ class Claims(Aliases):
         return command
 
     def _has_outcome_for(self, command: Command) -> bool:
-        return command.key in self.unclaimed or any(same_call(command, event) for event in self.unclaimed.values())
+        return self.holds(command.key) or any(same_call(command, event) for event in self.unclaimed.values())
 
     def known_again(self, memory: Memory, commands: Sequence[Command], given_up: Collection[Command]) -> dict[str, str]:
         """At the end of the journal: calls without an outcome that are on record under another key, by their own."""
@@ -82,6 +84,14 @@ class Claims(Aliases):
         """Effects that were begun, and that the flow does not ask for."""
         self.unclaimed |= {k: Event(0, 0, 0, 0.0, EventType.ATTEMPT_STARTED, key=k) for k in effects}
 
+    def keep(self, event: Event) -> None:
+        """What comes while nobody asks: somebody has said what came of an effect, or a child has ended."""
+        key = event.key or ""
+        if key in self.unclaimed:
+            self.unclaimed[key] = event
+        elif event.type == EventType.CHILD_ENDED and key in self.begun:
+            self.unclaimed[key] = event._replace(args=self.begun.pop(key))
+
     def begin_anew(self, effect: str) -> None:
         """An operator lets such an effect begin anew: it counts as one that was not begun."""
         if effect in self.unclaimed and self.unclaimed[effect].type == EventType.ATTEMPT_STARTED:
@@ -91,12 +101,18 @@ class Claims(Aliases):
         """An outcome that came before its call: the code was changed, and the call moved."""
         known = self.unclaimed.pop(command.key, None)
         if known is None:
+            if self.holds(command.key):
+                return None
             same = best(command.key, [k for k, e in self.unclaimed.items() if same_call(command, e)])
             if same is None:
                 return None
             self.bind(command.key, same)
             known = self.unclaimed.pop(same)
         return None if known.type == EventType.ATTEMPT_STARTED else known  # begun: what came of it is asked
+
+    def call_of(self, event: Event, waiting: Iterable[Command], given_up: Iterable[Command]) -> str | None:
+        """The key of the call that an outcome is of, which goes by another key today."""
+        return call_of(event, *([c for c in calls if not self.holds(c.key)] for calls in (waiting, given_up)))
 
     def in_place_of(self, command: Command) -> Event | None:
         """For an effect: another one of its family that is on record, and that no call has been found for."""

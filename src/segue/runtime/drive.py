@@ -23,7 +23,7 @@ from ..core.secret import Sealer, use
 from ..errors import InternalError, RunStuck, Suspended, Undecodable
 from .claims import Claims, rekeyed
 from .loop import FlowLoop, aside
-from .match import call_of, mismatch, stray
+from .match import mismatch, stray
 from .scope import FlowScope, enter
 
 Future = asyncio.Future[Event]
@@ -89,7 +89,7 @@ class Drive:
 
     def replay(self, memory: Memory) -> None:
         """Run up to the end of the journal, then keep only the commands that are still wanted."""
-        self._recorded, self.replaying = set(memory.recorded), True
+        self._recorded, self.replaying, self.claims.holds = set(memory.recorded), True, memory.holds
         with aside():
             self.loop.drain_aside()
             for event in memory.outcomes:
@@ -308,8 +308,8 @@ class Drive:
             self._settle(key, event)
         elif self.replaying:
             self._unexpected(event)
-        elif key in self.claims.unclaimed:
-            self.claims.unclaimed[key] = event  # somebody has said what came of it
+        else:
+            self.claims.keep(event)
 
     def _give_signal(self, event: Event) -> None:
         name = event.key or ""
@@ -324,7 +324,7 @@ class Drive:
 
     def _unexpected(self, event: Event) -> None:
         """An outcome whose call has not been made, or goes by another key today."""
-        same = call_of(event, [c for c, _ in self.waiting.values()], self._given_up.values())
+        same = self.claims.call_of(event, [c for c, _ in self.waiting.values()], self._given_up.values())
         if same is not None:
             self.claims.bind(same, event.key or "")
             if same in self.waiting:

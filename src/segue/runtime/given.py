@@ -41,7 +41,7 @@ class Calls:
 
     def on_record(self, key: str) -> str:
         """A key on record, also of a call that is named by the key that it has today."""
-        return key if key in self.made else self.today.get(key, key)
+        return key if key in self.made or key in self.open else self.today.get(key, key)
 
     def like(self, key: str) -> Command | None:
         """The call of this key or, for one that was not made, a call of the same name, if all such give one type."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ..core.codec import decode_arguments, encode_arguments, fingerprint
@@ -10,13 +11,15 @@ from ..core.events import Event
 from ..core.keys import family
 from ..errors import ReplayMismatch, UsageError
 
+_FINGERPRINT = re.compile(r"\[[0-9a-f]{12}\]#\d+$")
+
 
 def same_call(command: Command, event: Event) -> bool:
     """Whether the stored arguments, read with today's types, are those of the call.
 
     So a new field with a default changes the fingerprint of an old call, and harms nobody.
     """
-    return event.args is not None and _same(command, event.key or "", event.args)
+    return event.args is not None and _goes_on(command, event.key or "", event.args)
 
 
 def best(key: str, candidates: Sequence[str]) -> str | None:
@@ -59,20 +62,18 @@ def known_again(
 
 
 def _goes_on(command: Command, key: str, args: bytes) -> bool:
-    """Whether a call may be the work that was begun. Two keys of the user's own say that it is another one."""
-    if not _same(command, key, args):
-        return False
-    own = command.args if isinstance(command, RunStep | StartChild) else None
-    return not (_has_users_key(key, args) and _has_users_key(command.key, own))
+    """Whether a call is the one on record under another key: both go by their arguments, and these are the same. What
+    has a key of the user's own is only what goes by that.
+    """
+    return _goes_by_arguments(command) and _FINGERPRINT.search(key) is not None and _same(command, key, args)
 
 
 def _counts_like(key: str, other: str) -> bool:
     return key.rpartition("#")[2] == other.rpartition("#")[2]
 
 
-def _has_users_key(key: str, args: bytes | None) -> bool:
-    """Whether its identity is a user's, and not the fingerprint of its arguments."""
-    return args is None or f"[{fingerprint(args)}]#" not in key
+def _goes_by_arguments(command: Command) -> bool:
+    return isinstance(command, RunStep | StartChild) and f"[{fingerprint(command.args)}]#" in command.key
 
 
 def _same(command: Command, key: str, args: bytes) -> bool:

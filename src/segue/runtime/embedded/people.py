@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...core.codec import dumps, loads, misfit
-from ...core.commands import RunStep
+from ...core.commands import Command, RunStep
 from ...core.events import EventType
 from ...core.faults import Fault
 from ...core.questions import body_of, details, question_id, word_of
@@ -155,7 +155,7 @@ async def _expired(execution: Execution, command: RunStep, history: list[Attempt
     last = history[-1] = history[-1]._replace(answer=answer.default)
     record = ApprovalDecided(
         asked=question_id(command.key, last.n), verdict=Verdict.EXPIRED, by="segue", answer=body_of(answer.default),
-        bound=_bound(execution, command, history, answer), why="nobody answered in time",
+        bound=_bound(execution, command.key, command, history, answer), why="nobody answered in time",
     )  # fmt: skip
     value = dumps(answer.default.value) if isinstance(answer.default, Take) else None
     body = record.to_body()
@@ -189,7 +189,7 @@ def decide(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     command = execution.drive.open_call(key)
     consumed = taken["consumed"]
     if (
-        last is None or not isinstance(answer, AskPerson) or not isinstance(command, RunStep)
+        last is None or not isinstance(answer, AskPerson) or not _takes_words(execution, key, command)
         or item.id != f"decide\x1f{question_id(key, last.n)}"
     ):  # fmt: skip
         late = ApprovalDecided(
@@ -202,13 +202,15 @@ def decide(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
         return
     record = ApprovalDecided(
         asked=question_id(key, last.n), verdict=Verdict.DENIED if said.get("word") == "fail" else Verdict.ANSWERED,
-        by=by, bound=_bound(execution, command, history, answer), answer=_words(said), why=why, at=item.at,
+        by=by, bound=_bound(execution, key, command, history, answer), answer=_words(said), why=why, at=item.at,
         asked_of=(answer.to,), via=said.get("via"),
     )  # fmt: skip
     history[-1] = last._replace(answer=word_of(said, item.value, by, told=answer.told))
+    execution.memory.asked.discard(key)
     execution.write(
-        EventType.APPROVAL_DECIDED, key=key, seen=command.seen, attempt=last.n, body=dumps(record.to_body()),
-        value=item.value, consumed=consumed, done=lambda: _wake(execution, key), version=record.version,
+        EventType.APPROVAL_DECIDED, key=key, seen=None if command is None else command.seen, attempt=last.n,
+        body=dumps(record.to_body()), value=item.value, consumed=consumed, done=lambda: _wake(execution, key),
+        version=record.version,
     )  # fmt: skip
 
 
@@ -223,10 +225,10 @@ def reassign(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     by, to = str(said.get("by", "")), tuple(map(str, said.get("to", ())))
     verdict, bound, was = Verdict.REFUSED, "", tuple[str, ...]()
     if (
-        last is not None and isinstance(answer, AskPerson) and isinstance(command, RunStep)
+        last is not None and isinstance(answer, AskPerson) and _takes_words(execution, key, command)
         and asked == question_id(key, last.n)
     ):  # fmt: skip
-        verdict, bound = Verdict.REASSIGNED, _bound(execution, command, history, answer)
+        verdict, bound = Verdict.REASSIGNED, _bound(execution, key, command, history, answer)
         was = (answer.to,)
         history[-1] = last._replace(answer=answer._replace(to=", ".join(to)))
         if key in execution.asking:
@@ -239,6 +241,11 @@ def reassign(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
         EventType.APPROVAL_DECIDED, key=key, attempt=None if last is None else last.n, body=dumps(record.to_body()),
         consumed=taken["consumed"], version=record.version,
     )  # fmt: skip
+
+
+def _takes_words(execution: Execution, key: str, command: Command | None) -> bool:
+    """Whether a step waits for a word; also one that changed code asks for only later."""
+    return isinstance(command, RunStep) or (command is None and key in execution.memory.attempts)
 
 
 def _wake(execution: Execution, key: str) -> None:
@@ -267,10 +274,12 @@ def _question(command: RunStep, history: list[Attempt], answer: AskPerson, due_a
     )  # fmt: skip
 
 
-def _bound(execution: Execution, command: RunStep, history: list[Attempt], answer: AskPerson) -> str:
+def _bound(
+    execution: Execution, key: str, command: Command | None, history: list[Attempt], answer: AskPerson
+) -> str:  # fmt: skip
     """What the open question is bound to: after a restart only the journal knows what was shown."""
-    known = execution.memory.bounds.get(question_id(command.key, history[-1].n))
-    return known or _question(command, history, answer, None).bound
+    known = execution.memory.bounds.get(question_id(key, history[-1].n), "")
+    return known or (_question(command, history, answer, None).bound if isinstance(command, RunStep) else "")
 
 
 def _kind(answer: AskPerson) -> AskKind:
