@@ -97,7 +97,7 @@ async def test_the_word_of_a_child_at_work_hides_no_answer_that_a_fork_has_kept(
         for n in range(3):
             await until(lambda n=n: engine.journal.query("select count(*) from turns")[0][0] == n + 1)
             if n == 0:
-                early = await run.fork()
+                await run.fork(id="early")
             await run.signal(f"s{n}", "x")
         await until(lambda: engine.journal.query("select count(*) from turns")[0][0] == 4)
         assert await ended(run) == "heard 4: child hello | mine0 | mine1 | mine2"
@@ -105,7 +105,7 @@ async def test_the_word_of_a_child_at_work_hides_no_answer_that_a_fork_has_kept(
         fork = await run.fork(at=asked[1])
         await fork.signal("s2", "x")
         assert await ended(fork) == "heard 4: child hello | mine0 | mine1 | mine2"
-        assert threads.heard_by(engine.journal.query, "default", "u", early.id) == 0, "the child says it again"
+        assert threads.heard_by(engine.journal.query, "default", "u", "early") == 0, "the child says it again"
 
 
 def test_what_a_child_detached_is_not_done_again(db: sqlite3.Connection) -> None:
@@ -316,3 +316,19 @@ def test_a_fork_does_not_share_what_failed_before_it_left_with_a_child_at_work(d
     query = threads.query_of(db)
     assert threads.in_flight(query, "d", "t", "fork") == [("2/d", "m:f")]
     assert threads.results_of(query, "d", "t", 8, 0, step="compact", run="fork") == [(3, 3)]
+
+
+def test_a_summary_tells_what_was_said_where_nothing_was_said_later(db: sqlite3.Connection) -> None:
+    """It was asked only where an outcome stood behind it that the fork did not hear."""
+    add(db, "1")
+    outcomes(db, (1, 5))
+    add(db, "2", updated_at=100.0)
+    event(db, 4, "step.completed", "compact[q]#1", 2)
+    db.execute("insert into summaries values ('d', 't', 1, 2, 4)")
+    add(db, "3", updated_at=100.0)
+    begun(db, 3)
+    event(db, 3, "run.completed", None, 3)
+    add(db, "fork", memo_run=3, memo_seq=2, updated_at=100.0)
+    assert heard(db, "fork") == 1
+    assert collected(db) == ["1"]
+    assert heard(db, "fork") == 1

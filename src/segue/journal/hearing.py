@@ -223,12 +223,13 @@ def _said_before(query: Query, point: Point, bound: tuple[int, int], numbers: ra
     if at == NEVER:
         return numbers.stop - 1
     of = (point.tenant, point.thread)
-    first = _first(query, _OUTCOME, of, numbers, at)
+    first, later = _first(query, _OUTCOME, of, numbers, at), numbers.stop
     for no, run in _outcomes(query, of, first):
         if not turn or not query(_EARLIER, (run, point.thread, turn)):
-            return max(first - 1, query(_SUMMED_UP, (*of, no, at))[0][0] or 0)
+            later = no
+            break
         first = no + 1
-    return first - 1
+    return max(first - 1, query(_SUMMED_UP, (*of, later, at))[0][0] or 0)
 
 
 def _outcomes(query: Query, of: tuple[str, str], no: int) -> Iterator[tuple[int, int]]:
