@@ -20,7 +20,9 @@ from tests.agent.test_thread_fork_lines import add, event, heard
 
 NEVER = 1 << 60
 MOST = 16
-"""Runs of a history."""
+"""Runs of a history, or a few more."""
+SEEDS = (*range(57), 120, 152, 179)
+"""The last ones are histories that a part of the rule rarely decides; without it they fail."""
 END = "run.completed"
 
 
@@ -252,7 +254,7 @@ class World:
 
 @pytest.mark.parametrize("part", range(3))
 def test_what_forks_hear_follows_the_rule_and_gc_leaves_it(part: int) -> None:
-    for seed in range(part * 30, part * 30 + 30):
+    for seed in SEEDS[part::3]:
         check(World(seed))
 
 
