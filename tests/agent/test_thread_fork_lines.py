@@ -143,7 +143,7 @@ def db() -> sqlite3.Connection:
     return db
 
 
-def add(db: sqlite3.Connection, id: str, **given: str | int) -> None:
+def add(db: sqlite3.Connection, id: str, **given: str | float) -> None:
     row = {
         "id": id, "tenant": "d", "flow": "m:f", "version": 1, "input_hash": "", "seed": "", "state": "completed",
         "created_at": 1.0, "updated_at": 1.0,

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from ..core.events import EventType
 from ..core.lifecycle import ENDED
 from . import accounts, summaries, threads
 from .blobs import DRAFT
@@ -41,14 +42,28 @@ select case
     else '' end, id, state, updated_at
 from runs r where no = ? and state in ({_ENDED}) and updated_at < ?"""
 
+_PINS = f"""
+with recursive up (no, key) as (
+    select p.no, r.parent_key from runs r join runs p on p.id = r.parent where r.no = ? and r.parent_key is not null
+    union all select p.no, r.parent_key from up join runs r on r.no = up.no join runs p on p.id = r.parent
+    where r.parent_key is not null
+), forks (no, forked, key, kept) as (
+    select f.no, up.no, up.key, f.memo_seq from up join runs f on f.memo_run = up.no
+    union all select f.no, forked, key, min(f.memo_seq, kept) from forks join runs f on f.memo_run = forks.no
+)
+select no from forks where not exists (select 1 from events
+    where run = forked and seq <= kept and type = '{EventType.CHILD_ENDED.value}' and events.key = forks.key)"""
+"""The forks that do a child again, or one above it: what it read tells how far they hear a thread."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collected:
     """What a collection has deleted, or with `dry_run` would delete. `payload_bytes` are those before compression.
 
-    `kept` counts the runs that are old enough but stay, by why: a fork uses their events, a child or the parent is
-    open, they are a fork or below one and a child stays, a thread or a fork in use goes on from the summary that they
-    have made, or they are the newest run or hold the newest event (numbers are never given twice).
+    `kept` counts the runs that are old enough but stay, by why: a fork uses their events, or does them again as part of
+    the run that it was forked from; a child or the parent is open; they are a fork or below one and a child stays; a
+    thread or a fork in use goes on from the summary that they have made; or they are the newest run or hold the newest
+    event (numbers are never given twice).
     """
 
     dry_run: bool
@@ -168,6 +183,7 @@ def _fit(connection: sqlite3.Connection, numbers: list[int], before: float, gone
         if row is None:
             continue
         forks = {f for (f,) in connection.execute("select no from runs where memo_run = ?", (no,))}
+        forks.update(f for (f,) in connection.execute(_PINS, (no,)))
         children = {c for (c,) in connection.execute("select no from runs where parent = ?", (row[1],))}
         why = "fork" if forks - gone else row[0] or ("newest summary" if no in summed_up else "")
         if not why and children - gone and connection.execute(IS_TRIED_OUT, (no,)).fetchone():
