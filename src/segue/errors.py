@@ -22,6 +22,7 @@ SegueError
 │   └── MissingExtra              a feature needs a package that is not installed
 ├── Unanswered                    nobody answered in time, and there is no default; a TimeoutError too
 ├── Declined                      a person was asked for an answer and gave none: who, and why
+├── HandedOn                      what happens once was to begin by one whose work somebody else has by now
 ├── StepFailed                    a step gave up; the error that it raised could not be rebuilt
 ├── RunFailed                     the flow raised; `__cause__` is its error
 ├── RunCancelled                  the run was cancelled
@@ -219,6 +220,12 @@ class Declined(SegueError):
     by: str = ""
     note: str = ""
     question: str = ""
+
+
+class HandedOn(SegueError):
+    """What happens once does not begin any more: the work that it belongs to was handed to somebody else."""
+
+    code = "handed-on"
 
 
 class StepFailed(SegueError):

@@ -305,3 +305,51 @@ async def test_what_a_task_counts(world: World, how: str, seen: list[int]) -> No
         with pytest.raises(RunCancelled):
             await run.result()
     assert ran == [repr(seen)]
+
+
+@flow
+async def goes_on_after_a_group(while_s: float) -> str:
+    """The group's task waits for its children as one fails, and the limit comes later."""
+    try:
+        async with timeout(5 * while_s):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_fails(while_s))
+                    group.create_task(sleep(50 * while_s))
+            except* LookupError:
+                await note("group")
+            task = asyncio.current_task()
+            assert task is not None and not task.cancelling()
+            await sleep(100 * while_s)
+    except TimeoutError:
+        return await note("too late")
+    return "no limit"
+
+
+async def test_a_group_whose_child_fails_while_it_waits_leaves_no_cancellation_behind(world: World) -> None:
+    """Python takes it back from 3.13 on; before that the limit around it let out a cancellation."""
+    async with world.engine() as engine:
+        assert await engine.run(goes_on_after_a_group, world.while_s) == "too late"
+    assert ran == ["group", "too late"]
+
+
+@flow
+async def cancelled_in_a_group(while_s: float) -> str:
+    """The limit comes first, as the group waits: its children are cancelled, and the limit is one."""
+    try:
+        async with timeout(while_s), asyncio.TaskGroup() as group:
+            group.create_task(sleep(50 * while_s))
+    except TimeoutError:
+        return "too late"
+    return "no limit"
+
+
+async def test_a_limit_while_a_group_waits_is_a_limit_and_a_cancel_is_a_cancel(world: World) -> None:
+    async with world.engine() as engine:
+        assert await engine.run(cancelled_in_a_group, world.while_s) == "too late"
+        run = await engine.start(goes_on_after_a_group, 20.0)
+        await asyncio.sleep(0)
+        await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.result()
+    assert ran == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import pytest
 from segue import RunFailed, Thread, ask, delegate, flow, step
 from segue.agent import patterns
 from segue.agent.patterns import Score, Side, debate, improve, map_reduce, plan_and_work, vote
+from segue.models import Catalogue
 from segue.testing import Crash
 from segue.testing import Engine as InMemory
 from segue.testing.crash import play
 from segue.testing.provider import Asked, Served, serve
-from tests.agent.served import KEYS, catalogue, opened
+from tests.agent.served import KEYS, catalogue, model, opened
 
 
 @pytest.fixture(autouse=True)
@@ -262,6 +264,32 @@ async def test_an_evaluator_that_cannot_be_asked_is_told_before_more_is_paid_for
         with pytest.raises(RunFailed, match="no model is called 'gtp'"):
             await engine.run(improved_by_nobody, "What?")
         assert server.counts("chat").calls == 1
+
+
+@flow
+async def improved_by_a_small_one(task: str) -> dict[str, Any]:
+    made = await improve(task, evaluator={"model": "chat"}, options={"model": "gpt"}, rounds=3)
+    return {"value": made.value[:20], "score": made.score, "errors": [bool(one.error) for one in made.versions]}
+
+
+@pytest.mark.parametrize("long", [{1, 2}, {0}, {0, 1, 2}])
+async def test_an_answer_too_long_for_the_evaluator_costs_no_other_one(long: set[int]) -> None:
+    """All that had been judged was thrown away."""
+    made: list[str] = []
+
+    def writes(_: Asked) -> str:
+        made.append("many long words here " * 200 if len(made) in long else "a short answer")
+        return made[-1]
+
+    models = {"gpt": Served(answer=writes), "chat": Served(answer=lambda _: '{"score": 0.5, "why": "fair"}')}
+    async with serve(models) as server:
+        small = replace(model(server, "chat"), window=1_000, max_output=500)
+        known = Catalogue.of(model(server, "gpt"), small)
+        async with InMemory(resources={"catalogue": known}) as engine:
+            told = await engine.run(improved_by_a_small_one, "Write.")
+    assert told["errors"] == [n in long for n in range(3)] and len(made) == 3
+    assert told["score"] == (None if len(long) == 3 else 0.5)
+    assert told["value"].startswith("many" if len(long) == 3 else "a short")
 
 
 # --- map and reduce ---------------------------------------------------------------------------------------------------

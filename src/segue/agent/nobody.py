@@ -7,12 +7,16 @@ from ..core.records import Decision, Stage
 from ..errors import InputError
 from ..models.signals import made
 
-__all__ = ["nobody"]
+__all__ = ["NoRoom", "nobody"]
 
 _PASSES = frozenset({Stage.HEALTH, Stage.LIMIT, Stage.TRIED})
 
 
 _LESS = "look at it: segue route PROMPT; then ask for less, or add a model to segue.toml"
+
+
+class NoRoom(InputError):
+    """Nobody can answer, and one of them for want of room in its window: that depends on what it is asked."""
 
 
 def nobody(decision: Decision, remedy: str = _LESS) -> Exception:
@@ -23,4 +27,5 @@ def nobody(decision: Decision, remedy: str = _LESS) -> Exception:
     said = f"no model can answer by route {decision.policy}: {why}"
     if unwell is not None:
         return rebuild(made(FaultKind.OVERLOADED, said, model=unwell.target.name))
-    return InputError(said, remedy=remedy)
+    full = any(c.excluded_at is Stage.WINDOW for c in out)
+    return (NoRoom if full else InputError)(said, remedy=remedy)

@@ -24,6 +24,7 @@ from ..errors import InternalError, RunStuck, Suspended, Undecodable
 from .claims import Claims, rekeyed
 from .loop import FlowLoop, aside
 from .match import mismatch, stray
+from .once import Known, came_of
 from .scope import FlowScope, enter
 
 Future = asyncio.Future[Event]
@@ -61,8 +62,8 @@ class Drive:
         """Once-effects without an outcome that the flow gave up: what came of them is still to be found out."""
         self.unwound: set[str] = set()
         """What the flow waited for as a value that cannot be read ended it: it gave none of that up."""
-        self.late: dict[str, Event] = {}
-        """What came of those since."""
+        self.late: dict[str, Known] | None = None
+        """What came of those since, where somebody may ask."""
         self._root: asyncio.Task[Any] | None = None
         self._out: list[Command] = []
         self._waits, self._dropped = dict[str, deque[str]](), set[str]()
@@ -340,8 +341,8 @@ class Drive:
     def _settle(self, key: str, event: Event) -> None:
         """There is an outcome of a call that was given up."""
         self._dropped.discard(key)
-        if self.left.pop(key, None) is not None:
-            self.late[event.key or ""] = event
+        if self.left.pop(key, None) is not None and self.late is not None:
+            self.late[event.key or ""] = came_of(event)
         self._given_up.pop(key, None)
 
     def _know_again(self, memory: Memory) -> None:

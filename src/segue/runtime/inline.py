@@ -18,7 +18,6 @@ from ..core.commands import StepOptions
 from ..core.faults import classify
 from ..core.recovery import Again, Amend, Attempt, Plan, Use, plan_of
 from .exits import in_thread
-from .once import Known, note
 from .outlet import void
 from .scope import StepScope, enter, here
 
@@ -33,9 +32,6 @@ async def inline(
     """Call the function until it succeeds or its Recovery gives up. Raises the function's own error."""
     history: list[Attempt] = []
     part = "" if scope is None else scope.inner(options.name)
-    known: list[Known] = ["open"]
-    if options.effect == "once":
-        note(partial(known.__getitem__, -1))
     while True:
         plan = plan_of(history)
         if history:
@@ -44,12 +40,9 @@ async def inline(
             enter(_next(scope, options.name, history, plan, part))
         try:
             async with asyncio.timeout(options.timeout_s):
-                value = await _call(function, options, args, kwargs)
-            known.append("done")
-            return value
+                return await _call(function, options, args, kwargs)
         except Exception as error:
             fault = classify(error)
-            known.append(fault)
             inside = here()
             if isinstance(inside, StepScope):
                 void(inside, error)

@@ -6,9 +6,10 @@ import asyncio
 import inspect
 import json
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import replace
-from functools import partial, update_wrapper
+from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ..core.codec import Codec, Upcast, fingerprint
@@ -20,7 +21,7 @@ from ..core.recovery import ONCE, Recovery, Retry
 from ..core.redaction import Redact, redacted, redaction
 from ..errors import DefinitionError, InputError
 from .inline import inline
-from .once import came_of, note
+from .once import may_begin, note, noted
 from .scope import FlowScope, here
 from .signature import Signature
 
@@ -79,9 +80,10 @@ class Step(Generic[P, R]):
         return scope.next_key(self.name, fingerprint(data) if self.key is None else quoted(self.key))
 
     async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        scope = here()
+        scope, once = here(), self.options.effect == "once"
         if not isinstance(scope, FlowScope):
-            value = await inline(self.function, self.options, scope, args, kwargs)
+            with noted() if once else nullcontext():
+                value = await inline(self.function, self.options, scope, args, kwargs)
             how = self.options.redact
             return value if how is None else redacted(how, self.signature.result, value)
         try:
@@ -89,15 +91,16 @@ class Step(Generic[P, R]):
         except InputError as error:
             error.run, error.key = scope.drive.run, scope.path + self.name
             raise
-        if self.options.effect == "once":
+        if once:
+            may_begin()
             self.signature.result.ready()
         key = scope.key(self.name, fingerprint(data) if self.key is None else quoted(self.key))
         drive, signature = scope.drive, self.signature
         call = (key, drive.seen, self.options, self.function, signature.result, data, values, signature.codecs)
         command: RunStep = event_made(RunStep, call)
         future = drive.request(command)
-        if self.options.effect == "once":
-            note(partial(came_of, drive, key, future))
+        if once and (call_noted := note()) is not None:
+            call_noted.of(drive, key, future)
         try:
             event = await future
         except asyncio.CancelledError:

@@ -13,7 +13,7 @@ from pydantic_ai.capabilities.abstract import AbstractCapability
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.messages import ModelMessagesTypeAdapter
 from pydantic_ai.run import AgentRunResult
-from pydantic_ai.toolsets import DynamicToolset, FunctionToolset
+from pydantic_ai.toolsets import DynamicToolset, FunctionToolset, WrapperToolset
 
 from segue import RunCancelled, RunFailed, agent, approve, flow, gather, sleep, step, timeout, tool, wait_for
 from segue.agent import Durable
@@ -196,6 +196,11 @@ async def tidying(way: str) -> str:
         with pytest.raises(UserError):
             await plain.run("Tidy up", model="nobody")
         return "no such model"
+    if way == "no tools":
+        with pytest.raises(LookupError):
+            await closed.run("Tidy up")
+        assert task.cancelling() == before > 0
+        return way
     if way == "short":
         return (await short.run("Tidy up")).output
     if way == "within":
@@ -210,7 +215,7 @@ async def tidying(way: str) -> str:
     return said
 
 
-@pytest.mark.parametrize("way", ["agent", "within", "short", "no such model"])
+@pytest.mark.parametrize("way", ["agent", "within", "short", "no such model", "no tools"])
 @simulated
 async def test_a_limit_after_a_cleanup_with_an_agent_is_a_limit(way: str) -> None:
     """A TaskGroup had cancelled the task, and took that back; the limit around it took that for a cancel of the run."""
@@ -218,7 +223,7 @@ async def test_a_limit_after_a_cleanup_with_an_agent_is_a_limit(way: str) -> Non
         serve({"chat": Served(answer=lambda _: "tidy")}) as server,
         InMemory(resources={"catalogue": catalogue(server, "chat")}) as engine,
     ):
-        said = {"short": "known", "no such model": way}.get(way, "tidy")
+        said = {"short": "known", "no such model": way, "no tools": way}.get(way, "tidy")
         assert await engine.run(regrouped_in_time, way) == f"{said}, failed, too late"
 
 
@@ -262,6 +267,16 @@ class Known(AbstractCapability[None]):
 
 short = Agent(name="short", capabilities=[Known(), Durable()])
 plain = Agent(name="plain", capabilities=[Durable()])
+
+
+class Closed(WrapperToolset[None]):
+    """It cannot be had."""
+
+    async def __aenter__(self) -> Closed:
+        raise LookupError("no tools today")
+
+
+closed = Agent(name="closed", toolsets=[Closed(FunctionToolset([], id="closed"))], capabilities=[Durable()])
 
 
 @flow

@@ -21,7 +21,7 @@ from ...core.recovery import ONCE
 from ...errors import InputError, SegueError
 from ...models import BadOutput
 from ...routing import Policy
-from ...runtime.once import Look, noting
+from ...runtime.once import Noting, noting
 from ...runtime.scope import FlowScope, StepScope, here, opened
 from ...runtime.step import Step
 from ..ask import ask
@@ -34,7 +34,7 @@ from ..tools.failure import has_happened, may_have_happened
 from .carrying import Carrying
 from .choosing import Choice, Choosing, choose
 from .delegates import Delegate, delegates
-from .errors import DelegationLoop, Undelegated, Unfit
+from .errors import DelegationLoop, Undelegated, Unfit, doubt_in
 from .inputs import text_of
 from .lineage import inline
 from .options import DelegateOptions
@@ -178,7 +178,7 @@ class _Delegating:
         self.errors: list[Exception] = []
         self.doubt = ""
         """What is known of a tool that may have acted, or has: what it does to the world is not done twice."""
-        self.once: list[Look] = []
+        self.once = Noting()
         """The calls of what happens once that the last one has begun."""
         self.carrying = Carrying(
             request=request, returns=said.returns, prompt=said.prompt, fill=said.fill, fill_prompt=said.fill_prompt,
@@ -207,9 +207,10 @@ class _Delegating:
                 value = await self._tried(one, choice)
             except Exception as error:  # noqa: BLE001  whatever it raises, the next one may do it
                 self.errors.append(error)
-                self.doubt = _doubt(one, error) or self._left(one)
+                self.doubt = _doubt(one, error) or self._left(one) or doubt_in(error)
                 if self.doubt or len(self.tried) >= self.said.attempts:
                     break
+                self.once.close()
                 choice = await self._choice()
             else:
                 return self._given(value, one.name, one.kind.value, choice)
@@ -217,7 +218,7 @@ class _Delegating:
 
     def _left(self, one: Delegate) -> str:
         """What has happened once by whoever had it, or may have; empty: nothing."""
-        known = [look() for look in self.once]
+        known = self.once.known()
         failed = [rebuild(fault) for fault in known if isinstance(fault, Fault)]
         # A run finds out what came of an effect in doubt before it fails; elsewhere nobody does.
         if "open" in known or (self.scope is None and any(map(may_have_happened, failed))):
@@ -326,6 +327,7 @@ class _Delegating:
         said = self.said
         if said.escalate is None or self.scope is None:
             raise error from (self.errors[-1] if self.errors else None)
+        self.once.close()
         question = "Nobody could handle this request. What is the answer?"
         tried = self.errors or (error.message,)
         value = await ask_after_all(question, self.request, tried=tried, returns=said.returns, by=said.escalate)
@@ -339,7 +341,8 @@ class _Delegating:
         kind = DelegationLoop if looped else Undelegated
         error = kind(f"nobody could take the request: {told}", remedy=_LOOP if looped else _remedy(self))
         error.excluded = "\n".join(f"{name}: {why}" for name, why in out.items())
-        error.tried, error.chain = ", ".join(one.name for one in self.tried), " > ".join(choice.chain)
+        error.doubt, error.chain = self.doubt, " > ".join(choice.chain)
+        error.tried = ", ".join(one.name for one in self.tried)
         return error
 
 

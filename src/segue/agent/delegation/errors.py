@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import SegueError
 from ...models import BadOutput
 
-__all__ = ["DelegationLoop", "Undelegated", "Unfit"]
+__all__ = ["DelegationLoop", "Undelegated", "Unfit", "doubt_in"]
 
 
 class Undelegated(SegueError):
@@ -20,6 +20,8 @@ class Undelegated(SegueError):
     excluded: str = ""
     tried: str = ""
     chain: str = ""
+    doubt: str = ""
+    """What one of them has done, or may have: nobody else is to do it again. Empty: nothing."""
 
 
 class DelegationLoop(Undelegated):
@@ -32,3 +34,8 @@ class Unfit(BadOutput):
     """Whoever had a request has done it, and what they gave is not of the type that was wanted."""
 
     code = "unfit"
+
+
+def doubt_in(error: Exception) -> str:
+    """What a delegation below says of those that it asked, which may be out of sight in a step; empty: nothing."""
+    return error.doubt if isinstance(error, Undelegated) else ""

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Unpack, cast
 from weakref import WeakKeyDictionary
 
@@ -35,6 +36,7 @@ from ...errors import DefinitionError
 from ...runtime.drive import Drive
 from ...runtime.flow import Flow
 from ...runtime.loop import FlowTask, InLine
+from ...runtime.once import noted
 from ...runtime.scope import FlowScope, here, opened
 from ...runtime.step import Step
 from ...runtime.values import now, uuid
@@ -244,6 +246,8 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         """A call as one of a question is made: approved, told honestly, cut to its limit, on record."""
         calling = rules_of(tool_def)
         calling = replace(calling, limit_chars=calling.limit_chars or self.limit_chars)
+        if calling.known == "once" and calling.ours is None and not self.in_durable_context:
+            handler = partial(_noted, handler)  # in a flow it is a step, which sees to that itself
         return await called(calling, ctx, call, args, handler)
 
     async def handle_deferred_tool_calls(
@@ -257,6 +261,11 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
     def server(self, toolset_id: str) -> AbstractToolset[Any] | None:
         """The MCP server of this id; None where it is none."""
         return self._servers.get(toolset_id)
+
+
+async def _noted(handler: Any, args: dict[str, Any]) -> Any:
+    with noted():
+        return await handler(args)
 
 
 def _selects(capability: AbstractCapability[Any]) -> bool:

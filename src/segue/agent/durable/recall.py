@@ -49,16 +49,23 @@ class Recalling(WrapperToolset[AgentDepsT]):
         """The run begins. What `get_run_clock` has set aside stays so until it ends."""
         task = asyncio.current_task()
         self._aside = task.aside_before if isinstance(task, FlowTask) else 0
-        return await super().__aenter__()
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            self._end_aside()
+            raise
 
     async def __aexit__(self, *args: Any) -> bool | None:
         """The run is over: Pydantic AI looks for a cancellation no more."""
         try:
             return await super().__aexit__(*args)
         finally:
-            task = asyncio.current_task()
-            if isinstance(task, FlowTask):
-                task.set_aside(self._aside)
+            self._end_aside()
+
+    def _end_aside(self) -> None:
+        task = asyncio.current_task()
+        if isinstance(task, FlowTask):
+            task.set_aside(self._aside)
 
     async def get_tools(self, ctx: RunContext[AgentDepsT]) -> dict[str, ToolsetTool[AgentDepsT]]:
         """All of them."""

@@ -2,9 +2,9 @@
 
 A session is kept for the steps that follow, in whichever run. After a crash the next process connects anew. A session
 is asked for a sign of life before it is used again; one that has died is left, and the server is started, or connected
-to, anew. A call in whose middle it dies, that it has not answered in time, or whose answer was lost on the way, has no
-answer of the tool's: it is an error of the step, so that what happens once is reconciled, what only reads is made
-again, and of all else nobody knows.
+to, anew. A call in whose middle it dies, that it has not answered in time, whose answer was lost on the way, or is none
+that can be read, has no answer of the tool's: it is an error of the step, so that what happens once is reconciled, what
+only reads is made again, and of all else nobody knows.
 """
 
 from __future__ import annotations
@@ -12,13 +12,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
-from ...runtime.scope import StepScope, here, surroundings
+from pydantic_ai.exceptions import ModelRetry, ToolFailed, UserError
+
+from ...runtime.scope import FlowScope, here, surroundings
 
 __all__ = ["Servers", "held", "watch"]
 
 _ALIVE_S = 5.0
+_SHOWN = 200
+"""Characters of what is wrong with an answer."""
 _UNKNOWN = -32601
 """A server may not know the request that asks for a sign of life: it lives."""
 _TIMED_OUT = -32001
@@ -44,7 +49,7 @@ async def alive(server: Any) -> bool:
 
 
 def watch(server: Any) -> None:
-    """Let calls of a server's tools, within a step, tell a server that died from a tool that failed."""
+    """Let calls of a server's tools tell a server that died, and an answer that is none, from a tool that failed."""
     before = server.process_tool_call
     if isinstance(before, _Watching):
         return
@@ -58,10 +63,11 @@ class _Watching:
         self._server, self._before = server, before
 
     async def __call__(self, ctx: Any, call: Any, name: str, args: dict[str, Any]) -> Any:
+        made = partial(self._made, call)
         try:
-            return await (call(name, args) if self._before is None else self._before(ctx, call, name, args))
+            return await (made(name, args) if self._before is None else self._before(ctx, made, name, args))
         except Exception as error:
-            if not isinstance(here(), StepScope):
+            if isinstance(here(), FlowScope):
                 raise
             if any(code == _TIMED_OUT and _TIMED_OUT_SAYS in says.lower() for code, says in _said(error)):
                 raise TimeoutError(f"the MCP server {self._server.id} has not answered a call of {name}") from error
@@ -70,6 +76,29 @@ class _Watching:
             if not await alive(self._server):
                 raise ConnectionError(f"the MCP server {self._server.id} died during a call of {name}") from error
             raise
+
+    async def _made(self, call: Any, name: str, args: dict[str, Any], **more: Any) -> Any:
+        """The call itself. What it raises beside the server's own words is of its answer, which nobody can read."""
+        try:
+            return await call(name, args, **more)
+        except Exception as error:
+            if isinstance(here(), FlowScope) or _is_said(error) or not await alive(self._server):
+                raise
+            why = next(iter(str(error).splitlines()), type(error).__name__)[:_SHOWN]
+            raise ConnectionError(
+                f"the answer of the MCP server {self._server.id} to {name} cannot be read: {why}"
+            ) from error
+
+
+def _is_said(error: BaseException) -> bool:
+    """Whether the server said it, or its client before it sent anything, or it is known for a doubt as it is."""
+    from fastmcp.exceptions import ToolError  # noqa: PLC0415  an extra, and there where a server is called
+
+    inner: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+    if inner:
+        return all(map(_is_said, inner))
+    said = (ToolError, ModelRetry, ToolFailed, UserError, ImportError, ConnectionError, TimeoutError)
+    return isinstance(error, said) or any(code is not None for code, _ in _said(error))
 
 
 def _is_lost(code: object, says: str) -> bool:

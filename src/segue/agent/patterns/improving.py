@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
+from ...context import ContextOverflow
 from ...errors import InputError, UsageError
 from ...models import UnknownModel
 from ..ask import ask
+from ..nobody import NoRoom
 from ..options import Options
 from ..prompts import Prompt, worded
 from ..request import shown
@@ -71,9 +73,9 @@ async def improve(
     `evaluator` is how a model is asked to judge, or a function (a step, if it does anything) that gives a Score or a
     number from 0 to 1. It stops at a score of `enough`. When a later round fails, or nothing is left of the budget,
     the best so far is the result, and `stopped` says why; the first round's error is raised. An answer that could
-    not be judged counts less than any that was; an evaluator that cannot be asked at all (its model is unknown, an
-    option is wrong) raises that error after the first answer, before another is paid for. `budget_usd` is for all
-    calls together. In a flow all stands under `improve#k/`.
+    not be judged (it is too long for the evaluator, say) counts less than any that was; an evaluator that cannot be
+    asked at all (its model is unknown, an option is wrong) raises that error after the first answer, before another is
+    paid for. `budget_usd` is for all calls together. In a flow all stands under `improve#k/`.
     """
     at_least("improve", rounds=rounds)
     if not isinstance(enough, int | float) or not 0 <= enough <= 1:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
@@ -96,7 +98,7 @@ async def improve(
                 given = await ask(evaluate, f"The task: {task}", *parts, _shown(value), returns=Score, **judging)
             made = given if isinstance(given, Score) else Score(score=float(given))
         except Exception as error:  # an answer that nobody could judge is still an answer
-            if isinstance(error, UsageError | UnknownModel) and not callable(evaluator):
+            if not callable(evaluator) and _is_hopeless(error) and all(one.score is None for one in versions):
                 raise  # the question is wrong, not the answer: it would be so in every round
             return Version(value=value, error=str(error))
         return Version(value=value, score=made.score, why=made.why)
@@ -120,6 +122,11 @@ async def improve(
     best = _best(versions)
     assert best is not None
     return Improved(value=best.value, score=best.score, versions=tuple(versions), stopped=stopped)
+
+
+def _is_hopeless(error: Exception) -> bool:
+    """Whether a model cannot be asked, whatever the answer is that it is to judge."""
+    return isinstance(error, UsageError | UnknownModel) and not isinstance(error, NoRoom | ContextOverflow)
 
 
 def _best(versions: list[Version[T]]) -> Version[T] | None:
