@@ -364,8 +364,7 @@ class Drive:
     def _check_frontier(self, memory: Memory) -> None:
         """A once-effect that was begun under other arguments is never made again, whatever was changed."""
         asked = {c.key for c, _ in self.waiting.values()} | self.left.keys()
-        lost = sorted(memory.effects - asked)
-        self.claims.lose(lost)
+        self.claims.lose(lost := sorted(memory.effects - asked))
         for command, _ in self.waiting.values():
             if command.key not in memory.open_args:  # else it was begun when nothing stood in its way
                 self._check_effect(command)
