@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from segue import Applied, NotApplied, flow, sleep, step, step_scope, testing, timeout
+from segue import Applied, NotApplied, Retry, cleanup, flow, sleep, step, step_scope, testing, timeout
 from segue.core.events import OUTCOMES
 from segue.core.recovery import AskPerson
 from tests.behaviour.world import events_of, in_state
@@ -218,3 +218,121 @@ async def test_a_persons_word_counts_before_changed_code_asks_for_the_step(kille
         words = [e for e in await events_of(run) if e.type == "approval.decided"]
     assert len(words) == 1 and b'"answered"' in (words[0].body or b"")
     assert tries == [1, 1]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("what", ["step", "child"])
+@testing.simulated
+async def test_a_call_that_is_tried_again_after_a_limit_keeps_its_record_behind_a_new_step(
+    what: str, killed: bool
+) -> None:
+    shipped: list[str] = []
+    working = step(retry=Retry(attempts=3))(pay)
+
+    @flow(name="kid")
+    async def kid(n: int) -> str:
+        return await working(n)
+
+    @step
+    async def ship(said: str) -> None:
+        shipped.append(said)
+
+    def version(new: bool) -> Any:
+        async def main() -> str:
+            if new:
+                await rest(20)
+            said = "never"
+            for limit_s in (5, 100):
+                try:
+                    async with timeout(limit_s):
+                        said = await (working if what == "step" else kid)(5)
+                        break
+                except TimeoutError:
+                    pass
+            await ship(said)
+            await rest(100)
+            return said
+
+        return main
+
+    hangs.append("pay")
+    before = await crashed(version(new=False), 8)
+    hangs.clear()
+    deploy(version(new=True), "2")
+    async with testing.Engine(after=before) as engine:
+        await asyncio.sleep(40)
+        if killed:
+            engine.kill()
+        else:
+            await (await engine.get("r")).result()
+    async with testing.Engine(after=engine) as after:
+        said = await (await after.get("r")).result()
+    assert len(made) == 1
+    assert shipped == [said]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@testing.simulated
+async def test_the_late_end_of_a_child_that_was_given_up_is_no_outcome_for_a_later_call(killed: bool) -> None:
+    shipped: list[str] = []
+
+    @flow(name="kid")
+    async def kid() -> str:
+        cleanup(rest, 30)
+        await rest(1000)
+        return "grown up"
+
+    @step
+    async def ship(said: str) -> None:
+        shipped.append(said)
+
+    def version(new: bool) -> Any:
+        async def main() -> str:
+            if new:
+                await rest(60)
+            try:
+                async with timeout(5):
+                    said = await kid()
+            except TimeoutError:
+                said = "too late"
+            await ship(said)
+            await rest(100)
+            return said
+
+        return main
+
+    before = await crashed(version(new=False), 10)
+    deploy(version(new=True), "2")
+    async with testing.Engine(after=before) as engine:
+        await asyncio.sleep(90)
+        if killed:
+            engine.kill()
+        else:
+            await (await engine.get("r")).result()
+    async with testing.Engine(after=engine) as after:
+        assert await (await after.get("r")).result() == "too late"
+    assert shipped == ["too late"]
+
+
+@testing.simulated
+async def test_a_result_that_is_said_before_changed_code_asks_for_a_step_is_kept() -> None:
+    working = step(retry=Retry(attempts=3))(pay)
+
+    def version(new: bool) -> Any:
+        async def main() -> str:
+            if new:
+                await rest(20)
+            return await working(1)
+
+        return main
+
+    hangs.append("pay")
+    before = await crashed(version(new=False), 5)
+    deploy(version(new=True), "2")
+    async with testing.Engine(after=before) as engine:
+        run = await engine.get("r")
+        await asyncio.sleep(5)
+        key = next(e.key or "" for e in await events_of(run) if (e.key or "").startswith("pay"))
+        await run.override(key, "by hand", by="ann")
+        assert await run.result() == "by hand"
+    assert made == []

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from segue import Applied, NotApplied, Run, flow, gather, step, step_scope, testing
+from segue import Applied, NotApplied, Retry, Run, flow, gather, step, step_scope, testing, timeout
 from segue.core.codec import loads
 from segue.core.events import OUTCOMES, Event, EventType
 from segue.core.lifecycle import ENDED
@@ -59,7 +59,7 @@ def program(chance: random.Random, at: str = "") -> list[Call]:
     """Some calls, many of them equal."""
     calls: list[Call] = []
     for i in range(chance.randint(1, 4)):
-        kind = chance.choice(["pay", "pay", "work", "pay" if at else "gather"])
+        kind = chance.choice(["pay", "pay", "work", "tries", "pay" if at else "gather"])
         if kind == "gather":
             branches = [program(chance, f"{i}.{branch}.") for branch in range(chance.randint(2, 3))]
             calls.append(Call(f"{at}{i}", kind, beside=branches))
@@ -110,7 +110,8 @@ def deploy(calls: list[Call], model: Any, revision: int, ledger: Ledger, seed: i
         function.__annotations__ = {"x": model, "return": str}
     if options.pop("asks", False):
         options["reconcile"] = came_of
-    steps: dict[str, Any] = {"pay": step(**options)(pay), "work": step(work)}
+    tries = step(name="tries", retry=Retry(attempts=9))
+    steps: dict[str, Any] = {"pay": step(**options)(pay), "work": step(work), "tries": tries(work)}
     resting, shipping = step(rest), step(ship)
 
     async def carried_out(calls: list[Call]) -> list[str]:
@@ -120,6 +121,14 @@ def deploy(calls: list[Call], model: Any, revision: int, ledger: Ledger, seed: i
                 await resting(call.n)
             elif call.step == "gather":
                 said += [one for branch in await gather(*map(carried_out, call.beside)) for one in branch]
+            elif call.step == "tries":
+                for limit_s in (call.n, 100):
+                    with suppress(TimeoutError):
+                        async with timeout(limit_s):
+                            given = await steps["tries"](model(n=call.n))
+                            break
+                said.append(f"{call.id}: {given}")
+                await shipping(said[-1])
             else:
                 given = await steps[call.step].using(key=call.key)(model(n=call.n))
                 said.append(f"{call.id}: {given}")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from ..core.commands import Command, RunStep
 from ..core.events import Event, EventType
 from ..core.keys import family
 from ..core.replay import Memory
-from .match import best, call_of, known_again, same_call
+from .match import known_again, same_call
 
 C = TypeVar("C", bound=Command)
+
+
+_NOTHING = Memory()
 
 
 class Aliases:
@@ -51,8 +54,8 @@ class Claims(Aliases):
         """Outcomes by key, and effects that were begun."""
         self.begun: dict[str, bytes] = {}
         """The arguments of work that was begun."""
-        self.holds: Callable[[str], bool] = lambda key: False
-        """Whether the journal that was read has a call of this key: such a call takes over nothing of another one."""
+        self.memory = _NOTHING
+        """The journal that was read. A call whose own key is in it takes over nothing of another one."""
 
     def __bool__(self) -> bool:
         return bool(self._recorded or self.begun)
@@ -68,11 +71,11 @@ class Claims(Aliases):
         return command
 
     def _has_outcome_for(self, command: Command) -> bool:
-        return self.holds(command.key) or any(same_call(command, event) for event in self.unclaimed.values())
+        return self.memory.holds(command.key) or any(same_call(command, event) for event in self.unclaimed.values())
 
     def known_again(self, memory: Memory, commands: Sequence[Command], given_up: Collection[Command]) -> dict[str, str]:
         """At the end of the journal: calls without an outcome that are on record under another key, by their own."""
-        known = known_again(memory.open_args, commands, given_up)
+        known = known_again(memory.open_args, (*commands, *given_up))
         for key, old in known.items():
             self.bind(key, old)
             memory.merge(key, old)
@@ -83,6 +86,11 @@ class Claims(Aliases):
     def lose(self, effects: Sequence[str]) -> None:
         """Effects that were begun, and that the flow does not ask for."""
         self.unclaimed |= {k: Event(0, 0, 0, 0.0, EventType.ATTEMPT_STARTED, key=k) for k in effects}
+
+    def await_call(self, event: Event) -> None:
+        """In a replay: an outcome whose call has not been made. The end of a child that was given up is nobody's."""
+        if event.type != EventType.CHILD_ENDED or event.key not in self.memory.cancelled:
+            self.unclaimed[event.key or ""] = event
 
     def keep(self, event: Event) -> None:
         """What comes while nobody asks: somebody has said what came of an effect, or a child has ended."""
@@ -101,9 +109,9 @@ class Claims(Aliases):
         """An outcome that came before its call: the code was changed, and the call moved."""
         known = self.unclaimed.pop(command.key, None)
         if known is None:
-            if self.holds(command.key):
+            if self.memory.holds(command.key):
                 return None
-            same = best(command.key, [k for k, e in self.unclaimed.items() if same_call(command, e)])
+            same = next((k for k, e in self.unclaimed.items() if same_call(command, e)), None)
             if same is None:
                 return None
             self.bind(command.key, same)
@@ -112,7 +120,8 @@ class Claims(Aliases):
 
     def call_of(self, event: Event, waiting: Iterable[Command], given_up: Iterable[Command]) -> str | None:
         """The key of the call that an outcome is of, which goes by another key today."""
-        return call_of(event, *([c for c in calls if not self.holds(c.key)] for calls in (waiting, given_up)))
+        calls = (c for c in (*waiting, *given_up) if not self.memory.holds(c.key))
+        return next((c.key for c in calls if same_call(c, event)), None)
 
     def in_place_of(self, command: Command) -> Event | None:
         """For an effect: another one of its family that is on record, and that no call has been found for."""

@@ -90,7 +90,7 @@ class Drive:
 
     def replay(self, memory: Memory) -> None:
         """Run up to the end of the journal, then keep only the commands that are still wanted."""
-        self._recorded, self.replaying, self.claims.holds = set(memory.recorded), True, memory.holds
+        self._recorded, self.replaying, self.claims.memory = set(memory.recorded), True, memory
         with aside():
             self.loop.drain_aside()
             for event in memory.outcomes:
@@ -336,7 +336,7 @@ class Drive:
         elif self.strict:
             self.stuck = mismatch(self.run, event, stray(event, [c for c, _ in self.waiting.values()]), strict=True)
         else:
-            self.claims.unclaimed[event.key or ""] = event
+            self.claims.await_call(event)
 
     def _settle(self, key: str, event: Event) -> None:
         """There is an outcome of a call that was given up."""

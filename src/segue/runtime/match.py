@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..core.codec import decode_arguments, encode_arguments, fingerprint
 from ..core.commands import Command, RunStep, StartChild
@@ -22,54 +22,35 @@ def same_call(command: Command, event: Event) -> bool:
     return event.args is not None and _goes_on(command, event.key or "", event.args)
 
 
-def best(key: str, candidates: Sequence[str]) -> str | None:
-    """Among equal calls the one of the same count, or the first."""
-    return next((c for c in candidates if _counts_like(key, c)), candidates[0] if candidates else None)
-
-
-def call_of(event: Event, waiting: Iterable[Command], given_up: Iterable[Command]) -> str | None:
-    """The key of the call that an outcome is of: one that is waited for, or of the same count that was given up."""
-    key = event.key or ""
-    same = [c.key for c in waiting if same_call(c, event)]
-    gone = [c.key for c in given_up if _counts_like(c.key, key) and same_call(c, event)]
-    return best(key, same + gone)
-
-
-def known_again(
-    begun: Mapping[str, bytes], commands: Sequence[Command], given_up: Collection[Command] = ()
-) -> dict[str, str]:
+def known_again(begun: Mapping[str, bytes], commands: Iterable[Command]) -> dict[str, str]:
     """Work that was begun under an older fingerprint of its arguments: the key of a command to the one on record.
 
-    `begun` are the stored arguments by key. A call of the same count is preferred, over all of them.
+    `begun` are the stored arguments by key.
     """
-    every = (*commands, *given_up)
-    asked, found = {c.key for c in every}, dict[str, str]()
+    commands = list(commands)
+    asked, found = {c.key for c in commands}, dict[str, str]()
     lost: dict[str, list[str]] = {}
     for key in begun:
         if key not in asked:
             lost.setdefault(family(key), []).append(key)
-    for among, exact in ((every, True), (commands, False)):
-        for command in among:
-            if not lost or command.key in begun or command.key in found:
-                continue
-            left = lost.get(family(command.key), [])
-            like = (k for k in left if _counts_like(command.key, k) or not exact)
-            old = next((k for k in like if _goes_on(command, k, begun[k])), None)
-            if old is not None:
-                left.remove(old)
-                found[command.key] = old
+    for command in commands if lost else ():
+        if command.key in begun or command.key in found:
+            continue
+        left = lost.get(family(command.key), [])
+        old = next((k for k in left if _goes_on(command, k, begun[k])), None)
+        if old is not None:
+            left.remove(old)
+            found[command.key] = old
     return found
 
 
 def _goes_on(command: Command, key: str, args: bytes) -> bool:
-    """Whether a call is the one on record under another key: both go by their arguments, and these are the same. What
-    has a key of the user's own is only what goes by that.
+    """Whether a call is the one on record under another key: both go by their arguments, these are the same, and so is
+    the count among equal calls. What has a key of the user's own is only what goes by that.
     """
-    return _goes_by_arguments(command) and _FINGERPRINT.search(key) is not None and _same(command, key, args)
-
-
-def _counts_like(key: str, other: str) -> bool:
-    return key.rpartition("#")[2] == other.rpartition("#")[2]
+    if not (_goes_by_arguments(command) and _FINGERPRINT.search(key)):
+        return False
+    return command.key.rpartition("#")[2] == key.rpartition("#")[2] and _same(command, key, args)
 
 
 def _goes_by_arguments(command: Command) -> bool:

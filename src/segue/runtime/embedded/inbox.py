@@ -104,14 +104,13 @@ def _begin_anew(execution: Execution, key: str, command: Command | None) -> None
 
 
 def _is_known(execution: Execution, key: str) -> bool:
-    """Whether the journal has an effect as begun, or as one to begin anew, and nobody has said what came of it."""
+    """Whether the journal has a step as begun, or as one to begin anew, and nobody has said what came of it."""
     memory = execution.memory
-    begun = (key in memory.effects and key in memory.attempts) or key in memory.anew
-    return begun and key not in execution.overridden
+    return (key in memory.attempts or key in memory.anew) and key not in execution.overridden
 
 
 def _settle_begun(execution: Execution, item: Item, said: dict[str, Any]) -> None:
-    """What came of an effect that was begun, and that the flow does not ask for now: it counts when the flow does."""
+    """What came of a step that was begun, and that the flow does not ask for now: it counts when the flow does."""
     key = item.name
     execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=dumps(said))
     execution.overridden.add(key)
