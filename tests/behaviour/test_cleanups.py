@@ -30,6 +30,14 @@ async def note(what: str, late_s: float = 0.0) -> str:
     return what
 
 
+@pytest.fixture
+def timely(world: World) -> World:
+    """A world in which time waits for the work: what comes first here is a matter of moments."""
+    if not world.virtual:
+        pytest.skip("time decides here: on the virtual clock alone")
+    return world
+
+
 # --- branches ---
 
 
@@ -86,10 +94,10 @@ async def limited(form: str, while_s: float, inner_s: float | None = None) -> st
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_a_cancel_while_a_branch_cleans_up_ends_the_cleanup_of_the_branch(world: World, form: str) -> None:
-    async with world.engine() as engine:
-        run = await engine.start(branches, form, world.while_s)
-        await world.pass_(3)
+async def test_a_cancel_while_a_branch_cleans_up_ends_the_cleanup_of_the_branch(timely: World, form: str) -> None:
+    async with timely.engine() as engine:
+        run = await engine.start(branches, form, timely.while_s)
+        await timely.pass_(3)
         await run.cancel()
         with pytest.raises(RunCancelled):
             await run.result()
@@ -100,22 +108,22 @@ async def test_a_cancel_while_a_branch_cleans_up_ends_the_cleanup_of_the_branch(
 @pytest.mark.parametrize("inner", [None, 2, 4])
 @pytest.mark.parametrize("form", FORMS)
 async def test_a_limit_while_a_branch_cleans_up_waits_for_the_branch(
-    world: World, form: str, inner: float | None
+    timely: World, form: str, inner: float | None
 ) -> None:
     """What comes after the limit ran beside the branch, which still held what it was to release."""
-    async with world.engine() as engine:
-        inner_s = None if inner is None else inner * world.while_s
-        assert await engine.run(limited, form, world.while_s, inner_s) == "next"
+    async with timely.engine() as engine:
+        inner_s = None if inner is None else inner * timely.while_s
+        assert await engine.run(limited, form, timely.while_s, inner_s) == "next"
     assert ran == ["release", "next"]
 
 
-async def test_each_cancel_interrupts_what_a_branch_waits_for(world: World) -> None:
+async def test_each_cancel_interrupts_what_a_branch_waits_for(timely: World) -> None:
     """The second one comes while the branch releases: nothing of it is left, and the run ends."""
-    async with world.engine() as engine:
-        run = await engine.start(branches, "gather", world.while_s)
-        await world.pass_(3)
+    async with timely.engine() as engine:
+        run = await engine.start(branches, "gather", timely.while_s)
+        await timely.pass_(3)
         await run.cancel()
-        await world.pass_(0.2)
+        await timely.pass_(0.2)
         await run.cancel()
         with pytest.raises(RunCancelled):
             await run.result()
