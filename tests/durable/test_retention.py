@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from segue import Engine, flow
+from segue import Engine, flow, wait_for
 from segue.errors import DuplicateRun, UnknownRun
 from segue.journal import NewRun, blobs, retention
 from tests.durable.checks import sound
@@ -28,6 +28,13 @@ async def parent_of(word: bool) -> str:
     """Starts a child that waits, and waits for it."""
     await noise(0, 9000)
     return await waits(1, 9000)
+
+
+@flow
+async def waits_and_starts(word: bool) -> int:
+    """Waits, and starts a child then."""
+    await wait_for("word", returns=str)
+    return await bulky(1)
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +149,25 @@ async def test_a_fork_pins_the_run_whose_events_it_uses(tmp_path: Path) -> None:
         await engine.run(bulky, 1, id="newest")
         done = await engine.gc(older_than_s=0)
         assert done.runs == ("last", "fork", "first"), "in one pass, the forks first"
+    whole(path)
+
+
+async def test_a_child_that_is_newer_than_the_fork_that_does_it_again_goes_in_the_same_pass(tmp_path: Path) -> None:
+    path = tmp_path / "segue.db"
+    async with Engine(str(path)) as engine:
+        first = await engine.start(waits_and_starts, True, id="first")
+        await until(lambda: engine.journal.get("first").state == "running")
+        fork = await first.fork(id="fork")
+        await first.signal("word", "x")
+        await first.result()
+        await fork.cancel()
+        await until(lambda: engine.journal.get("fork").state == "cancelled")
+        await engine.run(bulky, 1, id="newest")
+        child = next(r.id for r in engine.journal.runs("parent = 'first'"))
+        listed = await engine.gc(older_than_s=0, dry_run=True)
+        done = await engine.gc(older_than_s=0)
+        assert done.runs == listed.runs == ("fork", "first", child)
+        assert done.kept == listed.kept == {"newest run": 1}
     whole(path)
 
 

@@ -34,6 +34,8 @@ _RUNS = 20
 """Runs that one transaction collects."""
 _AHEAD = 5000
 """Events that are read at once outside of a transaction."""
+_FOR_A_FORK = ("fork", "child of a fork")
+"""Why a run stays that may go when others have gone."""
 _DRAFT_OLD_S = 3600.0
 _ENDED = ", ".join(f"'{s}'" for s in sorted(ENDED))
 _KEPT = f"""
@@ -91,7 +93,7 @@ class _Page(NamedTuple):
     """What came of one page of runs. Functions that `ask` runs may run twice: they answer, and keep nothing."""
 
     collected: list[tuple[int, str, str, float]]
-    kept: list[str]
+    kept: list[tuple[int, str]]
 
 
 class _Remains(NamedTuple):
@@ -110,29 +112,30 @@ class Retention:
     def __init__(self, ask: Ask[Any], reader: sqlite3.Connection, folder: Path | None):
         self._ask, self._reader, self._folder = ask, reader, folder
         self._ends: dict[int, _Ends] = {}
+        self._gone: set[int] = set()
+        self._held: list[int] = []
         self._runs: list[str] = []
         self._kept: Counter[str] = Counter()
         self._events = 0
         self._payloads: list[tuple[int, str | None]] = []
 
     async def collect(self, before: float, *, dry_run: bool = False) -> Collected:
-        """Newest first, so that a fork goes before the run that it pins."""
+        """Newest first, so that a fork goes before the run that it pins. What a fork kept is looked at again when all
+        others have gone: a child may be newer than the fork that does it again.
+        """
         if not dry_run:
             await self._bury_remains()
-        gone: set[int] = set()
         numbers = self._older(1 << 62, before)
         while numbers:
-            await self._read_ends(numbers)
-            if dry_run:
-                page = _fit(self._reader, numbers, before, gone, self._ends)
-                self._look(page)
-            else:
-                page = await self._ask(lambda c, numbers=numbers: _delete(c, numbers, before, self._ends))
-                await self._bury_remains()
-            gone.update(no for no, *_ in page.collected)
-            self._runs += [id_ for _, id_, _, _ in page.collected]
-            self._kept.update(page.kept)
+            await self._take(numbers, before, dry_run)
             numbers = self._older(numbers[-1], before)
+        went = 0
+        while self._held and went < len(self._runs):
+            went, held, self._held = len(self._runs), self._held, []
+            for why in _FOR_A_FORK:
+                del self._kept[why]
+            for at in range(0, len(held), _RUNS):
+                await self._take(held[at : at + _RUNS], before, dry_run)
         if not dry_run:
             await self._ask(_forget_turns)
             await self._sweep()
@@ -141,6 +144,20 @@ class Retention:
             payload_bytes=sum(size for size, _ in self._payloads),
             files=sum(file is not None for _, file in self._payloads), kept=dict(self._kept),
         )  # fmt: skip
+
+    async def _take(self, numbers: list[int], before: float, dry_run: bool) -> None:
+        """Collect those of a page that may go."""
+        await self._read_ends(numbers)
+        if dry_run:
+            page = _fit(self._reader, numbers, before, self._gone, self._ends)
+            self._look(page)
+            self._gone.update(no for no, *_ in page.collected)
+        else:
+            page = await self._ask(lambda c: _delete(c, numbers, before, self._ends))
+            await self._bury_remains()
+        self._runs += [id_ for _, id_, _, _ in page.collected]
+        self._kept.update(why for _, why in page.kept)
+        self._held += [no for no, why in page.kept if why in _FOR_A_FORK]
 
     def _older(self, below: int, before: float) -> list[int]:
         rows = self._reader.execute(
@@ -265,7 +282,7 @@ def _fit(
         if not why and children - gone and connection.execute(IS_TRIED_OUT, (no,)).fetchone():
             why = "child of a fork"
         if why:
-            page.kept.append(why)
+            page.kept.append((no, why))
         else:
             gone.add(no)
             page.collected.append((no, *row[1:]))
