@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from segue import Engine, flow
+from segue import Engine, flow, wait_for
 from segue.errors import DuplicateRun, UnknownRun
 from segue.journal import NewRun, blobs, retention
 from tests.durable.checks import sound
@@ -27,6 +28,13 @@ async def parent_of(word: bool) -> str:
     """Starts a child that waits, and waits for it."""
     await noise(0, 9000)
     return await waits(1, 9000)
+
+
+@flow
+async def waits_and_starts(word: bool) -> int:
+    """Waits, and starts a child then."""
+    await wait_for("word", returns=str)
+    return await bulky(1)
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +149,25 @@ async def test_a_fork_pins_the_run_whose_events_it_uses(tmp_path: Path) -> None:
         await engine.run(bulky, 1, id="newest")
         done = await engine.gc(older_than_s=0)
         assert done.runs == ("last", "fork", "first"), "in one pass, the forks first"
+    whole(path)
+
+
+async def test_a_child_that_is_newer_than_the_fork_that_does_it_again_goes_in_the_same_pass(tmp_path: Path) -> None:
+    path = tmp_path / "segue.db"
+    async with Engine(str(path)) as engine:
+        first = await engine.start(waits_and_starts, True, id="first")
+        await until(lambda: engine.journal.get("first").state == "running")
+        fork = await first.fork(id="fork")
+        await first.signal("word", "x")
+        await first.result()
+        await fork.cancel()
+        await until(lambda: engine.journal.get("fork").state == "cancelled")
+        await engine.run(bulky, 1, id="newest")
+        child = next(r.id for r in engine.journal.runs("parent = 'first'"))
+        listed = await engine.gc(older_than_s=0, dry_run=True)
+        done = await engine.gc(older_than_s=0)
+        assert done.runs == listed.runs == ("fork", "first", child)
+        assert done.kept == listed.kept == {"newest run": 1}
     whole(path)
 
 
@@ -301,6 +328,62 @@ async def test_writers_hardly_notice_a_collection(tmp_path: Path) -> None:
         assert len(done.runs) == 60
         assert took[-1] < 0.25
     whole(path)
+
+
+async def steps_of_a_collection(children: int, forks: int, *, kept: bool) -> tuple[int, int, int]:
+    """Of SQLite's machine, in thousands, for a run with children and forks: all, and those in the longest transaction;
+    and the runs that went."""
+    from segue.journal import Journal
+
+    journal = Journal.in_memory()
+    row = (1.0, 1.0, None, 0)
+    keys = [f"c[{n}]#1" for n in range(children)]
+    end = 2 * children if kept else 1
+    runs = [("p", "completed", *row, None, None)]
+    runs += [(f"p/{key}", "completed", *row, "p", key) for key in keys]
+    runs += [(f"f{n}", "parked", 1.0, 1.0, 1, end, None, None) for n in range(forks)]
+    runs += [("newest", "completed", *row, None, None)]
+    events = [(1, 2 * n + m, type_, key) for n, key in enumerate(keys) for m, type_ in
+              ((1, "child.started"), (2, "child.ended"))]  # fmt: skip
+    events += [(children + forks + 2, 1, "run.accepted", None)]
+
+    def build(c: sqlite3.Connection) -> None:
+        c.executemany(
+            "insert into runs (id, tenant, flow, version, input_hash, seed, state, created_at, updated_at, memo_run,"
+            " memo_seq, parent, parent_key) values (?, 'd', 'm:f', 1, '', 's', ?, ?, ?, ?, ?, ?, ?)",
+            runs,
+        )
+        c.executemany(
+            "insert into events (run, seq, epoch, at, type, version, key) values (?, ?, 0, 1.0, ?, 1, ?)", events
+        )
+
+    await journal.ask(build)
+    all_, inside, longest = 0, 0, 0
+
+    def step() -> None:
+        nonlocal all_, inside, longest
+        all_ += 1
+        inside = inside + 1 if journal.connection.in_transaction else 0
+        longest = max(longest, inside)
+
+    journal.connection.set_progress_handler(step, 1000)
+    done = await journal.collect(time.time())
+    journal.connection.set_progress_handler(None, 0)
+    await journal.close()
+    return all_, longest, len(done.runs)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_forks_of_a_run_with_many_children_cost_a_collection_little(kept: bool) -> None:
+    """The events of the forked run were read for each of its children and each of its forks."""
+    plain, plain_longest, _ = await steps_of_a_collection(600, 0, kept=kept)
+    forked, longest, gone = await steps_of_a_collection(600, 5, kept=kept)
+    twice, twice_longest, _ = await steps_of_a_collection(1200, 5, kept=kept)
+    print(f"steps: {plain} plain, {forked} with forks, {twice} with twice the children; {longest}, {twice_longest}")
+    assert gone == (600 if kept else 0)
+    assert forked < 2 * plain
+    assert twice < 2.5 * forked
+    assert max(longest, twice_longest) < 2 * plain_longest + 50
 
 
 async def test_a_journal_in_memory_is_collected_too() -> None:

@@ -9,10 +9,11 @@ Budgets stay as they stand: what a run took of them is in their accounts, also w
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from ..core.events import EventType
 from ..core.lifecycle import ENDED
 from . import accounts, summaries, threads
 from .blobs import DRAFT
-from .hearing import IS_TRIED_OUT
+from .hearing import IS_TRIED_OUT, NEVER
 
 T = TypeVar("T")
 Ask = Callable[[Callable[[sqlite3.Connection], T]], Awaitable[T]]
@@ -31,6 +32,10 @@ _PAGE = 200
 """Rows that one transaction deletes."""
 _RUNS = 20
 """Runs that one transaction collects."""
+_AHEAD = 5000
+"""Events that are read at once outside of a transaction."""
+_FOR_A_FORK = ("fork", "child of a fork")
+"""Why a run stays that may go when others have gone."""
 _DRAFT_OLD_S = 3600.0
 _ENDED = ", ".join(f"'{s}'" for s in sorted(ENDED))
 _KEPT = f"""
@@ -42,18 +47,27 @@ select case
     else '' end, id, state, updated_at
 from runs r where no = ? and state in ({_ENDED}) and updated_at < ?"""
 
-_PINS = f"""
+_ABOVE = """
 with recursive up (no, key) as (
     select p.no, r.parent_key from runs r join runs p on p.id = r.parent where r.no = ? and r.parent_key is not null
     union all select p.no, r.parent_key from up join runs r on r.no = up.no join runs p on p.id = r.parent
     where r.parent_key is not null
-), forks (no, forked, key, kept) as (
-    select f.no, up.no, up.key, f.memo_seq from up join runs f on f.memo_run = up.no
-    union all select f.no, forked, key, min(f.memo_seq, kept) from forks join runs f on f.memo_run = forks.no
+) select no, key from up"""
+"""The runs above a child, each with the key of its child on the way down."""
+_FORKS = """
+with recursive forks (no, kept) as (
+    select no, memo_seq from runs where memo_run = ?
+    union all select f.no, min(f.memo_seq, kept) from forks join runs f on f.memo_run = forks.no
+) select no, kept from forks"""
+"""The forks of a run and the forks of those, each with the last `seq` of the run that it keeps."""
+_CHILD_ENDS = (
+    "select key, seq from events where run = ? and seq > ? and seq <= ?"
+    f" and type = '{EventType.CHILD_ENDED.value}' order by seq desc"
 )
-select no from forks where not exists (select 1 from events
-    where run = forked and seq <= kept and type = '{EventType.CHILD_ENDED.value}' and events.key = forks.key)"""
-"""The forks that do a child again, or one above it: what it read tells how far they hear a thread."""
+_KEPT_AT_MOST = (
+    "select min((select max(memo_seq) from runs where memo_run = ?1), (select max(seq) from events where run = ?1))"
+)
+"""The last event that a fork of a run keeps; null where it has none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +93,7 @@ class _Page(NamedTuple):
     """What came of one page of runs. Functions that `ask` runs may run twice: they answer, and keep nothing."""
 
     collected: list[tuple[int, str, str, float]]
-    kept: list[str]
+    kept: list[tuple[int, str]]
 
 
 class _Remains(NamedTuple):
@@ -97,28 +111,31 @@ class Retention:
 
     def __init__(self, ask: Ask[Any], reader: sqlite3.Connection, folder: Path | None):
         self._ask, self._reader, self._folder = ask, reader, folder
+        self._ends: dict[int, _Ends] = {}
+        self._gone: set[int] = set()
+        self._held: list[int] = []
         self._runs: list[str] = []
         self._kept: Counter[str] = Counter()
         self._events = 0
         self._payloads: list[tuple[int, str | None]] = []
 
     async def collect(self, before: float, *, dry_run: bool = False) -> Collected:
-        """Newest first, so that a fork goes before the run that it pins."""
+        """Newest first, so that a fork goes before the run that it pins. What a fork kept is looked at again when all
+        others have gone: a child may be newer than the fork that does it again.
+        """
         if not dry_run:
             await self._bury_remains()
-        gone: set[int] = set()
         numbers = self._older(1 << 62, before)
         while numbers:
-            if dry_run:
-                page = _fit(self._reader, numbers, before, gone)
-                self._look(page)
-            else:
-                page = await self._ask(lambda c, numbers=numbers: _delete(c, numbers, before))
-                await self._bury_remains()
-            gone.update(no for no, *_ in page.collected)
-            self._runs += [id_ for _, id_, _, _ in page.collected]
-            self._kept.update(page.kept)
+            await self._take(numbers, before, dry_run)
             numbers = self._older(numbers[-1], before)
+        went = 0
+        while self._held and went < len(self._runs):
+            went, held, self._held = len(self._runs), self._held, []
+            for why in _FOR_A_FORK:
+                del self._kept[why]
+            for at in range(0, len(held), _RUNS):
+                await self._take(held[at : at + _RUNS], before, dry_run)
         if not dry_run:
             await self._ask(_forget_turns)
             await self._sweep()
@@ -128,12 +145,45 @@ class Retention:
             files=sum(file is not None for _, file in self._payloads), kept=dict(self._kept),
         )  # fmt: skip
 
+    async def _take(self, numbers: list[int], before: float, dry_run: bool) -> None:
+        """Collect those of a page that may go."""
+        await self._read_ends(numbers)
+        if dry_run:
+            page = _fit(self._reader, numbers, before, self._gone, self._ends)
+            self._look(page)
+            self._gone.update(no for no, *_ in page.collected)
+        else:
+            page = await self._ask(lambda c: _delete(c, numbers, before, self._ends))
+            await self._bury_remains()
+        self._runs += [id_ for _, id_, _, _ in page.collected]
+        self._kept.update(why for _, why in page.kept)
+        self._held += [no for no, why in page.kept if why in _FOR_A_FORK]
+
     def _older(self, below: int, before: float) -> list[int]:
         rows = self._reader.execute(
             f"select no from runs where no < ? and state in ({_ENDED}) and updated_at < ? order by no desc limit ?",
             (below, before, _RUNS),
         )
         return [no for (no,) in rows]
+
+    async def _read_ends(self, numbers: list[int]) -> None:
+        """Where the children of the forked runs above a page ended: once for all pages, and outside of a transaction.
+
+        What is committed of a run's events stays as it is.
+        """
+        for forked in {above for no in numbers for above, _ in self._reader.execute(_ABOVE, (no,))}:
+            last = self._reader.execute(_KEPT_AT_MOST, (forked,)).fetchone()[0] or 0
+            read, ends = self._ends.get(forked, _UNREAD)
+            if read >= last:
+                continue
+            ends = dict(ends)
+            while read < last:
+                upto = min(read + _AHEAD, last)
+                for key, seq in self._reader.execute(_CHILD_ENDS, (forked, read, upto)).fetchall()[::-1]:
+                    ends.setdefault(key, seq)
+                read = upto
+                await asyncio.sleep(0)
+            self._ends[forked] = _Ends(read, ends)
 
     def _look(self, page: _Page) -> None:
         for no, *_ in page.collected:
@@ -174,31 +224,76 @@ class Retention:
             await self._ask(lambda c: _unlink_unused(c, folder, names))
 
 
-def _fit(connection: sqlite3.Connection, numbers: list[int], before: float, gone: set[int]) -> _Page:
+class _Ends(NamedTuple):
+    """Where each child of a run ended, as far as its events are read."""
+
+    read: int
+    of: dict[str, int]
+
+
+_UNREAD = _Ends(0, {})
+_NONE_KNOWN: Mapping[int, _Ends] = {}
+
+
+class _Pins:
+    """The forks that do a child again, or one above it: what it read tells how far they hear a thread.
+
+    Made for one page, in whose transaction nothing of this changes: siblings share what is read of the runs above.
+    `known` is what was read of those before.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, known: Mapping[int, _Ends]):
+        self._connection, self._known = connection, known
+        self._forked: dict[int, tuple[list[tuple[int, int]], dict[str, int], dict[str, int]]] = {}
+
+    def of(self, no: int) -> set[int]:
+        pins: set[int] = set()
+        for above, key in self._connection.execute(_ABOVE, (no,)):
+            if above not in self._forked:
+                self._forked[above] = self._read(above)
+            forks, ends, later = self._forked[above]
+            end = ends.get(key) or later.get(key, NEVER)
+            pins.update(fork for fork, kept in forks if kept < end)
+        return pins
+
+    def _read(self, no: int) -> tuple[list[tuple[int, int]], dict[str, int], dict[str, int]]:
+        """The forks of a run, and where its children ended: those that are known, and the later ones."""
+        forks = self._connection.execute(_FORKS, (no,)).fetchall()
+        read, ends = self._known.get(no, _UNREAD)
+        last = max((kept for _, kept in forks), default=0)
+        return forks, ends, dict(self._connection.execute(_CHILD_ENDS, (no, read, last))) if last > read else {}
+
+
+def _fit(
+    connection: sqlite3.Connection, numbers: list[int], before: float, gone: set[int], known: Mapping[int, _Ends]
+) -> _Page:
     """Those of a page that may go; `gone` are those that a dry run takes for collected."""
     page, gone = _Page([], []), set(gone)
+    pins = _Pins(connection, known)
     summed_up = summaries.needed(threads.query_of(connection), numbers, before)
     for no in numbers:
         row = connection.execute(_KEPT, (no, before)).fetchone()
         if row is None:
             continue
         forks = {f for (f,) in connection.execute("select no from runs where memo_run = ?", (no,))}
-        forks.update(f for (f,) in connection.execute(_PINS, (no,)))
+        forks |= pins.of(no)
         children = {c for (c,) in connection.execute("select no from runs where parent = ?", (row[1],))}
         why = "fork" if forks - gone else row[0] or ("newest summary" if no in summed_up else "")
         if not why and children - gone and connection.execute(IS_TRIED_OUT, (no,)).fetchone():
             why = "child of a fork"
         if why:
-            page.kept.append(why)
+            page.kept.append((no, why))
         else:
             gone.add(no)
             page.collected.append((no, *row[1:]))
     return page
 
 
-def _delete(connection: sqlite3.Connection, numbers: list[int], before: float) -> _Page:
+def _delete(
+    connection: sqlite3.Connection, numbers: list[int], before: float, known: Mapping[int, _Ends] = _NONE_KNOWN
+) -> _Page:
     """Atomic: before it a run is there with all that it needs, after it only its tombstone is."""
-    page = _fit(connection, numbers, before, set())
+    page = _fit(connection, numbers, before, set(), known)
     for no, id_, state, ended_at in page.collected:
         connection.execute(
             "insert or replace into tombstones (id, state, ended_at, remains) values (?, ?, ?, ?)",
