@@ -20,7 +20,9 @@ __all__ = ["ENDED", "HANDED", "Call", "Known", "Noting", "apart", "came_of", "ma
 Known = Literal["open", "done"] | Fault
 """What is known of a call: nothing yet, that it was carried out, or how it failed."""
 HANDED = "this work was handed to somebody else"
+"""Why nothing begins any more where the next one has the work, or a person."""
 ENDED = "the delegation that this work belongs to has ended"
+"""Why nothing begins any more where nobody has it."""
 
 
 class Noting:
