@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from ...errors import SegueError
 from ...models import BadOutput
 
@@ -49,6 +51,7 @@ def doubt_in(error: Exception, before: BaseException | None = None) -> str:
         seen.add(id(one))
         if isinstance(one, Undelegated) and one.doubt:
             return one.doubt
-        held: tuple[BaseException, ...] = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
-        left += (one.__context__, one.__cause__, *reversed(held))
+        left += (one.__context__, one.__cause__)
+        if isinstance(one, BaseExceptionGroup):
+            left += cast("BaseExceptionGroup[BaseException]", one).exceptions[::-1]
     return ""
