@@ -278,3 +278,153 @@ async def test_no_result_of_what_happened_once_is_kept(given_up: bool) -> None:
             assert await engine.run(makes_many, given_up) < MANY * SIZE / 4
         finally:
             tracemalloc.stop()
+
+
+# --- doubts in what a candidate makes of them ---
+
+
+async def in_a_group(request: str) -> str:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(delegates(request))
+        group.create_task(look(1, 0.0))
+    return "never"
+
+
+async def from_it(request: str) -> str:
+    try:
+        return await delegates(request)
+    except Undelegated as error:
+        raise LookupError("it could not be done") from error
+
+
+async def after_it(request: str) -> str:
+    try:
+        return await delegates(request)
+    except Undelegated:
+        raise LookupError("it could not be done") from None
+
+
+WRAPS: dict[str, Any] = {"group": in_a_group, "from": from_it, "after": after_it}
+
+
+async def by_wrapped(way: str) -> str:
+    first = Delegate(WRAPS[way], name="first", about=REQUEST, quality=0.9)
+    try:
+        return await delegate(REQUEST, to=[first, other])
+    except Undelegated as error:
+        return error.doubt
+
+
+@flow
+async def wrapped(way: str) -> str:
+    return await by_wrapped(way)
+
+
+@pytest.mark.parametrize("way", list(WRAPS))
+@pytest.mark.parametrize("where", ["in a flow", "outside"])
+async def test_a_doubt_within_another_error_is_heeded(way: str, where: str) -> None:
+    """The error alone was looked at, so the next one paid a second time."""
+    async with InMemory() as engine:
+        said = await (by_wrapped(way) if where == "outside" else engine.run(wrapped, way))
+    assert ("first" if where == "outside" else "payer") + " was carried out" in said
+    assert [REQUEST] == DID
+
+
+@pytest.mark.parametrize("way", list(WRAPS))
+async def test_it_is_heeded_on_a_replay_too(way: str) -> None:
+    async def scene(engine: InMemory) -> str:
+        return await engine.run(wrapped, way, id="main")
+
+    live, engine = await play(scene)
+    for commit in range(1, engine.commits + 1):
+        DID.clear()
+        said, _ = await play(scene, [Crash(commit, "after")])
+        assert said == live and "again" not in DID and set(DID) == {REQUEST}, commit
+
+
+async def breaks(request: str) -> str:
+    raise ConnectionRefusedError("no mail today")
+
+
+async def tells(request: str) -> str:
+    """Tells somebody."""
+    return "told"
+
+
+@flow
+async def tells_of_it(x: int) -> str:
+    try:
+        return await delegate(REQUEST, to=[Delegate(pays_and_raises, about=REQUEST)])
+    except Undelegated:
+        about = "Tells somebody of it."
+        return await delegate(about, to=[Delegate(breaks, about=about, quality=0.9), Delegate(tells, about=about)])
+
+
+async def test_a_doubt_that_the_caller_is_busy_with_stops_nobody_else() -> None:
+    async with InMemory() as engine:
+        assert await engine.run(tells_of_it, 1) == "told"
+    assert [REQUEST] == DID
+
+
+# --- what is left over when nobody has it ---
+
+
+async def pays_itself(attempts: int) -> str:
+    try:
+        return await delegate(REQUEST, to=[Delegate(forgets, name="first", about=REQUEST)], attempts=attempts)
+    except Undelegated:
+        return await pay("the caller")
+
+
+@flow
+async def nobody(attempts: int) -> str:
+    said = await pays_itself(attempts)
+    await segue.sleep(0.1)
+    return said
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+@pytest.mark.parametrize("where", ["in a flow", "outside"])
+async def test_what_is_left_over_when_nobody_is_left_pays_no_more(attempts: int, where: str) -> None:
+    """With the last attempt it paid after its caller had; else it was told of somebody who was not there."""
+    if where == "outside":
+        assert await pays_itself(attempts) == "paid"
+        await asyncio.sleep(0.05)
+    else:
+        async with InMemory() as engine:
+            assert await engine.run(nobody, attempts) == "paid"
+    assert DID == ["the caller"]
+    assert len(RAISED) == 1 and "has ended" in RAISED[0]
+
+
+# --- an engine that a candidate opens ---
+
+
+@step
+async def pays_in_step(request: str) -> str:
+    return await pay(request)
+
+
+@flow
+async def order(request: str) -> str:
+    return await pays_in_step(request)
+
+
+async def test_an_engine_that_a_failed_candidate_opened_is_no_part_of_its_work() -> None:
+    """No step of its runs could do what happens once, for as long as it was open."""
+    opened: list[InMemory] = []
+
+    async def opens(request: str) -> str:
+        opened.append(await InMemory().__aenter__())
+        raise ValueError("closed")
+
+    async def looks(request: str) -> str:
+        """Transfers money."""
+        return "looked"
+
+    try:
+        assert await delegate(REQUEST, to=[Delegate(opens, about=REQUEST, quality=0.9), looks]) == "looked"
+        assert await opened[0].run(order, "later") == "paid"
+    finally:
+        await opened[0].__aexit__(None, None, None)
+    assert DID == ["later"]

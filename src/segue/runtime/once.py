@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Literal
 
 from ..core.codec import loads
@@ -15,10 +15,14 @@ from ..errors import HandedOn
 if TYPE_CHECKING:
     from .drive import Drive, Future
 
-__all__ = ["Call", "Known", "Noting", "came_of", "may_begin", "note", "noted", "noting"]
+__all__ = ["ENDED", "HANDED", "Call", "Known", "Noting", "apart", "came_of", "may_begin", "note", "noted", "noting"]
 
 Known = Literal["open", "done"] | Fault
 """What is known of a call: nothing yet, that it was carried out, or how it failed."""
+HANDED = "this work was handed to somebody else"
+"""Why nothing begins any more where the next one has the work, or a person."""
+ENDED = "the delegation that this work belongs to has ended"
+"""Why nothing begins any more where nobody has it."""
 
 
 class Noting:
@@ -30,8 +34,8 @@ class Noting:
     __slots__ = ("_known", "_open", "closed")
 
     def __init__(self) -> None:
-        self.closed = False
-        """Whether the work was handed to somebody else."""
+        self.closed = ""
+        """Why nothing that happens once begins below any more; empty: it may."""
         self._open: set[Call] = set()
         self._known: set[Known] = set()
 
@@ -53,9 +57,9 @@ class Noting:
             found.add("open")
         return found
 
-    def close(self) -> None:
-        """The work goes to somebody else: nothing that happens once begins below any more."""
-        self.closed = True
+    def close(self, why: str = HANDED) -> None:
+        """The work goes to somebody else, or nobody has it: nothing that happens once begins below any more."""
+        self.closed = why
 
 
 _around: ContextVar[tuple[Noting, ...]] = ContextVar("segue_noting", default=())
@@ -115,11 +119,19 @@ def noting() -> Generator[Noting]:
         _around.reset(token)
 
 
+def apart() -> Context:
+    """A copy of the context for what outlives the block that it is made in: no call in it is one of the block's."""
+    context = copy_context()
+    context.run(_around.set, ())
+    return context
+
+
 def may_begin() -> None:
-    """Raises HandedOn, before a call of what happens once, where its work was handed to somebody else."""
-    if any(one.closed for one in _around.get()):
+    """Raises HandedOn, before a call of what happens once, where its work is not its own any more."""
+    why = next((one.closed for one in _around.get() if one.closed), "")
+    if why:
         raise HandedOn(
-            "this work was handed to somebody else: what happens once does not begin any more",
+            f"{why}: what happens once does not begin any more",
             remedy="end what works on it with its caller: segue.gather instead of asyncio's, no task that is left over",
         )
 

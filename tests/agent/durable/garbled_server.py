@@ -1,4 +1,7 @@
-"""A server of tools over stdio that does what it is told, and whose answers nobody can read: `python THIS LOG WAY`."""
+"""A server of tools over stdio that does what it is told, and whose answers nobody can read: `python THIS LOG WAY`.
+
+A way may be the code of an error.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +35,19 @@ def result(method: str, params: dict[str, Any]) -> dict[str, Any] | None:
     if method == "tools/call":
         with LOG.open("a", encoding="utf-8") as log:
             log.write("buy\n")
-        return RESULTS[WAY]
+        return RESULTS.get(WAY)
     return {} if method == "ping" else None
+
+
+def error(method: str) -> dict[str, Any]:
+    """What it says where it has no result: of a call that its way is a code for, and of what it does not know."""
+    code = int(WAY) if method == "tools/call" else -32601
+    return {"code": code, "message": "no such customer"}
 
 
 for line in sys.stdin:
     asked = json.loads(line)
     if "id" in asked:
         given = result(asked["method"], asked.get("params", {}))
-        said = {"error": {"code": -32601, "message": "no"}} if given is None else {"result": given}
+        said = {"error": error(asked["method"])} if given is None else {"result": given}
         print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], **said}), flush=True)

@@ -97,6 +97,40 @@ async def test_the_error_of_a_hook_stays_its_own(tmp_path: Path) -> None:
     assert "LookupError: no pears" in said and "nobody knows" not in said
 
 
+@pytest.mark.parametrize("way", ["-32603", "-32000"])
+@pytest.mark.parametrize(
+    ("effect", "says"), [(None, "nobody knows whether buy had its effect"), ("read", "buy failed")]
+)
+async def test_the_words_of_a_server_that_may_have_begun_are_told(
+    tmp_path: Path, way: str, effect: str | None, says: str
+) -> None:
+    """They were thrown away: the model was told of a lost answer alone."""
+    said = await told(tmp_path, shop(tmp_path, way, effect))
+    assert says in said and "no such customer" in said
+
+
+class Mine(LookupError):
+    """An error of a hook."""
+
+
+@pytest.mark.parametrize(
+    ("way", "heard"), [("-32603", "ConnectionError"), ("schema", "ConnectionError"), ("-32602", "ModelRetry")]
+)
+async def test_a_hook_hears_of_a_doubt_and_what_it_raises_from_it_stays_its_own(
+    tmp_path: Path, way: str, heard: str
+) -> None:
+    """What it came from was looked for in it, so that it was thrown away."""
+
+    async def hook(ctx: Any, call: Any, name: str, args: dict[str, Any]) -> Any:
+        try:
+            return await call(name, args)
+        except Exception as error:
+            raise Mine(f"no pears after {type(error).__name__}") from error
+
+    said = await told(tmp_path, shop(tmp_path, way, process_tool_call=hook))
+    assert f"Mine: no pears after {heard}" in said and "nobody knows" not in said and bought(tmp_path) == 1
+
+
 @tool(effect="once")
 async def other(request: str) -> str:
     """Transfers money."""

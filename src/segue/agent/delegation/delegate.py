@@ -8,6 +8,7 @@ nobody anew and repeats nothing that has an outcome, and who delegates within it
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from ...core.recovery import ONCE
 from ...errors import InputError, SegueError
 from ...models import BadOutput
 from ...routing import Policy
-from ...runtime.once import Noting, noting
+from ...runtime.once import ENDED, Noting, noting
 from ...runtime.scope import FlowScope, StepScope, here, opened
 from ...runtime.step import Step
 from ..ask import ask
@@ -187,7 +188,7 @@ class _Delegating:
 
     async def made(self) -> Delegation[Any]:
         """Choose, let it be done, and go on with the next until one has done it."""
-        pick = None
+        pick, before = None, sys.exception()  # what the caller is busy with says nothing of those who are asked here
         if self.said.chooser is not None:
             pick = await self._picked()
         choice = await self._choice(pick)
@@ -207,7 +208,7 @@ class _Delegating:
                 value = await self._tried(one, choice)
             except Exception as error:  # noqa: BLE001  whatever it raises, the next one may do it
                 self.errors.append(error)
-                self.doubt = _doubt(one, error) or self._left(one) or doubt_in(error)
+                self.doubt = _doubt(one, error) or self._left(one) or doubt_in(error, before)
                 if self.doubt or len(self.tried) >= self.said.attempts:
                     break
                 self.once.close()
@@ -326,6 +327,7 @@ class _Delegating:
         error = self._error(choice)
         said = self.said
         if said.escalate is None or self.scope is None:
+            self.once.close(ENDED)
             raise error from (self.errors[-1] if self.errors else None)
         self.once.close()
         question = "Nobody could handle this request. What is the answer?"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from ...errors import SegueError
 from ...models import BadOutput
 
@@ -36,6 +38,20 @@ class Unfit(BadOutput):
     code = "unfit"
 
 
-def doubt_in(error: Exception) -> str:
-    """What a delegation below says of those that it asked, which may be out of sight in a step; empty: nothing."""
-    return error.doubt if isinstance(error, Undelegated) else ""
+def doubt_in(error: Exception, before: BaseException | None = None) -> str:
+    """What a delegation below says of those that it asked, which may be out of sight in a step; empty: nothing.
+
+    It is looked for in what the error holds and comes from too, but for an error that was there `before`.
+    """
+    seen, left = set[int](), list[BaseException | None]([error])
+    while left:
+        one = left.pop()
+        if one is None or id(one) in seen or (one is before and one is not error):
+            continue
+        seen.add(id(one))
+        if isinstance(one, Undelegated) and one.doubt:
+            return one.doubt
+        left += (one.__context__, one.__cause__)
+        if isinstance(one, BaseExceptionGroup):
+            left += cast("BaseExceptionGroup[BaseException]", one).exceptions[::-1]
+    return ""

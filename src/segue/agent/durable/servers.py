@@ -64,30 +64,37 @@ class _Watching:
 
     async def __call__(self, ctx: Any, call: Any, name: str, args: dict[str, Any]) -> Any:
         made = partial(self._made, call)
-        try:
-            return await (made(name, args) if self._before is None else self._before(ctx, made, name, args))
-        except Exception as error:
-            if isinstance(here(), FlowScope):
-                raise
-            if any(code == _TIMED_OUT and _TIMED_OUT_SAYS in says.lower() for code, says in _said(error)):
-                raise TimeoutError(f"the MCP server {self._server.id} has not answered a call of {name}") from error
-            if any(_is_lost(code, says) for code, says in _said(error)):
-                raise ConnectionError(f"the answer of the MCP server {self._server.id} to {name} was lost") from error
-            if not await alive(self._server):
-                raise ConnectionError(f"the MCP server {self._server.id} died during a call of {name}") from error
-            raise
+        return await (made(name, args) if self._before is None else self._before(ctx, made, name, args))
 
     async def _made(self, call: Any, name: str, args: dict[str, Any], **more: Any) -> Any:
-        """The call itself. What it raises beside the server's own words is of its answer, which nobody can read."""
+        """The call itself: the owner's own sees what came of it. What it raises beside the server's own words is of its
+        answer, which nobody can read.
+        """
         try:
             return await call(name, args, **more)
         except Exception as error:
-            if isinstance(here(), FlowScope) or _is_said(error) or not await alive(self._server):
+            if isinstance(here(), FlowScope):
                 raise
-            why = next(iter(str(error).splitlines()), type(error).__name__)[:_SHOWN]
-            raise ConnectionError(
-                f"the answer of the MCP server {self._server.id} to {name} cannot be read: {why}"
-            ) from error
+            doubt = await self._doubt(error, name)
+            if doubt is None:
+                raise
+            raise doubt from error
+
+    async def _doubt(self, error: Exception, name: str) -> TimeoutError | ConnectionError | None:
+        """What to raise instead where nobody knows what a call has done; None: the error tells it."""
+        server, said = f"the MCP server {self._server.id}", list(_said(error))
+        if any(code == _TIMED_OUT and _TIMED_OUT_SAYS in says.lower() for code, says in said):
+            return TimeoutError(f"{server} has not answered a call of {name}")
+        lost = next((says for code, says in said if _is_lost(code, says)), None)
+        if lost is not None:  # the server's words or its client's: they look the same
+            words = " ".join(lost.split())[:_SHOWN] or "no word"
+            return ConnectionError(f"the answer of {server} to {name} was lost, or is no sure one: {words}")
+        if not await alive(self._server):
+            return ConnectionError(f"{server} died during a call of {name}")
+        if _is_said(error):
+            return None
+        why = next(iter(str(error).splitlines()), type(error).__name__)[:_SHOWN]
+        return ConnectionError(f"the answer of {server} to {name} cannot be read: {why}")
 
 
 def _is_said(error: BaseException) -> bool:

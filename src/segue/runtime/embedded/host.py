@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import random
 import secrets
@@ -21,6 +20,7 @@ from ...journal import IN_TURN, Journal, NewRun, RunRow, Standing, Switches
 from ...journal.keyring import Keyring, MemoryKeyring
 from .. import registry
 from ..clock import Clock
+from ..once import apart
 from . import ends, parents, switching
 from .attempts import announce
 from .endings import let_end
@@ -62,7 +62,7 @@ class Host:
         self.keyring = keyring or MemoryKeyring()
         self.crash_limit = crash_limit
         self.loop = asyncio.get_running_loop()
-        self.context = contextvars.copy_context()
+        self.context = apart()
         self.stall_s = 2 * tick_s
         """After standing still for so long, this process makes sure that its runs are still its own."""
         self.threads = ThreadPoolExecutor(step_threads, thread_name_prefix="segue-step")
