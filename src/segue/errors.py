@@ -223,7 +223,7 @@ class Declined(SegueError):
 
 
 class HandedOn(SegueError):
-    """What happens once does not begin any more: the work that it belongs to was handed to somebody else, or has failed."""
+    """What happens once does not begin any more: the work that it belongs to was handed to somebody else, or failed."""
 
     code = "handed-on"
 

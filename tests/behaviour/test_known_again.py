@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from segue import Applied, Run, flow, gather, step, step_scope, testing, wait_for
-from segue.core.events import EventType
+from segue import Applied, Retry, Run, flow, gather, sleep, step, step_scope, testing, timeout, wait_for
+from segue.core.events import OUTCOMES, EventType
 from tests.behaviour.world import events_of, in_state, until
 
 made: list[Any] = []
@@ -343,3 +344,114 @@ async def test_an_effect_that_has_begun_is_not_stopped_by_what_was_said_of_anoth
         assert (status.reason, status.key) == ("unknown effect", last)
         await run.override(status.key or "", retry=True)
         assert await run.result() == 300
+
+
+@dataclass
+class Priced:
+    """Its encoding is no fixed point: 5 is written as it is, and read as 5.0."""
+
+    price: float
+
+
+@pytest.mark.parametrize("what", ["effect", "child"])
+@testing.simulated
+async def test_the_key_that_one_call_goes_on_under_is_not_used_by_another_one(what: str) -> None:
+    hangs, keys = [True], list[str]()
+
+    async def came(x: Priced) -> Applied:
+        return Applied("was paid")
+
+    @step(effect="once", reconcile=came)
+    async def pay(x: Priced) -> str:
+        keys.append(step_scope().idempotency_key)
+        await asyncio.sleep(1e6 if hangs else 1)
+        return "paid"
+
+    @flow(name="kid")
+    async def kid(x: Priced) -> str:
+        await sleep(30)
+        return "grown up"
+
+    call: Any = pay if what == "effect" else kid
+
+    def version(new: bool) -> Any:
+        async def later() -> str:
+            if new:
+                await first()
+            return await call(Priced(5))
+
+        async def main() -> list[str]:
+            if not new:
+                return [await later()]
+            other = asyncio.create_task(call(Priced(5.0)))
+            own = asyncio.create_task(later())
+            said = [await own, await other]
+            await wait_for("go")
+            return said
+
+        return main
+
+    async with testing.Engine() as before:
+        await before.start(deploy(version(new=False), "1"), id="r")
+        await asyncio.sleep(5)
+        before.kill()
+    hangs.clear()
+    deploy(version(new=True), "2")
+    async with testing.Engine(after=before) as engine:
+        await asyncio.sleep(200)
+        engine.kill()
+    async with testing.Engine(after=engine) as after:
+        run = await after.get("r")
+        await run.signal("go")
+        said = await run.result()
+        ends = [e.key for e in await events_of(run) if e.type in OUTCOMES]
+    assert len(ends) == len(set(ends))
+    assert len(keys) == len(set(keys))
+    assert sorted(said) == (["paid", "was paid"] if what == "effect" else ["grown up", "grown up"])
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@testing.simulated
+async def test_what_was_given_up_takes_over_nothing_in_a_replay(killed: bool) -> None:
+    shipped: list[str] = []
+
+    @step
+    async def send(said: str) -> None:
+        shipped.append(said)
+
+    def version(model: Any, *, hang: bool) -> Any:
+        async def work(x: Any) -> str:
+            made.append("worked")
+            await asyncio.sleep(1e6 if hang else 1)
+            return "done"
+
+        work.__annotations__ = {"x": model, "return": str}
+        working = step(retry=Retry(attempts=9))(work)
+
+        async def main() -> str:
+            said = "never"
+            try:
+                async with timeout(50):
+                    said = await working(model(a=1, gift=True) if model is New else model(a=1))
+            except TimeoutError:
+                pass
+            await send(said)
+            await wait_for("go")
+            return said
+
+        return main
+
+    engine: Any = None
+    for revision, (model, hang) in enumerate([(Old, True), (New, False), (Old, True)]):
+        deployed = deploy(version(model, hang=hang), str(revision))
+        async with testing.Engine(after=engine) as engine:
+            if revision == 0:
+                await engine.start(deployed, id="r")
+            await asyncio.sleep((5, 5, 100)[revision])
+            if revision < 2 or killed:
+                engine.kill()
+    async with testing.Engine(after=engine) as after:
+        run = await after.get("r")
+        await run.signal("go")
+        said = await run.result()
+    assert shipped[-1] == said

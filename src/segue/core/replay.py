@@ -284,8 +284,8 @@ class Memory:
             self.attempts[recorded] = before + later
 
     def holds(self, key: str) -> bool:
-        """Whether a call of this key was begun, or has its outcome."""
-        return key in self._ended or key in self.open_args
+        """Whether a call of this key was begun, was given up, or has its outcome."""
+        return key in self._ended or key in self.open_args or key in self.cancelled
 
     def _read_doubts(self, event: Event) -> None:
         """It is on record that nobody knows what came of these effects."""

@@ -17,15 +17,39 @@ C = TypeVar("C", bound=Command)
 _NOTHING = Memory()
 
 
-class Claims:
-    """What is on record of a run, and by which key: a call whose arguments have another form today has another key.
+class Aliases:
+    """By which key the journal knows each call of a run: by the first that it was given.
 
-    Where it is on record it keeps the key that it has there, for all that is still written about it: one call has one
-    key in a journal. What no call has been found for is kept for one that may still come.
+    A call whose arguments have another form today has another key today. Where it is on record it keeps the key that it
+    has there, for all that is still written about it: one call has one key in a journal.
     """
 
     def __init__(self) -> None:
         self._recorded: dict[str, str] = {}
+        self._own: dict[str, str] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._recorded)
+
+    def recorded(self, key: str) -> str:
+        """The key on record of the call that the code calls `key` today."""
+        return self._recorded.get(key, key)
+
+    def bind(self, key: str, recorded: str) -> None:
+        """A call that goes by `key` so far is on record as `recorded`.
+
+        The two change places: a call that the code gives that key today, which is another one, goes by `key`.
+        """
+        own, other = self._own.get(key, key), self._own.get(recorded, recorded)
+        self._recorded |= {own: recorded, other: key}
+        self._own |= {recorded: own, key: other}
+
+
+class Claims(Aliases):
+    """What is on record, and that no call has been found for: it is kept for a call that may still come."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.unclaimed: dict[str, Event] = {}
         """Outcomes by key, and effects that were begun."""
         self.begun: dict[str, bytes] = {}
@@ -35,14 +59,6 @@ class Claims:
 
     def __bool__(self) -> bool:
         return bool(self._recorded or self.begun)
-
-    def recorded(self, key: str) -> str:
-        """The key on record of the call that the code calls `key` today."""
-        return self._recorded.get(key, key)
-
-    def bind(self, key: str, recorded: str) -> None:
-        """The call that the code calls `key` today is on record as `recorded`."""
-        self._recorded[key] = recorded
 
     def of(self, command: C) -> C:
         """A call as the journal knows it."""
