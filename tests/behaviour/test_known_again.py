@@ -436,7 +436,7 @@ async def test_what_was_given_up_takes_over_nothing_in_a_replay(killed: bool) ->
             except TimeoutError:
                 pass
             await send(said)
-            await wait_for("go")
+            await first()
             return said
 
         return main
@@ -447,11 +447,9 @@ async def test_what_was_given_up_takes_over_nothing_in_a_replay(killed: bool) ->
         async with testing.Engine(after=engine) as engine:
             if revision == 0:
                 await engine.start(deployed, id="r")
-            await asyncio.sleep((5, 5, 100)[revision])
+            await asyncio.sleep((5, 5, 60)[revision])
             if revision < 2 or killed:
                 engine.kill()
     async with testing.Engine(after=engine) as after:
-        run = await after.get("r")
-        await run.signal("go")
-        said = await run.result()
+        said = await (await after.get("r")).result()
     assert shipped[-1] == said
