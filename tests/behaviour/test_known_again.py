@@ -453,3 +453,54 @@ async def test_what_was_given_up_takes_over_nothing_in_a_replay(killed: bool) ->
     async with testing.Engine(after=engine) as after:
         said = await (await after.get("r")).result()
     assert shipped[-1] == said
+
+
+@testing.simulated
+async def test_a_call_that_was_given_up_is_bound_to_nothing_at_the_end_of_the_journal() -> None:
+    """A field comes and goes again: what was begun under the form between is nobody's, living and in a replay."""
+    shipped: list[str] = []
+
+    @step(effect="once")
+    async def ship(said: str) -> None:
+        shipped.append(said)
+
+    def version(model: Any, takes_s: float, *, patient: bool) -> Any:
+        async def work(x: Any) -> str:
+            await asyncio.sleep(takes_s)
+            made.append("worked")
+            return f"worked {len(made)}"
+
+        work.__annotations__ = {"x": model, "return": str}
+        working = step(retry=Retry(attempts=9))(work)
+
+        async def main() -> str:
+            if not patient:
+                try:
+                    async with timeout(5):
+                        return await working(model(a=1))
+                except TimeoutError:
+                    await asyncio.sleep(0)
+                await rests()
+            said = await working(model(a=1))
+            await ship(said)
+            await first()
+            return said
+
+        return main
+
+    @step
+    async def rests() -> None:
+        await asyncio.sleep(1e6)
+
+    engine: Any = None
+    code = [(Old, 1e5, False, 20), (New, 30, True, 5), (Old, 30, True, 40)]
+    for revision, (model, takes_s, patient, after_s) in enumerate(code):
+        deployed = deploy(version(model, takes_s, patient=patient), str(revision))
+        async with testing.Engine(after=engine) as engine:
+            if revision == 0:
+                await engine.start(deployed, id="r")
+            await asyncio.sleep(after_s)
+            engine.kill()
+    async with testing.Engine(after=engine) as after:
+        assert await (await after.get("r")).result() == "worked 1"
+    assert shipped == ["worked 1"]

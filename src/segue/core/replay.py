@@ -274,7 +274,7 @@ class Memory:
         for known in (self.retry_at, self.due_at, self.numbers, self.doubts, self.doubted):
             if key in known:
                 known[recorded] = known.pop(key)  # pyright: ignore[reportArgumentType]  each is moved into itself
-        for keys in (self.asked, self.cancelled, self.anew):
+        for keys in (self.asked, self.anew):
             if key in keys:
                 keys.remove(key)
                 keys.add(recorded)

@@ -64,7 +64,7 @@ class Claims(Aliases):
         """A call as the journal knows it."""
         command = rekeyed(command, self._recorded)
         if not self._has_outcome_for(command):  # else that comes first, as it does in a replay
-            for key, old in known_again(self.begun, [command]).items():
+            for key, old in known_again(self.begun, [command], self.memory.holds).items():
                 self.bind(key, old)
                 command = rekeyed(command, {key: old})
         self.begun.pop(command.key, None)
@@ -75,7 +75,7 @@ class Claims(Aliases):
 
     def known_again(self, memory: Memory, commands: Sequence[Command], given_up: Collection[Command]) -> dict[str, str]:
         """At the end of the journal: calls without an outcome that are on record under another key, by their own."""
-        known = known_again(memory.open_args, (*commands, *given_up))
+        known = known_again(memory.open_args, (*commands, *given_up), memory.holds)
         for key, old in known.items():
             self.bind(key, old)
             memory.merge(key, old)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..core.codec import decode_arguments, encode_arguments, fingerprint
 from ..core.commands import Command, RunStep, StartChild
@@ -22,10 +22,12 @@ def same_call(command: Command, event: Event) -> bool:
     return event.args is not None and _goes_on(command, event.key or "", event.args)
 
 
-def known_again(begun: Mapping[str, bytes], commands: Iterable[Command]) -> dict[str, str]:
+def known_again(
+    begun: Mapping[str, bytes], commands: Iterable[Command], holds: Callable[[str], bool]
+) -> dict[str, str]:  # fmt: skip
     """Work that was begun under an older fingerprint of its arguments: the key of a command to the one on record.
 
-    `begun` are the stored arguments by key.
+    `begun` are the stored arguments by key. What the journal `holds` under its own key is known by that.
     """
     commands = list(commands)
     asked, found = {c.key for c in commands}, dict[str, str]()
@@ -34,7 +36,7 @@ def known_again(begun: Mapping[str, bytes], commands: Iterable[Command]) -> dict
         if key not in asked:
             lost.setdefault(family(key), []).append(key)
     for command in commands if lost else ():
-        if command.key in begun or command.key in found:
+        if holds(command.key) or command.key in found:
             continue
         left = lost.get(family(command.key), [])
         old = next((k for k in left if _goes_on(command, k, begun[k])), None)

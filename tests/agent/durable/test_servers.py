@@ -27,8 +27,10 @@ from pydantic_ai.toolsets import AbstractToolset, DynamicToolset
 
 from segue import RunStuck, flow, step
 from segue.agent.durable import Durable
-from segue.agent.durable.servers import watch
+from segue.agent.durable.servers import Servers, watch
+from segue.errors import HandedOn
 from segue.runtime.flow import Flow
+from segue.runtime.once import may_begin, noting
 from segue.testing import Engine as InMemory
 from segue.testing.provider import Asked, Served, serve
 from tests.agent.served import KEYS, calls, in_turn, opened, results
@@ -374,3 +376,30 @@ async def test_a_write_that_a_server_says_has_failed_is_not_made_again(tmp_path:
     async with serve({"chat": Served(answer=answer)}) as server, opened(tmp_path, server, "chat") as engine:  # pyright: ignore[reportArgumentType]
         assert await engine.run(shopping(shop), "Order.") == "done"
     assert lines(log) == ["order nothing"] and "order failed: ToolError" in told[0]
+
+
+async def test_a_session_that_a_candidate_of_a_delegation_opens_is_not_its_own() -> None:
+    """It is kept for others: what it does for them is no work of a candidate that has lost it."""
+    seen: list[bool] = []
+
+    class Server:
+        id = "shop"
+
+        async def __aenter__(self) -> None:
+            try:
+                may_begin()
+            except HandedOn:
+                seen.append(False)
+            else:
+                seen.append(True)
+
+        async def __aexit__(self, *raised: object) -> None:
+            pass
+
+    with noting() as below:
+        below.close("it was handed on")
+        with pytest.raises(HandedOn):
+            may_begin()
+        session = await Servers().connected(Server())
+    await session.stop()
+    assert seen == [True]

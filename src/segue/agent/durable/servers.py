@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic_ai.exceptions import ModelRetry, ToolFailed, UserError
 
+from ...runtime.once import apart
 from ...runtime.scope import FlowScope, here, surroundings
 
 __all__ = ["Servers", "held", "watch"]
@@ -128,7 +129,7 @@ class _Session:
     def __init__(self, server: Any):
         self.server, self._ready, self._stop = server, asyncio.Event(), asyncio.Event()
         self.users = 0
-        self._task = asyncio.get_running_loop().create_task(self._keep())
+        self._task = asyncio.get_running_loop().create_task(self._keep(), context=apart())  # others use it after us
 
     async def _keep(self) -> None:
         try:
