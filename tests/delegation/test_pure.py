@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from segue.agent.delegation.delegates import Delegate, delegates
-from segue.agent.delegation.errors import Undelegated, doubt_in
 from segue.agent.delegation.inputs import Inputs, Misfit
 from segue.agent.delegation.lineage import Lineage, loops_in, names_in
 from segue.core.keys import Scope, quoted
@@ -128,27 +127,3 @@ def test_a_request_becomes_arguments_where_it_fits(
 def test_a_delegate_keeps_what_was_said_and_finds_out_the_rest() -> None:
     (made,) = delegates([Delegate(two, "pay", examples=["Pay!"], cost_usd=0.5)])
     assert (made.name, made.kind, made.cost_usd, list(made.examples)) == ("pay", "tool", 0.5, ["Pay!"])
-
-
-def raised(how: str) -> Exception:
-    """A later error of one that delegated, and was told that something may have happened."""
-    try:
-        try:
-            below = Undelegated("nobody")
-            below.doubt = "nobody knows"
-            raise below
-        except Undelegated as error:
-            match how:
-                case "from":
-                    raise LookupError("later") from error
-                case "from None":
-                    raise LookupError("it was looked into: nothing has happened") from None
-                case _:
-                    raise LookupError("later")  # noqa: B904  what it comes from is seen all the same
-    except LookupError as error:
-        return error
-
-
-@pytest.mark.parametrize(("how", "doubt"), [("", "nobody knows"), ("from", "nobody knows"), ("from None", "")])
-def test_a_doubt_is_found_in_what_an_error_comes_from_but_for_what_was_settled(how: str, doubt: str) -> None:
-    assert doubt_in(raised(how)) == doubt

@@ -41,8 +41,7 @@ class Unfit(BadOutput):
 def doubt_in(error: Exception, before: BaseException | None = None) -> str:
     """What a delegation below says of those that it asked, which may be out of sight in a step; empty: nothing.
 
-    It is looked for in what the error holds and comes from too, but for an error that was there `before`, and for what
-    `from None` leaves behind.
+    It is looked for in what the error holds and comes from too, but for an error that was there `before`.
     """
     seen, left = set[int](), list[BaseException | None]([error])
     while left:
@@ -52,7 +51,7 @@ def doubt_in(error: Exception, before: BaseException | None = None) -> str:
         seen.add(id(one))
         if isinstance(one, Undelegated) and one.doubt:
             return one.doubt
-        left += (None if one.__suppress_context__ else one.__context__, one.__cause__)
+        left += (one.__context__, one.__cause__)
         if isinstance(one, BaseExceptionGroup):
             left += cast("BaseExceptionGroup[BaseException]", one).exceptions[::-1]
     return ""
