@@ -63,14 +63,15 @@ class Claims(Aliases):
     def of(self, command: C) -> C:
         """A call as the journal knows it."""
         command = rekeyed(command, self._recorded)
-        if not self._has_outcome_for(command):  # else that comes first, as it does in a replay
+        if not self._has_record_for(command):  # else that comes first, as it does in a replay
             for key, old in known_again(self.begun, [command], self.memory.holds).items():
                 self.bind(key, old)
                 command = rekeyed(command, {key: old})
         self.begun.pop(command.key, None)
         return command
 
-    def _has_outcome_for(self, command: Command) -> bool:
+    def _has_record_for(self, command: Command) -> bool:
+        """Whether its own record stands in the journal, or an outcome that it is known again by."""
         return self.memory.holds(command.key) or any(same_call(command, event) for event in self.unclaimed.values())
 
     def known_again(self, memory: Memory, commands: Sequence[Command], given_up: Collection[Command]) -> dict[str, str]:
@@ -83,9 +84,9 @@ class Claims(Aliases):
         self.begun = {key: args for key, args in memory.open_args.items() if key not in asked}
         return known
 
-    def lose(self, effects: Sequence[str]) -> None:
-        """Effects that were begun, and that the flow does not ask for."""
-        self.unclaimed |= {k: Event(0, 0, 0, 0.0, EventType.ATTEMPT_STARTED, key=k) for k in effects}
+    def lose(self, begun: Sequence[str]) -> None:
+        """Calls that were begun, and that the flow does not ask for."""
+        self.unclaimed |= {k: Event(0, 0, 0, 0.0, EventType.ATTEMPT_STARTED, key=k) for k in begun}
 
     def await_call(self, event: Event) -> None:
         """In a replay: an outcome whose call has not been made. The end of a child that was given up is nobody's."""
@@ -93,7 +94,7 @@ class Claims(Aliases):
             self.unclaimed[event.key or ""] = event
 
     def keep(self, event: Event) -> None:
-        """What comes while nobody asks: somebody has said what came of an effect, or a child has ended."""
+        """What comes while nobody asks: somebody has said what came of a call, or a child has ended."""
         key = event.key or ""
         if key in self.unclaimed:
             self.unclaimed[key] = event
