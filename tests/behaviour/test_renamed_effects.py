@@ -12,6 +12,7 @@ from pydantic import BaseModel
 import segue
 from segue import Applied, Retry, Run, flow, gather, sleep, step, step_scope, testing, wait_for
 from segue.core.codec import loads
+from segue.core.commands import Rekey
 from segue.core.events import Event, EventType
 from segue.core.faults import INTERRUPTED, Fault, FaultKind
 from segue.core.recovery import Answer, AskPerson, Attempt
@@ -386,7 +387,8 @@ async def test_what_an_earlier_version_wrote_by_todays_key_is_joined_to_the_call
     drive = Drive("r", memory, strict=False)
     drive.begin(deploy(pays, New).body({}), 1.0)
     drive.replay(memory)
-    (command,) = drive.take()
+    told, command = drive.take()
+    assert told == Rekey(old, 0, new)
     assert command.key == old
     assert drive.on_record(new) == drive.on_record(old) == old
     assert [one.n for one in memory.attempts[old]] == [1, 2]

@@ -9,8 +9,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from pydantic import BaseModel
+
 import segue
-from segue import Engine, Retry, Run, continue_as_new, detach, flow, step
+from segue import Engine, Flow, Retry, Run, continue_as_new, detach, flow, step
 from segue.core.events import EventType
 from segue.core.lifecycle import RunState
 from segue.core.records import Record
@@ -210,6 +212,39 @@ async def gave_up(engine: Engine) -> Run[Any]:
     run = await engine.start(gives_up)
     await run.result()
     return run
+
+
+@produces(EventType.CALL_REKEYED)
+async def replayed_by_changed_code(engine: Engine) -> Run[Any]:
+    was = await engine.start(books(Trip), id="trip")
+    await was.result()
+    books(LongTrip)
+    run = await was.fork()
+    await run.result()
+    return run
+
+
+class Trip(BaseModel):
+    to: str
+
+
+class LongTrip(Trip):
+    nights: int = 0
+
+
+def books(model: type[Trip]) -> Flow[..., Any]:
+    """The flow `books`, as the code stands with this type."""
+
+    async def book(trip: Trip) -> str:
+        return trip.to
+
+    book.__annotations__["trip"] = model
+    booked = step(book)
+
+    async def body() -> str:
+        return await booked(model(to="Rome"))
+
+    return flow(name="books", revision=model.__name__)(body)
 
 
 @produces(EventType.CHILD_STARTED, EventType.CHILD_ENDED, EventType.CHILD_DETACHED)

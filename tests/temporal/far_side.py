@@ -29,7 +29,7 @@ from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, FailureError, TimeoutError  # noqa: A004
 
 from segue.core.codec import decode_arguments, dumps, loads, roundtrip
-from segue.core.commands import Cancel, Command, Record, RunStep, Seal, StartChild, Timer, Wait
+from segue.core.commands import Cancel, Command, Record, Rekey, RunStep, Seal, StartChild, Timer, Wait
 from segue.core.events import Event, EventType
 from segue.core.faults import INTERRUPTED, Fault, FaultKind, classify
 from segue.core.recovery import Again, Attempt
@@ -179,7 +179,7 @@ class FlowRun:
                 self._write(EventType.STEP_CANCELLED, key)
                 if key in self.open:
                     self.open.pop(key).cancel()
-            case Wait() | Seal():
+            case Wait() | Seal() | Rekey():
                 pass
 
     def _fire(self, key: str) -> None:

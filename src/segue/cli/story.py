@@ -179,6 +179,8 @@ class Story:
             self._call(event).decisions.append(event.body or b"{}")
         elif kind == EventType.TOOL_ANSWERED:
             self._of_tool(event, loads(event.body))
+        elif kind == EventType.CALL_REKEYED and event.key is not None:
+            self._call(event).notes.append(f"changed code calls it {loads(event.body)['asked_as']}")
         elif kind.partition(".")[0] in ("attempt", "step", "timer", "child") and event.key is not None:
             self._of_call(event, self._call(event))
 

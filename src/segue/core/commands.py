@@ -127,6 +127,14 @@ class Record(NamedTuple):
     version: int = 1
 
 
+class Rekey(NamedTuple):
+    """The code gives the call that is on record as `key` another key now: it goes on under that one."""
+
+    key: str
+    seen: int
+    asked_as: str
+
+
 class Cancel(NamedTuple):
     """The flow no longer wants the outcome of `key`."""
 
@@ -143,4 +151,7 @@ class Seal(NamedTuple):
     value: bytes
 
 
-Command = RunStep | Wait | Timer | StartChild | Record | Cancel | Seal
+Command = RunStep | Wait | Timer | StartChild | Record | Cancel | Seal | Rekey
+
+NEVER_HELD = (Cancel, Seal, Rekey)
+"""What is carried out in a pause, too: it starts nothing."""

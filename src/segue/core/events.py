@@ -32,6 +32,7 @@ class EventType(StrEnum):
     STEP_COMPLETED = "step.completed"
     STEP_FAILED = "step.failed"
     STEP_CANCELLED = "step.cancelled"
+    CALL_REKEYED = "call.rekeyed"
     TIMER_SET = "timer.set"
     TIMER_FIRED = "timer.fired"
     SIGNAL_RECEIVED = "signal.received"

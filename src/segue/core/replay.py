@@ -88,6 +88,8 @@ class Memory:
     """Once-effects that an operator lets begin anew, and that have not begun."""
     open_args: dict[str, bytes] = field(default_factory=_dict)
     """The arguments of steps that were begun and of children that were started, and have no outcome."""
+    rekeyed: dict[str, str] = field(default_factory=_dict)
+    """Keys that changed code has given to calls on record: the keys that those have here, by the newer ones."""
     numbers: dict[str, int] = field(default_factory=_dict)
     """The last attempt of steps that an operator lets begin anew: numbers are never used again."""
     recorded: set[tuple[str, str]] = field(default_factory=_set)
@@ -171,7 +173,7 @@ class Memory:
         else:
             self._read_own(event, key)
 
-    def _read_own(self, event: Event, key: str) -> None:  # noqa: PLR0912  one branch a type
+    def _read_own(self, event: Event, key: str) -> None:  # noqa: PLR0912, PLR0915  one branch a type
         match event.type:
             case EventType.ATTEMPT_STARTED:
                 body = loads(event.body)
@@ -186,6 +188,8 @@ class Memory:
                 tries.append(Attempt(event.epoch, event.attempt or 1, event.at, INTERRUPTED))
             case EventType.ATTEMPT_FAILED:
                 self._read_failure(event, key)
+            case EventType.CALL_REKEYED:
+                self.rekeyed[loads(event.body)["asked_as"]] = key
             case EventType.TIMER_SET:
                 self.timers[key] = loads(event.body)["due_at"]
             case EventType.CHILD_STARTED:
@@ -329,6 +333,7 @@ class Memory:
         self.children.clear()
         self.retry_at.clear()
         self.open_args = {k: v for k, v in self.open_args.items() if k in self.effects}
+        self.rekeyed = {k: known for k, known in self.rekeyed.items() if self.holds(known)}
         self.numbers |= {k: v[-1].n for k, v in self.attempts.items() if k not in self.effects}
         self.attempts = {k: v for k, v in self.attempts.items() if k in self.effects}
         self.asked &= self.effects

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from ..core.commands import Command, RunStep
+from ..core.commands import Command, Rekey, RunStep
 from ..core.events import Event, EventType
 from ..core.keys import family
 from ..core.replay import Memory
@@ -25,6 +25,9 @@ class Aliases:
     """
 
     def __init__(self) -> None:
+        self.memory = _NOTHING
+        """The journal that was read. A call whose own key is in it takes over nothing of another one."""
+        self._found: list[tuple[str, str]] = []
         self._recorded: dict[str, str] = {}
         self._own: dict[str, str] = {}
 
@@ -43,6 +46,13 @@ class Aliases:
         own, other = self._own.get(key, key), self._own.get(recorded, recorded)
         self._recorded |= {own: recorded, other: key}
         self._own |= {recorded: own, key: other}
+        if self.memory.rekeyed.get(own) != recorded:
+            self._found.append((own, recorded))
+
+    def take_found(self, seen: int) -> list[Command]:
+        """What was bound since the last call, and is to go on record before anything that comes of it."""
+        found, self._found = self._found, []
+        return [Rekey(recorded, seen, own) for own, recorded in found]
 
 
 class Claims(Aliases):
@@ -54,20 +64,27 @@ class Claims(Aliases):
         """Outcomes by key, and effects that were begun."""
         self.begun: dict[str, bytes] = {}
         """The arguments of work that was begun."""
-        self.memory = _NOTHING
-        """The journal that was read. A call whose own key is in it takes over nothing of another one."""
+        self._asked: set[str] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._recorded or self.begun)
+        return bool(self._recorded or self.begun or self.memory.rekeyed)
 
     def of(self, command: C) -> C:
         """A call as the journal knows it."""
         command = rekeyed(command, self._recorded)
-        if not self._has_record_for(command):  # else that comes first, as it does in a replay
+        known = self.memory.rekeyed.get(command.key)
+        if known is not None and known not in self._asked:
+            if not self.memory.holds(command.key):
+                self.memory.merge(command.key, known)
+            self.bind(command.key, known)
+            command = rekeyed(command, {command.key: known})
+        elif not self._has_record_for(command):  # else that comes first, as it does in a replay
             for key, old in known_again(self.begun, [command], self.memory.holds).items():
                 self.bind(key, old)
                 command = rekeyed(command, {key: old})
         self.begun.pop(command.key, None)
+        if self.memory.rekeyed:
+            self._asked.add(command.key)
         return command
 
     def _has_record_for(self, command: Command) -> bool:

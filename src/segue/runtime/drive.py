@@ -143,7 +143,7 @@ class Drive:
 
     def take(self) -> list[Command]:
         """The commands made since the last call."""
-        out, self._out = self._out, []
+        out, self._out = [*self.claims.take_found(self.seen), *self._out], []
         return out
 
     @property

@@ -43,6 +43,7 @@ from .people import (
     evidence_of,
 )
 from .runs import (
+    CallRekeyed,
     ChildDetached,
     ChildEnded,
     ChildStarted,
@@ -75,9 +76,9 @@ RECORDS: Mapping[str, type[Record]] = MappingProxyType(
         for kind in (
             RunAccepted, RunForked, RunStarted, RunParked, RunPaused, RunResumed, RunCancelling, RunStuck, RunContinued,
             RunCompleted, RunFailed, RunCancelled, AttemptStarted, AttemptFailed, AttemptRecorded, StepCompleted,
-            StepFailed, StepCancelled, TimerSet, TimerFired, SignalReceived, SignalRejected, ChildStarted, ChildEnded,
-            ChildDetached, OperatorAct, Feedback, Decision, Manifest, Reservation, Settlement, ApprovalAsked,
-            ApprovalDecided, StreamEnd, ToolAnswered,
+            StepFailed, StepCancelled, CallRekeyed, TimerSet, TimerFired, SignalReceived, SignalRejected, ChildStarted,
+            ChildEnded, ChildDetached, OperatorAct, Feedback, Decision, Manifest, Reservation, Settlement,
+            ApprovalAsked, ApprovalDecided, StreamEnd, ToolAnswered,
         )
     }
 )  # fmt: skip
@@ -99,7 +100,7 @@ def record_of(event: Event) -> Record:
 
 __all__ = [
     "RECORDS", "AnswerRef", "ApprovalAsked", "ApprovalDecided", "AskKind", "AttemptEnd", "AttemptFailed",
-    "AttemptRecorded", "AttemptRef", "AttemptStarted", "AttemptWhy", "BudgetScope", "Candidate", "Check",
+    "AttemptRecorded", "AttemptRef", "AttemptStarted", "AttemptWhy", "BudgetScope", "CallRekeyed", "Candidate", "Check",
     "ChildDetached", "ChildEnded", "ChildStarted", "Decision", "Estimate", "Event", "EventType", "Evidence", "Fate",
     "Feedback",
     "FeedbackSource", "Json", "Manifest", "ManifestPart", "NextMove", "OperatorAct", "Part", "Record", "Reservation",

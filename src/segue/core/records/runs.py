@@ -193,6 +193,18 @@ class StepCancelled(Record):
 
 
 @record
+class CallRekeyed(Record):
+    """The code was changed, and gives a call another key than the one on record: the envelope's `key`, which it keeps.
+
+    A replay reads this, and does not ask again which calls are the same.
+    """
+
+    type: ClassVar[EventType] = EventType.CALL_REKEYED
+    asked_as: str
+    """The key that the code gives it now."""
+
+
+@record
 class TimerSet(Record):
     """A timer runs."""
 

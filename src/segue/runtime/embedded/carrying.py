@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from ...core.codec import dumps
-from ...core.commands import Cancel, Record, RunStep, StartChild, Timer
+from ...core.commands import Cancel, Record, Rekey, RunStep, StartChild, Timer
 from ...core.events import EventType
 from ...core.faults import classify
 from ...core.replay import Put
@@ -47,8 +47,12 @@ def catch_up(execution: Execution) -> None:
             execution.host.receive_items(execution)
 
 
-def record(execution: Execution, command: Record) -> None:
-    """Journal a fact of the flow's own."""
+def record(execution: Execution, command: Record | Rekey) -> None:
+    """Journal a fact of the flow's own, or which key a call has now."""
+    if isinstance(command, Rekey):
+        body = dumps({"asked_as": command.asked_as})
+        execution.write(EventType.CALL_REKEYED, key=command.key, seen=command.seen, body=body)
+        return
     event = execution.write(
         command.type, key=command.key, seen=command.seen, body=dumps(command.body), value=command.value,
         version=command.version,

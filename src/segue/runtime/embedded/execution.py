@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...core.codec import dumps
-from ...core.commands import Cancel, Command, Record, RunStep, Seal, StartChild, Timer, Wait
+from ...core.commands import NEVER_HELD, Cancel, Command, Record, Rekey, RunStep, Seal, StartChild, Timer, Wait
 from ...core.events import DELIVERED, Event, EventType
 from ...core.recovery import Attempt
 from ...core.replay import Memory
@@ -133,8 +133,8 @@ class Execution(Line):
         if self.memory.effects:
             commands = [doubts.as_begun(self, c) for c in commands]
         if self.still:
-            self.kept += [c for c in commands if not isinstance(c, Cancel | Seal)]
-            commands = [c for c in commands if isinstance(c, Cancel | Seal)]
+            self.kept += [c for c in commands if not isinstance(c, NEVER_HELD)]
+            commands = [c for c in commands if isinstance(c, NEVER_HELD)]
         for command in commands:
             self.run(command) if type(command) is RunStep else self._carry_out(command)
         if drive.done:
@@ -193,7 +193,7 @@ class Execution(Line):
                 carrying.set_timer(self, command)
             case StartChild():
                 carrying.start_child(self, command)
-            case Record():
+            case Record() | Rekey():
                 carrying.record(self, command)
             case Cancel():
                 carrying.give_up(self, command)
