@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import pytest
 
 from segue import Thread, ask, flow, sleep, step, wait_for
 from segue.errors import DuplicateRun, EngineClosed, InputError, RunCancelled, RunFailed, UnknownRun
+from segue.runtime.check import Finding, check
 from segue.testing import Crash
 from segue.testing import Engine as InMemory
 from segue.testing.crash import play
@@ -36,6 +38,11 @@ def recalls(asked: Asked) -> str:
 @flow
 async def chat(text: str) -> str:
     return await ask(text, timeout_s=5, max_tokens=300)
+
+
+@flow
+async def chat_by_name(text: str) -> str:
+    return await ask(text, thread="t", timeout_s=5, max_tokens=300)
 
 
 @step
@@ -163,6 +170,59 @@ async def test_an_edited_turn_begins_a_branch_that_shares_what_was_before(tmp_pa
             await thread.edit("turn-3", "x", to="named")
         with pytest.raises(UnknownRun, match="no turn 'turn-9'"):
             await thread.edit("turn-9", "x")
+
+
+async def test_a_branch_that_asks_in_its_thread_by_name_asks_in_the_branch(tmp_path: Path) -> None:
+    async with serve({"chat": Served(answer=recalls)}) as server, opened(tmp_path, server, "chat"):
+        thread = Thread("t")
+        for n in range(3):
+            await (await thread.start(chat_by_name, f"sentence {n}", id=f"turn-{n}")).result()
+        edited = await thread.edit("turn-1", "another 1")
+        assert await edited.result() == "heard 2: sentence 0 | another 1"
+        below = await Thread(edited.thread or "").edit(edited, "a third 1")
+        assert await below.result() == "heard 2: sentence 0 | a third 1"
+        assert (await (await thread.start(chat_by_name, "sentence 3")).result()).startswith("heard 4: sentence 0")
+
+
+async def test_what_is_sent_twice_to_a_branch_is_the_turn_that_it_shares() -> None:
+    async with InMemory():
+        thread = Thread("t")
+        for n in range(3):
+            await (await thread.start(slow, f"{n}", id=f"m{n}")).result()
+        edited = await thread.edit("m2", "other 2")
+        await edited.result()
+        branch = Thread(edited.thread or "")
+        before = await branch.turns()
+        again = await branch.start(slow, "0", id="m0")
+        assert (again.id, again.thread) == ("t/m0", "t")
+        with pytest.raises(DuplicateRun):
+            await branch.start(slow, "not 1", id="m1")
+        assert await branch.turns() == before
+        assert (await branch.start(slow, "other 2", id="m2")).id == edited.id
+        assert await (await branch.start(slow, "3", id="m3")).result() == "3"
+        first = await branch.edit("m0", "other 0")
+        assert await first.result() == "other 0"
+    assert log.count("0 begins") == 1
+
+
+@flow
+async def asks_and_waits(text: str) -> str:
+    said = await ask(text, timeout_s=5, max_tokens=300)
+    return f"{said}, {await wait_for('word', returns=str)}"
+
+
+async def test_an_open_turn_is_replayed_in_its_thread(tmp_path: Path) -> None:
+    """`segue check`, and what people say of a call: each replays the run."""
+    async with serve({"chat": Served(answer=recalls)}) as server, opened(tmp_path, server, "chat") as engine:
+        await (await Thread("t").start(chat, "sentence 0")).result()
+        run = await Thread("t").start(asks_and_waits, "sentence 1")
+        async with asyncio.timeout(10):
+            while not [e async for e in run.events(follow=False) if e.type == "step.completed" and "ask" in str(e.key)]:
+                await asyncio.sleep(0.01)
+        found = list(check(engine.journal))
+        assert [(one.finding, one.next) for one in found] == [(Finding.OK, ("wait[word]#1",))]
+        await run.override("wait[word]#1", "done")
+        assert await run.result() == "heard 2: sentence 0 | sentence 1, done"
 
 
 async def test_a_thread_with_the_longest_name_can_be_edited_and_so_can_its_branch() -> None:

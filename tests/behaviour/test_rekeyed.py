@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from segue import Retry, Run, flow, step, testing, wait_for
+from segue import Retry, Run, flow, step, testing, timeout, wait_for
 from segue.core.codec import loads
 from segue.core.events import EventType
-from tests.behaviour.world import events_of, until
+from tests.behaviour.world import events_of, in_state, until
 
 shipped: list[Any] = []
 
@@ -247,3 +247,138 @@ async def test_a_fork_reads_it_where_it_keeps_the_record_and_begins_anew_where_i
         fork = await run.fork(results={today or "": "told"})
         await fork.signal("go")
         assert await fork.result() == "told"
+
+
+class Given(Old):
+    gift: bool = True
+
+
+@pytest.mark.parametrize("options", [{"retry": Retry(attempts=9)}, {"effect": "once"}], ids=["write", "once"])
+@testing.simulated
+async def test_two_calls_of_the_code_never_go_by_one_record(options: dict[str, Any]) -> None:
+    """A default is turned round: the call with the old one has the key that was bound before."""
+    made: list[Any] = []
+
+    def version(model: Any, *, both: bool) -> Any:
+        async def work(x: Any) -> str:
+            made.append(x)
+            await asyncio.sleep(1)
+            return f"work {len(made)}"
+
+        work.__annotations__ = {"x": model, "return": str}
+        working: Any = step(**options)(work)
+
+        async def main() -> list[str]:
+            said = [await working(model(a=1))]
+            await ship(said[0])
+            if both:
+                said.append(await working(model(a=1, gift=False)))
+                await ship(said[1])
+            await wait_for("go")
+            return said
+
+        return main
+
+    engine: Any = None
+    for n, (model, both) in enumerate([(Old, False), (Gift, False), (Given, True), (Given, True)]):
+        deployed = deploy(version(model, both=both), n)
+        async with testing.Engine(after=engine) as engine:
+            run = await (engine.start(deployed, id="r") if n == 0 else engine.get("r"))
+            await run.signal("look")
+            await asyncio.sleep(50)
+            engine.kill()
+    async with testing.Engine(after=engine) as after:
+        run = await after.get("r")
+        await run.signal("go")
+        assert await run.result() == ["work 1", "work 2"] == shipped
+        ends = [e.key for e in await events_of(run) if e.type == EventType.STEP_COMPLETED]
+    assert len(ends) == len(set(ends)) == 4
+
+
+@dataclass
+class PricedIn(Priced):
+    currency: str = "EUR"
+
+
+@pytest.mark.parametrize("what", ["effect", "child"])
+@testing.simulated
+async def test_a_whole_number_in_a_field_for_fractions_is_known_again_behind_a_new_field(what: str) -> None:
+    paid: list[float] = []
+
+    def version(model: Any) -> Any:
+        async def pay(x: Any) -> str:
+            paid.append(x.price)
+            return f"receipt {len(paid)}"
+
+        pay.__annotations__ = {"x": model, "return": str}
+        paying = step(effect="once")(pay)
+
+        async def order(x: Any) -> str:
+            said = await paying(x)
+            await wait_for("delivered")
+            return said
+
+        order.__annotations__ = {"x": model, "return": str}
+        child = flow(name="order", revision=model.__name__)(order)
+
+        async def main() -> str:
+            said = await (paying if what == "effect" else child)(model(5))
+            await wait_for("go")
+            return said
+
+        return main
+
+    async with testing.Engine() as engine:
+        await engine.start(deploy(version(Priced), 1), id="r")
+        await asyncio.sleep(5)
+        engine.kill()
+    deploy(version(PricedIn), 2)
+    async with testing.Engine(after=engine) as after:
+        run = await after.get("r")
+        await run.signal("go")
+        if what == "child":
+            (kept,) = [e.key for e in await events_of(run) if e.type == EventType.CHILD_STARTED]
+            await (await after.get(f"r/{kept}")).signal("delivered")
+        assert await run.result() == "receipt 1"
+    assert paid == [5]
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["at once", "behind a new step"])
+@testing.simulated
+async def test_a_child_that_was_given_up_and_is_waited_for_now_sets_the_run_aside(behind: bool) -> None:
+    @flow(name="report", revision="1")
+    async def report(n: int) -> str:
+        return await wait_for("done", returns=str)
+
+    async def bounded() -> str:
+        try:
+            async with timeout(5):
+                return await report(1)
+        except TimeoutError:
+            return await wait_for("go", returns=str)
+
+    async def patient() -> str:
+        if behind:
+            await first()
+        return await report(1)
+
+    async with testing.Engine() as engine:
+        await engine.start(deploy(bounded, 1), id="r")
+        await asyncio.sleep(50)
+        engine.kill()
+    deploy(patient, 2)
+    async with testing.Engine(after=engine) as changed:
+        run = await changed.get("r")
+        await run.signal("look")
+        await asyncio.sleep(30)
+        status = await in_state(run, "stuck")
+        assert status.reason == "mismatch"
+        assert "was given up, but the code now waits for it" in (status.message or "")
+        assert "put back the limit" in (status.remedy or "")
+        changed.kill()
+    deploy(bounded, 3)
+    async with testing.Engine(after=changed) as after:
+        run = await after.get("r")
+        await run.resume()
+        await run.signal("go", "gone on")
+        assert await run.result() == "gone on"

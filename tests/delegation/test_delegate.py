@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from segue import RunFailed, delegate, flow, step
+from segue import RunFailed, delegate, escalate, flow, step
 from segue.agent import Delegate, Person, delegated
 from segue.agent.delegation import DelegationLoop, Undelegated
 from segue.core.records import AttemptRecorded, Decision, Stage, record_of
@@ -105,6 +105,24 @@ async def escalated(request: str) -> str:
     return await delegate(request, to=[broken], escalate="editor")
 
 
+async def mute(request: str) -> str:
+    """Poems, verses, songs."""
+    raise LookupError("no words come")
+
+
+@flow
+async def all_fail(request: str) -> str:
+    return await delegate(request, to=[broken, mute, refund], escalate="editor")
+
+
+@flow
+async def all_fail_and_i_ask(request: str) -> str:
+    try:
+        return await delegate(request, to=[broken, mute, refund])
+    except Undelegated:
+        return await escalate("What now?", by="editor")
+
+
 @flow
 async def nobody(request: str) -> str:
     return await delegate(request, to=[weather, refund])
@@ -195,6 +213,25 @@ def test_all_failed_goes_to_a_person_with_the_story() -> None:
 
     (answer, story), _ = play(made)
     assert answer == "Roses are red." and "the muse is silent" in story
+
+
+@pytest.mark.parametrize("way", [all_fail, all_fail_and_i_ask])
+def test_a_person_is_told_of_each_who_was_tried_and_of_those_who_were_not(way: Any) -> None:
+    async def made(engine: InMemory) -> Any:
+        started = await engine.start(way, "A poem.", id="r")
+        while not (items := await engine.inbox("editor")):
+            await asyncio.sleep(0.1)
+        await items[0].answer("Roses are red.", by="ed")
+        await started.result()
+        return items[0].story
+
+    story, _ = play(made)
+    told = {one["who"]: one for one in story if "who" in one}
+    assert list(told) == ["mute", "broken", "refund"]
+    assert "the muse is silent" in told["broken"]["error"]
+    assert told["mute"]["error"] == "LookupError: no words come"
+    assert "it takes order and cents" in told["refund"]["left out"]
+    assert story[-1]["error"].startswith("Undelegated: nobody could take the request")
 
 
 @flow(budget_usd=0.05)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from segue import flow, step
+from segue import Thread, ask, flow, step
 from segue.agent import Role, converse
 from segue.core.records import Manifest, record_of
-from segue.errors import DefinitionError, NotInAFlow
+from segue.errors import DefinitionError, NotInAFlow, RunFailed
 from segue.testing import Crash
 from segue.testing import Engine as InMemory
 from segue.testing.crash import play
@@ -42,6 +42,18 @@ async def desk(said: str) -> dict[str, Any]:
 async def ping_pong(said: str) -> list[str]:
     roles = [Role("a", options={"model": "chat"}), Role("b", options={"model": "chat"})]
     return list((await converse(said, roles, thread="t", handoffs=2)).held)
+
+
+@flow
+async def talk(said: str) -> str:
+    if said.startswith("aside"):
+        return await ask(said, model="gpt")
+    return (await converse(said, [TRIAGE, BILLING])).value
+
+
+@flow
+async def talk_by_name(said: str) -> str:
+    return (await converse(said, [TRIAGE, BILLING], thread=Thread("kim"))).value
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +122,46 @@ async def test_mistakes_are_told() -> None:
         await converse("Hi", [TRIAGE, TRIAGE], thread="t")
     with pytest.raises(NotInAFlow):
         await converse("Hi", [TRIAGE, BILLING], thread="t")
+
+
+def hears(asked: Asked) -> str:
+    """Hands over what is about money, and says who answers and what the user has said."""
+    said = [one.text for one in asked.turns if one.role == "user" and "handed" not in one.text]
+    who = "billing" if "all about money" in asked.system else "triage"
+    if who == "triage" and "bill" in said[-1]:
+        return turn(hand_to="billing", why="money")
+    return turn(say=f"{who}: {' | '.join(said)}") if "You " in asked.system else f"aside: {len(said)}"
+
+
+@pytest.mark.parametrize("way", [talk, talk_by_name])
+async def test_a_turn_that_is_edited_forks_the_conversation(tmp_path: Path, way: Any) -> None:
+    models = {"claude": Served(answer=hears), "gpt": Served(answer=hears)}
+    async with serve(models) as server, opened(tmp_path, server, *models) as engine:
+        thread = Thread("kim")
+        for n, said in enumerate(("hello", "bill me", "thanks")):
+            await (await thread.start(way, said, id=f"m{n}")).result()
+        edited = await thread.edit("m1", "the weather?")
+        assert await edited.result() == "triage: hello | the weather?"
+        branch = Thread(edited.thread or "")
+        assert await (await branch.start(way, "go on")).result() == "triage: hello | the weather? | go on"
+        assert await (await thread.start(way, "and?")).result() == "billing: hello | bill me | thanks | and?"
+        rows = engine.journal.query("select thread, count(distinct run) from turns group by thread order by thread")
+    assert rows == [("kim", 4), (branch.id, 2)]
+
+
+async def test_a_question_beside_the_conversation_takes_it_from_nobody(tmp_path: Path) -> None:
+    models = {"claude": Served(answer=hears), "gpt": Served(answer=hears)}
+    async with serve(models) as server, opened(tmp_path, server, *models):
+        thread = Thread("kim")
+        said = [await (await thread.start(talk, text)).result() for text in ("bill me", "aside", "and now?")]
+    assert said == ["billing: bill me", "aside: 2", "billing: bill me | aside | and now?"]
+
+
+async def test_a_run_that_is_no_turn_names_the_conversation() -> None:
+    async with InMemory() as engine:
+        with pytest.raises(RunFailed, match="no turn of a thread") as error:
+            await engine.run(talk, "hello")
+    assert 'thread="user-42"' in str(error.value.__cause__)
 
 
 @pytest.mark.parametrize("commit", range(1, 22, 2))

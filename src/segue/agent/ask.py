@@ -60,11 +60,16 @@ class Answer(Generic[T]):
 
     @property
     def model(self) -> str:
-        """Who gave it."""
-        return self.tried[-1].model
+        """Who gave it; empty where that was said in its place: a fork or an override was given the result."""
+        return self.tried[-1].model if self.tried else ""
 
 
-@step(name="ask")
+def _by_hand(value: object) -> dict[str, object]:
+    """What somebody has given in the place of the model's answer."""
+    return {"value": value, "tried": []}
+
+
+@step(name="ask", upcast=_by_hand)
 async def asked(
     question: Question, media: list[Shown] | None = None, turns: list[dict[str, Any]] | None = None
 ) -> Given:

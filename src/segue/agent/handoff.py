@@ -8,8 +8,9 @@ bound to the model of the one before (sealed thinking, say) stays behind. In a f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -19,8 +20,9 @@ from ..core.keys import quoted
 from ..errors import DefinitionError, InputError
 from ..runtime.scope import in_flow, opened, step_scope
 from ..runtime.step import step
+from ..runtime.thread import Thread
 from .ask import ask
-from .options import Options
+from .options import Options, own_thread, thread_of
 from .prompts import Prompt, worded
 from .threads import outside
 
@@ -35,6 +37,8 @@ BRIEF = """You are {name}. Answer the user in `say`. If one of these is the righ
 `say` empty, name them in `hand_to`, and tell them in `why` what they need to know:
 {colleagues}"""
 """What a role is told beside its own instructions. `{name}` and `{colleagues}` are filled in."""
+_LOOKED_AT = 1_000
+"""Turns at most, for the last one that has a role."""
 HANDED = "{by} has handed the conversation to you: {why}\nGo on from what was said."
 """What the one who takes over is told."""
 
@@ -76,17 +80,18 @@ async def holder(thread: str, names: list[str]) -> str | None:
     around, scope = outside(), step_scope()
     if around is None:
         return None
-    for turn in around.said(scope.tenant, thread, around.heard(scope.tenant, thread, scope.run)):
-        role = json.loads(turn.args or b"{}").get("question", {}).get("role", "")
-        return role if role in names else None
-    return None
+    turns = around.said(scope.tenant, thread, around.heard(scope.tenant, thread, scope.run))
+    asked: Iterator[dict[str, Any]] = (json.loads(turn.args or b"{}") for turn in islice(turns, _LOOKED_AT))
+    roles: Iterator[str] = (one.get("question", {}).get("role", "") for one in asked)
+    last = next((role for role in roles if role), None)  # what was asked beside the conversation has none
+    return last if last in names else None
 
 
 async def converse(
     said: str,
     roles: Sequence[Role],
     *,
-    thread: str,
+    thread: str | Thread | None = None,
     first: str | None = None,
     returns: TypeForm[T] = str,
     handoffs: int = 3,
@@ -96,13 +101,14 @@ async def converse(
 ) -> Turned[T]:
     """Put what the user said to whoever holds the thread, and let them answer or hand over, up to `handoffs` times.
 
-    At the start `first` holds it, or the first of `roles`. After the last hand-off whoever has it must answer.
-    Raises what `ask` does; NotInAFlow outside of a flow; DefinitionError for roles of one name and for one that there
-    is not.
+    In a turn of a `Thread` the thread is that one, unless `thread` names another. At the start `first` holds it, or the
+    first of `roles`. After the last hand-off whoever has it must answer.
+    Raises what `ask` does; NotInAFlow outside of a flow; InputError where there is no thread; DefinitionError for roles
+    of one name and for one that there is not.
     """
     by_name = _named(roles, first)
-    if not isinstance(said, str) or not thread or handoffs < 0:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
-        raise InputError("converse: what is said is a text, thread has a name, handoffs is at least 0")
+    if not isinstance(said, str) or handoffs < 0:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        raise InputError("converse: what is said is a text, handoffs is at least 0")
     try:
         _ = brief.format(name="", colleagues=""), handed.format(by="", why="")
     except (KeyError, IndexError, ValueError, AttributeError) as error:
@@ -112,10 +118,13 @@ async def converse(
         )
         raise InputError(f"converse: a text {what}", remedy=known) from error
     in_flow("segue.agent.converse")  # elsewhere a thread has no memory
-    ident = fingerprint(json.dumps({"said": said, "thread": thread}).encode()) if key is None else quoted(key)
+    if (at := own_thread() if thread is None else thread_of(thread)) is None:
+        remedy = 'start it by Thread("user-42").start(flow, ...), or give thread="user-42"'
+        raise InputError("converse: the run is no turn of a thread", remedy=remedy)
+    ident = fingerprint(json.dumps({"said": said, "thread": at}).encode()) if key is None else quoted(key)
     with opened("converse", ident):
-        name = await holder(thread, list(by_name)) or first or roles[0].name
-        talk = _Talk(thread, returns, brief)
+        name = await holder(at, list(by_name)) or first or roles[0].name
+        talk = _Talk(at, returns, brief)
         held, why, text, by = [name], list[str](), said, ""
         while True:
             role = by_name[held[-1]]

@@ -15,7 +15,7 @@ from .guards.guard import Guard
 from .prompts.filling import Prompt
 from .recovery import Refused
 
-__all__ = ["DEFAULTS", "Options", "checked"]
+__all__ = ["DEFAULTS", "Options", "checked", "own_thread", "thread_of"]
 
 
 class Options(TypedDict, total=False):
@@ -134,7 +134,10 @@ def checked(given: Options) -> dict[str, Any]:
         names = ", ".join(("returns", "examples", "check", *DEFAULTS))
         raise InputError(f"ask has no option {sorted(unknown)[0]!r}", remedy=f"its options are: {names}")
     said = cast("dict[str, Any]", {**DEFAULTS, **given})
-    said["thread"] = _thread(said["thread"]) if "thread" in given else _own_thread()
+    if said["thread"] is not None:
+        said["thread"] = thread_of(said["thread"])
+    elif "thread" not in given:
+        said["thread"] = own_thread()
     hold(said)
     if not isinstance(said["system"], str | Prompt):
         raise InputError("ask: system is a text, or a prompt by its name", remedy='leave it out, or give ""')
@@ -145,14 +148,20 @@ def checked(given: Options) -> dict[str, Any]:
     return said
 
 
-def _thread(given: str | Thread | None) -> str | None:
-    return given.id if isinstance(given, Thread) else None if given is None else named("thread", given)
+def thread_of(given: str | Thread) -> str:
+    """The thread of this name. In a turn of a branch, a thread that this has left is the branch itself."""
+    name, own = given.id if isinstance(given, Thread) else named("thread", given), _threads()
+    return own[0] if name in own else name
 
 
-def _own_thread() -> str | None:
+def own_thread() -> str | None:
     """The thread that the run is a turn of."""
+    return next(iter(_threads()), None)
+
+
+def _threads() -> Sequence[str]:
     scope = here()
-    return scope.drive.thread if isinstance(scope, FlowScope) else None
+    return scope.drive.threads if isinstance(scope, FlowScope) else ()
 
 
 def _batchable(said: Mapping[str, Any]) -> None:

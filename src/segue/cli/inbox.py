@@ -157,10 +157,12 @@ def _tried(tried: object) -> Text:
     if not isinstance(tried, dict):
         return Text(shorten(printable(str(tried)), 400))
     told = cast("dict[str, Any]", tried)
-    name = short_key(str(told.get("what") or told.get("model") or ""))
+    name = str(told.get("who") or "") or short_key(str(told.get("what") or told.get("model") or ""))
     times = f" ×{told['attempts']}" if int(told.get("attempts", 1)) > 1 else ""
     text = Text(printable(name)).append(times, "yellow").append("  " if name else "")
     text.append(shorten(printable(str(told.get("error", ""))), 400), "red")
+    if told.get("left out"):
+        text.append(f"was not asked: {shorten(printable(str(told['left out'])), 400)}", "dim")
     if told.get("text"):
         text.append(f"\n“{shorten(printable(str(told['text'])), 200)}”", "dim")
     return text

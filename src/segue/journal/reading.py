@@ -248,6 +248,12 @@ class Reader:
             remedy=f"list its keys: {command('show', row.id)}",
         )
 
+    def threads_of(self, row: RunRow) -> tuple[str, ...]:
+        """The thread that a run is a turn of, and those that this has left, the nearest first; none for other runs."""
+        if row.thread is None:
+            return ()
+        return tuple(name for name, _ in threads.lineage(self.query, row.tenant, row.thread))
+
     def items(self, after: int = 0) -> list[tuple[Item, Standing]]:
         """Open inbox items, later than item `after`, with where their run stands."""
         return self._guard(lambda: tables.items(self._reader, after=after))

@@ -7,7 +7,7 @@ started. What it comes to is a `Verdict`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -109,16 +109,22 @@ def check_one(journal: Reader, row: RunRow, keyring: Keyring | None = None) -> V
             remedy=f"keep the old function as @flow(name=..., version={row.version}), or declare migrate= on the new",
         )
         return _verdict(row, Finding.UNKNOWN_FLOW, gone)
-    return replayed(row, journal.past(row), flow, keyring or _keys_beside(journal.path))
+    return replayed(row, journal.past(row), flow, keyring or _keys_beside(journal.path), journal.threads_of(row))
 
 
-def replayed(row: RunRow, events: Iterable[Event], flow: Flow[..., Any], keyring: Keyring) -> Verdict:
-    """Replay a journal with this flow: pure but for the flow's own code, and the keys of its secrets."""
+def replayed(
+    row: RunRow, events: Iterable[Event], flow: Flow[..., Any], keyring: Keyring, threads: Sequence[str] = ()
+) -> Verdict:
+    """Replay a journal with this flow: pure but for the flow's own code, and the keys of its secrets.
+
+    `threads` are the one that the run is a turn of, and those that this has left.
+    """
     events = list(events)
     once = frozenset(e.key for e in events if e.type == EventType.ATTEMPT_STARTED and b'"once"' in (e.body or b""))
     memory = Memory.of(events, {key: value.encode() for key, value in row.replaced.items()})
     same_code = memory.revisions <= {flow.revision} and row.version == flow.version
-    drive = Drive(row.id, memory, strict=same_code and not memory.edited and not row.replaced)
+    strict = same_code and not (memory.edited or row.replaced)
+    drive = Drive(row.id, memory, strict=strict, threads=threads)
     vault = Vault(keyring, row.tenant)
     try:
         with using(vault):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from ..core.commands import Command, Rekey, RunStep
+from ..core.commands import Command, Rekey, RunStep, StartChild
 from ..core.events import Event, EventType
 from ..core.keys import family
 from ..core.replay import Memory
@@ -28,6 +28,8 @@ class Aliases:
         self.memory = _NOTHING
         """The journal that was read. A call whose own key is in it takes over nothing of another one."""
         self._found: list[tuple[str, str]] = []
+        self._asked: set[str] = set()
+        """Keys on record that a call goes by: no other one does."""
         self._recorded: dict[str, str] = {}
         self._own: dict[str, str] = {}
 
@@ -46,6 +48,7 @@ class Aliases:
         own, other = self._own.get(key, key), self._own.get(recorded, recorded)
         self._recorded |= {own: recorded, other: key}
         self._own |= {recorded: own, key: other}
+        self._asked.add(recorded)
         if self.memory.rekeyed.get(own) != recorded:
             self._found.append((own, recorded))
 
@@ -64,7 +67,6 @@ class Claims(Aliases):
         """Outcomes by key, and effects that were begun."""
         self.begun: dict[str, bytes] = {}
         """The arguments of work that was begun."""
-        self._asked: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._recorded or self.begun or self.memory.rekeyed)
@@ -135,6 +137,10 @@ class Claims(Aliases):
             self.bind(command.key, same)
             known = self.unclaimed.pop(same)
         return None if known.type == EventType.ATTEMPT_STARTED else known  # begun: what came of it is asked
+
+    def gave_up(self, command: Command) -> bool:
+        """Whether it is a child that the run gave up, on record: that was cancelled, and is not started again."""
+        return isinstance(command, StartChild) and command.key in self.memory.cancelled
 
     def call_of(self, event: Event, waiting: Iterable[Command], given_up: Iterable[Command]) -> str | None:
         """The key of the call that an outcome is of, which goes by another key today."""

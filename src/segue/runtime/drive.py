@@ -9,21 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from ..core.codec import loads
 from ..core.commands import Cancel, Command, Record, RunStep, Seal, StartChild, Timer, Wait
 from ..core.events import OUTCOMES, Event, EventType
-from ..core.faults import Fault, own_frames, rebuild
 from ..core.keys import part_of_run
 from ..core.replay import Memory
 from ..core.sealed import sealed
 from ..core.secret import Sealer, use
 from ..errors import InternalError, RunStuck, Suspended, Undecodable
 from .claims import Claims, rekeyed
+from .exits import failure
 from .loop import FlowLoop, aside
-from .match import mismatch, stray
+from .match import mismatch, not_given_up, stray
 from .once import Known, came_of
 from .scope import FlowScope, enter
 
@@ -39,9 +38,9 @@ class Drive:
     whose call does not come are kept for a later claim and reported as `orphans`.
     """
 
-    def __init__(self, run: str, memory: Memory = _NONE, *, strict: bool = True, thread: str | None = None):
-        self.run, self.now, self.thread = run, 0.0, thread
-        self.prepare(memory, strict=strict)
+    def __init__(self, run: str, memory: Memory = _NONE, *, strict: bool = True, threads: Sequence[str] = ()):
+        self.run, self.now = run, 0.0
+        self.prepare(memory, strict=strict, threads=threads)
         self.loop = FlowLoop(run, lambda: self.now)
         self.bind: Bind | None = None
         """Makes an input of arguments, where the far side lets a flow go on as new."""
@@ -65,18 +64,16 @@ class Drive:
         self.late: dict[str, Known] | None = None
         """What came of those since, where somebody may ask."""
         self._root: asyncio.Task[Any] | None = None
-        self._out: list[Command] = []
         self._waits, self._dropped = dict[str, deque[str]](), set[str]()
-        self._given_up: dict[str, Command] = {}  # in a replay
-        self._recorded: set[tuple[str, str]] = set()
+        self._out, self._given_up, self._recorded = list[Command](), dict[str, Command](), set[tuple[str, str]]()
         self._unwinding: BaseException | None = None
         self._failed: Exception | None = None
 
     # the far side's face
 
-    def prepare(self, memory: Memory, *, strict: bool) -> None:
-        """What the journal says before the flow begins: where it begins, and whether the code is the same."""
-        self._seeds, self.seen, self.strict = memory.seeds, memory.begun_at, strict
+    def prepare(self, memory: Memory, *, strict: bool, threads: Sequence[str]) -> None:
+        """Where the flow begins, whether its code is the same, and its thread, with those that this has left."""
+        self._seeds, self.seen, self.strict, self.threads = memory.seeds, memory.begun_at, strict, threads
         self.questions = {key: put.id for key, put in memory.put.items()}
         self.scope = FlowScope(self, part_of_run(memory.part))
 
@@ -94,6 +91,8 @@ class Drive:
         with aside():
             self.loop.drain_aside()
             for event in memory.outcomes:
+                if event.type == EventType.CHILD_ENDED and event.key in self.waiting:
+                    self._check_child(self.waiting[event.key][0])
                 if self.stuck is None and not self.done:
                     self.deliver_aside(event)
                 elif event.type == EventType.SIGNAL_RECEIVED:
@@ -208,6 +207,8 @@ class Drive:
         if self.claims:
             command = self.claims.of(command)
         key = command.key
+        if type(command) is StartChild and not self.replaying:
+            self._check_child(command)
         if key in self.waiting:
             raise InternalError("two calls have one key", run=self.run, key=key)
         if isinstance(command, Wait) and self.signals.get(command.name):
@@ -268,12 +269,7 @@ class Drive:
 
     def failure(self, event: Event) -> Exception:
         """The error of a failed step or child, with a note of where it happened."""
-        error = rebuild(Fault.read(loads(event.body)["fault"]))
-        original = self.live_errors.pop(event.key or "", None)
-        if original is not None:
-            error.with_traceback(own_frames(original))
-        error.add_note(f"at: run {self.run} {event.key}, attempt {event.attempt or 1}")
-        return error
+        return failure(self.run, event, self.live_errors.pop(event.key or "", None))
 
     def in_main_task(self) -> bool:
         """Whether this is the flow's own task, and none that it has made."""
@@ -304,8 +300,7 @@ class Drive:
             raise failed
 
     def _give_outcome(self, event: Event) -> None:
-        key = event.key or ""
-        if key in self._dropped:
+        if (key := event.key or "") in self._dropped:
             self._settle(key, event)
         elif self.replaying:
             self._unexpected(event)
@@ -366,10 +361,15 @@ class Drive:
         asked = {c.key for c, _ in self.waiting.values()} | self.left.keys()
         self.claims.lose(lost := sorted(memory.effects - asked))
         for command, _ in self.waiting.values():
+            self._check_child(command)
             if command.key not in memory.open_args:  # else it was begun when nothing stood in its way
                 self._check_effect(command)
         if lost and self.strict and self.stuck is None:
             self.stuck = mismatch(self.run, self.claims.unclaimed[lost[0]], None, strict=True)
+
+    def _check_child(self, command: Command) -> None:
+        if not self.strict and self.stuck is None and self.claims.gave_up(command):
+            self.stuck = not_given_up(self.run, command.key)
 
     def _check_effect(self, command: Command) -> None:
         instead = self.claims.in_place_of(command) if self.stuck is None else None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..core.faults import message_of, type_name
+from ..core.codec import loads
+from ..core.events import Event
+from ..core.faults import Fault, message_of, own_frames, rebuild, type_name
 from ..errors import StepFailed
 
 T = TypeVar("T")
@@ -18,6 +20,17 @@ def as_error(raised: BaseException, what: str = "") -> StepFailed:
     error = StepFailed(what, remedy="raise an Exception instead")
     error.error_type = type_name(raised)
     return error.with_traceback(raised.__traceback__)
+
+
+def failure(run: str, event: Event, original: BaseException | None) -> Exception:
+    """The error of a failed step or child, with a note of where it happened. Of an error of this process the
+    traceback is kept, as far as it is the user's.
+    """
+    error = rebuild(Fault.read(loads(event.body)["fault"]))
+    if original is not None:
+        error.with_traceback(own_frames(original))
+    error.add_note(f"at: run {run} {event.key}, attempt {event.attempt or 1}")
+    return error
 
 
 def in_thread(call: Callable[[], T]) -> T:

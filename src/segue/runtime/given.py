@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -54,8 +54,8 @@ class Calls:
 class _Noting(Drive):
     """A drive that notes what the flow asks for."""
 
-    def __init__(self, run: str, memory: Memory):
-        super().__init__(run, memory, strict=False)
+    def __init__(self, run: str, memory: Memory, threads: Sequence[str]):
+        super().__init__(run, memory, strict=False, threads=threads)
         self.noted: dict[str, Command] = {}
 
     def request(self, command: RunStep | Wait | Timer | StartChild) -> Future:
@@ -73,11 +73,11 @@ async def calls_of(reader: Reader, keyring: Keyring, row: RunRow) -> Calls:
     """The calls that a run makes, by a replay. It is no part of a task: Python 3.14 does not let tasks nest."""
     loop, flow = asyncio.get_running_loop(), registry.for_run(row.flow, row.version)
     future: asyncio.Future[Calls] = loop.create_future()
-    events, vault = list(reader.past(row)), Vault(keyring, row.tenant)
+    events, vault, threads = list(reader.past(row)), Vault(keyring, row.tenant), reader.threads_of(row)
 
     def replay() -> None:
         try:
-            future.set_result(calls(row, events, flow, vault))
+            future.set_result(calls(row, events, flow, vault, threads))
         except Exception as error:  # noqa: BLE001  it is raised where it is awaited
             future.set_exception(error)
 
@@ -85,7 +85,9 @@ async def calls_of(reader: Reader, keyring: Keyring, row: RunRow) -> Calls:
     return await future
 
 
-def calls(row: RunRow, events: Iterable[Event], flow: Flow[..., Any] | None, vault: Vault) -> Calls:
+def calls(
+    row: RunRow, events: Iterable[Event], flow: Flow[..., Any] | None, vault: Vault, threads: Sequence[str] = ()
+) -> Calls:
     """The calls of a run up to the end of its journal, by a replay: nothing is carried out, nothing is written.
 
     Where the flow is not in this process, or cannot be replayed, they are as many as are found.
@@ -94,7 +96,7 @@ def calls(row: RunRow, events: Iterable[Event], flow: Flow[..., Any] | None, vau
     begun = frozenset(memory.attempts) | memory.effects | memory.anew | memory.timers.keys() | memory.children.keys()
     if flow is None:
         return Calls({}, begun)
-    drive = _Noting(row.id, memory)
+    drive = _Noting(row.id, memory, threads)
     try:
         with using(vault):
             values = input_of(row, flow, memory.args)

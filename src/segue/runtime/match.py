@@ -63,10 +63,15 @@ def _same(command: Command, key: str, args: bytes) -> bool:
     if not isinstance(command, (RunStep, StartChild)) or family(command.key) != family(key):
         return False
     try:
-        stored, _ = encode_arguments(command.codecs, decode_arguments(command.codecs, args))
+        stored = _today(command, args)
+        return stored in (command.args, _today(command, command.args))  # `5` for a float is read as 5.0
     except (TypeError, ValueError, UsageError):  # cannot be read with today's types: not the same
         return False
-    return stored == command.args
+
+
+def _today(command: RunStep | StartChild, args: bytes) -> bytes:
+    """Stored arguments as today's types write what they read."""
+    return encode_arguments(command.codecs, decode_arguments(command.codecs, args))[0]
 
 
 def stray(event: Event, commands: Sequence[Command]) -> str | None:
@@ -83,6 +88,16 @@ def mismatch(run: str, event: Event, instead: str | None, *, strict: bool) -> Re
         run=run,
         key=event.key,
         remedy=_SAME_CODE if strict else _CHANGED_CODE,
+    )
+
+
+def not_given_up(run: str, key: str) -> ReplayMismatch:
+    """The error of a child that was given up, and cancelled with that, where the code now waits for it."""
+    return ReplayMismatch(
+        f"the journal holds that the child {key} was given up, but the code now waits for it",
+        run=run,
+        key=key,
+        remedy="put back the limit, or whatever gave it up, then resume the run; or fork it before this call",
     )
 
 

@@ -66,11 +66,13 @@ class Thread:
         """Start a turn, or get the one of this id. Returns once it is on disk; it begins when those before have ended.
 
         In it, `ask` goes on from what was said in the thread. An `id` names the turn in its thread, so that what is
-        sent twice is one turn. A turn that is set aside or paused holds the thread up until it goes on or is cancelled.
+        sent twice is one turn, also one that a branch shares. A turn that is set aside or paused holds the thread up
+        until it goes on or is cancelled.
         Raises InputError for arguments that do not fit, DuplicateRun when the turn is there with another input.
         """
         turn = token_hex(6) if id is None else named("turn", id)
-        return await self._engine.begin(flow, args, kwargs, id=self.run_of(turn), tenant=self.tenant, thread=self.id)
+        at = self if id is None else self._shares(turn) or self
+        return await self._engine.begin(flow, args, kwargs, id=at.run_of(turn), tenant=self.tenant, thread=at.id)
 
     async def edit(
         self, turn: str | Run[Any], *args: Any, id: str | None = None, to: str | None = None, **kwargs: Any
@@ -107,6 +109,13 @@ class Thread:
         """The id of a turn's run."""
         names = [self.id, turn] if self.tenant == _DEFAULT_TENANT else [self.tenant, self.id, turn]
         return "/".join(map(quoted, names))
+
+    def _shares(self, turn: str) -> Thread | None:
+        """For a branch: the thread that it has this turn from."""
+        query = self._engine.journal.query
+        left = [Thread(name, self.engine, self.tenant) for name, _ in rows.lineage(query, self.tenant, self.id)][1:]
+        found = rows.turn_of(query, self.tenant, self.id, *(one.run_of(turn) for one in left)) if left else None
+        return None if found is None else Thread(found.thread, self.engine, self.tenant)
 
     def _turn(self, turn: str | Run[Any]) -> TurnRow:
         query = self._engine.journal.query

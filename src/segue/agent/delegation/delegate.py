@@ -24,18 +24,19 @@ from ...models import BadOutput
 from ...routing import Policy
 from ...runtime.once import ENDED, Noting, noting
 from ...runtime.scope import FlowScope, StepScope, here, opened
-from ...runtime.step import Step
+from ...runtime.thread import Thread
 from ..ask import ask
 from ..form import Check as Checks
 from ..form import name_of, told
-from ..options import Options
+from ..options import Options, thread_of
 from ..people import escalate as ask_after_all
-from ..tools.careful import Careful
+from ..people.escalate import story_of
 from ..tools.failure import has_happened, may_have_happened
 from .carrying import Carrying
 from .choosing import Choice, Choosing, choose
 from .delegates import Delegate, delegates
-from .errors import DelegationLoop, Undelegated, Unfit, doubt_in
+from .doubts import done, doubt_in, doubt_of, unsure
+from .errors import DelegationLoop, Undelegated
 from .inputs import text_of
 from .lineage import inline
 from .options import DelegateOptions
@@ -98,7 +99,7 @@ class _Options:
     prompt: str = ""
     fill: str | None = None
     fill_prompt: str = FILL
-    thread: str | None = None
+    thread: str | Thread | None = None
     escalate: str | None = None
     budget_usd: float | None = None
     options: Options = field(default_factory=Options)
@@ -176,14 +177,15 @@ class _Delegating:
         self.by_name = {one.name: one for one in among}
         self.text = text_of(request)
         self.tried: list[Handled] = []
-        self.errors: list[Exception] = []
+        self.errors: dict[int, Exception] = {}
+        """Of those that were tried, by their place among them."""
         self.doubt = ""
         """What is known of a tool that may have acted, or has: what it does to the world is not done twice."""
         self.once = Noting()
         """The calls of what happens once that the last one has begun."""
         self.carrying = Carrying(
             request=request, returns=said.returns, prompt=said.prompt, fill=said.fill, fill_prompt=said.fill_prompt,
-            thread=said.thread, options=_bounded(said),
+            thread=None if said.thread is None else thread_of(said.thread), options=_bounded(said),
         )  # fmt: skip
 
     async def made(self) -> Delegation[Any]:
@@ -207,8 +209,8 @@ class _Delegating:
             try:
                 value = await self._tried(one, choice)
             except Exception as error:  # noqa: BLE001  whatever it raises, the next one may do it
-                self.errors.append(error)
-                self.doubt = _doubt(one, error) or self._left(one) or doubt_in(error, before)
+                self.errors[len(self.tried) - 1] = error
+                self.doubt = doubt_of(one, error) or self._left(one) or doubt_in(error, before)
                 if self.doubt or len(self.tried) >= self.said.attempts:
                     break
                 self.once.close()
@@ -223,8 +225,8 @@ class _Delegating:
         failed = [rebuild(fault) for fault in known if isinstance(fault, Fault)]
         # A run finds out what came of an effect in doubt before it fails; elsewhere nobody does.
         if "open" in known or (self.scope is None and any(map(may_have_happened, failed))):
-            return _unsure(one)
-        return _done(one) if "done" in known or any(map(has_happened, failed)) else ""
+            return unsure(one)
+        return done(one) if "done" in known or any(map(has_happened, failed)) else ""
 
     def _given(self, value: Any, by: str, kind: str, choice: Choice) -> Delegation[Any]:
         key = "" if self.scope is None else self.scope.path.removesuffix("/")
@@ -328,11 +330,10 @@ class _Delegating:
         said = self.said
         if said.escalate is None or self.scope is None:
             self.once.close(ENDED)
-            raise error from (self.errors[-1] if self.errors else None)
+            raise error from (next(reversed(self.errors.values()), None))
         self.once.close()
         question = "Nobody could handle this request. What is the answer?"
-        tried = self.errors or (error.message,)
-        value = await ask_after_all(question, self.request, tried=tried, returns=said.returns, by=said.escalate)
+        value = await ask_after_all(question, self.request, tried=error, returns=said.returns, by=said.escalate)
         return self._given(value, said.escalate, TargetKind.PERSON.value, choice)
 
     def _error(self, choice: Choice) -> Undelegated:
@@ -345,7 +346,17 @@ class _Delegating:
         error.excluded = "\n".join(f"{name}: {why}" for name, why in out.items())
         error.doubt, error.chain = self.doubt, " > ".join(choice.chain)
         error.tried = ", ".join(one.name for one in self.tried)
+        error.story = self._story(out)
         return error
+
+    def _story(self, out: Mapping[str, str]) -> tuple[object, ...]:
+        """Of each who was tried, what their error tells; of the others, why they were not."""
+        told: list[object] = []
+        for n, one in enumerate(self.tried):
+            error = self.errors.get(n)
+            said = [{"error": one.error}] if error is None or self.scope is None else story_of(self.scope, [error])
+            told += [{"who": one.name, **cast("Mapping[str, object]", what)} for what in said]
+        return (*told, *({"who": name, "left out": why} for name, why in out.items()))
 
 
 _LOOP = "add somebody who does not delegate, or allow more: depth=, loops="
@@ -353,27 +364,6 @@ _LOOP = "add somebody who does not delegate, or allow more: depth=, loops="
 
 def _bounded(said: _Options) -> Options:
     return said.options if said.budget_usd is None else {"budget_usd": said.budget_usd, **said.options}
-
-
-def _doubt(one: Delegate, error: Exception) -> str:
-    """What a tool that writes may have done, though its call has failed; empty: nothing."""
-    target: object = one.target
-    if not isinstance(target, Step):
-        return ""
-    options = cast("Step[..., Any]", target).options
-    if options.effect == "read" or not isinstance(options.retry, Careful):
-        return ""
-    if isinstance(error, Unfit) or has_happened(error):
-        return _done(one)
-    return _unsure(one) if may_have_happened(error) else ""
-
-
-def _done(one: Delegate) -> str:
-    return f"{one.name} was carried out: see what came of it before somebody else does it"
-
-
-def _unsure(one: Delegate) -> str:
-    return f"nobody knows whether {one.name} had its effect: find out before somebody else does it"
 
 
 def _remedy(of: _Delegating) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from ...errors import SegueError
 from ...models import BadOutput
 
-__all__ = ["DelegationLoop", "Undelegated", "Unfit", "doubt_in"]
+__all__ = ["DelegationLoop", "Undelegated", "Unfit"]
 
 
 class Undelegated(SegueError):
     """Nobody can take a request, or all who could have failed.
 
     `excluded` says of each why, a line each; `tried` who was asked, in order, a comma between them; `chain` who had
-    delegated before, from the first one down. Its cause is the error of the last one that was asked.
+    delegated before, from the first one down; `story` what a person is told of each. Its cause is the error of the last
+    one that was asked.
     """
 
     code = "undelegated"
@@ -22,6 +21,7 @@ class Undelegated(SegueError):
     excluded: str = ""
     tried: str = ""
     chain: str = ""
+    story: tuple[object, ...] = ()
     doubt: str = ""
     """What one of them has done, or may have: nobody else is to do it again. Empty: nothing."""
 
@@ -36,22 +36,3 @@ class Unfit(BadOutput):
     """Whoever had a request has done it, and what they gave is not of the type that was wanted."""
 
     code = "unfit"
-
-
-def doubt_in(error: Exception, before: BaseException | None = None) -> str:
-    """What a delegation below says of those that it asked, which may be out of sight in a step; empty: nothing.
-
-    It is looked for in what the error holds and comes from too, but for an error that was there `before`.
-    """
-    seen, left = set[int](), list[BaseException | None]([error])
-    while left:
-        one = left.pop()
-        if one is None or id(one) in seen or (one is before and one is not error):
-            continue
-        seen.add(id(one))
-        if isinstance(one, Undelegated) and one.doubt:
-            return one.doubt
-        left += (one.__context__, one.__cause__)
-        if isinstance(one, BaseExceptionGroup):
-            left += cast("BaseExceptionGroup[BaseException]", one).exceptions[::-1]
-    return ""

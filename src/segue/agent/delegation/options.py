@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TypedDict
 
 from ...routing import Policy
+from ...runtime.thread import Thread
 from ..options import Options
 
 __all__ = ["DelegateOptions"]
@@ -38,7 +39,7 @@ class DelegateOptions(TypedDict, total=False):
     """A route: its model fills in the arguments of whoever takes several."""
     fill_prompt: str
     """What it is told."""
-    thread: str | None
+    thread: str | Thread | None
     """The conversation that it belongs to."""
     escalate: str | None
     """A person who gets it where nobody is left."""

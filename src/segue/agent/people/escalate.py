@@ -105,7 +105,8 @@ def _told(scope: FlowScope, error: BaseException, seen: set[int]) -> list[object
     if isinstance(error, BaseExceptionGroup):
         return [told for one in error.exceptions for told in _told(scope, one, seen)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType, reportUnknownMemberType]
     earlier = _earlier(error)
-    before = [] if earlier is None else _told(scope, earlier, seen)
+    told: Sequence[object] = getattr(error, "story", ())  # of a delegation: it tells of all who were asked, in order
+    before = list(told) or ([] if earlier is None else _told(scope, earlier, seen))
     calls = tried_of(error) if isinstance(error, Exception) else ()
     if calls:
         return [*before, *({k: v for k, v in asdict(call).items() if v not in ("", 0, 0.0, None)} for call in calls)]

@@ -42,7 +42,7 @@ class Execution(Line):
         self.flow = flow
         self.paused, self.held, self.begun = row.paused, False, False
         self.memory = _UNREAD
-        self.drive = Drive(row.id, thread=row.thread)
+        self.drive = Drive(row.id)
         self.steps: dict[str, Making] = {}
         self.backoffs: dict[str, float] = {}
         self.failed: set[str] = set()
@@ -103,7 +103,8 @@ class Execution(Line):
         self.memory, self.children = memory, memory.children
         self.at, self.paused = memory.last_at, memory.paused
         same_code = memory.revisions <= {self.flow.revision} and row.version == self.flow.version
-        self.drive.prepare(memory, strict=same_code and not memory.edited and not row.replaced)
+        strict, threads = same_code and not (memory.edited or row.replaced), self.host.journal.threads_of(row)
+        self.drive.prepare(memory, strict=strict, threads=threads)
         try:
             if memory.idle_starts > self.host.crash_limit:
                 raise ends.crash_loop(self, self.host.crash_limit)
