@@ -6,10 +6,11 @@ import asyncio
 import gc
 import os
 import resource
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from segue import Engine
 from segue.errors import InputError, StoreCorrupt, StoreError, StoreFull, StoreLocked, StoreMissing, Undecodable
 from segue.journal import Journal, blobs
+from segue.runtime.check import Finding, check
 from tests.durable import places
 from tests.durable.checks import sound
 from tests.durable.flows import bulky, waits
@@ -254,6 +256,33 @@ async def test_a_damaged_page_of_one_run_takes_no_other_run_down(tmp_path: Path)
         assert str(path) in str(results[0])
         assert results[0].remedy
         assert await engine.run(bulky, 2, id="new") == 2000
+
+
+@pytest.mark.parametrize("value", ["[", "[]", "5"])
+async def test_a_damaged_row_of_one_run_takes_no_other_run_down(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "segue.db"
+    async with Engine(str(path), linger_s=0.01) as engine:
+        for name in "abc":
+            await engine.start(waits, 1, 10, id=name)
+            await until(lambda: engine.host.executions == {})
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("update runs set state = 'queued', detail = ? where id = 'a'", (value,))
+    async with Engine(str(path)) as engine:
+        for name in "bc":
+            run = await engine.get(name)
+            await run.signal("word", f"for {name}")
+            assert await run.result() == f"for {name}"
+        with pytest.raises(StoreCorrupt, match="the row of run a is damaged") as error:
+            await engine.get("a")
+        assert str(path) in error.value.message
+        assert [(row.id, row.state) for row in engine.journal.runs()] == [
+            ("c", "completed"), ("b", "completed"), ("a", "queued"),
+        ]  # fmt: skip
+        assert [(one.run, one.finding) for one in check(engine.journal)] == [("a", Finding.UNDECODABLE)]
+    resume = [sys.executable, "-m", "segue", "resume", "--db", str(path)]
+    done = subprocess.run(resume, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert f"{path}: the row of run a is damaged" in done.stderr
 
 
 async def noise_of(i: int) -> bytes:

@@ -216,7 +216,13 @@ def rests(engine: Engine, runs: list[int] | None, patience_s: float) -> bool:
     limit = engine.clock.now() + patience_s
     for no, flow, version, state, owner, paused, wake_at in journal.query(sql, runs or ()):
         elsewhere = owner is not None and owner != journal.owner and journal.alive(owner)
-        if elsewhere or paused or registry.for_run(flow, version) is None or journal.held(no, host.switches):
+        if (
+            elsewhere
+            or paused
+            or no in host.damaged
+            or registry.for_run(flow, version) is None
+            or journal.held(no, host.switches)
+        ):
             continue
         if state != RunState.PARKED or (wake_at is not None and wake_at <= limit):
             return False

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from rich.text import Text
 
 from ..core.lifecycle import ENDED, OPEN, RunState
-from ..errors import RunEnded, UnknownFlow
+from ..errors import RunEnded, StoreCorrupt, UnknownFlow
 from ..journal import RunRow
 from ..journal.reading import Reader
 from ..runtime import registry
@@ -92,14 +93,19 @@ def resume_all(how: Carrying, patience_s: float, stay: bool) -> Exit:
     with redirect_stdout(sys.stderr):
         missing = _load_all(flows, how.as_json)
         stop = asyncio.run(_carry_all(how, patience_s, stay)) if open_before or stay else None
+    damaged: list[StoreCorrupt] = []
     with reading(how.db) as reader:
-        standings = [standing_of(reader, reader.get(no)) for no in open_before]
+        standings = list(_standings(reader, open_before, damaged))
     if how.as_json:
         print(json.dumps([summary(s) for s in standings], ensure_ascii=False, indent=2))
-    else:
+    elif standings or not damaged:
         _report(how, standings)
     if stop is not None and stop.asked.is_set():
         return stop.exit
+    for error in damaged:
+        print(error_json(error), file=sys.stderr) if how.as_json else complain(error)
+    if damaged:
+        return Exit.STORE
     states = {s.row.state for s in standings}
     worst = [(RunState.STUCK, Exit.STUCK), (RunState.FAILED, Exit.FAILED)]
     code = next((c for state, c in worst if state in states), Exit.DONE)
@@ -110,6 +116,15 @@ def _open(reader: Reader) -> list[int]:
     return [
         no for (no,) in reader.query(f"select no from runs where state in ({_marks(OPEN)}) order by no", sorted(OPEN))
     ]
+
+
+def _standings(reader: Reader, runs: list[int], damaged: list[StoreCorrupt]) -> Iterator[Standing]:
+    """Where these runs stand; what is damaged is put aside."""
+    for no in runs:
+        try:
+            yield standing_of(reader, reader.get(no))
+        except StoreCorrupt as error:
+            damaged.append(error)
 
 
 def _marks(values: Any) -> str:

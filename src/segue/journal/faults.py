@@ -54,6 +54,8 @@ def fault(kind: type[E], path: str, what: str, remedy: str) -> E:
 
 def translate(error: Exception, path: str) -> SegueError:
     """The typed error of one of SQLite's or of the file system's; an InternalError for anything else."""
+    if isinstance(error, StoreError) and not error.path:
+        error.path, error.message = path, f"{path}: {error.message}"
     if isinstance(error, SegueError):
         return error
     if isinstance(error, OSError):

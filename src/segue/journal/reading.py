@@ -290,7 +290,7 @@ class Reader:
         rows = self.query(
             f"select {tables.RUN_COLUMNS} from runs where {where} order by no desc limit {int(limit)}", parameters
         )
-        return [tables.run_row(r) for r in rows]
+        return [tables.listed_row(r) for r in rows]
 
     def alive(self, owner: str | None) -> bool:
         """Whether the process of this id lives."""
@@ -332,5 +332,8 @@ class Reader:
         self.check()
         try:
             return read()
+        except StoreCorrupt as error:
+            translate(error, self.path)  # names the file
+            raise
         except sqlite3.Error as error:
             raise translate(error, self.path) from error

@@ -7,13 +7,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 from ..core.codec import canonical, dumps, loads
 from ..core.events import ENDS, Event, EventType
 from ..core.lifecycle import ENDED, RunState
 from ..core.shell import command
-from ..errors import DuplicateRun, InputError, RunEnded, UnknownRun
+from ..errors import DuplicateRun, InputError, RunEnded, StoreCorrupt, UnknownRun
 from . import accounts, switches
 from .blobs import INLINE_MAX, Payloads, refers
 from .records import BESIDE, LATE, SAID_AFTER, Item, Late, NewRun, Post, RunRow, Standing
@@ -26,13 +26,31 @@ _ENDED = tuple(s.value for s in ENDED)
 
 
 def run_row(row: tuple[Any, ...]) -> RunRow:
-    """A row of `runs`."""
+    """A row of `runs`. Raises StoreCorrupt for one that is damaged."""
     made = RunRow._make(row)
-    return made._replace(detail=_object(made.detail), replaced=_object(made.replaced), paused=bool(made.paused))
+    try:
+        return made._replace(detail=_object(made.detail), replaced=_object(made.replaced), paused=bool(made.paused))
+    except (ValueError, TypeError) as error:
+        raise StoreCorrupt(
+            f"the row of run {made.id} is damaged: its detail or replaced is no JSON object ({error})",
+            run=made.id,
+            remedy="restore the database from a copy; all other runs go on",
+        ) from error
+
+
+def listed_row(row: tuple[Any, ...]) -> RunRow:
+    """A row of `runs` for a list, which one damaged row is not to hide: of such a one no details."""
+    try:
+        return run_row(row)
+    except StoreCorrupt:
+        return RunRow._make(row)._replace(detail={}, replaced={})
 
 
 def _object(text: Any) -> dict[str, Any]:
-    return {} if text == "{}" else json.loads(text)
+    made: Any = {} if text == "{}" else json.loads(text)
+    if not isinstance(made, dict):
+        raise TypeError(f"it is {str(text)[:20]!r}")
+    return cast("dict[str, Any]", made)
 
 
 def find_run(connection: sqlite3.Connection, run: str | int) -> RunRow | None:

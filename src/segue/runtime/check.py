@@ -21,7 +21,7 @@ from ..core.faults import classify
 from ..core.lifecycle import OPEN
 from ..core.replay import Memory
 from ..core.secret import using
-from ..errors import SecretError, SegueError, Suspended, Undecodable, UnknownFlow
+from ..errors import SecretError, SegueError, StoreCorrupt, Suspended, Undecodable, UnknownFlow
 from ..journal import RunRow
 from ..journal.keyring import FolderKeyring, Keyring, MemoryKeyring
 from ..journal.reading import Reader
@@ -85,7 +85,11 @@ def check(journal: Reader, *, flow: str | None = None, keyring: Keyring | None =
     """
     marks = ", ".join("?" * len(OPEN))
     for (no,) in journal.query(f"select no from runs where state in ({marks}) order by no", sorted(OPEN)):
-        row = journal.get(no)
+        try:
+            row = journal.get(no)
+        except StoreCorrupt as error:
+            yield _damaged(no, error)
+            continue
         if flow is None or flow in (row.flow, row.flow.rpartition(":")[2]):
             yield check_one(journal, row, keyring)
 
@@ -205,6 +209,13 @@ def input_of(row: RunRow, flow: Flow[..., Any], args: bytes) -> dict[str, Any]:
             run=row.id,
             remedy="restore the types, or give @flow(version=..., migrate=function)",
         ) from error
+
+
+def _damaged(no: int, error: StoreCorrupt) -> Verdict:
+    return Verdict(
+        run=error.run or f"number {no}", flow="", state="", finding=Finding.UNDECODABLE, message=error.message,
+        remedy=error.remedy,
+    )  # fmt: skip
 
 
 def _verdict(row: RunRow, finding: Finding, error: SegueError, orphans: tuple[str, ...] = ()) -> Verdict:
