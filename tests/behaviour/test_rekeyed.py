@@ -249,6 +249,28 @@ async def test_a_fork_reads_it_where_it_keeps_the_record_and_begins_anew_where_i
         assert await fork.result() == "told"
 
 
+@pytest.mark.parametrize("model", [Old, Gift, Noted])
+@testing.simulated
+async def test_an_override_takes_every_key_that_the_call_has_had(model: Any) -> None:
+    async with testing.Engine() as engine:
+        await engine.start(deploy(calling(Old, 1e6), 0), id="r")
+        await asyncio.sleep(5)
+        engine.kill()
+    deploy(calling(Gift, 1e6), 1)
+    async with testing.Engine(after=engine) as between:
+        await until(lambda: bool(between.journal.query("select 1 from events where type = 'call.rekeyed'")))
+        await asyncio.sleep(5)
+        between.kill()
+    deploy(calling(model, 1e6), 2)
+    async with testing.Engine(after=between) as after:
+        run = await after.get("r")
+        await asyncio.sleep(5)
+        (middle,) = [key for key, known in (await rekeyed(run)).items() if key != known][:1]
+        await run.override(middle, "by hand")
+        await run.signal("go")
+        assert await run.result() == "by hand"
+
+
 class Given(Old):
     gift: bool = True
 

@@ -40,6 +40,10 @@ class Aliases:
         """The key on record of the call that the code calls `key` today."""
         return self._recorded.get(key, key)
 
+    def named(self, key: str) -> str:
+        """The same for what people name: they may know it by a key that other code gave it."""
+        return self._recorded.get(key) or self.memory.rekeyed.get(key, key)
+
     def bind(self, key: str, recorded: str) -> None:
         """A call that goes by `key` so far is on record as `recorded`.
 

@@ -173,8 +173,8 @@ class Drive:
         return self.waiting[key][0] if key in self.waiting else self.left.get(key)
 
     def on_record(self, key: str) -> str:
-        """The key that a call without an outcome has in the journal, by that one or by the one that it has today."""
-        known = self.claims.recorded(key)
+        """The key that a call without an outcome has in the journal, by that one or by another that it has had."""
+        known = self.claims.named(key)
         here = key in self.waiting or key in self.left
         return known if not here and (known in self.waiting or known in self.left) else key
 

@@ -32,7 +32,7 @@ from .step import read
 @dataclass(frozen=True, slots=True)
 class Calls:
     """The calls that a run makes, by their keys on record; `open` are the keys of those that have no outcome, `today`
-    the other keys that calls have by now.
+    the other keys that calls have by now, or had.
     """
 
     made: Mapping[str, Command]
@@ -66,7 +66,8 @@ class _Noting(Drive):
     def calls(self, open_: frozenset[str]) -> Calls:
         """What it has noted."""
         made = {self.claims.recorded(key): command for key, command in self.noted.items()}
-        return Calls(made, open_, {c.key: key for key, c in made.items() if c.key != key})
+        today = {c.key: key for key, c in made.items() if c.key != key}
+        return Calls(made, open_, {**self.claims.memory.rekeyed, **today})
 
 
 async def calls_of(reader: Reader, keyring: Keyring, row: RunRow) -> Calls:
