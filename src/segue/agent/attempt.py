@@ -71,7 +71,7 @@ class Attempting:
     async def _made(self, caller: Caller, question: Question, record: Recorded, bill: Bill) -> Given:
         """Call, once or, with a hedge, twice. Raises the error of the attempt."""
         decision = record.decision
-        if self.streaming is not None:  # two calls in one attempt would mix their texts: a stream has no hedge
+        if self.streaming is not None and not self.guards.withhold:  # two calls in one attempt would mix their texts: a stream has no hedge
             streaming = replace(caller, streaming=self.streaming, scope=record.scope)
             called = await streaming.in_line(question, record.model, bill)
             return await self.ended(self._streamed(called, record, self.streaming), record)
@@ -133,6 +133,8 @@ class Attempting:
             else:
                 given = Given(value=self.form.plain(called.value), tried=tried)
             given, record = await self.guards.after(given, record, called, self.form)
+            if self.streaming is not None and self.guards.withhold:
+                record.scope.record(self.streaming.whole(record.scope, record.question, given, reply))
             record.ended(AttemptEnd.ANSWERED, called)
             if given.said is None:
                 record.scope.turn_of = record.question.thread

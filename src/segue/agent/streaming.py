@@ -15,7 +15,7 @@ from ..routing import Policy, Rescue, Router
 from ..runtime.outlet import Outlet, digest
 from ..runtime.scope import StepScope
 from .calling import send
-from .request import Question, messages
+from .request import Given, Question, messages
 from .tries import before
 
 __all__ = ["Streaming", "partial", "routed", "streaming_of"]
@@ -45,6 +45,13 @@ class Streaming:
         if outlet.hash != digest(whole) or outlet.retracted:
             outlet.again("tidied", whole)
         return replace(reply, text=whole) if question.begun else reply
+
+    def whole(self, scope: StepScope, question: Question, given: Given, reply: Reply) -> StreamEnd:
+        """Publish an answer that had to be looked at first, as it may be used; the end of its stream."""
+        scope.outlet.say(given.tried[-1].text)
+        end, _ = self.ended(scope, question, None, reply)
+        at = f"/tried/{len(given.tried) - 1}/text"  # calls beside it stand before it
+        return replace(end, text_at=at, ttft_s=round(reply.latency_s, 4))
 
     def ended(
         self, scope: StepScope, question: Question, fault: Fault | None, reply: Reply | None
