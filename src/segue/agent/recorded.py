@@ -6,7 +6,7 @@ the first one of attempt 0, so that no two of a call are ever the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,11 @@ from ..core.records import (
     TargetKind,
     Usage,
 )
-from ..core.recovery import Amend, Use
+from ..core.recovery import Amend, Attempt, Use
 from ..models import Model
 from ..models.exchange import Reply
 from ..runtime.scope import StepScope
+from .batch.ticket import ticket_of, waiting
 from .recovery import asked_in
 from .request import Question
 
@@ -135,11 +136,20 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 4)
 
 
+def _before(history: Sequence[Attempt]) -> Sequence[Attempt]:
+    """The attempts that came before it. To put a question into a batch is no call, nor is a crash while it waited."""
+    waited = waiting(history)
+    if waited is not None:
+        history = history[: next(at for at, one in enumerate(history) if one is waited[1])]
+    return [one for one in history if ticket_of(one.fault) is None]
+
+
 def _why(scope: StepScope, model: str) -> AttemptWhy:
     """What an attempt is made for, from what came before it."""
-    if not scope.history:
+    before = _before(scope.history)
+    if not before:
         return AttemptWhy.PRIMARY
-    last = scope.history[-1]
+    last = before[-1]
     if last.fault is None:
         return AttemptWhy.RETRY
     another, amended = asked_in(last.fault) != model, isinstance(last.answer, Amend)
