@@ -1,8 +1,8 @@
-"""A guarded answer comes whole, once the guards have passed it: live, late, in an agent, beside a hedge, and relayed."""
+"""A guarded answer comes whole, once the guards have passed it: live, late, in an agent, hedged, and relayed."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,17 @@ from segue.models.errors import ContentBlocked, ModelFailed
 from segue.routing import Cheapest, Hedge
 from segue.routing.policies import NEVER
 from segue.runtime.outlet import Outlet
-from segue.testing.provider import Served, serve
 from segue.testing.provider import Provider as Server
+from segue.testing.provider import Served, serve
 from tests.agent.served import KEYS, calls, catalogue, in_turn
 
 SAID = "Write to ada.lovelace@example.org about it."
 MAY = "Write to [email] about it."
 PII = Guard(name="no-pii", look=patterns("pii"), on_hit="redact")
+
+
+def passes(text: str) -> None:
+    """Finds nothing."""
 
 
 @flow
@@ -56,7 +60,7 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def opened(
     path: Path, *guards: Guard, route: Any = None, **models: Served
-) -> AsyncIterator[tuple[Engine, Server]]:
+) -> AsyncGenerator[tuple[Engine, Server]]:
     served = models or {"chat": Served(answer=lambda asked: SAID, token_s=0.001)}
     async with serve(served) as server:
         routes = {"r": route or Cheapest(name="r", explore=NEVER)}
@@ -97,7 +101,7 @@ async def test_nothing_of_a_blocked_answer_goes_out(tmp_path: Path) -> None:
 async def test_who_can_only_be_given_text_gets_it(tmp_path: Path) -> None:
     async with opened(tmp_path, PII):
         assert [text async for text in relayed("How?", route="r")] == [MAY]
-        assert [text async for text in relayed("How?", route="r", guards=[lambda said: None])] == [MAY]
+        assert [text async for text in relayed("How?", route="r", guards=[passes])] == [MAY]
 
 
 async def test_an_answer_of_which_nothing_went_out_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

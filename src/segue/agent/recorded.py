@@ -57,6 +57,8 @@ class Recorded:
     """Which one it is of those beside the attempt, from 1."""
     checks: tuple[Check, ...] = ()
     """What guards have said."""
+    heard: bool | None = None
+    """Whether the attempt's stream is that of this call, where two raced for it; None: it is the attempt's own."""
     batch: str = ""
     """The id of its request, where it went through a batch: how long that took says nothing of the model."""
 
@@ -108,7 +110,7 @@ class Recorded:
             finish_reason=None if reply is None else reply.finish,
             answered_by=None if reply is None else reply.answered_by,
             request_id=None if reply is None else reply.request_id,
-            streamed=not self.beside and self.scope.streamed is not None,
+            streamed=self.scope.streamed is not None and (not self.beside if self.heard is None else self.heard),
             ttft_s=None if reply is None else _rounded(reply.ttft_s),
             decision=self.decision.id,
             reservation=reservation,

@@ -74,7 +74,7 @@ def _session(policy: Ranked, ground: Ground, seats: Rows, fits: Flags) -> int | 
 
 
 def cascade(policy: Cascade, ground: Ground, allowed: Flags) -> Lot:
-    """The first step that is left, or a later one where the first has been seen not to pay; the steps above are next."""
+    """The first step that is left, or a later one where the first was seen not to pay; the steps above are next."""
     steps = [place for place in ground.places(policy.steps) if allowed[place]]
     if not policy.steps:
         steps = _climbing(ground, np.flatnonzero(allowed))
