@@ -126,12 +126,18 @@ async def test_many_children_travel_in_few_batches_each_billed_once_at_half_the_
 
 async def spent(engine: Engine, runs: list[str]) -> int:
     """What the attempts say that they took."""
-    found = 0
-    for name in runs:
-        run = await engine.get(name)
-        bodies = [json.loads(e.body or b"") async for e in run.events(follow=False) if e.type == "attempt.recorded"]
-        found += sum((body.get("usage") or {}).get("cost_nano", 0) for body in bodies)
-    return found
+    bodies = [body for name in runs for body in await bodies_of(engine, name, "attempt.recorded")]
+    return sum((body.get("usage") or {}).get("cost_nano", 0) for body in bodies)
+
+
+async def bodies_of(engine: Engine, id: str, kind: str) -> list[dict[str, Any]]:
+    run = await engine.get(id)
+    return [json.loads(e.body or b"") async for e in run.events(follow=False) if e.type == kind]
+
+
+async def whys(engine: Engine) -> list[str]:
+    """What the calls of the run `r` were made for."""
+    return [body["why"] for body in await bodies_of(engine, "r", "attempt.recorded")]
 
 
 def advice_on(path: Path, run: str) -> str:
@@ -214,6 +220,7 @@ async def test_an_answer_that_will_not_do_is_mended_in_the_next_batch(tmp_path: 
         assert first.batch != second.batch
         assert "Do not repeat this mistake" in second.raw.decode()
         assert await spent(engine, ["r"]) == billed(server)
+        assert await whys(engine) == ["primary", "repair"]
 
 
 async def test_a_request_that_is_wrong_fails_and_costs_nothing(tmp_path: Path) -> None:
@@ -229,6 +236,7 @@ async def test_what_passes_goes_by_the_ordinary_api_after_three_batches(tmp_path
         server.next("chat", *["overloaded"] * 3)
         assert "hello" in await engine.run(echoes, "hello", id="r")
         assert [bool(entry.batch) for entry in server.log] == [True, True, True, False]
+        assert await whys(engine) == ["primary", "retry", "retry", "retry"], "to be put into a batch is no call"
 
 
 async def test_the_next_model_is_asked_in_a_batch_too(tmp_path: Path) -> None:
@@ -240,6 +248,7 @@ async def test_the_next_model_is_asked_in_a_batch_too(tmp_path: Path) -> None:
         server.next("chat", "unauthorised")
         assert "hello" in await engine.run(echoes, "hello", id="r")
         assert [(entry.model, bool(entry.batch)) for entry in server.log] == [("chat", True), ("claude", True)]
+        assert await whys(engine) == ["primary", "fallback"]
 
 
 async def test_a_model_without_batches_is_asked_where_no_other_is_left(tmp_path: Path) -> None:
@@ -251,15 +260,10 @@ async def test_a_model_without_batches_is_asked_where_no_other_is_left(tmp_path:
         server.next("chat", "unauthorised")
         assert "hello" in await engine.run(echoes, "hello", id="r")
         assert [(entry.model, bool(entry.batch)) for entry in server.log] == [("chat", True), ("claude", False)]
-        (first, *_) = await decisions(engine, "r")
+        (first, *_) = await bodies_of(engine, "r", "decision.made")
         (out,) = [c for c in first["candidates"] if "excluded_at" in c]
         assert out["target"]["name"] == "claude"
         assert out["reason"] == "it lacks batch"
-
-
-async def decisions(engine: Engine, id: str) -> list[dict[str, Any]]:
-    run = await engine.get(id)
-    return [json.loads(e.body or b"") async for e in run.events(follow=False) if e.type == "decision.made"]
 
 
 @flow

@@ -14,6 +14,7 @@ from segue import flow
 from segue.agent import answer
 from segue.agent.called import Called
 from segue.agent.hedging import race
+from segue.agent.streaming import Floor
 from segue.models import Limits
 from segue.models.exchange import Reply
 from segue.routing import Cheapest, Hedge
@@ -156,7 +157,7 @@ def test_the_first_good_answer_wins_and_nothing_is_left_running(
             sent.set()
             return await takes(first, "one", good[0])
 
-        ran = await race(one, other, after + 0.5)
+        ran = await race(one, other, after + 0.5, Floor())
         assert not running
         at = {"one": first, "two": after + 0.5 + second + 0.25}
         both = place and first > after + 0.5

@@ -38,10 +38,11 @@ class Learned:
 
     known: Mapping[str, tuple[float, float]]
     version: str = "v1"
+    n: float = 10.0
 
     def predict(self, features: Features, models: Sequence[str]) -> tuple[Any, Any, Any]:
         pairs = [self.known.get(name, (np.nan, np.nan)) for name in models]
-        return [mean for mean, _ in pairs], [sd for _, sd in pairs], [10.0] * len(pairs)
+        return [mean for mean, _ in pairs], [sd for _, sd in pairs], [self.n] * len(pairs)
 
 
 class Now(NamedTuple):

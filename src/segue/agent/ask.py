@@ -240,8 +240,8 @@ class _Make:
             return by_person(said, self.form, self.check, scope)
         question = replace(question, media=media or [], turns=turns or [], history=_history(question, scope))
         guards, timeout_s = Guarding((*configured(), *self.guards)), self.said["timeout_s"]
-        at, streaming = gateway(), None if guards.withhold else streaming_of(self.said)
-        streaming = routed(streaming, question, self.policy, at.router)
+        at = gateway()
+        streaming = routed(streaming_of(self.said), question, self.policy, at.router)
         make = Attempting(at, self.form, self.check, self.policy, timeout_s, self._session(), guards, streaming)
         if in_batch(question):
             return await Batched(make, self.said["batch_within_s"])(question, scope)

@@ -25,7 +25,7 @@ from .recovery import failed_in, spent_in
 from .request import Given, Question, Tried
 from .rounds import turn
 from .sessions import Session
-from .streaming import Streaming
+from .streaming import Floor, Streaming
 from .tries import answered, before, of_model, with_tries
 
 __all__ = ["Attempting"]
@@ -70,26 +70,32 @@ class Attempting:
 
     async def _made(self, caller: Caller, question: Question, record: Recorded, bill: Bill) -> Given:
         """Call, once or, with a hedge, twice. Raises the error of the attempt."""
-        decision = record.decision
-        if self.streaming is not None:  # two calls in one attempt would mix their texts: a stream has no hedge
-            streaming = replace(caller, streaming=self.streaming, scope=record.scope)
-            called = await streaming.in_line(question, record.model, bill)
-            return await self.ended(self._streamed(called, record, self.streaming), record)
+        decision, streaming = record.decision, self._streaming
+        if streaming is not None:
+            caller = replace(caller, streaming=streaming, scope=record.scope)
         hedge = self._hedge(decision)
         if hedge is None or decision.hedge_after_s is None:
-            return await self.ended(await caller.in_line(question, record.model, bill), record)
+            called = await caller.in_line(question, record.model, bill)
+            return await self.ended(self._streamed(called, record), record)
+        floor = Floor()
         ran = await race(
-            lambda sent: caller.in_line(question, record.model, bill, sent),
-            lambda: caller.at_once(question, hedge, bill.named(f"{decision.id}+1")),
+            lambda sent: caller.on(floor, 0).in_line(question, record.model, bill, sent),
+            lambda: caller.on(floor, 1).at_once(question, hedge, bill.named(f"{decision.id}+1")),
             decision.hedge_after_s,
+            floor,
         )
         return await self._raced(ran, record, record.another(hedge, AttemptWhy.HEDGE, 1))
 
-    def _streamed(self, called: Called, record: Recorded, streaming: Streaming) -> Called:
+    @property
+    def _streaming(self) -> Streaming | None:
+        """How the calls stream; not at all where guards must see an answer first."""
+        return None if self.guards.withhold else self.streaming
+
+    def _streamed(self, called: Called, record: Recorded, beside: int = 0) -> Called:
         """With the end of its stream on record."""
-        if record.scope.streamed is None:
+        if self._streaming is None or record.scope.streamed is None:
             return called  # it was not sent
-        end, fault = streaming.ended(record.scope, record.question, called.fault, called.reply)
+        end, fault = self._streaming.ended(record.scope, record.question, called.fault, called.reply, beside)
         record.scope.record(end)
         return replace(called, fault=fault)
 
@@ -118,10 +124,13 @@ class Attempting:
 
     async def _raced(self, ran: Race, record: Recorded, hedge: Recorded) -> Given:
         """End with the one that won, the other one on record too."""
+        called = self._streamed(ran.taken, record, int(ran.begun))
         if not ran.begun:
-            return await self.ended(ran.taken, record)
+            return await self.ended(called, record)
         won, lost = (record, hedge) if ran.taken is ran.first else (hedge, record)
-        return await self.ended(ran.taken, won, lose(ran, won, lost))
+        if ran.speaker is not None:
+            won, lost = replace(won, heard=True), replace(lost, heard=False)
+        return await self.ended(called, won, lose(ran, won, lost))
 
     async def ended(self, called: Called, record: Recorded, *beside: Tried) -> Given:
         """Put the attempt on record. Raises its fault as an error."""
@@ -133,6 +142,9 @@ class Attempting:
             else:
                 given = Given(value=self.form.plain(called.value), tried=tried)
             given, record = await self.guards.after(given, record, called, self.form)
+            if self.streaming is not None and self.guards.withhold:
+                record.scope.record(self.streaming.whole(record.scope, record.question, given, reply))
+                record = replace(record, heard=True)
             record.ended(AttemptEnd.ANSWERED, called)
             if given.said is None:
                 record.scope.turn_of = record.question.thread

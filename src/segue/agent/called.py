@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..core.faults import Fault, FaultKind, classify
@@ -22,7 +22,7 @@ from .money import Bill
 from .pool import part_of
 from .recovery import FULL, has_failed
 from .request import Question
-from .streaming import Streaming, partial
+from .streaming import Floor, Streaming, partial
 from .window import fitted
 
 if TYPE_CHECKING:
@@ -149,12 +149,22 @@ class Caller:
         tools = reply is not None and bool(question.tools and reply.tool_calls)
         if fault is None and reply is not None and not tools:
             value, fault, checks, bug = self.read(reply)
-        broken = None if self.scope is None else partial(question, model, self.scope.streamed, reply)
+        broken = self._broken(question, model, reply)
         fault = bill.settle(reply, fault, begun=broken is not None)
         return Called(
             model=model, queued_s=queued_s, seconds=time.monotonic() - began, reply=reply, value=value, fault=fault,
             bug=bug, checks=checks, place=place, reservation=bill.reservation, tools=tools, partial=broken,
         )  # fmt: skip
+
+    def _broken(self, question: Question, model: Model, reply: Reply | None) -> Usage | None:
+        """What was streamed took, by our own count where it broke off."""
+        if self.streaming is None or self.scope is None:
+            return None
+        return partial(question, model, self.streaming.heard(self.scope), reply)
+
+    def on(self, floor: Floor, who: int) -> Caller:
+        """One of two whose calls race; where they stream, one of them is heard."""
+        return self if self.streaming is None else replace(self, streaming=self.streaming.on(floor, who))
 
     async def _send(self, asked: Call, question: Question) -> Reply:
         if self.streaming is None or self.scope is None:

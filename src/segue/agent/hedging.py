@@ -1,5 +1,7 @@
 """The second request: sent where no answer has come within what 95% of the calls take; the first good answer wins.
 
+Where the answer is streamed, whoever says something first is heard, and its end is that of the attempt.
+
 It never waits for a place, so that it adds nothing to a crowd. Whoever is overtaken is cancelled, which closes its
 connection and gives its place back; what it took is on record as an estimate, since nobody says.
 """
@@ -16,6 +18,7 @@ from ..models import Model
 from .called import Called
 from .recorded import Recorded
 from .request import Tried
+from .streaming import Floor
 from .tries import beside
 
 __all__ = ["Race", "lose", "race"]
@@ -36,49 +39,60 @@ class Race(NamedTuple):
     """Whether a second call was made."""
     seconds: tuple[float, float] = (0.0, 0.0)
     """How long each of them lasted."""
+    speaker: int | None = None
+    """Who was heard while it came, if anybody: 0 or 1."""
 
     @property
     def taken(self) -> Called:
-        """The one whose answer or fault is that of the attempt: an answer where there is one, and rather the first."""
+        """The one whose answer or fault is that of the attempt: who was heard; else an answer where there is one, and
+        rather the first.
+        """
+        heard = None if self.speaker is None else (self.first, self.second)[self.speaker]
         both = [one for one in (self.first, self.second) if one is not None]
-        return next((one for one in both if one.good), both[0])
+        return heard or next((one for one in both if one.good), both[0])
 
 
-async def race(first: First, second: Second, after_s: float) -> Race:
-    """Call; where no answer has come `after_s` seconds after it was sent, call `second` too, and take the first good
-    answer.
+async def race(first: First, second: Second, after_s: float, floor: Floor) -> Race:
+    """Call; where nothing has come `after_s` seconds after it was sent, call `second` too, and take the first good
+    answer, or whoever takes the floor before: the other one is given up then.
 
     One that failed waits for the other; a second that gives None could not be made. Raises what a call raises. Whatever
     ends it, nothing is left running.
     """
     sent = asyncio.Event()
     one = asyncio.create_task(first(sent))
-    sending = asyncio.create_task(sent.wait())
+    sending, heard = asyncio.create_task(sent.wait()), asyncio.create_task(floor.taken.wait())
     two: asyncio.Task[Called | None] | None = None
     try:
         await asyncio.wait({one, sending}, return_when=asyncio.FIRST_COMPLETED)
         began = time.monotonic()
-        await asyncio.wait({one}, timeout=after_s)
-        if one.done():
-            return Race(one.result())
+        await asyncio.wait({one, heard}, timeout=after_s, return_when=asyncio.FIRST_COMPLETED)
+        if one.done() or floor.speaker is not None:
+            return Race(await one)
         later = time.monotonic()
         two = asyncio.create_task(second())
-        await _first_good(one, two)
+        await _first_good(heard, one, two)
         now = time.monotonic()
         made = not two.done() or two.result() is not None
-        results = [task.result() if task.done() else None for task in (one, two)]
-        return Race(*results, begun=made, seconds=(now - began, now - later))
+        lost = None if floor.speaker is None else (two, one)[floor.speaker]
+        results = [None if task is lost and not task.done() else task for task in (one, two)]
+        await _stopped(lost)
+        if floor.speaker is not None:
+            await asyncio.wait({(one, two)[floor.speaker]})
+        came = [task.result() if task is not None and task.done() else None for task in results]
+        return Race(*came, begun=made, seconds=(now - began, now - later), speaker=floor.speaker)
     finally:
-        await _stopped(one, two, sending)
+        await _stopped(one, two, sending, heard)
 
 
-async def _first_good(*tasks: asyncio.Task[Called] | asyncio.Task[Called | None]) -> None:
-    """Wait until one has a good answer, or all have ended. Raises what one raised."""
+async def _first_good(heard: asyncio.Task[Any], *tasks: asyncio.Task[Called] | asyncio.Task[Called | None]) -> None:
+    """Wait until one is heard, or has a good answer, or all have ended. Raises what one raised."""
     open_ = set[asyncio.Task[Any]](tasks)
-    while open_:
-        done, open_ = await asyncio.wait(open_, return_when=asyncio.FIRST_COMPLETED)
-        if any(said is not None and said.good for said in [task.result() for task in done]):
+    while open_ and not heard.done():
+        done, _ = await asyncio.wait({*open_, heard}, return_when=asyncio.FIRST_COMPLETED)
+        if any(said is not None and said.good for said in [task.result() for task in done - {heard}]):
             return
+        open_ -= done
 
 
 async def _stopped(*tasks: asyncio.Task[Any] | None) -> None:
@@ -93,14 +107,15 @@ async def _stopped(*tasks: asyncio.Task[Any] | None) -> None:
 def lose(ran: Race, won: Recorded, lost: Recorded) -> Tried:
     """Put the one that lost on record, before the one that won: it failed, or came second, or was given up."""
     other, lasted = (ran.second, ran.seconds[1]) if lost.beside else (ran.first, ran.seconds[0])
-    by = won.ref if ran.taken.good else None
+    by = won.ref if ran.taken.good or ran.speaker is not None else None
+    first = f"{won.model.name} {'answered' if ran.speaker is None else 'was heard'} first"
     if other is None:
         usage = _overtaken(lost.model, ran.taken)
         lost.ended(AttemptEnd.CANCELLED, usage=usage, latency_s=lasted, superseded_by=by)
-        return beside(lost.model, f"{won.model.name} answered first", usage, lasted)
+        return beside(lost.model, first, usage, lasted)
     failed = AttemptEnd.FAILED if other.reply is None else AttemptEnd.REJECTED
     lost.ended(AttemptEnd.SUPERSEDED if other.good else failed, other, superseded_by=by)
-    why = f"{won.model.name} answered first" if other.fault is None else other.fault.message
+    why = first if other.fault is None else other.fault.message
     return beside(lost.model, why, other.usage, other.seconds, other.fault)
 
 

@@ -6,7 +6,7 @@ the first one of attempt 0, so that no two of a call are ever the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,11 @@ from ..core.records import (
     TargetKind,
     Usage,
 )
-from ..core.recovery import Amend, Use
+from ..core.recovery import Amend, Attempt, Use
 from ..models import Model
 from ..models.exchange import Reply
 from ..runtime.scope import StepScope
+from .batch.ticket import ticket_of, waiting
 from .recovery import asked_in
 from .request import Question
 
@@ -56,6 +57,8 @@ class Recorded:
     """Which one it is of those beside the attempt, from 1."""
     checks: tuple[Check, ...] = ()
     """What guards have said."""
+    heard: bool | None = None
+    """Whether the attempt's stream is that of this call, where two raced for it; None: it is the attempt's own."""
     batch: str = ""
     """The id of its request, where it went through a batch: how long that took says nothing of the model."""
 
@@ -107,7 +110,7 @@ class Recorded:
             finish_reason=None if reply is None else reply.finish,
             answered_by=None if reply is None else reply.answered_by,
             request_id=None if reply is None else reply.request_id,
-            streamed=not self.beside and self.scope.streamed is not None,
+            streamed=self.scope.streamed is not None and (not self.beside if self.heard is None else self.heard),
             ttft_s=None if reply is None else _rounded(reply.ttft_s),
             decision=self.decision.id,
             reservation=reservation,
@@ -135,11 +138,20 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 4)
 
 
+def _before(history: Sequence[Attempt]) -> Sequence[Attempt]:
+    """The attempts that came before it. To put a question into a batch is no call, nor is a crash while it waited."""
+    waited = waiting(history)
+    if waited is not None:
+        history = history[: next(at for at, one in enumerate(history) if one is waited[1])]
+    return [one for one in history if ticket_of(one.fault) is None]
+
+
 def _why(scope: StepScope, model: str) -> AttemptWhy:
     """What an attempt is made for, from what came before it."""
-    if not scope.history:
+    before = _before(scope.history)
+    if not before:
         return AttemptWhy.PRIMARY
-    last = scope.history[-1]
+    last = before[-1]
     if last.fault is None:
         return AttemptWhy.RETRY
     another, amended = asked_in(last.fault) != model, isinstance(last.answer, Amend)

@@ -112,6 +112,9 @@ async def relayed(prompt: str, *parts: object, **options: Any) -> AsyncGenerator
     async with aclosing(relay(aiter(said), machine, may)) as texts:
         async for text in texts:
             yield text
+    last = said.answer.tried[-1:]
+    if not machine.out and last and last[0].text:
+        raise ModelFailed("the answer has text, and nothing of it went out", remedy="ask again, or use ask")
 
 
 def _policy(route: object) -> Policy:

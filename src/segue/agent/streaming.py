@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -15,13 +16,28 @@ from ..routing import Policy, Rescue, Router
 from ..runtime.outlet import Outlet, digest
 from ..runtime.scope import StepScope
 from .calling import send
-from .request import Question, messages
+from .request import Given, Question, messages
 from .tries import before
 
-__all__ = ["Streaming", "partial", "routed", "streaming_of"]
+__all__ = ["Floor", "Streaming", "partial", "routed", "streaming_of"]
 
 SENT_MAX = 200_000
 """Characters of a begun answer that another model is given to go on with."""
+
+
+class Floor:
+    """Who of the calls of one attempt is heard: whoever says something first, and nobody else."""
+
+    def __init__(self) -> None:
+        self.speaker: int | None = None
+        self.taken = asyncio.Event()
+
+    def take(self, who: int) -> bool:
+        """Whether it is this one's."""
+        if self.speaker is None:
+            self.speaker = who
+            self.taken.set()
+        return self.speaker == who
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,33 +50,58 @@ class Streaming:
     rescue: Rescue = "fail"
     tap: Callable[[Delta], None] | None = None
     """Told of each piece, too, as it comes."""
+    floor: Floor | None = None
+    """Where another call of the attempt may be heard in the place of this one."""
+    who: int = 0
+    """Which one this is there."""
+
+    def on(self, floor: Floor, who: int) -> Streaming:
+        """That of one of the calls that race to be heard."""
+        return replace(self, floor=floor, who=who)
+
+    def speaks(self, said: object) -> bool:
+        """Whether it is heard: once it has `said` something where nobody had; from then on nobody else is."""
+        floor = self.floor
+        return floor is None or ((bool(said) or floor.speaker is not None) and floor.take(self.who))
+
+    def heard(self, scope: StepScope) -> Outlet | None:
+        """The attempt's stream, where it is this call's."""
+        return scope.streamed if self.floor is None or self.floor.speaker == self.who else None
 
     async def send(self, call: Call, scope: StepScope, question: Question) -> Reply:
         """The call, published piece by piece; the reply holds what it goes on from, too. Raises as `models.calls`."""
         outlet = scope.outlet
         limited = replace(call, first_token_s=self.first_token_s, stall_s=self.stall_s)
         streams = call.model.can(Capability.STREAMING)
-        reply = await send(limited, _Pour(outlet, question.begun, self.tap) if streams else None)
+        reply = await send(limited, _Pour(outlet, question.begun, self) if streams else None)
         whole = question.begun + reply.text
+        if not self.speaks(reply.text or reply.tool_calls):
+            return reply
         if outlet.hash != digest(whole) or outlet.retracted:
             outlet.again("tidied", whole)
         return replace(reply, text=whole) if question.begun else reply
 
+    def whole(self, scope: StepScope, question: Question, given: Given, reply: Reply) -> StreamEnd:
+        """Publish an answer that had to be looked at first, as it may be used; the end of its stream."""
+        scope.outlet.say(given.tried[-1].text)
+        end, _ = self.ended(scope, question, None, reply, len(given.tried) - 1 - len(before(scope)))
+        return replace(end, ttft_s=round(reply.latency_s, 4))
+
     def ended(
-        self, scope: StepScope, question: Question, fault: Fault | None, reply: Reply | None
+        self, scope: StepScope, question: Question, fault: Fault | None, reply: Reply | None, beside: int = 0
     ) -> tuple[StreamEnd, Fault | None]:
         """The end of an attempt's stream, and its fault, which knows what others have had of it. A fault voids all.
 
-        The text of an answer stands in the step's result, in the last of its calls.
+        The text of an answer stands in the step's result, in the last of its calls; `beside` of them were made with it.
         """
-        outlet = scope.outlet
+        outlet, at = scope.outlet, len(before(scope)) + beside
         if fault is not None:
             fault = self._rescued(outlet, question, fault, reply)
             outlet.retract(fault.kind.value)
         ref = _continued(scope, question.begun) if question.begun else None
         released = outlet.released or self.hold_ms or self.rescue == "continue"
         end = outlet.end(
-            _fate(fault, reply, outlet), text_at=f"/tried/{len(before(scope))}/text" if fault is None else None,
+            _fate(fault, reply, outlet), text_at=f"/tried/{at}/text" if fault is None else None,
             finish_reason=None if reply is None else reply.finish, ttft_s=None if reply is None else reply.ttft_s,
             held_ms=self.hold_ms if released else None,
             rescue=self.rescue if released else None, continues=ref,
@@ -86,8 +127,9 @@ class Streaming:
 class _Pour:
     """Makes a call as a stream, and publishes what comes."""
 
-    def __init__(self, outlet: Outlet, begun: str, tap: Callable[[Delta], None] | None = None):
-        self._outlet, self._begun, self._tap = outlet, begun, tap
+    def __init__(self, outlet: Outlet, begun: str, how: Streaming):
+        self._outlet, self._begun, self._how = outlet, begun, how
+        self._held: list[Delta] = []
 
     async def __call__(self, call: Call) -> Reply:
         from ..models.calls import stream  # noqa: PLC0415  heavy, and only who asks needs it
@@ -95,14 +137,24 @@ class _Pour:
         async with aclosing(stream(call)) as items:
             async for item in items:
                 if isinstance(item, Reply):
+                    if self._how.speaks(item.tool_calls):
+                        self._tell()
                     return item
-                if self._tap is not None:
-                    self._tap(item)
+                self._held.append(item)
+                if not self._how.speaks(item.text):
+                    continue  # a part that has only begun says nothing yet; or another call is heard
+                self._tell()
                 if item.text and not self._outlet.chunks:
                     self._outlet.say(self._begun)
                 answers = item.kind == "tool" and call.output_mode == "tool" and not call.tools
                 self._outlet.say(item.text, "text" if answers else item.kind)
         raise AssertionError("a stream ends with its reply or raises")
+
+    def _tell(self) -> None:
+        held, self._held = self._held, []
+        if self._how.tap is not None:
+            for item in held:
+                self._how.tap(item)
 
 
 def partial(question: Question, model: Model, outlet: Outlet | None, reply: Reply | None) -> Usage | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, cast
@@ -13,15 +13,19 @@ from .evidence import Evidence
 
 _UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 0.000_001, "µs": 0.000_001, "ns": 1e-9}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|[dhms])")
+_UNIT = r"(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)"
 _WORDED = re.compile(
     r"(?:try again|retry(?:ing)?|wait)(?: your request| after| in| for| about| another)*\s+"
     r"((?:\d+(?:\.\d+)?(?:ms|[dhms])(?![a-z])\s*)+|\d+(?:\.\d+)?)\s*"
-    r"((?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)\b)?",
+    rf"({_UNIT}\b)?",
     re.I,
 )
+_SPELLED = re.compile(rf"(\d+(?:\.\d+)?)\s*({_UNIT})", re.I)
 _PER_DAY = re.compile(r"per[- ]day|\bdaily\b|\bTPD\b|\bRPD\b|PerDay|(?:per|/) ?month|\bmonthly\b", re.I)
 _EPOCH_S = 1_000_000_000.0
 """A number from here on is a moment, not a span; a thousand times it, one in milliseconds."""
+_AROUND = " \t\"';"
+"""What may stand around a value."""
 _DAYS_LIMIT_S = 3600.0
 
 
@@ -53,19 +57,24 @@ def retry_after(seen: Evidence, now: float, *, limited: bool) -> float | None:
 
 
 def asked_for(headers: Mapping[str, str], now: float) -> float | None:
-    """`retry-after-ms`, `x-ms-retry-after-ms`, and `Retry-After` as seconds or as a date."""
+    """`retry-after-ms`, `x-ms-retry-after-ms`, and `Retry-After` as seconds, a span or a moment.
+
+    A header that was set twice, by a gateway and a provider, comes as one: the longest of its values counts.
+    """
     for name in ("retry-after-ms", "x-ms-retry-after-ms"):
-        milliseconds = _number(headers.get(name, ""))
+        milliseconds = _longest(headers.get(name, ""), _number)
         if milliseconds is not None:
             return milliseconds / 1000
-    said = headers.get("retry-after", "").strip()
-    if not said:
-        return None
-    seconds = _number(said)
-    if seconds is not None:
-        return max(0.0, seconds - now) if seconds >= _EPOCH_S else seconds
-    moment = _moment(said)
-    return max(0.0, moment - now) if moment is not None else span(said)
+    return _longest(headers.get("retry-after", ""), lambda value: _until(value, now))
+
+
+def _longest(said: str, read: Callable[[str], float | None]) -> float | None:
+    """A header's value; where it is none as it stands, the largest of those that commas part (a date has one, too)."""
+    whole = read(said.strip(_AROUND))
+    if whole is not None:
+        return whole
+    parts = (read(part.strip(_AROUND)) for part in said.split(","))
+    return max((part for part in parts if part is not None), default=None)
 
 
 def resets(headers: Mapping[str, str], now: float) -> Iterator[Reset]:
@@ -104,7 +113,11 @@ def worded(message: str) -> float | None:
     if seconds is not None:
         return seconds
     number = _number(figure)
-    return None if number is None else number * _UNITS["ms" if unit.startswith(("ms", "milli")) else unit[0]]
+    return None if number is None else number * _unit(unit)
+
+
+def _unit(word: str) -> float:
+    return _UNITS["ms" if word.startswith(("ms", "milli")) else word[0]]
 
 
 def span(text: str) -> float | None:
@@ -160,7 +173,7 @@ def quotas(seen: Evidence) -> Iterator[str]:
 
 
 def _until(value: str, now: float) -> float | None:
-    """A span, a number of seconds, or a moment in any of its forms, as seconds from now."""
+    """A number of seconds, a span, or a moment in any of its forms, as seconds from now."""
     number = _number(value)
     if number is not None:
         if number >= _EPOCH_S * 1000:
@@ -169,6 +182,9 @@ def _until(value: str, now: float) -> float | None:
     spanned = span(value)
     if spanned is not None:
         return spanned
+    spelled = _SPELLED.fullmatch(value)
+    if spelled is not None:
+        return float(spelled.group(1)) * _unit(spelled.group(2).lower())
     moment = _moment(value)
     return None if moment is None else max(0.0, moment - now)
 

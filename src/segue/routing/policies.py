@@ -213,7 +213,7 @@ class Cascade(Policy):
     steps_max: int = 3
     """Of a cascade that names no steps."""
     skip: bool = True
-    """Whether to begin higher where climbing is expected to cost more than it saves."""
+    """Whether to begin higher where answers to such requests have shown that the cheaper step does not pay."""
     explore: Explore = NEVER
     """How often to begin on another step than the expected one."""
 

@@ -18,6 +18,8 @@ __all__ = ["cascade", "ranked"]
 
 _NAMED = 40
 """More are never named as those who come next."""
+_SEEN = 5.0
+"""Judged answers to such requests, before a cascade leaves a step out."""
 
 
 def ranked(policy: Ranked, ground: Ground, allowed: Flags) -> Lot:
@@ -72,7 +74,7 @@ def _session(policy: Ranked, ground: Ground, seats: Rows, fits: Flags) -> int | 
 
 
 def cascade(policy: Cascade, ground: Ground, allowed: Flags) -> Lot:
-    """The first step that is left, or a later one where the first is not expected to pay; the steps above are next."""
+    """The first step that is left, or a later one where the first was seen not to pay; the steps above are next."""
     steps = [place for place in ground.places(policy.steps) if allowed[place]]
     if not policy.steps:
         steps = _climbing(ground, np.flatnonzero(allowed))
@@ -108,11 +110,14 @@ def _climbing(ground: Ground, seats: Rows) -> list[int]:
 
 
 def _worthwhile(ground: Ground, steps: list[int]) -> int:
-    """The first step that is expected to save more than it costs: its price, against its chance to spare the rest."""
-    cost, quality = np.nan_to_num(ground.expected.cost.mean), ground.expected.quality.mean
+    """Where to begin: a step is left out where it was seen with such requests, the one above is expected to be better,
+    and its price is more than its chance to spare the rest is worth. What is not known is no reason.
+    """
+    cost, quality = ground.expected.cost.mean, ground.expected.quality
     first, rest = len(steps) - 1, float(cost[steps[-1]])
     for at in range(len(steps) - 2, -1, -1):
-        pays = cost[steps[at]] <= quality[steps[at]] * rest
-        if pays:
-            first, rest = at, float(cost[steps[at]] + (1.0 - quality[steps[at]]) * rest)
+        step, does = steps[at], quality.mean[steps[at]]
+        seen = quality.n[step] >= _SEEN and quality.mean[steps[first]] > does
+        if not (seen and cost[step] > does * rest):
+            first, rest = at, float(cost[step] + (1.0 - does) * rest)
     return first

@@ -93,7 +93,7 @@ def _because(decision: Decision, chosen: Candidate, able: list[Candidate]) -> st
             f"{_WANT[kind]} {of}" if chosen.propensity >= 0.5 else f"drawn with a chance of {share(chosen.propensity)}"
         )
     if kind == "cascade":
-        return f"the step that is expected to pay; stage {decision.stage}"
+        return f"the first step that is not known to be a waste; stage {decision.stage}"
     arm = decision.objective.get("arm")
     return f"arm {arm} of the split" if arm is not None else f"by {decision.policy}"
 

@@ -125,7 +125,7 @@ class Requests:
         """What makes an attempt."""
         guards, at, said = Guarding((*configured(), *self.guards)), gateway(), self.said
         streaming = None
-        if (stream or said["stream"]) and not guards.withhold:
+        if stream or said["stream"]:
             streaming = Streaming(first_token_s=said["first_token_s"], stall_s=said["stall_s"], tap=tap)
             streaming = routed(streaming, question, self.policy, at.router)
         return Attempting(

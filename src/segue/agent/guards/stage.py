@@ -244,7 +244,8 @@ def _retold(turns: Sequence[dict[str, Any]], change: Callable[[str], str]) -> li
 def _answered(given: Given) -> list[list[str]]:
     """The answer, as a value and as it was written; the arguments of calls."""
     if given.said is not None:
-        return [*([text] for one in given.calls for text in _strings(_read(one.args))), *_told([given.said])]
+        called = [[text] for one in given.calls for text in _strings(_read(one.args))]
+        return [*called, *_told([given.said]), [given.tried[-1].text]]
     return [*([text] for text in _strings(given.value)), [given.tried[-1].text]]
 
 
