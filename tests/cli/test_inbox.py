@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Any
+from datetime import date, datetime, time
+from typing import Annotated, Any
 
 import pytest
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import TypeAdapter
 
 from segue.cli import forms
 from tests.cli.terminal import Terminal, until
@@ -212,4 +215,12 @@ def test_a_schema_is_told_in_words() -> None:
         ("tags", "list of text"), ("n", "whole number, at least 1 or null, may be left out"),
     ]  # fmt: skip
     assert json.loads(forms.sample(schema)) == {"size": "s", "tags": []}
+    limits: list[Any] = [
+        Annotated[float, Gt(0)], Annotated[float, Gt(0), Lt(1)], Annotated[int, Ge(3)], Annotated[int, Lt(-2)],
+        Annotated[float, Le(-2)], Annotated[int, Gt(4), Le(9)], Annotated[str, MinLen(3)], datetime, date, time,
+        Annotated[list[Annotated[int, Gt(1)]], MinLen(2)],
+    ]  # fmt: skip
+    for kind in limits:
+        of = TypeAdapter(kind)
+        of.validate_json(forms.sample(of.json_schema()))  # what is proposed would be taken
     assert forms.fields({"type": "boolean"}) == [("", "true or false")] and forms.sample({"type": "boolean"}) == "true"

@@ -13,6 +13,9 @@ _WORDS = {
 _SAMPLES: dict[str, Any] = {
     "string": "…", "integer": 0, "number": 0.0, "boolean": True, "null": None, "array": [], "object": {},
 }  # fmt: skip
+_FORMATS: dict[str, str] = {
+    "date-time": "2026-01-31T12:00:00Z", "date": "2026-01-31", "time": "12:00:00Z", "email": "ada@example.com",
+}  # fmt: skip
 _LIMITS = {
     "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than", "exclusiveMaximum": "less than",
     "minLength": "characters, at least", "maxLength": "characters, at most", "pattern": "like",
@@ -83,9 +86,34 @@ def _sample(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> A
     if properties and depth:
         needed = schema.get("required") or properties
         return {name: _sample(below, root, depth - 1) for name, below in properties.items() if name in needed}
-    if "minimum" in schema:
-        return schema["minimum"]
-    return _SAMPLES.get(str(schema.get("type", "")))
+    return _plain(schema, root, depth)
+
+
+def _plain(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> Any:
+    kind = str(schema.get("type"))
+    match kind:
+        case "integer" | "number":
+            return _number(schema, _SAMPLES[kind])
+        case "string":
+            text = str(_FORMATS.get(schema.get("format", ""), "…"))
+            return text.ljust(int(schema.get("minLength", 0)), "…")
+        case "array" if depth and "items" in schema:
+            return [_sample(schema["items"], root, depth - 1)] * int(schema.get("minItems", 0))
+        case _:
+            return _SAMPLES.get(kind)
+
+
+def _number(schema: Mapping[str, Any], zero: float) -> float:
+    """One within its limits, as near to 0 as a whole step brings it."""
+    if zero < (low := schema.get("minimum", zero)):
+        return low
+    if zero <= (above := schema.get("exclusiveMinimum", zero - 1)):
+        below = schema.get("exclusiveMaximum", schema.get("maximum", above + 2))
+        return above + 1 if above + 1 < below else (above + below) / 2
+    if zero > (high := schema.get("maximum", zero)):
+        return high
+    below = schema.get("exclusiveMaximum", zero + 1)
+    return zero if zero < below else below - 1
 
 
 def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from . import switches, tables, threads, workers
 from .blobs import Payloads, is_reference
 from .faults import fault, identity, translate
 from .owners import holds, living
-from .records import Item, RunRow, Standing, Write
+from .records import Item, RunRow, Standing, Write, listed_row
 
 if TYPE_CHECKING:
     from ..core import budgets
@@ -290,7 +290,7 @@ class Reader:
         rows = self.query(
             f"select {tables.RUN_COLUMNS} from runs where {where} order by no desc limit {int(limit)}", parameters
         )
-        return [tables.listed_row(r) for r in rows]
+        return [listed_row(r) for r in rows]
 
     def alive(self, owner: str | None) -> bool:
         """Whether the process of this id lives."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ..core.events import Event
+from ..errors import StoreCorrupt
 
 if TYPE_CHECKING:  # 30 ms, which a run without budgets need not pay
     from ..core.records import Reservation, Settlement
@@ -165,3 +167,31 @@ class More(NamedTuple):
     """What its `usage.reserved` sets aside: checked against every budget, and refused with BudgetExceeded."""
     settle: Settlement | None = None
     """What its `usage.settled` settles. In the commit of the outcome, if both are queued in one turn of the loop."""
+
+
+def run_row(row: tuple[Any, ...]) -> RunRow:
+    """A row of `runs`. Raises StoreCorrupt for one that is damaged."""
+    made = RunRow._make(row)
+    try:
+        return made._replace(detail=_object(made.detail), replaced=_object(made.replaced), paused=bool(made.paused))
+    except (ValueError, TypeError) as error:
+        raise StoreCorrupt(
+            f"the row of run {made.id} is damaged: its detail or replaced is no JSON object ({error})",
+            run=made.id,
+            remedy="restore the database from a copy; all other runs go on",
+        ) from error
+
+
+def listed_row(row: tuple[Any, ...]) -> RunRow:
+    """A row of `runs` for a list, which one damaged row is not to hide: of such a one no details."""
+    try:
+        return run_row(row)
+    except StoreCorrupt:
+        return RunRow._make(row)._replace(detail={}, replaced={})
+
+
+def _object(text: Any) -> dict[str, Any]:
+    made: Any = {} if text == "{}" else json.loads(text)
+    if not isinstance(made, dict):
+        raise TypeError(f"it is {str(text)[:20]!r}")
+    return cast("dict[str, Any]", made)

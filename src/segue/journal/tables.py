@@ -7,50 +7,22 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, cast
+from typing import Any
 
 from ..core.codec import canonical, dumps, loads
 from ..core.events import ENDS, Event, EventType
 from ..core.lifecycle import ENDED, RunState
 from ..core.shell import command
-from ..errors import DuplicateRun, InputError, RunEnded, StoreCorrupt, UnknownRun
+from ..errors import DuplicateRun, InputError, RunEnded, UnknownRun
 from . import accounts, switches
 from .blobs import INLINE_MAX, Payloads, refers
-from .records import BESIDE, LATE, SAID_AFTER, Item, Late, NewRun, Post, RunRow, Standing
+from .records import BESIDE, LATE, SAID_AFTER, Item, Late, NewRun, Post, RunRow, Standing, run_row
 from .threads import IN_TURN
 
 RUN_COLUMNS = ", ".join(RunRow._fields)
 _EVENT_COLUMNS = ", ".join(Event._fields)
 _INSERT_EVENT = f"insert into events ({_EVENT_COLUMNS}) values ({', '.join('?' * len(Event._fields))})"
 _ENDED = tuple(s.value for s in ENDED)
-
-
-def run_row(row: tuple[Any, ...]) -> RunRow:
-    """A row of `runs`. Raises StoreCorrupt for one that is damaged."""
-    made = RunRow._make(row)
-    try:
-        return made._replace(detail=_object(made.detail), replaced=_object(made.replaced), paused=bool(made.paused))
-    except (ValueError, TypeError) as error:
-        raise StoreCorrupt(
-            f"the row of run {made.id} is damaged: its detail or replaced is no JSON object ({error})",
-            run=made.id,
-            remedy="restore the database from a copy; all other runs go on",
-        ) from error
-
-
-def listed_row(row: tuple[Any, ...]) -> RunRow:
-    """A row of `runs` for a list, which one damaged row is not to hide: of such a one no details."""
-    try:
-        return run_row(row)
-    except StoreCorrupt:
-        return RunRow._make(row)._replace(detail={}, replaced={})
-
-
-def _object(text: Any) -> dict[str, Any]:
-    made: Any = {} if text == "{}" else json.loads(text)
-    if not isinstance(made, dict):
-        raise TypeError(f"it is {str(text)[:20]!r}")
-    return cast("dict[str, Any]", made)
 
 
 def find_run(connection: sqlite3.Connection, run: str | int) -> RunRow | None:
