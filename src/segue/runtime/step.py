@@ -162,12 +162,10 @@ def step(
 
     `retry` says what to do after a failed attempt (default: fail), `timeout_s` limits one attempt. `effect="once"` is
     for what must not happen twice: after an interruption it is reconciled, by `reconcile(...)`, which is called with
-    the
-    same arguments and returns `Applied(result)` or `NotApplied()`, or by a person. `upcast` turns a stored result of
-    an
-    older shape into today's. `redact` is applied to each result before it is journaled and before the flow sees it: a
-    function from the result to the redacted one, or names of patterns (`"pii"`, `"credentials"`, `"email"`, …), which
-    take what they find out of every text of the result, and of the error of a failed attempt.
+    the same arguments and returns `Applied(result)` or `NotApplied()`, or by a person. `upcast` turns a stored result
+    of an older shape into today's. `redact` is applied to each result before it is journaled and before the flow sees
+    it: a function from the result to the redacted one, or names of patterns (`"pii"`, `"credentials"`, `"email"`, …),
+    which take what they find out of every text of the result, and of the error of a failed attempt.
     """
     decorator = StepDecorator(name, retry or ONCE, timeout_s, effect, reconcile, upcast, redaction(redact))
     return decorator if function is None else decorator(function)
