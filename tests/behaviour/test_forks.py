@@ -155,6 +155,23 @@ async def test_a_fork_of_a_fork_of_a_fork(world: World) -> None:
         assert seqs == list(range(1, len(seqs) + 1))
 
 
+async def test_a_fork_of_a_fork_at_the_step_whose_result_was_given_makes_it_anew(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(report, "t", 1)
+        result = await run.result()
+        first, second, _ = await keys_of(run)
+        given = await run.fork(results={first: "BY HAND"})
+        assert (await given.result())[0] == "BY HAND"
+        ran.clear()
+        again = await given.fork(at=first)
+        assert await again.result() == result
+        assert ran[0] == "t"
+        kept = await given.fork(at=second)
+        assert (await kept.result())[0] == "BY HAND", "of the other steps what was given stays"
+        once_more = await given.fork(at=first, results={first: "ANEW"})
+        assert (await once_more.result())[0] == "ANEW"
+
+
 async def test_a_fork_point_that_its_own_past_does_not_hold(world: World) -> None:
     """What a parent did after the fork was made never happened in the fork."""
     async with world.engine() as engine:

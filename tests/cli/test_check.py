@@ -142,6 +142,16 @@ def test_check_is_a_function_too(terminal: Terminal, monkeypatch: pytest.MonkeyP
         assert list(check(journal, flow="deal")) == verdicts and list(check(journal, flow="other")) == []
 
 
+def test_a_run_that_failed_as_the_code_fails_is_ok(terminal: Terminal) -> None:
+    fails = '@flow\nasync def deal(x: int) -> str:\n    raise ValueError(f"no {x}")\n'
+    path = terminal.folder / "fails.py"
+    path.write_text(HEAD + fails)
+    assert terminal.segue("run", "fails:deal", "-i", "1", "--id", "d1").code == 1
+    assert terminal.segue("check", "d1").code == 0
+    path.write_text(HEAD + fails.replace("no {x}", "{x} is too much"))
+    assert terminal.segue("check", "d1").code == 3
+
+
 def test_a_fork_and_a_secret_are_replayed_as_the_engine_does(terminal: Terminal) -> None:
     pytest.importorskip("cryptography")
     code = (

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
-from segue import Engine, Thread, flow
+from segue import Engine, Thread, flow, wait_for
 from segue.cli.conversations import thread, threads
 from segue.cli.exits import Exit
 from segue.errors import InputError
+from tests.cli.terminal import Terminal
 
 
 @flow
@@ -55,3 +57,33 @@ async def test_threads_their_turns_and_branches(tmp_path: Path, capsys: pytest.C
     assert "ann-2" in capsys.readouterr().out
     with pytest.raises(InputError, match="no thread 'nobody'"):
         thread(db, "nobody", "default", 50, False)
+
+
+@flow
+async def talks(text: str) -> str:
+    return await wait_for("word", returns=str)
+
+
+def test_a_turn_behind_an_open_one_says_so_and_keeps_no_command_waiting(terminal: Terminal) -> None:
+    waits = [{"turn": "user/m1"}]
+
+    async def two_turns() -> None:
+        async with Engine(str(terminal.folder / "segue.db"), linger_s=0.01) as engine:
+            first = await Thread("user").start(talks, "one", id="m1")
+            second = await Thread("user").start(talks, "two", id="m2")
+            while (await first.status()).state != "parked":
+                await asyncio.sleep(0.01)
+            assert (await second.status()).waits_on == waits
+            assert [one.waits_on for one in await engine.runs() if one.id == second.id] == [waits]
+
+    asyncio.run(two_turns())
+    for words, code in (((), Exit.DONE), (("user/m2",), Exit.WAITS), (("user/m1",), Exit.WAITS)):
+        assert terminal.segue("resume", *words, "--patience-s", "0.2").code == code
+    shown = terminal.segue("show", "user/m2")
+    assert "It waits for the turn user/m1, which comes before it in its thread." in shown.out
+    assert "segue show user/m1" in shown.out and "No process" not in shown.out
+    assert terminal.segue("show", "user/m2", "--json").json["waits_on"] == waits
+    assert "turn user/m1" in terminal.segue("runs").out
+    terminal.segue("signal", "user/m1", "word", "-p", '"first"')
+    terminal.segue("resume", "--patience-s", "0.2")
+    assert terminal.state("user/m2") == "parked"

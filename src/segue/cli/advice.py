@@ -52,6 +52,8 @@ class Standing:
     """The switch that holds it: its flow, or the engine, is paused."""
     lack: Lack | None = None
     """That it is ready, and no living process knows its flow."""
+    ahead: str | None = None
+    """The earlier turn of its thread that it waits for."""
     batches: Mapping[str, Progress] = field(default_factory=dict[str, "Progress"])
     """How far the batches are that its steps wait for, by key."""
 
@@ -85,6 +87,8 @@ class Standing:
         """What it waits for: as it said when it came to rest, else what its journal shows to be open."""
         if self.row.state in ENDED or self.row.state == RunState.STUCK:
             return []
+        if self.ahead is not None:
+            return [{"turn": self.ahead}]
         if self.nearly is not None:
             return [w for w in self.row.detail["waits_on"] if self.story.is_open(w["key"])]
         said = self.story.waits or [_wait_of(c.key, c) for c in self.story.calls.values() if c.open]
@@ -166,7 +170,8 @@ def named(switch: Switch) -> str:
 def _gone(standing: Standing) -> str:
     """That nobody is there who would carry it out; empty where somebody is, or nobody is needed."""
     row = standing.row
-    if row.paused or standing.owned or standing.held is not None or standing.lack is not None:
+    held = standing.held or standing.lack or standing.ahead
+    if row.paused or standing.owned or held is not None:
         return ""
     if row.state == RunState.PARKED:
         timed = any(_time(w) is not None for w in standing.waits)
@@ -196,9 +201,8 @@ def _waits_for(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
         name = str(waits["signal"])
         do = ((say("signal", run, name, "--payload", "JSON"), "to send it"),)
         return Advice(f"It waits for the signal {printable(name)!r}.", do)
-    if "child" in waits:
-        child = str(waits["child"])
-        return Advice(f"It waits for its child {printable(child)}.", ((say("show", child), "to look at it"),))
+    if "child" in waits or "turn" in waits:
+        return _waits_for_a_run(waits, say)
     if "retry" in waits:
         return Advice(f"{key} failed and is tried again {due(waits['retry'] or now, now)}.")
     if "unknown" in waits:
@@ -208,6 +212,15 @@ def _waits_for(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
         return Advice(f"{key} is running.")
     at = _time(waits)
     return Advice(f"It waits for {key or waits}." if at is None else _timed(waits, at, now))
+
+
+def _waits_for_a_run(waits: dict[str, Any], say: Say) -> Advice:
+    if "child" in waits:
+        child = str(waits["child"])
+        return Advice(f"It waits for its child {printable(child)}.", ((say("show", child), "to look at it"),))
+    turn = str(waits["turn"])
+    said = f"It waits for the turn {printable(turn)}, which comes before it in its thread."
+    return Advice(said, ((say("show", turn), "to see what that one waits for"),))
 
 
 def _timed(waits: dict[str, Any], at: float, now: float) -> str:
@@ -270,6 +283,8 @@ def brief(waits: Sequence[dict[str, Any]], now: float) -> str:
             words.append(f"a person: {one['signal'].partition(':')[2].rpartition('#')[0]}")
         elif "signal" in one:
             words.append(f"signal {one['signal']}")
+        elif "turn" in one:
+            words.append(f"turn {one['turn']}")
         elif "child" in one:
             words.append(f"child {one['child']}")
         elif "person" in one:

@@ -17,6 +17,7 @@ from rich.text import Text
 from ..core.lifecycle import ENDED, RunState
 from ..errors import SegueError, UnknownFlow
 from ..journal import RunRow
+from ..journal.threads import IN_TURN
 from ..runtime import registry
 from ..runtime.engine import Engine
 from ..runtime.flow import Flow
@@ -198,12 +199,12 @@ async def _follow(engine: Engine, row: RunRow, progress: Progress, stop: Stop, p
 _FAMILY = (
     "with recursive family(no, id) as (select no, id from runs where no in ({marks})"
     " union select r.no, r.id from runs r join family f on r.parent = f.id)"
-    " select r.no, r.flow, r.version, r.state, r.owner, r.paused, r.wake_at from runs r join family f on f.no = r.no"
-    " where r.state in ('queued', 'running', 'parked')"
+    " select runs.no, flow, version, state, owner, paused, wake_at from runs join family f on f.no = runs.no"
+    f" where state in ('queued', 'running', 'parked') and {IN_TURN}"
 )
 _ALL = (
     "select no, flow, version, state, owner, paused, wake_at from runs"
-    " where state in ('queued', 'running') or wake_at is not null"
+    f" where (state in ('queued', 'running') or wake_at is not null) and {IN_TURN}"
 )
 
 

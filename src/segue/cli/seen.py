@@ -13,6 +13,7 @@ from ..context.differ import Difference, differences
 from ..core.codec import loads
 from ..core.events import EventType
 from ..core.records import Manifest, ManifestPart
+from ..core.shell import command
 from ..errors import InputError
 from . import keys
 from .exits import Exit
@@ -55,7 +56,7 @@ def _of(db: str, run: str, key: str | None) -> list[Seen]:
     if not seen:
         raise InputError(
             "no manifest is on record" + (f" for {key!r}" if key is not None else ""), run=run,
-            remedy=f"list its calls: segue show {run}",
+            remedy=f"list its calls: {command('show', run)}",
         )  # fmt: skip
     return seen
 

@@ -15,6 +15,7 @@ from ..core.redaction import mask
 from ..errors import InputError
 from ..journal import Item, Journal, RunRow
 from ..journal.reading import Reader
+from ..journal.threads import ahead_of
 from ..runtime.lacking import REASON, Lacking
 from ..runtime.nearly import told
 from .advice import Say, Standing
@@ -58,7 +59,10 @@ class Stands:
         held = self.switches.over(row.flow)
         if held is not None and (row.state in ENDED or not self._reader.held(row.no, self.switches)):
             held = None
-        return Standing(row=row, story=story, alive=self._alive[row.owner], held=held, lack=self.lacking(row))
+        return Standing(
+            row=row, story=story, alive=self._alive[row.owner], held=held, lack=self.lacking(row),
+            ahead=ahead_of(self._reader.query, row),
+        )  # fmt: skip
 
 
 def standing_of(reader: Reader, row: RunRow, story: Story | None = None) -> Standing:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.events import Event
 from ..errors import InputError
 from .hearing import IS_TRIED_OUT, NEVER, Point, Query, heard_at, left_at, point_of, runs_before
+
+if TYPE_CHECKING:
+    from .records import RunRow
 
 IN_TURN = (
     "(runs.thread is null or runs.memo_run is not null or runs.state != 'queued' or not exists (select 1 from runs o"
@@ -21,6 +24,11 @@ IN_TURN = (
 )
 """What is true of a run that may begin: no earlier turn of its thread is open."""
 
+_AHEAD = (
+    "select o.id from runs r join runs o on o.tenant = r.tenant and o.thread = r.thread and o.no < r.no"
+    " and o.memo_run is null and o.state in ('queued', 'running', 'parked', 'stuck')"
+    " where r.no = ? and r.memo_run is null and r.state = 'queued' order by o.no limit 1"
+)
 _SAID = (
     "select t.no, t.run, t.seq, e.args, e.value from turns t join runs r on r.no = t.run"
     " join events e on e.run = t.run and e.seq = t.seq where t.tenant = ? and t.thread = ?"
@@ -288,6 +296,14 @@ def branches_of(query: Query, tenant: str, thread: str) -> list[tuple[str, int]]
     """The threads that left this one, each with the number of the run before which it did."""
     rows = query("select thread, run from branches where tenant = ? and parent = ? order by at", (tenant, thread))
     return [(name, run) for name, run in rows]
+
+
+def ahead_of(query: Query, run: RunRow) -> str | None:
+    """The turn that a queued one waits for: the run of the earliest that is open. None: it waits for none."""
+    if run.thread is None or run.state != "queued":
+        return None
+    found = query(_AHEAD, (run.no,))
+    return found[0][0] if found else None
 
 
 def in_flight(query: Query, tenant: str, thread: str, run: str = "") -> list[tuple[str, str]]:

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..core.codec import decode_arguments, roundtrip
+from ..core.codec import decode_arguments, loads, roundtrip
 from ..core.commands import Wait
 from ..core.events import Event, EventType
-from ..core.faults import classify
+from ..core.faults import Fault, classify
 from ..core.lifecycle import OPEN
 from ..core.replay import Memory
 from ..core.secret import using
@@ -125,6 +125,7 @@ def replayed(
     """
     events = list(events)
     once = frozenset(e.key for e in events if e.type == EventType.ATTEMPT_STARTED and b'"once"' in (e.body or b""))
+    ended = next((Fault.read(loads(e.body)["fault"]) for e in events if e.type == EventType.RUN_FAILED), None)
     memory = Memory.of(events, {key: value.encode() for key, value in row.replaced.items()})
     same_code = memory.revisions <= {flow.revision} and row.version == flow.version
     strict = same_code and not (memory.edited or row.replaced)
@@ -136,7 +137,7 @@ def replayed(
             drive.bind = flow.bind
             drive.begin(flow.body(values), memory.first_at, vault.with_refusal(partial(_refused, drive)))
             drive.replay(memory)
-            return _judge(row, flow, drive, memory, once)
+            return _judge(row, flow, drive, memory, (once, ended))
     except SegueError as error:
         return _verdict(row, Finding.UNDECODABLE if isinstance(error, Undecodable) else Finding.FAILS, error)
     finally:
@@ -154,7 +155,10 @@ def _refused(drive: Drive, error: SecretError) -> BaseException:
     return Suspended()
 
 
-def _judge(row: RunRow, flow: Flow[..., Any], drive: Drive, memory: Memory, once: frozenset[str | None]) -> Verdict:
+def _judge(
+    row: RunRow, flow: Flow[..., Any], drive: Drive, memory: Memory, past: tuple[frozenset[str | None], Fault | None]
+) -> Verdict:
+    """What a replay came to. `past` are the once-effects on record, and the fault that the run has ended with."""
     if drive.stuck is not None:
         found = Finding.UNDECODABLE if isinstance(drive.stuck, Undecodable) else Finding.MISMATCH
         return _verdict(row, found, drive.stuck)
@@ -162,13 +166,13 @@ def _judge(row: RunRow, flow: Flow[..., Any], drive: Drive, memory: Memory, once
         return _verdict(row, Finding.FAILS, deadlock(row.id))
     orphans = tuple(drive.orphans)
     error = _error(flow, drive) if drive.done else None
-    if error is not None:
+    if error is not None and not _same(past[1], error):
         failed = SegueError(classify(error).message or type(error).__name__)
         failed.message = f"the flow would raise {type(error).__name__}: {failed.message}"
         return _verdict(row, Finding.FAILS, failed, orphans)
     new = [] if drive.done else _new(drive, memory)
     if orphans and new:
-        effects = tuple(k for k in orphans if k in once)
+        effects = tuple(k for k in orphans if k in past[0])
         return Verdict(
             run=row.id, flow=row.flow, state=row.state, finding=Finding.UNSURE, later=orphans, effects=effects,
             message=f"checked up to {new[0]}, a new call: what comes after it depends on its result",
@@ -178,6 +182,12 @@ def _judge(row: RunRow, flow: Flow[..., Any], drive: Drive, memory: Memory, once
         run=row.id, flow=row.flow, state=row.state, finding=Finding.ORPHANED if orphans else Finding.OK,
         orphans=orphans, next=tuple(sorted(drive.waiting)),
     )  # fmt: skip
+
+
+def _same(ended: Fault | None, error: BaseException) -> bool:
+    """Whether this is the error that the run has failed with."""
+    now = classify(error)
+    return ended is not None and (ended.error, ended.message) == (now.error, now.message)
 
 
 def _new(drive: Drive, memory: Memory) -> list[str]:

@@ -22,6 +22,7 @@ from ..errors import EngineClosed, InputError, UnknownFlow
 from ..journal import ENGINE, Act, Collected, Journal, NewRun, Switch
 from ..journal.connect import MEMORY
 from ..journal.keyring import FolderKeyring, Keyring, MemoryKeyring
+from ..journal.threads import ahead_of
 from ..journal.vault import Vault
 from . import companions, deciding, operate, questions, registry
 from .clock import Clock, SystemClock
@@ -233,7 +234,8 @@ class Engine:
         rows = self.journal.runs(*query.sql(self.clock.now()), limit=-1 if query.lacks else limit)
         if query.lacks:
             rows = [row for row in rows if lacking(row) is not None][: None if limit < 0 else limit]
-        return [status_of(row, self.host.waits_on(row.no), lacking(row)) for row in rows]
+        asked = self.journal.query
+        return [status_of(row, self.host.waits_on(row.no), lacking(row), ahead_of(asked, row)) for row in rows]
 
     def lacking(self) -> Lacking:
         """Tells of a run whether no living process can go on with it."""
@@ -302,8 +304,8 @@ class Engine:
         """Destroy a tenant's key, and with it every secret that was sealed with it, and forget all its notes
         (`segue.memory`). Gives the ids of the keys.
 
-        This cannot be undone. Runs that have a secret in memory keep it until they leave it; one that reveals an erased
-        secret is set aside. What is not a `Secret` stays: delete the runs.
+        This cannot be undone. Runs that have a secret in memory keep it until they leave it; a flow that reveals an
+        erased one is set aside, in a step that raises SecretErased. What is not a `Secret` stays: delete the runs.
         """
         keys = self.keyring.destroy(tenant, by=by, why=why)
         companions.erased(self.surroundings, tenant, by, why)

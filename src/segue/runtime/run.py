@@ -30,6 +30,7 @@ from ..errors import (
     UnknownEffect,
 )
 from ..journal import NewRun, Post, RunRow
+from ..journal.threads import ahead_of
 from . import given, opinions, registry
 from .lacking import REASON, Lack
 from .nearly import nearly, told
@@ -105,7 +106,8 @@ class Run(Generic[R]):
     async def status(self) -> RunStatus:
         """Where it stands, what it waits for, and what to do when it is stuck."""
         row = self._row()
-        return status_of(row, self._engine.host.waits_on(self._no), self._engine.lacking()(row))
+        query, engine = self._engine.journal.query, self._engine
+        return status_of(row, engine.host.waits_on(self._no), engine.lacking()(row), ahead_of(query, row))
 
     async def events(self, after: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:
         """Its journal, and with `follow` what comes, up to its end."""
@@ -250,11 +252,19 @@ class Run(Generic[R]):
         new = NewRun(
             id=id or f"{self.id}~{uuid4().hex[:8]}", tenant=row.tenant, flow=row.flow, origin=row.origin,
             version=loads(first.body)["version"], args=args, at=self._engine.clock.now(), seed=self._engine.host.seed(),
-            memo_run=self._no, memo_seq=upto, replaced={**row.replaced, **replaced},
+            memo_run=self._no, memo_seq=upto, replaced={**self._inherited(row, at), **replaced},
             body={"fork_of": self.id, "at": at, "edited": edited},
             continued_seq=start, thread=row.thread,
         )  # fmt: skip
         return await self._engine.accept(new, self._result)
+
+    def _inherited(self, row: RunRow, at: str | int | None) -> dict[str, Any]:
+        """The results that this run, a fork itself, was given; not that of the step which is to be made anew."""
+        if not row.replaced:
+            return {}
+        kept = self._engine.journal.events(row)
+        anew = {loads(e.body)["asked_as"] for e in kept if e.type == EventType.CALL_REKEYED and e.key == at} | {at}
+        return {key: given for key, given in row.replaced.items() if key not in anew}
 
     async def repeats(self) -> list[str]:
         """For a fork: the once-effects of its parent that came after the fork, and that it would apply again."""
@@ -353,8 +363,12 @@ class Run(Generic[R]):
                 raise
 
 
-def status_of(row: RunRow, waits_on: list[dict[str, Any]] | None = None, lack: Lack | None = None) -> RunStatus:
-    """A row as a status; `waits_on` of a run that is in memory is newer than the row's; `lack`: nobody can take it."""
+def status_of(
+    row: RunRow, waits_on: list[dict[str, Any]] | None = None, lack: Lack | None = None, ahead: str | None = None
+) -> RunStatus:
+    """A row as a status; `waits_on` of a run that is in memory is newer than the row's; `lack`: nobody can take it;
+    `ahead`: the turn that it waits for.
+    """
     stuck = row.detail if row.state == RunState.STUCK else {}
     if (soon := nearly(row)) is not None:
         stuck = {**soon, "reason": None, "message": told(soon)}
@@ -363,7 +377,7 @@ def status_of(row: RunRow, waits_on: list[dict[str, Any]] | None = None, lack: L
     return RunStatus(
         id=row.id, flow=row.flow, version=row.version, state=RunState(row.state), paused=row.paused, parent=row.parent,
         created_at=row.created_at, updated_at=row.updated_at, tenant=row.tenant,
-        waits_on=waits_on if waits_on is not None else row.detail.get("waits_on", []),
+        waits_on=[{"turn": ahead}] if ahead else row.detail.get("waits_on", []) if waits_on is None else waits_on,
         reason=stuck.get("reason"), message=stuck.get("message"), key=stuck.get("key"), remedy=stuck.get("remedy"),
     )  # fmt: skip
 
