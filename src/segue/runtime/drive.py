@@ -92,7 +92,7 @@ class Drive:
             self.loop.drain_aside()
             for event in memory.outcomes:
                 if event.type == EventType.CHILD_ENDED and event.key in self.waiting:
-                    self._check_child(self.waiting[event.key][0])
+                    self._check_children([self.waiting[event.key][0]])
                 if self.stuck is None and not self.done:
                     self.deliver_aside(event)
                 elif event.type == EventType.SIGNAL_RECEIVED:
@@ -143,6 +143,7 @@ class Drive:
     def take(self) -> list[Command]:
         """The commands made since the last call."""
         out, self._out = [*self.claims.take_found(self.seen), *self._out], []
+        self._check_children(out)
         return out
 
     @property
@@ -207,8 +208,6 @@ class Drive:
         if self.claims:
             command = self.claims.of(command)
         key = command.key
-        if type(command) is StartChild and not self.replaying:
-            self._check_child(command)
         if key in self.waiting:
             raise InternalError("two calls have one key", run=self.run, key=key)
         if isinstance(command, Wait) and self.signals.get(command.name):
@@ -360,16 +359,17 @@ class Drive:
         """A once-effect that was begun under other arguments is never made again, whatever was changed."""
         asked = {c.key for c, _ in self.waiting.values()} | self.left.keys()
         self.claims.lose(lost := sorted(memory.effects - asked))
+        self._check_children([command for command, _ in self.waiting.values()])
         for command, _ in self.waiting.values():
-            self._check_child(command)
             if command.key not in memory.open_args:  # else it was begun when nothing stood in its way
                 self._check_effect(command)
         if lost and self.strict and self.stuck is None:
             self.stuck = mismatch(self.run, self.claims.unclaimed[lost[0]], None, strict=True)
 
-    def _check_child(self, command: Command) -> None:
-        if not self.strict and self.stuck is None and self.claims.gave_up(command):
-            self.stuck = not_given_up(self.run, command.key)
+    def _check_children(self, commands: Sequence[Command]) -> None:
+        if not self.strict and self.stuck is None:
+            again = next((c.key for c in commands if c.key in self.waiting and self.claims.gave_up(c)), None)
+            self.stuck = None if again is None else not_given_up(self.run, again)
 
     def _check_effect(self, command: Command) -> None:
         instead = self.claims.in_place_of(command) if self.stuck is None else None

@@ -128,11 +128,11 @@ class Execution(Line):
         drive = self.drive
         if self.closed:
             return
+        commands = drive.take()
         if (stuck := self.aside or drive.stuck) is not None:
             return self.set_aside(stuck)
-        commands, self.replayed = drive.take(), True
-        if self.memory.effects:
-            commands = [doubts.as_begun(self, c) for c in commands]
+        self.replayed = True
+        commands = [doubts.as_begun(self, c) for c in commands] if self.memory.effects else commands
         if self.still:
             self.kept += [c for c in commands if not isinstance(c, NEVER_HELD)]
             commands = [c for c in commands if isinstance(c, NEVER_HELD)]
