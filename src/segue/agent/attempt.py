@@ -9,6 +9,7 @@ from typing import Any
 from ..core.faults import rebuild
 from ..core.records import AttemptEnd, AttemptWhy, Decision
 from ..core.recovery import Amend, Use
+from ..errors import SegueError
 from ..models import Model
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope
@@ -65,6 +66,9 @@ class Attempting:
         self.gateway.shadows.begin(caller, question, record, bill, self.guards.kept)
         try:
             return await self._made(caller, question, record, bill)
+        except SegueError as error:
+            bill.summed(error)
+            raise
         finally:
             bill.ready.set()
 
@@ -80,7 +84,7 @@ class Attempting:
         floor = Floor()
         ran = await race(
             lambda sent: caller.on(floor, 0).in_line(question, record.model, bill, sent),
-            lambda: caller.on(floor, 1).at_once(question, hedge, bill.named(f"{decision.id}+1")),
+            lambda sent: caller.on(floor, 1).at_once(question, hedge, bill.named(f"{decision.id}+1"), sent),
             decision.hedge_after_s,
             floor,
         )
