@@ -98,6 +98,18 @@ async def test_an_answer_that_its_check_turns_down_does_not_win(tmp_path: Path) 
     assert (lost.end, [c.passed for c in lost.checks], [c.passed for c in won.checks]) == ("rejected", [False], [True])
 
 
+async def test_whoever_is_asked_after_a_failure_is_hedged_too(tmp_path: Path) -> None:
+    async with serve(served(middle=6)) as server, opened(tmp_path, server, ROUTES) as engine:
+        server.next("small", "overloaded")
+        run = await engine.start(hurried, "Which?")
+        assert (await run.result())["value"] == "large"
+        (_, second), attempts = await told(run)
+    assert second.pinned_by == "recovery" and second.hedge_after_s == 0.15
+    assert brief(attempts) == [
+        ("small", "primary", "failed"), ("middle", "fallback", "cancelled"), ("large", "hedge", "answered"),
+    ]  # fmt: skip
+
+
 async def test_without_a_free_place_nobody_else_is_asked(tmp_path: Path) -> None:
     """A hedge takes no place that others wait for."""
     one = {"limits": Limits(concurrency=1)}

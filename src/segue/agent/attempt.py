@@ -114,6 +114,8 @@ class Attempting:
         if decision.chosen is None and named is not None and question.model is None:  # it has broken down since
             other = self._decided(question, {**spent_in(scope.history), named: "broken down"}, None, left_nano)
             decision = decision if other.chosen is None else other
+        if question.turns or question.begun:  # it goes on from what one model has said: no other one races for it
+            decision = replace(decision, hedge=None, hedge_after_s=None)
         # What stands beside the first attempt is compared with what came of the whole; a second time would say nothing.
         return replace(decision, shadows=()) if scope.history and decision.shadows else decision
 
