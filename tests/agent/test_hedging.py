@@ -10,18 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segue import flow
+from segue import RunFailed, flow, step
 from segue.agent import answer
+from segue.agent import called as on_its_way
 from segue.agent.called import Called
 from segue.agent.hedging import race
 from segue.agent.streaming import Floor
+from segue.core.records import SettledBy, Settlement, record_of
+from segue.errors import BudgetExceeded
 from segue.models import Limits
 from segue.models.exchange import Reply
 from segue.routing import Cheapest, Hedge
 from segue.routing.policies import NEVER
 from segue.testing.loop import run as virtually
 from segue.testing.provider import Served, serve
-from tests.agent.routed import brief, opened, saying, served, told
+from tests.agent.routed import MODELS, brief, opened, saying, served, told
 
 ROUTES = {"quick": Hedge(name="quick", of=Cheapest(explore=NEVER), after_s=0.15)}
 P95 = {"quick": Hedge(name="quick", of=Cheapest(explore=NEVER))}
@@ -95,6 +98,18 @@ async def test_an_answer_that_its_check_turns_down_does_not_win(tmp_path: Path) 
     assert (lost.end, [c.passed for c in lost.checks], [c.passed for c in won.checks]) == ("rejected", [False], [True])
 
 
+async def test_whoever_is_asked_after_a_failure_is_hedged_too(tmp_path: Path) -> None:
+    async with serve(served(middle=6)) as server, opened(tmp_path, server, ROUTES) as engine:
+        server.next("small", "overloaded")
+        run = await engine.start(hurried, "Which?")
+        assert (await run.result())["value"] == "large"
+        (_, second), attempts = await told(run)
+    assert second.pinned_by == "recovery" and second.hedge_after_s == 0.15
+    assert brief(attempts) == [
+        ("small", "primary", "failed"), ("middle", "fallback", "cancelled"), ("large", "hedge", "answered"),
+    ]  # fmt: skip
+
+
 async def test_without_a_free_place_nobody_else_is_asked(tmp_path: Path) -> None:
     """A hedge takes no place that others wait for."""
     one = {"limits": Limits(concurrency=1)}
@@ -123,6 +138,64 @@ async def test_after_the_p95_that_health_has_seen_and_what_is_overtaken_counts_a
     assert after >= decision.hedge_after_s
 
 
+# --- its money ---
+
+
+LONG = " ".join(f"w{k}" for k in range(3000))
+DOLLARS: dict[str, int] = dict(zip(MODELS, (1, 2, 4), strict=True))
+
+
+def no(_: object) -> str:
+    return "no good"
+
+
+@flow
+async def bounded(budget_usd: float) -> None:
+    await longest(budget_usd)
+
+
+@step
+async def longest(budget_usd: float) -> None:
+    await answer("Hi", route="quick", budget_usd=budget_usd, max_tokens=1000, check=no, repairs=1)
+
+
+@pytest.mark.parametrize("where", ["outside", "in a step"])
+async def test_two_calls_at_once_are_held_to_the_bound_of_their_question(tmp_path: Path, where: str) -> None:
+    """What the first holds is not there for the second; what the one that lost took is not there for the next."""
+    slow = {n: Served(first_token_s=0.4 if n == "small" else 0.05, answer=saying(LONG)) for n in MODELS}
+    async with serve(slow) as server, opened(tmp_path, server, ROUTES) as engine:
+        with pytest.raises(BudgetExceeded if where == "outside" else RunFailed, match=r"0\.0017 USD"):
+            await (longest(0.0017) if where == "outside" else engine.run(bounded, 0.0017))
+        took = sum((e.tokens_in * 0.1 + e.tokens_out * 0.4) * DOLLARS[e.model] for e in server.log) / 1e6
+    assert {"small", "middle"} <= {e.model for e in server.log}
+    assert 0.0008 < took <= 0.0017
+
+
+@flow(budget_usd=1)
+async def paid(text: str) -> str:
+    return (await answer(text, route="quick", timeout_s=8)).value
+
+
+async def test_a_second_that_was_never_sent_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first answers while the second's money has been set aside, and nothing has gone out."""
+    noted: Any = getattr(on_its_way, "_noted")  # noqa: B009  it is private
+
+    async def late(manifest: Any, bill: Any) -> None:
+        await noted(manifest, bill)
+        await asyncio.sleep(5 if bill.id.endswith("+1") else 0)
+
+    monkeypatch.setattr(on_its_way, "_noted", late)
+    async with serve(served(small=0.5)) as server, opened(tmp_path, server, ROUTES) as engine:
+        run = await engine.start(paid, "Which?")
+        assert await run.result() == "small"
+        assert brief((await told(run))[1]) == [("small", "primary", "answered")]
+        settled = [record_of(e) async for e in run.events(follow=False) if e.type == "usage.settled"]
+        assert server.counts("middle").calls == 0
+    unused, used = sorted((s for s in settled if isinstance(s, Settlement)), key=lambda s: s.amount_nano)
+    assert unused.settles.endswith("+1") and (unused.amount_nano, unused.why) == (0, SettledBy.UNUSED)
+    assert not unused.estimated and not used.estimated and used.amount_nano > 0
+
+
 # --- the race itself, at all times ---
 
 
@@ -134,10 +207,15 @@ def called(good: bool, name: str) -> Called:
 times = st.integers(0, 9)
 
 
-@given(first=times, second=times, after=times, good=st.tuples(st.booleans(), st.booleans()), place=st.booleans())
-def test_the_first_good_answer_wins_and_nothing_is_left_running(
-    first: int, second: int, after: int, good: tuple[bool, bool], place: bool
+@given(
+    first=times, second=times, after=times, good=st.tuples(st.booleans(), st.booleans()), place=st.booleans(),
+    unsent=st.integers(0, 3),
+)  # fmt: skip
+def test_the_first_good_answer_wins_and_nothing_is_left_running(  # noqa: PLR0917  Hypothesis names them
+    first: int, second: int, after: int, good: tuple[bool, bool], place: bool, unsent: int
 ) -> None:
+    """A second that was given up before it was sent was never begun."""
+
     running: set[str] = set()
 
     async def takes(seconds: int, name: str, well: bool) -> Called:
@@ -148,8 +226,12 @@ def test_the_first_good_answer_wins_and_nothing_is_left_running(
         finally:
             running.discard(name)
 
-    async def other() -> Called | None:
-        return await takes(second, "two", good[1]) if place else None
+    async def other(sent: asyncio.Event) -> Called | None:
+        if not place:
+            return None
+        await asyncio.sleep(unsent)
+        sent.set()
+        return await takes(second, "two", good[1])
 
     async def main() -> None:
         async def one(sent: asyncio.Event) -> Called:
@@ -159,8 +241,8 @@ def test_the_first_good_answer_wins_and_nothing_is_left_running(
 
         ran = await race(one, other, after + 0.5, Floor())
         assert not running
-        at = {"one": first, "two": after + 0.5 + second + 0.25}
-        both = place and first > after + 0.5
+        at = {"one": first, "two": after + 0.5 + unsent + second + 0.25}
+        both = place and first > after + 0.5 and (not good[0] or first > after + 0.5 + unsent)
         candidates = [name for name, well in zip(("one", "two"), good, strict=True) if well and (both or name == "one")]
         best = min(candidates, key=lambda name: at[name], default=None)
         assert ran.begun == both

@@ -6,11 +6,15 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
+from segue.agent.recorded import Recorded
 from segue.agent.recovery import Policy, Recover, Refused, has_failed
 from segue.agent.request import Question
-from segue.core.faults import Fault, FaultKind
+from segue.core.faults import INTERRUPTED, Fault, FaultKind
+from segue.core.records import AttemptEnd, Decision
 from segue.core.recovery import Amend, Answer, Attempt, Fail, Use
+from segue.models import Model, Provider
 from segue.models.signals import made
+from segue.runtime.scope import StepScope
 
 QUESTION = Question(prompt="Which?")
 
@@ -143,3 +147,28 @@ def test_a_retry_is_a_call_of_who_has_failed_and_a_repair_is_none() -> None:
     assert not has_failed("b", after(failed()))
     assert not has_failed("a", after(failed(unsent=1)))
     assert not has_failed("a", after(failed(), failed(FaultKind.BAD_OUTPUT)))
+
+
+CRASHED = (INTERRUPTED, Use("a"))
+
+
+@pytest.mark.parametrize(
+    ("before", "model", "why"),
+    [
+        ([CRASHED], "a", "retry"),
+        ([CRASHED, CRASHED], "a", "retry"),
+        ([(failed(), Use("b")), (INTERRUPTED, Use("b"))], "b", "retry"),
+        ([(failed(), Use("b")), (INTERRUPTED, Use("c"))], "c", "fallback"),
+        ([(failed(), Use("b"))], "b", "fallback"),
+    ],
+)
+def test_who_is_asked_again_after_a_crash_is_no_fallback(
+    before: list[tuple[Fault, Answer | None]], model: str, why: str
+) -> None:
+    """An attempt that a crash cut off does not say whom it had asked: the Recovery's word before it does."""
+    scope = StepScope("r", "ask", len(before) + 1, followed(*before))
+    nobody = Decision(id="d", policy="p", policy_version="1", candidates=(), choice=None)
+    asked = Model(
+        name=model, provider=Provider.OPENAI_COMPATIBLE, id=model, url="http://localhost", window=1, max_output=1
+    )
+    assert Recorded(scope, nobody, asked, QUESTION).made(AttemptEnd.ANSWERED).why == why

@@ -30,6 +30,7 @@ from segue.routing import (
     Held,
     InvalidPolicy,
     Pinned,
+    Policy,
     PolicyFailed,
     Predictors,
     Request,
@@ -263,6 +264,22 @@ def test_a_hedge_asks_the_next_one_after_the_p95() -> None:
     assert unseen.hedge_after_s > unseen.chosen.latency_s.mean
     assert routed(Hedge(of=Cheapest(explore=NEVER), after_s=2)).hedge_after_s == 2
     assert routed(Hedge(of=pin("small"))).hedge is None
+
+
+def test_whom_the_recovery_names_is_hedged_by_the_next_one_that_has_not_failed() -> None:
+    hedge = Hedge(of=Cheapest(explore=NEVER), after_s=2)
+
+    def named(policy: Policy, model: str, *tried: str, by: str = "recovery") -> tuple[str, list[str], float | None]:
+        made = routed(policy, model=model, pinned_by=by, tried=dict.fromkeys(tried, "overloaded"))
+        return chosen(made), names(made, [] if made.hedge is None else [made.hedge]), made.hedge_after_s
+
+    assert named(hedge, "mid", "small") == ("mid", ["large"], 2)
+    assert named(hedge, "mid") == ("mid", ["small"], 2)
+    assert named(hedge, "large", "small", "mid") == ("large", [], None), "nobody is left"
+    assert named(hedge, "mid", by="caller") == ("mid", [], None)
+    within = Shadow(of=hedge, shadows=("small",), among=("small", "mid"))
+    assert named(within, "mid", "small") == ("mid", [], None), "what is around it leaves the large one out"
+    assert named(within, "mid") == ("mid", ["small"], 2)
 
 
 # --- pinned, examples, function ---------------------------------------------------------------------------------------

@@ -250,6 +250,18 @@ async def test_a_hedge_that_won_took_its_own_time(bench: Bench) -> None:
 
 
 @benched
+async def test_a_hedge_that_won_a_later_attempt_took_the_time_before_it_too(bench: Bench) -> None:
+    first, second = decision(id="d1", hedge=1, hedge_after_s=5.0), decision(id="d2", hedge=0, hedge_after_s=0.25)
+    failed = attempt("mid", 1, end=AttemptEnd.FAILED, fault=BUSY, then=NextMove.USE, decision="d1", latency_s=0.5)
+    slow = attempt(
+        "large", 2, why=AttemptWhy.FALLBACK, end=AttemptEnd.CANCELLED, usage=None, latency_s=9.0, decision="d2"
+    )
+    won = attempt("small", 3, why=AttemptWhy.HEDGE, decision="d2")
+    await bench.ask([first, failed, second, slow, won])
+    assert bench.row().latency_s == 1.75
+
+
+@benched
 async def test_a_pinned_decision_is_left_out_of_the_judges_rows(bench: Bench) -> None:
     await bench.ask([decision(pinned_by="caller"), attempt("large")], [decision(), attempt("large")])
     past = logged_rows(rows(bench.read()))

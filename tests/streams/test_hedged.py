@@ -201,7 +201,11 @@ def test_one_is_heard_and_its_end_is_that_of_both(
             sent.set()
             return await takes(floor, 0)
 
-        ran = await race(one, lambda: takes(floor, 1), after + 0.5, floor)
+        async def two(sent: asyncio.Event) -> Called:
+            sent.set()
+            return await takes(floor, 1)
+
+        ran = await race(one, two, after + 0.5, floor)
         assert not running
         assert len(spoke) <= 1
         if spoke:

@@ -9,6 +9,7 @@ from typing import Any
 from ..core.faults import rebuild
 from ..core.records import AttemptEnd, AttemptWhy, Decision
 from ..core.recovery import Amend, Use
+from ..errors import SegueError
 from ..models import Model
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope
@@ -65,6 +66,9 @@ class Attempting:
         self.gateway.shadows.begin(caller, question, record, bill, self.guards.kept)
         try:
             return await self._made(caller, question, record, bill)
+        except SegueError as error:
+            bill.summed(error)
+            raise
         finally:
             bill.ready.set()
 
@@ -80,7 +84,7 @@ class Attempting:
         floor = Floor()
         ran = await race(
             lambda sent: caller.on(floor, 0).in_line(question, record.model, bill, sent),
-            lambda: caller.on(floor, 1).at_once(question, hedge, bill.named(f"{decision.id}+1")),
+            lambda sent: caller.on(floor, 1).at_once(question, hedge, bill.named(f"{decision.id}+1"), sent),
             decision.hedge_after_s,
             floor,
         )
@@ -110,6 +114,8 @@ class Attempting:
         if decision.chosen is None and named is not None and question.model is None:  # it has broken down since
             other = self._decided(question, {**spent_in(scope.history), named: "broken down"}, None, left_nano)
             decision = decision if other.chosen is None else other
+        if question.turns or question.begun:  # it goes on from what one model has said: no other one races for it
+            decision = replace(decision, hedge=None, hedge_after_s=None)
         # What stands beside the first attempt is compared with what came of the whole; a second time would say nothing.
         return replace(decision, shadows=()) if scope.history and decision.shadows else decision
 

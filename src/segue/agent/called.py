@@ -99,14 +99,16 @@ class Caller:
             return Called(model=model, fault=classify(error))
         return await self._at(question, manifest, model, place, bill, queued_s, sent)
 
-    async def at_once(self, question: Question, model: Model, bill: Bill) -> Called | None:
-        """Call if a place is free now; None where none is."""
+    async def at_once(
+        self, question: Question, model: Model, bill: Bill, sent: asyncio.Event | None = None
+    ) -> Called | None:
+        """Call if a place is free now; None where none is. `sent` is set when it is."""
         try:
             question, manifest = self._shown(question, model, bill)
         except UsageError as error:  # it does not fit into this window
             return Called(model=model, fault=classify(error))
         place = self.gateway.free_place(model, question)
-        return None if place is None else await self._at(question, manifest, model, place, bill)
+        return None if place is None else await self._at(question, manifest, model, place, bill, sent=sent)
 
     def _shown(self, question: Question, model: Model, bill: Bill) -> tuple[Question, Manifest]:
         """The question fitted to the model's window, and what is on record of it. Raises ContextOverflow."""
@@ -123,7 +125,7 @@ class Caller:
         """Call, with a place that is given back whatever comes of it, also when the call is cancelled. What it may cost
         is set aside before it is sent, and settled with its end.
         """
-        began = time.monotonic()
+        began, sent = time.monotonic(), sent or asyncio.Event()
         fault: Fault | None = None
         reply: Reply | None = None
         try:
@@ -131,8 +133,7 @@ class Caller:
             question, _ = await asyncio.gather(bill.reserve(model, question), _noted(manifest, bill))  # one commit
             asked = call_for(question, model, place, self.timeout_s)
             began = time.monotonic()
-            if sent is not None:
-                sent.set()
+            sent.set()
             reply = await self._send(asked, question)
             fault = judge(reply, question.schema, tools=None if question.tools else ())
             if fault is not None and fault.limit == "max tokens" and _full(model, question):
@@ -141,7 +142,7 @@ class Caller:
             fault = classify(error)
         except BaseException:
             self._release(place, made(FaultKind.INTERRUPTED, "the call was given up"), began)
-            bill.given_up()
+            bill.given_up(sent=sent.is_set())
             raise
         tokens = None if reply is None else reply.usage.tokens_in + reply.usage.tokens_out
         self._release(place, fault, began, tokens)

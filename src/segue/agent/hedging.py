@@ -25,7 +25,7 @@ __all__ = ["Race", "lose", "race"]
 
 First = Callable[[asyncio.Event], Coroutine[Any, Any, Called]]
 """It sets the event when it is sent: the time before it, in line or connecting, does not count."""
-Second = Callable[[], Coroutine[Any, Any, Called | None]]
+Second = Callable[[asyncio.Event], Coroutine[Any, Any, Called | None]]
 
 
 class Race(NamedTuple):
@@ -36,7 +36,7 @@ class Race(NamedTuple):
     second: Called | None = None
     """None: there was none, or it was given up."""
     begun: bool = False
-    """Whether a second call was made."""
+    """Whether a second call was made: one that was given up before it was sent was none."""
     seconds: tuple[float, float] = (0.0, 0.0)
     """How long each of them lasted."""
     speaker: int | None = None
@@ -59,7 +59,7 @@ async def race(first: First, second: Second, after_s: float, floor: Floor) -> Ra
     One that failed waits for the other; a second that gives None could not be made. Raises what a call raises. Whatever
     ends it, nothing is left running.
     """
-    sent = asyncio.Event()
+    sent, sent_too = asyncio.Event(), asyncio.Event()
     one = asyncio.create_task(first(sent))
     sending, heard = asyncio.create_task(sent.wait()), asyncio.create_task(floor.taken.wait())
     two: asyncio.Task[Called | None] | None = None
@@ -70,10 +70,10 @@ async def race(first: First, second: Second, after_s: float, floor: Floor) -> Ra
         if one.done() or floor.speaker is not None:
             return Race(await one)
         later = time.monotonic()
-        two = asyncio.create_task(second())
+        two = asyncio.create_task(second(sent_too))
         await _first_good(heard, one, two)
         now = time.monotonic()
-        made = not two.done() or two.result() is not None
+        made = two.result() is not None if two.done() else sent_too.is_set()
         lost = None if floor.speaker is None else (two, one)[floor.speaker]
         results = [None if task is lost and not task.done() else task for task in (one, two)]
         await _stopped(lost)

@@ -61,6 +61,14 @@ _TOOK = "took_nano"
 
 
 @dataclass(slots=True)
+class _Account:
+    """What the calls of one attempt hold and took of the question's own bound, where no journal counts it."""
+
+    held: int = 0
+    spent: int = 0
+
+
+@dataclass(slots=True)
 class Bill:
     """The money of one attempt, or of one call beside it. Without a budget every method is a look at an empty tuple."""
 
@@ -75,6 +83,8 @@ class Bill:
     aside: asyncio.Lock | None = None
     """Of calls beside the attempt: they set money aside one after the other, so that each sees what the last one took.
     It settles by itself, since the attempt may have ended before."""
+    account: _Account = field(default_factory=_Account)
+    """Of all calls of the attempt: what one holds, the one beside it cannot have."""
     held: Reservation | None = field(default=None, init=False)
     ready: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     """Set when the call may be sent: its money is set aside, or none has to be."""
@@ -90,7 +100,7 @@ class Bill:
 
     def named(self, id: str) -> Bill:
         """That of one call, under a name of its own."""
-        return Bill(self.scope, self.purse, self.scopes, self.own, id, self.aside)
+        return Bill(self.scope, self.purse, self.scopes, self.own, id, self.aside, self.account)
 
     def beside(self, line: asyncio.Lock) -> Bill:
         """That of calls on the side: the question's own bound is not theirs, and of other budgets they leave half."""
@@ -123,14 +133,18 @@ class Bill:
     async def _reserved(self, model: Model, question: Question, rates: Rates) -> Question:
         for race in range(_RACES):
             asked = self._fitted(model, question, rates, self.id)
+            self.account.held += asked.amount_nano
             try:
                 if self.purse is not None and self.scopes:
                     await self.purse.reserve(asked)
+                self.held = asked
             except BudgetExceeded:
                 if race == _RACES - 1:
                     raise
                 continue
-            self.held = asked
+            finally:
+                if self.held is None:
+                    self.account.held -= asked.amount_nano
             most = (asked.tokens_out_max or 1) - _thoughts(model, question)
             return question if asked.lowered_from is None else replace(question, max_tokens=max(1, most))
         raise AssertionError("the last race has raised")
@@ -138,6 +152,7 @@ class Bill:
     def take_up(self, held: Reservation) -> None:
         """What an attempt before this one has set aside, for this one to settle."""
         self.held = held
+        self.account.held += held.amount_nano
         if self.purse is not None and self.scopes:
             self.purse.take_up(held)
 
@@ -159,18 +174,32 @@ class Bill:
         if held is None:
             return fault
         took, estimated = _took(held, usage, None if begun else fault)
-        self._settled(
-            Settlement(settles=held.id, amount_nano=took, estimated=estimated, currency=held.currency, usage=usage)
-        )
+        said = Settlement(settles=held.id, amount_nano=took, estimated=estimated, currency=held.currency, usage=usage)
+        self._counted(held, said)
+        self._settled(said)
         if fault is None:
             return None
         fault = _blamed(fault, held)
         return fault._replace(state={**(fault.state or {}), _TOOK: took})
 
-    def given_up(self) -> None:
-        """The call was cancelled on its way: nobody will hear what it took, so it counts in full."""
-        if self.held is not None and self.purse is not None and self.scopes:
-            self.purse.settle(replace(lost(self.held), why=SettledBy.USED))
+    def given_up(self, *, sent: bool = True) -> None:
+        """The call was cancelled on its way: nobody will hear what it took, so it counts in full. One that was not
+        `sent` took nothing.
+        """
+        held = self.held
+        if held is None:
+            return
+        took = replace(lost(held), why=SettledBy.USED)
+        if not sent:
+            took = replace(took, why=SettledBy.UNUSED, amount_nano=0, estimated=False)
+        self._counted(held, took)
+        if self.purse is not None and self.scopes:
+            self.purse.settle(took)
+
+    def summed(self, error: Exception) -> None:
+        """Let an attempt's error say what all its calls took of the question's own bound: the next attempt reads it."""
+        if self.own is not None:
+            setattr(error, _TOOK, self.account.spent)
 
     def nobody(self, decision: Decision) -> BudgetExceeded | None:
         """The refusal where a budget is what stands between the question and an answer."""
@@ -189,6 +218,10 @@ class Bill:
         error.scope, error.limit_nano, error.left_nano = name, limit, rest
         return error
 
+    def _counted(self, held: Reservation, took: Settlement) -> None:
+        self.account.held -= held.amount_nano
+        self.account.spent += took.amount_nano
+
     def _settled(self, took: Settlement) -> None:
         if self.purse is None or not self.scopes:
             return
@@ -202,7 +235,8 @@ class Bill:
         if self.own is None:
             return self.scopes, counted
         before = sum(int((a.fault.state or {}).get(_TOOK, 0)) for a in self.scope.history if a.fault is not None)
-        return (*self.scopes, self.own), (*counted, Standing(spent=before))
+        own = Standing(spent=before + self.account.spent, held=self.account.held)
+        return (*self.scopes, self.own), (*counted, own)
 
     def _rates(self, model: Model, question: Question) -> Rates | None:
         """What a token costs at most; None where nothing is to be set aside."""

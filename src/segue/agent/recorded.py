@@ -146,6 +146,15 @@ def _before(history: Sequence[Attempt]) -> Sequence[Attempt]:
     return [one for one in history if ticket_of(one.fault) is None]
 
 
+def _asked(history: Sequence[Attempt]) -> str | None:
+    """Whom the last attempt asked. One that a crash cut off does not say: whom the Recovery had named before it, if
+    anybody.
+    """
+    last, named = history[-1], history[-2].answer if len(history) > 1 else None
+    said = None if last.fault is None else asked_in(last.fault)
+    return said or (named.candidate if isinstance(named, Use) else None)
+
+
 def _why(scope: StepScope, model: str) -> AttemptWhy:
     """What an attempt is made for, from what came before it."""
     before = _before(scope.history)
@@ -154,7 +163,8 @@ def _why(scope: StepScope, model: str) -> AttemptWhy:
     last = before[-1]
     if last.fault is None:
         return AttemptWhy.RETRY
-    another, amended = asked_in(last.fault) != model, isinstance(last.answer, Amend)
+    asked, amended = _asked(before), isinstance(last.answer, Amend)
+    another = asked is not None and asked != model
     if another and last.fault.kind is FaultKind.BAD_OUTPUT and isinstance(last.answer, Amend | Use):
         return AttemptWhy.CLIMB
     if amended:

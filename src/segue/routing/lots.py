@@ -90,6 +90,7 @@ class Lot:
     shadows: tuple[int, ...] = ()
     """Rows of the table: who answers on the side need not be among those who may be chosen."""
     hedge: int | None = None
+    """A row of the table. None with a time: it is not among these candidates, since one was named."""
     hedge_after_s: float | None = None
     splits: tuple[SplitRecord, ...] = ()
     pinned_by: str | None = None

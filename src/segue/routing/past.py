@@ -176,12 +176,16 @@ def _latency(
     ask: Ask, first: Decision, own: Sequence[AttemptRecorded], good: Sequence[AttemptRecorded]
 ) -> float | None:
     """Of the attempts one after the other, without what a hedge overtook; else from the decision to the step's end."""
-    if good and good[-1].why is AttemptWhy.HEDGE and first.hedge_after_s is not None:
-        return None if good[-1].latency_s is None else first.hedge_after_s + good[-1].latency_s
     waited = [a for a in own if a.why is not AttemptWhy.HEDGE and a.end is not AttemptEnd.CANCELLED]
+    after = 0.0
+    if good and good[-1].why is AttemptWhy.HEDGE:
+        won = good[-1]
+        hedged = next((d for d in ask.decisions if d.id == won.decision), first)
+        after = hedged.hedge_after_s or 0.0
+        waited = [*(a for a in waited if a.decision not in (None, won.decision)), won]
     known = [a.queued_s + a.latency_s for a in waited if a.latency_s is not None]
     if len(known) == len(waited) and known:
-        return math.fsum(known)
+        return after + math.fsum(known)
     return None if ask.over_at is None else max(0.0, ask.over_at - ask.at)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -47,7 +48,20 @@ def decide(
     """
     ground = Ground(at, eligible(at), luck, vectors)
     lot = plan(policy, ground, np.ones(ground.many, np.bool_))
+    if lot.hedge_after_s is not None and lot.hedge is None:
+        second = _second(policy, ground)
+        lot = replace(lot, hedge=second, hedge_after_s=None if second is None else lot.hedge_after_s)
     return decision(policy, ground, lot, id=id)
+
+
+def _second(policy: Policy, ground: Ground) -> int | None:
+    """Who is asked beside the one that was named, as a row of the table: whom the policy chooses without it."""
+    request = ground.at.request
+    tried = {**request.tried, str(request.model): "it is asked first"}
+    at = ground.at._replace(request=replace(request, model=None, tried=tried, stage=len(tried)))
+    others = Ground(at, eligible(at), ground.luck, ground.vectors)
+    lot = plan(policy, others, np.ones(others.many, np.bool_))
+    return None if lot.choice is None else int(others.base.rows[lot.choice])
 
 
 class Router:

@@ -120,11 +120,14 @@ def _beside(policy: Shadow, ground: Ground, choice: int) -> Iterator[int]:
 
 
 def _hedge(policy: Hedge, ground: Ground, allowed: Flags) -> Lot:
-    lot = plan(policy.of, ground, allowed)
-    if lot.choice is None or not lot.order:
+    """Where the Recovery has named who answers, nobody else is eligible: the second one is found apart."""
+    lot, request = plan(policy.of, ground, allowed), ground.at.request
+    named = request.model is not None and request.pinned_by == "recovery"
+    if lot.choice is None or not (lot.order or named):
         return lot
     after = policy.after_s if policy.after_s is not None else _slow_s(ground, lot.choice)
-    return replace(lot, hedge=lot.order[0], hedge_after_s=round(after, 4))
+    second = int(ground.base.rows[lot.order[0]]) if lot.order else None
+    return replace(lot, hedge=second, hedge_after_s=round(after, 4))
 
 
 def _slow_s(ground: Ground, place: int) -> float:

@@ -55,7 +55,7 @@ def decision(policy: Policy, ground: Ground, lot: Lot, *, id: str) -> Decision:
         order=tuple(rows[place] for place in lot.order),
         stage=lot.stage,
         shadows=lot.shadows,
-        hedge=None if lot.hedge is None else rows[lot.hedge],
+        hedge=lot.hedge,
         hedge_after_s=lot.hedge_after_s,
         splits=lot.splits,
         pinned_by=request.pinned_by if request.model is not None else lot.pinned_by,

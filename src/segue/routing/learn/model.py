@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UnreadableModel
+from ..table import PRIOR_SD
 from ..types import Features
 from .space import Place, Space
 from .surface import SURFACE
@@ -28,6 +29,8 @@ FORMAT = 2
 DOUBT = 0.5
 """Standard deviations of a difference that count as none."""
 _HAIR = 1e-3
+NOISE_MIN = 0.15
+"""What one verdict is unsure by at least: that all so far were the same does not make the next one certain."""
 SHARES = {"words": 0.45, "topics": 0.1, "surface": 0.45}
 """Of each part in the kernel."""
 TOPIC_WIDTH, SURFACE_WIDTH = 2.0, 0.5 / SURFACE
@@ -98,10 +101,13 @@ class QualityModel:
         like = float(likeness(alike[None])[0])
         together = moved.mean()
         shown = self.common(like) * together + self.apart(like) * (moved - together)
-        unsure = self.spread**2 * (1.0 - self.apart(like)) + self.noise**2 / np.maximum(self._counts, 1.0)
+        unsure = self.spread**2 * (1.0 - self.apart(like)) + max(self.noise, NOISE_MIN) ** 2 / np.maximum(
+            self._counts, 1.0
+        )
         close = np.square(np.square(alike)) @ self.seen
-        sd = np.sqrt(unsure)
-        mean = self._doubting(np.clip(self.mean + shown, 0.0, 1.0), sd)
+        mean = self._doubting(np.clip(self.mean + shown, 0.0, 1.0), np.sqrt(unsure))
+        known = self.apart.within(like) * (self._counts > 0)  # of what is unlike all that was seen, a prior is known
+        sd = np.sqrt(np.maximum(unsure, known * unsure + (1.0 - known) * PRIOR_SD**2))
         return Expected(mean.astype(np.float32), sd.astype(np.float32), close.astype(np.float32))
 
     def _doubting(self, mean: F32, sd: F32) -> F32:
