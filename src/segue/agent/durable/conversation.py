@@ -35,7 +35,7 @@ from ...models.exchange import OUTPUT_TOOL
 from ..media import Shown, needs_of, split
 from ..request import Asked, Given, Question, Tried, is_file
 
-__all__ = ["Asking", "asking", "given_of", "put_in_time", "response_of", "turns_of"]
+__all__ = ["Asking", "asking", "given_of", "messages_of", "put_in_time", "response_of", "turns_of"]
 
 _BOOKS = frozenset({"timestamp", "run_id", "conversation_id", "instructions", "state", "usage"})
 """What stands on a message and is not shown."""
@@ -88,6 +88,35 @@ def asking(
         first=None if wanted.model else _maker(turns),
     )
     return Asking(question=question, history=turns_of(history), turns=turns_of(turns), media=media)
+
+
+def messages_of(history: object, prompt: str, agent: str) -> list[ModelMessage]:
+    """What was said before, which a client holds (`{"role": "user", "content": text}`) or an earlier run has given. As
+    `ask` does, it leaves out the question where that comes last. Raises InputError for what is no message.
+    """
+    remedy = 'give result.all_messages(), or {"role": "user" or "assistant", "content": text} for each message'
+    if not isinstance(history, Sequence) or isinstance(history, str | bytes):
+        what = "a text" if isinstance(history, str) else f"a list of messages, not a {type(history).__name__}"
+        raise InputError(f"{agent}: history is {what}", remedy=remedy)
+    made: list[ModelMessage] = []
+    for one in cast("Sequence[Any]", history):
+        said = one if isinstance(one, ModelRequest | ModelResponse) else _message(one)
+        if said is None:
+            raise InputError(f"{agent}: history has {one!r}", remedy=remedy)
+        made.append(said)
+    last = cast("Sequence[Any]", history)[-1] if made else None
+    return made[:-1] if last == {"role": "user", "content": prompt} else made
+
+
+def _message(one: Any) -> ModelMessage | None:
+    """A client's message; None: it is none."""
+    said = cast("Mapping[str, object]", one) if isinstance(one, Mapping) else {}
+    role, content = said.get("role"), said.get("content")
+    if not isinstance(content, str):
+        return None
+    if role == "user":
+        return ModelRequest(parts=[UserPromptPart(content)])
+    return ModelResponse(parts=[TextPart(content)]) if role == "assistant" else None
 
 
 def response_of(given: Given, question: Question) -> ModelResponse:
