@@ -110,7 +110,7 @@ def messages_of(history: object, prompt: str, agent: str) -> list[ModelMessage]:
 
 def _message(one: Any) -> ModelMessage | None:
     """A client's message; None: it is none."""
-    said = cast("Mapping[str, object]", one) if isinstance(one, Mapping) else {}
+    said: Mapping[str, object] = cast("Mapping[str, object]", one) if isinstance(one, Mapping) else {}
     role, content = said.get("role"), said.get("content")
     if not isinstance(content, str):
         return None
