@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ async def test_in_a_fork_whoever_takes_over_is_shown_what_the_fork_said(tmp_path
     """A fork does not hear itself: the second one was told that it has the conversation, and nothing of it."""
 
     def says(asked: Asked) -> str:
-        if "hand_to" not in str(asked.schema):
+        if "You are" not in asked.system:
             return turn(say=" / ".join(one.text[:40] for one in asked.turns if one.role != "system"))
         return turn(hand_to="b" if "You are a" in asked.system else "c", why="so")
 
@@ -151,6 +152,18 @@ async def test_handing_over_is_bounded(tmp_path: Path) -> None:
 
     async with serve({"chat": Served(answer=says)}) as server, opened(tmp_path, server, "chat") as engine:
         assert await engine.run(ping_pong, "Hello?") == ["a", "b", "a"]
+
+
+async def test_whoever_has_it_last_can_hand_it_to_nobody(tmp_path: Path) -> None:
+    """A model that did so all the same had the conversation again and again, without an end."""
+
+    def says(asked: Asked) -> str:
+        told = "you have the conversation now" in str(asked.body)
+        return turn(say="Enough.") if told else turn(hand_to="b" if "You are a" in asked.system else "a")
+
+    async with serve({"chat": Served(answer=says)}) as server, opened(tmp_path, server, "chat") as engine:
+        async with asyncio.timeout(20):
+            assert await engine.run(ping_pong, "Hello?") == ["a", "b", "a"]
 
 
 async def test_mistakes_are_told() -> None:
