@@ -9,6 +9,7 @@ import pytest
 
 from segue import Thread, ask, detach, flow, step, wait_for
 from segue.core.events import EventType
+from segue.errors import NotInAFlow
 from segue.journal import Journal
 from segue.runtime.check import Finding, check_one
 from segue.testing.provider import Served, serve
@@ -109,3 +110,12 @@ async def test_a_child_means_the_branch_after_a_restart_too(tmp_path: Path) -> N
             assert (
                 await (await engine.get(run.id)).result() == "heard 2: other | before; heard 3: other | before | waits"
             )
+
+
+async def test_a_thread_outside_of_a_run_is_told_where_threads_live(tmp_path: Path) -> None:
+    """It said that no step was running."""
+    async with serve({"chat": Served(answer=recalls)}) as server, opened(tmp_path, server, "chat"):
+        with pytest.raises(NotInAFlow, match=r"thread= outside of a run: a thread lives in the database") as caught:
+            await ask("Hello", thread="t")
+        assert "history=" in caught.value.remedy and server.counts("chat").calls == 0
+        assert await ask("Hello", thread=None) == "heard 1: Hello"

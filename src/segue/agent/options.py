@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
 from ..context import Scope
-from ..errors import InputError
+from ..errors import InputError, NotInAFlow
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import FlowScope, here, surroundings
 from ..runtime.thread import Thread, named
@@ -128,7 +128,9 @@ DEFAULTS: Options = {
 
 
 def checked(given: Options) -> dict[str, Any]:
-    """All options, with their defaults. Raises InputError for one that there is not, and for a bound out of range."""
+    """All options, with their defaults. Raises InputError for one that there is not, and for a bound out of range;
+    NotInAFlow for a thread outside of a run.
+    """
     unknown = given.keys() - DEFAULTS.keys()
     if unknown:
         names = ", ".join(("returns", "examples", "check", *DEFAULTS))
@@ -136,6 +138,9 @@ def checked(given: Options) -> dict[str, Any]:
     said = cast("dict[str, Any]", {**DEFAULTS, **given})
     if said["thread"] is not None:
         said["thread"] = thread_of(said["thread"])
+        if here() is None:
+            remedy = "ask in a @flow that an Engine runs, or give what was said before as history="
+            raise NotInAFlow("ask: thread= outside of a run: a thread lives in the database of its runs", remedy=remedy)
     elif "thread" not in given:
         said["thread"] = own_thread()
     hold(said)
