@@ -119,7 +119,7 @@ async def test_in_a_fork_whoever_takes_over_is_shown_what_the_fork_said(tmp_path
 
     def says(asked: Asked) -> str:
         if "You are" not in asked.system:
-            return turn(say=" / ".join(one.text[:40] for one in asked.turns if one.role != "system"))
+            return turn(say=" / ".join(one.text[:40] for one in asked.turns))
         return turn(hand_to="b" if "You are a" in asked.system else "c", why="so")
 
     async with serve({"chat": Served(answer=says)}) as server, opened(tmp_path, server, "chat") as engine:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, cast, overload
 
-from annotated_types import MinLen
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from ..core.faults import Fault, FaultKind
 from ..core.recovery import Answer, Attempt
@@ -166,4 +165,4 @@ class _Recovery:
 
 
 _TEXTS = TypeAdapter(Texts)
-_VECTORS = TypeAdapter(Annotated[list[float] | list[list[float]], MinLen(1)])
+_VECTORS = TypeAdapter(Annotated[list[float] | list[list[float]], Field(min_length=1)])
