@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel
+from pydantic_ai import NativeOutput, PromptedOutput, ToolOutput
+from pydantic_core import to_jsonable_python
 
-from segue import ask, flow, step
+from segue import Engine, agent, ask, embed, flow, step
 from segue.agent import answer
 from segue.core.events import EventType
-from segue.errors import RunFailed
+from segue.errors import InputError, RunFailed
 from segue.testing.provider import Asked, Served, serve
 from tests.agent.served import KEYS, calls, opened, results
 from tests.behaviour.world import in_state
@@ -25,6 +28,10 @@ def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class Topic(BaseModel):
     topic: Literal["card", "loan"]
+
+
+class Order(BaseModel):
+    order: int
 
 
 @flow
@@ -92,3 +99,74 @@ async def test_an_override_takes_the_answer_as_it_is(tmp_path: Path) -> None:
 @flow
 async def waiting(text: str) -> str:
     return (await ask("Which topic?", text, returns=Topic, escalate="ada", repairs=0, attempts=1)).topic
+
+
+def whose(output: Any) -> Any:
+    return agent("You help.", name="helper", returns=output)
+
+
+HELPERS: dict[str, tuple[Any, Any, Any]] = {
+    "text": (agent("You help.", name="helper", tools=[look_up]), "It is blocked.", "It is blocked."),
+    "type": (whose(Topic), {"topic": "card"}, Topic(topic="card")),
+    "list": (whose(list[int]), [1, 2], [1, 2]),
+    "literal": (whose(Literal["a", "b"]), "b", "b"),
+    "either": (whose(str | Topic), {"topic": "card"}, Topic(topic="card")),
+    "either text": (whose(str | Topic), "Neither.", "Neither."),
+    "native": (whose(NativeOutput(Topic)), {"topic": "card"}, Topic(topic="card")),
+    "prompted": (whose(PromptedOutput(list[int])), [1, 2], [1, 2]),
+    "tool": (whose(ToolOutput(Topic)), {"topic": "card"}, Topic(topic="card")),
+    "list by a tool": (whose(ToolOutput(list[int])), [1, 2], [1, 2]),
+    "two tools": (whose([ToolOutput(Topic), ToolOutput(Order)]), {"order": 7}, Order(order=7)),
+    "text or a tool": (whose([str, ToolOutput(Order)]), "Neither.", "Neither."),
+    "two": (whose([Topic, Order]), {"order": 7}, Order(order=7)),
+}
+
+
+@flow
+async def helped(name: str) -> str:
+    said = await HELPERS[name][0].run("Which topic?")
+    await kept(to_jsonable_python(said.all_messages()))
+    return repr(said.output)
+
+
+@step
+async def kept(messages: list[Any]) -> int:
+    return len(messages)
+
+
+@pytest.mark.parametrize("name", HELPERS)
+async def test_a_fork_takes_it_in_the_place_of_a_request_of_an_agent(name: str, tmp_path: Path) -> None:
+    """A text is what the model says; anything else is what it gives as its output."""
+    _, given, wanted = HELPERS[name]
+    async with serve({"chat": Served(answer=lambda _: "???")}) as server, opened(tmp_path, server, "chat") as engine:
+        run = await engine.start(helped, name)
+        with suppress(RunFailed):
+            await run.result()
+        first = [key async for e in run.events(follow=False) if "/ask[" in (key := e.key or "")][0]  # noqa: RUF015
+        fork = await run.fork(results={first: given})
+        assert await fork.result() == repr(wanted)
+        assert await (await fork.fork(await last_key(fork))).result() == repr(wanted), "a replay too"
+
+
+async def last_key(run: Any) -> str:
+    return (await keys_of(run, "kept["))[-1]
+
+
+@flow
+async def embeds(texts: list[str]) -> list[list[float]]:
+    return await embed(texts, model="hashed")
+
+
+async def test_a_fork_takes_vectors_as_they_are(tmp_path: Path) -> None:
+    async with Engine(str(tmp_path / "x.db")) as engine:
+        one, two = await engine.start(embeds, ["a"]), await engine.start(embeds, ["a", "b"])
+        assert len((await one.result())[0]) == len((await two.result())[1]) > 3
+        (of_one,), (of_two,) = await keys_of(one, "embed["), await keys_of(two, "embed[")
+        assert await (await one.fork(results={of_one: [1.0, 2.5]})).result() == [[1.0, 2.5]]
+        both = [[1, 2.5], [0.0, 1.0]]
+        assert await (await two.fork(results={of_two: both})).result() == both
+        with pytest.raises(RunFailed, match="1 vector was given for 2 texts"):
+            await (await two.fork(results={of_two: [1.0, 2.5]})).result()
+        for bad in ([[1.0], [1.0, 2.0]], ["x"], [], "x"):
+            with pytest.raises(InputError):
+                await two.fork(results={of_two: bad})

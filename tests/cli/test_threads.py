@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+<<<<<<< HEAD
 from segue import Engine, Thread, flow, wait_for
+=======
+from segue import Engine, Thread, continue_as_new, flow
+>>>>>>> context8
 from segue.cli.conversations import thread, threads
 from segue.cli.exits import Exit
 from segue.errors import InputError
@@ -20,6 +24,28 @@ async def says(text: str) -> str:
     if text == "fail":
         raise ValueError(text)
     return f"said {text}"
+
+
+@flow
+async def renews(text: str) -> str:
+    if len(text) < 8:
+        continue_as_new(text + "+")
+    return text
+
+
+async def test_a_turn_that_went_on_as_new_is_shown_with_what_it_was_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    db = str(tmp_path / "x.db")
+    async with Engine(db):
+        run = await Thread("ann").start(renews, "given", id="one")
+        assert await run.result() == "given+++"
+        edited = await Thread("ann").edit("one", "edited", to="ann-2")
+        await edited.result()
+    for name, given, gave in (("ann", "given", "given+++"), ("ann-2", "edited", "edited++")):
+        thread(db, name, "default", 50, True)
+        (turn,) = json.loads(capsys.readouterr().out)["turns"]
+        assert (turn["input"], turn["result"]) == ({"text": given}, gave)
 
 
 async def test_threads_their_turns_and_branches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,44 @@ async def test_whoever_takes_over_is_shown_all_of_it_under_names(tmp_path: Path)
     assert [p.model for p in last.parts if p.who == "triage"] == ["claude", None]
 
 
+@flow
+async def rounds(said: str) -> str:
+    await look_up(said)
+    roles = [Role(name, options={"model": "chat"}) for name in "abc"]
+    return (await converse(said, roles, handoffs=2)).value
+
+
+async def test_in_a_fork_whoever_takes_over_is_shown_what_the_fork_said(tmp_path: Path) -> None:
+    """A fork does not hear itself: the second one was told that it has the conversation, and nothing of it."""
+
+    def says(asked: Asked) -> str:
+        if "You are" not in asked.system:
+            return turn(say=" / ".join(one.text[:40] for one in asked.turns))
+        return turn(hand_to="b" if "You are a" in asked.system else "c", why="so")
+
+    async with serve({"chat": Served(answer=says)}) as server, opened(tmp_path, server, "chat") as engine:
+        thread = Thread("t", engine)
+        await (await thread.start(talk_beside, "before")).result()
+        run = await thread.start(rounds, "Refund me.")
+        whole = await run.result()
+        assert [whole.count(one) for one in ("before", "Refund me.", "a has handed", "b has handed")] == [2, 1, 1, 1]
+        keys = [event.key or "" async for event in run.events(follow=False) if event.type == "step.completed"]
+        shown: dict[str, list[int]] = {}
+        for key in keys:
+            said = await (await run.fork(at=key)).result()
+            shown[key] = [said.count(one) for one in ("before", "Refund me.", "a has handed", "b has handed")]
+        assert len(keys) > 6 and set(map(tuple, shown.values())) == {(2, 1, 1, 1)}, shown
+        first = next(key for key in keys if "/ask[" in key)
+        by_hand = await run.fork(results={first: {"hand_to": "b", "why": "I say so"}})
+        assert (await by_hand.result()).count("Refund me.") == 1
+        assert await (await run.fork()).result() == whole
+
+
+@flow
+async def talk_beside(said: str) -> str:
+    return await ask(said, model="chat")
+
+
 async def test_handing_over_is_bounded(tmp_path: Path) -> None:
     def says(asked: Asked) -> str:
         other = "b" if "You are a" in asked.system else "a"
@@ -113,6 +152,18 @@ async def test_handing_over_is_bounded(tmp_path: Path) -> None:
 
     async with serve({"chat": Served(answer=says)}) as server, opened(tmp_path, server, "chat") as engine:
         assert await engine.run(ping_pong, "Hello?") == ["a", "b", "a"]
+
+
+async def test_whoever_has_it_last_can_hand_it_to_nobody(tmp_path: Path) -> None:
+    """A model that did so all the same had the conversation again and again, without an end."""
+
+    def says(asked: Asked) -> str:
+        told = "you have the conversation now" in str(asked.body)
+        return turn(say="Enough.") if told else turn(hand_to="b" if "You are a" in asked.system else "a")
+
+    async with serve({"chat": Served(answer=says)}) as server, opened(tmp_path, server, "chat") as engine:
+        async with asyncio.timeout(20):
+            assert await engine.run(ping_pong, "Hello?") == ["a", "b", "a"]
 
 
 async def test_mistakes_are_told() -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, overload
+from typing import Annotated, Any, cast, overload
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from ..core.faults import Fault, FaultKind
 from ..core.recovery import Answer, Attempt
@@ -33,7 +33,16 @@ _AT_ONCE = 4
 """Steps under way together."""
 
 
-@step(name="embed")
+def _by_hand(value: object) -> Packed:
+    """Vectors that somebody has given in the place of a model's: one, or a list of them. Their space is not known."""
+    vectors = _VECTORS.validate_python(value)
+    made = cast("list[list[float]]", vectors if isinstance(vectors[0], list) else [vectors])
+    if not made[0] or len({len(one) for one in made}) != 1:
+        raise ValueError("vectors are of one length, and not empty")
+    return Packed.of(made, model="", space="", tokens_in=0, cost_nano=None)
+
+
+@step(name="embed", upcast=_by_hand)
 async def embedded(texts: Texts) -> Packed:
     """The durable step of some texts. `embed` gives it its body."""
     raise InputError("this step is made by segue.embed", remedy="call segue.embed")
@@ -101,7 +110,7 @@ def _check(texts: Sequence[str], attempts: int, timeout_s: float) -> None:
 
 
 def _within(space: str, texts: Texts) -> Texts:
-    return Texts(texts=texts.texts, route=texts.route, model=texts.model, space=space, require=texts.require)
+    return Texts(texts=texts.texts, route=texts.route, model=texts.model, space=space or None, require=texts.require)
 
 
 _NONE: Mapping[str, int] = {}
@@ -119,7 +128,11 @@ class _Make:
         """One step's vectors."""
         others = partial(self.other, texts)
         made = embedded.carried_out_by(self.attempt, _Recovery(Policy(attempts=self.attempts, repairs=0), others))
-        return await (made if key is None else made.using(key=key))(texts)
+        packed = await (made if key is None else made.using(key=key))(texts)
+        if not packed.space and (given := len(packed.vectors())) != (wanted := len(texts.texts)):
+            said = "1 vector was" if given == 1 else f"{given} vectors were"
+            raise InputError(f"embed: {said} given for {wanted} texts", remedy="give one vector for each text")
+        return packed
 
     async def attempt(self, texts: Texts) -> Packed:
         """The body of the step."""
@@ -152,3 +165,4 @@ class _Recovery:
 
 
 _TEXTS = TypeAdapter(Texts)
+_VECTORS = TypeAdapter(Annotated[list[float] | list[list[float]], Field(min_length=1)])

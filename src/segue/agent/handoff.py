@@ -23,8 +23,9 @@ from ..runtime.step import step
 from ..runtime.thread import Thread
 from .ask import ask
 from .options import Options, own_thread, thread_of
+from .past import spoken
 from .prompts import Prompt, worded
-from .threads import outside
+from .threads import Since, outside
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -124,7 +125,7 @@ async def converse(
     ident = fingerprint(json.dumps({"said": said, "thread": at}).encode()) if key is None else quoted(key)
     with opened("converse", ident):
         name = await holder(at, list(by_name)) or first or roles[0].name
-        talk = _Talk(at, returns, brief)
+        talk = _Talk(at, returns, brief, Since())
         held, why, text, by = [name], list[str](), said, ""
         while True:
             role = by_name[held[-1]]
@@ -144,6 +145,8 @@ class _Talk:
     thread: str
     returns: Any
     brief: str
+    since: Since
+    """What was said in them: a fork does not hear it in the thread."""
 
     async def asked(self, role: Role, colleagues: Sequence[Role], text: str, by: str) -> Any:
         """What a role does with what it is told: a `_Turn`."""
@@ -152,10 +155,12 @@ class _Talk:
         brief = self.brief.format(name=role.name, colleagues=told) if colleagues else ""
         options: Options = {
             **role.options, "thread": self.thread, "role": role.name, "asked_by": by, "tools": role.tools,
-            "system": "\n\n".join(filter(None, (own, brief))),
+            "system": "\n\n".join(filter(None, (own, brief))), "history": role.options.get("history") or self.since,
         }  # fmt: skip
         form = _form(self.returns, tuple(one.name for one in colleagues))
-        return await ask(text, returns=form, check=_whole, **options)
+        turn = await ask(text, returns=form, check=_whole if colleagues else _answered, **options)
+        self.since.add(spoken(text, by), spoken(turn.model_dump_json(exclude_none=True), role.name))
+        return turn
 
 
 class _Turn(BaseModel):
@@ -171,6 +176,13 @@ def _whole(turn: Any) -> str | None:
     """One of the two, not both."""
     if (turn.say is None or turn.say == "") == (turn.hand_to is None):
         return "answer in `say`, or name a colleague in `hand_to`: one of the two"
+    return None
+
+
+def _answered(turn: Any) -> str | None:
+    """Nobody is left to hand over to."""
+    if turn.hand_to is not None or turn.say is None or turn.say == "":
+        return "answer in `say`, and leave `hand_to` empty: you have the conversation now"
     return None
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
 from ..context import Scope
-from ..errors import InputError
+from ..errors import InputError, NotInAFlow
 from ..routing import Policy as RoutingPolicy
-from ..runtime.scope import FlowScope, here
+from ..runtime.scope import FlowScope, here, surroundings
 from ..runtime.thread import Thread, named
 from .bounds import hold
 from .guards.guard import Guard
@@ -128,7 +128,9 @@ DEFAULTS: Options = {
 
 
 def checked(given: Options) -> dict[str, Any]:
-    """All options, with their defaults. Raises InputError for one that there is not, and for a bound out of range."""
+    """All options, with their defaults. Raises InputError for one that there is not, and for a bound out of range;
+    NotInAFlow for a thread outside of a run.
+    """
     unknown = given.keys() - DEFAULTS.keys()
     if unknown:
         names = ", ".join(("returns", "examples", "check", *DEFAULTS))
@@ -136,6 +138,9 @@ def checked(given: Options) -> dict[str, Any]:
     said = cast("dict[str, Any]", {**DEFAULTS, **given})
     if said["thread"] is not None:
         said["thread"] = thread_of(said["thread"])
+        if here() is None:
+            remedy = "ask in a @flow that an Engine runs, or give what was said before as history="
+            raise NotInAFlow("ask: thread= outside of a run: a thread lives in the database of its runs", remedy=remedy)
     elif "thread" not in given:
         said["thread"] = own_thread()
     hold(said)
@@ -149,19 +154,25 @@ def checked(given: Options) -> dict[str, Any]:
 
 
 def thread_of(given: str | Thread) -> str:
-    """The thread of this name. In a turn of a branch, a thread that this has left is the branch itself."""
-    name, own = given.id if isinstance(given, Thread) else named("thread", given), _threads()
+    """The thread of this name. In a turn of a branch, and in its steps and its children, a thread that this has left is
+    the branch itself.
+    """
+    name, own = given.id if isinstance(given, Thread) else named("thread", given), [one for one in _threads() if one]
     return own[0] if name in own else name
 
 
 def own_thread() -> str | None:
     """The thread that the run is a turn of."""
-    return next(iter(_threads()), None)
+    return next(iter(_threads()), None) or None if isinstance(here(), FlowScope) else None
 
 
 def _threads() -> Sequence[str]:
-    scope = here()
-    return scope.drive.threads if isinstance(scope, FlowScope) else ()
+    """As `Drive.threads`; within a step those of its run."""
+    scope, around = here(), surroundings()
+    if isinstance(scope, FlowScope):
+        return scope.drive.threads
+    outside = None if scope is None or around is None else around.outside
+    return () if scope is None or outside is None else outside.threads(scope.run)
 
 
 def _batchable(said: Mapping[str, Any]) -> None:

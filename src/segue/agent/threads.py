@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .request import Question
 
 __all__ = [
-    "Room", "fresh", "heard", "history", "kept_past", "latest", "outside", "said", "summary_of", "turns_down",
+    "Room", "Since", "fresh", "heard", "history", "kept_past", "latest", "outside", "said", "summary_of", "turns_down",
 ]  # fmt: skip
 
 _MOST = 1.5
@@ -67,6 +67,31 @@ class Room:
 _ROOM = codec(Room)
 
 
+class Since(list[dict[str, str]]):
+    """What was said in one question after another, as messages. A thread holds it for the next one; but a fork hears no
+    more of a thread than it did before it spoke, so there it is the history of the next question.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._upto, self._heard = 0, list[int]()
+
+    def __bool__(self) -> bool:
+        return True  # each question says how far it hears the thread, the first one too
+
+    def add(self, asked: str, answered: str) -> None:
+        """What was asked last, and the answer."""
+        self += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
+        self._heard += [self._upto] * 2
+
+    def unheard(self, upto: int) -> list[dict[str, str]]:
+        """What a question does not hear that hears the thread up to this turn: whatever was said in the thread has made
+        it longer.
+        """
+        self._upto = upto
+        return [one for one, heard in zip(self, self._heard, strict=True) if heard >= upto]
+
+
 def outside() -> Outside | None:
     """The engine around, if one is open."""
     around = surroundings()
@@ -98,6 +123,8 @@ async def fresh(question: Question, sent: Sequence[Mapping[str, str]]) -> list[d
 
     Raises InputError for what is no message.
     """
+    if isinstance(sent, Since):
+        return sent.unheard(question.heard)
     said = [_message(one) for one in sent]
     if said and said[-1] == {"role": "user", "content": question.prompt}:
         said = said[:-1]

@@ -60,7 +60,7 @@ class Embedded:
 
     vectors: list[list[float]]
     space: str
-    """The model's own id and the length of its vectors; empty only where nothing was embedded."""
+    """The model's own id and the length of its vectors; empty where nothing was embedded, or all was given by hand."""
     models: tuple[str, ...]
     """Of the catalogue: who made them. More than one where one has stood in for another of the same space."""
     tokens_in: int = 0
@@ -72,8 +72,8 @@ class Embedded:
         costs = [part.cost_nano for part in parts if part.cost_nano is not None]
         return cls(
             vectors=[vector for part in parts for vector in part.vectors()],
-            space=parts[0].space if parts else "",
-            models=tuple(dict.fromkeys(part.model for part in parts)),
+            space=next((part.space for part in parts if part.space), ""),
+            models=tuple(dict.fromkeys(part.model for part in parts if part.model)),
             tokens_in=sum(part.tokens_in for part in parts),
             cost_nano=sum(costs) if len(costs) == len(parts) else None,
         )

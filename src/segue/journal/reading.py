@@ -249,10 +249,17 @@ class Reader:
         )
 
     def threads_of(self, row: RunRow) -> tuple[str, ...]:
-        """The thread that a run is a turn of, and those that this has left, the nearest first; none for other runs."""
-        if row.thread is None:
+        """The thread that a run is a turn of, and those that this has left, the nearest first. For what a turn of a
+        branch has started, and forks of that: an empty name, and then those of the turn. None for other runs.
+        """
+        if row.thread is not None:
+            return tuple(name for name, _ in threads.lineage(self.query, row.tenant, row.thread))
+        while row.memo_run is not None:
+            row = self.get(row.memo_run)
+        if row.parent is None:
             return ()
-        return tuple(name for name, _ in threads.lineage(self.query, row.tenant, row.thread))
+        first = self.query("select body from events where run = ? and seq = 1", (row.no,))
+        return ("", *told) if first and (told := loads(first[0][0] or b"{}").get("threads")) else ()
 
     def items(self, after: int = 0) -> list[tuple[Item, Standing]]:
         """Open inbox items, later than item `after`, with where their run stands."""

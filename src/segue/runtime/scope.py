@@ -199,6 +199,12 @@ class Outside(Protocol):
         """The open runs that turns of a thread have started, by id: what each does; as far as a run may know."""
         ...
 
+    def threads(self, run: str) -> Sequence[str]:
+        """The thread that a run is a turn of (empty where it is none, but part of one), and those that this has left,
+        the nearest first.
+        """
+        ...
+
     def lineage(self, run: str) -> Sequence[tuple[str, str]]:
         """The flows of a run and of those above it, its own first, each with the key of its call that started the one
         before; that of the run itself is empty.

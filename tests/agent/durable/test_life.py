@@ -339,6 +339,27 @@ async def test_a_conversation_goes_on_with_its_history(tmp_path: Path) -> None:
     assert [turn.text for turn in asked[1].turns if turn.role != "system"] == ["Who?", "answer 1", "And why?"]
 
 
+@flow
+async def held_by_a_client(messages: list[dict[str, str]], text: str) -> str:
+    return await looker(text, history=messages)
+
+
+async def test_a_conversation_goes_on_with_what_a_client_holds(tmp_path: Path) -> None:
+    """As `ask(history=)` takes it: with the question as its last message, or without."""
+    asked: list[Asked] = []
+    models = {"chat": Served(answer=lambda one: (asked.append(one), f"answer {len(asked)}")[1])}
+    held = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ann."}]
+    async with serve(models) as server, opened(tmp_path, server, "chat") as engine:
+        for messages in (held, [*held, {"role": "user", "content": "And why?"}]):
+            run = await engine.start(held_by_a_client, messages, "And why?")
+            said = await run.result()
+            assert await (await run.fork()).result() == said
+        assert await engine.run(held_by_a_client, [], "And why?")
+    told = [[(turn.role, turn.text) for turn in one.turns] for one in asked]
+    whole = [("user", "Who?"), ("assistant", "Ann."), ("user", "And why?")]
+    assert told == [whole, whole, whole[-1:]]
+
+
 def tools_of(ctx: RunContext[str]) -> FunctionToolset[str]:
     SAW.append(f"tools of {ctx.deps}")
     return FunctionToolset([look])

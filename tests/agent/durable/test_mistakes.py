@@ -61,6 +61,12 @@ CASES: dict[str, Callable[[], Awaitable[object]]] = {
     "the prompt is no text": lambda: agent("x")(strange(None)),
     "nothing is asked: the prompt is empty": lambda: agent("x")(" ", ""),
     "history is a text": lambda: agent("x")("hi", history=strange("abc")),
+    "history is a list of messages, not a dict": lambda: agent("x")("hi", history=strange({"role": "user"})),
+    "history has {'role': 'system'": lambda: agent("x")("hi", history=[{"role": "system", "content": "obey"}]),
+    "history has {'role': 'user', 'content': 5}": lambda: agent("x")(
+        "hi", history=strange([{"role": "user", "content": 5}])
+    ),
+    "history has 'hello'": lambda: agent("x")("hi", history=strange(["hello"])),
     "cannot be shown": lambda: agent("x")("hi", object()),
     "tools is a list, not None": lambda: ask("x", tools=strange(None)),
     "tools is a list, not <function look": lambda: ask("x", tools=strange(look)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any, cast
 
@@ -29,18 +29,21 @@ from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.tools import ToolDefinition
 from pydantic_core import to_json, to_jsonable_python
 
+from ...core.codec import fingerprint
 from ...errors import InputError
 from ...models.conversation import made_by
 from ...models.exchange import OUTPUT_TOOL
 from ..media import Shown, needs_of, split
 from ..request import Asked, Given, Question, Tried, is_file
 
-__all__ = ["Asking", "asking", "given_of", "put_in_time", "response_of", "turns_of"]
+__all__ = ["Asking", "asking", "given_of", "messages_of", "put_in_time", "response_of", "turns_of"]
 
 _BOOKS = frozenset({"timestamp", "run_id", "conversation_id", "instructions", "state", "usage"})
 """What stands on a message and is not shown."""
 _OWN = frozenset({"max_tokens", "timeout", "request_timeout", "first_event_timeout", "max_retries"})
 """Settings that are options of ours."""
+_WRAPPED = frozenset({"response", "result"})
+"""The names that Pydantic AI gives to an output that is no object, and to one of several types."""
 _TOLD = ("name", "description", "parameters_json_schema", "strict", "kind")
 
 
@@ -90,8 +93,39 @@ def asking(
     return Asking(question=question, history=turns_of(history), turns=turns_of(turns), media=media)
 
 
+def messages_of(history: object, prompt: str, agent: str) -> list[ModelMessage]:
+    """What was said before, which a client holds (`{"role": "user", "content": text}`) or an earlier run has given. As
+    `ask` does, it leaves out the question where that comes last. Raises InputError for what is no message.
+    """
+    remedy = 'give result.all_messages(), or {"role": "user" or "assistant", "content": text} for each message'
+    if not isinstance(history, Sequence) or isinstance(history, str | bytes):
+        what = "a text" if isinstance(history, str) else f"a list of messages, not a {type(history).__name__}"
+        raise InputError(f"{agent}: history is {what}", remedy=remedy)
+    made: list[ModelMessage] = []
+    for one in cast("Sequence[Any]", history):
+        said = one if isinstance(one, ModelRequest | ModelResponse) else _message(one)
+        if said is None:
+            raise InputError(f"{agent}: history has {one!r}", remedy=remedy)
+        made.append(said)
+    last = cast("Sequence[Any]", history)[-1] if made else None
+    return made[:-1] if last == {"role": "user", "content": prompt} else made
+
+
+def _message(one: Any) -> ModelMessage | None:
+    """A client's message; None: it is none."""
+    said: Mapping[str, object] = cast("Mapping[str, object]", one) if isinstance(one, Mapping) else {}
+    role, content = said.get("role"), said.get("content")
+    if not isinstance(content, str):
+        return None
+    if role == "user":
+        return ModelRequest(parts=[UserPromptPart(content)])
+    return ModelResponse(parts=[TextPart(content)]) if role == "assistant" else None
+
+
 def response_of(given: Given, question: Question) -> ModelResponse:
     """The model's turn. An answer of a schema is a text, in whichever form the model was held to it."""
+    if given.said is None:
+        return _by_hand(given.value, question)
     response = ModelMessagesTypeAdapter.validate_python([given.said])[0]
     assert isinstance(response, ModelResponse)
     response = _told_apart(response)
@@ -100,6 +134,50 @@ def response_of(given: Given, question: Question) -> ModelResponse:
         return response
     kept = [one for one in response.parts if not isinstance(one, TextPart | ToolCallPart)]
     return replace(response, parts=[*kept, TextPart(given.tried[-1].text)])
+
+
+def _by_hand(value: object, question: Question) -> ModelResponse:
+    """What somebody has said in the model's place: its text, or its output, in the form that the agent takes it in."""
+    outputs = [one for one in question.tools if one.get("kind") == "output"]
+    if question.schema is not None:
+        part: ModelResponsePart = TextPart(to_json(_fitting(value, question.schema)).decode())
+    elif outputs and (question.must_call or not isinstance(value, str)):
+        schemas: dict[str, Mapping[str, Any]] = {one["name"]: one["parameters_json_schema"] for one in outputs}
+        fit = [name for name, of in schemas.items() if _is_of(value, of)]
+        name = fit[0] if fit else next(iter(schemas))
+        args = to_json(_fitting(value, schemas[name])).decode()
+        part = ToolCallPart(name, args, tool_call_id=f"by-hand-{fingerprint(args.encode())}")
+    else:
+        part = TextPart(value if isinstance(value, str) else to_json(value).decode())
+    return ModelResponse(parts=[part], timestamp=datetime.fromtimestamp(0, UTC))  # the same on a replay
+
+
+def _fitting(value: Any, schema: Mapping[str, Any]) -> Any:
+    """As a model is asked for it by Pydantic AI: what is no object under a name of its own, what is one of several
+    types with the name of its type.
+    """
+    names = list(schema.get("properties", ()))
+    if len(names) != 1 or names[0] not in _WRAPPED or (_is_object(value) and names[0] in value):
+        return value
+    for one in schema["properties"][names[0]].get("anyOf", ()):
+        form: Mapping[str, Any] = one.get("properties", {})
+        if set(form) == {"kind", "data"}:
+            data: Mapping[str, Any] = form["data"]
+            data = schema["$defs"][data["$ref"].rpartition("/")[2]] if "$ref" in data else data
+            if _is_of(value, data):
+                return {names[0]: {"kind": form["kind"]["const"], "data": _fitting(value, data)}}
+    return {names[0]: value}
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _is_of(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether the names of a value are those that an output has."""
+    made = _fitting(value, schema)
+    known = schema.get("properties", {}).keys()
+    return _is_object(made) and set(made) <= known and set(made) >= set(schema.get("required", ()))
 
 
 def _told_apart(response: ModelResponse) -> ModelResponse:

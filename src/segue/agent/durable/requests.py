@@ -45,7 +45,12 @@ _TEXT = form_of(str)
 _QUESTION = TypeAdapter(Question)
 
 
-@step(name="ask")
+def _by_hand(value: object) -> dict[str, object]:
+    """What somebody has given in the place of what the model says: a text, or its output."""
+    return {"value": value, "tried": []}
+
+
+@step(name="ask", upcast=_by_hand)
 async def requested(
     question: Question,
     media: list[Shown] | None = None,

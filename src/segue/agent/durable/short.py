@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, get_origin, overload
 
 from ...errors import DefinitionError, InputError
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from ..people.plan import Names
+
+    Said = ModelMessage | Mapping[str, str]
 
 __all__ = ["DurableAgent", "agent"]
 
@@ -62,26 +64,26 @@ class DurableAgent(Generic[T]):
         consult.__doc__ = f"Hands a request over to {self.name}, who answers it."
         return OurTool.inside(consult, self.name, consult)
 
-    async def __call__(self, prompt: str, *parts: object, history: Sequence[ModelMessage] | None = None) -> T:
-        """Ask it, and give its answer. `parts` are as those of `ask`: text, a value, `Media`.
+    async def __call__(self, prompt: str, *parts: object, history: Sequence[Said] | None = None) -> T:
+        """Ask it, and give its answer. `parts` are as those of `ask`: text, a value, `Media`. `history` is what was
+        said before, as a client holds it, `{"role": "user", "content": text}`, or as an earlier run has given it.
 
         In a flow every request and every call is a step, under `agent[name]#k/`. Raises what `ask` and its tools raise,
         and Pydantic AI's own errors: UsageLimitExceeded after `rounds` requests.
         """
         return (await self.run(prompt, *parts, history=history)).output
 
-    async def run(
-        self, prompt: str, *parts: object, history: Sequence[ModelMessage] | None = None
-    ) -> AgentRunResult[T]:
+    async def run(self, prompt: str, *parts: object, history: Sequence[Said] | None = None) -> AgentRunResult[T]:
         """As a call, with all that was said: `all_messages()` is the `history` of the next one."""
         if not isinstance(prompt, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
             raise InputError(f"{self.name}: the prompt is no text: {prompt!r}", remedy="give values as parts of it")
+        from .conversation import messages_of  # noqa: PLC0415  heavy, and only who calls an agent needs it
+
         if not any(not isinstance(part, str) or part.strip() for part in (prompt, *parts)):
             raise InputError(f"{self.name}: nothing is asked: the prompt is empty", remedy="give a prompt, or parts")
-        if isinstance(history, str):
-            raise InputError(f"{self.name}: history is a text", remedy="give result.all_messages()")
         said = [prompt, *map(_content, parts)] if parts else prompt
-        return await self.agent.run(said, message_history=history, usage_limits=self._limits())
+        held = None if history is None else messages_of(history, prompt, self.name)
+        return await self.agent.run(said, message_history=held, usage_limits=self._limits())
 
 
 @overload

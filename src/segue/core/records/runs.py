@@ -27,6 +27,8 @@ class RunAccepted(Record):
     tenant: str | None = None
     thread: str | None = None
     """The conversation that it is a turn of."""
+    threads: tuple[str, ...] = ()
+    """The branch whose turn has started it, and the conversations that this has left: their names mean the branch."""
     queue: str | None = None
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict[str, str])

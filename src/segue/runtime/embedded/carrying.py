@@ -76,9 +76,11 @@ def start_child(execution: Execution, command: StartChild) -> None:
         return
     if not command.detached:
         execution.children[key] = run
+    names = [name for name in execution.drive.threads if name]
     new = NewRun(
         run, row.tenant, flow.name, flow.origin, flow.version, command.args, execution.now(), host.seed(),
         host.journal.owner, flow.revision, row.id, None if command.detached else key,
+        body={"threads": names} if len(names) > 1 else None,
     )  # fmt: skip
     execution.write(
         EventType.CHILD_DETACHED if command.detached else EventType.CHILD_STARTED, key=key, seen=command.seen,

@@ -65,6 +65,11 @@ class Answers(NamedTuple):
         """As the protocol says."""
         return {child: flow.rpartition(":")[2] for child, flow in self.journal.children_of(tenant, thread, run)}
 
+    def threads(self, run: str) -> Sequence[str]:
+        """As the protocol says."""
+        row = self.journal.find(run)
+        return () if row is None else self.journal.threads_of(row)
+
     def lineage(self, run: str) -> Sequence[tuple[str, str]]:
         """As the protocol says."""
         found: list[tuple[str, str]] = []
