@@ -8,11 +8,7 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
-from segue import Engine, Thread, flow, wait_for
-=======
-from segue import Engine, Thread, continue_as_new, flow
->>>>>>> context8
+from segue import Engine, Thread, continue_as_new, flow, wait_for
 from segue.cli.conversations import thread, threads
 from segue.cli.exits import Exit
 from segue.errors import InputError
