@@ -184,6 +184,24 @@ async def test_an_override_of_a_wrong_type_is_refused_before_it_is_sent(world: W
         assert len(await keys_of(run, "operator.acted")) == 1
 
 
+async def test_an_override_of_a_wait_is_held_against_what_it_takes(world: World) -> None:
+    @flow(name="takes_a_number")
+    async def takes_a_number() -> int:
+        return await wait_for("go", returns=int)
+
+    async with world.engine() as engine:
+        run = await engine.start(takes_a_number)
+        (key,) = [one["key"] for one in (await in_state(run, "parked")).waits_on]
+        for wrong in ({"x": 1}, "many"):
+            with pytest.raises(InputError, match="is no int"):
+                await run.override(key, wrong)
+        with pytest.raises(InputError, match="is no int"):
+            await run.override(key, skip=True)
+        assert "operator.acted" not in await kinds_of(run)
+        await run.override(key, 5)
+        assert await run.result() == 5
+
+
 async def test_an_override_of_a_step_that_is_not_open_is_refused(world: World) -> None:
     behave["nap_s"] = world.while_s * 20
     async with world.engine() as engine:

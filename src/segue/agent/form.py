@@ -31,12 +31,13 @@ class Form:
         """A value as a model would write it. Raises ValueError for one that is none of the type."""
         if self.adapter is None:
             return str(value)
-        return self.adapter.dump_json(self.adapter.validate_python(value)).decode()
+        given = self.adapter.validate_python(value, by_alias=True, by_name=True)
+        return self.adapter.dump_json(given, by_alias=True).decode()  # as its schema names them
 
     def read(self, text: str, check: Check[Any] | None = None) -> tuple[Any, str]:
         """The value and "", or None and what is wrong. Raises what a check raises that is no ValueError."""
         try:
-            value = text if self.adapter is None else self.adapter.validate_json(text)
+            value = text if self.adapter is None else self.adapter.validate_json(text, by_alias=True, by_name=True)
         except ValueError as bad:
             return None, misfit(bad)
         wrong = "" if check is None else told(check, value)
@@ -44,7 +45,7 @@ class Form:
 
     def value(self, data: Any) -> Any:
         """A value that was read before, from its JSON."""
-        return data if self.adapter is None else self.adapter.validate_python(data)
+        return data if self.adapter is None else self.adapter.validate_python(data, by_alias=True, by_name=True)
 
     def plain(self, value: Any) -> Any:
         """A value as JSON."""

@@ -62,10 +62,10 @@ def _steps(reader: Reader, row: RunRow) -> int:
     count, of, upto = 0, row, 1 << 62
     while count <= _COUNTED:
         count += int(reader.query(_COUNT, (of.no, upto))[0][0])
-        parent = None if of.memo_run is None else reader.find(of.memo_run)
-        if parent is None:
+        parent = [] if of.memo_run is None else reader.runs("no = ?", (of.memo_run,))
+        if not parent:
             break
-        of, upto = parent, min(upto, of.memo_seq)
+        of, upto = parent[0], min(upto, of.memo_seq)
     return count
 
 

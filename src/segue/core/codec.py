@@ -108,7 +108,7 @@ class Codec:
             return json.loads(data) if b'"$sealed"' not in data else _revive(json.loads(data))
         if self.atom is str and data[:1] == b'"':
             return _scan(data.decode(), 0)[0]
-        return self.adapter.validate_json(data)
+        return self.adapter.validate_json(data, by_alias=True, by_name=True)  # written by name, given by alias
 
 
 def spelling(annotation: Any) -> str:

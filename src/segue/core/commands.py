@@ -66,7 +66,7 @@ class RunStep(NamedTuple):
 
 class Wait(NamedTuple):
     """Wait for a signal called `name`. `form`: it brings a person's answer of this type; `payload`: its own type, where
-    that has secrets in it.
+    that has secrets in it; `takes`: its own type, whatever is in it.
     """
 
     key: str
@@ -74,6 +74,7 @@ class Wait(NamedTuple):
     name: str
     form: Codec | None = None
     payload: Codec | None = None
+    takes: Codec | None = None
 
 
 class Timer(NamedTuple):

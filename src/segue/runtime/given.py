@@ -223,7 +223,7 @@ def _result(command: Command | None) -> Codec | None:
     if isinstance(command, RunStep):
         return command.result
     if isinstance(command, Wait):
-        return command.payload
+        return command.payload or command.takes
     if isinstance(command, StartChild) and not command.detached:
         return cast("Flow[..., Any]", command.flow).signature.result
     return None

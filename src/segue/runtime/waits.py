@@ -98,7 +98,7 @@ async def _signal(scope: FlowScope, name: str, returns: Any) -> Any:
     of.ready()
     secret = of if of.private else None
     while True:
-        wait = Wait(scope.key("wait", quoted(name)), drive.seen, name, payload=secret)
+        wait = Wait(scope.key("wait", quoted(name)), drive.seen, name, payload=secret, takes=of)
         event = await drive.outcome(wait)
         event = event if secret is None else drive.seal(wait, event)
         try:
