@@ -349,3 +349,30 @@ async def groups(n: int) -> str:
 async def test_a_task_group_around_it_keeps_no_run_from_going_on(world: World) -> None:
     async with world.engine() as engine:
         assert await (await engine.start(groups, 0)).result() == "went on 2 times"
+
+
+@step
+async def number(n: int) -> int:
+    return n
+
+
+@flow
+async def rounds(part: int, n: int) -> int:
+    said = await number(n)
+    if part < 2:
+        continue_as_new(part + 1, said + 1)
+    return said
+
+
+async def test_a_result_for_a_call_of_an_earlier_part_is_refused_before_the_fork_is_made(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(rounds, 0, 1)
+        assert await run.result() == 3
+        first, second, third = await keys_of(run)
+        for gone in (first, second):
+            with pytest.raises(InputError, match="an earlier part of the run") as refused:
+                await run.fork(results={gone: 50})
+            assert f"at={gone!r}" in (refused.value.remedy or "")
+        assert await (await run.fork(results={third: 50})).result() == 50
+        assert await (await run.fork(at=second, results={second: 20})).result() == 21
+        assert await (await run.fork(at=first, results={third: 7})).result() == 7, "one that is still to come"

@@ -45,6 +45,13 @@ def part_of_run(n: int) -> str:
     return f"continued#{n}/" if n else ""
 
 
+def part_in(key: str) -> int:
+    """The part of its run that makes a call of this key: 0 before the run first goes on as new."""
+    name, _, _ = key.partition("/")
+    number = name.removeprefix("continued#")
+    return int(number) if number != name and number.isdigit() else 0
+
+
 def quoted(text: str) -> str:
     """A user's text as an identity or a branch: its `%`, `[`, `]` and `/` are percent-encoded, so that no two keys
     collide.

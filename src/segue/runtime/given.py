@@ -12,7 +12,7 @@ from ..core.asked import is_question, ticket
 from ..core.codec import Codec, describe, misfit
 from ..core.commands import Command, RunStep, StartChild, Timer, Wait
 from ..core.events import Event, EventType
-from ..core.keys import family
+from ..core.keys import family, part_in
 from ..core.lifecycle import ENDED
 from ..core.questions import open_questions
 from ..core.replay import Memory
@@ -146,6 +146,16 @@ def check_fork(run: str, at: object, results: object, input: object) -> None:
         raise InputError(
             f"fork(results=...): {wrong[0]!r} is no key of a call", run=run,
             remedy=f"a key ends with its count, name[...]#1; list them: {shell('show', run)}",
+        )  # fmt: skip
+
+
+def check_part(run: str, results: Mapping[str, object] | None, part: int) -> None:
+    """Raises InputError for results of calls that no part makes from here on: the fork begins in this part."""
+    gone = [key for key in results or {} if part_in(key) < part]
+    if gone:
+        raise InputError(
+            f"fork(results=...): {gone[0]!r} is a call of an earlier part of the run, which has gone on as new since",
+            run=run, key=gone[0], remedy=f"fork it at that step, at={gone[0]!r}, or at one of the same part",
         )  # fmt: skip
 
 

@@ -242,6 +242,7 @@ class Run(Generic[R]):
         given.check_fork(self.id, at, results, input)
         upto = journal.fork_point(row, at)
         first, start = journal.part_of(row, upto)
+        given.check_part(self.id, results, loads(first.body).get("part", 0))
         args, edited = first.args or b"{}", bool(loads(first.body).get("edited")) or input is not None
         if input is not None:
             changed = {k: json.loads(self._encode(v, args, k)) for k, v in input.items()}
