@@ -56,6 +56,30 @@ async def asked(run: Run[Any]) -> str:
     raise AssertionError("nobody was asked")
 
 
+@pytest.mark.parametrize("first", ["decide", "override"])
+async def test_of_two_words_on_one_question_the_first_counts_while_nobody_takes_them_up(
+    world: World, first: str
+) -> None:
+    async with world.parking() as engine:
+        run = await engine.start(fetches, "x", id="r")
+        key = await asked(run)
+        await in_state(run, "parked")
+        await engine.pause()
+    async with world.engine(recover=False) as there:
+        run = await there.get("r")
+        if first == "decide":
+            assert await run.decide(key, result="decided", by="ann")
+            with pytest.raises(InputError, match="ann has answered its question already"):
+                await run.override(key, "overridden", by="bob")
+        else:
+            await run.override(key, "overridden", by="ann")
+            assert not await run.decide(key, result="decided", by="bob")
+            assert not await run.decide(key, fail=True, by="bob")
+        await there.resume()
+    async with world.engine() as engine:
+        assert await (await engine.get("r")).result() == {"decide": "decided", "override": "overridden"}[first]
+
+
 @pytest.mark.parametrize("parks", [True, False], ids=["parked", "in memory"])
 @pytest.mark.parametrize(
     ("word", "result", "attempts"),

@@ -244,6 +244,8 @@ def post(connection: sqlite3.Connection, item: Post) -> bool:
     if row[0] in _ENDED:
         append_late(connection, row[1], Late(item.kind, item.name, item.body or b"{}", item.at))
         return True
+    if item.kind == "decide" and any(s.get("act") not in (None, "retry") for s in _pending(connection, item)):
+        return False  # somebody has said already what came of it
     if item.kind == "override":
         _check_pending(connection, item)
         item = _dated(connection, row[1], item)
@@ -254,17 +256,23 @@ def post(connection: sqlite3.Connection, item: Post) -> bool:
 
 def _check_pending(connection: sqlite3.Connection, item: Post) -> None:
     """Raises InputError when somebody has already said what came of this step, and the run has not taken that up."""
-    waiting = connection.execute(
-        "select body from inbox where run = ? and kind = 'override' and name = ? and consumed is null",
-        (item.run, item.name),
-    )
-    for said in (loads(body) for (body,) in waiting):
+    for said in _pending(connection, item):
         if said.get("act") != "retry":
             who, why = said.get("by") or "somebody", f" ({said['why']})" if said.get("why") else ""
+            what = "overridden the step" if "act" in said else "answered its question"
             raise InputError(
-                f"{who} has overridden the step already{why}, and the run has not taken it up yet: the first counts",
+                f"{who} has {what} already{why}, and the run has not taken it up yet: the first counts",
                 run=item.run, key=item.name, remedy=f"let the run go on: {command('resume', item.run)}",
             )  # fmt: skip
+
+
+def _pending(connection: sqlite3.Connection, item: Post) -> list[dict[str, Any]]:
+    """What was said of this step, and that the run has not taken up."""
+    waiting = connection.execute(
+        "select body from inbox where run = ? and kind in ('override', 'decide') and name = ? and consumed is null",
+        (item.run, item.name),
+    )
+    return [loads(body) for (body,) in waiting]
 
 
 def _dated(connection: sqlite3.Connection, no: int, item: Post) -> Post:
