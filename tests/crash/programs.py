@@ -76,7 +76,7 @@ async def plain(tag: str) -> str:
 
 @step
 def threaded(tag: str) -> str:
-    witness.begin()
+    witness.begin(in_thread=True)
     return tag
 
 

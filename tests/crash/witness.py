@@ -35,12 +35,14 @@ class Witness:
         """Whether the process that runs now can still do something to the world."""
         return self.engine is not None and not self.engine.dead
 
-    def begin(self) -> None:
-        """A step's body begins. Raises CancelledError in a process that is dead."""
+    def begin(self, *, in_thread: bool = False) -> None:
+        """A step's body begins. Raises CancelledError in a process that is dead. A thread that is about to begin cannot
+        be stopped by what somebody says of its step meanwhile.
+        """
         if not self.alive:
             raise asyncio.CancelledError
         scope = step_scope()
-        if self._events(scope.run, scope.key, *_OUTCOMES):
+        if self._events(scope.run, scope.key, *_OUTCOMES, but_said=in_thread):
             self.wrong.append(f"{scope.key} of {scope.run} has an outcome and ran again")
         self.calls.append((scope.run, scope.key, scope.attempt))
 
@@ -85,13 +87,13 @@ class Witness:
         assert self.engine is not None
         return self.engine.connection
 
-    def _events(self, run: str, key: str, *types: str) -> bool:
+    def _events(self, run: str, key: str, *types: str, but_said: bool = False) -> bool:
         marks = ", ".join("?" * len(types))
         return bool(
             self._db.execute(
                 "select 1 from events where key = ? and run = (select no from runs where id = ?)"
-                f" and type in ({marks})",
-                (key, run, *types),
+                f" and type in ({marks}) and coalesce(attempt, 1) >= ?",
+                (key, run, *types, int(but_said)),
             ).fetchall()
         )
 
