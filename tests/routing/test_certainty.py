@@ -7,6 +7,7 @@ import pytest
 
 from segue.routing.learn.fit import fit
 from segue.routing.learn.model import QualityModel
+from segue.routing.learn.trust import Trust
 from segue.routing.table import PRIOR_SD
 
 WORDS = ["cats", "invoices", "python", "sums", "letters", "maps", "taxes", "rivers", "music", "chess"]
@@ -40,3 +41,11 @@ def test_what_was_learned_stays_as_sure_when_it_is_read_again(learned: QualityMo
     again = QualityModel.from_bytes(learned.to_bytes())
     for text in (TEXTS[5], CODE):
         assert np.array_equal(again.expected(text).sd, learned.expected(text).sd)
+
+
+@pytest.mark.parametrize(
+    ("least", "like", "within"), [(0.2, 0.3, 1.0), (0.2, 0.1, 0.5), (0.2, -0.1, 0.0), (0.0, -0.1, 1.0)]
+)
+def test_how_far_a_request_is_within_what_was_seen(least: float, like: float, within: float) -> None:
+    trust = Trust(at=np.array([least, 1.0], np.float32), share=np.ones(2, np.float32))
+    assert trust.within(like) == pytest.approx(within)

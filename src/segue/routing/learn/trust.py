@@ -37,7 +37,7 @@ class Trust:
     def within(self, like: float) -> float:
         """How far a request is within what this was measured on, 0 to 1: 1 from the least likeness of it on."""
         least = float(self.at[0])
-        return 1.0 if like >= least else max(like, 0.0) / least
+        return 1.0 if like >= least or least <= 0.0 else max(like, 0.0) / least
 
     @classmethod
     def of(cls, like: F32, said: F32, true: F32) -> Trust:
