@@ -35,7 +35,7 @@ from .options import Options, checked
 from .prompts import Prompt, worded
 from .recalling import recalling
 from .recovery import Policy
-from .request import Given, Question, Tried, shown
+from .request import Given, Question, Tried, by_hand, shown
 from .rounds import rounds
 from .sessions import Session
 from .streaming import routed, streaming_of
@@ -64,12 +64,7 @@ class Answer(Generic[T]):
         return self.tried[-1].model if self.tried else ""
 
 
-def _by_hand(value: object) -> dict[str, object]:
-    """What somebody has given in the place of the model's answer."""
-    return {"value": value, "tried": []}
-
-
-@step(name="ask", upcast=_by_hand)
+@step(name="ask", upcast=by_hand)
 async def asked(
     question: Question, media: list[Shown] | None = None, turns: list[dict[str, Any]] | None = None
 ) -> Given:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..models.exchange import OutputMode
 
-__all__ = ["Asked", "Given", "Question", "Tried", "bound", "input_bound", "messages", "output_mode", "shown"]
+__all__ = ["Asked", "Given", "Question", "Tried", "bound", "by_hand", "input_bound", "messages", "output_mode", "shown"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,6 +113,11 @@ class Given:
     said: dict[str, Any] | None = None
     """In place of a value: the model's turn, which calls tools."""
     calls: list[Asked] = field(default_factory=list[Asked])
+
+
+def by_hand(value: object) -> dict[str, object]:
+    """A `Given` of what somebody has said in the place of a model: of an agent its text, or its output."""
+    return {"value": value, "tried": []}
 
 
 def shown(part: object) -> str:

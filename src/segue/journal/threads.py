@@ -17,18 +17,18 @@ from .hearing import IS_TRIED_OUT, NEVER, Point, Query, heard_at, left_at, point
 if TYPE_CHECKING:
     from .records import RunRow
 
+_EARLIER = (
+    "o.tenant = runs.tenant and o.thread = runs.thread and o.no < runs.no and o.thread is not null"
+    " and o.memo_run is null and o.state in ('queued', 'running', 'parked', 'stuck')"
+)
+"""What is true of an open turn `o` that came before a run in its thread."""
 IN_TURN = (
     "(runs.thread is null or runs.memo_run is not null or runs.state != 'queued' or not exists (select 1 from runs o"
-    " where o.tenant = runs.tenant and o.thread = runs.thread and o.no < runs.no and o.thread is not null"
-    " and o.memo_run is null and o.state in ('queued', 'running', 'parked', 'stuck')))"
+    f" where {_EARLIER}))"
 )
 """What is true of a run that may begin: no earlier turn of its thread is open."""
 
-_AHEAD = (
-    "select o.id from runs r join runs o on o.tenant = r.tenant and o.thread = r.thread and o.no < r.no"
-    " and o.memo_run is null and o.state in ('queued', 'running', 'parked', 'stuck')"
-    " where r.no = ? and r.memo_run is null and r.state = 'queued' order by o.no limit 1"
-)
+_AHEAD = f"select o.id from runs join runs o on {_EARLIER} where runs.no = ? and not {IN_TURN} order by o.no limit 1"
 _SAID = (
     "select t.no, t.run, t.seq, e.args, e.value from turns t join runs r on r.no = t.run"
     " join events e on e.run = t.run and e.seq = t.seq where t.tenant = ? and t.thread = ?"

@@ -137,7 +137,7 @@ def replayed(
             drive.bind = flow.bind
             drive.begin(flow.body(values), memory.first_at, vault.with_refusal(partial(_refused, drive)))
             drive.replay(memory)
-            return _judge(row, flow, drive, memory, (once, ended))
+            return _judge(row, flow, drive, memory, once=once, ended=ended)
     except SegueError as error:
         return _verdict(row, Finding.UNDECODABLE if isinstance(error, Undecodable) else Finding.FAILS, error)
     finally:
@@ -156,9 +156,9 @@ def _refused(drive: Drive, error: SecretError) -> BaseException:
 
 
 def _judge(
-    row: RunRow, flow: Flow[..., Any], drive: Drive, memory: Memory, past: tuple[frozenset[str | None], Fault | None]
+    row: RunRow, flow: Flow[..., Any], drive: Drive, memory: Memory, *, once: frozenset[str | None], ended: Fault | None
 ) -> Verdict:
-    """What a replay came to. `past` are the once-effects on record, and the fault that the run has ended with."""
+    """What a replay came to. `once` are the once-effects on record, `ended` is the fault that the run failed with."""
     if drive.stuck is not None:
         found = Finding.UNDECODABLE if isinstance(drive.stuck, Undecodable) else Finding.MISMATCH
         return _verdict(row, found, drive.stuck)
@@ -166,13 +166,13 @@ def _judge(
         return _verdict(row, Finding.FAILS, deadlock(row.id))
     orphans = tuple(drive.orphans)
     error = _error(flow, drive) if drive.done else None
-    if error is not None and not _same(past[1], error):
+    if error is not None and not _same(ended, error):
         failed = SegueError(classify(error).message or type(error).__name__)
         failed.message = f"the flow would raise {type(error).__name__}: {failed.message}"
         return _verdict(row, Finding.FAILS, failed, orphans)
     new = [] if drive.done else _new(drive, memory)
     if orphans and new:
-        effects = tuple(k for k in orphans if k in past[0])
+        effects = tuple(k for k in orphans if k in once)
         return Verdict(
             run=row.id, flow=row.flow, state=row.state, finding=Finding.UNSURE, later=orphans, effects=effects,
             message=f"checked up to {new[0]}, a new call: what comes after it depends on its result",

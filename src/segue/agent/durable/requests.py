@@ -28,7 +28,7 @@ from ..gateway import gateway
 from ..guards import Guard, Guarding, configured
 from ..media import Shown
 from ..recovery import Policy
-from ..request import Given, Question
+from ..request import Given, Question, by_hand
 from ..sessions import Session
 from ..streaming import Streaming, routed
 from .conversation import Asking, asking, given_of
@@ -45,12 +45,7 @@ _TEXT = form_of(str)
 _QUESTION = TypeAdapter(Question)
 
 
-def _by_hand(value: object) -> dict[str, object]:
-    """What somebody has given in the place of what the model says: a text, or its output."""
-    return {"value": value, "tried": []}
-
-
-@step(name="ask", upcast=_by_hand)
+@step(name="ask", upcast=by_hand)
 async def requested(
     question: Question,
     media: list[Shown] | None = None,
