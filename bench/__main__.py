@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import history, processes, profiles, report, small, threads, throughput
+from . import history, processes, profiles, report, routers, small, threads, throughput
 from .failover import __main__ as failover
 from .floor import grouped_rows, single_ms
 from .measure import Figure, Plan, Sample
@@ -31,8 +31,8 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "thread": threads.assembly,
 }
 
-COMPARISONS: dict[str, Callable[[Sequence[str]], int]] = {"failover": failover.main}
-"""With other clients of the same server: long, with options of their own: `python -m bench NAME --help`."""
+COMPARISONS: dict[str, Callable[[Sequence[str]], int]] = {"failover": failover.main, "routers": routers.main}
+"""With others at the same work: long, with options of their own: `python -m bench NAME --help`."""
 
 
 def measure(names: Sequence[str], plan: Plan, tell: Callable[[str], None]) -> tuple[list[Figure], dict[str, Sample]]:
