@@ -1,4 +1,4 @@
-"""What every test has: async tests run, and no test hangs."""
+"""What every test has: async tests run, no test hangs, and Ctrl-C reaches the processes that it starts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import gc
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
@@ -16,6 +17,9 @@ from hypothesis import settings
 
 GRACE_S = 5.0
 """An async test ends this long before the hard limit, so that its own traceback is seen first."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("house", deadline=None, max_examples=60, print_blob=True)
 settings.register_profile("ci", settings.get_profile("house"), derandomize=True)

@@ -31,6 +31,7 @@ REQUEST = "Pays an invoice: transfers money."
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     DID.clear()
     RAISED.clear()
+    LEFT.clear()
     for name in KEYS:
         monkeypatch.setenv(name, "test")
 
@@ -143,7 +144,7 @@ async def succeeds(request: str) -> str:
 @flow
 async def kept(x: int) -> str:
     said = await delegate(REQUEST, to=[Delegate(succeeds, about=REQUEST)])
-    await look(3, 0.05)
+    await asyncio.gather(*LEFT)
     return said
 
 

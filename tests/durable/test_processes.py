@@ -154,14 +154,14 @@ async def test_a_process_that_is_stopped_with_a_lock_is_named_or_passed_by(tmp_p
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_writers_take_turns_and_none_starves(tmp_path: Path, count: int) -> None:
-    for again in range(3):  # what else the machine has to do holds them up too: one of three takes tells
+    for again in range(3):  # what else the machine has to do holds them all up: one of three takes tells
         path = tmp_path / f"segue-{again}.db"
         took = commits_of(path, count)
         p99 = [times[int(len(times) * 0.99)] for times in took]
         shares = [len(times) for times in took]
         print(f"{count} writers: {shares}, p99 {p99}, max {max(t[-1] for t in took):.3f} s")
         sound(path)
-        if max(p99) < 0.1 and min(shares) > max(shares) / 3:
+        if max(p99) < max(0.1, 3 * min(p99)) and min(shares) > max(shares) / 3:
             return
     pytest.fail("one of them starves")
 

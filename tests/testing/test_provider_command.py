@@ -24,9 +24,10 @@ def running() -> Iterator[tuple[dict[str, Any], subprocess.Popen[str]]]:
         assert process.stdout is not None
         try:
             yield json.loads(process.stdout.readline()), process
-        finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(10) == 0
+        finally:
+            process.kill()
 
 
 def test_it_serves_what_it_is_told(running: tuple[dict[str, Any], Any]) -> None:
