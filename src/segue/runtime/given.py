@@ -11,7 +11,7 @@ from typing import Any, cast
 from ..core.asked import is_question, ticket
 from ..core.codec import Codec, describe, misfit
 from ..core.commands import Command, RunStep, StartChild, Timer, Wait
-from ..core.events import Event, EventType
+from ..core.events import OUTCOMES, Event
 from ..core.keys import family, part_in
 from ..core.lifecycle import ENDED
 from ..core.questions import open_questions
@@ -32,16 +32,18 @@ from .step import read
 @dataclass(frozen=True, slots=True)
 class Calls:
     """The calls that a run makes, by their keys on record; `open` are the keys of those that have no outcome, `today`
-    the other keys that calls have by now, or had.
+    the other keys that calls have by now, or had. `memory` is what is on record.
     """
 
     made: Mapping[str, Command]
     open: frozenset[str]
     today: Mapping[str, str] = field(default_factory=dict[str, str])
+    memory: Memory = field(default_factory=Memory)
 
     def on_record(self, key: str) -> str:
-        """A key on record, also of a call that is named by the key that it has today."""
-        return key if key in self.made or key in self.open else self.today.get(key, key)
+        """A key on record, also of a call that is named by the key that it has today, if no other goes by that."""
+        here = key in self.made or key in self.open or self.memory.holds(key)
+        return key if here else self.today.get(key, key)
 
     def like(self, key: str) -> Command | None:
         """The call of this key or, for one that was not made, a call of the same name, if all such give one type."""
@@ -67,7 +69,7 @@ class _Noting(Drive):
         """What it has noted."""
         made = {self.claims.recorded(key): command for key, command in self.noted.items()}
         today = {c.key: key for key, c in made.items() if c.key != key}
-        return Calls(made, open_, {**self.claims.memory.rekeyed, **today})
+        return Calls(made, open_, {**self.claims.memory.rekeyed, **today}, self.claims.memory)
 
 
 async def calls_of(reader: Reader, keyring: Keyring, row: RunRow) -> Calls:
@@ -96,7 +98,7 @@ def calls(
     memory = Memory.of(events, {key: value.encode() for key, value in row.replaced.items()})
     begun = frozenset(memory.attempts) | memory.effects | memory.anew | memory.timers.keys() | memory.children.keys()
     if flow is None:
-        return Calls({}, begun)
+        return Calls({}, begun, memory.rekeyed, memory)
     drive = _Noting(row.id, memory, threads)
     try:
         with using(vault):
@@ -196,7 +198,7 @@ def check_override(run: str, key: str, command: Command | None, *, retry: bool) 
 
 def not_open(row: RunRow, key: str, known: Calls) -> InputError:
     """The error of an override that names no open step."""
-    if key in known.made:
+    if key in known.made or key in known.memory.ended:
         return InputError(
             "the step has an outcome already",
             run=row.id,
@@ -219,7 +221,7 @@ def not_asked(row: RunRow, key: str, reader: Reader) -> SegueError:
             remedy=f"make the step again in a fork: {shell('fork', row.id, '--at', key)}",
         )  # fmt: skip
     asked = sorted(open_questions(events))
-    done = any(e.key == key and e.type in (EventType.STEP_COMPLETED, EventType.STEP_FAILED) for e in events)
+    done = any(e.key == key and e.type in OUTCOMES for e in events)
     what = f"; asked about: {', '.join(asked[:5])}" if asked else ""
     if done:
         remedy = f"it has an outcome; make it again in a fork: {shell('fork', row.id, '--at', key)}"

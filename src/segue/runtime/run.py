@@ -169,7 +169,7 @@ class Run(Generic[R]):
         """
         act = "retry" if retry else "skip" if skip else "result"
         value = None if retry else self._encode(None if skip else result)
-        value = await self._checked_override(key, value)
+        key, value = await self._checked_override(key, value)
         await self._post("override", key, str(uuid4()), value, {"act": act, "by": by, "why": why})
 
     async def decide(
@@ -190,7 +190,7 @@ class Run(Generic[R]):
             raise given.not_asked(self._row(), key, self._engine.journal)
         value = self._encode(result) if word == "result" else None
         if value is not None and not asked.escalated:
-            value = await self._checked_override(key, value)
+            _, value = await self._checked_override(key, value)
         return await self._post("decide", key, asked.id, value, {"word": word, "candidate": use, "by": by, "why": why})
 
     async def feedback(self, score: float, *, key: str | None = None, by: str = "", note: str = "") -> None:
@@ -263,8 +263,10 @@ class Run(Generic[R]):
         """The results that this run, a fork itself, was given; not that of the step which is to be made anew."""
         if not row.replaced:
             return {}
-        kept = self._engine.journal.events(row)
-        anew = {loads(e.body)["asked_as"] for e in kept if e.type == EventType.CALL_REKEYED and e.key == at} | {at}
+        kept = list(self._engine.journal.events(row))
+        others = {e.key for e in kept if e.type != EventType.CALL_REKEYED}
+        asked_as = {loads(e.body)["asked_as"] for e in kept if e.type == EventType.CALL_REKEYED and e.key == at}
+        anew = (asked_as - others) | {at}
         return {key: given for key, given in row.replaced.items() if key not in anew}
 
     async def repeats(self) -> list[str]:
@@ -288,12 +290,15 @@ class Run(Generic[R]):
         with self._engine.sealing(self._tenant):
             fits = {k: given.fit(self.id, k, calls.like(k), v.encode()).decode() for k, v in replaced.items()}
         on_record = {calls.on_record(k): v for k, v in fits.items()}
-        return {today: fits[k] for today, k in calls.today.items() if k in fits} | on_record | fits
+        today = {today: k for today, k in calls.today.items() if calls.on_record(today) == k}
+        return {today: fits[k] for today, k in today.items() if k in fits} | on_record | fits
 
-    async def _checked_override(self, key: str, value: bytes | None) -> bytes | None:
+    async def _checked_override(self, key: str, value: bytes | None) -> tuple[str, bytes | None]:
+        """The key on record of an open call, and what it returns as the journal holds it. Raises InputError."""
         row, execution = self._row(), self._engine.host.executions.get(self._no)
         if row.state in ENDED:
-            return value
+            return key, value
+        key = key if execution is None else execution.drive.on_record(key)
         command = None if execution is None else execution.drive.open_call(key)
         if command is None:
             calls = await self._calls(row)
@@ -303,9 +308,9 @@ class Run(Generic[R]):
                 raise given.not_open(row, key, calls)
         given.check_override(self.id, key, command, retry=value is None)
         if value is None:
-            return None
+            return key, None
         with self._engine.sealing(self._tenant):
-            return given.fit(self.id, key, command, value)
+            return key, given.fit(self.id, key, command, value)
 
     def _may_be_open(self, row: RunRow, key: str, *, known: bool) -> bool:
         """Without the flow's code: a call that another process has just begun may not be on record yet."""

@@ -167,8 +167,9 @@ def begins_stuck(execution: Execution, error: RunStuck) -> None:
     if cancel is not None:
         return end_cancelled(execution, cancel)
     doubts.heed(execution)
+    drive = execution.drive
     for item in host.journal.items_of(execution.row.no):  # or a `resume` would wake it again and again
-        if item.kind not in _OF_PEOPLE or execution.drive.open_call(item.name) is not None:
+        if item.kind not in _OF_PEOPLE or drive.open_call(drive.on_record(item.name)) is not None:
             execution.receive(item)
     return execution.set_aside(error)
 
