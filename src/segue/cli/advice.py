@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..core.asked import is_question, ticket
 from ..core.lifecycle import ENDED, RunState, StuckReason
 from ..journal import Item, RunRow, Switch
+from ..journal.damage import REMEDY
 from ..runtime.lacking import Lack
 from ..runtime.nearly import nearly, told
 from .story import Stand, Story
@@ -317,6 +318,8 @@ def _stuck(standing: Standing, say: Say) -> list[Advice]:
             do = _settles(run, key, say)
         case StuckReason.MISMATCH:
             do = ((resume[0], "once the code is right"), (say("fork", run, "--at", key), "to make it anew from there"))
+        case StuckReason.UNDECODABLE if detail.get("remedy") == REMEDY:
+            do = ((resume[0], "once the database is restored from a copy"),)
         case StuckReason.UNDECODABLE:
             do = ((resume[0], "once the type reads the value again, or upcast= does"),)
         case StuckReason.CRASHES:

@@ -173,9 +173,8 @@ class Drive:
         return self.waiting[key][0] if key in self.waiting else self.left.get(key)
 
     def on_record(self, key: str) -> str:
-        """The key that a call without an outcome has in the journal, by that one or by another that it has had.
-
-        What people name is turned into it once, where it comes in: from then on a key names one call.
+        """The key in the journal of a call without an outcome, by that or another that it has had. What people name is
+        turned into it once, where it comes in: from then on a key names one call.
         """
         known = key if key in self.waiting or key in self.left else self.claims.named(key)
         return key if self.open_call(known) is None else known

@@ -12,7 +12,7 @@ from ..core.asked import is_question, ticket
 from ..core.codec import Codec, describe, misfit
 from ..core.commands import Command, RunStep, StartChild, Timer, Wait
 from ..core.events import OUTCOMES, Event
-from ..core.keys import family, part_in
+from ..core.keys import family
 from ..core.lifecycle import ENDED
 from ..core.questions import open_questions
 from ..core.replay import Memory
@@ -80,7 +80,8 @@ async def calls_of(reader: Reader, keyring: Keyring, row: RunRow) -> Calls:
 
     def replay() -> None:
         try:
-            future.set_result(calls(row, events, flow, vault, threads))
+            with reader.reads(row):
+                future.set_result(calls(row, events, flow, vault, threads))
         except Exception as error:  # noqa: BLE001  it is raised where it is awaited
             future.set_exception(error)
 
@@ -114,13 +115,14 @@ def calls(
 
 
 def fit(run: str, key: str, command: Command | None, data: bytes) -> bytes:
-    """`data` as the journal holds it, its secrets sealed. Raises InputError when it is not what the call returns."""
+    """`data` as the journal holds it: by the names of fields, its secrets sealed. Raises InputError when it is not what
+    the call returns.
+    """
     of = _result(command)
     if of is None:
         return data
     try:
-        value = read(of, data, command.options.upcast if isinstance(command, RunStep) else None)
-        return of.encode(value) if of.private else data
+        return of.encode(read(of, data, command.options.upcast if isinstance(command, RunStep) else None))
     except ValueError as error:
         what = f"is no {describe(of.annotation)}: {misfit(of, error)}"
         raise InputError(
@@ -129,36 +131,6 @@ def fit(run: str, key: str, command: Command | None, data: bytes) -> bytes:
             key=key,
             remedy=f"the call returns {describe(of.annotation)}: give a value of that type",
         ) from (None if of.private else error)
-
-
-def check_fork(run: str, at: object, results: object, input: object) -> None:
-    """Raises InputError for what cannot be meant: a fork's `at` is a key or a `seq`, the others are by key and name."""
-    if isinstance(at, bool) or not (at is None or isinstance(at, str | int)):
-        raise InputError(
-            f"fork(at={at!r}): no key of a step and no seq", run=run, remedy="list its keys: segue show RUN"
-        )
-    for what, given in (("results", results), ("input", input)):
-        if given is not None and not isinstance(given, Mapping):
-            raise InputError(
-                f"fork({what}={given!r}): not a mapping", run=run,
-                remedy="give {key: result}" if what == "results" else "give {parameter: value}",
-            )  # fmt: skip
-    wrong = [key for key in cast("Mapping[Any, Any]", results or {}) if "#" not in str(key)]
-    if wrong:
-        raise InputError(
-            f"fork(results=...): {wrong[0]!r} is no key of a call", run=run,
-            remedy=f"a key ends with its count, name[...]#1; list them: {shell('show', run)}",
-        )  # fmt: skip
-
-
-def check_part(run: str, results: Mapping[str, object] | None, part: int) -> None:
-    """Raises InputError for results of calls that no part makes from here on: the fork begins in this part."""
-    gone = [key for key in results or {} if part_in(key) < part]
-    if gone:
-        raise InputError(
-            f"fork(results=...): {gone[0]!r} is a call of an earlier part of the run, which has gone on as new since",
-            run=run, key=gone[0], remedy=f"fork it at that step, at={gone[0]!r}, or at one of the same part",
-        )  # fmt: skip
 
 
 def result_of(row: RunRow, of: Codec, data: bytes, error: ValueError) -> Any:

@@ -86,8 +86,9 @@ class Signature:
         """Whether a parameter of this name is open after so many arguments by position."""
         return name in self._names and name not in self._positional[:after]
 
-    def check(self, args: bytes, run: str) -> None:
-        """Whether arguments as JSON fit. Raises InputError, naming the run and what does not fit."""
+    def stored(self, args: bytes, run: str) -> bytes:
+        """Arguments as JSON in the form that a call stores. Raises InputError, naming the run and what does not fit."""
+        values: dict[str, Any] = {}
         for name, value in loads(args).items():
             of = self.codecs.get(name)
             if of is None:
@@ -96,12 +97,13 @@ class Signature:
                     remedy=f"the signature is {self}",
                 )  # fmt: skip
             try:
-                decode_arguments({name: of}, dumps({name: value}))
+                values |= decode_arguments({name: of}, dumps({name: value}))
             except ValueError as error:
                 raise InputError(
                     f"this input does not fit: argument {name!r}: {misfit(of, error)}", run=run,
                     remedy=f"the signature is {self}",
                 ) from (None if of.private else error)  # fmt: skip
+        return encode_arguments(self.codecs, values)[0]
 
     def __str__(self) -> str:
         return str(self._signature)
