@@ -177,7 +177,8 @@ def not_open(row: RunRow, key: str, known: Calls) -> InputError:
             key=key,
             remedy=f"make it again in a fork: run.fork(at=key), {shell('fork', row.id, '--at', key)}",
         )
-    near = sorted(known.open)[:5]
+    waits: list[dict[str, Any]] = row.detail.get("waits_on", [])
+    near = sorted(known.open | {str(one["key"]) for one in waits if one.get("key")})[:5]  # also without the flow's code
     what = f"; open: {', '.join(near)}" if near else ""
     return InputError(
         f"the run has no open step {key!r}{what}", run=row.id, remedy=f"list its keys: {shell('show', row.id)}"

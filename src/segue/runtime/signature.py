@@ -46,6 +46,11 @@ class Signature:
         """A codec per parameter."""
         return {name: codec(self._hints.get(name, Any)) for name in self._names}
 
+    @property
+    def all_optional(self) -> bool:
+        """Whether each parameter has a default."""
+        return all(p.default is not inspect.Parameter.empty for p in self._signature.parameters.values())
+
     @cached_property
     def _slots(self) -> list[tuple[str, str, Codec]]:
         """The parameters with what comes before each in the JSON of them all."""
