@@ -143,3 +143,28 @@ async def test_a_model_and_a_person_answer_by_the_names_of_the_schema(
         await items[0].answer({"orderId": 3}, by="ann")
         assert await run.result() == 10
     assert "orderId" in shown[0] and "order_id" not in shown[0]
+
+
+NINE = ({"orderId": 9, "lines": [{"unitPrice": 2}]}, {"order_id": 9, "lines": [{"unit_price": 2}]})
+
+
+@pytest.mark.parametrize("named", NINE)
+@testing.simulated
+async def test_what_a_fork_is_given_is_stored_by_name(named: dict[str, Any]) -> None:
+    asked.clear()
+    async with testing.Engine() as engine:
+        run = await engine.start(parcel, Order(orderId=7), id="r")
+        await until(lambda: any(e.type == "step.completed" for e in engine.history("r")))
+        again = await run.fork(input={"order": named}, id="f", at=1)
+        (_, first, *_) = engine.history("f")
+        assert first.args == b'{"order":{"order_id":9,"lines":[{"unit_price":2.0}]}}'
+        for other in NINE:
+            assert (await run.fork(input={"order": other}, id="f", at=1)).id == again.id
+        key = next(e.key for e in engine.history("r") if e.type == "step.completed") or ""
+        for n, price in enumerate(({"unitPrice": 3}, {"unit_price": 3})):
+            told = await run.fork(results={key: price}, id=f"g{n}")
+            assert engine.journal.get(told.id).replaced[key] == '{"unit_price":3.0}'
+            await told.override("wait[go]#1", named)
+            assert await told.result() == Line(unitPrice=3)
+            (said,) = [e.value for e in engine.history(told.id) if e.type == "operator.acted"]
+            assert said == b'{"order_id":9,"lines":[{"unit_price":2.0}]}'

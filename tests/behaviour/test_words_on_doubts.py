@@ -174,7 +174,7 @@ async def test_who_knows_better_may_say_so_until_it_is_made_again() -> None:
         assert "unknown" not in loads(stuck.body)  # she has said what is to be done
         await run.override(KEY, 7, by="bob", why="the bank has it")
         await asyncio.sleep(5)
-        with pytest.raises(InputError, match="no open step"):
+        with pytest.raises(InputError, match="the step has an outcome already"):
             await run.override(KEY, 8, by="cid")
     code.update(other=False)
     async with testing.Engine(after=engine) as after:

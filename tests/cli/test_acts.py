@@ -162,6 +162,17 @@ def test_a_result_of_another_type_is_refused(terminal: Terminal, how: list[str])
     assert len(terminal.query("select 1 from runs")) == 1
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_an_override_of_what_is_not_open_names_the_open_wait(terminal: Terminal, known: bool) -> None:
+    terminal.segue("run", "shop:asks", "-i", '"why"', "--id", "a1", "--detach")
+    assert terminal.segue("resume").code == 0 and terminal.state("a1") == "parked"
+    if not known:
+        (terminal.folder / "shop.py").rename(terminal.folder / "elsewhere.py")
+    done = terminal.segue("override", "a1", "wait[other]#1", "--result", "1")
+    assert done.code == 2 and "open: wait[answer]#1" in done.err
+    assert terminal.segue("override", "a1", "wait[answer]#1", "--result", '"so"').code == 0
+
+
 def test_an_override_of_another_type_is_refused(terminal: Terminal) -> None:
     started = terminal.start("run", "shop:guarded", "-i", '"door"', "--id", "g1")
     until(lambda: terminal.has("g1", "attempt.started", "gate%"))

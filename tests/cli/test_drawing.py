@@ -214,3 +214,18 @@ def test_trouble_with_the_database_is_said_once_and_when_it_is_over() -> None:
         "· waits for the database: segue.db: locked",
         "· the database can be written again",
     ]
+
+
+@pytest.mark.parametrize("reason", ["unknown effect", "mismatch"])
+def test_each_effect_in_doubt_has_its_commands(reason: str) -> None:
+    detail = {"reason": reason, "message": "m", "key": "pay#1"}
+    doubts = {"pay#1": "its process ended", "ship#1": "its process ended"}
+    said = Story.of([event(1, EventType.RUN_STUCK, **detail, unknown=doubts)._replace(version=2)], row())
+    (one,) = advise(Standing(row=row("stuck", id="r", detail=detail), story=said), NOW, SAY)
+    assert one.do[-4:] == (
+        ("segue override r 'pay#1' --result JSON", "if pay was applied"),
+        ("segue override r 'pay#1' --retry", "if pay was not"),
+        ("segue override r 'ship#1' --result JSON", "if ship was applied"),
+        ("segue override r 'ship#1' --retry", "if ship was not"),
+    )
+    assert len(one.do) == (4 if reason == "unknown effect" else 6)

@@ -95,6 +95,7 @@ def test_keys_are_found_by_less_than_the_whole() -> None:
     }
     assert found == {"1/fetch": known[1], "fetch[0123": known[0], "pay[o-1]": known[2], "ba98": known[1]}
     assert keys.resolve("none", known, what="step", run="r") is None
+    assert keys.resolve("pay#1", ["pay#12"], what="step", run="r") is None, "a whole key is no beginning of another"
     with pytest.raises(InputError, match="'fetch' fits 2 steps"):
         keys.resolve("fetch", known, what="step", run="r")
 

@@ -138,6 +138,34 @@ def test_the_environment_names_the_database(terminal: Terminal) -> None:
     assert terminal.segue("show", "n", "--db", "other.db").code == 0
 
 
+def test_an_empty_object_is_no_arguments_where_the_one_parameter_has_a_default(terminal: Terminal) -> None:
+    (terminal.folder / "lone.py").write_text(LONE)
+    for flow, given, out in (
+        ("ticks", "{}", "3"), ("ticks", "5", "5"), ("ticks", '{"n": 4}', "4"), ("maps", "{}", "{}"),
+    ):  # fmt: skip
+        done = terminal.segue("run", f"lone:{flow}", "--input", given)
+        assert (done.code, done.out) == (0, f"{out}\n"), (flow, given)
+    refused = terminal.segue("run", "lone:needs", "--input", "{}")
+    assert refused.code == 2 and "argument 'n'" in refused.err
+
+
+LONE = """
+from segue import flow
+
+@flow
+async def ticks(n: int = 3) -> int:
+    return n
+
+@flow
+async def maps(of: dict[str, int] | None = None) -> dict[str, int] | None:
+    return of
+
+@flow
+async def needs(n: int) -> int:
+    return n
+"""
+
+
 def test_a_detached_run_is_recorded_and_left_to_the_next_process(terminal: Terminal) -> None:
     done = terminal.segue("run", "shop:total", "--input", '{"items": ["ab"]}', "--id", "t1", "--detach")
     assert (done.code, done.out) == (0, "t1\n") and "segue resume t1" in done.err

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..core.asked import is_question, ticket
 from ..core.lifecycle import ENDED, RunState, StuckReason
 from ..journal import Item, RunRow, Switch
+from ..journal.damage import REMEDY
 from ..runtime.lacking import Lack
 from ..runtime.nearly import nearly, told
 from .story import Stand, Story
@@ -314,23 +315,29 @@ def _stuck(standing: Standing, say: Say) -> list[Advice]:
     resume = (say("resume", run), "to try again")
     match reason:
         case StuckReason.UNKNOWN_EFFECT:
-            do = _settles(run, key, say)
+            do = ()
         case StuckReason.MISMATCH:
             do = ((resume[0], "once the code is right"), (say("fork", run, "--at", key), "to make it anew from there"))
+        case StuckReason.UNDECODABLE if detail.get("remedy") == REMEDY:
+            do = ((resume[0], "once the database is restored from a copy"),)
         case StuckReason.UNDECODABLE:
             do = ((resume[0], "once the type reads the value again, or upcast= does"),)
         case StuckReason.CRASHES:
             do = ((resume[0], "once you know what ends the process"),)
         case _:
             do = (resume,)
+    first = [key] if reason == StuckReason.UNKNOWN_EFFECT else []
+    doubted = sorted({*first, *standing.story.stuck.get("unknown", {})})
+    for one in doubted:
+        do += _settles(run, one, say, "it" if doubted == [key] else short_key(one))
     return [Advice(says.replace("..", "."), do)]
 
 
-def _settles(run: str, key: str, say: Say) -> tuple[tuple[str, str], ...]:
+def _settles(run: str, key: str, say: Say, what: str = "it") -> tuple[tuple[str, str], ...]:
     """What settles whether an effect was applied."""
     return (
-        (say("override", run, key, "--result", "JSON"), "if it was applied"),
-        (say("override", run, key, "--retry"), "if it was not"),
+        (say("override", run, key, "--result", "JSON"), f"if {printable(what)} was applied"),
+        (say("override", run, key, "--retry"), f"if {printable(what)} was not"),
     )
 
 

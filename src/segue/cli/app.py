@@ -109,13 +109,20 @@ def command(name: str, panel: str) -> Callable[[Callable[P, Exit]], Callable[P, 
             except BrokenPipeError:
                 code = _nobody_reads()
             except Exception as error:  # noqa: BLE001  the edge: every error is said, and none as a traceback of ours
-                code = _failed(error, debug=bool(kwargs.get("debug")), as_json=bool(kwargs.get("as_json")))
+                of = _cause(error, kwargs.get("db"), kwargs.get("run"))
+                code = _failed(of, debug=bool(kwargs.get("debug")), as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(int(code))
 
         app.command(name, cls=Command, rich_help_panel=panel)(guarded)
         return function
 
     return register
+
+
+def _cause(error: Exception, db: object, run: object) -> Exception:
+    from .damaged import cause
+
+    return cause(error, db, run)
 
 
 def _failed(error: Exception, *, as_json: bool, debug: bool = False) -> Exit:

@@ -68,8 +68,7 @@ def _told(one: ThreadRow) -> dict[str, Any]:
 def _said(reader: Reader, turn: Turn) -> tuple[bytes | None, bytes | None]:
     """What a turn was given, and what it gave."""
     row = reader.get(turn.run)
-    args = next(reader.events(row, row.memo_seq, row.memo_seq + 1)).args
-    return args, reader.end(row).value if row.state == RunState.COMPLETED else None
+    return reader.input_of(row).args, reader.end(row).value if row.state == RunState.COMPLETED else None
 
 
 def _decoded(pair: tuple[bytes | None, bytes | None]) -> dict[str, Any]:

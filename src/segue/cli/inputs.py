@@ -43,7 +43,8 @@ def _outer_equals(pair: str) -> int:
 
 
 def arguments(flow: Flow[..., Any], given: Any) -> dict[str, Any]:
-    """A flow's arguments by name. `given` is an object of them or, for a flow with one parameter, just its value.
+    """A flow's arguments by name. `given` is an object of them or, for a flow with one parameter, just its value; `{}`
+    is no arguments where that is no value of a parameter with a default.
 
     Raises InputError naming the parameter.
     """
@@ -56,6 +57,8 @@ def arguments(flow: Flow[..., Any], given: Any) -> dict[str, Any]:
                 f"{flow.short} takes {_named(names)}, and --input is {_kind(given)}",
                 remedy="give an object with the parameters by name: --input '{\"NAME\": VALUE}'",
             )
+        if given == {} and flow.signature.all_optional and not _fits(flow, names[0], {}):
+            return {}
         by_name = {names[0]: cast("Any", given)}
     unknown = [n for n in by_name if n not in codecs]
     if unknown:
@@ -63,6 +66,14 @@ def arguments(flow: Flow[..., Any], given: Any) -> dict[str, Any]:
             f"{flow.short} has no parameter {unknown[0]!r}", remedy=f"its signature is {flow.short}{flow.signature}"
         )
     return {name: _decoded(flow, name, value) for name, value in by_name.items()}
+
+
+def _fits(flow: Flow[..., Any], name: str, value: Any) -> bool:
+    try:
+        flow.signature.codecs[name].decode(json.dumps(value).encode())
+    except ValueError:
+        return False
+    return True
 
 
 def _decoded(flow: Flow[..., Any], name: str, value: Any) -> Any:

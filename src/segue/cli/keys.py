@@ -12,6 +12,8 @@ from .words import short_key
 _DIGITS = 4
 """Digits of a fingerprint that are shown."""
 _FINGERPRINT = re.compile(r"\[([0-9a-f]+)\](?:#\d+)?$")
+_COUNTED = re.compile(r"#\d+$")
+"""How a whole key ends: `pay#1` is no beginning of `pay#12`, which is another call."""
 _IDENTITY = re.compile(r"\[[^\]]*\]")
 
 
@@ -25,11 +27,11 @@ def resolve(given: str, keys: Iterable[str], *, what: str, run: str) -> str | No
         return given
     for fits in (
         [k for k in known if given == short_key(k)],
-        [k for k in known if given == short_key(k.rpartition("/")[2])],
+        [k for k in known if given == short_key(_last(k))],
         [k for k in known if given == name_of(k)],
         [k for k in known if len(given) >= _DIGITS and (part := _FINGERPRINT.search(k)) and part[1].startswith(given)],
         [k for k in known if f"/{_plain(k)}".endswith(f"/{given}")],
-        [k for k in known if k.startswith(given) or k.rpartition("/")[2].startswith(given)],
+        [k for k in known if not _COUNTED.search(given) and (k.startswith(given) or _last(k).startswith(given))],
     ):
         if len(fits) == 1:
             return fits[0]
@@ -40,6 +42,10 @@ def resolve(given: str, keys: Iterable[str], *, what: str, run: str) -> str | No
                 remedy="name one of them in full",
             )
     return None
+
+
+def _last(key: str) -> str:
+    return key.rpartition("/")[2]
 
 
 def _plain(key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 
@@ -11,13 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.lifecycle import RunState
+from ..errors import StoreCorrupt
 from ..journal import Reader, RunRow
+from ..journal.damage import REMEDY
+from ..journal.faults import fault
 from ..runtime.nearly import told
 from . import wheres
 from .advice import Standing, brief, named
 from .exits import Exit
-from .paint import Copyable, emit, out, stated, tell
-from .shelf import Stands, reading, say_for, summary
+from .faults import as_json as error_json
+from .paint import Copyable, complain, emit, out, stated, tell
+from .shelf import Stands, path_of, reading, say_for, summary
 from .story import Story
 from .words import age, first_line, printable
 
@@ -54,7 +59,11 @@ def runs(db: str, where: Sequence[str], limit: int, as_json: bool) -> Exit:
             tell(
                 Text(f"‖ paused: {named(switch)}", "yellow"), Copyable(say_for(db)("resume", *words), "to let it go on")
             )
-    return Exit.DONE
+    damaged = [row for row in rows if "damaged" in row.detail]
+    for row in damaged:
+        error = fault(StoreCorrupt, path_of(db), row.detail["damaged"], REMEDY)
+        print(error_json(error), file=sys.stderr) if as_json else complain(error)
+    return Exit.STORE if damaged else Exit.DONE
 
 
 def _steps(reader: Reader, row: RunRow) -> int:
@@ -105,6 +114,8 @@ def _row(standing: Standing, count: int, now: float) -> tuple[Text, ...]:
 
 def _said(standing: Standing, now: float) -> str:
     row = standing.row
+    if "damaged" in row.detail:
+        return "damaged"
     if standing.lack is not None:
         return first_line(standing.lack.message)
     if standing.held is not None:

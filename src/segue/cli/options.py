@@ -25,7 +25,8 @@ Given = Annotated[
     str | None,
     typer.Option(
         "--input", "-i", metavar="JSON|@FILE|-", show_default=False,
-        help="The arguments: an object by parameter name or, for a flow with one parameter, just its value.",
+        help="The arguments: an object by parameter name or, for a flow with one parameter, just its value. {} is none "
+        "where that one has a default and takes no object.",
     ),
 ]  # fmt: skip
 NewId = Annotated[

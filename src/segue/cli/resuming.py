@@ -113,9 +113,9 @@ def resume_all(how: Carrying, patience_s: float, stay: bool) -> Exit:
 
 
 def _open(reader: Reader) -> list[int]:
-    return [
-        no for (no,) in reader.query(f"select no from runs where state in ({_marks(OPEN)}) order by no", sorted(OPEN))
-    ]
+    """What has not ended; damaged rows too, so that they are told of."""
+    query = f"select no from runs where state not in ({_marks(ENDED)}) order by no"
+    return [no for (no,) in reader.query(query, sorted(ENDED))]
 
 
 def _standings(reader: Reader, runs: list[int], damaged: list[StoreCorrupt]) -> Iterator[Standing]:

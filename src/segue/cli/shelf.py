@@ -68,7 +68,8 @@ class Stands:
 def standing_of(reader: Reader, row: RunRow, story: Story | None = None) -> Standing:
     """All that is known of a run from outside."""
     posts: Sequence[Item] = reader.items_of(row.no)
-    told = story or Story.of(reader.events(row), row)
+    with reader.reads(row):
+        told = story or Story.of(reader.events(row), row)
     standing = replace(Stands(reader, time.time()).of(row, told), attended=reader.attended(), posts=posts)
     keys = [str(w.get("key", "")) for w in standing.waits if "service" in w]
     if not keys:

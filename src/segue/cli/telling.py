@@ -181,7 +181,8 @@ def _open_key(given: str, standing: Standing, say: Say) -> str:
     row, calls = standing.row, standing.story.calls
     known = [str(standing.row.detail.get("key") or "")] if row.state == RunState.STUCK else []
     known += [str(w.get("key", "")) for w in standing.waits] + [c.key for c in calls.values() if c.open]
-    key = keys.resolve(given, [k for k in known if k], what="open step", run=row.id)
+    known = [k for k in known if k]
+    key = keys.resolve(given, known, what="open step", run=row.id)
     if key is not None:
         return key
     done = keys.resolve(given, [c.key for c in calls.values() if not c.open], what="step", run=row.id)
@@ -194,7 +195,9 @@ def _open_key(given: str, standing: Standing, say: Say) -> str:
         )
     if "#" in given and standing.owned:
         return given  # a step that its process has just begun may not be in the journal yet
-    raise InputError(f"the run has no open step {given!r}", run=row.id, remedy=f"list its keys: {say('show', row.id)}")
+    what = f"; open: {', '.join(dict.fromkeys(known[:5]))}" if known else ""
+    remedy = f"list its keys: {say('show', row.id)}"
+    raise InputError(f"the run has no open step {given!r}{what}", run=row.id, remedy=remedy)
 
 
 def feedback(to: Sender, run: str, score: float, *, key: str | None, by: str, note: str) -> Exit:

@@ -92,6 +92,8 @@ class Memory:
     """Keys that changed code has given to calls on record: the keys that those have here, by the newer ones."""
     numbers: dict[str, int] = field(default_factory=_dict)
     """The last attempt of steps that an operator lets begin anew: numbers are never used again."""
+    ended: set[str] = field(default_factory=_set)
+    """Calls that have their outcome."""
     recorded: set[tuple[str, str]] = field(default_factory=_set)
     fresh: bool = False
     """Whether the run has no past."""
@@ -114,8 +116,6 @@ class Memory:
     last_at: float = 0.0
     _kept_at: float = 0.0
     """The time of the event before the last one that was read."""
-    _ended: set[str] = field(default_factory=_set)
-    """Calls that have their outcome."""
 
     @classmethod
     def of(cls, events: Iterable[Event], replaced: Mapping[str, bytes] | None = None) -> Memory:
@@ -147,9 +147,9 @@ class Memory:
             return  # the run had gone on without this child
         if kind in DELIVERED:
             if kind in OUTCOMES:
-                if key in self._ended:
+                if key in self.ended:
                     return  # somebody has said what came of it, and at the same time it came
-                self._ended.add(key)
+                self.ended.add(key)
             if key in replaced and kind in _REPLACEABLE:
                 event = event._replace(type=_REPLACEABLE[kind], value=replaced[key], body=None)
             if event.args is None and key in self.open_args:  # a child's end does not repeat them
@@ -289,7 +289,7 @@ class Memory:
 
     def holds(self, key: str) -> bool:
         """Whether a call of this key was begun, was given up, or has its outcome."""
-        return key in self._ended or key in self.open_args or key in self.cancelled
+        return key in self.ended or key in self.open_args or key in self.cancelled
 
     def _read_doubts(self, event: Event) -> None:
         """It is on record that nobody knows what came of these effects."""

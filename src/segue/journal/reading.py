@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
@@ -15,6 +16,7 @@ from ..core.shell import command
 from ..errors import InputError, SegueError, StoreCorrupt, StoreError, StoreMissing, StoreReadOnly, UnknownRun
 from . import switches, tables, threads, workers
 from .blobs import Payloads, is_reference
+from .damage import BEGINNINGS, REMEDY, UNREADABLE, first_damaged
 from .faults import fault, identity, translate
 from .owners import holds, living
 from .records import Item, RunRow, Standing, Write, listed_row
@@ -101,25 +103,76 @@ class Reader:
 
     def past(self, row: RunRow) -> Iterator[Event]:
         """The events that a replay reads: of a run that went on as new those of its present part, and before them the
-        signals that it has brought along.
+        signals that it has brought along. Raises StoreCorrupt where the one that has the input is missing.
         """
-        start = row.continued_seq
+        start, events = row.continued_seq, self.events(row, max(row.continued_seq - 1, 0))
+        first = next(events, None)
+        if first is None or first.type not in BEGINNINGS:
+            raise self._missing(row, start or 1)
         if start:
-            first = next(self.events(row, start - 1, start))
-            for seq in loads(first.body).get("carried", ()):
+            with self.reads(row):
+                carried = list(loads(first.body).get("carried", ()))
+            for seq in carried:
                 yield from self.events(row, seq - 1, seq)
-        yield from self.events(row, max(start - 1, 0))
+        yield first
+        yield from events
+
+    @contextmanager
+    def reads(self, row: RunRow) -> Generator[None]:
+        """Around whatever reads a run's events. Raises StoreCorrupt, which names the damaged one, in the place of what
+        comes of reading that.
+        """
+        try:
+            yield
+        except UNREADABLE as error:
+            damaged = self.damage(row)
+            if damaged is None:
+                raise
+            raise damaged from error
+
+    def damage(self, row: RunRow) -> StoreCorrupt | None:
+        """That an event of a run, or of the one that it was forked from, cannot be read; None where all can be."""
+        try:
+            found = first_damaged(self.events(row))
+        except StoreCorrupt as error:
+            return error
+        if found is None:
+            return None
+        event, why = found
+        id_ = row.id if event.run == row.no else self.query("select id from runs where no = ?", (event.run,))[0][0]
+        error = fault(
+            StoreCorrupt, self.path, f"event {event.seq} ({event.type}) of run {id_} is damaged: {why}", REMEDY
+        )
+        error.run = row.id
+        return error
+
+    def _missing(self, row: RunRow, seq: int) -> StoreCorrupt:
+        what = f"event {seq} of run {row.id}, which has its input, is missing"
+        error = fault(StoreCorrupt, self.path, what, REMEDY)
+        error.run = row.id
+        return error
+
+    def input_of(self, row: RunRow) -> Event:
+        """The event that has the input of a run. Raises StoreCorrupt where it is missing."""
+        return self._event_at(row, row.memo_seq + 1)
+
+    def _event_at(self, row: RunRow, seq: int) -> Event:
+        """One that has an input. Raises StoreCorrupt."""
+        found = next(self.events(row, seq - 1, seq), None)
+        if found is None:
+            raise self._missing(row, seq)
+        return found
 
     def part_of(self, row: RunRow, upto: int) -> tuple[Event, int]:
         """The event that has the input of the part of a run that event `upto` belongs to, and with which that part
         begins; 0: with the run.
         """
-        first = next(self.events(row, row.memo_seq, row.memo_seq + 1))
+        first = self.input_of(row)
         if not row.continued_seq:
             return first, 0
         start = self._continued(row, upto)
         if start > row.memo_seq:
-            return next(self.events(row, start - 1, start)), start
+            return self._event_at(row, start), start
         if row.memo_run is not None and start != self._continued(row, row.memo_seq):  # an older part than it forked
             return self.part_of(self.get(row.memo_run), min(upto, row.memo_seq))
         return first, start
@@ -259,7 +312,8 @@ class Reader:
         if row.parent is None:
             return ()
         first = self.query("select body from events where run = ? and seq = 1", (row.no,))
-        return ("", *told) if first and (told := loads(first[0][0] or b"{}").get("threads")) else ()
+        with self.reads(row):
+            return ("", *told) if first and (told := loads(first[0][0] or b"{}").get("threads")) else ()
 
     def items(self, after: int = 0) -> list[tuple[Item, Standing]]:
         """Open inbox items, later than item `after`, with where their run stands."""

@@ -7,10 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ..core.events import Event
+from ..core.lifecycle import RunState
 from ..errors import StoreCorrupt
+from .damage import REMEDY
 
 if TYPE_CHECKING:  # 30 ms, which a run without budgets need not pay
     from ..core.records import Reservation, Settlement
+
+_STATES = frozenset(state.value for state in RunState)
 
 
 class RunRow(NamedTuple):
@@ -173,21 +177,26 @@ def run_row(row: tuple[Any, ...]) -> RunRow:
     """A row of `runs`. Raises StoreCorrupt for one that is damaged."""
     made = RunRow._make(row)
     try:
+        if made.state not in _STATES:
+            raise _damaged(made, f"its state is {str(made.state)[:20]!r}")
         return made._replace(detail=_object(made.detail), replaced=_object(made.replaced), paused=bool(made.paused))
     except (ValueError, TypeError) as error:
-        raise StoreCorrupt(
-            f"the row of run {made.id} is damaged: its detail or replaced is no JSON object ({error})",
-            run=made.id,
-            remedy="restore the database from a copy; all other runs go on",
-        ) from error
+        raise _damaged(made, f"its detail or replaced is no JSON object ({error})") from error
+
+
+def _damaged(row: RunRow, what: str) -> StoreCorrupt:
+    return StoreCorrupt(f"the row of run {row.id} is damaged: {what}", run=row.id, remedy=REMEDY)
 
 
 def listed_row(row: tuple[Any, ...]) -> RunRow:
-    """A row of `runs` for a list, which one damaged row is not to hide: of such a one no details."""
+    """A row of `runs` for a list, which one damaged row is not to hide: of such a one only that it is `damaged`."""
     try:
         return run_row(row)
-    except StoreCorrupt:
-        return RunRow._make(row)._replace(detail={}, replaced={})
+    except StoreCorrupt as error:
+        made = RunRow._make(row)
+        detail = {"damaged": error.message, "message": error.message, "remedy": error.remedy}
+        state = made.state if made.state in _STATES else RunState.STUCK.value
+        return made._replace(state=state, detail=detail, replaced={})
 
 
 def _object(text: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ..core.codec import decode_arguments, loads, roundtrip
 from ..core.commands import Wait
 from ..core.events import Event, EventType
 from ..core.faults import Fault, classify
-from ..core.lifecycle import OPEN
+from ..core.lifecycle import ENDED
 from ..core.replay import Memory
 from ..core.secret import using
 from ..errors import SecretError, SegueError, StoreCorrupt, Suspended, Undecodable, UnknownFlow
@@ -83,8 +83,8 @@ def check(journal: Reader, *, flow: str | None = None, keyring: Keyring | None =
     Imports the modules of the flows. `keyring` opens secrets, by default the one beside the database.
     Raises StoreError.
     """
-    marks = ", ".join("?" * len(OPEN))
-    for (no,) in journal.query(f"select no from runs where state in ({marks}) order by no", sorted(OPEN)):
+    marks = ", ".join("?" * len(ENDED))
+    for (no,) in journal.query(f"select no from runs where state not in ({marks}) order by no", sorted(ENDED)):
         try:
             row = journal.get(no)
         except StoreCorrupt as error:
@@ -113,7 +113,14 @@ def check_one(journal: Reader, row: RunRow, keyring: Keyring | None = None) -> V
             remedy=f"keep the old function as @flow(name=..., version={row.version}), or declare migrate= on the new",
         )
         return _verdict(row, Finding.UNKNOWN_FLOW, gone)
-    return replayed(row, journal.past(row), flow, keyring or _keys_beside(journal.path), journal.threads_of(row))
+    try:
+        with journal.reads(row):
+            keys = keyring or _keys_beside(journal.path)
+            verdict = replayed(row, journal.past(row), flow, keys, journal.threads_of(row))
+    except StoreCorrupt as error:
+        return _verdict(row, Finding.UNDECODABLE, error)
+    damaged = journal.damage(row) if verdict.finding is Finding.UNDECODABLE else None
+    return verdict if damaged is None else _verdict(row, Finding.UNDECODABLE, damaged)
 
 
 def replayed(

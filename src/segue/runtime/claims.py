@@ -41,7 +41,9 @@ class Aliases:
         return self._recorded.get(key, key)
 
     def named(self, key: str) -> str:
-        """The same for what people name: they may know it by a key that other code gave it."""
+        """The same for what people name: they may know it by a key that other code gave it, if no call has that one."""
+        if key in self._asked or self.memory.holds(key):
+            return key
         return self._recorded.get(key) or self.memory.rekeyed.get(key, key)
 
     def bind(self, key: str, recorded: str) -> None:
@@ -52,6 +54,7 @@ class Aliases:
         own, other = self._own.get(key, key), self._own.get(recorded, recorded)
         self._recorded |= {own: recorded, other: key}
         self._own |= {recorded: own, key: other}
+        self._asked.discard(key)
         self._asked.add(recorded)
         if self.memory.rekeyed.get(own) != recorded:
             self._found.append((own, recorded))
@@ -89,8 +92,7 @@ class Claims(Aliases):
                 self.bind(key, old)
                 command = rekeyed(command, {key: old})
         self.begun.pop(command.key, None)
-        if self.memory.rekeyed:
-            self._asked.add(command.key)
+        self._asked.add(command.key)
         return command
 
     def _has_record_for(self, command: Command) -> bool:

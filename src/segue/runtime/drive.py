@@ -169,15 +169,15 @@ class Drive:
         return call if isinstance(call, Wait) else None
 
     def open_call(self, key: str) -> Command | None:
-        """A call that has no outcome: one that the flow waits for, or a once-effect that it gave up."""
-        key = self.on_record(key)
+        """A call without an outcome, by its key on record: it is waited for, or is a once-effect that was given up."""
         return self.waiting[key][0] if key in self.waiting else self.left.get(key)
 
     def on_record(self, key: str) -> str:
-        """The key that a call without an outcome has in the journal, by that one or by another that it has had."""
-        known = self.claims.named(key)
-        here = key in self.waiting or key in self.left
-        return known if not here and (known in self.waiting or known in self.left) else key
+        """The key in the journal of a call without an outcome, by that or another that it has had. What people name is
+        turned into it once, where it comes in: from then on a key names one call.
+        """
+        known = key if key in self.waiting or key in self.left else self.claims.named(key)
+        return key if self.open_call(known) is None else known
 
     @property
     def orphans(self) -> list[str]:

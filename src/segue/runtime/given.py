@@ -11,8 +11,8 @@ from typing import Any, cast
 from ..core.asked import is_question, ticket
 from ..core.codec import Codec, describe, misfit
 from ..core.commands import Command, RunStep, StartChild, Timer, Wait
-from ..core.events import Event, EventType
-from ..core.keys import family, part_in
+from ..core.events import OUTCOMES, Event
+from ..core.keys import family
 from ..core.lifecycle import ENDED
 from ..core.questions import open_questions
 from ..core.replay import Memory
@@ -32,16 +32,18 @@ from .step import read
 @dataclass(frozen=True, slots=True)
 class Calls:
     """The calls that a run makes, by their keys on record; `open` are the keys of those that have no outcome, `today`
-    the other keys that calls have by now, or had.
+    the other keys that calls have by now, or had. `memory` is what is on record.
     """
 
     made: Mapping[str, Command]
     open: frozenset[str]
     today: Mapping[str, str] = field(default_factory=dict[str, str])
+    memory: Memory = field(default_factory=Memory)
 
     def on_record(self, key: str) -> str:
-        """A key on record, also of a call that is named by the key that it has today."""
-        return key if key in self.made or key in self.open else self.today.get(key, key)
+        """A key on record, also of a call that is named by the key that it has today, if no other goes by that."""
+        here = key in self.made or key in self.open or self.memory.holds(key)
+        return key if here else self.today.get(key, key)
 
     def like(self, key: str) -> Command | None:
         """The call of this key or, for one that was not made, a call of the same name, if all such give one type."""
@@ -67,7 +69,7 @@ class _Noting(Drive):
         """What it has noted."""
         made = {self.claims.recorded(key): command for key, command in self.noted.items()}
         today = {c.key: key for key, c in made.items() if c.key != key}
-        return Calls(made, open_, {**self.claims.memory.rekeyed, **today})
+        return Calls(made, open_, {**self.claims.memory.rekeyed, **today}, self.claims.memory)
 
 
 async def calls_of(reader: Reader, keyring: Keyring, row: RunRow) -> Calls:
@@ -78,7 +80,8 @@ async def calls_of(reader: Reader, keyring: Keyring, row: RunRow) -> Calls:
 
     def replay() -> None:
         try:
-            future.set_result(calls(row, events, flow, vault, threads))
+            with reader.reads(row):
+                future.set_result(calls(row, events, flow, vault, threads))
         except Exception as error:  # noqa: BLE001  it is raised where it is awaited
             future.set_exception(error)
 
@@ -96,7 +99,7 @@ def calls(
     memory = Memory.of(events, {key: value.encode() for key, value in row.replaced.items()})
     begun = frozenset(memory.attempts) | memory.effects | memory.anew | memory.timers.keys() | memory.children.keys()
     if flow is None:
-        return Calls({}, begun)
+        return Calls({}, begun, memory.rekeyed, memory)
     drive = _Noting(row.id, memory, threads)
     try:
         with using(vault):
@@ -112,13 +115,14 @@ def calls(
 
 
 def fit(run: str, key: str, command: Command | None, data: bytes) -> bytes:
-    """`data` as the journal holds it, its secrets sealed. Raises InputError when it is not what the call returns."""
+    """`data` as the journal holds it: by the names of fields, its secrets sealed. Raises InputError when it is not what
+    the call returns.
+    """
     of = _result(command)
     if of is None:
         return data
     try:
-        value = read(of, data, command.options.upcast if isinstance(command, RunStep) else None)
-        return of.encode(value) if of.private else data
+        return of.encode(read(of, data, command.options.upcast if isinstance(command, RunStep) else None))
     except ValueError as error:
         what = f"is no {describe(of.annotation)}: {misfit(of, error)}"
         raise InputError(
@@ -127,36 +131,6 @@ def fit(run: str, key: str, command: Command | None, data: bytes) -> bytes:
             key=key,
             remedy=f"the call returns {describe(of.annotation)}: give a value of that type",
         ) from (None if of.private else error)
-
-
-def check_fork(run: str, at: object, results: object, input: object) -> None:
-    """Raises InputError for what cannot be meant: a fork's `at` is a key or a `seq`, the others are by key and name."""
-    if isinstance(at, bool) or not (at is None or isinstance(at, str | int)):
-        raise InputError(
-            f"fork(at={at!r}): no key of a step and no seq", run=run, remedy="list its keys: segue show RUN"
-        )
-    for what, given in (("results", results), ("input", input)):
-        if given is not None and not isinstance(given, Mapping):
-            raise InputError(
-                f"fork({what}={given!r}): not a mapping", run=run,
-                remedy="give {key: result}" if what == "results" else "give {parameter: value}",
-            )  # fmt: skip
-    wrong = [key for key in cast("Mapping[Any, Any]", results or {}) if "#" not in str(key)]
-    if wrong:
-        raise InputError(
-            f"fork(results=...): {wrong[0]!r} is no key of a call", run=run,
-            remedy=f"a key ends with its count, name[...]#1; list them: {shell('show', run)}",
-        )  # fmt: skip
-
-
-def check_part(run: str, results: Mapping[str, object] | None, part: int) -> None:
-    """Raises InputError for results of calls that no part makes from here on: the fork begins in this part."""
-    gone = [key for key in results or {} if part_in(key) < part]
-    if gone:
-        raise InputError(
-            f"fork(results=...): {gone[0]!r} is a call of an earlier part of the run, which has gone on as new since",
-            run=run, key=gone[0], remedy=f"fork it at that step, at={gone[0]!r}, or at one of the same part",
-        )  # fmt: skip
 
 
 def result_of(row: RunRow, of: Codec, data: bytes, error: ValueError) -> Any:
@@ -196,14 +170,15 @@ def check_override(run: str, key: str, command: Command | None, *, retry: bool) 
 
 def not_open(row: RunRow, key: str, known: Calls) -> InputError:
     """The error of an override that names no open step."""
-    if key in known.made:
+    if key in known.made or key in known.memory.ended:
         return InputError(
             "the step has an outcome already",
             run=row.id,
             key=key,
             remedy=f"make it again in a fork: run.fork(at=key), {shell('fork', row.id, '--at', key)}",
         )
-    near = sorted(known.open)[:5]
+    waits: list[dict[str, Any]] = row.detail.get("waits_on", [])
+    near = sorted(known.open | {str(one["key"]) for one in waits if one.get("key")})[:5]  # also without the flow's code
     what = f"; open: {', '.join(near)}" if near else ""
     return InputError(
         f"the run has no open step {key!r}{what}", run=row.id, remedy=f"list its keys: {shell('show', row.id)}"
@@ -219,7 +194,7 @@ def not_asked(row: RunRow, key: str, reader: Reader) -> SegueError:
             remedy=f"make the step again in a fork: {shell('fork', row.id, '--at', key)}",
         )  # fmt: skip
     asked = sorted(open_questions(events))
-    done = any(e.key == key and e.type in (EventType.STEP_COMPLETED, EventType.STEP_FAILED) for e in events)
+    done = any(e.key == key and e.type in OUTCOMES for e in events)
     what = f"; asked about: {', '.join(asked[:5])}" if asked else ""
     if done:
         remedy = f"it has an outcome; make it again in a fork: {shell('fork', row.id, '--at', key)}"

@@ -31,7 +31,7 @@ from ..errors import (
 )
 from ..journal import NewRun, Post, RunRow
 from ..journal.threads import ahead_of
-from . import given, opinions, registry
+from . import forking, given, opinions
 from .lacking import REASON, Lack
 from .nearly import nearly, told
 from .streams import follow
@@ -169,7 +169,7 @@ class Run(Generic[R]):
         """
         act = "retry" if retry else "skip" if skip else "result"
         value = None if retry else self._encode(None if skip else result)
-        value = await self._checked_override(key, value)
+        key, value = await self._checked_override(key, value)
         await self._post("override", key, str(uuid4()), value, {"act": act, "by": by, "why": why})
 
     async def decide(
@@ -185,12 +185,14 @@ class Run(Generic[R]):
         if retry + (result is not MISSING) + (use is not None) + fail != 1:
             raise InputError("decide: one of retry=True, result=, use= and fail=True", run=self.id, key=key)
         word = "retry" if retry else "use" if use is not None else "fail" if fail else "result"
-        asked = open_questions(self._engine.journal.events(self._row())).get(key)
+        row, journal = self._row(), self._engine.journal
+        with journal.reads(row):
+            asked = open_questions(journal.events(row)).get(key)
         if asked is None:
-            raise given.not_asked(self._row(), key, self._engine.journal)
+            raise given.not_asked(row, key, journal)
         value = self._encode(result) if word == "result" else None
         if value is not None and not asked.escalated:
-            value = await self._checked_override(key, value)
+            _, value = await self._checked_override(key, value)
         return await self._post("decide", key, asked.id, value, {"word": word, "candidate": use, "by": by, "why": why})
 
     async def feedback(self, score: float, *, key: str | None = None, by: str = "", note: str = "") -> None:
@@ -239,61 +241,56 @@ class Run(Generic[R]):
         known in this process.
         """
         row, journal = self._row(), self._engine.journal
-        given.check_fork(self.id, at, results, input)
-        upto = journal.fork_point(row, at)
-        first, start = journal.part_of(row, upto)
-        given.check_part(self.id, results, loads(first.body).get("part", 0))
-        args, edited = first.args or b"{}", bool(loads(first.body).get("edited")) or input is not None
+        forking.check_fork(self.id, at, results, input)
+        with journal.reads(row):
+            upto = journal.fork_point(row, at)
+            first, start = journal.part_of(row, upto)
+            began = loads(first.body)
+            forking.check_part(self.id, results, began.get("part", 0))
+            args, edited = first.args or b"{}", bool(began.get("edited")) or input is not None
+            kept = forking.inherited(row, journal.events(row), at)
+            version = began["version"]
         if input is not None:
             changed = {k: json.loads(self._encode(v, args, k)) for k, v in input.items()}
-            args = self._checked(row, dumps({**loads(args), **changed}))
+            with self._engine.sealing(self._tenant):
+                args = forking.edited_input(row, args, changed)
         replaced = {k: self._encode(v).decode() for k, v in (results or {}).items()}
         if replaced:
             replaced = await self._checked_results(row, replaced)
         new = NewRun(
             id=id or f"{self.id}~{uuid4().hex[:8]}", tenant=row.tenant, flow=row.flow, origin=row.origin,
-            version=loads(first.body)["version"], args=args, at=self._engine.clock.now(), seed=self._engine.host.seed(),
-            memo_run=self._no, memo_seq=upto, replaced={**self._inherited(row, at), **replaced},
+            version=version, args=args, at=self._engine.clock.now(), seed=self._engine.host.seed(),
+            memo_run=self._no, memo_seq=upto, replaced={**kept, **replaced},
             body={"fork_of": self.id, "at": at, "edited": edited},
             continued_seq=start, thread=row.thread,
         )  # fmt: skip
         return await self._engine.accept(new, self._result)
-
-    def _inherited(self, row: RunRow, at: str | int | None) -> dict[str, Any]:
-        """The results that this run, a fork itself, was given; not that of the step which is to be made anew."""
-        if not row.replaced:
-            return {}
-        kept = self._engine.journal.events(row)
-        anew = {loads(e.body)["asked_as"] for e in kept if e.type == EventType.CALL_REKEYED and e.key == at} | {at}
-        return {key: given for key, given in row.replaced.items() if key not in anew}
 
     async def repeats(self) -> list[str]:
         """For a fork: the once-effects of its parent that came after the fork, and that it would apply again."""
         row, journal = self._row(), self._engine.journal
         if row.memo_run is None:
             return []
-        later = journal.events(journal.get(row.memo_run), row.memo_seq)
-        made = [e.key for e in later if e.type == EventType.ATTEMPT_STARTED and loads(e.body).get("effect") == "once"]
+        of = journal.get(row.memo_run)
+        begun = (e for e in journal.events(of, row.memo_seq) if e.type == EventType.ATTEMPT_STARTED)
+        with journal.reads(of):
+            made = [e.key for e in begun if loads(e.body).get("effect") == "once"]
         return list(dict.fromkeys(k for k in made if k is not None))
-
-    def _checked(self, row: RunRow, args: bytes) -> bytes:
-        """An edited input, if the flow is known here and takes it. Raises InputError."""
-        flow = registry.known(row.flow, row.version)
-        if flow is not None:
-            flow.signature.check(args, self.id)
-        return args
 
     async def _checked_results(self, row: RunRow, replaced: Mapping[str, str]) -> dict[str, str]:
         calls = await self._calls(row)
         with self._engine.sealing(self._tenant):
             fits = {k: given.fit(self.id, k, calls.like(k), v.encode()).decode() for k, v in replaced.items()}
         on_record = {calls.on_record(k): v for k, v in fits.items()}
-        return {today: fits[k] for today, k in calls.today.items() if k in fits} | on_record | fits
+        today = {today: k for today, k in calls.today.items() if calls.on_record(today) == k}
+        return {today: fits[k] for today, k in today.items() if k in fits} | on_record | fits
 
-    async def _checked_override(self, key: str, value: bytes | None) -> bytes | None:
+    async def _checked_override(self, key: str, value: bytes | None) -> tuple[str, bytes | None]:
+        """The key on record of an open call, and what it returns as the journal holds it. Raises InputError."""
         row, execution = self._row(), self._engine.host.executions.get(self._no)
         if row.state in ENDED:
-            return value
+            return key, value
+        key = key if execution is None else execution.drive.on_record(key)
         command = None if execution is None else execution.drive.open_call(key)
         if command is None:
             calls = await self._calls(row)
@@ -303,9 +300,9 @@ class Run(Generic[R]):
                 raise given.not_open(row, key, calls)
         given.check_override(self.id, key, command, retry=value is None)
         if value is None:
-            return None
+            return key, None
         with self._engine.sealing(self._tenant):
-            return given.fit(self.id, key, command, value)
+            return key, given.fit(self.id, key, command, value)
 
     def _may_be_open(self, row: RunRow, key: str, *, known: bool) -> bool:
         """Without the flow's code: a call that another process has just begun may not be on record yet."""
@@ -333,7 +330,8 @@ class Run(Generic[R]):
             return self._decode(last.value or b"null")
         if last.type == EventType.RUN_CANCELLED:
             raise RunCancelled("the run was cancelled", run=self.id)
-        fault = Fault.read(loads(last.body)["fault"])
+        with self._engine.journal.reads(self._row()):
+            fault = Fault.read(loads(last.body)["fault"])
         failed = RunFailed(
             f"{fault.error.rpartition(':')[2]}: {fault.message}",
             run=self.id,

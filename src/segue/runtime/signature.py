@@ -46,6 +46,11 @@ class Signature:
         """A codec per parameter."""
         return {name: codec(self._hints.get(name, Any)) for name in self._names}
 
+    @property
+    def all_optional(self) -> bool:
+        """Whether each parameter has a default."""
+        return all(p.default is not inspect.Parameter.empty for p in self._signature.parameters.values())
+
     @cached_property
     def _slots(self) -> list[tuple[str, str, Codec]]:
         """The parameters with what comes before each in the JSON of them all."""
@@ -86,8 +91,9 @@ class Signature:
         """Whether a parameter of this name is open after so many arguments by position."""
         return name in self._names and name not in self._positional[:after]
 
-    def check(self, args: bytes, run: str) -> None:
-        """Whether arguments as JSON fit. Raises InputError, naming the run and what does not fit."""
+    def stored(self, args: bytes, run: str) -> bytes:
+        """Arguments as JSON in the form that a call stores. Raises InputError, naming the run and what does not fit."""
+        values: dict[str, Any] = {}
         for name, value in loads(args).items():
             of = self.codecs.get(name)
             if of is None:
@@ -96,12 +102,13 @@ class Signature:
                     remedy=f"the signature is {self}",
                 )  # fmt: skip
             try:
-                decode_arguments({name: of}, dumps({name: value}))
+                values |= decode_arguments({name: of}, dumps({name: value}))
             except ValueError as error:
                 raise InputError(
                     f"this input does not fit: argument {name!r}: {misfit(of, error)}", run=run,
                     remedy=f"the signature is {self}",
                 ) from (None if of.private else error)  # fmt: skip
+        return encode_arguments(self.codecs, values)[0]
 
     def __str__(self) -> str:
         return str(self._signature)

@@ -95,7 +95,11 @@ def record_of(event: Event) -> Record:
         )
         error.type = event.type
         raise error
-    return kind.from_body(loads(event.body), event.version)
+    try:
+        body = loads(event.body)
+    except ValueError as error:
+        raise RecordError(f"event {event.seq}: the body of {event.type} is no JSON ({error})") from error
+    return kind.from_body(body, event.version)
 
 
 __all__ = [

@@ -6,18 +6,24 @@ They cannot be stopped, or not without a doubt. Where the run was taken up again
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ...core.events import EventType
 from ...core.lifecycle import RunState
+from ...core.shell import command
+from ...errors import CrashLoop
 from ...journal import Change
+from ...journal.damage import UNREADABLE
 from ..nearly import noted
 from . import doubts, ends
 
 if TYPE_CHECKING:
     from ...errors import RunStuck
     from .execution import Execution
+
+log = logging.getLogger("segue")
 
 
 def set_aside(execution: Execution, error: RunStuck) -> None:
@@ -32,6 +38,26 @@ def set_aside(execution: Execution, error: RunStuck) -> None:
         _stop_others(execution, begun)
         said = noted(execution.row.epoch, ends.stuck_detail(error), ends.waits_on(execution))
         execution.host.journal.note(execution.row, said)
+
+
+def crashed(execution: Execution, error: BaseException | None) -> None:
+    """What nobody has foreseen: set the run aside, or it would go on to crash for ever. It is a bug of ours, if it does
+    not come of a damaged journal.
+    """
+    row, journal = execution.row, execution.host.journal
+    found = journal.damage(row) if isinstance(error, UNREADABLE) else None
+    if found is not None:
+        return set_aside(execution, ends.damaged(found))
+    log.error("internal error in run %s", row.id, exc_info=error)
+    set_aside(
+        execution,
+        CrashLoop(
+            f"a bug in Segue: {type(error).__name__}: {error}",
+            run=row.id,
+            remedy=f"report it, with {command('events', row.id, '--json')}; then segue resume",
+        ),
+    )
+    return None
 
 
 def write(execution: Execution) -> None:

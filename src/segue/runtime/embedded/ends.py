@@ -13,11 +13,11 @@ from ...core.events import EventType
 from ...core.faults import own_frames
 from ...core.lifecycle import RunState, StuckReason
 from ...core.recovery import AskPerson
-from ...core.replay import Memory
 from ...core.sealed import sealed
 from ...core.secret import using
 from ...errors import Continued, CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
 from ...journal import Change, Item, Journal, Post, RunRow
+from ..past import memory_of
 from . import doubts
 from .carrying import cancel_child
 from .purse import settle_open
@@ -155,9 +155,14 @@ def _cancel_of(journal: Journal, row: RunRow) -> Item | None:
     cancel = next((item for item in journal.items_of(row.no) if item.kind == "cancel"), None)
     if cancel is not None:
         with suppress(StoreCorrupt):
-            if doubts.untold(Memory.of(journal.past(row))):
+            if doubts.untold(memory_of(journal, row)):
                 return None
     return cancel
+
+
+def damaged(error: StoreCorrupt) -> Undecodable:
+    """Why a run is set aside whose journal is damaged."""
+    return Undecodable(error.message, run=error.run, remedy=error.remedy)
 
 
 def begins_stuck(execution: Execution, error: RunStuck) -> None:
@@ -167,8 +172,11 @@ def begins_stuck(execution: Execution, error: RunStuck) -> None:
     if cancel is not None:
         return end_cancelled(execution, cancel)
     doubts.heed(execution)
+    drive = execution.drive
+    if isinstance(error, Undecodable) and (found := host.journal.damage(execution.row)) is not None:
+        error = damaged(found)  # no type of the code is to blame
     for item in host.journal.items_of(execution.row.no):  # or a `resume` would wake it again and again
-        if item.kind not in _OF_PEOPLE or execution.drive.open_call(item.name) is not None:
+        if item.kind not in _OF_PEOPLE or drive.open_call(drive.on_record(item.name)) is not None:
             execution.receive(item)
     return execution.set_aside(error)
 
@@ -177,7 +185,7 @@ def end_cancelled(execution: Execution, item: Item) -> None:
     """Cancel a run that is set aside: its code cannot run, so nothing is cleaned up."""
     host, row = execution.host, execution.row
     try:
-        execution.children = Memory.of(host.journal.past(row)).children
+        execution.children = memory_of(host.journal, row).children
     except StoreCorrupt:
         execution.children = {}
     cancelled = fault_of(execution, asyncio.CancelledError("the run was cancelled while it was set aside"))

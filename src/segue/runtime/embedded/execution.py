@@ -13,11 +13,12 @@ from ...core.events import DELIVERED, Event, EventType
 from ...core.recovery import Attempt
 from ...core.replay import Memory
 from ...core.secret import use, using
-from ...errors import Continued, RunStuck, SegueError, StoreCorrupt, Undecodable
+from ...errors import Continued, RunStuck, SegueError, StoreCorrupt
 from ...journal import Change, Item, RunRow, Write
 from ..deadlock import deadlock
 from ..drive import Drive
 from ..flow import Flow
+from ..past import fresh, memory_of
 from ..scope import StepScope
 from . import aside, carrying, doubts, ends, inbox, people, renewal, resting
 from .attempts import perform, perform_once
@@ -92,14 +93,10 @@ class Execution(Line):
         row = self.row
         if self.closed:
             return
-        if args is not None:
-            at = row.created_at
-            memory = Memory(fresh=True, args=args, seeds=[(1, row.seed)], last_seq=self.seq, first_at=at, last_at=at)
-        else:
-            try:
-                memory = Memory.of(self.host.journal.past(row), {k: v.encode() for k, v in row.replaced.items()})
-            except StoreCorrupt as error:
-                return ends.begins_stuck(self, Undecodable(error.message, run=row.id, remedy=error.remedy))
+        try:
+            memory = memory_of(self.host.journal, row) if args is None else fresh(row, self.seq, args)
+        except StoreCorrupt as error:
+            return ends.begins_stuck(self, ends.damaged(error))
         self.memory, self.children = memory, memory.children
         self.at, self.paused = memory.last_at, memory.paused
         same_code = memory.revisions <= {self.flow.revision} and row.version == self.flow.version

@@ -14,14 +14,13 @@ from typing import Any
 
 from ...core.events import Event
 from ...core.lifecycle import RunState
-from ...core.shell import command
-from ...errors import CrashLoop, StaleOwner, StoreCorrupt, StoreError, StoreMissing
+from ...errors import StaleOwner, StoreCorrupt, StoreError, StoreMissing
 from ...journal import IN_TURN, Journal, NewRun, RunRow, Standing, Switches
 from ...journal.keyring import Keyring, MemoryKeyring
 from .. import registry
 from ..clock import Clock
 from ..once import apart
-from . import ends, parents, switching
+from . import aside, ends, parents, switching
 from .attempts import announce
 from .endings import let_end
 from .execution import Execution
@@ -344,15 +343,8 @@ class Host:
             self._claim_soon(row, again=True)
 
     def crashed(self, execution: Execution, error: BaseException | None) -> None:
-        """A bug of ours in an attempt: say so, and set the run aside, or it would go on to crash for ever."""
-        log.error("internal error in run %s", execution.row.id, exc_info=error)
-        execution.set_aside(
-            CrashLoop(
-                f"a bug in Segue: {type(error).__name__}: {error}",
-                run=execution.row.id,
-                remedy=f"report it, with {command('events', execution.row.id, '--json')}; then segue resume",
-            )
-        )
+        """A bug of ours in an attempt, or damage: say so, and set the run aside."""
+        aside.crashed(execution, error)
 
     def ended(self, row: RunRow, end: Event | None = None) -> None:
         """A run ended or was set aside, on disk."""
