@@ -259,7 +259,12 @@ async def step_delegates(request: str) -> str:
     return await delegates(request)
 
 
-WAYS = {"here": delegates, "child": child_delegates, "below": child_of_a_child_delegates, "step": step_delegates}
+WAYS: dict[str, Any] = {
+    "here": delegates,
+    "child": child_delegates,
+    "below": child_of_a_child_delegates,
+    "step": step_delegates,
+}
 
 
 @flow
@@ -295,7 +300,8 @@ def test_a_person_is_told_the_same_wherever_the_delegation_has_failed(way: str) 
     assert (told["broken"]["error"], told["broken"]["fault"]) == ("ValueError: the muse is silent", "tool failed")
     assert "it takes order and cents" in told["refund"]["left out"]
     rest = [one for one in story if "who" not in one]
-    assert [one["what"].partition("[")[0] for one in rest] == ([] if way == "here" else [WAYS[way].name.rpartition(":")[2]])
+    outer = [] if way == "here" else [WAYS[way].name.rpartition(":")[2]]
+    assert [one["what"].partition("[")[0] for one in rest] == outer
 
 
 @flow(budget_usd=0.05)
