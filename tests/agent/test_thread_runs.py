@@ -240,6 +240,31 @@ async def test_a_thread_with_the_longest_name_can_be_edited_and_so_can_its_branc
         assert len(branches) == 4 and max(map(len, branches)) <= 200
 
 
+async def test_an_edit_that_is_refused_leaves_no_branch() -> None:
+    async with InMemory() as engine:
+        thread = Thread("t", engine)
+        for n in range(3):
+            await (await thread.start(echoes, f"{n}", id=f"m{n}")).result()
+        await engine.start(echoes, "x", id="other/m1")
+
+        async def refused(match: str, *args: Any, **options: Any) -> None:
+            before = engine.journal.query("select * from branches"), await thread.turns()
+            with pytest.raises(InputError, match=match):
+                await thread.edit(*args, **options)
+            assert (engine.journal.query("select * from branches"), await thread.turns()) == before
+
+        await refused("shares a turn 'm0'.*\n.*t/m0\n.*another id=", "m1", "other", id="m0")
+        await refused("shares a turn 'm0'", "m1", "0", id="m0")
+        await refused("'text' is no str", "m1", 5)
+        await refused("512", "m1", "other", id="[" * 100, to="[" * 150)
+        await refused("there is a thread 'other'", "m1", "other", to="other")
+        edited = await thread.edit("m1", "other", to="mine")
+        assert (await thread.edit("m1", "other", to="mine")).id == edited.id, "the same edit is the same turn"
+        await refused("there is a thread 'mine' already", "m1", "another", to="mine")
+        await refused("there is a thread 'mine' already", "m1", "other", to="mine", id="m9")
+        assert await (await thread.edit("m0", "first", id="m2")).result() == "first", "it shares no m2"
+
+
 async def test_a_turn_that_has_not_begun_cannot_be_edited() -> None:
     async with InMemory():
         thread = Thread("t")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import pytest
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from segue.cli import forms
 from tests.cli.terminal import Terminal, until
@@ -199,6 +199,16 @@ def test_what_cannot_be_decided_says_why(desk: Terminal) -> None:
     assert desk.segue("approve").code == 2 and desk.segue("reassign", pay).code == 2
 
 
+class Part(BaseModel):
+    n: int
+
+
+class Line(BaseModel):
+    iban: str = Field(alias="theIban")
+    parts: list[Part] | None
+    note: str = ""
+
+
 def test_a_schema_is_told_in_words() -> None:
     schema = {
         "$defs": {"Size": {"enum": ["s", "m"]}, "Box": {"type": "object", "properties": {"kg": {"type": "number"}}}},
@@ -214,7 +224,7 @@ def test_a_schema_is_told_in_words() -> None:
         ("size", 'one of "s", "m"'), ("box.kg", "number, may be left out"), ("when", "text (date), may be left out"),
         ("tags", "list of text"), ("n", "whole number, at least 1 or null, may be left out"),
     ]  # fmt: skip
-    assert json.loads(forms.sample(schema)) == {"size": "s", "tags": []}
+    assert json.loads(forms.sample(schema)) == {"size": "s", "tags": ["…"]}
     limits: list[Any] = [
         Annotated[float, Gt(0)], Annotated[float, Gt(0), Lt(1)], Annotated[int, Ge(3)], Annotated[int, Lt(-2)],
         Annotated[float, Le(-2)], Annotated[int, Gt(4), Le(9)], Annotated[str, MinLen(3)], datetime, date, time,
@@ -223,4 +233,10 @@ def test_a_schema_is_told_in_words() -> None:
     for kind in limits:
         of = TypeAdapter(kind)
         of.validate_json(forms.sample(of.json_schema()))  # what is proposed would be taken
+    assert [tuple(f) for f in forms.fields(TypeAdapter(list[Line]).json_schema())] == [
+        ("", "list of object"), ("[].theIban", "text"), ("[].parts", "list of object or null"),
+        ("[].parts[].n", "whole number"), ("[].note", "text, may be left out"),
+    ]  # fmt: skip
+    given = forms.sample(TypeAdapter(list[Line]).json_schema())
+    assert json.loads(given) == [{"theIban": "…", "parts": [{"n": 0}]}] and TypeAdapter(list[Line]).validate_json(given)
     assert forms.fields({"type": "boolean"}) == [("", "true or false")] and forms.sample({"type": "boolean"}) == "true"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from segue import RunFailed, delegate, escalate, flow, step
+from segue import Retry, RunFailed, delegate, escalate, flow, step
 from segue.agent import Delegate, Person, delegated
 from segue.agent.delegation import DelegationLoop, Undelegated
 from segue.core.records import AttemptRecorded, Decision, Stage, record_of
@@ -231,7 +231,77 @@ def test_a_person_is_told_of_each_who_was_tried_and_of_those_who_were_not(way: A
     assert "the muse is silent" in told["broken"]["error"]
     assert told["mute"]["error"] == "LookupError: no words come"
     assert "it takes order and cents" in told["refund"]["left out"]
-    assert story[-1]["error"].startswith("Undelegated: nobody could take the request")
+    assert len(story) == 3, "it repeats nothing of them at its end"
+
+
+@step(retry=Retry(attempts=2, backoff_s=0.1))
+async def stammers(request: str) -> str:
+    """Poems, verses, songs, sonnets."""
+    raise ConnectionError("the muse is away")
+
+
+async def delegates(request: str) -> str:
+    return await delegate(request, to=[stammers, broken, refund])
+
+
+@flow
+async def child_delegates(request: str) -> str:
+    return await delegates(request)
+
+
+@flow
+async def child_of_a_child_delegates(request: str) -> str:
+    return await child_delegates(request)
+
+
+@step
+async def step_delegates(request: str) -> str:
+    return await delegates(request)
+
+
+WAYS: dict[str, Any] = {
+    "here": delegates,
+    "child": child_delegates,
+    "below": child_of_a_child_delegates,
+    "step": step_delegates,
+}
+
+
+@flow
+async def delegates_and_asks(request: str, way: str) -> str:
+    try:
+        return await WAYS[way](request)
+    except Undelegated:
+        return await escalate("What is the answer?", request, by="editor")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_person_is_told_the_same_wherever_the_delegation_has_failed(way: str) -> None:
+    async def made(engine: InMemory) -> Any:
+        started = await engine.start(delegates_and_asks, "Poems and songs, please.", way, id="r")
+        while not (items := await engine.inbox("editor")):
+            await asyncio.sleep(0.1)
+        story = items[0].story
+        fork = await started.fork(input={"request": "Poems and songs, please."})
+        while len(items := await engine.inbox("editor")) < 2:
+            await asyncio.sleep(0.1)
+        assert items[1].story == story, "a fork is told the same"
+        for one in items:
+            await one.answer("Roses are red.", by="ed")
+        assert await started.result() == await fork.result() == "Roses are red."
+        return story
+
+    story, _ = play(made)
+    told = {one["who"]: one for one in story if "who" in one}
+    assert set(told) == {"stammers", "broken", "refund"}
+    away = {one: told["stammers"][one] for one in ("attempts", "error", "fault")}
+    assert away == {"attempts": 2, "error": "ConnectionError: the muse is away", "fault": "unreachable"}
+    assert "stammers" in told["stammers"]["what"].rpartition("/")[2]
+    assert (told["broken"]["error"], told["broken"]["fault"]) == ("ValueError: the muse is silent", "tool failed")
+    assert "it takes order and cents" in told["refund"]["left out"]
+    rest = [one for one in story if "who" not in one]
+    outer = [] if way == "here" else [WAYS[way].name.rpartition(":")[2]]
+    assert [one["what"].partition("[")[0] for one in rest] == outer
 
 
 @flow(budget_usd=0.05)

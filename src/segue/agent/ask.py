@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from ..context import Compaction
 from ..core.recovery import Recovery
 from ..errors import BudgetExceeded, InputError
-from ..models import BadOutput, Example, Model, ModelError
+from ..models import Example, Model, ModelError
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope, here, in_flow
 from ..runtime.step import step
@@ -35,7 +35,7 @@ from .options import Options, checked
 from .prompts import Prompt, worded
 from .recalling import recalling
 from .recovery import Policy
-from .request import Given, Question, Tried, by_hand, shown
+from .request import Given, Question, Tried, by_hand, shown, unfit
 from .rounds import rounds
 from .sessions import Session
 from .streaming import routed, streaming_of
@@ -302,4 +302,4 @@ def _valued(read: Any, given: Given) -> Any:
     try:
         return read(given.value)
     except ValueError as error:
-        raise BadOutput(f"the answer on record does not fit today's type: {error}") from error
+        raise unfit(misfit(error)) from error

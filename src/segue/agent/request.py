@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic_core import to_json
 
 from ..errors import InputError
-from ..models import Capability, Example, Model, Provider
+from ..models import BadOutput, Capability, Example, Model, Provider
 from ..models.wrapping import is_open
+from ..runtime.scope import FlowScope, here
 from .media import IMAGE_MAX, TOKENS, Shown, interleaved
 from .memories import Recalled
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
     from ..models.exchange import OutputMode
 
-__all__ = ["Asked", "Given", "Question", "Tried", "bound", "by_hand", "input_bound", "messages", "output_mode", "shown"]
+__all__ = [
+    "Asked", "Given", "Question", "Tried", "bound", "by_hand", "input_bound", "messages", "output_mode", "shown",
+    "unfit",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,6 +122,15 @@ class Given:
 def by_hand(value: object) -> dict[str, object]:
     """A `Given` of what somebody has said in the place of a model: of an agent its text, or its output."""
     return {"value": value, "tried": []}
+
+
+def unfit(what: str) -> BadOutput:
+    """The error of such a value that does not fit, or of one on record that another type was wanted for."""
+    scope = here()
+    at = (scope.drive.run, f"{scope.path}ask") if isinstance(scope, FlowScope) else (None, None)
+    remedy = "give one of today's type: segue fork RUN --at KEY asks anew, run.fork(results={key: value}) says it"
+    said = f"the answer on record does not fit today's type: {what}"
+    return BadOutput(said, run=at[0], key=at[1], remedy=remedy)
 
 
 def shown(part: object) -> str:

@@ -36,7 +36,7 @@ def fields(form: Mapping[str, Any]) -> list[Field]:
 
 def sample(form: Mapping[str, Any]) -> str:
     """An answer to fill in, as JSON."""
-    return json.dumps(_sample(form, form, 3), ensure_ascii=False)
+    return json.dumps(_sample(form, form, 5), ensure_ascii=False)
 
 
 def _fields(schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[Field]:
@@ -44,6 +44,7 @@ def _fields(schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> It
     properties = cast("dict[str, Any]", schema.get("properties", {}))
     if not properties:
         yield Field(path, _said(schema, root))
+        yield from _of_items(schema, root, path)
         return
     needed = schema.get("required", [])
     for name, below in properties.items():
@@ -53,6 +54,15 @@ def _fields(schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> It
             yield from _fields(inner, root, whole)
         else:
             yield Field(whole, _said(inner, root) + ("" if name in needed else ", may be left out"))
+            yield from _of_items(inner, root, whole)
+
+
+def _of_items(schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[Field]:
+    """The fields of the objects in a list, each behind `[]`."""
+    for option in (schema, *schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        item = _resolved(_resolved(option, root).get("items") or {}, root)
+        if item.get("properties") and path.count("[]") < 2 and path.count(".") < 3:
+            yield from _fields(item, root, f"{path}[]")
 
 
 def _said(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
@@ -98,7 +108,9 @@ def _plain(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> An
             text = str(_FORMATS.get(schema.get("format", ""), "…"))
             return text.ljust(int(schema.get("minLength", 0)), "…")
         case "array" if depth and "items" in schema:
-            return [_sample(schema["items"], root, depth - 1)] * int(schema.get("minItems", 0))
+            least = int(schema.get("minItems", 0))
+            one = depth > 1 and schema.get("maxItems") != 0  # below, an object would be without its fields
+            return [_sample(schema["items"], root, depth - 1)] * max(one, least)
         case _:
             return _SAMPLES.get(kind)
 

@@ -123,7 +123,7 @@ class Batcher:
 
     def _asked(self, job: Call | Accept) -> Answer:
         if isinstance(job, Accept):
-            row = self._arrivals.add(job.new)
+            row = self._arrivals.add(job.new) if job.new.leaves is None else None
             if row is not None:
                 return job.done, None, (row, True)
             self._arrivals.flush()

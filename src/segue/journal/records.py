@@ -82,6 +82,8 @@ class NewRun(NamedTuple):
     body: dict[str, Any] | None = None
     continued_seq: int = 0
     thread: str | None = None
+    leaves: int | None = None
+    """The number of the turn in whose place it begins `thread`, a branch: that is made with it, or neither is."""
 
 
 class Post(NamedTuple):

@@ -16,7 +16,7 @@ from ..errors import DuplicateRun, InputError, RunEnded, UnknownRun
 from . import accounts, switches
 from .blobs import INLINE_MAX, Payloads, refers
 from .records import BESIDE, LATE, SAID_AFTER, Item, Late, NewRun, Post, RunRow, Standing, run_row
-from .threads import IN_TURN
+from .threads import IN_TURN, branch
 
 RUN_COLUMNS = ", ".join(RunRow._fields)
 _EVENT_COLUMNS = ", ".join(Event._fields)
@@ -38,8 +38,10 @@ def input_hash(args: bytes) -> str:
 
 def accept(connection: sqlite3.Connection, new: NewRun) -> tuple[tuple[RunRow, bool], list[Event]]:
     """Record a run, or give the one that has its id, with the events to append. Raises DuplicateRun when that is
-    another one.
+    another one, and as `branch` for what can begin none.
     """
+    if new.leaves is not None and new.thread is not None:
+        branch(connection, new.tenant, new.thread, new.leaves, new.at, first=new.id)
     no, events = insert_run(connection, new)
     if no is not None:
         return (fresh(no, new), True), events

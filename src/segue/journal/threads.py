@@ -118,9 +118,9 @@ def add_summary(connection: sqlite3.Connection, event: Event, thread: str, upto:
     )
 
 
-def branch(connection: sqlite3.Connection, tenant: str, thread: str, run: int, at: float) -> Branch:
+def branch(connection: sqlite3.Connection, tenant: str, thread: str, run: int, at: float, *, first: str = "") -> Branch:
     """Make a thread that leaves another one before a turn of it, or give the one that is there. It shares what a fork
-    of the turn from its very beginning hears.
+    of the turn from its very beginning hears. The run `first` is its own first turn.
 
     Raises InputError for a name that is taken, and for a turn that has not begun.
     """
@@ -130,7 +130,9 @@ def branch(connection: sqlite3.Connection, tenant: str, thread: str, run: int, a
     query = query_of(connection)
     known = _branch(query, tenant, thread)
     if known is not None and (known.parent, known.run) == (parent, run):
-        return known
+        own = query("select id from runs where tenant = ? and thread = ? order by no limit 1", (tenant, thread))
+        if not own or own[0][0] == first:
+            return known
     if known is not None or _is_used(connection, tenant, thread):
         raise InputError(f"there is a thread {thread!r} already", remedy="give another name")
     upto = _said_at(query, left_at(query, Point(tenant, parent, run, kept=1, turn=run)))

@@ -165,10 +165,12 @@ class Engine:
         id: str | None = None,
         tenant: str = "default",
         thread: str | None = None,
+        leaves: int | None = None,
     ) -> Run[R]:
         """`start`, with the flow's arguments given apart: also those that are called `id` or `tenant`.
 
-        As a turn of a `thread` it waits for those before it.
+        As a turn of a `thread` it waits for those before it; one that `leaves` a turn, by its number, begins the thread
+        as a branch in that one's place.
         """
         if not isinstance(flow, Flow):  # pyright: ignore[reportUnnecessaryIsInstance]  users forget the decorator
             raise UnknownFlow(
@@ -186,7 +188,7 @@ class Engine:
         new = NewRun(
             id=run, tenant=tenant, flow=flow.name, origin=flow.origin, version=flow.version, args=data,
             at=self.clock.now(), seed=self.host.seed(), revision=flow.revision,
-            owner=self.journal.owner if self.host.room > 0 and thread is None else None, thread=thread,
+            owner=self.journal.owner if self.host.room > 0 and thread is None else None, thread=thread, leaves=leaves,
             body=None if thread is None else {"thread": thread},
         )  # fmt: skip
         return await self.accept(new, flow.signature.result)

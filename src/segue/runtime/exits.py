@@ -29,8 +29,13 @@ def failure(run: str, event: Event, original: BaseException | None) -> Exception
     error = rebuild(Fault.read(loads(event.body)["fault"]))
     if original is not None:
         error.with_traceback(own_frames(original))
-    error.add_note(f"at: run {run} {event.key}, attempt {event.attempt or 1}")
+    note_place(error, run, event.key or "", event.attempt or 1)
     return error
+
+
+def note_place(error: BaseException, run: str, key: str, attempt: int) -> None:
+    """Note on an error which call it ended, and at which attempt."""
+    error.add_note(f"at: run {run} {key}, attempt {attempt}")
 
 
 def in_thread(call: Callable[[], T]) -> T:

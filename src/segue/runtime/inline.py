@@ -17,7 +17,7 @@ from typing import Any
 from ..core.commands import StepOptions
 from ..core.faults import classify
 from ..core.recovery import Again, Amend, Attempt, Plan, Use, plan_of
-from .exits import in_thread
+from .exits import in_thread, note_place
 from .outlet import void
 from .scope import StepScope, enter, here
 
@@ -51,6 +51,8 @@ async def inline(
             if scope is not None:
                 _record(scope, options.name, history)
             if not isinstance(answer, Again | Use | Amend) or options.effect == "once":
+                if scope is not None and scope.run:
+                    note_place(error, scope.run, f"{scope.key}/{part}", len(history))
                 raise
             history[-1] = history[-1]._replace(answer=answer)
             await asyncio.sleep(answer.after_s)

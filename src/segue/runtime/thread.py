@@ -13,7 +13,7 @@ from secrets import token_hex
 from typing import Any, TypeVar
 
 from ..core.keys import is_run_id, quoted
-from ..errors import EngineClosed, InputError, UnknownRun
+from ..errors import DuplicateRun, EngineClosed, InputError, UnknownRun
 from ..journal import TurnRow
 from ..journal import threads as rows
 from . import registry
@@ -26,6 +26,7 @@ __all__ = ["Thread", "Turn", "named"]
 
 R = TypeVar("R")
 _DEFAULT_TENANT = "default"
+_SHARED = "give the edited turn another id=, or edit that one"
 _NAME_MAX = 200
 """Characters of the name of a thread, and of a turn in it."""
 
@@ -81,7 +82,8 @@ class Thread:
 
         The thread stays as it is. `turn` is the id of a turn, or its run; the flow is the same. The branch is called
         `to`, or by what was edited to what; `run.thread` says how. The same edit again is the same run. Raises
-        InputError for a turn that has not begun, and for a name that is taken.
+        InputError for a turn that has not begun, an `id` of a turn that the branch shares, and a name that is taken;
+        nothing is written then.
         """
         engine, row = self._engine, self._turn(turn)
         flow = registry.known(row.flow)
@@ -92,9 +94,16 @@ class Thread:
             told = b"\x1f".join((row.run.encode(), (id or "").encode(), flow.bind(args, kwargs)))
         *_, (root, _) = rows.lineage(engine.journal.query, self.tenant, row.thread)
         name = f"{root[: _NAME_MAX - 9]}~{blake2b(told, digest_size=4).hexdigest()}" if to is None else to
-        branch, at = Thread(name, engine, self.tenant), engine.clock.now()
-        await engine.journal.ask(lambda connection: rows.branch(connection, self.tenant, name, row.no, at))
-        return await branch.start(flow, *args, id=of, **kwargs)
+        run = Thread(name, engine, self.tenant).run_of(of)
+        shared = Thread(row.thread, engine, self.tenant)._find(of)
+        if shared is not None and shared.no < row.no:
+            raise InputError(f"the branch shares a turn {of!r} that came before", run=shared.run, remedy=_SHARED)
+        try:
+            return await engine.begin(flow, args, kwargs, id=run, tenant=self.tenant, thread=name, leaves=row.no)
+        except DuplicateRun as error:
+            if to is None:
+                raise
+            raise InputError(f"there is a thread {to!r} already", run=run, remedy="give another name") from error
 
     async def turns(self, limit: int = -1) -> list[Turn]:
         """Its turns, the oldest first, with those that it shares; with a `limit`, the last of them."""
@@ -117,12 +126,15 @@ class Thread:
         found = rows.turn_of(query, self.tenant, self.id, *(one.run_of(turn) for one in left)) if left else None
         return None if found is None else Thread(found.thread, self.engine, self.tenant)
 
-    def _turn(self, turn: str | Run[Any]) -> TurnRow:
+    def _find(self, turn: str, *runs: str) -> TurnRow | None:
+        """The turn of this id, or whose run is one of `runs`: its own, or one that it shares."""
         query = self._engine.journal.query
+        of = [Thread(name, None, self.tenant) for name, _ in rows.lineage(query, self.tenant, self.id)]
+        return rows.turn_of(query, self.tenant, self.id, *runs, *(one.run_of(turn) for one in of))
+
+    def _turn(self, turn: str | Run[Any]) -> TurnRow:
         given = turn.id if isinstance(turn, Run) else turn
-        of = [thread for thread, _ in rows.lineage(query, self.tenant, self.id)]
-        ids = [Thread(thread, None, self.tenant).run_of(given) for thread in of]
-        found = rows.turn_of(query, self.tenant, self.id, given, *ids)
+        found = self._find(given, given)
         if found is None:
             raise UnknownRun(
                 f"the thread {self.id} has no turn {given!r}", remedy=f"list its turns: segue thread {self.id}"

@@ -346,7 +346,7 @@ class _Delegating:
         error.excluded = "\n".join(f"{name}: {why}" for name, why in out.items())
         error.doubt, error.chain = self.doubt, " > ".join(choice.chain)
         error.tried = ", ".join(one.name for one in self.tried)
-        error.story = self._story(out)
+        error.tell(self._story(out))
         return error
 
     def _story(self, out: Mapping[str, str]) -> tuple[object, ...]:
@@ -354,7 +354,7 @@ class _Delegating:
         told: list[object] = []
         for n, one in enumerate(self.tried):
             error = self.errors.get(n)
-            said = [{"error": one.error}] if error is None or self.scope is None else story_of(self.scope, [error])
+            said = [{"error": one.error, "fault": one.fault}] if error is None else story_of([error], whole=True)
             told += [{"who": one.name, **cast("Mapping[str, object]", what)} for what in said]
         return (*told, *({"who": name, "left out": why} for name, why in out.items()))
 

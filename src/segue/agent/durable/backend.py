@@ -33,11 +33,14 @@ from pydantic_core import PydanticSerializationError
 from ...core.faults import Fault
 from ...core.recovery import ONCE, Answer, Attempt, Fail, Retry
 from ...errors import UnserialisableResult
+from ...runtime.scope import FlowScope, here
 from ...runtime.step import step
 from ..tools.careful import NEVER_SENT
 from ..tools.tool import unseen
+from .by_hand import outputs_of, said_by_hand
 from .conversation import asking, response_of
 from .model import Attempted
+from .requests import requested
 from .servers import held
 from .tools import Calling, call_step, making_now, rules_of
 
@@ -140,7 +143,20 @@ class _Request(_Bound[ModelRequestParams, Any, Any]):
             return None if at.given is not None else response
 
         given = await durable.requests.made(asked, answer, stream=self._streaming)
-        return response_of(given, asked.question)
+        if given.said is not None:
+            return response_of(given, asked.question)
+        ctx = params.run_context
+        return said_by_hand(given.value, asked.question, outputs_of(ctx), held=not _went_on(ctx.run_step))
+
+
+def _went_on(requests: int) -> bool:
+    """Whether the journal holds more requests of this agent than these: it once went on from what it refuses now."""
+    scope = here()
+    if not isinstance(scope, FlowScope):
+        return False
+    memory, own = scope.drive.claims.memory, f"{scope.path}{requested.name}["
+    keys = {*(event.key or "" for event in memory.outcomes), *memory.open_args}
+    return sum(key.startswith(own) and "/" not in key[len(own) :] for key in keys) > requests
 
 
 class _Call(_Bound[P, W, R]):

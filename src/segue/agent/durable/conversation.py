@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import count
 from typing import Any, cast
 
@@ -29,7 +29,6 @@ from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.tools import ToolDefinition
 from pydantic_core import to_json, to_jsonable_python
 
-from ...core.codec import fingerprint
 from ...errors import InputError
 from ...models.conversation import made_by
 from ...models.exchange import OUTPUT_TOOL
@@ -42,8 +41,6 @@ _BOOKS = frozenset({"timestamp", "run_id", "conversation_id", "instructions", "s
 """What stands on a message and is not shown."""
 _OWN = frozenset({"max_tokens", "timeout", "request_timeout", "first_event_timeout", "max_retries"})
 """Settings that are options of ours."""
-_WRAPPED = frozenset({"response", "result"})
-"""The names that Pydantic AI gives to an output that is no object, and to one of several types."""
 _TOLD = ("name", "description", "parameters_json_schema", "strict", "kind")
 
 
@@ -124,8 +121,6 @@ def _message(one: Any) -> ModelMessage | None:
 
 def response_of(given: Given, question: Question) -> ModelResponse:
     """The model's turn. An answer of a schema is a text, in whichever form the model was held to it."""
-    if given.said is None:
-        return _by_hand(given.value, question)
     response = ModelMessagesTypeAdapter.validate_python([given.said])[0]
     assert isinstance(response, ModelResponse)
     response = _told_apart(response)
@@ -134,50 +129,6 @@ def response_of(given: Given, question: Question) -> ModelResponse:
         return response
     kept = [one for one in response.parts if not isinstance(one, TextPart | ToolCallPart)]
     return replace(response, parts=[*kept, TextPart(given.tried[-1].text)])
-
-
-def _by_hand(value: object, question: Question) -> ModelResponse:
-    """What somebody has said in the model's place: its text, or its output, in the form that the agent takes it in."""
-    outputs = [one for one in question.tools if one.get("kind") == "output"]
-    if question.schema is not None:
-        part: ModelResponsePart = TextPart(to_json(_fitting(value, question.schema)).decode())
-    elif outputs and (question.must_call or not isinstance(value, str)):
-        schemas: dict[str, Mapping[str, Any]] = {one["name"]: one["parameters_json_schema"] for one in outputs}
-        fit = [name for name, of in schemas.items() if _is_of(value, of)]
-        name = fit[0] if fit else next(iter(schemas))
-        args = to_json(_fitting(value, schemas[name])).decode()
-        part = ToolCallPart(name, args, tool_call_id=f"by-hand-{fingerprint(args.encode())}")
-    else:
-        part = TextPart(value if isinstance(value, str) else to_json(value).decode())
-    return ModelResponse(parts=[part], timestamp=datetime.fromtimestamp(0, UTC))  # the same on a replay
-
-
-def _fitting(value: Any, schema: Mapping[str, Any]) -> Any:
-    """As a model is asked for it by Pydantic AI: what is no object under a name of its own, what is one of several
-    types with the name of its type.
-    """
-    names = list(schema.get("properties", ()))
-    if len(names) != 1 or names[0] not in _WRAPPED or (_is_object(value) and names[0] in value):
-        return value
-    for one in schema["properties"][names[0]].get("anyOf", ()):
-        form: Mapping[str, Any] = one.get("properties", {})
-        if set(form) == {"kind", "data"}:
-            data: Mapping[str, Any] = form["data"]
-            data = schema["$defs"][data["$ref"].rpartition("/")[2]] if "$ref" in data else data
-            if _is_of(value, data):
-                return {names[0]: {"kind": form["kind"]["const"], "data": _fitting(value, data)}}
-    return {names[0]: value}
-
-
-def _is_object(value: object) -> bool:
-    return isinstance(value, Mapping)
-
-
-def _is_of(value: Any, schema: Mapping[str, Any]) -> bool:
-    """Whether the names of a value are those that an output has."""
-    made = _fitting(value, schema)
-    known = schema.get("properties", {}).keys()
-    return _is_object(made) and set(made) <= known and set(made) >= set(schema.get("required", ()))
 
 
 def _told_apart(response: ModelResponse) -> ModelResponse:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from ...core.faults import classify
 from ...core.records import AskKind
 from ...errors import InputError, SegueError
-from ...runtime.scope import FlowScope, in_flow
+from ...runtime.scope import FlowScope, here, in_flow
 from ...runtime.waits import Seconds
 from ..tries import tried_of
 from .asking import Request, evidence_as, shown_as
@@ -67,7 +67,7 @@ async def escalate(
     """
     scope = in_flow("segue.escalate")
     handled = sys.exception()
-    story = story_of(scope, _given(tried) or ([] if handled is None else [handled]))
+    story = story_of(_given(tried) or ([] if handled is None else [handled]))
     request = Request(
         call="escalate", kind=AskKind.ESCALATION, question=question, to=names(by),
         shown=shown_as({"about": shown, "tried": story} if shown is not None else {"tried": story}),
@@ -88,29 +88,35 @@ def _given(tried: Tried) -> list[object]:
     return list(tried)
 
 
-def story_of(scope: FlowScope, tried: Iterable[object]) -> list[object]:
-    """Errors as what they tell, oldest first; anything else as it is. The same live and on replay, and in a fork."""
+def story_of(tried: Iterable[object], *, whole: bool = False) -> list[object]:
+    """Errors as what they tell, oldest first; anything else as it is. The same live and on replay, and in a fork.
+
+    An error that has a story of its own, and that no call ended in, says nothing beside it, unless it is to be `whole`.
+    """
     story: list[object] = []
     seen: set[int] = set()
     for one in tried:
-        story += _told(scope, one, seen) if isinstance(one, BaseException) else [one]
+        story += _told(one, seen, whole) if isinstance(one, BaseException) else [one]
     return story
 
 
-def _told(scope: FlowScope, error: BaseException, seen: set[int]) -> list[object]:
+def _told(error: BaseException, seen: set[int], whole: bool = False) -> list[object]:
     """What came before it, then what it says itself. Each error is told once: two may be each other's causes."""
     if id(error) in seen:
         return []
     seen.add(id(error))
     if isinstance(error, BaseExceptionGroup):
-        return [told for one in error.exceptions for told in _told(scope, one, seen)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType, reportUnknownMemberType]
+        return [told for one in error.exceptions for told in _told(one, seen)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType, reportUnknownMemberType]
     earlier = _earlier(error)
-    told: Sequence[object] = getattr(error, "story", ())  # of a delegation: it tells of all who were asked, in order
-    before = list(told) or ([] if earlier is None else _told(scope, earlier, seen))
+    own: object = getattr(error, "story", ())  # of a delegation: it tells of all who were asked, in order
+    told = list(cast("tuple[object, ...]", own)) if isinstance(own, tuple) else []
+    before = told or ([] if earlier is None else _told(earlier, seen))
     calls = tried_of(error) if isinstance(error, Exception) else ()
     if calls:
         return [*before, *({k: v for k, v in asdict(call).items() if v not in ("", 0, 0.0, None)} for call in calls)]
-    key, attempts = _place(scope, error)
+    key, attempts = _place(error)
+    if told and not key and not whole:
+        return before
     fault = classify(error).kind.value if isinstance(error, Exception) else ""
     message = error.message if isinstance(error, SegueError) else str(error)
     said = {"what": key, "attempts": attempts, "error": f"{type(error).__name__}: {message}", "fault": fault}
@@ -123,9 +129,12 @@ def _earlier(error: BaseException) -> BaseException | None:
     return earlier if isinstance(earlier, Exception) else None  # what a `timeout` cancels has not failed
 
 
-def _place(scope: FlowScope, error: BaseException) -> tuple[str, int]:
-    """Which call raised it, and at which attempt: as the drive has noted it (`Drive.failure`)."""
-    mark = f"at: run {scope.drive.run} "
+def _place(error: BaseException) -> tuple[str, int]:
+    """Which call of this run raised it, and at which attempt: as it is noted on it (`exits.note_place`)."""
+    scope = here()
+    if scope is None:
+        return "", 0
+    mark = f"at: run {scope.drive.run if isinstance(scope, FlowScope) else scope.run} "
     for note in getattr(error, "__notes__", ()):
         key, found, attempt = str(note).removeprefix(mark).rpartition(", attempt ")
         if found and str(note).startswith(mark) and attempt.isdigit():
