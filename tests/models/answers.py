@@ -365,6 +365,7 @@ OTHERS = [
     Sent("teapot", 418, {"message": "no"}, K.BAD_REQUEST),
     Sent("in days", 429, {"message": "Please try again in 2 days."}, K.RATE_LIMITED, wait_s=172_800),
     Sent("in min", 429, {"message": "Try again in about 5 min"}, K.RATE_LIMITED, wait_s=300),
+    Sent("in two units", 429, {"message": "Please wait 1 minute and 30 seconds."}, K.RATE_LIMITED, wait_s=90),
     Sent("in ms", 429, {"message": "Please try again in 20 ms"}, K.RATE_LIMITED, wait_s=0.02),
     Sent("conflict", 409, openai("The resource was updated by another request.", "conflict", None), K.OVERLOADED),
     Sent("for legal reasons", 451, {"message": "no"}, K.CONTENT_REFUSED),

@@ -237,6 +237,8 @@ def test_every_error_of_a_model_is_one_of_ours() -> None:
         ({"retry-after": "soon"}, None),
         ({"retry-after": formatdate(NOW + 90, usegmt=True)}, 90.0),
         ({"retry-after": formatdate(NOW - 90, usegmt=True)}, 0.0),
+        ({"retry-after": f"{formatdate(NOW + 30, usegmt=True)}, {formatdate(NOW + 60, usegmt=True)}"}, 60.0),
+        ({"retry-after": "1 minute 30 seconds"}, 90.0),
         ({"retry-after": str(int(NOW) + 30)}, 30.0),
         ({"retry-after": str((int(NOW) + 30) * 1000)}, 30.0),
         ({"retry-after": "120, 120"}, 120.0),

@@ -22,7 +22,7 @@ from .media import hold_seen
 from .money import Bill
 from .nobody import nobody
 from .recorded import Recorded
-from .recovery import failed_in, spent_in
+from .recovery import failed_in, spent_in, turned_down_in
 from .request import Given, Question, Tried
 from .rounds import turn
 from .sessions import Session
@@ -112,8 +112,12 @@ class Attempting:
         tried, named = failed_in(scope.history), _named(question, scope)
         decision = self._decided(question, tried, named, left_nano)
         if decision.chosen is None and named is not None and question.model is None:  # it has broken down since
-            other = self._decided(question, {**spent_in(scope.history), named: "broken down"}, None, left_nano)
-            decision = decision if other.chosen is None else other
+            lost = {**spent_in(scope.history), named: "broken down"}
+            for out in (turned_down_in(scope.history) | lost, lost):
+                other = self._decided(question, out, None, left_nano)
+                if other.chosen is not None:
+                    decision = other
+                    break
         if question.turns or question.begun:  # it goes on from what one model has said: no other one races for it
             decision = replace(decision, hedge=None, hedge_after_s=None)
         # What stands beside the first attempt is compared with what came of the whole; a second time would say nothing.

@@ -219,14 +219,12 @@ def _tokens(model: Model | Part, question: Question) -> int:
 
 
 def _no_place(model: Model | Part, reason: str, seconds: float) -> Fault:
-    wait = None if seconds == float("inf") else seconds
-    return made(
-        FaultKind.RATE_LIMITED if wait is not None else FaultKind.OVERLOADED,
-        f"{model.name} takes no calls now: {reason}",
-        model=model.name,
-        retry_after_s=wait,
-        unsent=1,
-    )
+    if seconds == math.inf:  # no minute is enough for it
+        remedy = "ask for fewer tokens (a shorter text, a smaller max_tokens), or raise its limits.tpm in segue.toml"
+        said = f"{model.name} can never take this call: {reason}"
+        return made(FaultKind.CONTEXT_TOO_LONG, said, model=model.name, limit="tokens", unsent=1, remedy=remedy)
+    said = f"{model.name} takes no calls now: {reason}"
+    return made(FaultKind.RATE_LIMITED, said, model=model.name, retry_after_s=seconds, unsent=1)
 
 
 def gateway() -> Gateway:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..core.faults import FaultKind, rebuild
-from ..core.records import Decision, Stage
+from ..core.records import Candidate, Decision, Stage
 from ..errors import InputError
+from ..models.health.admission import Standing
 from ..models.signals import made
 
 __all__ = ["NoRoom", "nobody"]
@@ -20,12 +21,23 @@ class NoRoom(InputError):
 
 
 def nobody(decision: Decision, remedy: str = _LESS) -> Exception:
-    """Nobody could answer: each candidate with its reason. It may pass where one of them is only unwell."""
+    """Nobody could answer: each candidate with its reason. It may pass where one of them is only unwell, and not where
+    its key was refused: a person must act.
+    """
     out = [c for c in decision.candidates if not c.eligible]
-    unwell = next((c for c in out if c.excluded_at in _PASSES), None)
+    shut = [c.target.name for c in out if _is_shut(c)]
+    unwell = next((c for c in out if c.excluded_at in _PASSES and c.target.name not in shut), None)
     why = "; ".join(f"{c.target.name}: {c.reason}" for c in out[:6]) or "the catalogue is empty"
     said = f"no model can answer by route {decision.policy}: {why}"
     if unwell is not None:
         return rebuild(made(FaultKind.OVERLOADED, said, model=unwell.target.name))
+    if shut:
+        opens = "; ".join(f"segue models --reopen {name}" for name in shut)
+        remedy = f"see to the key and the account that it was refused for, then: {opens}"
+        return rebuild(made(FaultKind.UNAUTHORISED, said, model=shut[0], remedy=remedy))
     full = any(c.excluded_at is Stage.WINDOW for c in out)
     return (NoRoom if full else InputError)(said, remedy=remedy)
+
+
+def _is_shut(candidate: Candidate) -> bool:
+    return candidate.excluded_at is Stage.HEALTH and (candidate.reason or "").startswith(f"{Standing.SHUT}:")

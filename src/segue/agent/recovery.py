@@ -4,6 +4,7 @@
 | --- | --- |
 | one of the next two rows | another deployment of the same model, where one takes calls |
 | rate limited, overloaded, timed out, unreachable | the next candidate at once; without one the same, after a pause |
+| | (those whose answers were turned down count as none, while somebody else may answer) |
 | unauthorised | the next candidate |
 | bad output | the same model, shown its mistake (a cut answer: given more room, if it has any); then the next one |
 | context too long | the next one with a larger window; else the parts are cut, three times; else whoever is left |
@@ -154,8 +155,22 @@ class Recover:
         other = self.others(failed_in(history))
         if other is not None:
             return Use(other, _crowded(history, luck))
-        lost = spent_in(history)
-        again = self.others(lost if model is None else {**lost, model: kind.value})
+        return self._another_round(kind, history, model, luck)
+
+    def _another_round(self, kind: FaultKind, history: Sequence[Attempt], model: str | None, luck: float) -> Use | None:
+        """All have failed: whoever did so by bad luck, as soon as it takes calls; those whose answers were turned down
+        only where nobody else is left.
+        """
+        lost = spent_in(history) | ({} if model is None else {model: kind.value})
+        turned_down = turned_down_in(history)
+        again = self.others({**lost, **turned_down})
+        if again is not None:
+            return Use(again, _pause(history, again, luck))
+        unlucky = unlucky_in(history)
+        if unlucky:  # each has asked for a pause: the shortest
+            soonest = min(reversed(unlucky), key=lambda name: unlucky[name])
+            return Use(soonest, max(_pause(history, soonest, luck), unlucky[soonest]))
+        again = self.others(lost)
         return None if again is None else Use(again, _pause(history, again, luck))
 
     def _has_spare(self, history: Sequence[Attempt], model: str) -> bool:
@@ -256,6 +271,17 @@ def spent_in(history: Sequence[Attempt]) -> dict[str, str]:
         if _was_cut(attempt):
             spent = {name: said for name, said in spent.items() if said != FaultKind.CONTEXT_TOO_LONG}
     return spent
+
+
+def turned_down_in(history: Sequence[Attempt]) -> dict[str, str]:
+    """Whose last answer was turned down: shown its mistake, it did no better."""
+    return {model: kind for model, kind in failed_in(history).items() if kind == FaultKind.BAD_OUTPUT}
+
+
+def unlucky_in(history: Sequence[Attempt]) -> dict[str, float]:
+    """Whose last call came to nothing for a reason that passes, each with the seconds that it asked for."""
+    last = {model: a.fault for a in history if a.fault is not None and (model := asked_in(a.fault)) is not None}
+    return {model: fault.retry_after_s or 0.0 for model, fault in last.items() if fault.kind in _AGAIN}
 
 
 def _small_in(history: Sequence[Attempt]) -> dict[str, int]:

@@ -14,13 +14,14 @@ from .evidence import Evidence
 _UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 0.000_001, "µs": 0.000_001, "ns": 1e-9}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|[dhms])")
 _UNIT = r"(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)"
+_PART = re.compile(rf"(\d+(?:\.\d+)?)\s*({_UNIT})(?![a-z])", re.I)
+_SPELLED = re.compile(rf"(?:{_PART.pattern}(?:,?\s+and\s+|\s*))+", re.I)
 _WORDED = re.compile(
     r"(?:try again|retry(?:ing)?|wait)(?: your request| after| in| for| about| another)*\s+"
-    r"((?:\d+(?:\.\d+)?(?:ms|[dhms])(?![a-z])\s*)+|\d+(?:\.\d+)?)\s*"
-    rf"({_UNIT}\b)?",
+    rf"({_SPELLED.pattern}|\d+(?:\.\d+)?)",
     re.I,
 )
-_SPELLED = re.compile(rf"(\d+(?:\.\d+)?)\s*({_UNIT})", re.I)
+_DATES = re.compile(r"[A-Z][a-z]{2,8},[^,]+")
 _PER_DAY = re.compile(r"per[- ]day|\bdaily\b|\bTPD\b|\bRPD\b|PerDay|(?:per|/) ?month|\bmonthly\b", re.I)
 _EPOCH_S = 1_000_000_000.0
 """A number from here on is a moment, not a span; a thousand times it, one in milliseconds."""
@@ -70,10 +71,11 @@ def asked_for(headers: Mapping[str, str], now: float) -> float | None:
 
 def _longest(said: str, read: Callable[[str], float | None]) -> float | None:
     """A header's value; where it is none as it stands, the largest of those that commas part (a date has one, too)."""
-    whole = read(said.strip(_AROUND))
+    dates = _DATES.findall(said)
+    whole = read(said.strip(_AROUND)) if len(dates) < 2 else None
     if whole is not None:
         return whole
-    parts = (read(part.strip(_AROUND)) for part in said.split(","))
+    parts = (read(part.strip(_AROUND)) for part in (dates if len(dates) > 1 else said.split(",")))
     return max((part for part in parts if part is not None), default=None)
 
 
@@ -108,12 +110,15 @@ def worded(message: str) -> float | None:
     found = _WORDED.search(message)
     if found is None:
         return None
-    figure, unit = found.group(1).strip(), (found.group(2) or "s").lower()
-    seconds = span(figure)
-    if seconds is not None:
-        return seconds
-    number = _number(figure)
-    return None if number is None else number * _unit(unit)
+    seconds = _spelled(found.group(1))
+    return _number(found.group(1)) if seconds is None else seconds
+
+
+def _spelled(text: str) -> float | None:
+    """`6m0s`, `26 seconds`, `1 minute and 30 seconds` as seconds."""
+    if _SPELLED.fullmatch(text) is None:
+        return None
+    return sum(float(number) * _unit(unit.lower()) for number, unit in _PART.findall(text))
 
 
 def _unit(word: str) -> float:
@@ -182,9 +187,9 @@ def _until(value: str, now: float) -> float | None:
     spanned = span(value)
     if spanned is not None:
         return spanned
-    spelled = _SPELLED.fullmatch(value)
+    spelled = _spelled(value)
     if spelled is not None:
-        return float(spelled.group(1)) * _unit(spelled.group(2).lower())
+        return spelled
     moment = _moment(value)
     return None if moment is None else max(0.0, moment - now)
 

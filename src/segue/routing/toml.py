@@ -123,8 +123,8 @@ class _Reader:
             return Pinned(model=name)
         known = [*self.tables, *self.models]
         close = meant(name, known)
-        hint = f"; did you mean {close}?" if close else ""
-        return table.wrong(key, f'"{name}" is no route and no model{hint} Allowed: {_some(known)}')
+        hint = f"; did you mean {close}? Allowed" if close else "; allowed"
+        return table.wrong(key, f'"{name}" is no route and no model{hint}: {_some(known)}')
 
     def model(self, table: Table, key: str, name: str | None) -> str | None:
         """The name of a model."""

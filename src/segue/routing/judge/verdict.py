@@ -175,14 +175,14 @@ def _standing(
         why = f"{unreached:.1%} of its choices could not have been drawn by the policies that were logged"
         return Standing.REFUSED, [why]
     refusals = {
-        f"the effective sample is {effective:.0f}, below {REFUSE:.0f}": effective < REFUSE,
+        f"the effective sample is {math.floor(effective)}, below {REFUSE:.0f}": effective < REFUSE,
         f"where it differs most, only {matching:.0f} choices agree with it": matching < AGREEING_TO_ANSWER,
         f"the evidence comes from {runs:.0f} runs, effectively": runs < _RUNS_TO_ANSWER,
     }
     if any(refusals.values()):
         return Standing.REFUSED, [why for why, holds in refusals.items() if holds]
     limits = {
-        f"the effective sample is {effective:.0f}, below {CLAIM:.0f}": effective < CLAIM,
+        f"the effective sample is {math.floor(effective)}, below {CLAIM:.0f}": effective < CLAIM,
         f"where it differs most, only {matching:.0f} choices agree with it": matching < AGREEING_TO_CLAIM,
         f"the evidence comes from {runs:.0f} runs, effectively": runs < _RUNS_TO_CLAIM,
         f"{unreached:.2%} of its choices could not have been drawn": unreached > _TINY_UNREACHED,
