@@ -17,6 +17,7 @@ from ..journal import SaidRow, ThreadRow
 from ..journal import threads as rows
 from ..journal.reading import Reader
 from ..runtime.thread import Turn, turns_of
+from .columns import cut
 from .exits import Exit
 from .paint import Copyable, emit, glyph, out, tell
 from .shelf import parsed, reading, say_for
@@ -45,7 +46,7 @@ def thread(db: str, id: str, tenant: str, limit: int, as_json: bool) -> Exit:
             raise UnknownRun(
                 f"no thread {id!r} has turns in this database", remedy=f"list them: {say_for(db)('threads')}"
             )
-        parents = [name for name, _ in rows.lineage(reader.query, tenant, id)][1:]
+        parents = [of for of, _ in rows.lineage(reader.query, tenant, id)][1:]
     if as_json:
         told = [asdict(one.turn) | {"step": one.step, **one.decoded()} for one in found]
         whole = {"thread": id, "tenant": tenant, "parent": parents[0] if parents else None, "turns": told}
@@ -107,16 +108,15 @@ def _told(one: ThreadRow) -> dict[str, Any]:
 def _table(found: list[ThreadRow], now: float) -> Table:
     made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for head in ("thread", "turns", "open", "branch of", "last"):
-        made.add_column(
-            head, no_wrap=True, overflow="ellipsis", justify="right" if head in ("turns", "open") else "left"
-        )
+        right = head in ("turns", "open")
+        made.add_column(head, no_wrap=right or head == "last", justify="right" if right else "left")
     for one in found:
-        name = one.thread if one.tenant == "default" else f"{one.tenant}: {one.thread}"
+        whose = one.thread if one.tenant == "default" else f"{one.tenant}: {one.thread}"
         made.add_row(
-            printable(name),
+            cut(whose),
             f"{one.turns:,}",
             str(one.open or ""),
-            printable(one.parent or ""),
+            cut(one.parent or ""),
             ago(max(0.0, now - one.at)),
         )
     return made
