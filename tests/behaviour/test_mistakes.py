@@ -712,3 +712,24 @@ async def test_a_failed_run_carries_its_causes_remedy_and_names_its_database(
 @flow
 async def fails_plainly() -> None:
     raise ValueError("no")
+
+
+@flow
+async def opens_an_engine(path: str) -> None:
+    async with Engine(path):
+        pass
+
+
+async def test_an_engine_is_not_opened_inside_of_a_flow(tmp_path: Path) -> None:
+    async with Engine(str(tmp_path / "x.db")) as engine:
+        with pytest.raises(RunFailed, match="an engine is not opened inside of a flow") as failed:
+            await engine.run(opens_an_engine, str(tmp_path / "y.db"))
+        assert "detach(child" in str(failed.value)
+
+
+async def test_a_called_flow_is_named_as_it_is_written(tmp_path: Path) -> None:
+    async with Engine(str(tmp_path / "x.db")) as engine:
+        called = opens_an_engine("x")
+        with pytest.raises(UnknownFlow, match="'opens_an_engine' is no flow"):
+            await engine.start(called)  # type: ignore[call-overload]
+        called.close()
