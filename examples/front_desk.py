@@ -61,7 +61,7 @@ async def front_desk(request: str) -> str:
 async def digest(guide: str) -> str:
     """A guide in a line, read in pieces."""
     made = await map_reduce("Say in one sentence what this tells.", guide, tokens=40, options={"max_tokens": 50})
-    return f"{made.pieces} pieces, {made.levels} levels: {made.value}"
+    return f"(read in pieces: {made.pieces}) {made.value}"
 
 
 async def main() -> None:

@@ -65,6 +65,16 @@ def database_from_environment() -> str:
     return os.environ.get("SEGUE_DB", DEFAULT_DATABASE)
 
 
+def database_words(path: str) -> list[str]:
+    """What names a database in a command to copy: nothing where that is the one that the command line uses by itself,
+    or none that has a file.
+    """
+    if not os.path.isabs(path) or path == os.path.abspath(database_from_environment()):
+        return []
+    near = os.path.relpath(path) if path.startswith(os.path.join(os.getcwd(), "")) else path
+    return ["--db", near]
+
+
 def config_from_environment() -> str | None:
     """The configuration file that SEGUE_CONFIG names. None: segue.toml in this folder, if it is there."""
     return os.environ.get("SEGUE_CONFIG") or None

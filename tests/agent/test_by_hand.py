@@ -75,8 +75,14 @@ async def test_a_fork_takes_the_answer_as_it_is(tmp_path: Path) -> None:
         asked_again = await run.fork(results={topic: {"topic": "card"}})
         assert await asked_again.result() == "about a card (chat)"
         assert await (await run.fork(results={told: "It is blocked."})).result() == "It is blocked. (by hand)"
-        with pytest.raises(RunFailed, match="does not fit today's type"):
-            await (await run.fork(results={topic: {"topic": "cat"}})).result()
+        with pytest.raises(InputError, match=r"is no Topic: topic: Input should be 'card' or 'loan'") as wrong:
+            await run.fork(results={topic: {"topic": "cat"}})
+        assert wrong.value.key == topic and "the call returns Topic" in str(wrong.value.remedy)
+        with pytest.raises(InputError, match="is no text: a text is wanted, not 5"):
+            await run.fork(results={told: 5})
+        assert len(await engine.runs()) == 3  # a fork that is refused leaves no run
+        elsewhere = await run.fork(at=topic, results={"ask[elsewhere]#1": {"any": "type"}})
+        assert await elsewhere.result() == "about a loan (chat)"  # a question to come has a type of its own
 
 
 async def test_a_fork_takes_it_in_the_place_of_a_request_that_calls_tools(tmp_path: Path) -> None:
@@ -261,8 +267,8 @@ async def test_a_fork_takes_vectors_as_they_are(tmp_path: Path) -> None:
         assert await (await one.fork(results={of_one: [1.0, 2.5]})).result() == [[1.0, 2.5]]
         both = [[1, 2.5], [0.0, 1.0]]
         assert await (await two.fork(results={of_two: both})).result() == both
-        with pytest.raises(RunFailed, match="1 vector was given for 2 texts"):
-            await (await two.fork(results={of_two: [1.0, 2.5]})).result()
+        with pytest.raises(InputError, match="is no list with one vector for each text: 1 given for 2 texts"):
+            await two.fork(results={of_two: [1.0, 2.5]})
         for bad in ([[1.0], [1.0, 2.0]], ["x"], [], "x"):
             with pytest.raises(InputError):
                 await two.fork(results={of_two: bad})

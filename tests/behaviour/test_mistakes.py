@@ -686,3 +686,50 @@ def test_a_key_of_a_call_is_a_text() -> None:
     with pytest.raises(DefinitionError, match=r"dies_not: key=5 is no text") as refused:
         dies_not.using(key=5)  # pyright: ignore[reportArgumentType]  what users write
     assert refused.value.remedy == "give a text: key='5'"
+
+
+@flow
+async def gives_advice() -> None:
+    raise InputError("nothing is asked", remedy="give a prompt")
+
+
+async def test_a_failed_run_carries_its_causes_remedy_and_names_its_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SEGUE_DB", raising=False)
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-away.db"
+    for path, named in (("answers.db", " --db answers.db"), ("segue.db", ""), (elsewhere, f" --db {elsewhere}")):
+        async with Engine(str(path)) as engine:
+            with pytest.raises(RunFailed) as failed:
+                await engine.run(gives_advice, id="r")
+            assert str(failed.value).endswith(f"do: give a prompt; look at it: segue show r{named}")
+            with pytest.raises(RunFailed) as plain:
+                await engine.run(fails_plainly, id="p")
+            assert str(plain.value).endswith(f"do: look at it: segue show p{named}")
+
+
+@flow
+async def fails_plainly() -> None:
+    raise ValueError("no")
+
+
+@flow
+async def opens_an_engine(path: str) -> None:
+    async with Engine(path):
+        pass
+
+
+async def test_an_engine_is_not_opened_inside_of_a_flow(tmp_path: Path) -> None:
+    async with Engine(str(tmp_path / "x.db")) as engine:
+        with pytest.raises(RunFailed, match="an engine is not opened inside of a flow") as failed:
+            await engine.run(opens_an_engine, str(tmp_path / "y.db"))
+        assert "detach(child" in str(failed.value)
+
+
+async def test_a_called_flow_is_named_as_it_is_written(tmp_path: Path) -> None:
+    async with Engine(str(tmp_path / "x.db")) as engine:
+        called = opens_an_engine("x")
+        with pytest.raises(UnknownFlow, match="'opens_an_engine' is no flow"):
+            await engine.start(called)  # type: ignore[call-overload]
+        called.close()

@@ -86,6 +86,7 @@ def test_the_same_id_is_the_same_run(terminal: Terminal) -> None:
     [
         (["run", "shop:total"], 2, "missing a required argument: 'items'"),
         (["run", "shop:total", "-i", "{"], 2, "--input is no JSON"),
+        (["run", "shop:total", "-i", "{}"], 2, "argument 'items' is missing"),
         (["run", "shop:total", "-i", '{"items": 3}'], 2, "argument 'items': Input should be a valid array"),
         (["run", "shop:total", "-i", '{"items": [], "more": 1}'], 2, "has no parameter 'more'"),
         (

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from segue import Engine, Thread, continue_as_new, flow, wait_for
+from segue import Engine, Thread, ask, continue_as_new, flow, wait_for
 from segue.cli.conversations import thread, threads
-from segue.cli.exits import Exit
-from segue.errors import InputError
+from segue.cli.exits import Exit, exit_of
+from segue.errors import UnknownRun
+from segue.testing.provider import Served, serve
+from tests.agent.served import KEYS, opened
 from tests.cli.terminal import Terminal
 
 
@@ -77,8 +79,51 @@ async def test_threads_their_turns_and_branches(tmp_path: Path, capsys: pytest.C
     assert "left ann" in shown.err
     threads(db, 50, False)
     assert "ann-2" in capsys.readouterr().out
-    with pytest.raises(InputError, match="no thread 'nobody'"):
+    with pytest.raises(UnknownRun, match="no thread 'nobody'"):
         thread(db, "nobody", "default", 50, False)
+
+
+@flow
+async def asks(text: str) -> str:
+    return await ask(text, thread="ann")
+
+
+async def test_what_an_ordinary_run_says_in_a_thread_is_shown_with_its_run_and_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in KEYS:
+        monkeypatch.setenv(name, "test")
+    async with serve({"chat": Served()}) as server, opened(tmp_path, server, "chat") as engine:
+        db = str(engine.path)
+        for n in range(2):
+            await (await engine.start(asks, f"word {n}", id=f"r{n}")).result()
+        thread(db, "ann", "default", 50, True)
+        told = json.loads(capsys.readouterr().out)["turns"]
+        assert [(one["run"], one["input"], one["branches"]) for one in told] == [
+            ("r0", "word 0", []),
+            ("r1", "word 1", []),
+        ]
+        assert all(one["result"].endswith(one["input"]) and one["step"].startswith("ask[") for one in told)
+        await (await Thread("ann").start(says, "a turn", id="t1")).result()
+        await (await engine.start(asks, "word 2", id="r2")).result()
+        await (await Thread("ann").edit("t1", "another", to="ann-2")).result()
+        thread(db, "ann-2", "default", 50, True)
+        branch = json.loads(capsys.readouterr().out)["turns"]
+        assert [(one["run"], one["step"] is None) for one in branch] == [
+            ("r0", False),
+            ("r1", False),
+            ("ann-2/t1", True),
+        ]
+        thread(db, "ann", "default", 2, True)
+        assert [one["run"] for one in json.loads(capsys.readouterr().out)["turns"]] == ["ann/t1", "r2"]
+        thread(db, "ann", "default", 50, False)
+    shown = capsys.readouterr().out
+    for word in ("r0", "ask[", "word 0", "↳ 1 branch: ann-2"):
+        assert word in shown
+    with pytest.raises(UnknownRun, match="no thread 'bob'") as missing:
+        thread(db, "bob", "default", 50, False)
+    assert exit_of(missing.value) is Exit.UNKNOWN
+    assert "--db" in str(missing.value.remedy)
 
 
 @flow

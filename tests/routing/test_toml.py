@@ -262,3 +262,11 @@ def test_whatever_stands_there_is_read_or_told(kind: str, values: dict[str, obje
         assert all(line >= 1 and setting.startswith("routes.r") for line, setting, _ in error.mistakes)
     else:
         assert isinstance(routes["r"], Policy)
+
+
+def test_a_misspelt_policy_is_named_beside_what_is_missing() -> None:
+    with pytest.raises(ConfigError) as wrong:
+        read_routes('[routes.a]\npolcy = "cheapest"\nquality_min = 0.5\n')
+    assert [what.partition(":")[0] for _, _, what in wrong.value.mistakes] == [
+        "is missing", "there is no such key; did you mean policy?",
+    ]  # fmt: skip

@@ -35,7 +35,7 @@ from .options import Options, checked
 from .prompts import Prompt, worded
 from .recalling import recalling
 from .recovery import Policy
-from .request import Given, Question, Tried, by_hand, shown, unfit
+from .request import Given, Question, Tried, by_hand, by_hand_as, shown, unfit
 from .rounds import rounds
 from .sessions import Session
 from .streaming import routed, streaming_of
@@ -219,7 +219,7 @@ class _Make:
             ordinary = self.far.recovery(plain, partial(self.other, plain), self.spare)
             recovery = Batching(question, recovery, ordinary)
         recovery = escalating(recovery, question, self.said["escalate"], self.said["escalate_s"])
-        made = asked.carried_out_by(self.attempt, recovery)
+        made = asked.carried_out_by(self.attempt, recovery, partial(by_hand_as, self.form), self.form.title)
         made = made if key is None else made.using(key=key)
         aside: dict[str, Any] = {"media": list(self.media), "turns": list(turns)}
         return await made(question, **{name: given for name, given in aside.items() if given})

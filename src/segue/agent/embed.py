@@ -33,12 +33,17 @@ _AT_ONCE = 4
 """Steps under way together."""
 
 
-def _by_hand(value: object) -> Packed:
-    """Vectors that somebody has given in the place of a model's: one, or a list of them. Their space is not known."""
+def _by_hand(value: object, texts: int | None = None) -> Packed:
+    """Vectors that somebody has given in the place of a model's: one, or a list of them. Their space is not known.
+
+    Raises ValueError for what is none, and where there is not one for each of the texts.
+    """
     vectors = _VECTORS.validate_python(value)
     made = cast("list[list[float]]", vectors if isinstance(vectors[0], list) else [vectors])
     if not made[0] or len({len(one) for one in made}) != 1:
         raise ValueError("vectors are of one length, and not empty")
+    if texts not in (None, len(made)):
+        raise ValueError(f"{len(made)} given for {texts} texts")
     return Packed.of(made, model="", space="", tokens_in=0, cost_nano=None)
 
 
@@ -127,7 +132,9 @@ class _Make:
     async def step(self, texts: Texts, key: str | None) -> Packed:
         """One step's vectors."""
         others = partial(self.other, texts)
-        made = embedded.carried_out_by(self.attempt, _Recovery(Policy(attempts=self.attempts, repairs=0), others))
+        retry = _Recovery(Policy(attempts=self.attempts, repairs=0), others)
+        given = partial(_by_hand, texts=len(texts.texts))
+        made = embedded.carried_out_by(self.attempt, retry, given, "list with one vector for each text")
         packed = await (made if key is None else made.using(key=key))(texts)
         if not packed.space and (given := len(packed.vectors())) != (wanted := len(texts.texts)):
             said = "1 vector was" if given == 1 else f"{given} vectors were"

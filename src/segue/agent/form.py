@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from ..core.codec import by_type
+from ..core.codec import by_type, describe
 from ..errors import InputError
 
 __all__ = ["Check", "Form", "form_of", "misfit", "name_of", "told"]
@@ -22,10 +22,11 @@ Check = Callable[[T], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Of one type. `schema` is None for text."""
+    """Of one type. `schema` is None for text; `title` is the type as a reader writes it."""
 
     adapter: TypeAdapter[Any] | None
     schema: dict[str, Any] | None
+    title: str
 
     def written(self, value: Any) -> str:
         """A value as a model would write it. Raises ValueError for one that is none of the type."""
@@ -95,6 +96,6 @@ def form_of(returns: Any) -> Form:
 @by_type
 def _form(returns: Any) -> Form:
     if returns is str:
-        return Form(None, None)
+        return Form(None, None, "text")
     adapter: TypeAdapter[Any] = TypeAdapter(returns)
-    return Form(adapter, adapter.json_schema())
+    return Form(adapter, adapter.json_schema(), describe(returns))

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..models import BadOutput, Capability, Example, Model, Provider
 from ..models.wrapping import is_open
 from ..runtime.scope import FlowScope, here
+from .form import Form, misfit
 from .media import IMAGE_MAX, TOKENS, Shown, interleaved
 from .memories import Recalled
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from ..models.exchange import OutputMode
 
 __all__ = [
-    "Asked", "Given", "Question", "Tried", "bound", "by_hand", "input_bound", "messages", "output_mode", "shown",
-    "unfit",
+    "Asked", "Given", "Question", "Tried", "bound", "by_hand", "by_hand_as", "input_bound", "messages", "output_mode",
+    "shown", "unfit",
 ]  # fmt: skip
 
 
@@ -122,6 +123,17 @@ class Given:
 def by_hand(value: object) -> dict[str, object]:
     """A `Given` of what somebody has said in the place of a model: of an agent its text, or its output."""
     return {"value": value, "tried": []}
+
+
+def by_hand_as(form: Form, value: object) -> dict[str, object]:
+    """The same, where the answer is of one form. Raises ValueError for what is none of it."""
+    if form.adapter is None and not isinstance(value, str):
+        raise ValueError(f"a text is wanted, not {value!r:.80}, which was said by hand")
+    try:
+        form.value(value)
+    except ValueError as error:
+        raise ValueError(f"{misfit(error)}, in what was said by hand") from error
+    return by_hand(value)
 
 
 def unfit(what: str) -> BadOutput:

@@ -61,8 +61,8 @@ def _table(said: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("context")
     for budget in said[ways[0]]:
-        table.add_column(f"{int(budget):,} tokens", justify="right")
-    table.add_column("ms", justify="right")
+        table.add_column(f"{int(budget):,} tokens", justify="right", no_wrap=True)
+    table.add_column("ms", justify="right", no_wrap=True)
     for way in ways:
         cells = [f"{100 * f['recall_all']:.1f}%  {100 * f['recall']:.1f}%" for f in said[way].values()]
         table.add_row(way, *cells, f"{said['about']['ms'][way]:.1f}", style="bold" if way == "ours" else "")

@@ -10,10 +10,11 @@ from rich.text import Text
 
 from ..errors import InputError
 from ..journal.reading import Reader
+from .columns import cut
 from .exits import Exit
 from .paint import emit, out, tell
 from .shelf import reading
-from .words import printable
+from .words import short_key
 
 _COLUMNS = "kind, name, period, currency, limit_nano, spent_nano, held_nano, estimated_nano"
 _KINDS = ("tenant", "thread", "run", "ask")
@@ -75,7 +76,7 @@ def _json(one: Budget) -> dict[str, Any]:
 
 def _table(found: list[Budget]) -> Table:
     made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    made.add_column("scope", no_wrap=True, overflow="ellipsis")
+    made.add_column("scope")
     made.add_column("period", no_wrap=True)
     for head in ("limit", "spent", "held", "estimated", "left"):
         made.add_column(head, justify="right", no_wrap=True)
@@ -83,7 +84,8 @@ def _table(found: list[Budget]) -> Table:
         used_up = one.left is not None and one.limit is not None and one.left * 10 < one.limit
         left = Text(_usd(one.left), "yellow" if used_up else "")
         cells = [_usd(one.limit), _usd(one.spent), _usd(one.held), _usd(one.estimated)]
-        made.add_row(printable(f"{one.kind}:{one.name}"), one.period or "–", *cells, left)
+        scope = short_key(one.name) if one.kind == "ask" else one.name
+        made.add_row(cut(f"{one.kind}:{scope}"), one.period or "–", *cells, left)
     return made
 
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic_core import to_json
 from rich.table import Table
 from rich.text import Text
 
 from ..core.lifecycle import RunState
-from ..errors import InputError
-from ..journal import ThreadRow
+from ..errors import UnknownRun
+from ..journal import SaidRow, ThreadRow
 from ..journal import threads as rows
 from ..journal.reading import Reader
 from ..runtime.thread import Turn, turns_of
+from .columns import cut
 from .exits import Exit
 from .paint import Copyable, emit, glyph, out, tell
 from .shelf import parsed, reading, say_for
-from .words import ago, plural, printable, shorten, value
+from .words import ago, plural, printable, short_key, shorten, value
 
 
 def threads(db: str, limit: int, as_json: bool) -> Exit:
@@ -37,23 +39,61 @@ def threads(db: str, limit: int, as_json: bool) -> Exit:
 
 
 def thread(db: str, id: str, tenant: str, limit: int, as_json: bool) -> Exit:
-    """Show the turns of one thread. Raises InputError where there are none."""
+    """Show the turns of one thread. Raises UnknownRun where there are none."""
     with reading(db) as reader:
-        turns = turns_of(reader.query, tenant, id, limit) if _has_threads(reader) else []
-        if not turns:
-            raise InputError(f"no thread {id!r} has turns in this database", remedy="list them: segue threads")
-        parents = [name for name, _ in rows.lineage(reader.query, tenant, id)][1:]
-        said = [_said(reader, turn) for turn in turns]
+        found = _entries(reader, tenant, id, limit) if _has_threads(reader) else []
+        if not found:
+            raise UnknownRun(
+                f"no thread {id!r} has turns in this database", remedy=f"list them: {say_for(db)('threads')}"
+            )
+        parents = [of for of, _ in rows.lineage(reader.query, tenant, id)][1:]
     if as_json:
-        told = [{**asdict(turn), **_decoded(pair)} for turn, pair in zip(turns, said, strict=True)]
+        told = [asdict(one.turn) | {"step": one.step, **one.decoded()} for one in found]
         whole = {"thread": id, "tenant": tenant, "parent": parents[0] if parents else None, "turns": told}
         print(json.dumps(whole, ensure_ascii=False, indent=2))
         return Exit.DONE
-    emit(out(), _turns(turns, said, id, out().width))
+    emit(out(), _turns(found, id, out().width))
     if parents:
         tell(Text(f"It left {parents[0]}, whose turns it shares up to there.", "dim"))
-    tell(Copyable(say_for(db)("show", turns[-1].run), "to see all of a turn"))
+    tell(Copyable(say_for(db)("show", found[-1].turn.run), "to see all of a turn"))
     return Exit.DONE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Entry:
+    """A turn, or what a run that is none has said in the thread: by which step, then."""
+
+    turn: Turn
+    step: str | None = None
+    given: bytes | None
+    gave: bytes | None
+
+    def decoded(self) -> dict[str, Any]:
+        """What it was given, and what it gave."""
+        return {"input": parsed(self.given), "result": parsed(self.gave)}
+
+
+def _entries(reader: Reader, tenant: str, id: str, limit: int) -> list[_Entry]:
+    """The last of a thread, in the order in which it came."""
+    turns = [_turn(reader, turn) for turn in turns_of(reader.query, tenant, id, limit)]
+    aside = [_aside(reader, tenant, said) for said in rows.said_aside(reader.query, tenant, id, limit)]
+    found = sorted([*turns, *aside], key=lambda one: one.turn.at)
+    return found[-limit:]
+
+
+def _turn(reader: Reader, turn: Turn) -> _Entry:
+    row = reader.get(turn.run)
+    args = reader.input_of(row).args
+    return _Entry(turn=turn, given=args, gave=reader.end(row).value if row.state == RunState.COMPLETED else None)
+
+
+def _aside(reader: Reader, tenant: str, said: SaidRow) -> _Entry:
+    (outcome,) = reader.turns(tenant, said.thread, said.no, said.no - 1)
+    question = json.loads(outcome.args or b"{}").get("question", {})
+    asked = "\n".join(filter(None, (question.get("prompt", ""), *question.get("parts", ()))))
+    answer = json.loads(outcome.value or b"null")
+    turn = Turn(id=said.run, run=said.run, thread=said.thread, flow=said.flow, state=said.state, at=said.at)
+    return _Entry(turn=turn, step=said.key, given=to_json(asked), gave=to_json(answer["value"]))
 
 
 def _has_threads(reader: Reader) -> bool:
@@ -65,44 +105,35 @@ def _told(one: ThreadRow) -> dict[str, Any]:
     return one._asdict()
 
 
-def _said(reader: Reader, turn: Turn) -> tuple[bytes | None, bytes | None]:
-    """What a turn was given, and what it gave."""
-    row = reader.get(turn.run)
-    return reader.input_of(row).args, reader.end(row).value if row.state == RunState.COMPLETED else None
-
-
-def _decoded(pair: tuple[bytes | None, bytes | None]) -> dict[str, Any]:
-    given, gave = pair
-    return {"input": parsed(given), "result": parsed(gave)}
-
-
 def _table(found: list[ThreadRow], now: float) -> Table:
     made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for head in ("thread", "turns", "open", "branch of", "last"):
-        made.add_column(
-            head, no_wrap=True, overflow="ellipsis", justify="right" if head in ("turns", "open") else "left"
-        )
+        right = head in ("turns", "open")
+        made.add_column(head, no_wrap=right or head == "last", justify="right" if right else "left")
     for one in found:
-        name = one.thread if one.tenant == "default" else f"{one.tenant}: {one.thread}"
+        whose = one.thread if one.tenant == "default" else f"{one.tenant}: {one.thread}"
         made.add_row(
-            printable(name),
+            cut(whose),
             f"{one.turns:,}",
             str(one.open or ""),
-            printable(one.parent or ""),
+            cut(one.parent or ""),
             ago(max(0.0, now - one.at)),
         )
     return made
 
 
-def _turns(turns: list[Turn], said: list[tuple[bytes | None, bytes | None]], thread: str, width: int) -> Table:
+def _turns(found: list[_Entry], thread: str, width: int) -> Table:
     made = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     made.add_column(no_wrap=True)
-    made.add_column(no_wrap=True, overflow="ellipsis")
+    made.add_column(no_wrap=True, overflow="ellipsis", max_width=max(12, width // 3))
     made.add_column(overflow="fold")
-    for turn, (given, gave) in zip(turns, said, strict=True):
+    for one in found:
+        turn, gave = one.turn, one.gave
         shared = "" if turn.thread == thread else f" of {turn.thread}"
-        made.add_row(glyph(turn.state), Text(printable(turn.id + shared), "bold"), Text(value(given, width), "dim"))
-        made.add_row("", "", Text(shorten(value(gave, 4 * width), 4 * width) if gave else turn.state))
+        whose, step = Text(printable(turn.id + shared), "bold"), "" if one.step is None else short_key(one.step)
+        made.add_row(glyph(turn.state if one.step is None else "done"), whose, Text(value(one.given, width), "dim"))
+        said = Text(shorten(value(gave, 4 * width), 4 * width) if gave else turn.state)
+        made.add_row("", Text(printable(step), "dim"), said)
         if turn.branches:
             word = plural(len(turn.branches), "branch").replace("branchs", "branches")
             made.add_row("", "", Text(f"↳ {word}: {', '.join(map(printable, turn.branches))}", "cyan"))

@@ -42,7 +42,7 @@ MEANING: dict[Exit, str] = {
     Exit.STUCK: "a run is set aside; for check: today's code would set one aside or fail it",
     Exit.CANCELLED: "the run was cancelled",
     Exit.STORE: "the database: missing, locked, full, damaged, not writable",
-    Exit.UNKNOWN: "no such run, flow or question",
+    Exit.UNKNOWN: "no such run, thread, flow or question",
     Exit.WAITS: "the run is open and waits for something from outside",
     Exit.INTERNAL: "a bug in Segue",
     Exit.SUSPENDED: "suspended by Ctrl-C: resumable",

@@ -65,7 +65,12 @@ def arguments(flow: Flow[..., Any], given: Any) -> dict[str, Any]:
         raise InputError(
             f"{flow.short} has no parameter {unknown[0]!r}", remedy=f"its signature is {flow.short}{flow.signature}"
         )
-    return {name: _decoded(flow, name, value) for name, value in by_name.items()}
+    try:
+        return {name: _decoded(flow, name, value) for name, value in by_name.items()}
+    except InputError as error:
+        if given != {}:
+            raise
+        raise InputError(f"argument {names[0]!r} is missing: --input is {{}}", remedy=error.remedy) from None
 
 
 def _fits(flow: Flow[..., Any], name: str, value: Any) -> bool:

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..journal import Journal
 from ..models.reading import open_config
 from ..models.spec import Catalogue
+from .columns import Noted
 from .exits import Exit
 from .paint import Drawn, emit, out, tell
 from .route import dollars, plain
@@ -128,21 +129,27 @@ def _remedy(traffic: Traffic, new: str) -> str:
 
 def drawn(verdict: Judgement) -> list[Drawn]:
     """A row for each measure: now, then, and the change; below it what limits each, and what it would take."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("per ask", no_wrap=True)
-    for head in ("now", "then", "95% interval", "change", "95% interval"):
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    rows = [(_NAMES.get(m.value, m.value), *_cells(m.value, found)) for m, found in verdict.findings.items()]
+
+    def table(noted: bool) -> Table:
+        made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        made.add_column("per ask", no_wrap=True)
+        for head in ("now", "then", "95% interval", "change", "95% interval"):
+            made.add_column(head, justify="right", no_wrap=True)
+        for row in rows:
+            made.add_row(*(row if noted else row[:-1]))
+        return made
+
     notes: list[Drawn] = []
     for measure, found in verdict.findings.items():
         name = _NAMES.get(measure.value, measure.value)
-        table.add_row(name, *_cells(measure.value, found))
         for note in found.notes:
             notes.append(Text(f"  {name}: ", "dim").append(printable(note), "default"))
         if found.need is not None:
             words = f"  {name}, to claim: "
             notes.append(Text(words, "dim").append(printable(found.need.says()), "default"))
-    return [table, *(["", *notes] if notes else [])]
+    shown = Noted(table, [(str(row[0]), row[-1]) for row in rows])
+    return [shown, *(["", *notes] if notes else [])]
 
 
 def _cells(measure: str, found: Finding) -> list[str | Text]:

@@ -22,6 +22,7 @@ from ..models.batches.toml import load_batch_rules
 from ..models.health import HealthView, Standing
 from ..models.ping import Ping, hang_up, ping
 from ..models.spec import Catalogue, Model, Price
+from .columns import cut
 from .exits import Exit
 from .fares import fares, health_at
 from .mistakes import all_told
@@ -125,8 +126,8 @@ async def _ping(chosen: Sequence[Model]) -> Pings:
 def table(chosen: Sequence[Model], told: Pings | None, health: HealthOf | None) -> Table:
     """One row a model. Prices are USD per million tokens."""
     columns: list[tuple[str, str, Callable[[Model], RenderableType]]] = [
-        ("model", "left", lambda m: Text(printable(m.name))),
-        ("provider", "left", lambda m: Text(m.provider)),
+        ("model", "left", lambda m: cut(m.name)),
+        ("provider", "left", lambda m: cut(m.provider)),
         ("window", "right", lambda m: Text(_tokens(m.window))),
         ("output", "right", lambda m: Text(_tokens(m.max_output))),
         ("$ in", "right", lambda m: Text(_dollars(m.price, "per_million_in"))),
@@ -139,7 +140,8 @@ def table(chosen: Sequence[Model], told: Pings | None, health: HealthOf | None) 
     columns.append(("can", "left", lambda m: Text(" ".join(sorted(m.capabilities)), "dim")))
     made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for head, side, _ in columns:
-        made.add_column(head, justify="right" if side == "right" else "left", no_wrap=head != "can")
+        gives_way = head in ("model", "provider", "can")
+        made.add_column(head, justify="right" if side == "right" else "left", no_wrap=not gives_way)
     for model in chosen:
         made.add_row(*(cell(model) for _, _, cell in columns))
     return made

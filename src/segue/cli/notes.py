@@ -13,6 +13,7 @@ from rich.text import Text
 from ..agent.memories import memory_file
 from ..context import Memory, Note, Scope
 from ..errors import InputError
+from .columns import cut
 from .exits import Exit
 from .paint import emit, out, tell
 from .shelf import path_of
@@ -76,9 +77,10 @@ def _listed(asked: Asked, found: list[Note], scopes: list[tuple[Scope, int]] | N
             told = [{"scope": str(scope), "notes": count} for scope, count in scopes]
         print(json.dumps(told, ensure_ascii=False, indent=2))
     elif scopes:
-        emit(out(), _table([(str(scope), plural(count, "note")) for scope, count in scopes]))
+        emit(out(), _table([(cut(str(scope)), Text(plural(count, "note"))) for scope, count in scopes], firm=1))
     elif found:
-        emit(out(), _table([(str(note.id), printable(note.text), _from(note)) for note in found]))
+        notes = [(Text(str(note.id)), Text(printable(note.text)), Text(_from(note), "dim")) for note in found]
+        emit(out(), _table(notes, firm=0))
     else:
         tell(Text("Nothing is remembered.", "dim"))
     return Exit.DONE
@@ -97,10 +99,13 @@ def _from(note: Note) -> str:
     return printable(", ".join(filter(None, said)))
 
 
-def _table(rows: Sequence[Sequence[str]]) -> Table:
+def _table(rows: Sequence[Sequence[Text]], firm: int) -> Table:
+    """The numbers stand in the column `firm`: they are never cut."""
     made = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for n in range(len(rows[0])):
+        made.add_column(no_wrap=n == firm)
     for row in rows:
-        made.add_row(*(Text(cell, "dim" if n == 2 else "") for n, cell in enumerate(row)))
+        made.add_row(*row)
     return made
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import InputError
+from .columns import cut
 from .exits import Exit
 from .paint import Copyable, emit, out, tell
 from .shelf import path_of
@@ -143,16 +144,18 @@ def _listed(shelf: Shelf, only: str | None, db: str, *, as_json: bool) -> Exit:
         return Exit.DONE
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for head in ("prompt", "version", "share", "asked", "at once", "turned down", "score", "USD an ask"):
-        table.add_column(head, no_wrap=True, justify="left" if head in ("prompt", "version") else "right")
+        left = head in ("prompt", "version")
+        table.add_column(head, no_wrap=not left, justify="left" if left else "right")
     for one in found:
         whole = sum(one.shares.values())
         for n, version in enumerate(one.versions):
             did, share = how.get((one.name, version), Fared()), one.shares.get(version, 0.0) / whole
-            title = printable(one.name) if n == 0 else ""
-            table.add_row(title, printable(version), f"{share:.0%}" if share else "", *_figures(did))
+            title = cut(one.name if n == 0 else "")
+            table.add_row(title, cut(version), f"{share:.0%}" if share else "", *_figures(did))
     if found:
         emit(out(), table)
-    tell(Text(f"{plural(len(found), 'prompt')}; at once: answered by the first call, with all checks passed", "dim"))
+    said = "; at once: answered by the first call, with all checks passed" if found else ""
+    tell(Text(plural(len(found), "prompt") + said, "dim"))
     return Exit.DONE
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
+import re
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -16,14 +19,18 @@ from ..core.records import Candidate, Decision, Estimate, TargetKind
 from ..errors import InputError
 from ..models.reading import meant
 from ..models.spec import Capability, Catalogue
+from .columns import Noted, cut
 from .exits import Exit
 from .fares import health_at
 from .paint import emit, out, pairs
-from .words import printable
+from .words import duration, plural, printable
 
 if TYPE_CHECKING:
     from ..routing import Policy, Router
 
+FITNESS = "fitness-"
+"""How an estimate names what goes by descriptions, examples and outcomes: see `routing.fitness`."""
+_VERSION = re.compile(r"v\d+")
 PLAIN = ("cheapest", "best", "fastest", "cascade")
 """Policies that need nothing but their name."""
 
@@ -108,7 +115,7 @@ def drawn(decision: Decision) -> list[RenderableType]:
     others = [c for c in decision.candidates if not c.eligible]
     shown: list[RenderableType] = [_title(decision), _request(decision), ""]
     if able:
-        shown += [_table(decision, able), ""]
+        shown += [Noted(partial(_table, decision, able), [(printable(c.target.name), _beneath(c)) for c in able]), ""]
     if others:
         shown += [_excluded(others), ""]
     return [*shown, *(Text("→ " if at == 0 else "  ", "bold").append(one) for at, one in enumerate(reasons(decision)))]
@@ -137,26 +144,25 @@ def _request(decision: Decision) -> Text:
     return Text(printable(", ".join(words)), "dim")
 
 
-def _table(decision: Decision, able: Sequence[Candidate]) -> Table:
+def _table(decision: Decision, able: Sequence[Candidate], noted: bool) -> Table:
     from ..routing.reasons import share  # noqa: PLC0415
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", width=1)
-    table.add_column("model", no_wrap=True)
-    for head in ("quality", "cost", "latency", "score", "chance"):
+    table.add_column("who" if any(c.target.kind is not TargetKind.MODEL for c in able) else "model")
+    for head in ("quality", "cost", "latency", *(["score"] if noted else []), "chance"):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("", style="dim")
     for one in able:
         chosen = one is decision.chosen
         table.add_row(
             Text("→", "green") if chosen else "",
             _who(one),
-            _spread(one.quality, "{:.2f}"),
-            _spread(one.cost_usd, "{}", dollars),
-            _spread(one.latency_s, "{:.1f} s"),
-            "" if one.score is None else f"{one.score + 0.0:.4g}",
+            _spread(one.quality, "{:.2f}".format),
+            _spread(one.cost_usd, dollars),
+            _spread(one.latency_s, duration),
+            *([_score(one)] if noted else []),
             share(one.propensity) if one.propensity else "–",
-            _notes(one),
+            *([Text(_notes(one), "dim")] if noted else []),
             style="bold" if chosen else "",
         )
     return table
@@ -165,17 +171,14 @@ def _table(decision: Decision, able: Sequence[Candidate]) -> Table:
 def _who(one: Candidate) -> Text:
     """Its name, and what it is where it is no model."""
     kind = one.target.kind
-    return Text(printable(one.target.name)).append("" if kind is TargetKind.MODEL else f" {kind.value}", "dim")
+    return cut(one.target.name).append("" if kind is TargetKind.MODEL else f" {kind.value}", "dim")
 
 
-def _spread(estimate: Estimate | None, form: str, of: Any = None) -> Text:
-    """`0.72 ±0.08`; a question mark where nothing is known."""
+def _spread(estimate: Estimate | None, form: Callable[[float], str]) -> Text:
+    """`0.72 ±0.08`, `1 h ±30 min`; a question mark where nothing is known."""
     if estimate is None:
         return Text("?", "dim")
-    text = Text(form.format(of(estimate.mean) if of else estimate.mean))
-    if estimate.sd is not None:
-        text.append(" ±" + (f"{dollars(estimate.sd)}" if of else f"{estimate.sd:.2g}"), "dim")
-    return text
+    return Text(form(estimate.mean)).append(f" ±{form(estimate.sd)}" if estimate.sd else "", "dim")
 
 
 def dollars(usd: float) -> str:
@@ -184,17 +187,40 @@ def dollars(usd: float) -> str:
         return "$0"
     if usd >= 0.1:
         return f"${usd:,.2f}"
-    return f"${usd:.2g}" if usd >= 1e-4 else f"${usd:.7f}".rstrip("0")
+    return f"${_plain(usd, 2)}"
+
+
+def _plain(value: float, figures: int) -> str:
+    """So many figures, and never `1e-05`."""
+    return f"{Decimal(f'{value:.{figures}g}'):f}"
+
+
+def _score(one: Candidate) -> str:
+    return "" if one.score is None else _plain(one.score + 0.0, 4)
+
+
+def _beneath(one: Candidate) -> Text:
+    """What has no room beside the numbers."""
+    score = "" if one.score is None else f"score {_score(one)}"
+    return Text("; ".join(filter(None, (score, _notes(one)))), "dim")
 
 
 def _notes(one: Candidate) -> str:
     said: list[str] = []
     quality = one.quality
     if quality is not None and quality.source:
-        rests = f", {quality.n:.0f} like it" if quality.n and quality.source != "prior" else ""
-        said.append(f"{quality.source}{rests}")
+        said.append(_source(quality))
     said += [f"{name.replace('_', ' ')} {value}" for name, value in one.facts.items()]
     return printable("; ".join(said))
+
+
+def _source(quality: Estimate) -> str:
+    """What an estimate goes by. `n` is a weight: many answers to requests that are little alike weigh as few."""
+    kind, _, heard = (quality.source or "").partition("+")
+    if kind.startswith(FITNESS):
+        return "by what it is for" + (f" and {plural(int(heard), 'outcome')}" if heard.isdecimal() else "")
+    weight = f", weighs as {plural(max(1, round(quality.n)), 'answer')}" if quality.n and kind != "prior" else ""
+    return ("learned, " if _VERSION.fullmatch(kind) else "") + f"{quality.source}{weight}"
 
 
 def _excluded(others: Sequence[Candidate]) -> RenderableType:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import InputError
+from .columns import cut
 from .exits import Exit
 from .paint import emit, err, out, tell
 
@@ -107,11 +108,11 @@ def _left_out(what: str, asked: Asked) -> Exit:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("task left out")
     for column in ("rows", "learned", "best single", "difference", "95%", "moved"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for task, one in said["left_out"].items():
         between = f"{one['low']:+.3f} to {one['high']:+.3f}"
         figures = f"{one['learned']:.3f}", f"{one['best_single']:.3f}", f"{one['difference']:+.3f}", between
-        table.add_row(task, f"{one['rows']:,}", *figures, f"{one['moved']:.0%}")
+        table.add_row(cut(task), f"{one['rows']:,}", *figures, f"{one['moved']:.0%}")
     emit(out(), table)
     tell(Text("moved: asked of another model than the one that is best on the other tasks", "dim"))
     return Exit.DONE
@@ -131,10 +132,10 @@ def _table(said: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("router")
     for column in columns:
-        table.add_column(column, justify="right")
-    for name, title in _TITLES.items():
-        figures = [_figure(column, said[name].get(column)) for column in columns]
-        table.add_row(title, *figures, style="bold" if name == "learned" else "")
+        table.add_column(column, justify="right", no_wrap=True)
+    for router, title in _TITLES.items():
+        figures = [_figure(column, said[router].get(column)) for column in columns]
+        table.add_row(title, *figures, style="bold" if router == "learned" else "")
     return table
 
 

@@ -90,7 +90,7 @@ def drawn(seen: Seen) -> list[Drawn]:
     )
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column, right in (("fate", False), ("tokens", True), ("role", False), ("kind", False), ("why", False)):
-        table.add_column(column, justify="right" if right else "left")
+        table.add_column(column, justify="right" if right else "left", no_wrap=column != "why")
     for part in manifest.parts:
         tokens = f"{part.shown:,}" if part.shown == part.tokens else f"{part.shown:,}/{part.tokens:,}"
         table.add_row(part.fate.value, tokens, part.role, part.kind, _about(part), style="" if part.shown else "dim")
@@ -112,7 +112,7 @@ def _compared(then: Manifest, now: Manifest, found: Sequence[Difference]) -> lis
         return [head, Text("They saw the same.", "dim")]
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("before", "after", "tokens", "role", "kind", "why"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column != "why")
     for each in found:
         part = each.part
         table.add_row(each.before, each.after, f"{part.tokens:,}", part.role, part.kind, Text(each.why))

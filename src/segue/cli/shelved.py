@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..errors import InputError
 from ..models.spec import Catalogue
+from .columns import cut
 from .exits import Exit
 from .paint import Copyable, emit, out, tell
 from .routes import Asked, watched
@@ -30,11 +31,11 @@ def listed(asked: Asked) -> Exit:
         return Exit.DONE
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for head in ("route", "policy", "wants", "explores"):
-        table.add_column(head, no_wrap=head != "wants")
-    for name, policy in found.items():
+        table.add_column(head, no_wrap=head not in ("route", "wants"))
+    for route, policy in found.items():
         explore = getattr(policy, "explore", None)
         share = "" if explore is None or not explore.ceiling else f"{explore.floor:.0%} to {explore.ceiling:.0%}"
-        table.add_row(Text(printable(name)), policy.kind, Text(printable(wanted(policy.body()))), Text(share, "dim"))
+        table.add_row(cut(route), policy.kind, Text(printable(wanted(policy.body()))), Text(share, "dim"))
     if found:
         emit(out(), table)
     said = plural(len(found), "route") + f" of {printable(catalogue.source or 'the built-in catalogue')}"

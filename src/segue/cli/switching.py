@@ -16,6 +16,7 @@ from ..journal import Reader, Switch, Switches
 from ..runtime.engine import Engine
 from .advice import named
 from .carrying import load
+from .columns import cut
 from .exits import Exit
 from .paint import Copyable, emit, out, tell
 from .shelf import path_of, reading, say_for
@@ -83,10 +84,10 @@ def acts(db: str, limit: int, as_json: bool) -> Exit:
         return Exit.DONE
     table, now = Table(box=None, padding=(0, 2, 0, 0), header_style="dim"), time.time()
     for head in ("when", "act", "on", "by", "why"):
-        table.add_column(head, no_wrap=head != "why")
+        table.add_column(head, no_wrap=head in ("when", "act"))
     for one in found:
         target = {"*": "the engine"}.get(one.target, one.target.removeprefix("flow:"))
         many = f" ({plural(int(one.body['runs']), 'run')})" if "runs" in one.body else ""
-        table.add_row(ago(now - one.at), one.act, printable(target) + many, printable(one.by), printable(one.why))
+        table.add_row(ago(now - one.at), one.act, cut(target + many), cut(one.by), printable(one.why))
     emit(out(), table)
     return Exit.DONE

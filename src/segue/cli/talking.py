@@ -36,8 +36,9 @@ def thread(
 ) -> Exit:
     """Show the turns of a conversation, and its branches.
 
-    Of the last ones: the run of each, what it was given and gave, and where it branches. A branch shows the turns that
-    it shares too. All of a turn: segue show RUN.
+    Of the last ones: the run of each, what it was given and gave, and where it branches. What an ordinary run has
+    said in the thread, by ask(thread=), stands among them, with the step that said it. A branch shows the turns that it
+    shares too. All of a turn: segue show RUN.
     """
     from . import conversations
 

@@ -38,6 +38,8 @@ class StepOptions:
 
     upcast: Upcast | None = None
     """Turns a stored result that no longer fits its type into one that does."""
+    gives: str | None = None
+    """What people call its result who say it by hand, where that is not the name of its type."""
 
     guarded: bool = field(init=False)
     """Whether the start of an attempt must be durable before the call is made, so that it counts."""

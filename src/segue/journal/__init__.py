@@ -6,11 +6,11 @@ from .records import BESIDE, SAID_AFTER, Change, Item, More, NewRun, Post, RunRo
 from .retention import Collected
 from .switches import ENGINE, FLOW, Act, Switch, Switches
 from .tables import input_hash
-from .threads import IN_TURN, Outcome, Summary, ThreadRow, TurnRow
+from .threads import IN_TURN, Outcome, SaidRow, Summary, ThreadRow, TurnRow
 from .workers import Known, Workers
 
 __all__ = [
     "BESIDE", "ENGINE", "FLOW", "IN_TURN", "SAID_AFTER", "Act", "Change", "Collected", "Item", "Journal", "Known",
-    "More", "NewRun", "Outcome", "Post", "Reader", "RunRow", "Standing", "Summary", "Switch", "Switches", "ThreadRow",
-    "TurnRow", "Workers", "Write", "input_hash",
+    "More", "NewRun", "Outcome", "Post", "Reader", "RunRow", "SaidRow", "Standing", "Summary", "Switch", "Switches",
+    "ThreadRow", "TurnRow", "Workers", "Write", "input_hash",
 ]  # fmt: skip

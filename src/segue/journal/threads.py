@@ -29,10 +29,11 @@ IN_TURN = (
 """What is true of a run that may begin: no earlier turn of its thread is open."""
 
 _AHEAD = f"select o.id from runs join runs o on {_EARLIER} where runs.no = ? and not {IN_TURN} order by o.no limit 1"
-_SAID = (
-    "select t.no, t.run, t.seq, e.args, e.value from turns t join runs r on r.no = t.run"
-    " join events e on e.run = t.run and e.seq = t.seq where t.tenant = ? and t.thread = ?"
+_IN_THREAD = (
+    "from turns t join runs r on r.no = t.run join events e on e.run = t.run and e.seq = t.seq"
+    " where t.tenant = ? and t.thread = ?"
 )
+_SAID = f"select t.no, t.run, t.seq, e.args, e.value {_IN_THREAD}"
 
 
 class TurnRow(NamedTuple):
@@ -44,6 +45,20 @@ class TurnRow(NamedTuple):
     """Whose it is: a branch shares the earlier turns of the thread that it left."""
     flow: str
     state: str
+    at: float
+
+
+class SaidRow(NamedTuple):
+    """What a run has said in a thread of which it is no turn, as an ordinary run does by `ask(thread=)`."""
+
+    thread: str
+    """Whose it is: a branch shares what was said before it left."""
+    no: int
+    run: str
+    flow: str
+    state: str
+    key: str
+    """Of the step that said it."""
     at: float
 
 
@@ -275,6 +290,21 @@ def turns_of(query: Query, tenant: str, thread: str, limit: int = -1) -> list[Tu
         )
         made += map(TurnRow._make, rows)
         before = 0 if left is None else min(before, left.run)
+    return made[::-1]
+
+
+def said_aside(query: Query, tenant: str, thread: str, limit: int = -1) -> list[SaidRow]:
+    """What runs that are no turns have said in a thread, the oldest first; with a limit, the last of it."""
+    made: list[SaidRow] = []
+    upto = NEVER
+    for name, left in lineage(query, tenant, thread):
+        rows = query(
+            f"select t.thread, t.no, r.id, r.flow, r.state, e.key, e.at {_IN_THREAD} and r.thread is not t.thread"
+            " and t.no <= ? order by t.no desc limit ?",
+            (tenant, name, upto, limit - len(made) if limit >= 0 else -1),
+        )
+        made += map(SaidRow._make, rows)
+        upto = 0 if left is None else min(upto, left.upto)
     return made[::-1]
 
 

@@ -159,6 +159,13 @@ class Table:
                 guess = _guess(key, self._asked, hints or {})
                 self.wrong(key, f"there is no such key{guess}: {', '.join(self._asked)}")
 
+    def doubted(self, *, hints: Mapping[str, str] | None = None) -> None:
+        """What must be known first is missing: of the keys not asked for, name those that may mean one that was."""
+        for key in self.values:
+            guess = (hints or {}).get(_folded(key)) or meant(key, self._asked)
+            if key not in self._asked and guess:
+                self.wrong(key, f"there is no such key; did you mean {guess}?")
+
     def _typed(self, key: str, kind: type[Any], required: str | None) -> Any:
         value = self._given(key, required)
         fits = isinstance(value, kind) and not (isinstance(value, bool) and kind is int)

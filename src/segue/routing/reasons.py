@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import cast
 
 from ..core.records import Candidate, Decision, Json, Sampling
@@ -22,15 +23,15 @@ def wanted(objective: Mapping[str, Json]) -> str:
     kind = str(objective.get("kind", "?"))
     said = [_WANT.get(kind, _KINDS.get(kind, kind))]
     for name, words in (
-        ("quality_min", "quality at least {:g}"),
-        ("cost_usd_max", "at most ${:g}"),
-        ("latency_s_max", "at most {:g} s"),
-        ("per_usd", "{:g} of quality for a dollar"),
-        ("per_s", "{:g} of quality for a second"),
+        ("quality_min", "quality at least {}"),
+        ("cost_usd_max", "at most ${}"),
+        ("latency_s_max", "at most {} s"),
+        ("per_usd", "{} of quality for a dollar"),
+        ("per_s", "{} of quality for a second"),
     ):
         value = objective.get(name)
         if isinstance(value, int | float):
-            said.append(words.format(value))
+            said.append(words.format(_plain(value)))
     if objective.get("strict"):
         said.append("strictly")
     among = objective.get("among")
@@ -38,6 +39,11 @@ def wanted(objective: Mapping[str, Json]) -> str:
         said.append(f"among {', '.join(map(str, cast('list[object]', among)))}")
     said += _require(objective.get("require"))
     return ", ".join(said)
+
+
+def _plain(value: float) -> str:
+    """Six figures, and never `1e-05`."""
+    return f"{Decimal(f'{value:g}'):f}"
 
 
 _KINDS = {

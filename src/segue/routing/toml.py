@@ -98,7 +98,7 @@ class _Reader:
     def _read(self, name: str, table: Table) -> Policy | None:
         kind = table.word("policy", POLICIES, required=_WHAT)
         if kind is None:
-            return None
+            return table.doubted(hints=_OTHER_WORDS)
         values = {
             "name": name,
             "among": self._names(table, "among"),

@@ -18,7 +18,7 @@ from ..config import EngineOptions
 from ..core.codec import Codec
 from ..core.keys import is_run_id
 from ..core.secret import using
-from ..errors import EngineClosed, InputError, UnknownFlow
+from ..errors import EngineClosed, InputError, UnjournaledWork, UnknownFlow
 from ..journal import ENGINE, Act, Collected, Journal, NewRun, Switch
 from ..journal.connect import MEMORY
 from ..journal.keyring import FolderKeyring, Keyring, MemoryKeyring
@@ -34,7 +34,7 @@ from .lacking import Lacking
 from .query import RunQuery
 from .questions import InboxItem
 from .run import Run, RunStatus, status_of
-from .scope import Surroundings, surround
+from .scope import FlowScope, Surroundings, here, surround
 
 R = TypeVar("R")
 
@@ -88,6 +88,11 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         """Open the database and take up what is ready. Raises a StoreError that names the file."""
+        if isinstance(scope := here(), FlowScope):
+            raise UnjournaledWork(
+                "an engine is not opened inside of a flow", run=scope.drive.run,
+                remedy="open it around the run; in a flow, start another one: await child(...), or detach(child, ...)",
+            )  # fmt: skip
         journal = self.open_journal()
         try:
             if self.options.paused:

@@ -50,7 +50,9 @@ class Flow(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """In a flow: a child run, awaited. Elsewhere the function simply runs, with nothing journaled."""
-        return self._run(args, kwargs)
+        call = self._run(args, kwargs)
+        call.__qualname__ = self.short  # Python's warning of a call that nobody awaits names it so, and errors do
+        return call
 
     async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         scope = here()

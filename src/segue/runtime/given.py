@@ -46,10 +46,12 @@ class Calls:
         return key if here else self.today.get(key, key)
 
     def like(self, key: str) -> Command | None:
-        """The call of this key or, for one that was not made, a call of the same name, if all such give one type."""
+        """The call of this key or, for one that was not made, a call of the same name, if all such give one type: each
+        question has a type of its own.
+        """
         if (key := self.on_record(key)) in self.made:
             return self.made[key]
-        same = [c for k, c in self.made.items() if family(k) == family(key)] if "#" in key else []
+        same = [c for k, c in self.made.items() if family(k) == family(key) and not gives(c)] if "#" in key else []
         return same[0] if len({of.annotation for of in map(_result, same) if of is not None}) == 1 else None
 
 
@@ -124,13 +126,19 @@ def fit(run: str, key: str, command: Command | None, data: bytes) -> bytes:
     try:
         return of.encode(read(of, data, command.options.upcast if isinstance(command, RunStep) else None))
     except ValueError as error:
-        what = f"is no {describe(of.annotation)}: {misfit(of, error)}"
+        wanted = gives(command) or describe(of.annotation)
+        what = f"is no {wanted}: {misfit(of, error)}"
         raise InputError(
             f"the result given for {key} {what}",
             run=run,
             key=key,
-            remedy=f"the call returns {describe(of.annotation)}: give a value of that type",
+            remedy=f"the call returns {wanted}: give a value of that type",
         ) from (None if of.private else error)
+
+
+def gives(command: Command | None) -> str | None:
+    """What people call the result of a call, where that is not the name of its type."""
+    return command.options.gives if isinstance(command, RunStep) else None
 
 
 def result_of(row: RunRow, of: Codec, data: bytes, error: ValueError) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import uuid4
 
+from ..config import database_words
 from ..core.codec import Codec, codec, dumps, loads, roundtrip
 from ..core.events import Event, EventType
 from ..core.faults import Fault, rebuild
@@ -332,10 +333,10 @@ class Run(Generic[R]):
             raise RunCancelled("the run was cancelled", run=self.id)
         with self._engine.journal.reads(self._row()):
             fault = Fault.read(loads(last.body)["fault"])
+        look = f"look at it: {command('show', self.id, *database_words(self._engine.path))}"
+        own = (fault.state or {}).get("remedy")
         failed = RunFailed(
-            f"{fault.error.rpartition(':')[2]}: {fault.message}",
-            run=self.id,
-            remedy=f"look at it: {command('show', self.id)}",
+            f"{fault.error.rpartition(':')[2]}: {fault.message}", run=self.id, remedy=f"{own}; {look}" if own else look
         )
         failed.error_type = fault.error
         raise failed from (self._engine.host.errors.pop(self._no, None) or rebuild(fault))

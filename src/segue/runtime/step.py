@@ -64,11 +64,16 @@ class Step(Generic[P, R]):
         made.options = replace(self.options, **given)
         return made
 
-    def carried_out_by(self, function: Callable[P, Any], retry: Recovery) -> Step[P, R]:
-        """The same step with another body and Recovery for one call: what they know need be no JSON."""
+    def carried_out_by(
+        self, function: Callable[P, Any], retry: Recovery, upcast: Upcast | None = None, gives: str | None = None
+    ) -> Step[P, R]:
+        """The same step with another body and Recovery for one call: what they know need be no JSON. `upcast` reads
+        what is said by hand in the place of its result, and `gives` says what that is.
+        """
         made = copy(self)
         made.function = function
-        made.options = replace(self.options, retry=retry, attempts=attempts_of(retry))
+        upcast = upcast or self.options.upcast
+        made.options = replace(self.options, retry=retry, attempts=attempts_of(retry), upcast=upcast, gives=gives)
         return made
 
     def key_of(self, *args: P.args, **kwargs: P.kwargs) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from pydantic_ai import Agent
 
 from segue import RunFailed, agent, ask, delegate, flow, tool
-from segue.agent import Role, converse
+from segue.agent import Role, converse, durable
 from segue.agent.durable import Durable
 from segue.agent.patterns import Side, debate, improve, map_reduce, plan_and_work, vote
 from segue.errors import DefinitionError, InputError
@@ -136,3 +137,16 @@ async def test_an_evaluator_that_says_nothing_of_use_has_not_judged(how: str) ->
         InMemory(resources={"catalogue": catalogue(server, "chat")}) as engine,
     ):
         assert await engine.run(badly_judged, how)
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("", "")])
+def test_no_banner_stands_between_the_lines_of_what_is_printed(
+    monkeypatch: pytest.MonkeyPatch, before: str | None, after: str
+) -> None:
+    monkeypatch.setenv("PYDANTIC_AI_NO_BANNER", "x")  # it is put back after the test
+    if before is None:
+        monkeypatch.delenv("PYDANTIC_AI_NO_BANNER")
+    else:
+        monkeypatch.setenv("PYDANTIC_AI_NO_BANNER", before)
+    assert durable.Durable
+    assert os.environ["PYDANTIC_AI_NO_BANNER"] == after

@@ -5,6 +5,7 @@ Nothing of Pydantic AI is imported before one of them is used.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")  # its banner would stand between the lines of our own output
     try:
         return getattr(import_module(f".{home}", __name__), name)
     except ModuleNotFoundError as error:

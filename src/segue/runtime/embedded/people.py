@@ -264,7 +264,8 @@ def _question(command: RunStep, history: list[Attempt], answer: AskPerson, due_a
 
     last, name = history[-1], command.options.name
     shown = answer.shown if answer.shown is not None else {"arguments": json.loads(command.args)}
-    text = answer.question or f"{name} failed {len(history)} times; what now?"
+    many = f" {len(history)} times" if len(history) > 1 else ""
+    text = answer.question or f"{name} failed{many}; what now?"
     return records.ApprovalAsked(
         id=question_id(command.key, last.n), question=text, bound=records.binding(name, shown), action=name,
         shown=shown, by=(answer.to,), due_at=due_at, form=answer.form, choices=("retry", "result", "use", "fail"),
