@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field
-from pydantic_ai import NativeOutput, PromptedOutput, ToolOutput
+from pydantic_ai import Agent, NativeOutput, PromptedOutput, ToolOutput
 from pydantic_core import to_jsonable_python
 
 from segue import Engine, agent, ask, embed, flow, step
-from segue.agent import answer
+from segue.agent import Durable, answer
 from segue.agent.durable import backend
 from segue.core.events import EventType
 from segue.errors import InputError, RunFailed
@@ -133,6 +133,19 @@ class Loose(BaseModel):
     note: str = ""
 
 
+class Card(BaseModel):
+    kind: Literal["card"]
+    no: str
+
+
+class Loan(BaseModel):
+    kind: Literal["loan"]
+    no: str
+
+
+CardOrLoan = Annotated[Card | Loan, Field(discriminator="kind")]
+
+
 def counted(count: int) -> int:
     return count
 
@@ -173,6 +186,7 @@ HELPERS: dict[str, tuple[Any, Any, Any]] = {
     ),
     "the one with its fields": (whose([Loose, Order]), {"order": 7}, Order(order=7)),
     "by a function": (whose(NativeOutput([counted, Order])), {"count": 2}, 2),
+    "told apart by a field": (whose(NativeOutput(CardOrLoan)), {"kind": "loan", "no": "9"}, Loan(kind="loan", no="9")),
 }
 MISFITS: dict[str, tuple[Any, Any, str]] = {
     "type": (whose(Order), {"order": "many"}, "order: Input should be a valid integer"),
@@ -183,6 +197,7 @@ MISFITS: dict[str, tuple[Any, Any, str]] = {
     "native": (whose(NativeOutput(int)), "seven", "type: it: Input should be a valid integer"),
     "prompted": (whose(PromptedOutput([Topic, Order])), {"topic": "cat"}, "topic: Input should be 'card' or 'loan'"),
     "tool": (whose([str, ToolOutput(Order)]), {"order": "many"}, "order: Input should be a valid integer"),
+    "told apart by a field": (whose(NativeOutput(CardOrLoan)), {"nm": "x"}, "kind: Field required; no: Field required"),
 }
 HELPERS.update({f"misfit: {name}": one for name, one in MISFITS.items()})
 
@@ -210,6 +225,54 @@ async def test_a_fork_takes_it_in_the_place_of_a_request_of_an_agent(name: str, 
         fork = await run.fork(results={await first_ask(run): given})
         assert await fork.result() == repr(wanted)
         assert await (await fork.fork(await last_key(fork))).result() == repr(wanted), "a replay too"
+
+
+LOOKS = agent("You help.", name="helper", returns=Card | Loan, tools=[look_up])
+
+
+@flow
+async def looks(text: str) -> str:
+    return repr(await LOOKS(text))
+
+
+@pytest.mark.parametrize("at", [False, True])
+async def test_a_fork_takes_it_for_a_request_that_others_had_followed(at: bool, tmp_path: Path) -> None:
+    """The fork has those on record too, though it made none of them: it let the model answer in the person's place."""
+
+    def looks_first(asked: Asked) -> Any:
+        return calls("final_result_Card", kind="card", no="7") if results(asked) else calls("look_up", order="o-7")
+
+    async with serve({"chat": Served(answer=looks_first)}) as server, opened(tmp_path, server, "chat") as engine:
+        run = await engine.start(looks, "Which?")
+        assert await run.result() == repr(Card(kind="card", no="7"))
+        assert len(server.log) == 2
+        first = await first_ask(run)
+        fork = await run.fork(first if at else None, results={first: {"kind": "loan", "no": "9"}})
+        assert await fork.result() == repr(Loan(kind="loan", no="9"))
+        wrong = await run.fork(first if at else None, results={first: {"nm": "x"}})
+        with pytest.raises(RunFailed, match="kind: Field required"):
+            await wrong.result()
+        assert len(server.log) == 2
+
+
+OTHERWISE = Agent(name="helper", output_type=NativeOutput(Topic), capabilities=[Durable()])
+
+
+@flow
+async def otherwise(text: str) -> str:
+    return repr((await OTHERWISE.run(text, output_type=NativeOutput(Order))).output)
+
+
+async def test_a_run_of_an_agent_may_want_another_type_than_the_agent(tmp_path: Path) -> None:
+    async with (
+        serve({"chat": Served(answer=lambda _: '{"order": 1}')}) as server,
+        opened(tmp_path, server, "chat") as engine,
+    ):
+        run = await engine.start(otherwise, "Which?")
+        assert await run.result() == repr(Order(order=1))
+        fork = await run.fork(results={await first_ask(run): {"order": 7}})
+        assert await fork.result() == repr(Order(order=7))
+        assert len(server.log) == 1
 
 
 async def first_ask(run: Any) -> str:

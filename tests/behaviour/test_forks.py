@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 import segue
-from segue import Applied, NotApplied, flow, gather, sleep, step, wait_for
+from segue import Applied, NotApplied, approve, flow, gather, sleep, step, wait_for
 from segue.errors import DuplicateRun, InputError, RunCancelled
 from tests.behaviour.world import World, events_of, in_state, keys_of
 
@@ -93,6 +93,37 @@ async def test_a_childs_result_of_another_type_is_refused(world: World) -> None:
         with pytest.raises(InputError, match="is no str"):
             await run.fork(results={key: [1]})
         assert await (await run.fork(results={key: "given"})).result() == ["given", "BESIDE"]
+
+
+@flow
+async def waits() -> list[Any]:
+    word = await wait_for("word", returns=int)
+    await sleep(0.01)
+    return [word, await approve("Pay?")]
+
+
+async def until_asked(engine: Any) -> Any:
+    while not (found := await engine.inbox()):
+        await asyncio.sleep(0.01)
+    return found
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_wait_a_timer_and_a_question_are_given_no_result(world: World, ended: bool) -> None:
+    """They were taken, held to their type, and then had no effect."""
+    async with world.parking() as engine:
+        run = await engine.start(waits, id="w")
+        await run.signal("word", 3)
+        (question,) = await until_asked(engine)
+        if ended:
+            await question.approve(by="ann")
+            assert (await run.result())[0] == 3
+        kinds = {"wait[word]#1": "a signal", "sleep#1": "a timer", question.key: "a question to a person"}
+        for key, what in kinds.items():
+            with pytest.raises(InputError, match=what) as refused:
+                await run.fork(results={key: 4})
+            assert refused.value.remedy
+        assert len(await engine.runs()) == 1
 
 
 class Old(BaseModel):

@@ -91,7 +91,7 @@ class Caller:
         try:
             question, manifest = self._shown(question, model, bill)
             bill.fit(model, question)
-            part = part_of(model, bill.scope.history)
+            part = part_of(model, bill.scope.history, self.gateway.spare)
             if part is model and has_failed(model.name, bill.scope.history) and not self.gateway.may_retry(model):
                 return Called(model=model, fault=_no_more(model))
             place, queued_s = await self.gateway.place(part, question, self.timeout_s, detour=self.detour)

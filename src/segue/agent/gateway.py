@@ -28,6 +28,7 @@ from ..models.batches.rules import BatchRules
 from ..models.batches.toml import load_batch_rules
 from ..models.exchange import Reply
 from ..models.health import Health, Place, Rules
+from ..models.health.admission import Standing, Wait
 from ..models.signals import made
 from ..routing import Cheapest, Embedder, Policy, Request, Router, load_routes
 from ..routing.embedding import Hashed
@@ -36,6 +37,7 @@ from ..runtime.scope import Surroundings, surroundings
 from .budgets import Budgets, load_budgets
 from .learning import Live, task
 from .line import Line
+from .nobody import opens
 from .pool import Part, spare
 from .recorded import Recorded
 from .request import Question, bound
@@ -190,7 +192,7 @@ class Gateway:
         answer, waited = await line.place(lambda: self.health.try_acquire(model, tokens), patience_s)
         if isinstance(answer, Place):
             return answer, waited
-        raise rebuild(_no_place(model, answer.reason, answer.seconds))
+        raise rebuild(_no_place(model, answer))
 
     def release(self, place: Place, fault: Fault | None, latency_s: float, tokens: int) -> None:
         """Give a place back."""
@@ -218,7 +220,11 @@ def _tokens(model: Model | Part, question: Question) -> int:
     return bound(question) + whole.output_limit(question.max_tokens, question.settings)
 
 
-def _no_place(model: Model | Part, reason: str, seconds: float) -> Fault:
+def _no_place(model: Model | Part, answer: Wait) -> Fault:
+    reason, seconds = answer.reason, answer.seconds
+    if answer.standing is Standing.SHUT:  # that does not pass by itself
+        said, remedy = f"{model.name} takes no calls now: {reason}", opens([model.name])
+        return made(FaultKind.UNAUTHORISED, said, model=model.name, unsent=1, remedy=remedy)
     if seconds == math.inf:  # no minute is enough for it
         remedy = "ask for fewer tokens (a shorter text, a smaller max_tokens), or raise its limits.tpm in segue.toml"
         said = f"{model.name} can never take this call: {reason}"

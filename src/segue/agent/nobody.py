@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..core.faults import FaultKind, rebuild
 from ..core.records import Candidate, Decision, Stage
 from ..errors import InputError
 from ..models.health.admission import Standing
 from ..models.signals import made
 
-__all__ = ["NoRoom", "nobody"]
+__all__ = ["NoRoom", "nobody", "opens"]
 
 _PASSES = frozenset({Stage.HEALTH, Stage.LIMIT, Stage.TRIED})
 
@@ -32,11 +34,15 @@ def nobody(decision: Decision, remedy: str = _LESS) -> Exception:
     if unwell is not None:
         return rebuild(made(FaultKind.OVERLOADED, said, model=unwell.target.name))
     if shut:
-        opens = "; ".join(f"segue models --reopen {name}" for name in shut)
-        remedy = f"see to the key and the account that it was refused for, then: {opens}"
-        return rebuild(made(FaultKind.UNAUTHORISED, said, model=shut[0], remedy=remedy))
+        return rebuild(made(FaultKind.UNAUTHORISED, said, model=shut[0], remedy=opens(shut)))
     full = any(c.excluded_at is Stage.WINDOW for c in out)
     return (NoRoom if full else InputError)(said, remedy=remedy)
+
+
+def opens(shut: Sequence[str]) -> str:
+    """What a person does about models whose keys were refused."""
+    then = "; ".join(f"segue models --reopen {name}" for name in shut)
+    return f"see to the key and the account that it was refused for, then: {then}"
 
 
 def _is_shut(candidate: Candidate) -> bool:

@@ -1,12 +1,12 @@
 """A model with several deployments: another key, region or server of it comes before another model.
 
-A deployment that has failed a question is passed over for the rest of it, as long as there is another one. Its health,
-its limits and its key are its own (`models.health`), so a refused key shuts no other.
+A deployment that has failed a question is passed over for the rest of it, as long as another one takes calls. Its
+health, its limits and its key are its own (`models.health`), so a refused key shuts no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from ..core.recovery import Attempt
@@ -39,10 +39,10 @@ class Part:
         return [one for one in self.model.pool() if one.name not in self.without]
 
 
-def part_of(model: Model, history: Sequence[Attempt]) -> Model | Part:
-    """Who may be called: those that have not failed; all of them where there is no other."""
+def part_of(model: Model, history: Sequence[Attempt], takes: Callable[[str, Collection[str]], bool]) -> Model | Part:
+    """Who may be called: those that have not failed, where one of them `takes` calls (`spare`); else all of them."""
     without = deployments_in(history, model.name) if len(model.deployments) > 1 else frozenset[str]()
-    return Part(model, without) if without and len(without) < len(model.deployments) else model
+    return Part(model, without) if without and takes(model.name, without) else model
 
 
 def spare(model: Model, failed: Collection[str], health: Health, patience_s: float) -> bool:

@@ -69,6 +69,8 @@ _CUTS = 3
 """How often parts are cut to half."""
 _BACKOFF_S, _BACKOFF_MAX_S = 0.25, 20.0
 _CROWDED_MAX_S = 5.0
+_PATIENCE_S = 30.0
+"""How long a pause somebody may ask for, until those whose answers were turned down have another try first."""
 _UNSENT = 4
 """How many times as many attempts there may be as calls, where some are not sent."""
 
@@ -107,7 +109,8 @@ class Recover:
         if kind is FaultKind.BAD_OUTPUT and model and self._mendable(fault, history, model):
             return self._repaired(fault, history, model)
         if kind is FaultKind.CONTEXT_TOO_LONG:
-            return self._larger(history, luck) or self._shrunk(history, model) or self._anyone(history)
+            cut = None if _unsent(history[-1]) else self._shrunk(history, model)  # a limit of ours cuts no text
+            return self._larger(history, luck) or cut or self._anyone(history)
         if kind is FaultKind.BUDGET_EXCEEDED:
             other = self.others(failed_in(history), _left_in(fault))
             return Use(other) if other else Fail()
@@ -159,18 +162,17 @@ class Recover:
 
     def _another_round(self, kind: FaultKind, history: Sequence[Attempt], model: str | None, luck: float) -> Use | None:
         """All have failed: whoever did so by bad luck, as soon as it takes calls; those whose answers were turned down
-        only where nobody else is left.
+        only where nobody else is left, or that would take long.
         """
         lost = spent_in(history) | ({} if model is None else {model: kind.value})
         turned_down = turned_down_in(history)
         again = self.others({**lost, **turned_down})
         if again is not None:
             return Use(again, _pause(history, again, luck))
-        unlucky = unlucky_in(history)
-        if unlucky:  # each has asked for a pause: the shortest
-            soonest = min(reversed(unlucky), key=lambda name: unlucky[name])
+        again, unlucky = self.others(lost), unlucky_in(history)
+        soonest = min(reversed(unlucky), key=lambda name: unlucky[name], default=None)
+        if soonest is not None and (again is None or unlucky[soonest] <= _PATIENCE_S):  # each has asked for a pause
             return Use(soonest, max(_pause(history, soonest, luck), unlucky[soonest]))
-        again = self.others(lost)
         return None if again is None else Use(again, _pause(history, again, luck))
 
     def _has_spare(self, history: Sequence[Attempt], model: str) -> bool:

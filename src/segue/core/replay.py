@@ -103,6 +103,8 @@ class Memory:
     args: bytes = b"{}"
     part: int = 0
     """How often the run has gone on as new."""
+    forked_at: int = 0
+    """The `seq` at which a fork left its parent, of a fork of a fork the first one; else 0."""
     begun_at: int = 0
     """The `seq` from which this part goes: what the flow has seen when it begins."""
     seeds: list[tuple[int, str]] = field(default_factory=_list)
@@ -204,6 +206,8 @@ class Memory:
                 self.revisions.add(loads(event.body).get("revision", ""))
             case EventType.RUN_ACCEPTED | EventType.RUN_FORKED:
                 self._leave_parent(event.at)
+                if event.type == EventType.RUN_FORKED:
+                    self.forked_at = self.forked_at or event.seq
                 self.args, body = event.args or b"{}", loads(event.body)
                 self.edited = self.edited or bool(body.get("edited"))
                 self.seeds.append((event.seq, body.get("seed", "")))

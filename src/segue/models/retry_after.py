@@ -71,11 +71,12 @@ def asked_for(headers: Mapping[str, str], now: float) -> float | None:
 
 def _longest(said: str, read: Callable[[str], float | None]) -> float | None:
     """A header's value; where it is none as it stands, the largest of those that commas part (a date has one, too)."""
-    dates = _DATES.findall(said)
-    whole = read(said.strip(_AROUND)) if len(dates) < 2 else None
+    dates, beside = _DATES.findall(said), _DATES.sub("", said)
+    several = len(dates) > 1 or (dates and beside.strip(_AROUND + ","))
+    whole = None if several else read(said.strip(_AROUND))
     if whole is not None:
         return whole
-    parts = (read(part.strip(_AROUND)) for part in (dates if len(dates) > 1 else said.split(",")))
+    parts = (read(part.strip(_AROUND)) for part in (*dates, *beside.split(",")))
     return max((part for part in parts if part is not None), default=None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from ..core.codec import dumps, loads
+from ..core.codec import Codec, as_stored, dumps, loads
 from ..core.events import Event, EventType
 from ..core.keys import part_in
 from ..core.shell import command as shell
@@ -50,8 +50,14 @@ def edited_input(row: RunRow, args: bytes, changed: Mapping[str, Any]) -> bytes:
     flow = registry.known(row.flow, row.version)
     if flow is None:
         return dumps(given)
-    stored = loads(flow.signature.stored(dumps(given), row.id))
-    return dumps({name: stored[name] if name in changed else value for name, value in given.items()})
+    flow.signature.stored(dumps(given), row.id)  # whether it fits
+    codecs = flow.signature.codecs
+    return dumps({n: _as_stored(codecs[n], value) if n in changed else value for n, value in given.items()})
+
+
+def _as_stored(of: Codec, value: Any) -> Any:
+    data = dumps(value)
+    return loads(as_stored(of, of.decode(data), data))
 
 
 def inherited(row: RunRow, events: Iterable[Event], at: str | int | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ..core.asked import is_question, ticket
-from ..core.codec import Codec, describe, misfit
+from ..core.codec import Codec, as_stored, describe, misfit
 from ..core.commands import Command, RunStep, StartChild, Timer, Wait
 from ..core.events import OUTCOMES, Event
 from ..core.keys import family
@@ -124,7 +124,7 @@ def fit(run: str, key: str, command: Command | None, data: bytes) -> bytes:
     if of is None:
         return data
     try:
-        return of.encode(read(of, data, command.options.upcast if isinstance(command, RunStep) else None))
+        return as_stored(of, read(of, data, command.options.upcast if isinstance(command, RunStep) else None), data)
     except ValueError as error:
         wanted = gives(command) or describe(of.annotation)
         what = f"is no {wanted}: {misfit(of, error)}"
@@ -134,6 +134,32 @@ def fit(run: str, key: str, command: Command | None, data: bytes) -> bytes:
             key=key,
             remedy=f"the call returns {wanted}: give a value of that type",
         ) from (None if of.private else error)
+
+
+def check_replaced(run: str, key: str, known: Calls) -> None:
+    """Raises InputError for what has no result that a fork could be given: a wait, a timer, a scope of calls."""
+    command = known.like(key)
+    within = [k for k in known.made if command is None and k.startswith(f"{key}/")]
+    if within:
+        command = known.made[within[0]]
+        if not (isinstance(command, Wait) and is_question(command.name)):
+            raise InputError(
+                f"{key} is made of calls of its own: a fork is given the result of one of those", run=run, key=key,
+                remedy=f"name one: {', '.join(within[:3])}",
+            )  # fmt: skip
+    if isinstance(command, Timer):
+        raise InputError(
+            f"{key} is a timer: it has no result that a fork could be given", run=run, key=key,
+            remedy=f"fork behind it, or end it in the fork: {shell('override', 'FORK', key, '--result', 'null')}",
+        )  # fmt: skip
+    if isinstance(command, Wait):
+        asks = is_question(command.name)
+        what = "a question to a person" if asks else "a wait for a signal"
+        then = "segue inbox lists it" if asks else f"{shell('override', 'FORK', key, '--result', 'JSON')}, or a signal"
+        raise InputError(
+            f"{key} is {what}: a fork takes it from its journal or waits anew, and is given no result for it",
+            run=run, key=key, remedy=f"fork at it, then answer in the fork: {then}",
+        )  # fmt: skip
 
 
 def gives(command: Command | None) -> str | None:

@@ -280,6 +280,8 @@ class Run(Generic[R]):
 
     async def _checked_results(self, row: RunRow, replaced: Mapping[str, str]) -> dict[str, str]:
         calls = await self._calls(row)
+        for key in replaced:
+            given.check_replaced(self.id, key, calls)
         with self._engine.sealing(self._tenant):
             fits = {k: given.fit(self.id, k, calls.like(k), v.encode()).decode() for k, v in replaced.items()}
         on_record = {calls.on_record(k): v for k, v in fits.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
@@ -150,13 +150,20 @@ class _Request(_Bound[ModelRequestParams, Any, Any]):
 
 
 def _went_on(requests: int) -> bool:
-    """Whether the journal holds more requests of this agent than these: it once went on from what it refuses now."""
+    """Whether more requests of this agent than these were made after what was said: it once went on from what it
+    refuses now. What a fork has from a run that is none says nothing of that.
+    """
     scope = here()
     if not isinstance(scope, FlowScope):
         return False
-    memory, own = scope.drive.claims.memory, f"{scope.path}{requested.name}["
-    keys = {*(event.key or "" for event in memory.outcomes), *memory.open_args}
-    return sum(key.startswith(own) and "/" not in key[len(own) :] for key in keys) > requests
+    memory, name = scope.drive.claims.memory, f"{scope.path}{requested.name}["
+
+    def made(keys: Iterable[str | None]) -> int:
+        return sum(key.startswith(name) and "/" not in key[len(name) :] for key in {key or "" for key in keys})
+
+    kept = made(event.key for event in memory.outcomes if event.seq < memory.forked_at)
+    own = made([*(event.key for event in memory.outcomes if event.seq > memory.forked_at), *memory.open_args])
+    return own > max(0, requests - kept)
 
 
 class _Call(_Bound[P, W, R]):

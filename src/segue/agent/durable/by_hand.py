@@ -37,6 +37,8 @@ class Output:
     validator: Any
     under: str | None = None
     tool: str = ""
+    names: frozenset[str] | None = None
+    """Those of its fields; None: not known, or known by its tool."""
 
     def forms(self, value: Any) -> Iterator[Any]:
         """A value as arguments; it may have that form already."""
@@ -124,18 +126,26 @@ def _each(given: Any) -> Iterator[Any]:
             yield from _each(one)
     elif get_origin(given) in (Union, UnionType):
         yield from get_args(given)
+    elif get_origin(given) is Annotated and get_origin(get_args(given)[0]) in (Union, UnionType):
+        yield from get_args(get_args(given)[0])  # told apart by a field: each of them is held to its own
     else:
         yield given
 
 
 def _output(of: Any) -> Output:
     if isfunction(of) or ismethod(of):
-        return Output(Tool(of).function_schema.validator)
+        made = Tool(of).function_schema
+        return Output(made.validator, names=_fields(made.json_schema))
     plain: Any = get_args(of)[0] if get_origin(of) is Annotated else of
     if isinstance(plain, type) and get_origin(plain) is None and _has_fields(plain):
-        return Output(TypeAdapter(of).validator)
+        adapter: TypeAdapter[Any] = TypeAdapter(of)
+        return Output(adapter.validator, names=_fields(adapter.json_schema()))
     wrapped: Any = dict.__class_getitem__((Literal["response"], of))
-    return Output(TypeAdapter(wrapped).validator, "response")
+    return Output(TypeAdapter(wrapped).validator, "response", names=frozenset({"response"}))
+
+
+def _fields(schema: Mapping[str, Any]) -> frozenset[str] | None:
+    return frozenset(schema["properties"]) if "properties" in schema else None
 
 
 def _has_fields(of: Any) -> bool:
@@ -174,7 +184,10 @@ def said_by_hand(value: Any, question: Question, outputs: Sequence[Output], *, h
 def _under_schema(value: Any, schema: Mapping[str, Any], outputs: list[Output]) -> Any:
     """As a model would write it: what is one of several types with the name of its type."""
     kinds = [form["properties"]["kind"]["const"] for form in _kinds(schema)]
-    if len(outputs) != (len(kinds) or 1):
+    wanted = [_data(form, schema) for form in _kinds(schema)] or [schema]
+    if len(outputs) != len(wanted) or not all(
+        map(_asks_for, wanted, outputs)
+    ):  # this run's are others than the agent's
         return _as_named(value, schema)
     if not kinds:
         return _best(value, outputs)[1]
@@ -209,14 +222,25 @@ def _kinds(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [form for form in forms if set(form.get("properties", {})) == {"kind", "data"}]
 
 
+def _data(form: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What one of several types is, in such a form."""
+    data: Mapping[str, Any] = form["properties"]["data"]
+    return schema["$defs"][data["$ref"].rpartition("/")[2]] if "$ref" in data else data
+
+
+def _asks_for(schema: Mapping[str, Any], output: Output) -> bool:
+    """Whether a schema may be that of an output: they have the same fields."""
+    names = _fields(schema)
+    return names is None or output.names is None or names == output.names
+
+
 def _as_named(value: Any, schema: Mapping[str, Any]) -> Any:
     """A value in the form of a schema, by the names of its fields alone: the types are not known, or do not count."""
     names = list(schema.get("properties", ()))
     if len(names) != 1 or names[0] not in _WRAPPED or (_is_object(value) and names[0] in value):
         return value
     for form in _kinds(schema):
-        data: Mapping[str, Any] = form["properties"]["data"]
-        data = schema["$defs"][data["$ref"].rpartition("/")[2]] if "$ref" in data else data
+        data = _data(form, schema)
         if _is_named_as(value, data):
             kind = form["properties"]["kind"]["const"]
             return {names[0]: {"kind": kind, "data": _as_named(value, data)}}
