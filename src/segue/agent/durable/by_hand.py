@@ -185,9 +185,8 @@ def _under_schema(value: Any, schema: Mapping[str, Any], outputs: list[Output]) 
     """As a model would write it: what is one of several types with the name of its type."""
     kinds = [form["properties"]["kind"]["const"] for form in _kinds(schema)]
     wanted = [_data(form, schema) for form in _kinds(schema)] or [schema]
-    if len(outputs) != len(wanted) or not all(
-        map(_asks_for, wanted, outputs)
-    ):  # this run's are others than the agent's
+    own = len(outputs) == len(wanted) and all(map(_asks_for, wanted, outputs))
+    if not own:  # this run of the agent wants others than the agent itself
         return _as_named(value, schema)
     if not kinds:
         return _best(value, outputs)[1]
