@@ -100,6 +100,25 @@ def test_who_refused_is_not_asked_again() -> None:
     assert ask(unwell, after(one, unwell), 1.0) == Use("b", 0.25), "another round passes over who has refused"
 
 
+def test_whoever_broke_off_does_not_go_on_from_what_it_said() -> None:
+    """To a consumer that cannot be told to forget: another one goes on from it, or it has failed."""
+    cut = made(FaultKind.UNREACHABLE, "cut", model="a", released=5, begun="Once upon")
+    assert recover("a", attempts=9)(cut, after(cut), 0.5) == Fail()
+    goes_on = recover("a", "b", attempts=9)(cut, after(cut), 0.5)
+    assert isinstance(goes_on, Amend) and goes_on.changes["question"]["first"] == "b"
+
+
+@pytest.mark.parametrize(("asked_s", "who"), [(20, "b"), (600, "a")])
+def test_a_short_pause_is_waited_for_and_a_long_one_is_not_slept_through(asked_s: int, who: str) -> None:
+    ask = recover("a", "b", attempts=9)
+    wrong = [failed(FaultKind.BAD_OUTPUT)] * 3
+    busy = failed(FaultKind.RATE_LIMITED, "b", retry_after_s=asked_s)
+    history = [*(Attempt(1, n, 0.0, one, Amend({})) for n, one in enumerate(wrong, 1)), Attempt(1, 4, 0.0, busy)]
+    said = ask(busy, history, 1.0)
+    assert isinstance(said, Use) and said.candidate == who
+    assert (said.after_s == asked_s) is (who == "b")
+
+
 def test_a_window_that_was_too_small_is_not_tried_again_with_the_same_question() -> None:
     ask = recover("a", "b", attempts=9, question=Question(prompt="Which?", parts=["x" * 9000]))
     small, unwell = failed(FaultKind.CONTEXT_TOO_LONG), failed(model="b")

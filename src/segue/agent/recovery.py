@@ -124,7 +124,7 @@ class Recover:
         """Somebody who cannot be told to forget has had some of the answer: go on from there, or not at all."""
         begun = (fault.state or {}).get("begun")
         other = self._elsewhere(fault.kind, history, model, luck) if begun and fault.kind in _AGAIN else None
-        if other is None:
+        if other is None or other.candidate == model:  # whoever broke off does not go on from what it said
             return Fail()
         question = question_of(self.question, plan_of(history).changes)
         return Amend({"question": {**plain_of(question), "begun": begun, "first": other.candidate}}, other.after_s)

@@ -46,18 +46,15 @@ def crashed(execution: Execution, error: BaseException | None) -> None:
     """
     row, journal = execution.row, execution.host.journal
     found = journal.damage(row) if isinstance(error, UNREADABLE) else None
-    if found is not None:
-        return set_aside(execution, ends.damaged(found))
-    log.error("internal error in run %s", row.id, exc_info=error)
-    set_aside(
-        execution,
-        CrashLoop(
+    why = None if found is None else ends.damaged(found)
+    if why is None:
+        log.error("internal error in run %s", row.id, exc_info=error)
+        why = CrashLoop(
             f"a bug in Segue: {type(error).__name__}: {error}",
             run=row.id,
             remedy=f"report it, with {command('events', row.id, '--json')}; then segue resume",
-        ),
-    )
-    return None
+        )
+    set_aside(execution, why)
 
 
 def write(execution: Execution) -> None:
