@@ -21,9 +21,9 @@ PLACES = ("east", "west", "north")
 NONE = Limits()
 
 
-def pool(server: Server, *, weights: tuple[float, ...] = (1000, 1, 1), limits: Limits = NONE) -> Model:
-    """One model at three places with a key each; the first one is preferred."""
-    given = zip(PLACES, weights, strict=True)
+def pool(server: Server, *, weights: tuple[float, ...] = (1000, 1, 1), limits: Limits = NONE, places: int = 3) -> Model:
+    """One model at three places, or fewer, with a key each; the first one is preferred."""
+    given = zip(PLACES[:places], weights, strict=True)
     return Model(
         name="m", provider=Provider.OPENAI_COMPATIBLE, window=8000, max_output=1000, price=Price.dollars(1, 2),
         deployments=tuple(
@@ -117,3 +117,16 @@ async def test_each_deployment_keeps_its_own_limit(tmp_path: Path) -> None:
             counts = server.counts(f"{place}/m")
             assert counts.limited == 0
             assert 1 <= counts.peak_active <= 2
+
+
+@pytest.mark.parametrize("pauses_first", [True, False])
+async def test_a_refused_key_does_not_hide_that_another_deployment_has_asked_for_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, pauses_first: bool
+) -> None:
+    """Whichever of them is met first, the question is answered after the pause."""
+    monkeypatch.setenv("KEY_WEST", "revoked")
+    weights = (1e9, 1e-3) if pauses_first else (1e-3, 1e9)
+    async with serve(MODELS) as server, engine(tmp_path, pool(server, weights=weights, places=2)) as runs:
+        server.next("east/m", "rate-limited")  # for a second
+        assert await runs.run(question, "Who?") == ["m", "m", "m"]
+        assert calls(server) == {"east/m": 2, "west/m": 1, "north/m": 0, "other": 0}

@@ -119,6 +119,27 @@ def test_a_short_pause_is_waited_for_and_a_long_one_is_not_slept_through(asked_s
     assert (said.after_s == asked_s) is (who == "b")
 
 
+def test_of_a_pause_counts_what_is_left_when_all_have_failed() -> None:
+    ask = recover("a", attempts=9)  # b is not offered, as long as it is to be left alone
+    busy, wrong = failed(FaultKind.RATE_LIMITED, "b", retry_after_s=20), failed(FaultKind.BAD_OUTPUT)
+    mended = [Attempt(1, n, 100.0, wrong, Amend({}), 100.0 + 5 * n) for n in (2, 3)]
+    history = [Attempt(1, 1, 0.0, busy, Use("a"), 100.0), *mended, Attempt(1, 4, 110.0, wrong, None, 116.0)]
+    said = ask(wrong, history, 0.0)
+    assert isinstance(said, Amend) and (said.changes["question"]["first"], said.after_s) == ("b", 4.0)
+
+
+def test_one_refused_key_of_a_pool_is_not_the_whole_model() -> None:
+    """Nor does it hide a pause that another deployment has asked for."""
+    ask = recover("a", attempts=9)
+    shut = failed(FaultKind.UNAUTHORISED, deployment="east")
+    paused = failed(FaultKind.RATE_LIMITED, deployment="west", retry_after_s=3)
+    for history in (after(shut, paused), after(paused, shut)):
+        fault = history[-1].fault
+        assert fault is not None and ask(fault, history, 0.0) == Use("a", 3.0)
+    west = failed(FaultKind.UNAUTHORISED, deployment="west")
+    assert ask(west, after(paused, shut, west), 0.0) == Fail()
+
+
 def test_a_window_that_was_too_small_is_not_tried_again_with_the_same_question() -> None:
     ask = recover("a", "b", attempts=9, question=Question(prompt="Which?", parts=["x" * 9000]))
     small, unwell = failed(FaultKind.CONTEXT_TOO_LONG), failed(model="b")

@@ -272,7 +272,8 @@ def spent_in(history: Sequence[Attempt]) -> dict[str, str]:
             spent[model] = fault.kind.value
         if _was_cut(attempt):
             spent = {name: said for name, said in spent.items() if said != FaultKind.CONTEXT_TOO_LONG}
-    return spent
+    others = unlucky_in(history)  # one deployment's key says nothing of the next one's
+    return {name: said for name, said in spent.items() if said != FaultKind.UNAUTHORISED or name not in others}
 
 
 def turned_down_in(history: Sequence[Attempt]) -> dict[str, str]:
@@ -281,9 +282,26 @@ def turned_down_in(history: Sequence[Attempt]) -> dict[str, str]:
 
 
 def unlucky_in(history: Sequence[Attempt]) -> dict[str, float]:
-    """Whose last call came to nothing for a reason that passes, each with the seconds that it asked for."""
-    last = {model: a.fault for a in history if a.fault is not None and (model := asked_in(a.fault)) is not None}
-    return {model: fault.retry_after_s or 0.0 for model, fault in last.items() if fault.kind in _AGAIN}
+    """Whose last call, of one deployment at least, came to nothing for a reason that passes, each with the seconds that
+    are left of the pause it asked for.
+    """
+    waits: dict[str, dict[str, float | None]] = {}
+    for attempt in history:
+        fault, model = attempt.fault, None if attempt.fault is None else asked_in(attempt.fault)
+        if fault is None or model is None:
+            continue
+        place = str((fault.state or {}).get(DEPLOYMENT, ""))
+        if not place:
+            waits.pop(model, None)  # it speaks of all of them
+        waits.setdefault(model, {})[place] = _left_of(fault, attempt, history[-1]) if fault.kind in _AGAIN else None
+    asked = {model: [s for s in places.values() if s is not None] for model, places in waits.items()}
+    return {model: min(seconds) for model, seconds in asked.items() if seconds}
+
+
+def _left_of(fault: Fault, failed: Attempt, last: Attempt) -> float:
+    """Seconds of the pause that a failed attempt was asked for, which were left when the last one had failed."""
+    gone = 0.0 if failed.ended is None or last.ended is None else last.ended - failed.ended
+    return max(0.0, (fault.retry_after_s or 0.0) - gone)
 
 
 def _small_in(history: Sequence[Attempt]) -> dict[str, int]:

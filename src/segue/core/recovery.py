@@ -24,6 +24,8 @@ class Attempt(NamedTuple):
     fault: Fault | None
     answer: Answer | Take | Told | None = None
     """What the Recovery said to it; None for the one that has just failed."""
+    ended: float | None = None
+    """When it failed, in seconds since the epoch as `began`; None where nobody knows."""
 
 
 class Again(NamedTuple):

@@ -235,7 +235,7 @@ class Memory:
         tries = self.attempts.setdefault(key, [])
         failed = Attempt(
             event.epoch, event.attempt or 1, event.began or event.at, Fault.read(body["fault"]),
-            self._answer(body, event.value, key),
+            self._answer(body, event.value, key), event.at,
         )  # fmt: skip
         if tries and tries[-1].n == failed.n:  # a later incarnation may be the one to write its failure
             tries[-1] = failed

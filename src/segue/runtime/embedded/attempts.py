@@ -66,7 +66,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
             void(scope, raised)
             error = _its_own(execution, command.key, raised, threaded=options.threaded)
             fault = fault_of(execution, error, options)
-            history.append(Attempt(execution.row.epoch, n, began, fault))
+            history.append(Attempt(execution.row.epoch, n, began, fault, ended=execution.host.clock.now()))
             execution.keep_error(command.key, error)
             if options.effect == "once" and not await _certain(execution, command, fault, error):
                 return
@@ -136,7 +136,8 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
                 error.run, error.key = execution.row.id, key
             fault = fault_of(execution, error)
             execution.keep_error(key, error)
-            await _goes_on(execution, command, [Attempt(execution.row.epoch, 1, began, fault)], fault, scope)
+            history = [Attempt(execution.row.epoch, 1, began, fault, ended=host.clock.now())]
+            await _goes_on(execution, command, history, fault, scope)
         else:
             if scope.outlets:
                 close(scope, value)
