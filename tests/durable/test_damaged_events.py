@@ -107,6 +107,30 @@ async def test_that_the_one_with_the_input_is_missing(tmp_path: Path, caplog: py
     await three(path)
     change(path, "delete from events where type = 'run.accepted' and run = (select no from runs where id = 'a')")
     await tells(path, "event 1 of run a, which has its input, is missing", caplog)
+    for words in (("show", "a"), ("events", "a"), ("watch", "a")):
+        done = segue(path, *words)
+        assert done.returncode == 5, "what is left of it would look well"
+        assert f"{path}: event 1 of run a, which has its input, is missing" in done.stderr
+
+
+async def test_a_column_that_holds_something_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "segue.db"
+    await three(path)
+    change(path, "update events set at = 'soon' where type = 'step.completed' and run = 1")
+    await tells(path, "event 3 (step.completed) of run a is damaged: its at is 'soon'", caplog)
+
+
+async def test_a_column_that_only_a_reader_looks_at(tmp_path: Path) -> None:
+    path = tmp_path / "segue.db"
+    await three(path)
+    change(path, "update events set attempt = 'first' where type = 'step.completed' and run = 1")
+    change(path, "update events set began = 'once' where type = 'step.completed' and run = 1")
+    async with Engine(str(path)) as engine:
+        await (run := await engine.get("a")).signal("word", "on")
+        assert await run.result() == "on", "what nobody needs keeps nobody"
+    done = segue(path, "show", "a")
+    assert (done.returncode, "a bug in Segue" in done.stderr) == (5, False)
+    assert "event 3 (step.completed) of run a is damaged: its attempt is 'first'" in done.stderr
 
 
 @pytest.mark.parametrize("words", [("show", "a"), ("events", "a"), ("resume", "a"), ("resume",), ("fork", "a"),

@@ -136,12 +136,12 @@ def by_hand_as(form: Form, value: object) -> dict[str, object]:
     return by_hand(value)
 
 
-def unfit(what: str) -> BadOutput:
+def unfit(what: str, which: str = "the answer on record") -> BadOutput:
     """The error of such a value that does not fit, or of one on record that another type was wanted for."""
     scope = here()
     at = (scope.drive.run, f"{scope.path}ask") if isinstance(scope, FlowScope) else (None, None)
     remedy = "give one of today's type: segue fork RUN --at KEY asks anew, run.fork(results={key: value}) says it"
-    said = f"the answer on record does not fit today's type: {what}"
+    said = f"{which} does not fit today's type: {what}"
     return BadOutput(said, run=at[0], key=at[1], remedy=remedy)
 
 

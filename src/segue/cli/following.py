@@ -51,6 +51,7 @@ def _check_type(reader: Reader, kind: str) -> None:
 
 
 def _tail(reader: Reader, row: RunRow, after: int, follow: bool) -> Iterator[Event]:
+    reader.input_of(row)  # without it the rest would look well
     while True:
         ended = reader.get(row.no).state in ENDED
         for event in reader.events(row, after):

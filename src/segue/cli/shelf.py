@@ -68,6 +68,7 @@ class Stands:
 def standing_of(reader: Reader, row: RunRow, story: Story | None = None) -> Standing:
     """All that is known of a run from outside."""
     posts: Sequence[Item] = reader.items_of(row.no)
+    reader.input_of(row)  # without it the rest would look well
     with reader.reads(row):
         told = story or Story.of(reader.events(row), row)
     standing = replace(Stands(reader, time.time()).of(row, told), attended=reader.attended(), posts=posts)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import NoneType
 from typing import Any
 
 from ..core.codec import loads
@@ -14,17 +15,35 @@ UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecordError)
 """What reading raises over a body that is no JSON, or that is JSON of another shape."""
 BEGINNINGS = frozenset({EventType.RUN_ACCEPTED, EventType.RUN_FORKED, EventType.RUN_CONTINUED})
 """What the events of a run, or of a part of it, begin with: it has the input."""
+_COLUMNS: Mapping[str, tuple[type, ...]] = {
+    "epoch": (int,), "at": (int, float), "type": (str,), "version": (int,), "key": (str, NoneType),
+    "attempt": (int, NoneType), "seen": (int, NoneType), "began": (int, float, NoneType),
+    "body": (bytes, NoneType), "args": (bytes, NoneType), "value": (bytes, NoneType),
+}  # fmt: skip
 REMEDY = "restore the database from a copy; all other runs go on"
 
 
 def first_damaged(events: Iterable[Event]) -> tuple[Event, str] | None:
-    """The first event that cannot be read, and why; None where all can be."""
-    for event in events:
+    """The first event that cannot be read, or follows on none, and why; None where all is well. `events` are all of a
+    run's, with those of the runs that it was forked from.
+    """
+    for seq, event in enumerate(events, 1):
         try:
+            _check_columns(event, seq)
             _read(event)
         except UNREADABLE as error:
             return event, str(error)
     return None
+
+
+def _check_columns(event: Event, seq: int) -> None:
+    """Raises TypeError for a column that holds what its type does not, ValueError where events before it are gone."""
+    if event.seq != seq:
+        raise ValueError(f"it follows on event {seq - 1}, and what came between them is missing")
+    for name, types in _COLUMNS.items():
+        value = getattr(event, name)
+        if not isinstance(value, types):
+            raise TypeError(f"its {name} is {str(value)[:20]!r}")
 
 
 def _read(event: Event) -> None:

@@ -133,6 +133,7 @@ class Reader:
     def damage(self, row: RunRow) -> StoreCorrupt | None:
         """That an event of a run, or of the one that it was forked from, cannot be read; None where all can be."""
         try:
+            self.input_of(row)
             found = first_damaged(self.events(row))
         except StoreCorrupt as error:
             return error
@@ -140,9 +141,8 @@ class Reader:
             return None
         event, why = found
         id_ = row.id if event.run == row.no else self.query("select id from runs where no = ?", (event.run,))[0][0]
-        error = fault(
-            StoreCorrupt, self.path, f"event {event.seq} ({event.type}) of run {id_} is damaged: {why}", REMEDY
-        )
+        what = f"event {event.seq} ({event.type}) of run {id_} is damaged: {why}"
+        error = fault(StoreCorrupt, self.path, what, REMEDY)
         error.run = row.id
         return error
 

@@ -209,7 +209,7 @@ def _best(value: Any, outputs: Sequence[Output]) -> tuple[Output, Any]:
         except ValueError as error:
             wrong.append(one.misfit(error))
     if not found:
-        raise unfit("; or: ".join(dict.fromkeys(wrong)))
+        raise unfit("; or: ".join(dict.fromkeys(wrong)), "what was said by hand")
     _, at, args = max(found, key=lambda one: one[0])
     return at, args
 
