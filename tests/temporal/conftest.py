@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 import subprocess
@@ -35,7 +36,7 @@ def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             [*command, "--port", address.rpartition(":")[2]], cwd=log.parent, stdout=out, stderr=subprocess.STDOUT
         )
     try:
-        wait_for_port(address, server, log)
+        wait_until_it_answers(address, server, log)
         yield address
     finally:
         server.kill()  # it keeps nothing: there is nothing to shut down in order
@@ -48,14 +49,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for_port(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_it_answers(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    """It listens before it is well: a client that connects in between is refused."""
+    from temporalio.client import Client
+
     host, _, port = address.rpartition(":")
     until = time.monotonic() + UP_WITHIN_S
     while True:
         try:
             socket.create_connection((host, int(port)), timeout=1).close()
+            asyncio.run(Client.connect(address))
             return
-        except OSError:
+        except (OSError, RuntimeError):
             if server.poll() is not None or time.monotonic() > until:
                 pytest.fail(f"the Temporal server did not come up:\n{log.read_text(errors='replace')}")
             time.sleep(0.05)
