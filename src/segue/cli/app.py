@@ -15,6 +15,8 @@ from typing import Annotated, NoReturn, ParamSpec
 
 import typer
 
+from ..config import database_option
+from ..core.shell import naming
 from .exits import MEANING, Exit
 from .manual import Command, Commands
 
@@ -101,16 +103,17 @@ def command(name: str, panel: str) -> Callable[[Callable[P, Exit]], Callable[P, 
     def register(function: Callable[P, Exit]) -> Callable[P, Exit]:
         @wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-            try:
-                code = function(*args, **kwargs)
-                sys.stdout.flush()
-            except KeyboardInterrupt:
-                code = Exit.SUSPENDED
-            except BrokenPipeError:
-                code = _nobody_reads()
-            except Exception as error:  # noqa: BLE001  the edge: every error is said, and none as a traceback of ours
-                of = _cause(error, kwargs.get("db"), kwargs.get("run"))
-                code = _failed(of, debug=bool(kwargs.get("debug")), as_json=bool(kwargs.get("as_json")))
+            with naming(database_option(str(kwargs["db"]))):
+                try:
+                    code = function(*args, **kwargs)
+                    sys.stdout.flush()
+                except KeyboardInterrupt:
+                    code = Exit.SUSPENDED
+                except BrokenPipeError:
+                    code = _nobody_reads()
+                except Exception as error:  # noqa: BLE001  the edge: every error is said, and none as a traceback of ours
+                    of = _cause(error, kwargs.get("db"), kwargs.get("run"))
+                    code = _failed(of, debug=bool(kwargs.get("debug")), as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(int(code))
 
         app.command(name, cls=Command, rich_help_panel=panel)(guarded)

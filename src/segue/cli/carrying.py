@@ -15,6 +15,7 @@ from typing import Any
 from rich.text import Text
 
 from ..core.lifecycle import ENDED, RunState
+from ..core.shell import command
 from ..errors import SegueError, UnknownFlow
 from ..journal import RunRow
 from ..journal.threads import IN_TURN
@@ -27,7 +28,7 @@ from .exits import OF_STATE, Exit
 from .faults import ImportFailed, trace_of
 from .paint import Copyable, advised, tell
 from .progress import Progress
-from .shelf import parsed, path_of, reading, say_for, standing_of, summary
+from .shelf import parsed, path_of, reading, standing_of, summary
 from .tree import failed
 from .words import harmless, pretty, printable
 
@@ -49,7 +50,7 @@ class Carrying:
     @property
     def say(self) -> Say:
         """Writes commands for this database."""
-        return say_for(self.db)
+        return command
 
 
 @dataclass(slots=True)

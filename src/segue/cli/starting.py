@@ -13,11 +13,12 @@ from rich.text import Text
 
 from ..core.events import Event, EventType
 from ..core.shell import command
+from ..core.short import resolve
 from ..errors import InputError
 from ..journal import RunRow
 from ..runtime.engine import Engine
 from ..runtime.run import Run
-from . import inputs, keys
+from . import inputs
 from .carrying import Carrying, carry, finished, load, load_if_there
 from .exits import Exit
 from .paint import Copyable, tell
@@ -94,7 +95,7 @@ def _point(at: str | None, story: Story, run: str) -> str | int | None:
 
 
 def _key(given: str, story: Story, run: str) -> str:
-    found = keys.resolve(given, [c.key for c in story.calls.values() if c.kind != "signal"], what="step", run=run)
+    found = resolve(given, [c.key for c in story.calls.values() if c.kind != "signal"], what="step", run=run)
     if found is None:
         raise InputError(f"the run has no step {given!r}", run=run, remedy=f"list its keys: {command('show', run)}")
     return found
