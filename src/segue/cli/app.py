@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -53,6 +54,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = _unreadable(error, as_json=_asks_for_json(words))
     if code in (Exit.SUSPENDED, Exit.TERMINATED):
         _leave_at_once(code)
+    if arguments is None:  # what is left of this process is Python's own end: Ctrl-C just ends it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(int(code or 0))
 
 

@@ -116,13 +116,15 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
         _print_result(story.end.value or b"null", how.as_json)
     elif how.as_json:
         exit_ = OF_STATE.get(row.state, code)
-        error = {"code": exit_.name.lower(), "message": _why(standing), "run": row.id, "exit": int(exit_)}
+        error: dict[str, Any] = {"code": exit_.name.lower(), "message": _why(standing), "run": row.id}
+        remedy = summary(standing).get("remedy") or next((do for do, _ in _next(standing, how.say)), None)
+        error |= {"remedy": remedy, "exit": int(exit_)} if remedy else {"exit": int(exit_)}
         print(json.dumps({"error": error, "status": summary(standing)}, ensure_ascii=False), file=sys.stderr)
     elif story.fault is not None:
         fault = story.fault
         tell(*failed(fault.error, fault.message, trace_of(fault)), Copyable(say("show", row.id), "to look at it"))
     elif row.state == RunState.CANCELLED:
-        by = f": {printable(story.cancelled_by)}" if story.cancelled_by else ""
+        by = f" by {printable(story.cancelled_by)}" if story.cancelled_by else ""
         tell(Text(f"– {printable(row.id)} was cancelled{by}", "yellow"))
     elif row.state == RunState.STUCK or code is Exit.WAITS:
         tell(*advised(advise(standing, time.time(), say)))
@@ -131,6 +133,11 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
     else:
         tell(Text(f"‖ {printable(row.id)} is suspended; nothing is lost.", "yellow"), Copyable(say("resume", row.id)))
     return OF_STATE.get(row.state, code)
+
+
+def _next(standing: Standing, say: Say) -> list[tuple[str, str]]:
+    """The commands that help a run which is open, each with what it is for."""
+    return [do for one in advise(standing, time.time(), say) for do in one.do]
 
 
 def _why(standing: Standing) -> str:

@@ -126,6 +126,8 @@ def _read(name: str, shares: Sequence[str]) -> dict[str, float]:
             raise InputError(f"{one!r} is no share", remedy=_how("set", name)) from None
         if version in made:
             raise InputError(f"the share of {version} is there twice", remedy="give each version one share")
+        if not 0 <= number <= 1:
+            raise InputError(f"{one!r}: a share is from 0 to 1", remedy=_how("set", name))
         made[version] = number
     return made
 

@@ -112,7 +112,7 @@ def _compared(then: Manifest, now: Manifest, found: Sequence[Difference]) -> lis
         return [head, Text("They saw the same.", "dim")]
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("before", "after", "tokens", "role", "kind", "why"):
-        table.add_column(column, no_wrap=column != "why")
+        table.add_column(column, justify="right" if column == "tokens" else "left", no_wrap=column != "why")
     for each in found:
         part = each.part
         table.add_row(each.before, each.after, f"{part.tokens:,}", part.role, part.kind, Text(each.why))

@@ -63,7 +63,10 @@ class Named:
     def version(self, name: str) -> Version:
         """One of them. Raises PromptError."""
         if name not in self.versions:
-            raise PromptError(f"prompt {self.name!r} has no version {name!r}; it has: {', '.join(self.versions)}")
+            file = f"{self.name}/{name}.md" if self.folder is None else f"{self.folder}/{name}.md"
+            remedy = f"name one of those, or write {file}"
+            said = f"prompt {self.name!r} has no version {name!r}; it has: {', '.join(self.versions)}"
+            raise PromptError(said, remedy=remedy)
         return self.versions[name]
 
     def held(self, shares: Mapping[str, float]) -> dict[str, float]:
