@@ -213,7 +213,10 @@ class Recover:
             return soonest
         last = {} if model is None else {model: "it has failed just now"}
         unlucky = dict.fromkeys(unlucky_in(history), "it was waited for")
-        again = self.others({**spent_in(history), **unlucky, **last, **out})
+        lost = {**spent_in(history), **unlucky, **out}
+        again = self.others({**lost, **last})
+        if again is None and soonest is not None:
+            again = self.others(lost)  # even the last one, before a long pause
         return soonest if again is None else Use(again, _pause(history, again, luck))
 
     def _soonest(self, history: Sequence[Attempt], luck: float, out: Mapping[str, str] = _NOBODY) -> Use | None:
