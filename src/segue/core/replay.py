@@ -74,6 +74,8 @@ class Memory:
     """The questions that the flow has put to people, by key."""
     children: dict[str, str] = field(default_factory=_dict)
     """Children that have not ended and that the run has not given up."""
+    begun_children: set[str] = field(default_factory=_set)
+    """Children that were started and have no end, given up or not, and those of a fork's parent."""
     cancelled: set[str] = field(default_factory=_set)
     """Calls that the run gave up, on record."""
     effects: set[str] = field(default_factory=_set)
@@ -100,6 +102,8 @@ class Memory:
     paused: bool = False
     edited: bool = False
     """Whether it is a fork with another input: its calls may differ from the recorded ones."""
+    replaced: Mapping[str, bytes] = field(default_factory=_dict)
+    """The other results that it was given, as a fork, by key."""
     args: bytes = b"{}"
     part: int = 0
     """How often the run has gone on as new."""
@@ -128,6 +132,7 @@ class Memory:
                 memory = memory._renewed(event)
             else:
                 memory._read(event, replaced or {})
+        memory.replaced = replaced or {}
         return memory
 
     def _renewed(self, event: Event) -> Memory:
@@ -163,7 +168,9 @@ class Memory:
             self.retry_at.pop(key, None)
             self.asked.discard(key)
             self.timers.pop(key, None)
-            self.children.pop(key, None)
+            if self.begun_children:
+                self.children.pop(key, None)
+                self.begun_children.discard(key)
             self.effects.discard(key)
             self.anew.discard(key)
         elif kind in _RECORDS:
@@ -196,6 +203,7 @@ class Memory:
                 self.timers[key] = loads(event.body)["due_at"]
             case EventType.CHILD_STARTED:
                 self.children[key] = loads(event.body)["run"]
+                self.begun_children.add(key)
                 self.open_args[key] = event.args or b"{}"
             case EventType.RUN_PAUSED:
                 self.paused = True
@@ -324,6 +332,10 @@ class Memory:
         self.asked.discard(key)
         self.due_at.pop(key, None)
         self.effects.discard(key)
+
+    def is_kept(self, event: Event) -> bool:
+        """Whether a fork has this outcome, or this effect that was begun, from its parent."""
+        return event.seq < self.seeds[-1][0] if event.seq and self.seeds else event.key in self.inherited
 
     def _leave_parent(self, at: float) -> None:
         """A fork makes anew what its parent had on its way: children, attempts. Only of once-effects it must ask.
