@@ -251,6 +251,19 @@ async def test_a_child_without_effects_is_started_with_other_arguments(world: Wo
     assert await goes_on(world, called(way, "o", 2, False)) == ["went"]
 
 
+async def test_a_child_whose_end_was_said_has_paid_too(world: World) -> None:
+    async with world.parking() as engine:
+        run = await engine.start(deploy(called("waits", "o", 1), "1"), id="r")
+        await in_state(run, "parked")
+        await settled(engine)
+        await run.override((await keys_of(run, "child.started"))[0], "said")
+        await world.pass_()
+        await in_state(run, "parked")
+    paid.clear()
+    await stops(world, called("waits", "o", 2))
+    assert paid == []
+
+
 async def test_a_child_that_was_given_up_has_paid_too(world: World) -> None:
     def twice(cents: int) -> Body:
         async def body() -> list[str]:

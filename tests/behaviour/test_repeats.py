@@ -144,6 +144,20 @@ async def test_a_child_on_its_way_is_started_anew_and_so_is_its_effect(world: Wo
         assert len(paid) == 3
 
 
+async def test_a_child_whose_end_was_said_is_not_started_anew(world: World) -> None:
+    async with world.parking() as engine:
+        run = await engine.start(waits_for_it, "o", id="r")
+        await in_state(run, "parked")
+        child = await key_of(run, "settle_slowly", "child.started")
+        await in_state(await engine.get(f"r/{child}"), "parked")
+        await run.override(child, "said")
+        assert await run.result() == "said"
+        fork = await run.fork()
+        assert await fork.repeats() == []
+        assert await fork.result() == "said"
+        assert names(await (await run.fork(at=child)).repeats()) == ["settle_slowly/pay"]
+
+
 @flow
 async def gives_up_then_looks(order: str) -> str:
     try:

@@ -16,7 +16,6 @@ C = TypeVar("C", bound=Command)
 
 _NOTHING = Memory()
 _BEGUN = frozenset({EventType.ATTEMPT_STARTED, EventType.CHILD_STARTED})
-_OF_CHILDREN = frozenset({EventType.CHILD_STARTED, EventType.CHILD_ENDED, EventType.CHILD_DETACHED})
 
 
 class Aliases:
@@ -123,7 +122,7 @@ class Claims(Aliases):
     @property
     def at_risk(self) -> list[str]:
         """Keys of children that no call has been found for, and with which a once-effect was begun."""
-        return sorted(k for k, e in self.unclaimed.items() if e.type in _OF_CHILDREN and self.applies_once(k))
+        return sorted(filter(self.applies_once, self.unclaimed))
 
     def lose(self, effects: Iterable[str], children: Iterable[str] = ()) -> None:
         """Calls that were begun, and that the flow does not ask for."""
@@ -180,8 +179,7 @@ class Claims(Aliases):
             return None
         for key, event in self.unclaimed.items():
             sure = step and event.type != EventType.CHILD_STARTED
-            like = (step or event.type in _OF_CHILDREN) and self._may_be(command, key, event)
-            if like and (sure or self.applies_once(key)):
+            if self._may_be(command, key, event) and (sure or self.applies_once(key)):
                 return None if self.is_said(command.key) else event
         return None
 

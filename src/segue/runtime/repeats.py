@@ -12,6 +12,8 @@ from ..journal import Reader, RunRow
 _STARTS = (EventType.CHILD_STARTED, EventType.CHILD_DETACHED)
 _ENDS = (EventType.CHILD_ENDED, EventType.STEP_CANCELLED)
 _TYPES = (EventType.ATTEMPT_STARTED, EventType.RUN_CONTINUED, *_STARTS, *_ENDS)
+_SAID = (EventType.STEP_COMPLETED,)
+"""How it ends where somebody has said what came of it."""
 
 
 class Repeat(NamedTuple):
@@ -47,9 +49,10 @@ def repeated(reader: Reader, row: RunRow, upto: int, given: Collection[str]) -> 
                 later.append((key, run))
         elif kept or (key in dict(open_) and _was_given_up(reader, row, upto, event)):
             open_ = [one for one in open_ if event.type in _ENDS and one[0] != key]  # a new part has no children yet
+    said = {e.key for key, _ in open_ for _, e in _history(reader, row, key, _SAID) if e.seq <= upto}
     anew = (
         Repeat(f"{key}/{below}", of, key)
-        for key, run in dict.fromkeys([*open_, *later])
+        for key, run in dict.fromkeys([*(one for one in open_ if one[0] not in said), *later])
         for below, of in _begun_by(reader, run)
     )
     return list({one.key: one for one in (*own, *anew)}.values())
@@ -78,7 +81,9 @@ def _begun_by(reader: Reader, run: str) -> Iterator[tuple[str, str]]:
         todo += reversed(below)
 
 
-def _history(reader: Reader, row: RunRow, key: str | None = None) -> Iterator[tuple[RunRow, Event]]:
+def _history(
+    reader: Reader, row: RunRow, key: str | None = None, types: Collection[str] = _TYPES
+) -> Iterator[tuple[RunRow, Event]]:
     """What tells of effects and children in a run's journal, those of the runs that it was forked from first."""
     chain, until = [(row, 1 << 62)], row.memo_seq
     while chain[-1][0].memo_run is not None:
@@ -87,7 +92,7 @@ def _history(reader: Reader, row: RunRow, key: str | None = None) -> Iterator[tu
         until = min(until, above.memo_seq)
     for of, last in reversed(chain):
         with reader.reads(of):
-            for event in reader.of_run(of.no, _TYPES, key):
+            for event in reader.of_run(of.no, types, key):
                 if event.seq <= last:
                     yield of, event
 
