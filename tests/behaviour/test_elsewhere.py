@@ -289,15 +289,25 @@ async def test_a_child_that_was_given_up_has_paid_too(world: World) -> None:
 
 
 @flow
+async def settles_in_a_branch(order: str) -> str:
+    found = await look("today")
+    (said,) = await segue.map(lambda day: waits(order, len(day)), [found], key=str)
+    return said
+
+
+@flow
 async def settles_below(order: str) -> str:
     found = await look("today")
     said = await waits(order, len(found))
     return said
 
 
-async def test_a_fork_of_a_run_whose_child_is_on_its_way_starts_none_with_other_arguments(world: World) -> None:
+@pytest.mark.parametrize("settles", [settles_below, settles_in_a_branch])
+async def test_a_fork_of_a_run_whose_child_is_on_its_way_starts_none_with_other_arguments(
+    world: World, settles: Any
+) -> None:
     async with world.parking() as engine:
-        run = await engine.start(settles_below, "o", id="r")
+        run = await engine.start(settles, "o", id="r")
         await in_state(run, "parked")
         await settled(engine)
         fork = await fork_of(run, "another day")

@@ -142,7 +142,7 @@ def test_a_fork_repeats_no_effect_of_a_child_without_being_told_to(terminal: Ter
     refused = terminal.segue("fork", "p1", "--at", "price", "--id", "p2")
     assert refused.code == 2 and terminal.state("p2") is None
     assert re.search(r"must not happen twice: pays\[\w+\]#1/pay\[\w+\]#1 \(in the child p1/pays\[", refused.err)
-    assert re.search(r"or the child pays\[\w+\]#1, its result with --result", refused.err)
+    assert re.search(r"give the child pays\[\w+\]#1 its result with --result", refused.err)
     given = terminal.segue("fork", "p1", "--at", "price", "--result", 'pays="free"')
     assert (given.code, given.out) == (0, "free\n") and terminal.calls().count("pay") == 1, given.err
     whole = terminal.segue("fork", "p1", "--result", "price=7", "--id", "p3")

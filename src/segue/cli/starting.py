@@ -114,8 +114,8 @@ def _refuse_repeats(once: Sequence[Repeat], run: str) -> None:
     if not once:
         return
     told = [one.key if one.child is None else f"{one.key} (in the child {one.run})" for one in once]
-    child = next((one.child for one in once if one.child is not None), None)
-    which = "it" if child is None else f"it, or the child {printable(child)},"
+    child = once[0].child
+    which = "it" if child is None else f"the child {printable(child)}"
     raise InputError(
         f"the fork would apply again what must not happen twice: {printable(', '.join(told))}",
         run=run,

@@ -81,7 +81,7 @@ class Memory:
     effects: set[str] = field(default_factory=_set)
     """Once-effects that were begun and have no outcome, given up or not: what came of them must be found out."""
     inherited: set[str] = field(default_factory=_set)
-    """Those of them that a fork has from its parent, and has not begun itself."""
+    """Those of them, and of the children below, that a fork has from its parent, and has not begun itself."""
     doubts: dict[str, str] = field(default_factory=_dict)
     """Why it is unknown what came of them, where that was found out."""
     doubted: dict[str, int] = field(default_factory=_dict)
@@ -204,6 +204,7 @@ class Memory:
             case EventType.CHILD_STARTED:
                 self.children[key] = loads(event.body)["run"]
                 self.begun_children.add(key)
+                self.inherited.discard(key)
                 self.open_args[key] = event.args or b"{}"
             case EventType.RUN_PAUSED:
                 self.paused = True
@@ -334,7 +335,7 @@ class Memory:
         self.effects.discard(key)
 
     def is_kept(self, event: Event) -> bool:
-        """Whether a fork has this outcome, or this effect that was begun, from its parent."""
+        """Whether a fork has this outcome, or this effect or child that was begun, from its parent."""
         return event.seq < self.seeds[-1][0] if event.seq and self.seeds else event.key in self.inherited
 
     def _leave_parent(self, at: float) -> None:
@@ -345,7 +346,7 @@ class Memory:
         later_s = at - self._kept_at
         self.timers = {key: due + later_s for key, due in self.timers.items()}
         self.put = {key: Put(put.id, put.at + later_s) for key, put in self.put.items()}
-        self.inherited = set(self.effects)
+        self.inherited = self.effects | self.begun_children
         self.children.clear()
         self.retry_at.clear()
         self.open_args = {k: v for k, v in self.open_args.items() if k in self.effects}

@@ -175,7 +175,8 @@ class Claims(Aliases):
         a child likewise one that has begun an effect, or a child of which has.
         """
         step = isinstance(command, RunStep) and command.options.effect == "once"
-        if not (step or isinstance(command, StartChild)) or command.key in self.memory.replaced:
+        given = command.key in self.memory.replaced and not (isinstance(command, StartChild) and command.detached)
+        if not (step or isinstance(command, StartChild)) or given:
             return None
         for key, event in self.unclaimed.items():
             sure = step and event.type != EventType.CHILD_STARTED
