@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 
 import pytest
@@ -134,6 +135,20 @@ def test_a_fork_never_repeats_an_effect_without_being_told_to(terminal: Terminal
     for point in ([], ["--at", "price"], ["--at", "pay"]):
         replaced = terminal.segue("fork", "p1", *point, "--result", 'pay="free"')
         assert replaced.out == "free\n" and terminal.calls().count("pay") == 2, replaced.err
+
+
+def test_a_fork_repeats_no_effect_of_a_child_without_being_told_to(terminal: Terminal) -> None:
+    terminal.segue("run", "shop:orders", "-i", '"x"', "--id", "p1")
+    refused = terminal.segue("fork", "p1", "--at", "price", "--id", "p2")
+    assert refused.code == 2 and terminal.state("p2") is None
+    assert re.search(r"must not happen twice: pays\[\w+\]#1/pay\[\w+\]#1 \(in the child p1/pays\[", refused.err)
+    assert re.search(r"give the child pays\[\w+\]#1 its result with --result", refused.err)
+    given = terminal.segue("fork", "p1", "--at", "price", "--result", 'pays="free"')
+    assert (given.code, given.out) == (0, "free\n") and terminal.calls().count("pay") == 1, given.err
+    whole = terminal.segue("fork", "p1", "--result", "price=7", "--id", "p3")
+    assert whole.code == 3 and "may happen again" in whole.err and terminal.calls().count("pay") == 1, whole.err
+    allowed = terminal.segue("fork", "p1", "--at", "price", "--repeat")
+    assert allowed.out == "paid 100\n" and terminal.calls().count("pay") == 2
 
 
 @pytest.mark.parametrize(

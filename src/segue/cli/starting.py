@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import Any, cast
 
 from rich.text import Text
 
-from ..core.events import Event, EventType
 from ..core.shell import command
 from ..errors import InputError
 from ..journal import RunRow
 from ..runtime.engine import Engine
+from ..runtime.forking import inherited
+from ..runtime.repeats import Repeat, repeated
 from ..runtime.run import Run
 from . import inputs, keys
 from .carrying import Carrying, carry, finished, load, load_if_there
@@ -49,9 +50,10 @@ def fork(
         story = Story.of(reader.events(row), row)
         point = _point(at, story, run)
         replaced = {_key(k, story, run): v for k, v in inputs.read_pairs(results, "--result").items()}
-        dropped = reader.events(row, reader.fork_point(row, point))
+        upto = reader.fork_point(row, point)
         if not repeat:
-            _refuse_repeats(dropped, replaced, run)
+            given_already = inherited(row, reader.events(row), point)
+            _refuse_repeats(repeated(reader, row, upto, {**given_already, **replaced}), run)
     changed = _object(given)
 
     async def make(engine: Engine) -> Run[Any]:
@@ -107,21 +109,16 @@ def _object(given: str | None) -> dict[str, Any] | None:
     return cast("dict[str, Any] | None", changed)
 
 
-def _refuse_repeats(dropped: Iterable[Event], replaced: Mapping[str, Any], run: str) -> None:
+def _refuse_repeats(once: Sequence[Repeat], run: str) -> None:
     """Raise InputError when the fork would apply an effect again that must not happen twice."""
-    found = [
-        event.key
-        for event in dropped
-        if event.type == EventType.ATTEMPT_STARTED
-        and event.key is not None
-        and b'"once"' in (event.body or b"")
-        and event.key not in replaced
-    ]
-    if found:
-        once = list(dict.fromkeys(found))
-        raise InputError(
-            f"the fork would apply again what must not happen twice: {printable(', '.join(once))}",
-            run=run,
-            key=once[0],
-            remedy="give it its result with --result 'KEY=JSON', or allow it with --repeat",
-        )
+    if not once:
+        return
+    told = [one.key if one.child is None else f"{one.key} (in the child {one.run})" for one in once]
+    child = once[0].child
+    which = "it" if child is None else f"the child {printable(child)}"
+    raise InputError(
+        f"the fork would apply again what must not happen twice: {printable(', '.join(told))}",
+        run=run,
+        key=once[0].key,
+        remedy=f"give {which} its result with --result 'KEY=JSON', or allow it with --repeat",
+    )

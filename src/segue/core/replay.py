@@ -74,12 +74,14 @@ class Memory:
     """The questions that the flow has put to people, by key."""
     children: dict[str, str] = field(default_factory=_dict)
     """Children that have not ended and that the run has not given up."""
+    begun_children: set[str] = field(default_factory=_set)
+    """Children that were started and have no end, given up or not, and those of a fork's parent."""
     cancelled: set[str] = field(default_factory=_set)
     """Calls that the run gave up, on record."""
     effects: set[str] = field(default_factory=_set)
     """Once-effects that were begun and have no outcome, given up or not: what came of them must be found out."""
     inherited: set[str] = field(default_factory=_set)
-    """Those of them that a fork has from its parent, and has not begun itself."""
+    """Those of them, and of the children below, that a fork has from its parent, and has not begun itself."""
     doubts: dict[str, str] = field(default_factory=_dict)
     """Why it is unknown what came of them, where that was found out."""
     doubted: dict[str, int] = field(default_factory=_dict)
@@ -100,6 +102,8 @@ class Memory:
     paused: bool = False
     edited: bool = False
     """Whether it is a fork with another input: its calls may differ from the recorded ones."""
+    replaced: Mapping[str, bytes] = field(default_factory=_dict)
+    """The other results that it was given, as a fork, by key."""
     args: bytes = b"{}"
     part: int = 0
     """How often the run has gone on as new."""
@@ -128,6 +132,7 @@ class Memory:
                 memory = memory._renewed(event)
             else:
                 memory._read(event, replaced or {})
+        memory.replaced = replaced or {}
         return memory
 
     def _renewed(self, event: Event) -> Memory:
@@ -163,7 +168,9 @@ class Memory:
             self.retry_at.pop(key, None)
             self.asked.discard(key)
             self.timers.pop(key, None)
-            self.children.pop(key, None)
+            if self.begun_children:
+                self.children.pop(key, None)
+                self.begun_children.discard(key)
             self.effects.discard(key)
             self.anew.discard(key)
         elif kind in _RECORDS:
@@ -196,6 +203,8 @@ class Memory:
                 self.timers[key] = loads(event.body)["due_at"]
             case EventType.CHILD_STARTED:
                 self.children[key] = loads(event.body)["run"]
+                self.begun_children.add(key)
+                self.inherited.discard(key)
                 self.open_args[key] = event.args or b"{}"
             case EventType.RUN_PAUSED:
                 self.paused = True
@@ -325,6 +334,10 @@ class Memory:
         self.due_at.pop(key, None)
         self.effects.discard(key)
 
+    def is_kept(self, event: Event) -> bool:
+        """Whether a fork has this outcome, or this effect or child that was begun, from its parent."""
+        return event.seq < self.seeds[-1][0] if event.seq and self.seeds else event.key in self.inherited
+
     def _leave_parent(self, at: float) -> None:
         """A fork makes anew what its parent had on its way: children, attempts. Only of once-effects it must ask.
 
@@ -333,7 +346,7 @@ class Memory:
         later_s = at - self._kept_at
         self.timers = {key: due + later_s for key, due in self.timers.items()}
         self.put = {key: Put(put.id, put.at + later_s) for key, put in self.put.items()}
-        self.inherited = set(self.effects)
+        self.inherited = self.effects | self.begun_children
         self.children.clear()
         self.retry_at.clear()
         self.open_args = {k: v for k, v in self.open_args.items() if k in self.effects}

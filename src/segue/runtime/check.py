@@ -7,7 +7,7 @@ started. What it comes to is a `Verdict`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -30,6 +30,7 @@ from . import registry
 from .deadlock import deadlock
 from .drive import Drive
 from .flow import Flow
+from .repeats import applies_once
 
 
 class Finding(StrEnum):
@@ -116,7 +117,8 @@ def check_one(journal: Reader, row: RunRow, keyring: Keyring | None = None) -> V
     try:
         with journal.reads(row):
             keys = keyring or _keys_beside(journal.path)
-            verdict = replayed(row, journal.past(row), flow, keys, journal.threads_of(row))
+            once = partial(applies_once, journal, row)
+            verdict = replayed(row, journal.past(row), flow, keys, journal.threads_of(row), child_applies_once=once)
     except StoreCorrupt as error:
         return _verdict(row, Finding.UNDECODABLE, error)
     damaged = journal.damage(row) if verdict.finding is Finding.UNDECODABLE else None
@@ -124,11 +126,13 @@ def check_one(journal: Reader, row: RunRow, keyring: Keyring | None = None) -> V
 
 
 def replayed(
-    row: RunRow, events: Iterable[Event], flow: Flow[..., Any], keyring: Keyring, threads: Sequence[str] = ()
-) -> Verdict:
+    row: RunRow, events: Iterable[Event], flow: Flow[..., Any], keyring: Keyring, threads: Sequence[str] = (),
+    *, child_applies_once: Callable[[str], bool] | None = None,
+) -> Verdict:  # fmt: skip
     """Replay a journal with this flow: pure but for the flow's own code, and the keys of its secrets.
 
-    `threads` are the one that the run is a turn of, and those that this has left.
+    `threads` are the one that the run is a turn of, and those that this has left. `child_applies_once` says whether the
+    child of a key on record, or one below it, has begun a once-effect; None: none has.
     """
     events = list(events)
     once = frozenset(e.key for e in events if e.type == EventType.ATTEMPT_STARTED and b'"once"' in (e.body or b""))
@@ -137,6 +141,7 @@ def replayed(
     same_code = memory.revisions <= {flow.revision} and row.version == flow.version
     strict = same_code and not (memory.edited or row.replaced)
     drive = Drive(row.id, memory, strict=strict, threads=threads)
+    drive.claims.applies_once = child_applies_once or drive.claims.applies_once
     vault = Vault(keyring, row.tenant)
     try:
         with using(vault):
@@ -178,10 +183,11 @@ def _judge(
         failed.message = f"the flow would raise {type(error).__name__}: {failed.message}"
         return _verdict(row, Finding.FAILS, failed, orphans)
     new = [] if drive.done else _new(drive, memory)
-    if orphans and new:
-        effects = tuple(k for k in orphans if k in once)
+    effects = tuple(sorted({k for k in orphans if k in once}.union(drive.claims.at_risk))) if new else ()
+    if new and (orphans or effects):
         return Verdict(
-            run=row.id, flow=row.flow, state=row.state, finding=Finding.UNSURE, later=orphans, effects=effects,
+            run=row.id, flow=row.flow, state=row.state, finding=Finding.UNSURE,
+            later=tuple(sorted({*orphans, *effects})), effects=effects,
             message=f"checked up to {new[0]}, a new call: what comes after it depends on its result",
             next=tuple(sorted(drive.waiting)),
         )  # fmt: skip

@@ -35,6 +35,7 @@ from ..journal.threads import ahead_of
 from . import forking, given, opinions
 from .lacking import REASON, Lack
 from .nearly import nearly, told
+from .repeats import repeated
 from .streams import follow
 
 if TYPE_CHECKING:
@@ -268,15 +269,13 @@ class Run(Generic[R]):
         return await self._engine.accept(new, self._result)
 
     async def repeats(self) -> list[str]:
-        """For a fork: the once-effects of its parent that came after the fork, and that it would apply again."""
+        """For a fork: the once-effects of its parent that it would apply again, its own by their keys and those of the
+        children that it starts anew as `CHILDKEY/KEY`. None of those that it was given a result for.
+        """
         row, journal = self._row(), self._engine.journal
         if row.memo_run is None:
             return []
-        of = journal.get(row.memo_run)
-        begun = (e for e in journal.events(of, row.memo_seq) if e.type == EventType.ATTEMPT_STARTED)
-        with journal.reads(of):
-            made = [e.key for e in begun if loads(e.body).get("effect") == "once"]
-        return list(dict.fromkeys(k for k in made if k is not None))
+        return [one.key for one in repeated(journal, journal.get(row.memo_run), row.memo_seq, row.replaced)]
 
     async def _checked_results(self, row: RunRow, replaced: Mapping[str, str]) -> dict[str, str]:
         calls = await self._calls(row)
