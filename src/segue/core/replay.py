@@ -108,7 +108,9 @@ class Memory:
     part: int = 0
     """How often the run has gone on as new."""
     forked_at: int = 0
-    """The `seq` at which a fork left its parent, of a fork of a fork the first one; else 0."""
+    """The `seq` of the first fork that does not say what it was given, as those of earlier versions do not; else 0."""
+    given_at: dict[str, int] = field(default_factory=_dict)
+    """The `seq` of the fork that was given a result, by the call's key: of several the last one."""
     begun_at: int = 0
     """The `seq` from which this part goes: what the flow has seen when it begins."""
     seeds: list[tuple[int, str]] = field(default_factory=_list)
@@ -120,6 +122,8 @@ class Memory:
     last_seq: int = 0
     first_at: float = 0.0
     last_at: float = 0.0
+    _revision: str = ""
+    """The last of them."""
     _kept_at: float = 0.0
     """The time of the event before the last one that was read."""
 
@@ -142,7 +146,7 @@ class Memory:
         return Memory(
             outcomes=[e for e in self.outcomes if e.type == EventType.SIGNAL_RECEIVED and e.seq in carried],
             part=body["part"], begun_at=event.seq, args=event.args or b"{}", paused=bool(body.get("paused")),
-            seeds=[(event.seq, body["seed"])], revisions={body.get("revision", "")},
+            seeds=[(event.seq, body["seed"])], revisions={body.get("revision", "")}, _revision=self._revision,
             last_seq=event.seq, first_at=event.at, last_at=event.at, _kept_at=self.last_at,
         )  # fmt: skip
 
@@ -178,7 +182,7 @@ class Memory:
             if event.attempt is not None and kind in (EventType.APPROVAL_ASKED, EventType.APPROVAL_DECIDED):
                 self._read_question(event, key)
             elif kind == EventType.APPROVAL_ASKED:
-                self.put[key] = Put(loads(event.body)["id"], event.at)
+                self.put.setdefault(key, Put(loads(event.body)["id"], event.at))  # asked anew it keeps its time
         else:
             self._read_own(event, key)
 
@@ -212,14 +216,15 @@ class Memory:
                 self.paused = False
             case EventType.RUN_STARTED:
                 self.idle_starts += 1
-                self.revisions.add(loads(event.body).get("revision", ""))
+                self._begin_with(loads(event.body).get("revision", ""))
             case EventType.RUN_ACCEPTED | EventType.RUN_FORKED:
                 self._leave_parent(event.at)
-                if event.type == EventType.RUN_FORKED:
-                    self.forked_at = self.forked_at or event.seq
                 self.args, body = event.args or b"{}", loads(event.body)
+                if event.type == EventType.RUN_FORKED and "given" not in body:
+                    self.forked_at = self.forked_at or event.seq
                 self.edited = self.edited or bool(body.get("edited"))
                 self.seeds.append((event.seq, body.get("seed", "")))
+                self.given_at |= dict.fromkeys(body.get("given", ()), event.seq)
                 self.idle_starts = 0
             case EventType.RUN_PARKED | EventType.RUN_STUCK:
                 self.idle_starts = 0
@@ -338,6 +343,18 @@ class Memory:
         """Whether a fork has this outcome, or this effect or child that was begun, from its parent."""
         return event.seq < self.seeds[-1][0] if event.seq and self.seeds else event.key in self.inherited
 
+    def _begin_with(self, revision: str) -> None:
+        """An incarnation; one with other code may ask people something else."""
+        if revision != self._revision:
+            self._ask_anew()
+        self._revision = revision
+        self.revisions.add(revision)
+
+    def _ask_anew(self) -> None:
+        """Whether the questions that are open are still asked goes on record when the flow comes to them."""
+        open_ = {key for key in self.put if (EventType.APPROVAL_DECIDED, f"{key}/decided") not in self.recorded}
+        self.recorded -= {(EventType.APPROVAL_ASKED, key) for key in open_}
+
     def _leave_parent(self, at: float) -> None:
         """A fork makes anew what its parent had on its way: children, attempts. Only of once-effects it must ask.
 
@@ -347,6 +364,7 @@ class Memory:
         self.timers = {key: due + later_s for key, due in self.timers.items()}
         self.put = {key: Put(put.id, put.at + later_s) for key, put in self.put.items()}
         self.inherited = self.effects | self.begun_children
+        self._ask_anew()
         self.children.clear()
         self.retry_at.clear()
         self.open_args = {k: v for k, v in self.open_args.items() if k in self.effects}

@@ -263,7 +263,7 @@ class Run(Generic[R]):
             id=id or f"{self.id}~{uuid4().hex[:8]}", tenant=row.tenant, flow=row.flow, origin=row.origin,
             version=version, args=args, at=self._engine.clock.now(), seed=self._engine.host.seed(),
             memo_run=self._no, memo_seq=upto, replaced={**kept, **replaced},
-            body={"fork_of": self.id, "at": at, "edited": edited},
+            body={"fork_of": self.id, "at": at, "edited": edited, "given": sorted(replaced)},
             continued_seq=start, thread=row.thread,
         )  # fmt: skip
         return await self._engine.accept(new, self._result)

@@ -109,8 +109,12 @@ class Requests:
         """The step. `answer` asks within an attempt, or gives what a model has said that the agent brought itself."""
         body = _Body(self, answer, stream)
         made = requested.carried_out_by(body, self._recovery(asked.question))
-        aside: dict[str, Any] = {"media": asked.media, "history": asked.history, "turns": asked.turns}
-        return await made(asked.question, **{name: given for name, given in aside.items() if given})
+        return await made(asked.question, **_aside(asked))
+
+    def last_key(self, asked: Asking) -> str:
+        """The key of such a request that was made last, in a flow."""
+        of, _, count = (requested.key_of(asked.question, **_aside(asked)) or "").rpartition("#")
+        return f"{of}#{int(count or 1) - 1}"
 
     def _recovery(self, question: Question) -> Recovery:
         far = Policy(attempts=self.said["attempts"], repairs=self.said["repairs"], refused=self.said["refused"])
@@ -196,6 +200,12 @@ def _record(scope: StepScope, model: str, given: Given | None, fault: Fault | No
             latency_s=None if tried is None else tried.seconds,
         )
     )  # fmt: skip
+
+
+def _aside(asked: Asking) -> dict[str, Any]:
+    """What belongs to a question and is given beside it."""
+    aside: dict[str, Any] = {"media": asked.media, "history": asked.history, "turns": asked.turns}
+    return {name: given for name, given in aside.items() if given}
 
 
 def _scope() -> StepScope:
