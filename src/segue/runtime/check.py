@@ -115,7 +115,7 @@ def check_one(journal: Reader, row: RunRow, keyring: Keyring | None = None) -> V
         return _verdict(row, Finding.UNKNOWN_FLOW, gone)
     try:
         with journal.reads(row):
-            keys = keyring or _keys_beside(journal.path)
+            keys = keyring or keys_beside(journal.path)
             verdict = replayed(row, journal.past(row), flow, keys, journal.threads_of(row))
     except StoreCorrupt as error:
         return _verdict(row, Finding.UNDECODABLE, error)
@@ -151,7 +151,7 @@ def replayed(
         drive.suspend()
 
 
-def _keys_beside(path: str) -> Keyring:
+def keys_beside(path: str) -> Keyring:
     """The keys of a database. Where it has none yet, none are made."""
     folder = Path(f"{path}-keys")
     return FolderKeyring(folder) if folder.is_dir() else MemoryKeyring()

@@ -235,16 +235,16 @@ class Run(Generic[R]):
     ) -> Run[R]:
         """A new run that goes on from a step of this one.
 
-        `at` is the key of the step to make anew, or the `seq` of the last event to keep; None keeps all but the end.
-        The new run knows the outcomes that the step had seen. `results` replaces results by key (those of steps that
-        are still to come are never made), `input` arguments by name. Raises InputError, before anything is recorded,
-        for a point that the run does not have and for results and arguments of another type, as far as the flow is
-        known in this process.
+        `at` is the key of the call to make anew, or the `seq` of the last event to keep; None keeps all but the end.
+        The new run knows the outcomes that the call had seen, and not the signal that a wait took. `results` replaces
+        results by key (those of steps that are still to come are never made), `input` arguments by name. Raises
+        InputError, before anything is recorded, for a point that the run does not have and for results and arguments of
+        another type, as far as the flow is known in this process.
         """
         row, journal = self._row(), self._engine.journal
         forking.check_fork(self.id, at, results, input)
         with journal.reads(row):
-            upto = journal.fork_point(row, at)
+            upto = await given.fork_point(journal, self._engine.keyring, row, at)
             first, start = journal.part_of(row, upto)
             began = loads(first.body)
             forking.check_part(self.id, results, began.get("part", 0))
