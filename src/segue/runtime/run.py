@@ -359,7 +359,7 @@ class Run(Generic[R]):
             value = Secret(value)
         with self._engine.sealing(self._tenant):
             try:
-                return roundtrip(codec(Any), value)[0]
+                return roundtrip(codec(Any), value, marks=True)[0]
             except SegueError as error:
                 error.run = error.run or self.id
                 raise
