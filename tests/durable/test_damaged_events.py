@@ -113,6 +113,21 @@ async def test_that_the_one_with_the_input_is_missing(tmp_path: Path, caplog: py
         assert f"{path}: event 1 of run a, which has its input, is missing" in done.stderr
 
 
+async def test_that_an_outcome_is_missing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The step ran again, and nobody was told."""
+    path = tmp_path / "segue.db"
+    await three(path)
+    change(path, "delete from events where type = 'step.completed' and run = 1")
+    await tells(path, "it follows on event 2, and what came between them is missing", caplog)
+
+
+async def test_an_outcome_of_a_type_that_there_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "segue.db"
+    await three(path)
+    change(path, "update events set type = 'step.bogus' where type = 'step.completed' and run = 1")
+    await tells(path, "event 3 (step.bogus) of run a is damaged: its type is none that this version", caplog)
+
+
 async def test_a_column_that_holds_something_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "segue.db"
     await three(path)
