@@ -193,6 +193,15 @@ async def test_a_row_with_a_state_that_there_is_not(tmp_path: Path) -> None:
     assert "damaged" in segue(path, "runs").stdout
 
 
+async def test_a_row_that_has_a_time_to_wake_at_too_keeps_no_resume_waiting(tmp_path: Path) -> None:
+    """It was counted as one that moves on by itself, and `segue resume` never ended."""
+    path = tmp_path / "segue.db"
+    await three(path)
+    change(path, "update runs set state = 'bogus', wake_at = 1.0 where id = 'a'")
+    done = segue(path, "resume")
+    assert done.returncode == 5 and "its state is 'bogus'" in done.stderr
+
+
 async def test_a_sound_run_is_not_damaged(tmp_path: Path) -> None:
     path = tmp_path / "segue.db"
     await three(path)
