@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from segue import Engine
+from segue import Engine, flow
 from segue.core.events import EventType
 from segue.errors import StoreCorrupt, Undecodable
 from segue.runtime.check import Finding, check, check_one
@@ -200,6 +200,25 @@ async def test_a_row_that_has_a_time_to_wake_at_too_keeps_no_resume_waiting(tmp_
     change(path, "update runs set state = 'bogus', wake_at = 1.0 where id = 'a'")
     done = segue(path, "resume")
     assert done.returncode == 5 and "its state is 'bogus'" in done.stderr
+
+
+@flow
+async def asks_its_child() -> str:
+    return await waits(1, 10)
+
+
+async def test_that_a_child_is_gone(tmp_path: Path) -> None:
+    """Its parent waits for ever, and looked well."""
+    path = tmp_path / "segue.db"
+    async with Engine(str(path), linger_s=0.01) as engine:
+        await engine.start(asks_its_child, id="a")
+        await until(lambda: engine.journal.query("select 1 from runs where parent = 'a' and state = 'parked'"))
+        assert {one.finding for one in check(engine.journal)} == {Finding.OK}
+    change(path, "delete from runs where parent = 'a'")
+    async with Engine(str(path)) as engine:
+        (verdict,) = check(engine.journal)
+        assert verdict.finding is Finding.UNDECODABLE and "which is gone from the database" in (verdict.message or "")
+        assert "segue override a" in (verdict.remedy or "")
 
 
 async def test_a_sound_run_is_not_damaged(tmp_path: Path) -> None:

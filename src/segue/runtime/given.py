@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -191,6 +191,21 @@ def check_replaced(run: str, key: str, known: Calls) -> None:
             f"{key} is {what}: a fork takes it from its journal or waits anew, and is given no result for it",
             run=run, key=key, remedy=f"fork at it, then answer in the fork: {then}",
         )  # fmt: skip
+
+
+def check_reached(row: RunRow, keys: Collection[str], known: Calls) -> None:
+    """Raises InputError for results of calls that the run has not made, where others of their names are on record: a
+    fork of a run that has ended makes the same calls, if nothing else is changed.
+    """
+    if row.state not in ENDED or any(known.on_record(k) in known.made or known.memory.holds(k) for k in keys):
+        return
+    for key in keys:
+        near = sorted(k for k in known.made if family(k) == family(key))
+        if near:
+            raise InputError(
+                f"fork(results=...): the run has made no call {key!r}, and the fork would make none", run=row.id,
+                key=key, remedy=f"name one that it has made: {', '.join(near[:5])}",
+            )  # fmt: skip
 
 
 def gives(command: Command | None) -> str | None:

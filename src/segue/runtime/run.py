@@ -257,7 +257,7 @@ class Run(Generic[R]):
                 args = forking.edited_input(row, args, changed)
         replaced = {k: self._encode(v).decode() for k, v in (results or {}).items()}
         if replaced:
-            replaced = await self._checked_results(row, replaced)
+            replaced = await self._checked_results(row, replaced, alone=at is None and input is None)
         new = NewRun(
             id=id or f"{self.id}~{uuid4().hex[:8]}", tenant=row.tenant, flow=row.flow, origin=row.origin,
             version=version, args=args, at=self._engine.clock.now(), seed=self._engine.host.seed(),
@@ -278,8 +278,10 @@ class Run(Generic[R]):
             made = [e.key for e in begun if loads(e.body).get("effect") == "once"]
         return list(dict.fromkeys(k for k in made if k is not None))
 
-    async def _checked_results(self, row: RunRow, replaced: Mapping[str, str]) -> dict[str, str]:
+    async def _checked_results(self, row: RunRow, replaced: Mapping[str, str], *, alone: bool) -> dict[str, str]:
         calls = await self._calls(row)
+        if alone:
+            given.check_reached(row, replaced, calls)
         for key in replaced:
             given.check_replaced(self.id, key, calls)
         with self._engine.sealing(self._tenant):
