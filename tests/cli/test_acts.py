@@ -126,6 +126,21 @@ def test_a_fork_goes_on_from_a_step(terminal: Terminal) -> None:
     assert json.loads(other.out) == "300 at last" and terminal.calls()[-2:] == ["price-ink", "flaky-ink"]
 
 
+def test_a_fork_at_a_wait_waits_anew(terminal: Terminal) -> None:
+    asking(terminal).kill()
+    terminal.segue("signal", "a1", "answer", "-p", '"because"')
+    assert terminal.segue("resume", "a1").out == "why because\n"
+    assert "signal answer" in terminal.segue("show", "a1").out
+    for number, at in enumerate(("wait[answer]", "wait[answer]#1", "answer")):
+        fork = f"f{number}"
+        assert terminal.segue("fork", "a1", "--at", at, "--id", fork, "--detach").code == 0
+        terminal.segue("signal", fork, "answer", "-p", '"of the moon"')
+        assert terminal.segue("resume", fork).out == "why of the moon\n"
+    assert terminal.calls().count("price-why") == 1
+    unknown = terminal.segue("fork", "a1", "--at", "wait[other]")
+    assert unknown.code == 2 and "the run has no step 'wait[other]'" in unknown.err
+
+
 def test_a_fork_never_repeats_an_effect_without_being_told_to(terminal: Terminal) -> None:
     terminal.segue("run", "shop:pays", "-i", "7", "--id", "p1")
     refused = terminal.segue("fork", "p1", "--at", "price", "--id", "p2")

@@ -13,9 +13,11 @@ from rich.text import Text
 
 from ..core.shell import command
 from ..errors import InputError
-from ..journal import RunRow
+from ..journal import Reader, RunRow
+from ..runtime.check import keys_beside
 from ..runtime.engine import Engine
 from ..runtime.forking import inherited
+from ..runtime.given import calls_of
 from ..runtime.repeats import Repeat, repeated
 from ..runtime.run import Run
 from . import inputs, keys
@@ -48,7 +50,7 @@ def fork(
     with reading(how.db) as reader:
         row = reader.get(run)
         story = Story.of(reader.events(row), row)
-        point = _point(at, story, run)
+        point = _point(at, story, reader, row)
         replaced = {_key(k, story, run): v for k, v in inputs.read_pairs(results, "--result").items()}
         upto = reader.fork_point(row, point)
         if not repeat:
@@ -88,18 +90,45 @@ def _recorded(how: Carrying, row: RunRow) -> Exit:
     return Exit.DONE
 
 
-def _point(at: str | None, story: Story, run: str) -> str | int | None:
-    """A step's key or the number of an event. Raises InputError for neither."""
-    if at is None:
-        return None
-    return int(at) if at.isdecimal() else _key(at, story, run)
+def _point(at: str | None, story: Story, reader: Reader, row: RunRow) -> str | int | None:
+    """A step's key or the number of an event: of a wait or a signal that of the last event to keep. Raises InputError
+    for neither.
+    """
+    if at is None or at.isdecimal():
+        return None if at is None else int(at)
+    found = _step(at, story, row.id)
+    return _wait(at, story, reader, row) if found is None else found
+
+
+def _wait(at: str, story: Story, reader: Reader, row: RunRow) -> int:
+    """Where a fork at a wait begins: its key is no event's, so the flow is replayed. A signal may be named as well."""
+    load_if_there(row)
+    points = asyncio.run(calls_of(reader, keys_beside(reader.path), row)).points
+    found = keys.resolve(at, points, what="wait", run=row.id)
+    if found is not None:
+        return points[found]
+    came = [name for name, call in story.calls.items() if call.kind == "signal" and at in (name, call.key)]
+    if len(came) == 1:
+        return int(came[0].rpartition("@")[2]) - 1
+    if came:
+        several = f"{at!r} has come {len(came)} times: {printable(', '.join(came[:5]))}"
+        raise InputError(several, run=row.id, remedy="name one of them in full")
+    raise _no_step(at, row.id)
 
 
 def _key(given: str, story: Story, run: str) -> str:
-    found = keys.resolve(given, [c.key for c in story.calls.values() if c.kind != "signal"], what="step", run=run)
+    found = _step(given, story, run)
     if found is None:
-        raise InputError(f"the run has no step {given!r}", run=run, remedy=f"list its keys: {command('show', run)}")
+        raise _no_step(given, run)
     return found
+
+
+def _step(given: str, story: Story, run: str) -> str | None:
+    return keys.resolve(given, [c.key for c in story.calls.values() if c.kind != "signal"], what="step", run=run)
+
+
+def _no_step(given: str, run: str) -> InputError:
+    return InputError(f"the run has no step {given!r}", run=run, remedy=f"list its keys: {command('show', run)}")
 
 
 def _object(given: str | None) -> dict[str, Any] | None:

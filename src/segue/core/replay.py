@@ -97,6 +97,10 @@ class Memory:
     ended: set[str] = field(default_factory=_set)
     """Calls that have their outcome."""
     recorded: set[tuple[str, str]] = field(default_factory=_set)
+    moved: int = 0
+    """Up to which `seq` an earlier incarnation is known to have given the flow what came, and to have heard its answer:
+    what the flow has asked for since is on record, or it had come to rest.
+    """
     fresh: bool = False
     """Whether the run has no past."""
     paused: bool = False
@@ -154,6 +158,8 @@ class Memory:
         self._kept_at, self.last_seq, self.last_at = self.last_at, event.seq, event.at
         self.first_at = self.first_at or event.at
         kind, key = event.type, event.key or ""
+        if event.seen is not None and event.seen > self.moved:
+            self.moved = event.seen
         if self.part and kind == EventType.CHILD_ENDED and not key.startswith(part_of_run(self.part)):
             return  # the run had gone on without this child
         if kind in DELIVERED:
@@ -228,6 +234,8 @@ class Memory:
                 self.idle_starts = 0
             case EventType.RUN_PARKED | EventType.RUN_STUCK:
                 self.idle_starts = 0
+                if event.type == EventType.RUN_PARKED and not self.paused:  # else it may have held something back
+                    self.moved = event.seq
                 self._read_doubts(event)
             case EventType.OPERATOR_ACTED:
                 self.idle_starts = 0

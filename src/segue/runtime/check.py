@@ -14,13 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..core.codec import decode_arguments, loads, roundtrip
+from ..core.codec import codec, decode_arguments, loads, misfit, roundtrip
 from ..core.commands import Wait
 from ..core.events import Event, EventType
 from ..core.faults import Fault, classify
 from ..core.lifecycle import ENDED
 from ..core.replay import Memory
 from ..core.secret import using
+from ..core.shell import command
 from ..errors import SecretError, SegueError, StoreCorrupt, Suspended, Undecodable, UnknownFlow
 from ..journal import RunRow
 from ..journal.keyring import FolderKeyring, Keyring, MemoryKeyring
@@ -61,7 +62,8 @@ class Verdict:
 
     `orphans` are keys of outcomes that the code no longer asks for, `next` those that the run would wait for or make.
     Where a new call comes first, `later` are keys of outcomes that the code may still ask for after it; `effects` those
-    of them that are `effect="once"`: asked for with other arguments, they set the run aside.
+    of them that are `effect="once"`: asked for with other arguments, they set the run aside. Of `orphans` they are
+    those that were begun, and of which nobody knows what came of them.
     `message`, `key` and `remedy` say what is wrong, None where nothing is.
     """
 
@@ -116,13 +118,27 @@ def check_one(journal: Reader, row: RunRow, keyring: Keyring | None = None) -> V
         return _verdict(row, Finding.UNKNOWN_FLOW, gone)
     try:
         with journal.reads(row):
-            keys = keyring or _keys_beside(journal.path)
+            keys = keyring or keys_beside(journal.path)
             once = partial(applies_once, journal, row)
             verdict = replayed(row, journal.past(row), flow, keys, journal.threads_of(row), child_applies_once=once)
     except StoreCorrupt as error:
         return _verdict(row, Finding.UNDECODABLE, error)
-    damaged = journal.damage(row) if verdict.finding is Finding.UNDECODABLE else None
+    damaged = journal.damage(row) if verdict.finding is Finding.UNDECODABLE else _lost_child(journal, row, verdict)
     return verdict if damaged is None else _verdict(row, Finding.UNDECODABLE, damaged)
+
+
+def _lost_child(journal: Reader, row: RunRow, verdict: Verdict) -> StoreCorrupt | None:
+    """That a child which the run waits for is gone from the database, and was not collected."""
+    for event in journal.of_run(row.no, (EventType.CHILD_STARTED,)) if verdict.next else ():
+        child = loads(event.body)["run"]
+        known = "select 1 from runs where id = ?1 union all select 1 from tombstones where id = ?1"
+        if event.key in verdict.next and not journal.query(known, (child,)):
+            say = command("override", row.id, event.key, "--result", "JSON")
+            return StoreCorrupt(
+                f"{journal.path}: the run waits for its child {child}, which is gone from the database", run=row.id,
+                key=event.key, remedy=f"restore the database from a copy, or say what came of the child: {say}",
+            )  # fmt: skip
+    return None
 
 
 def replayed(
@@ -156,7 +172,7 @@ def replayed(
         drive.suspend()
 
 
-def _keys_beside(path: str) -> Keyring:
+def keys_beside(path: str) -> Keyring:
     """The keys of a database. Where it has none yet, none are made."""
     folder = Path(f"{path}-keys")
     return FolderKeyring(folder) if folder.is_dir() else MemoryKeyring()
@@ -193,7 +209,7 @@ def _judge(
         )  # fmt: skip
     return Verdict(
         run=row.id, flow=row.flow, state=row.state, finding=Finding.ORPHANED if orphans else Finding.OK,
-        orphans=orphans, next=tuple(sorted(drive.waiting)),
+        orphans=orphans, next=tuple(sorted(drive.waiting)), effects=tuple(k for k in orphans if k in memory.effects),
     )  # fmt: skip
 
 
@@ -227,8 +243,9 @@ def input_of(row: RunRow, flow: Flow[..., Any], args: bytes) -> dict[str, Any]:
             args = flow.migrated(args)
         return decode_arguments(flow.signature.codecs, args)
     except Exception as error:  # pydantic's, or whatever the user's migrate= raises
+        private = next((of for of in flow.signature.codecs.values() if of.private), codec(Any))
         raise Undecodable(
-            f"the stored input does not fit today's signature: {error}",
+            f"the stored input does not fit today's signature: {misfit(private, error)}",
             run=row.id,
             remedy="restore the types, or give @flow(version=..., migrate=function)",
         ) from error

@@ -18,11 +18,11 @@ from ..core.keys import part_of_run
 from ..core.replay import Memory
 from ..core.sealed import sealed
 from ..core.secret import Sealer, use
-from ..errors import InternalError, RunStuck, Suspended, Undecodable
+from ..errors import InternalError, RunStuck, Suspended
 from .claims import Claims, rekeyed
 from .exits import failure
 from .loop import FlowLoop, aside
-from .match import in_the_way, mismatch, not_given_up, stray
+from .match import in_the_way, mismatch, not_given_up, stray, unread
 from .once import Known, came_of
 from .scope import FlowScope, enter
 
@@ -257,12 +257,9 @@ class Drive:
         self._out.append(Seal(event.key or "", self.seen, event.seq, value))
         return event._replace(value=value)
 
-    def undecodable(self, key: str, error: Exception) -> Suspended:
-        """Set the run aside: a stored value does not fit today's type. Raises out of the flow."""
-        self.stuck = Undecodable(
-            f"the stored value does not fit today's type: {error}", run=self.run, key=self.claims.recorded(key),
-            remedy="restore the type, or write @step(upcast=...), then resume the run",
-        )  # fmt: skip
+    def undecodable(self, key: str, why: str, *, taken: bool = False) -> Suspended:
+        """Set the run aside: a stored value, or what a wait has `taken`, does not fit its type. Leaves the flow."""
+        self.stuck = unread(self.run, self.claims.recorded(key), why, taken=taken)
         self.unwound |= self.waiting.keys()
         return Suspended()
 

@@ -10,7 +10,7 @@ from ..core.commands import Command, RunStep, StartChild
 from ..core.events import Event
 from ..core.keys import family, leaf_of, name_of
 from ..core.shell import command as shell
-from ..errors import ReplayMismatch, UsageError
+from ..errors import ReplayMismatch, Undecodable, UsageError
 
 _FINGERPRINT = re.compile(r"\[[0-9a-f]{12}\]#\d+$")
 
@@ -140,3 +140,14 @@ _CHANGED_CODE = (
     "the code or the input was changed before this call: put back what it had (segue check tells), then resume the "
     "run; or fork it before this step"
 )
+
+
+def unread(run: str, key: str, why: str, *, taken: bool) -> Undecodable:
+    """The error of a stored value, or of what a wait has `taken`, that today's type does not read."""
+    what = f"what {key} has taken" if taken else "the stored value"
+    remedy = "put the type back, or give its new fields a default"
+    if not taken:
+        remedy = "restore the type, or write @step(upcast=...)"
+    return Undecodable(
+        f"{what} does not fit today's type: {why}", run=run, key=key, remedy=f"{remedy}, then resume the run"
+    )
