@@ -198,6 +198,7 @@ MISFITS: dict[str, tuple[Any, Any, str]] = {
     "prompted": (whose(PromptedOutput([Topic, Order])), {"topic": "cat"}, "topic: Input should be 'card' or 'loan'"),
     "tool": (whose([str, ToolOutput(Order)]), {"order": "many"}, "order: Input should be a valid integer"),
     "told apart by a field": (whose(NativeOutput(CardOrLoan)), {"nm": "x"}, "kind: Field required; no: Field required"),
+    "no text": (whose(str), "", "type: an empty text is no answer"),
 }
 HELPERS.update({f"misfit: {name}": one for name, one in MISFITS.items()})
 
@@ -296,6 +297,38 @@ async def test_what_fits_no_type_of_an_agent_is_refused_and_no_model_is_asked(na
         assert len(server.log) == asked
 
 
+@flow
+async def asks_twice(text: str) -> str:
+    return repr((await LOOKING.run(text)).output)
+
+
+LOOKING = Agent(name="looking", output_type=Order, tools=[look_up], capabilities=[Durable()])
+
+
+def looks_first(asked: Asked) -> Any:
+    return calls("final_result", order=1) if results(asked) else calls("look_up", order="1")
+
+
+@pytest.mark.parametrize("at", [None, 0, -1], ids=["whole", "at the first", "at the last"])
+async def test_in_a_fork_of_a_fork_it_is_refused_too(at: int | None, tmp_path: Path) -> None:
+    """What the fork between them had asked was taken for what came of it."""
+    async with serve({"chat": Served(answer=looks_first)}) as server, opened(tmp_path, server, "chat") as engine:
+        run = await engine.start(asks_twice, "Which order?")
+        await run.result()
+        keys = await keys_of(run, "ask[")
+        fork = await run.fork(None if at is None else keys[at])
+        assert await fork.result() == repr(Order(order=1))
+        asked = len(server.log)
+        for of in (run, fork, await fork.fork()):
+            for key in await keys_of(of, "ask["):
+                misfit = await of.fork(results={key: {"order": "many"}})
+                with pytest.raises(RunFailed, match="does not fit today's type"):
+                    await misfit.result()
+                with pytest.raises(RunFailed, match="does not fit today's type"):
+                    await (await misfit.fork()).result()
+        assert len(server.log) == asked
+
+
 async def test_a_run_that_had_gone_on_from_a_misfit_does_so_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,7 +338,7 @@ async def test_a_run_that_had_gone_on_from_a_misfit_does_so_again(
         run = await engine.start(helped, "by alias")
         assert await run.result() == repr(Aliased(theTopic="loan"))
         with monkeypatch.context() as before:
-            before.setattr(backend, "_went_on", lambda requests: True)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+            before.setattr(backend, "_went_on", lambda key: True)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
             older = await run.fork(results={await first_ask(run): {"topic": "card"}})
             assert await older.result() == repr(Aliased(theTopic="loan"))
         asked = len(server.log)

@@ -203,6 +203,17 @@ async def test_a_failed_attempt_settles_what_it_took(tmp_path: Path, trouble: st
         assert at.spent == billed(server) if exact else at.spent >= billed(server)
 
 
+async def test_a_connection_that_was_refused_costs_nothing(tmp_path: Path) -> None:
+    async with serve(["small"]) as server, opened(tmp_path, model("small", SMALL, server)) as engine:
+        await server.stop()
+        run = await engine.start(one, "Which city?", id="r")
+        with pytest.raises(RunFailed, match="Unreachable"):
+            await run.result()
+        at = stood(engine, run_scope("r"))
+        assert (at.spent, at.estimated, at.held) == (0, 0, 0)
+        assert ledger(engine).open() == []
+
+
 @flow(budget_usd=0.02)
 async def streamed(text: str) -> str:
     return await ask(text, max_tokens=500, stream=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,31 @@ async def test_each_deployment_keeps_its_own_limit(tmp_path: Path) -> None:
             counts = server.counts(f"{place}/m")
             assert counts.limited == 0
             assert 1 <= counts.peak_active <= 2
+
+
+async def test_a_busy_deployment_is_waited_for_where_the_other_key_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY_WEST", "revoked")
+    places = {**MODELS, "east/m": Served(keys=frozenset({"key-east"}), first_token_s=0.6)}
+    async with serve(places) as server:
+        two = pool(server, weights=(1e9, 1e-3), places=2, limits=Limits(concurrency=1))
+        async with engine(tmp_path, two) as runs:
+            given = await asyncio.gather(*(runs.run(question, f"Who, {n}?") for n in range(3)))
+            assert [names[-1] for names in given] == ["m"] * 3
+            assert server.counts("east/m").calls == 3
+
+
+async def test_a_deployment_that_no_call_of_this_size_fits_is_no_spare(tmp_path: Path) -> None:
+    """One blip of the other is waited out: the small one's limit says nothing of the model."""
+    async with serve(MODELS) as server:
+        whole = pool(server, weights=(1000, 1), places=2)
+        east, west = whole.deployments
+        whole = replace(whole, deployments=(east, replace(west, limits=Limits(tpm=40))))
+        async with engine(tmp_path, whole) as runs:
+            server.next("east/m", "overloaded")
+            assert await runs.run(question, "Who?") == ["m", "m"]
+            assert calls(server) == {"east/m": 2, "west/m": 0, "north/m": 0, "other": 0}
 
 
 @pytest.mark.parametrize("pauses_first", [True, False])

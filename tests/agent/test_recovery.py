@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 
 import pytest
 
+from segue.agent.failures import has_failed
 from segue.agent.recorded import Recorded
-from segue.agent.recovery import Policy, Recover, Refused, has_failed
+from segue.agent.recovery import Policy, Recover, Refused
 from segue.agent.request import Question
 from segue.core.faults import INTERRUPTED, Fault, FaultKind
 from segue.core.records import AttemptEnd, Decision
@@ -28,20 +30,29 @@ def recover(
     spare: Collection[str] = (),
     question: Question = QUESTION,
     refused: Refused = "fail",
+    ready: Mapping[str, float] | None = None,
 ) -> Recover:
-    """Over models in this order, from the smallest window on; those in `spare` have another deployment."""
+    """Over models in this order, from the smallest window on; those in `spare` have another deployment. `ready` are
+    seconds until a model takes calls again: as long as it does not, it is no other.
+    """
+    ready = ready or {}
 
     def others(tried: Mapping[str, str], left_nano: int | None = None, small: Mapping[str, int] = NONE) -> str | None:
         affordable = names if left_nano is None else names[-1:]
         larger = affordable[max((affordable.index(name) + 1 for name in small), default=0) :]
-        return next((name for name in larger if name not in tried), None)
+        return next((name for name in larger if name not in tried and not ready.get(name)), None)
 
-    return Recover(
-        Policy(attempts=attempts, refused=refused),
-        question,
-        others,
-        lambda model, failed: model in spare and len(failed) < 2,
-    )
+    class Doors:
+        def resting(self, tried: Mapping[str, str], /) -> list[str]:
+            return [name for name in names if name not in tried and ready.get(name)]
+
+        def spare(self, model: str, failed: Collection[str], /) -> bool:
+            return model in spare and len(failed) < 2
+
+        def ready_in(self, model: str, refused: Collection[str], /) -> float:
+            return math.inf if refused and (model not in spare or len(refused) > 1) else ready.get(model, 0.0)
+
+    return Recover(Policy(attempts=attempts, refused=refused), question, others, Doors())
 
 
 def failed(kind: FaultKind = FaultKind.OVERLOADED, model: str = "a", **state: str | int) -> Fault:
@@ -128,9 +139,38 @@ def test_of_a_pause_counts_what_is_left_when_all_have_failed() -> None:
     assert isinstance(said, Amend) and (said.changes["question"]["first"], said.after_s) == ("b", 4.0)
 
 
+def test_of_several_pauses_the_shortest_is_waited_for_whoever_failed_last() -> None:
+    long, short = failed(FaultKind.RATE_LIMITED, retry_after_s=25), failed(FaultKind.RATE_LIMITED, "b", retry_after_s=1)
+    for first, last in ((long, short), (short, long)):
+        ask = recover("a", "b", attempts=9, ready={"a": 25.0, "b": 1.0})
+        assert ask(last, after(first, last), 0.0) == Use("b", 1.0)
+    both = recover("a", "b", attempts=9, ready={"a": 40.0, "b": 41.0})  # longer than patience: nobody else can answer
+    assert both(short, after(long, short), 0.0) == Use("a", 40.0)
+
+
+def test_whoever_was_never_tried_is_waited_for_too() -> None:
+    ask = recover("a", "b", attempts=9, ready={"b": 2.0})
+    refused = failed(FaultKind.UNAUTHORISED, deployment="a")
+    assert ask(refused, after(refused), 0.0) == Use("b", 2.0)
+
+
+def test_one_that_may_count_otherwise_is_asked_again_where_the_last_window_was_too_small() -> None:
+    ask = recover("a", "b", attempts=9)
+    blip, small = failed(), failed(FaultKind.CONTEXT_TOO_LONG, "b")
+    assert ask(small, after(blip, small), 0.0) == Use("a", 0.0)
+    assert ask(small, after(failed(FaultKind.CONTEXT_TOO_LONG), small), 0.0) == Fail()
+
+
+def test_the_pause_of_a_pool_grows_with_the_failures_of_one_deployment() -> None:
+    ask = recover("a", attempts=20)
+    faults = [failed(deployment=name) for name in ("east", "west", "north")]
+    assert ask(faults[-1], after(*faults), 1.0) == Use("a", 0.25)
+    assert ask(faults[-1], after(*faults, *faults), 1.0) == Use("a", 0.5)
+
+
 def test_one_refused_key_of_a_pool_is_not_the_whole_model() -> None:
     """Nor does it hide a pause that another deployment has asked for."""
-    ask = recover("a", attempts=9)
+    ask = recover("a", attempts=9, spare=["a"])
     shut = failed(FaultKind.UNAUTHORISED, deployment="east")
     paused = failed(FaultKind.RATE_LIMITED, deployment="west", retry_after_s=3)
     for history in (after(shut, paused), after(paused, shut)):

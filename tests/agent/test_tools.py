@@ -96,6 +96,23 @@ async def test_each_request_and_each_call_is_a_step_in_the_scope_of_its_question
     assert SAW == ["weather Rome 2", "pay Rome"]
 
 
+@flow
+async def journey(text: str) -> int:
+    return (await trip(text))["degrees"]
+
+
+async def test_what_a_tool_paid_counts_for_a_fork_that_would_pay_it_again(tmp_path: Path) -> None:
+    async with serve({"chat": Served(answer=SCRIPT)}) as server, opened(tmp_path, server, "chat") as engine:
+        run = await engine.start(journey, "How is Rome?")
+        await run.result()
+        ends = [event.key or "" async for event in run.events() if event.type == "child.ended"]
+        child = await engine.get(f"{run.id}/{ends[0]}")
+        keys = [event.key or "" async for event in child.events() if event.type == "step.completed"]
+        assert await (await child.fork(at=keys[0])).repeats() == [keys[3]]
+        assert await (await child.fork(at=keys[4])).repeats() == []
+        assert await (await run.fork(at=ends[0])).repeats() == [f"{ends[0]}/{keys[3]}"]
+
+
 async def test_what_the_model_got_wrong_goes_back_to_it(tmp_path: Path) -> None:
     said = in_turn(
         calls("wether", city="Rome"), calls("weather", town="Rome"), calls("picky", n=3), calls("picky", n=4), DONE

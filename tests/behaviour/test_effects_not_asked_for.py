@@ -10,6 +10,7 @@ import pytest
 from segue import flow, gather, step, testing, wait_for
 from segue.core.codec import loads
 from segue.errors import RunCancelled
+from segue.runtime.check import Finding, check
 from tests.behaviour.test_effects_set_aside import (
     another,
     applied,
@@ -67,6 +68,14 @@ async def in_doubt_without_a_call() -> testing.Engine:
     engine, _ = await begun(pays_or_not)
     changed(pays_or_not, new=True)
     return engine
+
+
+@testing.simulated
+async def test_a_check_names_an_effect_in_doubt_that_its_code_does_not_ask_for_first() -> None:
+    async with testing.Engine(after=await in_doubt_without_a_call(), recover=False) as engine:
+        (verdict,) = check(engine.journal)
+        assert verdict.finding is Finding.ORPHANED
+        assert verdict.effects == verdict.orphans and "pay_blindly[" in verdict.effects[0]
 
 
 @pytest.mark.parametrize("word", ["result", "retry", "cancel"])

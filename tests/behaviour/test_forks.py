@@ -383,3 +383,16 @@ async def test_an_argument_of_another_type_is_named(world: World) -> None:
         with pytest.raises(InputError, match=r"argument 'n': Input should be a valid integer.*not 'many'") as refused:
             await run.fork(input={"n": "many"})
         assert "http" not in str(refused.value)
+
+
+async def test_a_result_of_a_call_that_was_never_made_is_refused_where_one_like_it_was(world: World) -> None:
+    """The fork took it, did nothing with it, and came to the same."""
+    async with world.engine() as engine:
+        run = await engine.start(report, "t")
+        await run.result()
+        key = (await keys_of(run))[0]
+        never = f"{key[: key.index('[')]}[0123456789ab]#1"
+        with pytest.raises(InputError, match="the run has made no call") as refused:
+            await run.fork(results={never: "x"})
+        assert key in (refused.value.remedy or "")
+        assert await (await run.fork(results={never: "x"}, input={"topic": "t"})).result() == await run.result()

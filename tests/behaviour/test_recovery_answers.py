@@ -11,10 +11,10 @@ import pytest
 
 from segue import flow, step
 from segue.core.faults import Fault
-from segue.core.recovery import Again, Amend, Answer, AskPerson, Attempt, Fail, Take, Use
-from segue.errors import NotInAFlow, RunFailed
+from segue.core.recovery import Again, Amend, Answer, AskPerson, Attempt, Fail, Retry, Take, Use
+from segue.errors import NotInAFlow, RunFailed, StepFailed
 from segue.runtime.scope import step_scope
-from tests.behaviour.world import World
+from tests.behaviour.world import World, until
 
 CALLS: list[tuple[str | None, int, int]] = []
 
@@ -166,3 +166,62 @@ async def test_an_answer_that_is_none_fails_the_step_and_says_so(world: World, n
     async with world.engine() as engine:
         with pytest.raises(RunFailed, match=r"AskPerson|no answer of a Recovery|JSON serializable|default="):
             await asyncio.wait_for((await engine.start(err)).result(), 5)
+
+
+@step(retry=Retry(attempts=2))
+async def hangs() -> str:
+    CALLS.append((None, 0, 0))
+    await asyncio.sleep(1e9)
+    return ""
+
+
+@flow
+async def hangs_in_it() -> str:
+    return await hangs()
+
+
+async def test_a_step_that_two_processes_died_in_says_so_with_its_name_and_what_to_do(world: World) -> None:
+    if not world.virtual:
+        pytest.skip("processes die in memory here; tests/crash kills real ones")
+    for n in (1, 2):
+        async with world.engine() as engine:
+            if n == 1:
+                await engine.start(hangs_in_it, id="r")
+            await until(lambda: len(CALLS) == n)  # noqa: B023
+            engine.kill()  # type: ignore[attr-defined]
+    async with world.engine() as engine:
+        with pytest.raises(RunFailed) as failed:
+            await (await engine.get("r")).result()
+    error = failed.value.__cause__
+    assert isinstance(error, StepFailed)
+    key = error.key or ""
+    assert failed.value.message == f"StepFailed: the process ended while attempt 2 of {key} was running, the last one"
+    assert key.startswith("hangs[") and (error.run, error.fault) == ("r", "interrupted")
+    assert f"segue fork r --at '{key}'" in str(failed.value)
+
+
+@step
+async def fails() -> str:
+    raise ValueError("no")
+
+
+@step
+async def calls_two() -> list[str]:
+    await outer(5, 0)
+    try:
+        await fails()
+    except ValueError as error:
+        return error.__notes__
+    return []
+
+
+@flow
+async def calls_two_in_a_step() -> list[str]:
+    return await calls_two()
+
+
+async def test_each_step_within_a_step_is_counted_by_its_name(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(calls_two_in_a_step)
+        (note,) = await run.result()
+    assert note.endswith("/fails#1, attempt 1")

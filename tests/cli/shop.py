@@ -117,6 +117,11 @@ async def pays(cents: int) -> str:
 
 
 @flow
+async def orders(item: str) -> str:
+    return await pays(await price(item))
+
+
+@flow
 async def child(name: str) -> str:
     return await gate(name)
 

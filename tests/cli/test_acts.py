@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 
 import pytest
@@ -125,6 +126,21 @@ def test_a_fork_goes_on_from_a_step(terminal: Terminal) -> None:
     assert json.loads(other.out) == "300 at last" and terminal.calls()[-2:] == ["price-ink", "flaky-ink"]
 
 
+def test_a_fork_at_a_wait_waits_anew(terminal: Terminal) -> None:
+    asking(terminal).kill()
+    terminal.segue("signal", "a1", "answer", "-p", '"because"')
+    assert terminal.segue("resume", "a1").out == "why because\n"
+    assert "signal answer" in terminal.segue("show", "a1").out
+    for number, at in enumerate(("wait[answer]", "wait[answer]#1", "answer")):
+        fork = f"f{number}"
+        assert terminal.segue("fork", "a1", "--at", at, "--id", fork, "--detach").code == 0
+        terminal.segue("signal", fork, "answer", "-p", '"of the moon"')
+        assert terminal.segue("resume", fork).out == "why of the moon\n"
+    assert terminal.calls().count("price-why") == 1
+    unknown = terminal.segue("fork", "a1", "--at", "wait[other]")
+    assert unknown.code == 2 and "the run has no step 'wait[other]'" in unknown.err
+
+
 def test_a_fork_never_repeats_an_effect_without_being_told_to(terminal: Terminal) -> None:
     terminal.segue("run", "shop:pays", "-i", "7", "--id", "p1")
     refused = terminal.segue("fork", "p1", "--at", "price", "--id", "p2")
@@ -134,6 +150,20 @@ def test_a_fork_never_repeats_an_effect_without_being_told_to(terminal: Terminal
     for point in ([], ["--at", "price"], ["--at", "pay"]):
         replaced = terminal.segue("fork", "p1", *point, "--result", 'pay="free"')
         assert replaced.out == "free\n" and terminal.calls().count("pay") == 2, replaced.err
+
+
+def test_a_fork_repeats_no_effect_of_a_child_without_being_told_to(terminal: Terminal) -> None:
+    terminal.segue("run", "shop:orders", "-i", '"x"', "--id", "p1")
+    refused = terminal.segue("fork", "p1", "--at", "price", "--id", "p2")
+    assert refused.code == 2 and terminal.state("p2") is None
+    assert re.search(r"must not happen twice: pays\[\w+\]#1/pay\[\w+\]#1 \(in the child p1/pays\[", refused.err)
+    assert re.search(r"give the child pays\[\w+\]#1 its result with --result", refused.err)
+    given = terminal.segue("fork", "p1", "--at", "price", "--result", 'pays="free"')
+    assert (given.code, given.out) == (0, "free\n") and terminal.calls().count("pay") == 1, given.err
+    whole = terminal.segue("fork", "p1", "--result", "price=7", "--id", "p3")
+    assert whole.code == 3 and "may happen again" in whole.err and terminal.calls().count("pay") == 1, whole.err
+    allowed = terminal.segue("fork", "p1", "--at", "price", "--repeat")
+    assert allowed.out == "paid 100\n" and terminal.calls().count("pay") == 2
 
 
 @pytest.mark.parametrize(

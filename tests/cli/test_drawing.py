@@ -229,3 +229,12 @@ def test_each_effect_in_doubt_has_its_commands(reason: str) -> None:
         ("segue override r 'ship#1' --retry", "if ship was not"),
     )
     assert len(one.do) == (4 if reason == "unknown effect" else 6)
+
+
+@pytest.mark.parametrize(("width", "told"), [(200, "--value '{"), (40, "--value @FILE")])
+def test_an_answer_longer_than_the_line_is_proposed_as_a_file(
+    width: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segue.cli.inbox.out", lambda: Console(width=width))
+    (line,) = [one for one in screen("question", 200) if "segue answer" in one]
+    assert told in line

@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
             " values ('r', 'd', 'm:f', 1, '', '', 'parked', 1, 1)"
         )
         database.execute(
-            "insert into events (run, seq, epoch, at, type, version, args) values (1, 1, 0, 1, 'run.accepted', 1, '{}')"
+            "insert into events (run, seq, epoch, at, type, version, body) values (1, 1, 0, 1, 'run.accepted', 1, '{}')"
         )
     return made
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from segue.core.faults import classify
-from segue.core.recovery import Again, Attempt, Fail, Retry
+from segue.core.faults import INTERRUPTED, classify
+from segue.core.recovery import Again, Attempt, Fail, Reading, Retry
 from segue.errors import DefinitionError
 
 
@@ -49,3 +49,13 @@ def test_a_thousand_attempts_wait_no_longer_than_the_most() -> None:
     fault = classify(ConnectionError())
     history = [Attempt(1, n, 0.0, fault) for n in range(3000)]
     assert Retry(attempts=9999)(fault, history, 1.0) == Again(60.0)
+
+
+def test_what_crashes_cut_off_does_not_count_where_the_engine_only_reads() -> None:
+    fault = classify(ConnectionError())
+    cut = [Attempt(n, n, 0.0, INTERRUPTED) for n in range(1, 4)]
+    reading = Reading(attempts=2)
+    assert reading(INTERRUPTED, cut, 0.5) == Again(0.0)
+    assert isinstance(reading(fault, [*cut, Attempt(4, 4, 0.0, fault)], 0.5), Again)
+    assert reading(fault, [*cut, *[Attempt(n, n, 0.0, fault) for n in (4, 5)]], 0.5) == Fail()
+    assert Retry(attempts=2)(INTERRUPTED, cut, 0.5) == Fail()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from segue import Engine
+from segue import Engine, flow
 from segue.core.events import EventType
 from segue.errors import StoreCorrupt, Undecodable
 from segue.runtime.check import Finding, check, check_one
@@ -113,6 +113,21 @@ async def test_that_the_one_with_the_input_is_missing(tmp_path: Path, caplog: py
         assert f"{path}: event 1 of run a, which has its input, is missing" in done.stderr
 
 
+async def test_that_an_outcome_is_missing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The step ran again, and nobody was told."""
+    path = tmp_path / "segue.db"
+    await three(path)
+    change(path, "delete from events where type = 'step.completed' and run = 1")
+    await tells(path, "it follows on event 2, and what came between them is missing", caplog)
+
+
+async def test_an_outcome_of_a_type_that_there_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "segue.db"
+    await three(path)
+    change(path, "update events set type = 'step.bogus' where type = 'step.completed' and run = 1")
+    await tells(path, "event 3 (step.bogus) of run a is damaged: its type is none that this version", caplog)
+
+
 async def test_a_column_that_holds_something_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "segue.db"
     await three(path)
@@ -176,6 +191,34 @@ async def test_a_row_with_a_state_that_there_is_not(tmp_path: Path) -> None:
         done = segue(path, *words)
         assert (done.returncode, told in done.stderr) == (5, True), words
     assert "damaged" in segue(path, "runs").stdout
+
+
+async def test_a_row_that_has_a_time_to_wake_at_too_keeps_no_resume_waiting(tmp_path: Path) -> None:
+    """It was counted as one that moves on by itself, and `segue resume` never ended."""
+    path = tmp_path / "segue.db"
+    await three(path)
+    change(path, "update runs set state = 'bogus', wake_at = 1.0 where id = 'a'")
+    done = segue(path, "resume")
+    assert done.returncode == 5 and "its state is 'bogus'" in done.stderr
+
+
+@flow
+async def asks_its_child() -> str:
+    return await waits(1, 10)
+
+
+async def test_that_a_child_is_gone(tmp_path: Path) -> None:
+    """Its parent waits for ever, and looked well."""
+    path = tmp_path / "segue.db"
+    async with Engine(str(path), linger_s=0.01) as engine:
+        await engine.start(asks_its_child, id="a")
+        await until(lambda: engine.journal.query("select 1 from runs where parent = 'a' and state = 'parked'"))
+        assert {one.finding for one in check(engine.journal)} == {Finding.OK}
+    change(path, "delete from runs where parent = 'a'")
+    async with Engine(str(path)) as engine:
+        (verdict,) = check(engine.journal)
+        assert verdict.finding is Finding.UNDECODABLE and "which is gone from the database" in (verdict.message or "")
+        assert "segue override a" in (verdict.remedy or "")
 
 
 async def test_a_sound_run_is_not_damaged(tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ RUNS: tuple[Record, ...] = (
         fork_of="r-1",
         at="fetch[1f]#1",
         edited=True,
+        given=("fetch[2e]#1",),
         why="a typo",
     ),
     RunStarted(owner="4711-abcd", revision="c0de", flow_version=3),

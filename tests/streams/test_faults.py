@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +276,33 @@ async def test_another_model_goes_on_from_what_went_out(name: str, tmp_path: Pat
     assert ends[1].continues_at == ends[0].bytes_total
     assert 0 < ends[0].bytes_released <= ends[0].bytes_total
     assert ends[0].rescue == "continue"
+
+
+@pytest.mark.parametrize(
+    "trouble", ["overloaded", "unauthorised", "billing", "context-too-long", "empty-content", "empty-body"]
+)
+async def test_one_that_was_to_go_on_and_says_nothing_gives_way_to_the_next(tmp_path: Path, trouble: str) -> None:
+    models = {"small": answers("Small:"), "middle": Served(answer=goes_on), "large": Served(answer=goes_on)}
+    async with serve(models) as server:
+        known = catalogue(server, Provider.OPENAI_COMPATIBLE)
+        middle = replace(known.get("large"), name="middle", id="middle", price=Price.dollars(1, 1))
+        routes = {"cheap": Cheapest(name="cheap", explore=NEVER, rescue="continue")}
+        resources = {"catalogue": Catalogue.of(*known, middle), "routes": routes}
+        async with Engine(str(tmp_path / "x.db"), resources=resources):
+            server.next("small", "cut")
+            server.next("middle", trouble)
+            assert await text_of("How?") == f"Small: {LONG}"
+            assert [seen.model for seen in server.log] == ["small", "middle", "large"]
+
+
+async def test_nobody_goes_on_from_what_it_said_itself(tmp_path: Path) -> None:
+    """Half an answer is not made whole by whoever broke it off: it ends with the error."""
+    async with opened(tmp_path, Provider.OPENAI_COMPATIBLE, rescue="continue") as (_, server):
+        server.next("small", "cut")
+        server.fail("large", "overloaded")
+        with pytest.raises(ModelError):
+            await text_of("How?")
+        assert server.counts("small").calls == 1
 
 
 async def through(run: Any, engine: Engine) -> str:

@@ -6,7 +6,7 @@ journaled on its own (`decision.made`, `attempt.recorded`), so a crash between t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
 from pydantic import TypeAdapter
 
 from ..context import Compaction
+from ..core.records import Decision
 from ..core.recovery import Recovery
 from ..errors import BudgetExceeded, InputError
 from ..models import Example, Model, ModelError
@@ -27,7 +28,7 @@ from .bounds import said_of
 from .compacting import Told, roomy
 from .escalation import by_person, escalating, told_in
 from .form import Check, Form, form_of, misfit
-from .gateway import gateway
+from .gateway import Gateway, gateway
 from .guards import Guard, Guarding, configured
 from .media import Shown, needs_of, split
 from .memories import recalled
@@ -42,6 +43,7 @@ from .streaming import routed, streaming_of
 from .threads import fresh, heard, history
 from .tools.box import Tools
 from .tries import tried_of
+from .whom import Whom
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -195,9 +197,6 @@ def _examples(given: object, form: Form) -> list[Example]:
     return made
 
 
-_NONE: Mapping[str, int] = {}
-
-
 @dataclass(frozen=True, slots=True)
 class _Make:
     """What one question's attempts are made with: the parts of it that are no JSON."""
@@ -212,11 +211,12 @@ class _Make:
 
     async def request(self, question: Question, turns: Sequence[dict[str, Any]], key: str | None = None) -> Given:
         """The step. What it is shown beside its texts are arguments of their own: each is stored once."""
-        recovery: Recovery = self.far.recovery(question, partial(self.other, question), self.spare)
+        whom = self._whom(question)
+        recovery: Recovery = self.far.recovery(question, whom, whom)
         if in_batch(question):
             in_flow("ask(batch=True)")
-            plain = one_by_one(question)
-            ordinary = self.far.recovery(plain, partial(self.other, plain), self.spare)
+            plain = self._whom(one_by_one(question))
+            ordinary = self.far.recovery(plain.question, plain, plain)
             recovery = Batching(question, recovery, ordinary)
         recovery = escalating(recovery, question, self.said["escalate"], self.said["escalate_s"])
         made = asked.carried_out_by(self.attempt, recovery, partial(by_hand_as, self.form), self.form.title)
@@ -248,19 +248,11 @@ class _Make:
         chosen = at.decide(question, self.policy, {}, None, session=self._session()).chosen
         return None if chosen is None else at.catalogue.get(chosen.target.name)
 
-    def spare(self, model: str, failed: Collection[str]) -> bool:
-        """Whether a model has another deployment that takes calls now."""
-        return gateway().spare(model, failed)
+    def _whom(self, question: Question) -> Whom:
+        def decide(at: Gateway, tried: Mapping[str, str], left_nano: int | None) -> Decision:
+            return at.decide(question, self.policy, tried, None, session=self._session(), left_nano=left_nano)
 
-    def other(
-        self, question: Question, tried: Mapping[str, str], left_nano: int | None = None,
-        small: Mapping[str, int] = _NONE,
-    ) -> str | None:  # fmt: skip
-        """Whom to ask next, given who has failed and how, what a budget has left, and whose windows were too small."""
-        at, session = gateway(), self._session()
-        tried = {**at.no_larger(small), **tried} if small else tried
-        chosen = at.decide(question, self.policy, tried, None, session=session, left_nano=left_nano).chosen
-        return None if chosen is None else chosen.target.name
+        return Whom(question, decide)
 
     def _session(self) -> Session:
         scope, said = _scope(), self.said

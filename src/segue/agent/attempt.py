@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ..core.faults import rebuild
-from ..core.records import AttemptEnd, AttemptWhy, Decision
+from ..core.records import AttemptEnd, AttemptWhy, Decision, Stage
 from ..core.recovery import Amend, Use
 from ..errors import SegueError
 from ..models import Model
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope
 from .called import Called, Caller
+from .failures import failed_in, spent_in, turned_down_in
 from .form import Check, Form
 from .gateway import Gateway
 from .guards.stage import Guarding
@@ -22,7 +24,6 @@ from .media import hold_seen
 from .money import Bill
 from .nobody import nobody
 from .recorded import Recorded
-from .recovery import failed_in, spent_in, turned_down_in
 from .request import Given, Question, Tried
 from .rounds import turn
 from .sessions import Session
@@ -76,6 +77,8 @@ class Attempting:
         """Call, once or, with a hedge, twice. Raises the error of the attempt."""
         decision, streaming = record.decision, self._streaming
         if streaming is not None:
+            if question.begun:
+                streaming = replace(streaming, others_left=partial(self._others_left, record))
             caller = replace(caller, streaming=streaming, scope=record.scope)
         hedge = self._hedge(decision)
         if hedge is None or decision.hedge_after_s is None:
@@ -89,6 +92,12 @@ class Attempting:
             floor,
         )
         return await self._raced(ran, record, record.another(hedge, AttemptWhy.HEDGE, 1))
+
+    def _others_left(self, record: Recorded) -> bool:
+        """Whether somebody else could go on from what is out, too."""
+        history, model = record.scope.history, record.model.name
+        tried = dict.fromkeys((*failed_in(history), model), "tried")
+        return self._decided(record.question, tried, None, None).chosen is not None
 
     @property
     def _streaming(self) -> Streaming | None:
@@ -115,8 +124,9 @@ class Attempting:
             lost = {**spent_in(scope.history), named: "broken down"}
             for out in (turned_down_in(scope.history) | lost, lost):
                 other = self._decided(question, out, None, left_nano)
-                if other.chosen is not None:
+                if other.chosen is not None or _rests(decision, named):  # then what is said is how the others are
                     decision = other
+                if other.chosen is not None:
                     break
         if question.turns or question.begun:  # it goes on from what one model has said: no other one races for it
             decision = replace(decision, hedge=None, hedge_after_s=None)
@@ -174,6 +184,12 @@ def _line(scope: StepScope, thread: str | None) -> str:
     if thread is not None:
         return f"{scope.tenant}\x1f{thread}"
     return f"{scope.run}/{rounds}" if rounds else ""
+
+
+def _rests(decision: Decision, name: str) -> bool:
+    """Whether a model was left out only because it takes no calls now."""
+    out = (c.excluded_at for c in decision.candidates if c.target.name == name)
+    return not {Stage.HEALTH, Stage.LIMIT}.isdisjoint(out)
 
 
 def _others_free(decision: Decision) -> bool:

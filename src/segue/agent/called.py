@@ -17,10 +17,10 @@ from ..models.health import Place
 from ..models.signals import made
 from ..models.verdict import judge
 from .calling import call_for, ready, send
+from .failures import FULL, has_failed
 from .form import Check, Form, name_of, told
 from .money import Bill
 from .pool import part_of
-from .recovery import FULL, has_failed
 from .request import Question
 from .streaming import Floor, Streaming, partial
 from .window import fitted
@@ -91,7 +91,7 @@ class Caller:
         try:
             question, manifest = self._shown(question, model, bill)
             bill.fit(model, question)
-            part = part_of(model, bill.scope.history, self.gateway.spare)
+            part = part_of(model, bill.scope.history, lambda name, out: self.gateway.spare(name, out, question))
             if part is model and has_failed(model.name, bill.scope.history) and not self.gateway.may_retry(model):
                 return Called(model=model, fault=_no_more(model))
             place, queued_s = await self.gateway.place(part, question, self.timeout_s, detour=self.detour)

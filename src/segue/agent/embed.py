@@ -14,6 +14,7 @@ from typing import Annotated, Any, cast, overload
 from pydantic import Field, TypeAdapter
 
 from ..core.faults import Fault, FaultKind
+from ..core.records import Decision
 from ..core.recovery import Answer, Attempt
 from ..errors import InputError
 from ..routing import Policy as RoutingPolicy
@@ -22,10 +23,11 @@ from ..runtime.scope import StepScope, here
 from ..runtime.step import step
 from .bounds import bounded
 from .embedding import Embedding
-from .gateway import gateway
-from .recovery import Others, Policy, Recover
+from .gateway import Gateway, gateway
+from .recovery import Policy, Recover
 from .request import Question
 from .vectors import Embedded, Packed, Texts, units
+from .whom import Whom
 
 __all__ = ["embed", "embedded", "embedding"]
 
@@ -118,9 +120,6 @@ def _within(space: str, texts: Texts) -> Texts:
     return Texts(texts=texts.texts, route=texts.route, model=texts.model, space=space or None, require=texts.require)
 
 
-_NONE: Mapping[str, int] = {}
-
-
 @dataclass(frozen=True, slots=True)
 class _Make:
     """What the attempts are made with: the parts that are no JSON."""
@@ -131,8 +130,7 @@ class _Make:
 
     async def step(self, texts: Texts, key: str | None) -> Packed:
         """One step's vectors."""
-        others = partial(self.other, texts)
-        retry = _Recovery(Policy(attempts=self.attempts, repairs=0), others)
+        retry = _Recovery(Policy(attempts=self.attempts, repairs=0), self._whom(texts))
         given = partial(_by_hand, texts=len(texts.texts))
         made = embedded.carried_out_by(self.attempt, retry, given, "list with one vector for each text")
         packed = await (made if key is None else made.using(key=key))(texts)
@@ -147,14 +145,13 @@ class _Make:
         make = Embedding(gateway(), self.policy, self.timeout_s)
         return await make(texts, scope if isinstance(scope, StepScope) else StepScope("", "embed", 1))
 
-    def other(
-        self, texts: Texts, tried: Mapping[str, str], left_nano: int | None = None, small: Mapping[str, int] = _NONE,
-    ) -> str | None:  # fmt: skip
+    def _whom(self, texts: Texts) -> Whom:
         """Whom to ask next, of those whose vectors compare."""
-        at = gateway()
-        tried = {**tried, **at.no_larger(small)} if small else tried
-        chosen = Embedding(at, self.policy, self.timeout_s).decide(texts, tried, None, left_nano).chosen
-        return None if chosen is None else chosen.target.name
+
+        def decide(at: Gateway, tried: Mapping[str, str], left_nano: int | None) -> Decision:
+            return Embedding(at, self.policy, self.timeout_s).decide(texts, tried, None, left_nano)
+
+        return Whom(Question(prompt=max(texts.texts, key=len), model=texts.model, max_tokens=1), decide)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +159,13 @@ class _Recovery:
     """That of a question, but for what only a question can have amended: a text is never cut, nothing is repaired."""
 
     policy: Policy
-    others: Others
+    whom: Whom
 
     def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
         """As `core.recovery.Recovery`."""
         if fault.kind is FaultKind.BAD_OUTPUT:
             fault = fault._replace(kind=FaultKind.OVERLOADED)
-        return Recover(self.policy, Question(prompt=""), self.others)(fault, history, luck)
+        return Recover(self.policy, Question(prompt=""), self.whom, self.whom)(fault, history, luck)
 
 
 _TEXTS = TypeAdapter(Texts)

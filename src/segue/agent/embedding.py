@@ -18,12 +18,12 @@ from ..routing import Cheapest
 from ..routing import Policy as RoutingPolicy
 from ..routing.policies import NEVER, Ranked
 from ..runtime.scope import StepScope
+from .failures import failed_in
 from .gateway import Gateway
 from .hashed import DIMENSIONS, HASHED, hashed
 from .money import Bill, cost_nothing
 from .nobody import nobody
 from .recorded import Recorded
-from .recovery import failed_in
 from .request import Question
 from .tries import of_model
 from .vectors import Packed, Texts

@@ -18,8 +18,8 @@ from ..core.recovery import Again, Answer, AskPerson, Attempt, Fail, Recovery, T
 from ..models.signals import made
 from ..runtime.scope import StepScope
 from .batch.ticket import BATCH
+from .failures import asked_in
 from .form import Check, Form
-from .recovery import asked_in
 from .request import Given, Question, Tried
 from .tries import before, tries_of, with_tries
 

@@ -38,7 +38,7 @@ from .budgets import Budgets, load_budgets
 from .learning import Live, task
 from .line import Line
 from .nobody import opens
-from .pool import Part, spare
+from .pool import Part
 from .recorded import Recorded
 from .request import Question, bound
 from .seen import Seen
@@ -175,9 +175,20 @@ class Gateway:
         """Whether a model that has failed a question may be sent it again: always, while most of its calls succeed."""
         return self.health.view(model).error_rate <= _FAILING or self.health.may_retry(model)
 
-    def spare(self, name: str, failed: Collection[str]) -> bool:
-        """Whether a model has another deployment that takes calls now."""
-        return name in self.catalogue and spare(self.catalogue.get(name), failed, self.health, self.detour_s)
+    def spare(self, name: str, failed: Collection[str], question: Question) -> bool:
+        """Whether a model has another deployment that takes a question now."""
+        if name not in self.catalogue:
+            return False
+        model = self.catalogue.get(name)
+        views = self.health.views(model, _tokens(model, question)) if len(model.deployments) > 1 else {}
+        return any(view.wait_s <= self.detour_s for at, view in views.items() if at not in failed)
+
+    def ready_in(self, name: str, refused: Collection[str], question: Question) -> float:
+        """Seconds until a deployment of a model, but for these, takes a question; infinite where none ever does."""
+        if name not in self.catalogue:
+            return math.inf if refused else 0.0
+        model = self.catalogue.get(name)
+        return self.health.ready_in(model, _tokens(model, question), refused)
 
     async def place(
         self, model: Model | Part, question: Question, timeout_s: float, *, detour: bool = False

@@ -26,11 +26,12 @@ def nobody(decision: Decision, remedy: str | None = None) -> Exception:
     """
     out = [c for c in decision.candidates if not c.eligible]
     shut = [c.target.name for c in out if _is_shut(c)]
-    unwell = next((c for c in out if c.excluded_at in _PASSES and c.target.name not in shut), None)
+    passing = [c for c in out if c.excluded_at in _PASSES and c.target.name not in shut]
+    unwell = min(passing, key=lambda c: c.excluded_at is Stage.TRIED, default=None)  # who was not tried comes first
     why = "; ".join(f"{c.target.name}: {c.reason}" for c in out[:6]) or "the catalogue is empty"
     said = f"no model can answer by route {decision.policy}: {why}"
     if unwell is not None:
-        return rebuild(made(FaultKind.OVERLOADED, said, model=unwell.target.name))
+        return rebuild(made(FaultKind.OVERLOADED, said, model=unwell.target.name, unsent=1))
     if shut:
         return rebuild(made(FaultKind.UNAUTHORISED, said, model=shut[0], remedy=opens(shut)))
     full = any(c.excluded_at is Stage.WINDOW for c in out)

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from ..core.recovery import Attempt
 from ..models import Deployment, Limits, Model
-from ..models.health import Health
-from .recovery import deployments_in
+from .failures import deployments_in
 
-__all__ = ["Part", "part_of", "spare"]
+__all__ = ["Part", "part_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +39,6 @@ class Part:
 
 
 def part_of(model: Model, history: Sequence[Attempt], takes: Callable[[str, Collection[str]], bool]) -> Model | Part:
-    """Who may be called: those that have not failed, where one of them `takes` calls (`spare`); else all of them."""
+    """Who may be called: those that have not failed, where one of them `takes` a call now; else all of them."""
     without = deployments_in(history, model.name) if len(model.deployments) > 1 else frozenset[str]()
     return Part(model, without) if without and takes(model.name, without) else model
-
-
-def spare(model: Model, failed: Collection[str], health: Health, patience_s: float) -> bool:
-    """Whether a deployment that has not failed takes a call within some seconds."""
-    if len(model.deployments) < 2:
-        return False
-    views = health.views(model)
-    return any(views[d.name].wait_s <= patience_s for d in model.deployments if d.name not in failed)

@@ -28,7 +28,7 @@ from ..models import Model
 from ..models.exchange import Reply
 from ..runtime.scope import StepScope
 from .batch.ticket import ticket_of, waiting
-from .recovery import asked_in
+from .failures import asked_in
 from .request import Question
 
 if TYPE_CHECKING:

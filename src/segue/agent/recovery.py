@@ -17,15 +17,35 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from ..core.faults import Fault, FaultKind
 from ..core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
+from .failures import (
+    DEPLOYMENT,
+    ELSEWHERE,
+    FULL,
+    PASSES,
+    asked_by,
+    asked_in,
+    cuts,
+    deployments_in,
+    failed_in,
+    refused_in,
+    repairs,
+    small_in,
+    spent_in,
+    spoken_in,
+    unlucky_in,
+    unsent,
+)
 from .request import Question
 
-__all__ = ["Policy", "Refused", "asked_in", "failed_in", "plain_of", "question_of"]
+__all__ = ["Doors", "Others", "Policy", "Recover", "Refused", "plain_of", "question_of"]
 
 Refused = Literal["fail", "next"]
 """What follows a refusal: by default no detour around it."""
@@ -40,29 +60,42 @@ class Others(Protocol):
 
     def __call__(
         self, tried: Mapping[str, str], left_nano: int | None = None, small: Mapping[str, int] = ..., /
-    ) -> str | None: ...
+    ) -> str | None:
+        """The next one; None where there is none."""
+        ...
 
 
-class Spare(Protocol):
-    """Whether a model has a deployment beside those that failed, which takes calls now."""
+class Doors(Protocol):
+    """When the models take a call of a question's size, as health and their limits have it."""
 
-    def __call__(self, model: str, failed: Collection[str], /) -> bool: ...
+    def resting(self, tried: Mapping[str, str], /) -> Collection[str]:
+        """Who could answer, beside those that were tried, and takes no calls now."""
+        ...
+
+    def spare(self, model: str, failed: Collection[str], /) -> bool:
+        """Whether a model has a deployment beside those that failed, which takes it now."""
+        ...
+
+    def ready_in(self, model: str, refused: Collection[str], /) -> float:
+        """Seconds until a deployment of a model, beside those whose keys were refused, takes it; infinite: never."""
+        ...
 
 
-_ELSEWHERE = frozenset(
-    {
-        FaultKind.RATE_LIMITED,
-        FaultKind.OVERLOADED,
-        FaultKind.TIMED_OUT,
-        FaultKind.UNREACHABLE,
-        FaultKind.UNAUTHORISED,
-        FaultKind.TOOL_FAILED,
-        FaultKind.INTERRUPTED,
-    }
-)
-_AGAIN = _ELSEWHERE - {FaultKind.UNAUTHORISED}
-_SAME_AGAIN = frozenset({FaultKind.UNAUTHORISED, FaultKind.CONTENT_REFUSED, FaultKind.CONTEXT_TOO_LONG})
-"""Who has said this to a question says it again."""
+class _Open:
+    """Doors where nobody knows: nobody is spared, and everybody takes a call whose key was not refused."""
+
+    def resting(self, tried: Mapping[str, str], /) -> Collection[str]:
+        return ()
+
+    def spare(self, model: str, failed: Collection[str], /) -> bool:
+        return False
+
+    def ready_in(self, model: str, refused: Collection[str], /) -> float:
+        return math.inf if refused else 0.0
+
+
+_ONWARDS = ELSEWHERE | {FaultKind.CONTEXT_TOO_LONG, FaultKind.BAD_OUTPUT}
+"""After which another model goes on from what is out: the one that was to go on may itself have said nothing."""
 _SHORT = 2000
 """Characters of a part that is not worth cutting."""
 _CUTS = 3
@@ -71,6 +104,7 @@ _BACKOFF_S, _BACKOFF_MAX_S = 0.25, 20.0
 _CROWDED_MAX_S = 5.0
 _PATIENCE_S = 30.0
 """How long a pause somebody may ask for, until those whose answers were turned down have another try first."""
+_NOBODY: Mapping[str, str] = {}
 _UNSENT = 4
 """How many times as many attempts there may be as calls, where some are not sent."""
 
@@ -85,9 +119,9 @@ class Policy:
     """How often one model is shown its mistake."""
     refused: Refused = "fail"
 
-    def recovery(self, question: Question, others: Others, spare: Spare | None = None) -> Recover:
-        """The Recovery of a question. `others` names whom to ask next, `spare` knows the rest of a pool."""
-        return Recover(self, question, others, spare)
+    def recovery(self, question: Question, others: Others, doors: Doors | None = None) -> Recover:
+        """The Recovery of a question. `others` names whom to ask next, `doors` know when who takes a call."""
+        return Recover(self, question, others, doors or _Open())
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +131,7 @@ class Recover:
     policy: Policy
     question: Question
     others: Others
-    spare: Spare | None = None
+    doors: Doors = field(default_factory=_Open)
 
     def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:  # noqa: PLR0911  one a kind
         """`history` ends with the attempt that has just failed."""
@@ -109,22 +143,23 @@ class Recover:
         if kind is FaultKind.BAD_OUTPUT and model and self._mendable(fault, history, model):
             return self._repaired(fault, history, model)
         if kind is FaultKind.CONTEXT_TOO_LONG:
-            cut = None if _unsent(history[-1]) else self._shrunk(history, model)  # a limit of ours cuts no text
-            return self._larger(history, luck) or cut or self._anyone(history)
+            cut = None if unsent(history[-1]) else self._shrunk(history, model)  # a limit of ours cuts no text
+            return self._larger(history, luck) or cut or self._anyone(history, luck)
         if kind is FaultKind.BUDGET_EXCEEDED:
             other = self.others(failed_in(history), _left_in(fault))
             return Use(other) if other else Fail()
-        if kind in _ELSEWHERE or kind is FaultKind.BAD_OUTPUT or self._may_detour(kind):
-            other = self._elsewhere(kind, history, model, luck)
+        if kind in ELSEWHERE or kind is FaultKind.BAD_OUTPUT or self._may_detour(kind):
+            other = self._elsewhere(history, model, luck)
             if other is not None:
                 return self._climbed(fault, history, other) if kind is FaultKind.BAD_OUTPUT else other
-        return self._again(fault, history, model, luck)
+        return Again(0.0) if kind is FaultKind.INTERRUPTED else Fail()
 
     def _rescued(self, fault: Fault, history: Sequence[Attempt], model: str | None, luck: float) -> Answer:
         """Somebody who cannot be told to forget has had some of the answer: go on from there, or not at all."""
         begun = (fault.state or {}).get("begun")
-        other = self._elsewhere(fault.kind, history, model, luck) if begun and fault.kind in _AGAIN else None
-        if other is None or other.candidate == model:  # whoever broke off does not go on from what it said
+        spoken = spoken_in(history)  # whoever broke off does not go on from what it said
+        other = self._elsewhere(history, model, luck, spoken) if begun and fault.kind in _ONWARDS else None
+        if other is None:
             return Fail()
         question = question_of(self.question, plan_of(history).changes)
         return Amend({"question": {**plain_of(question), "begun": begun, "first": other.candidate}}, other.after_s)
@@ -139,46 +174,75 @@ class Recover:
 
     def _larger(self, history: Sequence[Attempt], luck: float) -> Use | None:
         """Whoever has a larger window; one that has failed otherwise too, after a pause."""
-        small = _small_in(history)
+        small = small_in(history)
         other = self.others(failed_in(history), None, small)
         if other is not None:
             return Use(other)
         again = self.others(spent_in(history), None, small) if small else None
-        return None if again is None else Use(again, _pause(history, again, luck))
+        return None if again is None else Use(again, self._wait_s(history, again, luck))
 
-    def _anyone(self, history: Sequence[Attempt]) -> Answer:
+    def _anyone(self, history: Sequence[Attempt], luck: float) -> Answer:
         """Nobody's window is larger by the catalogue, and nothing is left to cut: the others may count otherwise."""
         other = self.others(failed_in(history))
-        return Use(other) if other else Fail()
+        return Use(other) if other else self._soonest(history, luck) or Fail()
 
-    def _elsewhere(self, kind: FaultKind, history: Sequence[Attempt], model: str | None, luck: float) -> Use | None:
-        """Whoever has not failed yet, another deployment first; when all have, another round after a pause."""
-        if kind in _ELSEWHERE and model and self._has_spare(history, model):
+    def _elsewhere(
+        self, history: Sequence[Attempt], model: str | None, luck: float, without: Collection[str] = ()
+    ) -> Use | None:
+        """Whoever has not failed yet, another deployment first; when all have, another round after a pause. Nobody of
+        those that are left out.
+        """
+        fault = history[-1].fault
+        elsewhere = fault is not None and fault.kind in ELSEWHERE and model not in without
+        if model is not None and elsewhere and self._has_spare(history, model):
             return Use(model)
-        other = self.others(failed_in(history))
+        out = dict.fromkeys(without, "it has broken off")
+        other = self.others({**failed_in(history), **out})
         if other is not None:
             return Use(other, _crowded(history, luck))
-        return self._another_round(kind, history, model, luck)
+        return self._another_round(history, model, luck, out)
 
-    def _another_round(self, kind: FaultKind, history: Sequence[Attempt], model: str | None, luck: float) -> Use | None:
+    def _another_round(
+        self, history: Sequence[Attempt], model: str | None, luck: float, out: Mapping[str, str]
+    ) -> Use | None:
         """All have failed: whoever did so by bad luck, as soon as it takes calls; those whose answers were turned down
         only where nobody else is left, or that would take long.
         """
-        lost = spent_in(history) | ({} if model is None else {model: kind.value})
-        turned_down = turned_down_in(history)
-        again = self.others({**lost, **turned_down})
-        if again is not None:
-            return Use(again, _pause(history, again, luck))
-        again, unlucky = self.others(lost), unlucky_in(history)
-        soonest = min(reversed(unlucky), key=lambda name: unlucky[name], default=None)
-        if soonest is not None and (again is None or unlucky[soonest] <= _PATIENCE_S):  # each has asked for a pause
-            return Use(soonest, max(_pause(history, soonest, luck), unlucky[soonest]))
-        return None if again is None else Use(again, _pause(history, again, luck))
+        soonest = self._soonest(history, luck, out)
+        if soonest is not None and soonest.after_s <= _PATIENCE_S:
+            return soonest
+        last = {} if model is None else {model: "it has failed just now"}
+        unlucky = dict.fromkeys(unlucky_in(history), "it was waited for")
+        lost = {**spent_in(history), **unlucky, **out}
+        again = self.others({**lost, **last})
+        if again is None and soonest is not None:
+            again = self.others(lost)  # even the last one, before a long pause
+        return soonest if again is None else Use(again, _pause(history, again, luck))
+
+    def _soonest(self, history: Sequence[Attempt], luck: float, out: Mapping[str, str] = _NOBODY) -> Use | None:
+        """Of those who have failed by bad luck, or take no calls now, the one that takes a call first; of several the
+        one that has failed longest ago. A pool of which one key was refused is among them, as long as another is left.
+        """
+        unlucky, spent = unlucky_in(history), spent_in(history)
+        pools = {name for name, said in spent.items() if said == FaultKind.UNAUTHORISED}
+        among = {*unlucky, *pools, *self.doors.resting({**failed_in(history), **out})} - out.keys()
+        waits = {name: self._wait_s(history, name, luck) for name in among if name in pools or name not in spent}
+        last = {name: at for at, attempt in enumerate(history) if (name := asked_by(attempt)) is not None}
+        soonest = min(waits, key=lambda name: (waits[name], last.get(name, -1), name), default=None)
+        if soonest is None or waits[soonest] < math.inf:
+            return None if soonest is None else Use(soonest, waits[soonest])
+        lost = min(unlucky.keys() & waits.keys(), default=None)  # it says why, when it is asked
+        return None if lost is None else Use(lost, max(_pause(history, lost, luck), unlucky[lost]))
+
+    def _wait_s(self, history: Sequence[Attempt], model: str, luck: float) -> float:
+        """Seconds until a model may be asked again: its backoff, the pause it asked for, and when it takes calls."""
+        ready_s = self.doors.ready_in(model, refused_in(history, model))
+        return max(_pause(history, model, luck), unlucky_in(history).get(model, 0.0), ready_s)
 
     def _has_spare(self, history: Sequence[Attempt], model: str) -> bool:
         """Whether another deployment of the model takes calls, and the last one was called at all."""
         failed = deployments_in(history, model)
-        return bool(failed) and not _unsent(history[-1]) and self.spare is not None and self.spare(model, failed)
+        return bool(failed) and not unsent(history[-1]) and self.doors.spare(model, failed)
 
     def _may_detour(self, kind: FaultKind) -> bool:
         return kind is FaultKind.CONTENT_REFUSED and self.policy.refused == "next"
@@ -196,127 +260,33 @@ class Recover:
     def _mendable(self, fault: Fault, history: Sequence[Attempt], model: str) -> bool:
         """Whether the same model may do better: not where its answer was cut at all that it can write."""
         full = fault.limit == "max tokens" and FULL in (fault.state or {})
-        return not full and _repairs(history, model) < self.policy.repairs
+        return not full and repairs(history, model) < self.policy.repairs
 
     def _shrunk(self, history: Sequence[Attempt], model: str | None) -> Answer | None:
         """The same model, with the middles of the parts cut; None where that was done, or there is nothing to cut."""
         question = question_of(self.question, plan_of(history).changes)
         cut = [_without_middle(part) for part in question.parts]
-        if sum(map(_was_cut, history)) >= _CUTS or cut == question.parts:
+        if sum(map(cuts, history)) >= _CUTS or cut == question.parts:
             return None
         return Amend({"question": {**plain_of(question), "parts": cut, "first": model}})
 
-    def _again(self, fault: Fault, history: Sequence[Attempt], model: str | None, luck: float) -> Answer:
-        """There is nobody else: the same one after a pause, if that may help."""
-        if fault.kind is FaultKind.INTERRUPTED:
-            return Again(0.0)
-        if fault.kind not in _AGAIN or model is None:
-            return Fail()
-        return Use(model, max(_pause(history, model, luck), fault.retry_after_s or 0.0))
-
 
 def _pause(history: Sequence[Attempt], model: str, luck: float) -> float:
-    """Seconds before a model is asked again, with full jitter: by how often it has failed, whatever others did."""
-    failed = sum(a.fault is not None and asked_in(a.fault) == model and not _unsent(a) for a in history)
-    return luck * min(_BACKOFF_MAX_S, _BACKOFF_S * 2.0 ** max(failed - 1, 0))
+    """Seconds before a model is asked again, with full jitter: by how often one of its deployments has failed."""
+    faults = [a.fault for a in history if a.fault is not None and asked_by(a) == model and not unsent(a)]
+    failed = Counter((fault.state or {}).get(DEPLOYMENT) for fault in faults if fault.kind in PASSES)
+    return luck * min(_BACKOFF_MAX_S, _BACKOFF_S * 2.0 ** max(max(failed.values(), default=0) - 1, 0))
 
 
 def _crowded(history: Sequence[Attempt], luck: float) -> float:
     """Seconds: who finds no place again and again comes back less often, or waiting would be what keeps all busy."""
-    full = sum(_unsent(a) for a in history)
+    full = sum(unsent(a) for a in history)
     return luck * min(_CROWDED_MAX_S, _BACKOFF_S * 2.0 ** (full - 2)) if full > 1 else 0.0
 
 
 def _worn_out(history: Sequence[Attempt], attempts: int) -> bool:
     """Whether so many calls were made; one that found no place or no money was none, but cannot go on for ever."""
-    return sum(not _unsent(a) for a in history) >= attempts or len(history) >= attempts * _UNSENT
-
-
-def _unsent(attempt: Attempt) -> bool:
-    fault = attempt.fault
-    return fault is not None and (fault.kind is FaultKind.BUDGET_EXCEEDED or bool((fault.state or {}).get("unsent")))
-
-
-def has_failed(model: str, history: Sequence[Attempt]) -> bool:
-    """Whether a call of this model was the last thing that failed of it, so that another one is a retry: no repair."""
-    sent = [a.fault.kind for a in history if a.fault is not None and asked_in(a.fault) == model and not _unsent(a)]
-    return bool(sent) and sent[-1] in _AGAIN
-
-
-def asked_in(fault: Fault) -> str | None:
-    """The model whose attempt ended so."""
-    model = (fault.state or {}).get("model")
-    return model if isinstance(model, str) and model else None
-
-
-DEPLOYMENT = "deployment"
-"""What a fault names the place of its call by."""
-
-
-def deployments_in(history: Sequence[Attempt], model: str) -> frozenset[str]:
-    """The deployments of a model that have failed."""
-    faults = [a.fault for a in history if a.fault is not None and asked_in(a.fault) == model]
-    return frozenset(str((f.state or {})[DEPLOYMENT]) for f in faults if DEPLOYMENT in (f.state or {}))
-
-
-FULL = "full"
-"""What a fault of an answer says that was cut at the most that its model can write."""
-
-
-def spent_in(history: Sequence[Attempt]) -> dict[str, str]:
-    """Who would say the same again, with what they said: a window counts until the question is cut."""
-    spent: dict[str, str] = {}
-    for attempt in history:
-        fault, model = attempt.fault, None if attempt.fault is None else asked_in(attempt.fault)
-        if fault is not None and model is not None and fault.kind in _SAME_AGAIN:
-            spent[model] = fault.kind.value
-        if _was_cut(attempt):
-            spent = {name: said for name, said in spent.items() if said != FaultKind.CONTEXT_TOO_LONG}
-    others = unlucky_in(history)  # one deployment's key says nothing of the next one's
-    return {name: said for name, said in spent.items() if said != FaultKind.UNAUTHORISED or name not in others}
-
-
-def turned_down_in(history: Sequence[Attempt]) -> dict[str, str]:
-    """Whose last answer was turned down: shown its mistake, it did no better."""
-    return {model: kind for model, kind in failed_in(history).items() if kind == FaultKind.BAD_OUTPUT}
-
-
-def unlucky_in(history: Sequence[Attempt]) -> dict[str, float]:
-    """Whose last call, of one deployment at least, came to nothing for a reason that passes, each with the seconds that
-    are left of the pause it asked for.
-    """
-    waits: dict[str, dict[str, float | None]] = {}
-    for attempt in history:
-        fault, model = attempt.fault, None if attempt.fault is None else asked_in(attempt.fault)
-        if fault is None or model is None:
-            continue
-        place = str((fault.state or {}).get(DEPLOYMENT, ""))
-        if not place:
-            waits.pop(model, None)  # it speaks of all of them
-        waits.setdefault(model, {})[place] = _left_of(fault, attempt, history[-1]) if fault.kind in _AGAIN else None
-    asked = {model: [s for s in places.values() if s is not None] for model, places in waits.items()}
-    return {model: min(seconds) for model, seconds in asked.items() if seconds}
-
-
-def _left_of(fault: Fault, failed: Attempt, last: Attempt) -> float:
-    """Seconds of the pause that a failed attempt was asked for, which were left when the last one had failed."""
-    gone = 0.0 if failed.ended is None or last.ended is None else last.ended - failed.ended
-    return max(0.0, (fault.retry_after_s or 0.0) - gone)
-
-
-def _small_in(history: Sequence[Attempt]) -> dict[str, int]:
-    """Whose windows the question does not fit into as it stands, with the tokens that they say they hold, or 0.
-
-    One that was over a limit per minute says nothing of its window.
-    """
-    small: dict[str, int] = {}
-    for attempt in history:
-        fault, model = attempt.fault, None if attempt.fault is None else asked_in(attempt.fault)
-        if fault is not None and model is not None and fault.kind is FaultKind.CONTEXT_TOO_LONG and not fault.limit:
-            small[model] = int((fault.state or {}).get("window", 0))
-        if _was_cut(attempt):
-            small.clear()
-    return small
+    return sum(not unsent(a) for a in history) >= attempts or len(history) >= attempts * _UNSENT
 
 
 def _left_in(fault: Fault) -> int | None:
@@ -325,27 +295,9 @@ def _left_in(fault: Fault) -> int | None:
     return said if isinstance(said, int) else None
 
 
-def failed_in(history: Sequence[Attempt]) -> dict[str, str]:
-    """Who has failed, with the kind of the last fault."""
-    faults = [a.fault for a in history if a.fault is not None]
-    return {model: fault.kind.value for fault in faults if (model := asked_in(fault))}
-
-
-def _repairs(history: Sequence[Attempt], model: str) -> int:
-    """How often this model was asked again to mend its answer."""
-    mended = [a.fault for a in history if isinstance(a.answer, Amend) and a.fault is not None]
-    return sum(fault.kind is FaultKind.BAD_OUTPUT and asked_in(fault) == model for fault in mended)
-
-
 def _without_middle(part: str) -> str:
     quarter = len(part) // 4
     return part if len(part) < _SHORT else f"{part[:quarter]}\n[…]\n{part[-quarter:]}"
-
-
-def _was_cut(attempt: Attempt) -> bool:
-    """Whether the parts were cut after it."""
-    too_long = attempt.fault is not None and attempt.fault.kind is FaultKind.CONTEXT_TOO_LONG
-    return too_long and isinstance(attempt.answer, Amend)
 
 
 def question_of(question: Question, changes: Mapping[str, Any]) -> Question:

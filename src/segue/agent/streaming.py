@@ -40,6 +40,10 @@ class Floor:
         return self.speaker == who
 
 
+def _nobody() -> bool:
+    return False
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Streaming:
     """How the attempts of one question stream."""
@@ -48,6 +52,8 @@ class Streaming:
     stall_s: float | None = None
     hold_ms: int = 0
     rescue: Rescue = "fail"
+    others_left: Callable[[], bool] = _nobody
+    """Whether another model could go on where this one says nothing."""
     tap: Callable[[Delta], None] | None = None
     """Told of each piece, too, as it comes."""
     floor: Floor | None = None
@@ -74,6 +80,8 @@ class Streaming:
         limited = replace(call, first_token_s=self.first_token_s, stall_s=self.stall_s)
         streams = call.model.can(Capability.STREAMING)
         reply = await send(limited, _Pour(outlet, question.begun, self) if streams else None)
+        if question.begun and not (reply.text or reply.tool_calls) and self.others_left():
+            return reply  # it was to go on, and says nothing: the next one may know more
         whole = question.begun + reply.text
         if not self.speaks(reply.text or reply.tool_calls):
             return reply
@@ -112,13 +120,15 @@ class Streaming:
     def _rescued(self, outlet: Outlet, question: Question, fault: Fault, reply: Reply | None) -> Fault:
         """A fault that says how much is out with a consumer that cannot be told, and what another may go on from.
 
-        Never within JSON or a tool call, and not for an answer that came whole and was turned down.
+        Never within JSON or a tool call, and not for an answer that came whole and was turned down; one that was empty
+        has changed nothing.
         """
         if not outlet.released:
             return fault
         state: dict[str, Any] = {**(fault.state or {}), "released": outlet.released}
         said = outlet.text if outlet.bytes_total else question.begun
-        may = self.rescue == "continue" and question.schema is None and not outlet.tools and reply is None
+        silent = reply is None or not reply.text
+        may = self.rescue == "continue" and question.schema is None and not outlet.tools and silent
         if may and said and len(said) <= SENT_MAX:
             state["begun"] = said
         return fault._replace(state=state)

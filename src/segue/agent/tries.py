@@ -12,7 +12,7 @@ from ..models import Model
 from ..models.exchange import Reply
 from ..models.health import Place
 from ..runtime.scope import StepScope
-from .recovery import DEPLOYMENT, asked_in
+from .failures import DEPLOYMENT, asked_in
 from .request import Tried
 
 __all__ = ["answered", "before", "beside", "of_model", "tried_of", "tries_of", "with_tries"]

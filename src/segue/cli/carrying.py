@@ -211,7 +211,7 @@ _FAMILY = (
 )
 _ALL = (
     "select no, flow, version, state, owner, paused, wake_at from runs"
-    f" where (state in ('queued', 'running') or wake_at is not null) and {IN_TURN}"
+    f" where (state in ('queued', 'running') or (state = 'parked' and wake_at is not null)) and {IN_TURN}"
 )
 
 

@@ -127,7 +127,7 @@ def fork(
     ] = None,
     id: NewId = None,
     repeat: Annotated[
-        bool, typer.Option("--repeat", help='Allow effects that are effect="once" to happen again.')
+        bool, typer.Option("--repeat", help='Allow effects that are effect="once", also of children, to happen again.')
     ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Only record it, and print its id.")] = False,
     quiet: Quiet = False,
@@ -138,7 +138,7 @@ def fork(
     """Make a new run that goes on from a step of this one.
 
     It knows the outcomes that the step had seen. The run that it comes from stays as it is. The
-    new one is carried out here, as by segue run.
+    new one is carried out here, as by segue run. Children whose end it does not keep start anew.
     """
     from . import starting
     from .carrying import Carrying

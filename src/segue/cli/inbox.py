@@ -194,6 +194,8 @@ def _said(said: Said, now: float) -> str:
 def _commands(item: InboxItem, say: Say) -> list[tuple[str, str]]:
     id_ = item.id
     give = (say("answer", id_, "--value", forms.sample(item.form or {})), "to answer")
+    if len(give[0]) + 2 > out().width:  # it stands indented
+        give = (say("answer", id_, "--value", "@FILE"), "to answer, with the JSON in a file")
     if item.kind == "approval":
         made = [(say("approve", id_), "yes"), (say("deny", id_), "no")]
     elif item.kind == "form":

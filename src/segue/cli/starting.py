@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import Any, cast
 
 from rich.text import Text
 
-from ..core.events import Event, EventType
 from ..core.shell import command
 from ..core.short import resolve
 from ..errors import InputError
-from ..journal import RunRow
+from ..journal import Reader, RunRow
+from ..runtime.check import keys_beside
 from ..runtime.engine import Engine
+from ..runtime.forking import inherited
+from ..runtime.given import calls_of
+from ..runtime.repeats import Repeat, repeated
 from ..runtime.run import Run
 from . import inputs
 from .carrying import Carrying, carry, finished, load, load_if_there
@@ -48,11 +51,12 @@ def fork(
     with reading(how.db) as reader:
         row = reader.get(run)
         story = Story.of(reader.events(row), row)
-        point = _point(at, story, run)
+        point = _point(at, story, reader, row)
         replaced = {_key(k, story, run): v for k, v in inputs.read_pairs(results, "--result").items()}
-        dropped = reader.events(row, reader.fork_point(row, point))
+        upto = reader.fork_point(row, point)
         if not repeat:
-            _refuse_repeats(dropped, replaced, run)
+            given_already = inherited(row, reader.events(row), point)
+            _refuse_repeats(repeated(reader, row, upto, {**given_already, **replaced}), run)
     changed = _object(given)
 
     async def make(engine: Engine) -> Run[Any]:
@@ -87,18 +91,45 @@ def _recorded(how: Carrying, row: RunRow) -> Exit:
     return Exit.DONE
 
 
-def _point(at: str | None, story: Story, run: str) -> str | int | None:
-    """A step's key or the number of an event. Raises InputError for neither."""
-    if at is None:
-        return None
-    return int(at) if at.isdecimal() else _key(at, story, run)
+def _point(at: str | None, story: Story, reader: Reader, row: RunRow) -> str | int | None:
+    """A step's key or the number of an event: of a wait or a signal that of the last event to keep. Raises InputError
+    for neither.
+    """
+    if at is None or at.isdecimal():
+        return None if at is None else int(at)
+    found = _step(at, story, row.id)
+    return _wait(at, story, reader, row) if found is None else found
+
+
+def _wait(at: str, story: Story, reader: Reader, row: RunRow) -> int:
+    """Where a fork at a wait begins: its key is no event's, so the flow is replayed. A signal may be named as well."""
+    load_if_there(row)
+    points = asyncio.run(calls_of(reader, keys_beside(reader.path), row)).points
+    found = resolve(at, points, what="wait", run=row.id)
+    if found is not None:
+        return points[found]
+    came = [name for name, call in story.calls.items() if call.kind == "signal" and at in (name, call.key)]
+    if len(came) == 1:
+        return int(came[0].rpartition("@")[2]) - 1
+    if came:
+        several = f"{at!r} has come {len(came)} times: {printable(', '.join(came[:5]))}"
+        raise InputError(several, run=row.id, remedy="name one of them in full")
+    raise _no_step(at, row.id)
 
 
 def _key(given: str, story: Story, run: str) -> str:
-    found = resolve(given, [c.key for c in story.calls.values() if c.kind != "signal"], what="step", run=run)
+    found = _step(given, story, run)
     if found is None:
-        raise InputError(f"the run has no step {given!r}", run=run, remedy=f"list its keys: {command('show', run)}")
+        raise _no_step(given, run)
     return found
+
+
+def _step(given: str, story: Story, run: str) -> str | None:
+    return resolve(given, [c.key for c in story.calls.values() if c.kind != "signal"], what="step", run=run)
+
+
+def _no_step(given: str, run: str) -> InputError:
+    return InputError(f"the run has no step {given!r}", run=run, remedy=f"list its keys: {command('show', run)}")
 
 
 def _object(given: str | None) -> dict[str, Any] | None:
@@ -108,21 +139,16 @@ def _object(given: str | None) -> dict[str, Any] | None:
     return cast("dict[str, Any] | None", changed)
 
 
-def _refuse_repeats(dropped: Iterable[Event], replaced: Mapping[str, Any], run: str) -> None:
+def _refuse_repeats(once: Sequence[Repeat], run: str) -> None:
     """Raise InputError when the fork would apply an effect again that must not happen twice."""
-    found = [
-        event.key
-        for event in dropped
-        if event.type == EventType.ATTEMPT_STARTED
-        and event.key is not None
-        and b'"once"' in (event.body or b"")
-        and event.key not in replaced
-    ]
-    if found:
-        once = list(dict.fromkeys(found))
-        raise InputError(
-            f"the fork would apply again what must not happen twice: {printable(', '.join(once))}",
-            run=run,
-            key=once[0],
-            remedy="give it its result with --result 'KEY=JSON', or allow it with --repeat",
-        )
+    if not once:
+        return
+    told = [one.key if one.child is None else f"{one.key} (in the child {one.run})" for one in once]
+    child = once[0].child
+    which = "it" if child is None else f"the child {printable(child)}"
+    raise InputError(
+        f"the fork would apply again what must not happen twice: {printable(', '.join(told))}",
+        run=run,
+        key=once[0].key,
+        remedy=f"give {which} its result with --result 'KEY=JSON', or allow it with --repeat",
+    )

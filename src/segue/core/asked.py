@@ -26,7 +26,7 @@ _VERDICTS = {
 }  # fmt: skip
 TYPES = (
     EventType.SIGNAL_RECEIVED, EventType.APPROVAL_ASKED, EventType.APPROVAL_DECIDED, *sorted(_ENDS_A_STEP),
-    EventType.OPERATOR_ACTED, EventType.RUN_FORKED, EventType.RUN_CONTINUED,
+    EventType.OPERATOR_ACTED, EventType.RUN_STARTED, EventType.RUN_FORKED, EventType.RUN_CONTINUED,
 )  # fmt: skip
 """The types of events that `asked_in` reads."""
 
@@ -119,6 +119,8 @@ class Asked:
     """Words that have come, and of which the run has not yet said what became of them."""
     end: Said | None = None
     """What closed it."""
+    earlier: bool = False
+    """Whether a fork's parent asked it, or other code, and the run itself has not come to it so far."""
 
     @property
     def refused(self) -> int:
@@ -189,11 +191,10 @@ class Asked:
 def asked_in(events: Iterable[Event]) -> dict[str, Asked]:
     """The questions of a run's journal by their ids, closed ones too. A run that has ended asks nobody any more."""
     found: dict[str, Asked] = {}
-    before = 0.0
+    before, revision = 0.0, ""
     for event in events:
         if event.type == EventType.APPROVAL_ASKED:
-            asked = _asked(event)
-            found[asked.id] = asked
+            _put(found, _asked(event))
         elif event.type == EventType.APPROVAL_DECIDED:
             body = loads(event.body)
             if body.get("asked") in found:
@@ -203,8 +204,13 @@ def asked_in(events: Iterable[Event]) -> dict[str, Asked]:
                 found[event.key].hear(event.value, event.at, loads(event.body).get("by", ""))
         elif event.type == EventType.RUN_CONTINUED:
             _withdraw(found, event.at)
+        elif event.type == EventType.RUN_STARTED:
+            last, revision = revision, loads(event.body).get("revision", "")
+            if revision != last:
+                _doubt(found)
         elif event.type == EventType.RUN_FORKED:
             _fork(found, event.at - before)
+            _doubt(found)
         elif event.type in _ENDS_A_STEP or event.type == EventType.OPERATOR_ACTED:
             _close_step(found, event)
         before = event.at
@@ -228,6 +234,15 @@ def _asked(event: Event) -> Asked:
     if "asked_at" in body:
         asked.shift(event.at - body["asked_at"])
     return asked
+
+
+def _put(found: dict[str, Asked], asked: Asked) -> None:
+    """The flow asks; what was asked before it has with all that was said, and the time that is left."""
+    known = found.get(asked.id)
+    if known is not None and known.earlier:
+        known.earlier = False
+    else:
+        found[asked.id] = asked
 
 
 def _said(event: Event, body: dict[str, Any]) -> Said:
@@ -254,6 +269,12 @@ def _fork(found: dict[str, Asked], later_s: float) -> None:
     for asked in found.values():
         if asked.end is None:
             asked.shift(later_s)
+
+
+def _doubt(found: dict[str, Asked]) -> None:
+    """The flow may ask no more what is open of its questions: it says so again when it comes to them."""
+    for asked in found.values():
+        asked.earlier = asked.attempt is None and asked.end is None
 
 
 def _close_step(found: dict[str, Asked], event: Event) -> None:

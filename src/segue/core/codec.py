@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 from ..errors import DefinitionError, InputError, SegueError, UnserialisableResult
+from .plain import MARK, compact, compact_sorted, plain, unmarked
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -30,8 +31,8 @@ ATOMS: dict[type, Callable[[Any], str]] = {
 }
 """JSON of exactly these types, without the general encoder's cost."""
 _scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]  typeshed lacks it
-_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-_canonical_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True).encode
+_dumps, _canonical_dumps = compact, compact_sorted
+_MARK = f'"{MARK}"'.encode()
 
 JOURNAL: object = {"segue": "journal"}
 """The pydantic context of what is encoded for the journal: a Secret is sealed there, and masked everywhere else."""
@@ -44,7 +45,7 @@ class Codec:
     containers of them. Without an annotation (`Any`) a value is what JSON makes of it: tuples become lists.
     """
 
-    __slots__ = ("_adapter", "_schema", "_unordered", "annotation", "any", "atom", "private")
+    __slots__ = ("_adapter", "_bytes", "_mixed", "_schema", "_unordered", "annotation", "any", "atom", "private")
 
     def __init__(self, annotation: Any):
         self.annotation = annotation
@@ -54,16 +55,19 @@ class Codec:
         """Whether a `Secret` is in it: then errors do not show values."""
         self._adapter: TypeAdapter[Any] | None = None
         self._schema: dict[str, Any] | None = None
-        self._unordered = False
+        self._unordered = self._bytes = self._mixed = False
 
     @property
     def adapter(self) -> TypeAdapter[Any]:
         """Pydantic's adapter, made at the first use."""
         if self._adapter is None:
             self._adapter = _adapter(self.annotation)
-            self.private = _has_secret(self._adapter.core_schema)
-            self._unordered = self.private or _has(self._adapter.core_schema, _UNORDERED)
-            if not self._unordered and _has(self._adapter.core_schema, _BYTES):
+            schema = self._adapter.core_schema
+            self.private = _has_secret(schema)
+            self._unordered = self.private or _has(schema, _UNORDERED)
+            self._bytes = _has(schema, _BYTES)
+            self._mixed = self._bytes and _has(schema, _UNIONS)
+            if not self._unordered and self._bytes:
                 self._adapter = _adapter(self.annotation, bytes_as="base64")
         return self._adapter
 
@@ -91,23 +95,53 @@ class Codec:
         if atom is not None:
             return atom(value).encode()
         adapter = self.adapter
-        if not self._unordered:
+        if not self._bytes:
+            return self._json(adapter, value)
+        try:
+            data = self._json(adapter, value)
+        except ValueError:  # the type writes bytes as text, and these are none
+            data = self.marked(value)
+            if self._reads(data, value) is None:
+                raise
+            return data
+        marked = self.marked(value) if self._mixed and self._reads(data, value) is False else data
+        return marked if _MARK in marked else data
+
+    def _json(self, adapter: TypeAdapter[Any], value: Any, *, marks: bool = False) -> bytes:
+        if not self._unordered and not marks:
             return adapter.dump_json(value)
         try:
-            return _dumps(plain(adapter.dump_python(value, context=JOURNAL))).encode()
+            return _dumps(plain(adapter.dump_python(value, context=JOURNAL), marks=marks)).encode()
         except ValueError as error:
             if isinstance(error.__cause__, SegueError):  # of a secret that could not be sealed
                 raise error.__cause__ from None
             raise
+
+    def _reads(self, data: bytes, value: Any) -> bool | None:
+        """Whether the same comes back: in a union with `str` bytes would be text. None: it cannot be read."""
+        try:
+            return bool(self.adapter.dump_python(self.decode(data)) == self.adapter.dump_python(value))
+        except ValueError:
+            return None
+
+    def marked(self, value: Any) -> bytes:
+        """`encode`, with a mark on all bytes: every type reads them as those, whatever it makes of a text itself."""
+        return self._json(self.adapter, value, marks=True)
 
     def decode(self, data: bytes) -> Any:
         """The value of `data`. Raises pydantic's ValidationError when it does not fit today's type."""
         if self.atom is int and data[:16].lstrip(b"-").isdigit():
             return int(data)
         if self.any:
-            return json.loads(data) if b'"$sealed"' not in data else _revive(json.loads(data))
+            value = json.loads(data) if b'"$sealed"' not in data else _revive(json.loads(data))
+            return unmarked(value) if _MARK in data else value
         if self.atom is str and data[:1] == b'"':
             return _scan(data.decode(), 0)[0]
+        if _MARK in data:
+            try:
+                return self.adapter.validate_python(unmarked(json.loads(data)), by_alias=True, by_name=True)
+            except ValueError:
+                pass  # a field of the user's own may be called so
         return self.adapter.validate_json(data, by_alias=True, by_name=True)  # written by name, given by alias
 
 
@@ -142,8 +176,9 @@ def codec(annotation: Any) -> Codec:
     return Codec(annotation)
 
 
-def roundtrip(of: Codec, value: Any) -> tuple[bytes, Any]:
-    """Validate, encode and decode: what is journaled, and what a replay would read from it.
+def roundtrip(of: Codec, value: Any, *, marks: bool = False) -> tuple[bytes, Any]:
+    """Validate, encode and decode: what is journaled, and what a replay would read from it. With `marks` bytes are
+    marked: the type that will read them is not known yet.
 
     Raises UnserialisableResult when the value does not fit its type or does not survive the journey.
     """
@@ -151,15 +186,26 @@ def roundtrip(of: Codec, value: Any) -> tuple[bytes, Any]:
     try:
         if kind is of.atom or (of.any and kind in ATOMS):
             return ATOMS[kind](value).encode(), value
-        data = of.encode(of.validate(value))
+        valid = of.validate(value)
+        data = of.marked(valid) if marks else of.encode(valid)
         return data, of.decode(data)
     except (TypeError, ValueError, RecursionError) as error:  # pydantic's errors are ValueErrors
         raise UnserialisableResult(
             f"a value of type {kind.__qualname__} cannot be stored as {describe(of.annotation)}: {misfit(of, error)}",
-            remedy="return a pydantic model, a dataclass or plain JSON values, and declare it in the annotation"
-            if value is not None
-            else f"it returned None: return {describe(of.annotation)}, or annotate the result as None",
+            remedy=_remedy(of, value, str(error)),
         ) from (None if of.private or isinstance(error, RecursionError) else error)
+
+
+def _remedy(of: Codec, value: Any, said: str) -> str:
+    if value is None:
+        return f"it returned None: return {describe(of.annotation)}, or annotate the result as None"
+    if "utf-8" in said and not of.any:
+        return f"give the model that has the bytes model_config = ConfigDict({_BASE64})"
+    return "return a pydantic model, a dataclass or plain JSON values, and declare it in the annotation"
+
+
+_BASE64 = 'ser_json_bytes="base64", val_json_bytes="base64"'
+"""What a model of pydantic's needs for bytes that are no text, where it does not read their mark."""
 
 
 def as_stored(of: Codec, value: Any, data: bytes) -> bytes:
@@ -306,6 +352,7 @@ _SHOWN = 60
 _UNORDERED = ("set", "frozenset", "any", "generator", "float", "is-instance")
 """Sets and untyped parts, whose order JSON would not keep, and numbers that it may not have."""
 _BYTES = ("bytes",)
+_UNIONS = ("union", "tagged-union")
 
 
 def _has(schema: Any, kinds: tuple[str, ...]) -> bool:
@@ -317,32 +364,6 @@ def _has(schema: Any, kinds: tuple[str, ...]) -> bool:
     if isinstance(schema, (list, tuple)):
         return any(_has(v, kinds) for v in cast("list[Any]", schema))
     return False
-
-
-def plain(value: Any) -> Any:
-    """A value that pydantic has dumped, as plain JSON: sets sorted, secrets sealed."""
-    if isinstance(value, (str, int, float, bool, type(None))):
-        return value
-    if isinstance(value, (set, frozenset)):
-        return sorted((plain(v) for v in cast("set[Any]", value)), key=_canonical_dumps)
-    if isinstance(value, Mapping):
-        return {_plain_key(k): plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in cast("list[Any]", value)]
-    seal = getattr(value, "__segue_seal__", None)
-    if seal is not None:
-        return seal()
-    from pydantic_core import to_jsonable_python  # noqa: PLC0415  loaded by now, and not before
-
-    made = to_jsonable_python(value)
-    return plain(made) if isinstance(made, (dict, list)) else made
-
-
-def _plain_key(key: Any) -> str:
-    if isinstance(key, str):
-        return key
-    made = plain(key)
-    return made if isinstance(made, str) else _dumps(made)
 
 
 Upcast = Callable[[Any], Any]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 from .codec import Codec, Upcast
-from .recovery import ONCE, Recovery
+from .recovery import ONCE, Reading, Recovery
 from .redaction import Redact
 
 Effect = Literal["read", "write", "once"]
@@ -47,10 +47,11 @@ class StepOptions:
     """Whether it is an async function that is called once, with nothing around it."""
 
     def __post_init__(self) -> None:
-        guarded = self.attempts > 1 or self.effect == "once"
+        retried = self.attempts > 1
+        guarded = (retried and not isinstance(self.retry, Reading)) or self.effect == "once"
         object.__setattr__(self, "guarded", guarded)
         plain = self.timeout_s is None and self.redact is None
-        object.__setattr__(self, "simple", plain and not (guarded or self.threaded))
+        object.__setattr__(self, "simple", plain and not (guarded or retried or self.threaded))
 
 
 class RunStep(NamedTuple):

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from ..errors import SegueError, StepFailed, UnserialisableResult, UsageError
+from .shell import command
 
 _HOUSE = str(Path(__file__).parent.parent)
 
@@ -109,9 +110,19 @@ def own_frames(error: BaseException) -> TracebackType | None:
     return own or error.__traceback__
 
 
-INTERRUPTED = Fault(
-    FaultKind.INTERRUPTED, "segue.errors:StepFailed", "the process ended while this attempt was running"
-)
+_STEP_FAILED = "segue.errors:StepFailed"
+INTERRUPTED = Fault(FaultKind.INTERRUPTED, _STEP_FAILED, "the process ended while this attempt was running")
+
+
+def cut_off(run: str, key: str, n: int) -> Fault:
+    """What a step ends in whose last attempt, the `n`th, the end of a process has cut off."""
+    again = command("fork", run, "--at", key)
+    state = {
+        "error_type": _STEP_FAILED, "fault": FaultKind.INTERRUPTED.value, "run": run, "key": key,
+        "remedy": f"see what ended the process, and what the step has done; to make it again: {again}",
+    }  # fmt: skip
+    message = f"the process ended while attempt {n} of {key} was running, the last one"
+    return INTERRUPTED._replace(message=message, args=[message], state=state)
 
 
 def rebuild(fault: Fault) -> Exception:
@@ -120,7 +131,8 @@ def rebuild(fault: Fault) -> Exception:
         error = _build(fault.error, fault.args, fault.state)
         if error is not None:
             return error
-    failed = StepFailed(f"{fault.error.rpartition(':')[2]}: {fault.message}")
+    told = fault.message if fault.error == _STEP_FAILED else f"{fault.error.rpartition(':')[2]}: {fault.message}"
+    failed = StepFailed(told)
     failed.error_type, failed.fault = fault.error, fault.kind.value
     return failed
 

@@ -71,6 +71,11 @@ def family(key: str) -> str:
     return key[: key.rfind("#")]
 
 
+def leaf_of(key: str) -> str:
+    """The call without scope and count: `a/fetch[1f…]#2` gives `fetch[1f…]`."""
+    return key[: key.rfind("#")].rpartition("/")[2]
+
+
 def name_of(key: str) -> str:
     """The name of the call: `a/b#1/fetch[1f…]#2` gives `fetch`."""
     return family(key).rpartition("/")[2]

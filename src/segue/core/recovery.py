@@ -183,5 +183,19 @@ def _is_error(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, BaseException)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading(Retry):
+    """Retry for what the engine only reads: attempts that a crash cut off do not count. What bounds them is how often a
+    run is started without progress, `crash_limit`.
+    """
+
+    def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+        """Again while attempts are left and the fault may pass."""
+        if fault.kind is FaultKind.INTERRUPTED:
+            return Again(0.0)
+        made = [one for one in history if one.fault is None or one.fault.kind is not FaultKind.INTERRUPTED]
+        return Retry.__call__(self, fault, made, luck)
+
+
 ONCE = Retry(attempts=1)
 """The default: one attempt; an attempt that a crash cut off is made again, since nothing says that it ran."""

@@ -74,12 +74,14 @@ class Memory:
     """The questions that the flow has put to people, by key."""
     children: dict[str, str] = field(default_factory=_dict)
     """Children that have not ended and that the run has not given up."""
+    begun_children: set[str] = field(default_factory=_set)
+    """Children that were started and have no end, given up or not, and those of a fork's parent."""
     cancelled: set[str] = field(default_factory=_set)
     """Calls that the run gave up, on record."""
     effects: set[str] = field(default_factory=_set)
     """Once-effects that were begun and have no outcome, given up or not: what came of them must be found out."""
     inherited: set[str] = field(default_factory=_set)
-    """Those of them that a fork has from its parent, and has not begun itself."""
+    """Those of them, and of the children below, that a fork has from its parent, and has not begun itself."""
     doubts: dict[str, str] = field(default_factory=_dict)
     """Why it is unknown what came of them, where that was found out."""
     doubted: dict[str, int] = field(default_factory=_dict)
@@ -95,16 +97,24 @@ class Memory:
     ended: set[str] = field(default_factory=_set)
     """Calls that have their outcome."""
     recorded: set[tuple[str, str]] = field(default_factory=_set)
+    moved: int = 0
+    """Up to which `seq` an earlier incarnation is known to have given the flow what came, and to have heard its answer:
+    what the flow has asked for since is on record, or it had come to rest.
+    """
     fresh: bool = False
     """Whether the run has no past."""
     paused: bool = False
     edited: bool = False
     """Whether it is a fork with another input: its calls may differ from the recorded ones."""
+    replaced: Mapping[str, bytes] = field(default_factory=_dict)
+    """The other results that it was given, as a fork, by key."""
     args: bytes = b"{}"
     part: int = 0
     """How often the run has gone on as new."""
     forked_at: int = 0
-    """The `seq` at which a fork left its parent, of a fork of a fork the first one; else 0."""
+    """The `seq` of the first fork that does not say what it was given, as those of earlier versions do not; else 0."""
+    given_at: dict[str, int] = field(default_factory=_dict)
+    """The `seq` of the fork that was given a result, by the call's key: of several the last one."""
     begun_at: int = 0
     """The `seq` from which this part goes: what the flow has seen when it begins."""
     seeds: list[tuple[int, str]] = field(default_factory=_list)
@@ -116,6 +126,8 @@ class Memory:
     last_seq: int = 0
     first_at: float = 0.0
     last_at: float = 0.0
+    _revision: str = ""
+    """The last of them."""
     _kept_at: float = 0.0
     """The time of the event before the last one that was read."""
 
@@ -128,6 +140,7 @@ class Memory:
                 memory = memory._renewed(event)
             else:
                 memory._read(event, replaced or {})
+        memory.replaced = replaced or {}
         return memory
 
     def _renewed(self, event: Event) -> Memory:
@@ -137,7 +150,7 @@ class Memory:
         return Memory(
             outcomes=[e for e in self.outcomes if e.type == EventType.SIGNAL_RECEIVED and e.seq in carried],
             part=body["part"], begun_at=event.seq, args=event.args or b"{}", paused=bool(body.get("paused")),
-            seeds=[(event.seq, body["seed"])], revisions={body.get("revision", "")},
+            seeds=[(event.seq, body["seed"])], revisions={body.get("revision", "")}, _revision=self._revision,
             last_seq=event.seq, first_at=event.at, last_at=event.at, _kept_at=self.last_at,
         )  # fmt: skip
 
@@ -145,6 +158,8 @@ class Memory:
         self._kept_at, self.last_seq, self.last_at = self.last_at, event.seq, event.at
         self.first_at = self.first_at or event.at
         kind, key = event.type, event.key or ""
+        if event.seen is not None and event.seen > self.moved:
+            self.moved = event.seen
         if self.part and kind == EventType.CHILD_ENDED and not key.startswith(part_of_run(self.part)):
             return  # the run had gone on without this child
         if kind in DELIVERED:
@@ -163,7 +178,9 @@ class Memory:
             self.retry_at.pop(key, None)
             self.asked.discard(key)
             self.timers.pop(key, None)
-            self.children.pop(key, None)
+            if self.begun_children:
+                self.children.pop(key, None)
+                self.begun_children.discard(key)
             self.effects.discard(key)
             self.anew.discard(key)
         elif kind in _RECORDS:
@@ -171,7 +188,7 @@ class Memory:
             if event.attempt is not None and kind in (EventType.APPROVAL_ASKED, EventType.APPROVAL_DECIDED):
                 self._read_question(event, key)
             elif kind == EventType.APPROVAL_ASKED:
-                self.put[key] = Put(loads(event.body)["id"], event.at)
+                self.put.setdefault(key, Put(loads(event.body)["id"], event.at))  # asked anew it keeps its time
         else:
             self._read_own(event, key)
 
@@ -196,6 +213,8 @@ class Memory:
                 self.timers[key] = loads(event.body)["due_at"]
             case EventType.CHILD_STARTED:
                 self.children[key] = loads(event.body)["run"]
+                self.begun_children.add(key)
+                self.inherited.discard(key)
                 self.open_args[key] = event.args or b"{}"
             case EventType.RUN_PAUSED:
                 self.paused = True
@@ -203,17 +222,20 @@ class Memory:
                 self.paused = False
             case EventType.RUN_STARTED:
                 self.idle_starts += 1
-                self.revisions.add(loads(event.body).get("revision", ""))
+                self._begin_with(loads(event.body).get("revision", ""))
             case EventType.RUN_ACCEPTED | EventType.RUN_FORKED:
                 self._leave_parent(event.at)
-                if event.type == EventType.RUN_FORKED:
-                    self.forked_at = self.forked_at or event.seq
                 self.args, body = event.args or b"{}", loads(event.body)
+                if event.type == EventType.RUN_FORKED and "given" not in body:
+                    self.forked_at = self.forked_at or event.seq
                 self.edited = self.edited or bool(body.get("edited"))
                 self.seeds.append((event.seq, body.get("seed", "")))
+                self.given_at |= dict.fromkeys(body.get("given", ()), event.seq)
                 self.idle_starts = 0
             case EventType.RUN_PARKED | EventType.RUN_STUCK:
                 self.idle_starts = 0
+                if event.type == EventType.RUN_PARKED and not self.paused:  # else it may have held something back
+                    self.moved = event.seq
                 self._read_doubts(event)
             case EventType.OPERATOR_ACTED:
                 self.idle_starts = 0
@@ -325,6 +347,22 @@ class Memory:
         self.due_at.pop(key, None)
         self.effects.discard(key)
 
+    def is_kept(self, event: Event) -> bool:
+        """Whether a fork has this outcome, or this effect or child that was begun, from its parent."""
+        return event.seq < self.seeds[-1][0] if event.seq and self.seeds else event.key in self.inherited
+
+    def _begin_with(self, revision: str) -> None:
+        """An incarnation; one with other code may ask people something else."""
+        if revision != self._revision:
+            self._ask_anew()
+        self._revision = revision
+        self.revisions.add(revision)
+
+    def _ask_anew(self) -> None:
+        """Whether the questions that are open are still asked goes on record when the flow comes to them."""
+        open_ = {key for key in self.put if (EventType.APPROVAL_DECIDED, f"{key}/decided") not in self.recorded}
+        self.recorded -= {(EventType.APPROVAL_ASKED, key) for key in open_}
+
     def _leave_parent(self, at: float) -> None:
         """A fork makes anew what its parent had on its way: children, attempts. Only of once-effects it must ask.
 
@@ -333,7 +371,8 @@ class Memory:
         later_s = at - self._kept_at
         self.timers = {key: due + later_s for key, due in self.timers.items()}
         self.put = {key: Put(put.id, put.at + later_s) for key, put in self.put.items()}
-        self.inherited = set(self.effects)
+        self.inherited = self.effects | self.begun_children
+        self._ask_anew()
         self.children.clear()
         self.retry_at.clear()
         self.open_args = {k: v for k, v in self.open_args.items() if k in self.effects}

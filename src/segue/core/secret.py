@@ -22,7 +22,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, Self, TypeVar, cast, get_args
 
 from ..errors import SecretError, SecretUnreadable
-from .codec import JOURNAL, canonical, codec, dumps, plain
+from .codec import JOURNAL, canonical, codec, dumps
+from .plain import plain
 from .redaction import MASK, SEALED, envelope_of
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def _dump(of: Any, value: Any, handler: Any, info: Any) -> Any:
 
 def _jsonable(of: Any, handler: Any, value: Any) -> Any:
     """As the type's own codec writes it, which is what reads it again."""
-    return plain(handler(value)) if of is Any else json.loads(codec(of).encode(value))
+    return plain(handler(value), marks=True) if of is Any else json.loads(codec(of).encode(value))
 
 
 def _seal(secret: Secret[Any], jsonable: Callable[[Any], Any]) -> Mapping[str, Any]:

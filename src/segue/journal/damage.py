@@ -1,9 +1,12 @@
-"""What is damaged in the events of a run. Nobody looks before reading has failed: it costs nothing until then."""
+"""What is damaged in the events of a run. Nobody looks before reading has failed: it costs nothing until then. Only
+whether events are gone, or of no known type, is seen to in every replay: nothing would fail, and what they told of
+would be done again.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import NoneType
 from typing import Any
 
@@ -20,6 +23,7 @@ _COLUMNS: Mapping[str, tuple[type, ...]] = {
     "attempt": (int, NoneType), "seen": (int, NoneType), "began": (int, float, NoneType),
     "body": (bytes, NoneType), "args": (bytes, NoneType), "value": (bytes, NoneType),
 }  # fmt: skip
+_TYPES = frozenset(type_.value for type_ in EventType)
 REMEDY = "restore the database from a copy; all other runs go on"
 
 
@@ -36,10 +40,26 @@ def first_damaged(events: Iterable[Event]) -> tuple[Event, str] | None:
     return None
 
 
-def _check_columns(event: Event, seq: int) -> None:
-    """Raises TypeError for a column that holds what its type does not, ValueError where events before it are gone."""
+def gapless(first: Event, events: Iterable[Event]) -> Iterator[Event]:
+    """The first event and those that follow on it. Raises ValueError where some between them are gone, or of a type
+    that there is not.
+    """
+    yield first
+    for seq, event in enumerate(events, first.seq + 1):
+        _check_place(event, seq)
+        yield event
+
+
+def _check_place(event: Event, seq: int) -> None:
     if event.seq != seq:
         raise ValueError(f"it follows on event {seq - 1}, and what came between them is missing")
+    if event.type not in _TYPES:
+        raise ValueError("its type is none that this version of Segue knows, and a later one may have written it")
+
+
+def _check_columns(event: Event, seq: int) -> None:
+    """Raises TypeError for a column that holds what its type does not, ValueError where events before it are gone."""
+    _check_place(event, seq)
     for name, types in _COLUMNS.items():
         value = getattr(event, name)
         if not isinstance(value, types):

@@ -16,7 +16,7 @@ from ..core.shell import command
 from ..errors import InputError, SegueError, StoreCorrupt, StoreError, StoreMissing, StoreReadOnly, UnknownRun
 from . import switches, tables, threads, workers
 from .blobs import Payloads, is_reference
-from .damage import BEGINNINGS, REMEDY, UNREADABLE, first_damaged
+from .damage import BEGINNINGS, REMEDY, UNREADABLE, first_damaged, gapless
 from .faults import fault, identity, translate
 from .owners import holds, living
 from .records import Item, RunRow, Standing, Write, listed_row
@@ -103,7 +103,7 @@ class Reader:
 
     def past(self, row: RunRow) -> Iterator[Event]:
         """The events that a replay reads: of a run that went on as new those of its present part, and before them the
-        signals that it has brought along. Raises StoreCorrupt where the one that has the input is missing.
+        signals that it has brought along. Raises StoreCorrupt where the one that has the input, or another, is missing.
         """
         start, events = row.continued_seq, self.events(row, max(row.continued_seq - 1, 0))
         first = next(events, None)
@@ -114,8 +114,8 @@ class Reader:
                 carried = list(loads(first.body).get("carried", ()))
             for seq in carried:
                 yield from self.events(row, seq - 1, seq)
-        yield first
-        yield from events
+        with self.reads(row):
+            yield from gapless(first, events)
 
     @contextmanager
     def reads(self, row: RunRow) -> Generator[None]:

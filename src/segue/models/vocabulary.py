@@ -205,6 +205,11 @@ STATUSES: Mapping[int, K] = {
 }
 """Where the rest of 4xx is a bad request and the rest of 5xx overload. 498 is Groq's, 52x Cloudflare's."""
 
+UNCONNECTED = frozenset(
+    {"ConnectError", "ConnectTimeout", "PoolTimeout", "ConnectionRefusedError", "gaierror", "EndpointConnectionError",
+     "ConnectTimeoutError", "NewConnectionError"}
+)  # fmt: skip
+"""Failures before a connection was there, by class: nothing was sent."""
 TRANSPORT: Mapping[str, K] = {
     "NoCredentialsError": K.UNAUTHORISED,
     "PartialCredentialsError": K.UNAUTHORISED,

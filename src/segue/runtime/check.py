@@ -7,20 +7,21 @@ started. What it comes to is a `Verdict`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..core.codec import decode_arguments, loads, roundtrip
+from ..core.codec import codec, decode_arguments, loads, misfit, roundtrip
 from ..core.commands import Wait
 from ..core.events import Event, EventType
 from ..core.faults import Fault, classify
 from ..core.lifecycle import ENDED
 from ..core.replay import Memory
 from ..core.secret import using
+from ..core.shell import command
 from ..errors import SecretError, SegueError, StoreCorrupt, Suspended, Undecodable, UnknownFlow
 from ..journal import RunRow
 from ..journal.keyring import FolderKeyring, Keyring, MemoryKeyring
@@ -30,6 +31,7 @@ from . import registry
 from .deadlock import deadlock
 from .drive import Drive
 from .flow import Flow
+from .repeats import applies_once
 
 
 class Finding(StrEnum):
@@ -60,7 +62,8 @@ class Verdict:
 
     `orphans` are keys of outcomes that the code no longer asks for, `next` those that the run would wait for or make.
     Where a new call comes first, `later` are keys of outcomes that the code may still ask for after it; `effects` those
-    of them that are `effect="once"`: asked for with other arguments, they set the run aside.
+    of them that are `effect="once"`: asked for with other arguments, they set the run aside. Of `orphans` they are
+    those that were begun, and of which nobody knows what came of them.
     `message`, `key` and `remedy` say what is wrong, None where nothing is.
     """
 
@@ -115,20 +118,37 @@ def check_one(journal: Reader, row: RunRow, keyring: Keyring | None = None) -> V
         return _verdict(row, Finding.UNKNOWN_FLOW, gone)
     try:
         with journal.reads(row):
-            keys = keyring or _keys_beside(journal.path)
-            verdict = replayed(row, journal.past(row), flow, keys, journal.threads_of(row))
+            keys = keyring or keys_beside(journal.path)
+            once = partial(applies_once, journal, row)
+            verdict = replayed(row, journal.past(row), flow, keys, journal.threads_of(row), child_applies_once=once)
     except StoreCorrupt as error:
         return _verdict(row, Finding.UNDECODABLE, error)
-    damaged = journal.damage(row) if verdict.finding is Finding.UNDECODABLE else None
+    damaged = journal.damage(row) if verdict.finding is Finding.UNDECODABLE else _lost_child(journal, row, verdict)
     return verdict if damaged is None else _verdict(row, Finding.UNDECODABLE, damaged)
 
 
+def _lost_child(journal: Reader, row: RunRow, verdict: Verdict) -> StoreCorrupt | None:
+    """That a child which the run waits for is gone from the database, and was not collected."""
+    for event in journal.of_run(row.no, (EventType.CHILD_STARTED,)) if verdict.next else ():
+        child = loads(event.body)["run"]
+        known = "select 1 from runs where id = ?1 union all select 1 from tombstones where id = ?1"
+        if event.key in verdict.next and not journal.query(known, (child,)):
+            say = command("override", row.id, event.key, "--result", "JSON")
+            return StoreCorrupt(
+                f"{journal.path}: the run waits for its child {child}, which is gone from the database", run=row.id,
+                key=event.key, remedy=f"restore the database from a copy, or say what came of the child: {say}",
+            )  # fmt: skip
+    return None
+
+
 def replayed(
-    row: RunRow, events: Iterable[Event], flow: Flow[..., Any], keyring: Keyring, threads: Sequence[str] = ()
-) -> Verdict:
+    row: RunRow, events: Iterable[Event], flow: Flow[..., Any], keyring: Keyring, threads: Sequence[str] = (),
+    *, child_applies_once: Callable[[str], bool] | None = None,
+) -> Verdict:  # fmt: skip
     """Replay a journal with this flow: pure but for the flow's own code, and the keys of its secrets.
 
-    `threads` are the one that the run is a turn of, and those that this has left.
+    `threads` are the one that the run is a turn of, and those that this has left. `child_applies_once` says whether the
+    child of a key on record, or one below it, has begun a once-effect; None: none has.
     """
     events = list(events)
     once = frozenset(e.key for e in events if e.type == EventType.ATTEMPT_STARTED and b'"once"' in (e.body or b""))
@@ -137,6 +157,7 @@ def replayed(
     same_code = memory.revisions <= {flow.revision} and row.version == flow.version
     strict = same_code and not (memory.edited or row.replaced)
     drive = Drive(row.id, memory, strict=strict, threads=threads)
+    drive.claims.applies_once = child_applies_once or drive.claims.applies_once
     vault = Vault(keyring, row.tenant)
     try:
         with using(vault):
@@ -151,7 +172,7 @@ def replayed(
         drive.suspend()
 
 
-def _keys_beside(path: str) -> Keyring:
+def keys_beside(path: str) -> Keyring:
     """The keys of a database. Where it has none yet, none are made."""
     folder = Path(f"{path}-keys")
     return FolderKeyring(folder) if folder.is_dir() else MemoryKeyring()
@@ -178,16 +199,17 @@ def _judge(
         failed.message = f"the flow would raise {type(error).__name__}: {failed.message}"
         return _verdict(row, Finding.FAILS, failed, orphans)
     new = [] if drive.done else _new(drive, memory)
-    if orphans and new:
-        effects = tuple(k for k in orphans if k in once)
+    effects = tuple(sorted({k for k in orphans if k in once}.union(drive.claims.at_risk))) if new else ()
+    if new and (orphans or effects):
         return Verdict(
-            run=row.id, flow=row.flow, state=row.state, finding=Finding.UNSURE, later=orphans, effects=effects,
+            run=row.id, flow=row.flow, state=row.state, finding=Finding.UNSURE,
+            later=tuple(sorted({*orphans, *effects})), effects=effects,
             message=f"checked up to {new[0]}, a new call: what comes after it depends on its result",
             next=tuple(sorted(drive.waiting)),
         )  # fmt: skip
     return Verdict(
         run=row.id, flow=row.flow, state=row.state, finding=Finding.ORPHANED if orphans else Finding.OK,
-        orphans=orphans, next=tuple(sorted(drive.waiting)),
+        orphans=orphans, next=tuple(sorted(drive.waiting)), effects=tuple(k for k in orphans if k in memory.effects),
     )  # fmt: skip
 
 
@@ -221,8 +243,9 @@ def input_of(row: RunRow, flow: Flow[..., Any], args: bytes) -> dict[str, Any]:
             args = flow.migrated(args)
         return decode_arguments(flow.signature.codecs, args)
     except Exception as error:  # pydantic's, or whatever the user's migrate= raises
+        private = next((of for of in flow.signature.codecs.values() if of.private), codec(Any))
         raise Undecodable(
-            f"the stored input does not fit today's signature: {error}",
+            f"the stored input does not fit today's signature: {misfit(private, error)}",
             run=row.id,
             remedy="restore the types, or give @flow(version=..., migrate=function)",
         ) from error

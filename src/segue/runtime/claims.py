@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from ..core.commands import Command, Rekey, RunStep, StartChild
 from ..core.events import Event, EventType
-from ..core.keys import family
+from ..core.keys import family, name_of
 from ..core.replay import Memory
-from .match import known_again, same_call
+from .match import known_again, same_call, same_work
 
 C = TypeVar("C", bound=Command)
 
 
 _NOTHING = Memory()
+_BEGUN = frozenset({EventType.ATTEMPT_STARTED, EventType.CHILD_STARTED})
 
 
 class Aliases:
@@ -71,9 +72,13 @@ class Claims(Aliases):
     def __init__(self) -> None:
         super().__init__()
         self.unclaimed: dict[str, Event] = {}
-        """Outcomes by key, and effects that were begun."""
+        """Outcomes by key; and effects and children that were begun, which are no outcomes to be claimed."""
         self.begun: dict[str, bytes] = {}
         """The arguments of work that was begun."""
+        self.applies_once: Callable[[str], bool] = _no
+        """Whether the child of this key on record, or one below it, has begun a once-effect: asked of the far side."""
+        self.is_said: Callable[[str], bool] = _no
+        """Whether somebody has said what comes of the call of this key, which is then not made: likewise."""
 
     def __bool__(self) -> bool:
         return bool(self._recorded or self.begun or self.memory.rekeyed)
@@ -109,22 +114,34 @@ class Claims(Aliases):
         self.begun = {key: args for key, args in memory.open_args.items() if key not in asked}
         return known
 
-    def lose(self, begun: Sequence[str]) -> None:
+    @property
+    def orphans(self) -> list[str]:
+        """Keys of outcomes, and of effects that were begun, that no call has been found for."""
+        return sorted(k for k, e in self.unclaimed.items() if e.type != EventType.CHILD_STARTED)
+
+    @property
+    def at_risk(self) -> list[str]:
+        """Keys of children that no call has been found for, and with which a once-effect was begun."""
+        return sorted(filter(self.applies_once, self.unclaimed))
+
+    def lose(self, effects: Iterable[str], children: Iterable[str] = ()) -> None:
         """Calls that were begun, and that the flow does not ask for."""
-        self.unclaimed |= {k: Event(0, 0, 0, 0.0, EventType.ATTEMPT_STARTED, key=k) for k in begun}
+        self.unclaimed |= {k: _begun(EventType.ATTEMPT_STARTED, k) for k in effects}
+        self.unclaimed |= {k: _begun(EventType.CHILD_STARTED, k) for k in children}
 
     def await_call(self, event: Event) -> None:
         """In a replay: an outcome whose call has not been made. The end of a child that was given up is nobody's."""
-        if event.type != EventType.CHILD_ENDED or event.key not in self.memory.cancelled:
-            self.unclaimed[event.key or ""] = event
+        key = event.key or ""
+        given_up = event.type == EventType.CHILD_ENDED and key in self.memory.cancelled
+        self.unclaimed[key] = _begun(EventType.CHILD_STARTED, key) if given_up else event
 
     def keep(self, event: Event) -> None:
         """What comes while nobody asks: somebody has said what came of a call, or a child has ended."""
         key = event.key or ""
-        if key in self.unclaimed:
-            self.unclaimed[key] = event
-        elif event.type == EventType.CHILD_ENDED and key in self.begun:
+        if event.type == EventType.CHILD_ENDED and key in self.begun:
             self.unclaimed[key] = event._replace(args=self.begun.pop(key))
+        elif key in self.unclaimed and self.unclaimed[key].type != EventType.CHILD_STARTED:
+            self.unclaimed[key] = event
 
     def begin_anew(self, effect: str) -> None:
         """An operator lets such an effect begin anew: it counts as one that was not begun."""
@@ -142,7 +159,7 @@ class Claims(Aliases):
                 return None
             self.bind(command.key, same)
             known = self.unclaimed.pop(same)
-        return None if known.type == EventType.ATTEMPT_STARTED else known  # begun: what came of it is asked
+        return None if known.type in _BEGUN else known  # begun: what came of it is asked
 
     def gave_up(self, command: Command) -> bool:
         """Whether it is a child that the run gave up, on record: that was cancelled, and is not started again."""
@@ -154,10 +171,35 @@ class Claims(Aliases):
         return next((c.key for c in calls if same_call(c, event)), None)
 
     def in_place_of(self, command: Command) -> Event | None:
-        """For an effect: another one of its family that is on record, and that no call has been found for."""
-        if not isinstance(command, RunStep) or command.options.effect != "once":
+        """For an effect: another one that is on record, that no call has been found for, and that may be the same. For
+        a child likewise one that has begun an effect, or a child of which has.
+        """
+        step = isinstance(command, RunStep) and command.options.effect == "once"
+        given = command.key in self.memory.replaced and not (isinstance(command, StartChild) and command.detached)
+        if not (step or isinstance(command, StartChild)) or given:
             return None
-        return next((e for k, e in self.unclaimed.items() if family(k) == family(command.key)), None)
+        for key, event in self.unclaimed.items():
+            sure = step and event.type != EventType.CHILD_STARTED
+            if self._may_be(command, key, event) and (sure or self.applies_once(key)):
+                return None if self.is_said(command.key) else event
+        return None
+
+    def _may_be(self, command: Command, key: str, event: Event) -> bool:
+        """Whether it is of the same family; or in another scope the same work; or where a fork was given what leads
+        its flow elsewhere, of the same name.
+        """
+        if family(key) == family(command.key) or same_work(command, key, event.args or self.begun.get(key)):
+            return True
+        led_elsewhere = self.memory.edited or self.memory.replaced
+        return bool(led_elsewhere) and self.memory.is_kept(event) and name_of(key) == name_of(command.key)
+
+
+def _no(_: str) -> bool:
+    return False
+
+
+def _begun(type_: str, key: str) -> Event:
+    return Event(0, 0, 0, 0.0, type_, key=key)
 
 
 def rekeyed(command: C, keys: Mapping[str, str]) -> C:

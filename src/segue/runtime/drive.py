@@ -18,11 +18,11 @@ from ..core.keys import part_of_run
 from ..core.replay import Memory
 from ..core.sealed import sealed
 from ..core.secret import Sealer, use
-from ..errors import InternalError, RunStuck, Suspended, Undecodable
+from ..errors import InternalError, RunStuck, Suspended
 from .claims import Claims, rekeyed
 from .exits import failure
 from .loop import FlowLoop, aside
-from .match import mismatch, not_given_up, stray
+from .match import in_the_way, mismatch, not_given_up, stray, unread
 from .once import Known, came_of
 from .scope import FlowScope, enter
 
@@ -182,7 +182,7 @@ class Drive:
     @property
     def orphans(self) -> list[str]:
         """Keys of outcomes in the journal that the code no longer asks for."""
-        return sorted(self.claims.unclaimed)
+        return self.claims.orphans
 
     def suspend(self) -> None:
         """Unwind the coroutine. Whatever it returns, raises or calls meanwhile is discarded."""
@@ -257,12 +257,9 @@ class Drive:
         self._out.append(Seal(event.key or "", self.seen, event.seq, value))
         return event._replace(value=value)
 
-    def undecodable(self, key: str, error: Exception) -> Suspended:
-        """Set the run aside: a stored value does not fit today's type. Raises out of the flow."""
-        self.stuck = Undecodable(
-            f"the stored value does not fit today's type: {error}", run=self.run, key=self.claims.recorded(key),
-            remedy="restore the type, or write @step(upcast=...), then resume the run",
-        )  # fmt: skip
+    def undecodable(self, key: str, why: str, *, taken: bool = False) -> Suspended:
+        """Set the run aside: a stored value, or what a wait has `taken`, does not fit its type. Leaves the flow."""
+        self.stuck = unread(self.run, self.claims.recorded(key), why, taken=taken)
         self.unwound |= self.waiting.keys()
         return Suspended()
 
@@ -358,7 +355,7 @@ class Drive:
     def _check_frontier(self, memory: Memory) -> None:
         """A once-effect that was begun under other arguments is never made again, whatever was changed."""
         asked = {c.key for c, _ in self.waiting.values()} | self.left.keys()
-        self.claims.lose(lost := sorted(memory.effects - asked))
+        self.claims.lose(lost := sorted(memory.effects - asked), memory.begun_children - asked - self._dropped)
         self._check_children([command for command, _ in self.waiting.values()])
         for command, _ in self.waiting.values():
             if command.key not in memory.open_args:  # else it was begun when nothing stood in its way
@@ -374,7 +371,7 @@ class Drive:
     def _check_effect(self, command: Command) -> None:
         instead = self.claims.in_place_of(command) if self.stuck is None else None
         if instead is not None:
-            self.stuck = mismatch(self.run, instead, command.key, strict=self.strict)
+            self.stuck = in_the_way(self.run, instead, command.key, strict=self.strict)
 
     def _unwind(self, error: BaseException) -> None:
         self._unwinding = error

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from ..core.codec import dumps, fingerprint, loads
+from ..core.codec import dumps, fingerprint, loads, misfit
 from ..core.commands import StartChild
 from ..core.events import EventType
 from ..core.keys import quoted
@@ -65,7 +65,7 @@ class Flow(Generic[P, R]):
         try:
             return self.signature.result.decode(event.value or b"null")
         except ValueError as error:
-            raise scope.drive.undecodable(command.key, error) from error
+            raise scope.drive.undecodable(command.key, misfit(self.signature.result, error)) from error
 
     def child(
         self, scope: FlowScope, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None, *, detached: bool

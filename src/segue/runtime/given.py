@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from ..core.asked import is_question, ticket
 from ..core.codec import Codec, as_stored, describe, misfit
 from ..core.commands import Command, RunStep, StartChild, Timer, Wait
 from ..core.events import OUTCOMES, Event
-from ..core.keys import family
+from ..core.keys import family, name_of
 from ..core.lifecycle import ENDED
 from ..core.questions import open_questions
 from ..core.replay import Memory
@@ -32,13 +32,15 @@ from .step import read
 @dataclass(frozen=True, slots=True)
 class Calls:
     """The calls that a run makes, by their keys on record; `open` are the keys of those that have no outcome, `today`
-    the other keys that calls have by now, or had. `memory` is what is on record.
+    the other keys that calls have by now, or had. `memory` is what is on record, `points` the last `seq` that a fork at
+    a wait keeps: no event has its key.
     """
 
     made: Mapping[str, Command]
     open: frozenset[str]
     today: Mapping[str, str] = field(default_factory=dict[str, str])
     memory: Memory = field(default_factory=Memory)
+    points: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def on_record(self, key: str) -> str:
         """A key on record, also of a call that is named by the key that it has today, if no other goes by that."""
@@ -61,17 +63,27 @@ class _Noting(Drive):
     def __init__(self, run: str, memory: Memory, threads: Sequence[str]):
         super().__init__(run, memory, strict=False, threads=threads)
         self.noted: dict[str, Command] = {}
+        self._asked: list[tuple[Wait, Future]] = []
 
     def request(self, command: RunStep | Wait | Timer | StartChild) -> Future:
         future = super().request(command)
         self.noted[command.key] = command
+        if isinstance(command, Wait):
+            self._asked.append((command, future))
         return future
 
     def calls(self, open_: frozenset[str]) -> Calls:
         """What it has noted."""
         made = {self.claims.recorded(key): command for key, command in self.noted.items()}
         today = {c.key: key for key, c in made.items() if c.key != key}
-        return Calls(made, open_, {**self.claims.memory.rekeyed, **today}, self.claims.memory)
+        points = {self.claims.recorded(wait.key): _point(wait, future) for wait, future in self._asked}
+        return Calls(made, open_, {**self.claims.memory.rekeyed, **today}, self.claims.memory, points)
+
+
+def _point(wait: Wait, future: Future) -> int:
+    """What a wait had seen, and nothing from the signal on that it took: it may have come early."""
+    taken = future.done() and not future.cancelled() and future.exception() is None
+    return max(min(wait.seen, future.result().seq - 1) if taken else wait.seen, 1)
 
 
 async def calls_of(reader: Reader, keyring: Keyring, row: RunRow) -> Calls:
@@ -114,6 +126,25 @@ def calls(
         return drive.calls(begun)
     finally:
         drive.suspend()
+
+
+async def fork_point(reader: Reader, keyring: Keyring, row: RunRow, at: str | int | None) -> int:
+    """The last `seq` that a fork at a step, event or wait keeps. Raises InputError when the run has none such."""
+    try:
+        return reader.fork_point(row, at)
+    except InputError as error:
+        if not isinstance(at, str):
+            raise
+        known = await calls_of(reader, keyring, row)
+        point = known.points.get(known.on_record(at))
+        if point is not None:
+            return point
+        if name_of(at) == "wait" and not known.made:
+            error.message = (
+                f"nothing tells where {at} is: a wait has no event of its own, and the flow is not known here"
+            )
+            error.remedy = f"import the flow {row.flow}, or give the seq of the event before the signal that it took"
+        raise
 
 
 def fit(run: str, key: str, command: Command | None, data: bytes) -> bytes:
@@ -161,6 +192,21 @@ def check_replaced(run: str, key: str, known: Calls) -> None:
             f"{key} is {what}: a fork takes it from its journal or waits anew, and is given no result for it",
             run=run, key=key, remedy=f"fork at it, then answer in the fork: {then}",
         )  # fmt: skip
+
+
+def check_reached(row: RunRow, keys: Collection[str], known: Calls) -> None:
+    """Raises InputError for results of calls that the run has not made, where others of their names are on record: a
+    fork of a run that has ended makes the same calls, if nothing else is changed.
+    """
+    if row.state not in ENDED or any(known.on_record(k) in known.made or known.memory.holds(k) for k in keys):
+        return
+    for key in keys:
+        near = sorted(k for k in known.made if family(k) == family(key))
+        if near:
+            raise InputError(
+                f"fork(results=...): the run has made no call {key!r}, and the fork would make none", run=row.id,
+                key=key, remedy=f"name one that it has made: {', '.join(near[:5])}",
+            )  # fmt: skip
 
 
 def gives(command: Command | None) -> str | None:

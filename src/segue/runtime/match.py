@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ..core.codec import decode_arguments, encode_arguments, fingerprint
 from ..core.commands import Command, RunStep, StartChild
 from ..core.events import Event
-from ..core.keys import family
-from ..errors import ReplayMismatch, UsageError
+from ..core.keys import family, leaf_of, name_of
+from ..core.shell import command as shell
+from ..errors import ReplayMismatch, Undecodable, UsageError
 
 _FINGERPRINT = re.compile(r"\[[0-9a-f]{12}\]#\d+$")
 
@@ -59,8 +60,22 @@ def _goes_by_arguments(command: Command) -> bool:
     return isinstance(command, RunStep | StartChild) and f"[{fingerprint(command.args)}]#" in command.key
 
 
+def same_work(command: Command, key: str, args: bytes | None) -> bool:
+    """Whether a call on record, in whatever scope, has the name and the identity of this one: the user's key, or the
+    arguments.
+    """
+    if leaf_of(command.key) == leaf_of(key):
+        return True
+    by_arguments = _goes_by_arguments(command) and _FINGERPRINT.search(key) is not None
+    return by_arguments and args is not None and name_of(command.key) == name_of(key) and _equal(command, args)
+
+
 def _same(command: Command, key: str, args: bytes) -> bool:
-    if not isinstance(command, (RunStep, StartChild)) or family(command.key) != family(key):
+    return family(command.key) == family(key) and _equal(command, args)
+
+
+def _equal(command: Command, args: bytes) -> bool:
+    if not isinstance(command, RunStep | StartChild):
         return False
     try:
         stored = _today(command, args)
@@ -91,6 +106,22 @@ def mismatch(run: str, event: Event, instead: str | None, *, strict: bool) -> Re
     )
 
 
+def in_the_way(run: str, event: Event, instead: str, *, strict: bool) -> ReplayMismatch:
+    """The error of what must not happen twice, and may be what the journal holds under another key."""
+    place = f"event {event.seq}" if event.seq else "begun, without an outcome"
+    again = shell("override", run, instead, "--result", "JSON")
+    return ReplayMismatch(
+        f"the journal holds {event.key} ({place}), but the code now asks for {instead}, with which an effect that must"
+        " not happen twice may happen again",
+        run=run,
+        key=event.key,
+        remedy=_SAME_CODE
+        if strict
+        else f"put back the code, the input or the result that led to {event.key}, then resume the run; or fork it"
+        f" before that call and allow it with --repeat; or say what the new one gives, then resume the run: {again}",
+    )
+
+
 def not_given_up(run: str, key: str) -> ReplayMismatch:
     """The error of a child that was given up, and cancelled with that, where the code now waits for it."""
     return ReplayMismatch(
@@ -109,3 +140,14 @@ _CHANGED_CODE = (
     "the code or the input was changed before this call: put back what it had, then resume the "
     "run; or fork it before this step"
 )
+
+
+def unread(run: str, key: str, why: str, *, taken: bool) -> Undecodable:
+    """The error of a stored value, or of what a wait has `taken`, that today's type does not read."""
+    what = f"what {key} has taken" if taken else "the stored value"
+    remedy = "put the type back, or give its new fields a default"
+    if not taken:
+        remedy = "restore the type, or write @step(upcast=...)"
+    return Undecodable(
+        f"{what} does not fit today's type: {why}", run=run, key=key, remedy=f"{remedy}, then resume the run"
+    )

@@ -172,9 +172,13 @@ def _of(reader: Reader, row: RunRow, sent: Iterable[Item]) -> list[Found]:
     asked = asked_in(_events(reader, row, 1 << 62))
     _hear(sent, asked)
     noted: list[dict[str, Any]] = row.detail.get("waits_on", [])
-    told = row.state in (RunState.PARKED, RunState.QUEUED) and len(noted) < _WAITS_NOTED
-    names = {str(wait.get("signal", "")) for wait in noted}
-    return [Found(row, one, one.attempt is not None or not told or one.id in names) for one in asked.values()]
+    rests = row.state in (RunState.PARKED, RunState.QUEUED)
+    told, names = rests and len(noted) < _WAITS_NOTED, {str(wait.get("signal", "")) for wait in noted}
+
+    def live(one: Asked) -> bool:
+        return one.attempt is not None or one.id in names if told else rests or not one.earlier
+
+    return [Found(row, one, live(one)) for one in asked.values()]
 
 
 def _events(reader: Reader, row: RunRow, until: int) -> Iterator[Event]:
@@ -276,8 +280,11 @@ def _still_open(found: Found, of_it: Sequence[Found]) -> Found:
     if not found.live:
         instead = [f.id for f in of_it if f.open]
         now = f"; it now asks {', '.join(instead)}" if instead else ""
+        what = "no longer asks this: what it shows has changed"
+        if found.asked.earlier:  # a fork's parent did, or other code
+            what = "has not come to ask this itself, and may ask something else"
         raise StaleDecision(
-            f"the run no longer asks this: what it shows has changed{now}", run=found.row.id, key=found.asked.key,
+            f"the run {what}{now}", run=found.row.id, key=found.asked.key,
             remedy=f"look at what it asks now: {command('inbox')}",
         )  # fmt: skip
     return found

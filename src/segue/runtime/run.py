@@ -35,6 +35,7 @@ from ..journal.threads import ahead_of
 from . import forking, given, named, opinions
 from .lacking import REASON, Lack
 from .nearly import nearly, told
+from .repeats import repeated
 from .streams import follow
 
 if TYPE_CHECKING:
@@ -235,17 +236,17 @@ class Run(Generic[R]):
     ) -> Run[R]:
         """A new run that goes on from a step of this one.
 
-        `at` is the key of the step to make anew, also as `segue show` shortens it, or the `seq` of the last event to
-        keep; None keeps all but the end. The new run knows the outcomes that the step had seen. `results` replaces
-        results by key (those of steps that are still to come are never made), `input` arguments by name. Raises
-        InputError, before anything is recorded, for a point that the run does not have and for results and arguments of
-        another type, as far as the flow is known in this process.
+        `at` is the key of the call to make anew, also as `segue show` shortens it, or the `seq` of the last event to
+        keep; None keeps all but the end. The new run knows the outcomes that the call had seen, and not the signal that
+        a wait took. `results` replaces results by key (those of steps that are still to come are never made), `input`
+        arguments by name. Raises InputError, before anything is recorded, for a point that the run does not have and
+        for results and arguments of another type, as far as the flow is known in this process.
         """
         row, journal = self._row(), self._engine.journal
         at, results = named.of_fork(journal, row, at, results)
         forking.check_fork(self.id, at, results, input)
         with journal.reads(row):
-            upto = journal.fork_point(row, at)
+            upto = await given.fork_point(journal, self._engine.keyring, row, at)
             first, start = journal.part_of(row, upto)
             began = loads(first.body)
             forking.check_part(self.id, results, began.get("part", 0))
@@ -258,29 +259,29 @@ class Run(Generic[R]):
                 args = forking.edited_input(row, args, changed)
         replaced = {k: self._encode(v).decode() for k, v in (results or {}).items()}
         if replaced:
-            replaced = await self._checked_results(row, replaced)
+            replaced = await self._checked_results(row, replaced, alone=at is None and input is None)
         new = NewRun(
             id=id or f"{self.id}~{uuid4().hex[:8]}", tenant=row.tenant, flow=row.flow, origin=row.origin,
             version=version, args=args, at=self._engine.clock.now(), seed=self._engine.host.seed(),
             memo_run=self._no, memo_seq=upto, replaced={**kept, **replaced},
-            body={"fork_of": self.id, "at": at, "edited": edited},
+            body={"fork_of": self.id, "at": at, "edited": edited, "given": sorted(replaced)},
             continued_seq=start, thread=row.thread,
         )  # fmt: skip
         return await self._engine.accept(new, self._result)
 
     async def repeats(self) -> list[str]:
-        """For a fork: the once-effects of its parent that came after the fork, and that it would apply again."""
+        """For a fork: the once-effects of its parent that it would apply again, its own by their keys and those of the
+        children that it starts anew as `CHILDKEY/KEY`. None of those that it was given a result for.
+        """
         row, journal = self._row(), self._engine.journal
         if row.memo_run is None:
             return []
-        of = journal.get(row.memo_run)
-        begun = (e for e in journal.events(of, row.memo_seq) if e.type == EventType.ATTEMPT_STARTED)
-        with journal.reads(of):
-            made = [e.key for e in begun if loads(e.body).get("effect") == "once"]
-        return list(dict.fromkeys(k for k in made if k is not None))
+        return [one.key for one in repeated(journal, journal.get(row.memo_run), row.memo_seq, row.replaced)]
 
-    async def _checked_results(self, row: RunRow, replaced: Mapping[str, str]) -> dict[str, str]:
+    async def _checked_results(self, row: RunRow, replaced: Mapping[str, str], *, alone: bool) -> dict[str, str]:
         calls = await self._calls(row)
+        if alone:
+            given.check_reached(row, replaced, calls)
         for key in replaced:
             given.check_replaced(self.id, key, calls)
         with self._engine.sealing(self._tenant):
@@ -363,7 +364,7 @@ class Run(Generic[R]):
             value = Secret(value)
         with self._engine.sealing(self._tenant):
             try:
-                return roundtrip(codec(Any), value)[0]
+                return roundtrip(codec(Any), value, marks=True)[0]
             except SegueError as error:
                 error.run = error.run or self.id
                 raise

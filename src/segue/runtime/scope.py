@@ -87,7 +87,7 @@ class StepScope:
         self.outlets: list[Outlet] | None = None
         """The streams of this attempt, those of steps that it called included."""
         self._outlet: Outlet | None = None
-        self._inner = 0
+        self._inner: dict[str, int] | None = None
 
     def emit(self, text: str, kind: Kind = "text") -> None:
         """Publish a piece of text to whoever follows the run now (`run.stream()`), from any thread.
@@ -115,8 +115,9 @@ class StepScope:
 
     def inner(self, name: str) -> str:
         """Names a step that is called inside of this attempt, for its streams."""
-        self._inner += 1
-        return f"{self.part}/{name}#{self._inner}" if self.part else f"{name}#{self._inner}"
+        self._inner = counts = self._inner or {}
+        counts[name] = count = counts.get(name, 0) + 1
+        return f"{self.part}/{name}#{count}" if self.part else f"{name}#{count}"
 
     def within(self, part: str, scope: StepScope) -> None:
         """Make a scope the one of a call inside of this attempt: what it records and streams belongs here."""

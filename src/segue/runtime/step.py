@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from ..core.codec import Codec, Upcast, fingerprint
+from ..core.codec import Codec, Upcast, fingerprint, misfit
 from ..core.commands import Effect, RunStep, StepOptions
 from ..core.events import EventType
 from ..core.events import made as event_made
@@ -118,7 +118,7 @@ class Step(Generic[P, R]):
                 return signature.result.decode(event.value or b"null")
             return read(signature.result, event.value or b"null", self.options.upcast)
         except ValueError as error:
-            raise drive.undecodable(key, error) from error
+            raise drive.undecodable(key, misfit(signature.result, error)) from error
 
 
 def read(of: Codec, data: bytes, upcast: Upcast | None = None) -> Any:

@@ -13,6 +13,7 @@ from ..core.commands import Timer, Wait
 from ..core.events import Event, EventType
 from ..core.keys import quoted
 from ..errors import InputError
+from .drive import Drive
 from .loop import FlowTask
 from .scope import FlowScope, in_flow
 
@@ -104,10 +105,18 @@ async def _signal(scope: FlowScope, name: str, returns: Any) -> Any:
         try:
             return of.decode(event.value or b"null")
         except ValueError as error:
-            why = misfit(of, error)
-            drive.record(
-                EventType.SIGNAL_REJECTED, f"{name}@{event.seq}", {"signal": name, "seq": event.seq, "why": why}
-            )
+            why, refused = misfit(of, error), f"{name}@{event.seq}"
+            if had_taken(drive, EventType.SIGNAL_REJECTED, refused):
+                raise drive.undecodable(wait.key, why, taken=True) from (None if of.private else error)
+            drive.record(EventType.SIGNAL_REJECTED, refused, {"signal": name, "seq": event.seq, "why": why})
+
+
+def had_taken(drive: Drive, type_: str, refused: str) -> bool:
+    """In a replay, whether an earlier incarnation has taken what the flow was just given: it went on from here, and did
+    not write this record, by which what does not fit is refused.
+    """
+    memory = drive.claims.memory
+    return drive.replaying and memory.moved >= drive.seen and (type_, refused) not in memory.recorded
 
 
 def seconds_of(given: Seconds, what: str, scope: FlowScope) -> float:

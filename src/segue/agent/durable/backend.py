@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
@@ -31,7 +31,7 @@ from pydantic_ai.toolsets import ToolsetTool
 from pydantic_core import PydanticSerializationError
 
 from ...core.faults import Fault
-from ...core.recovery import ONCE, Answer, Attempt, Fail, Retry
+from ...core.recovery import ONCE, Answer, Attempt, Fail, Reading, Retry
 from ...errors import UnserialisableResult
 from ...runtime.scope import FlowScope, here
 from ...runtime.step import step
@@ -54,6 +54,8 @@ W = TypeVar("W")
 R = TypeVar("R")
 _AGAIN = Retry(attempts=3, backoff_s=0.5)
 """Of what only reads: a server may be starting."""
+_LISTED = Reading(attempts=3, backoff_s=0.5)
+"""Of what is asked of a server before any tool is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,25 +147,25 @@ class _Request(_Bound[ModelRequestParams, Any, Any]):
         given = await durable.requests.made(asked, answer, stream=self._streaming)
         if given.said is not None:
             return response_of(given, asked.question)
-        ctx = params.run_context
-        return said_by_hand(given.value, asked.question, outputs_of(ctx), held=not _went_on(ctx.run_step))
+        held = not _went_on(durable.requests.last_key(asked))
+        return said_by_hand(given.value, asked.question, outputs_of(params.run_context), held=held)
 
 
-def _went_on(requests: int) -> bool:
-    """Whether more requests of this agent than these were made after what was said: it once went on from what it
-    refuses now. What a fork has from a run that is none says nothing of that.
+def _went_on(key: str) -> bool:
+    """Whether more requests of this agent were made since something was said in the place of the one of `key`: it once
+    went on from what it refuses now. What the fork in which it was said has from its parent says nothing of that.
     """
     scope = here()
     if not isinstance(scope, FlowScope):
         return False
-    memory, name = scope.drive.claims.memory, f"{scope.path}{requested.name}["
-
-    def made(keys: Iterable[str | None]) -> int:
-        return sum(key.startswith(name) and "/" not in key[len(name) :] for key in {key or "" for key in keys})
-
-    kept = made(event.key for event in memory.outcomes if event.seq < memory.forked_at)
-    own = made([*(event.key for event in memory.outcomes if event.seq > memory.forked_at), *memory.open_args])
-    return own > max(0, requests - kept)
+    claims, name = scope.drive.claims, f"{scope.path}{requested.name}["
+    memory, keys = claims.memory, (key, claims.recorded(key))
+    given_at = [memory.given_at.get(one, memory.forked_at) for one in keys]
+    said_at = max((event.seq for event in memory.outcomes if event.key in keys), default=None)
+    if said_at is None:
+        return False  # it has just been said
+    later = [event.key or "" for event in memory.outcomes if event.seq > max(said_at, *given_at)]
+    return any(one.startswith(name) and "/" not in one[len(name) :] for one in (*later, *memory.open_args))
 
 
 class _Call(_Bound[P, W, R]):
@@ -214,7 +216,7 @@ class _Other(_Bound[P, W, R]):
             async with held(None if server is None else self._durable.server(server)):
                 return await self._handled(params)
 
-        made = step(name=name, effect="read" if reads else "write", retry=_AGAIN if reads else None)(body)
+        made = step(name=name, effect="read" if reads else "write", retry=_LISTED if reads else None)(body)
         return self._operation.result_codec.load(await made.using(key=key)())
 
 

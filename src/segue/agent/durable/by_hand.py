@@ -159,7 +159,7 @@ def _is_object(value: object) -> TypeGuard[Mapping[str, Any]]:
 
 def said_by_hand(value: Any, question: Question, outputs: Sequence[Output], *, held: bool = True) -> ModelResponse:
     """A model's turn that gives this value: a text where that is wanted, else an output. Raises BadOutput for one that
-    fits no type of the agent; where it is not `held` to them, it goes to the agent as it is.
+    fits no type of the agent, and for an empty text; where it is not `held` to them, it goes to the agent as it is.
     """
     tools = {one["name"]: one["parameters_json_schema"] for one in question.tools if one.get("kind") == "output"}
     outputs = list(outputs) if held else []
@@ -177,6 +177,8 @@ def said_by_hand(value: Any, question: Question, outputs: Sequence[Output], *, h
         said = to_json(args).decode()
         part = ToolCallPart(name, said, tool_call_id=f"by-hand-{fingerprint(said.encode())}")
     else:
+        if value == "" and held:  # Pydantic AI would ask the model for more
+            raise unfit("an empty text is no answer", "what was said by hand")
         part = TextPart(value if isinstance(value, str) else to_json(value).decode())
     return ModelResponse(parts=[part], timestamp=datetime.fromtimestamp(0, UTC))  # the same on a replay
 

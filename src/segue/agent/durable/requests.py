@@ -7,14 +7,14 @@ asks.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from pydantic import TypeAdapter
 
 from ...core.faults import Fault, rebuild
-from ...core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Target, TargetKind, Usage
+from ...core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Decision, Target, TargetKind, Usage
 from ...core.recovery import Recovery
 from ...errors import InputError
 from ...models.signals import fault_of
@@ -24,13 +24,14 @@ from ...runtime.step import step
 from ..attempt import Attempting
 from ..bounds import hold_settings
 from ..form import form_of
-from ..gateway import gateway
+from ..gateway import Gateway, gateway
 from ..guards import Guard, Guarding, configured
 from ..media import Shown
 from ..recovery import Policy
 from ..request import Given, Question, by_hand
 from ..sessions import Session
 from ..streaming import Streaming, routed
+from ..whom import Whom
 from .conversation import Asking, asking, given_of
 from .model import Attempted, Tap, now_asked
 from .routing import Routing, routing
@@ -108,13 +109,21 @@ class Requests:
         """The step. `answer` asks within an attempt, or gives what a model has said that the agent brought itself."""
         body = _Body(self, answer, stream)
         made = requested.carried_out_by(body, self._recovery(asked.question))
-        aside: dict[str, Any] = {"media": asked.media, "history": asked.history, "turns": asked.turns}
-        return await made(asked.question, **{name: given for name, given in aside.items() if given})
+        return await made(asked.question, **_aside(asked))
+
+    def last_key(self, asked: Asking) -> str:
+        """The key of such a request that was made last, in a flow."""
+        of, _, count = (requested.key_of(asked.question, **_aside(asked)) or "").rpartition("#")
+        return f"{of}#{int(count or 1) - 1}"
 
     def _recovery(self, question: Question) -> Recovery:
         far = Policy(attempts=self.said["attempts"], repairs=self.said["repairs"], refused=self.said["refused"])
-        others = _Others(self, question)
-        return far.recovery(question, others, others.spare)
+
+        def decide(at: Gateway, tried: Mapping[str, str], left_nano: int | None) -> Decision:
+            return at.decide(question, self.policy, tried, None, session=self.session(), left_nano=left_nano)
+
+        whom = Whom(question, decide)
+        return far.recovery(question, whom, whom)
 
     def session(self) -> Session:
         """Whose requests they are."""
@@ -131,30 +140,6 @@ class Requests:
         return Attempting(
             at, _TEXT, None, self.policy, said["timeout_s"], self.session(), guards, streaming, whole=True
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Others:
-    """Whom to ask next."""
-
-    requests: Requests
-    question: Question
-
-    def __call__(
-        self, tried: Mapping[str, str], left_nano: int | None = None, small: Mapping[str, int] | None = None, /
-    ) -> str | None:
-        """The next one, given who has failed and how, what a budget has left, and whose windows were too small."""
-        at, made = gateway(), self.requests
-        if self.question.model is not None and self.question.model not in at.catalogue:
-            return None  # the agent brought it itself: there is no other
-        tried = {**at.no_larger(small), **tried} if small else tried
-        session = made.session()
-        decision = at.decide(self.question, made.policy, tried, None, session=session, left_nano=left_nano)
-        return None if decision.chosen is None else decision.chosen.target.name
-
-    def spare(self, model: str, failed: Collection[str]) -> bool:
-        """Whether a model has another deployment that takes calls now."""
-        return gateway().spare(model, failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +200,12 @@ def _record(scope: StepScope, model: str, given: Given | None, fault: Fault | No
             latency_s=None if tried is None else tried.seconds,
         )
     )  # fmt: skip
+
+
+def _aside(asked: Asking) -> dict[str, Any]:
+    """What belongs to a question and is given beside it."""
+    aside: dict[str, Any] = {"media": asked.media, "history": asked.history, "turns": asked.turns}
+    return {name: given for name, given in aside.items() if given}
 
 
 def _scope() -> StepScope:

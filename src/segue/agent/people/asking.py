@@ -17,7 +17,7 @@ from typing import Any
 from ...core.asked import Said, ticket
 from ...core.codec import Codec, codec, dumps, misfit, roundtrip
 from ...core.commands import Timer, Wait
-from ...core.events import Event
+from ...core.events import Event, EventType
 from ...core.records import (
     ApprovalAsked,
     ApprovalDecided,
@@ -31,6 +31,7 @@ from ...core.records import (
 from ...errors import InputError
 from ...runtime.drive import Future
 from ...runtime.scope import FlowScope
+from ...runtime.waits import had_taken
 from .notice import Notices, Notify
 from .plan import Bell
 from .votes import Votes
@@ -201,7 +202,7 @@ class _Open:
         try:
             word = said_in(payload, self.request.kind, self.asked.bound)
             if word.word == "answer":
-                self._fits(word.answer)
+                self._fits(word.answer, f"{self.key}/refused@{event.seq}")
             if word.word in ("approve", "deny") and self.request.kind is AskKind.APPROVAL:
                 verdict = self._votes.take(word.word == "approve", word.by, word.note, self.most)
             else:
@@ -221,14 +222,17 @@ class _Open:
         self._record(verdict, "decided", word, answer=word.answer)
         return Said(verdict.value, word.by, word.at or event.at, word.note, word.answer, asked_of=self.to, via=word.via)
 
-    def _fits(self, answer: Json) -> None:
-        """Raises ValueError, naming the field."""
+    def _fits(self, answer: Json, refused: str) -> None:
+        """Raises ValueError, naming the field; sets the run aside where the answer was taken before."""
         form = self.request.form
         assert form is not None
         try:
             form.decode(json.dumps(answer).encode())
         except ValueError as error:
-            raise ValueError(misfit(form, error)) from None
+            why = misfit(form, error)
+            if had_taken(self.drive, EventType.APPROVAL_DECIDED, refused):
+                raise self.drive.undecodable(self.key, why, taken=True) from None
+            raise ValueError(why) from None
 
     def _rings(self, bell: Bell) -> Said | None:
         if bell.kind == "limit":

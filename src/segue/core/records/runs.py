@@ -48,6 +48,8 @@ class RunForked(RunAccepted):
     """The key of the step that is made anew, or the `seq` of the last event that it keeps; null: all but the end."""
     edited: bool = False
     """Whether its input is another one."""
+    given: tuple[str, ...] = ()
+    """The keys of the calls whose results it was given; not those that the other run, a fork too, was given."""
     why: str = ""
 
 

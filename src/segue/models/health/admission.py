@@ -186,7 +186,8 @@ def _barred(pulse: Pulse, tried: bool, now: float) -> _Bar | None:
     breaker = pulse.breaker
     if breaker.is_open and now < breaker.until and breaker.until >= pulse.closed_until:
         by = f" ({pulse.opened_by})" if pulse.opened_by else ""
-        return _Bar(Standing.BROKEN, f"its breaker is open{by}, {breaker.openings} in a row", breaker.until - now)
+        often = f", {breaker.openings} times in a row" if breaker.openings > 1 else ""
+        return _Bar(Standing.BROKEN, f"its breaker is open{by}{often}", breaker.until - now)
     if now < pulse.closed_until:
         return _Bar(Standing.PAUSED, "its server asked for a pause", pulse.closed_until - now)
     waits = breaker.wait_s(now)

@@ -10,7 +10,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -164,12 +164,23 @@ class Health:
         self._views[model.name] = (version, until, view)
         return view
 
-    def views(self, model: Model) -> dict[str, HealthView]:
-        """How each deployment of a model stands, by name, as of now."""
+    def views(self, model: Model, tokens: int = 1) -> dict[str, HealthView]:
+        """How each deployment of a model stands, by name, as of now, for a call of so many tokens."""
         self._check_process()
         caller = self._caller(model)
         state = self._store.read(model.name).state
-        return {o.deployment.name: _view(state, o, caller.now) for o in offers(state, model, 1, caller, self._rules)}
+        found = offers(state, model, tokens, caller, self._rules)
+        return {offer.deployment.name: _view(state, offer, caller.now) for offer in found}
+
+    def ready_in(self, model: Model, tokens: int, without: Collection[str] = ()) -> float:
+        """Seconds until a deployment of a model, but for these, takes a call of so many tokens: 0 is now.
+
+        Infinite where no minute is enough for it, or every key that is left was refused.
+        """
+        views = self.views(model, tokens)
+        waits = (v.wait_s for at, v in views.items() if at not in without and v.standing is not Standing.SHUT)
+        state = self._store.read(model.name).state
+        return max(min(waits, default=math.inf), whole_delay(state, model, tokens, self._clock()).seconds)
 
     def reopen(self, model: Model, deployment: str | None = None) -> None:
         """A person has acted (a new key, a paid bill): let calls to a deployment, or to all of them, through again."""

@@ -15,7 +15,7 @@ from uuid import uuid4
 from ...core.codec import decode_arguments, dumps, roundtrip
 from ...core.commands import Command, RunStep
 from ...core.events import EventType
-from ...core.faults import Fault, FaultKind
+from ...core.faults import INTERRUPTED, Fault, FaultKind, cut_off
 from ...core.recovery import Again, Amend, Answer, AskPerson, Attempt, Fail, Take, Use, plan_of
 from ...core.redaction import redacted
 from ...errors import SegueError, UnserialisableResult
@@ -202,6 +202,8 @@ async def _goes_on(
         if scope is not None and scope.events:
             execution.recorded(command.key, last.n, scope)
         return await people.hand_over(execution, command, history, answer)
+    if fault == INTERRUPTED:
+        fault = cut_off(execution.row.id, command.key, last.n)
     body = {"fault": fault.body()}
     execution.step_ended(EventType.STEP_FAILED, command, last.n, last.began, scope, body=dumps(body))
     return False

@@ -58,7 +58,7 @@ def record(execution: Execution, command: Record | Rekey) -> None:
         version=command.version,
     )  # fmt: skip
     if command.type == EventType.APPROVAL_ASKED:
-        execution.memory.put[command.key] = Put(command.body["id"], event.at)
+        execution.memory.put.setdefault(command.key, Put(command.body["id"], event.at))
 
 
 def start_child(execution: Execution, command: StartChild) -> None:

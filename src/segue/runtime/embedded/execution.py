@@ -20,7 +20,7 @@ from ..drive import Drive
 from ..flow import Flow
 from ..past import fresh, memory_of
 from ..scope import StepScope
-from . import aside, carrying, doubts, ends, inbox, people, renewal, resting
+from . import aside, asked, carrying, doubts, ends, inbox, people, renewal, resting
 from .attempts import perform, perform_once
 from .line import Line
 from .purse import goes_with
@@ -109,6 +109,7 @@ class Execution(Line):
         except RunStuck as error:
             return ends.begins_stuck(self, error)
         self.drive.bind = self.flow.bind
+        asked.answer(self)
         self.drive.begin(self.flow.body(values), memory.first_at, flow_vault(self, self.vault))
         self.begun = True
         with using(self.vault):

@@ -1,0 +1,161 @@
+"""Who has failed a question so far, and how, as its attempts tell. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from ..core.faults import Fault, FaultKind
+from ..core.recovery import Amend, Attempt
+
+__all__ = [
+    "ANYTHING", "DEPLOYMENT", "ELSEWHERE", "FULL", "PASSES", "asked_by", "asked_in", "cuts", "deployments_in",
+    "failed_in", "has_failed", "refused_in", "repairs", "small_in", "spent_in", "spoken_in", "turned_down_in",
+    "unlucky_in", "unsent",
+]  # fmt: skip
+
+ELSEWHERE = frozenset(
+    {
+        FaultKind.RATE_LIMITED,
+        FaultKind.OVERLOADED,
+        FaultKind.TIMED_OUT,
+        FaultKind.UNREACHABLE,
+        FaultKind.UNAUTHORISED,
+        FaultKind.TOOL_FAILED,
+        FaultKind.INTERRUPTED,
+    }
+)
+"""What says nothing of how somebody else would do."""
+PASSES = ELSEWHERE - {FaultKind.UNAUTHORISED}
+"""Bad luck: the same one may do it a moment later."""
+ANYTHING = frozenset(FaultKind)
+_SAME_AGAIN = frozenset({FaultKind.UNAUTHORISED, FaultKind.CONTENT_REFUSED, FaultKind.CONTEXT_TOO_LONG})
+"""Who has said this to a question says it again."""
+DEPLOYMENT = "deployment"
+"""What a fault names the place of its call by."""
+FULL = "full"
+"""What a fault of an answer says that was cut at the most that its model can write."""
+
+
+def asked_in(fault: Fault) -> str | None:
+    """The model whose attempt ended so."""
+    model = (fault.state or {}).get("model")
+    return model if isinstance(model, str) and model else None
+
+
+def asked_by(attempt: Attempt) -> str | None:
+    """The model that a failed attempt has asked."""
+    return None if attempt.fault is None else asked_in(attempt.fault)
+
+
+def unsent(attempt: Attempt) -> bool:
+    """Whether nothing was sent: it found no place, or no money."""
+    fault = attempt.fault
+    return fault is not None and (fault.kind is FaultKind.BUDGET_EXCEEDED or bool((fault.state or {}).get("unsent")))
+
+
+def _faults_of(history: Sequence[Attempt], model: str) -> list[Fault]:
+    return [a.fault for a in history if a.fault is not None and asked_in(a.fault) == model]
+
+
+def failed_in(history: Sequence[Attempt]) -> dict[str, str]:
+    """Who has failed, with the kind of the last fault."""
+    faults = [a.fault for a in history if a.fault is not None]
+    return {model: fault.kind.value for fault in faults if (model := asked_in(fault))}
+
+
+def has_failed(model: str, history: Sequence[Attempt]) -> bool:
+    """Whether a call of this model was the last thing that failed of it, so that another one is a retry: no repair."""
+    sent = [a.fault.kind for a in history if a.fault is not None and asked_in(a.fault) == model and not unsent(a)]
+    return bool(sent) and sent[-1] in PASSES
+
+
+def deployments_in(
+    history: Sequence[Attempt], model: str, kinds: Collection[FaultKind] = ANYTHING
+) -> frozenset[str]:  # fmt: skip
+    """The deployments of a model that have failed, with a fault of one of these kinds."""
+    placed = [f for f in _faults_of(history, model) if f.kind in kinds and DEPLOYMENT in (f.state or {})]
+    return frozenset(str((fault.state or {})[DEPLOYMENT]) for fault in placed)
+
+
+def refused_in(history: Sequence[Attempt], model: str) -> frozenset[str]:
+    """The deployments of a model whose keys were refused."""
+    return deployments_in(history, model, {FaultKind.UNAUTHORISED})
+
+
+def spent_in(history: Sequence[Attempt]) -> dict[str, str]:
+    """Who would say the same again, with what they said: a window counts until the question is cut."""
+    spent: dict[str, str] = {}
+    for attempt in history:
+        fault, model = attempt.fault, asked_by(attempt)
+        if fault is not None and model is not None and fault.kind in _SAME_AGAIN:
+            spent[model] = fault.kind.value
+        if cuts(attempt):
+            spent = {name: said for name, said in spent.items() if said != FaultKind.CONTEXT_TOO_LONG}
+    others = unlucky_in(history)  # one deployment's key says nothing of the next one's
+    return {name: said for name, said in spent.items() if said != FaultKind.UNAUTHORISED or name not in others}
+
+
+def turned_down_in(history: Sequence[Attempt]) -> dict[str, str]:
+    """Whose last answer was turned down: shown its mistake, it did no better."""
+    return {model: kind for model, kind in failed_in(history).items() if kind == FaultKind.BAD_OUTPUT}
+
+
+def unlucky_in(history: Sequence[Attempt]) -> dict[str, float]:
+    """Whose last call, of one deployment at least, came to nothing for a reason that passes, each with the seconds that
+    are left of the pause it asked for.
+    """
+    waits: dict[str, dict[str, float | None]] = {}
+    for attempt in history:
+        fault, model = attempt.fault, asked_by(attempt)
+        if fault is None or model is None:
+            continue
+        place = str((fault.state or {}).get(DEPLOYMENT, ""))
+        if not place:
+            waits.pop(model, None)  # it speaks of all of them
+        waits.setdefault(model, {})[place] = _left_of(fault, attempt, history[-1]) if fault.kind in PASSES else None
+    asked = {model: [s for s in places.values() if s is not None] for model, places in waits.items()}
+    return {model: min(seconds) for model, seconds in asked.items() if seconds}
+
+
+def _left_of(fault: Fault, failed: Attempt, last: Attempt) -> float:
+    """Seconds of the pause that a failed attempt was asked for, which were left when the last one had failed."""
+    gone = 0.0 if failed.ended is None or last.ended is None else last.ended - failed.ended
+    return max(0.0, (fault.retry_after_s or 0.0) - gone)
+
+
+def small_in(history: Sequence[Attempt]) -> dict[str, int]:
+    """Whose windows the question does not fit into as it stands, with the tokens that they say they hold, or 0.
+
+    One that was over a limit per minute says nothing of its window.
+    """
+    small: dict[str, int] = {}
+    for attempt in history:
+        fault, model = attempt.fault, asked_by(attempt)
+        if fault is not None and model is not None and fault.kind is FaultKind.CONTEXT_TOO_LONG and not fault.limit:
+            small[model] = int((fault.state or {}).get("window", 0))
+        if cuts(attempt):
+            small.clear()
+    return small
+
+
+def spoken_in(history: Sequence[Attempt]) -> set[str]:
+    """Whose words are out that others go on from."""
+    spoken, begun = set[str](), ""
+    for attempt in history:
+        said, model = (attempt.fault.state or {}).get("begun") if attempt.fault is not None else None, asked_by(attempt)
+        if said and said != begun and model is not None:
+            spoken.add(model)
+        begun = str(said or begun)
+    return spoken
+
+
+def repairs(history: Sequence[Attempt], model: str) -> int:
+    """How often this model was asked again to mend its answer."""
+    mended = [a.fault for a in history if isinstance(a.answer, Amend) and a.fault is not None]
+    return sum(fault.kind is FaultKind.BAD_OUTPUT and asked_in(fault) == model for fault in mended)
+
+
+def cuts(attempt: Attempt) -> bool:
+    """Whether the parts were cut after it."""
+    too_long = attempt.fault is not None and attempt.fault.kind is FaultKind.CONTEXT_TOO_LONG
+    return too_long and isinstance(attempt.answer, Amend)

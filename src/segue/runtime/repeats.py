@@ -1,0 +1,112 @@
+"""Which once-effects a run, with all that it has started, has begun: what a fork or another call would apply again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from ..core.codec import loads
+from ..core.events import DELIVERED, Event, EventType
+from ..journal import Reader, RunRow
+
+_STARTS = (EventType.CHILD_STARTED, EventType.CHILD_DETACHED)
+_ENDS = (EventType.CHILD_ENDED, EventType.STEP_CANCELLED)
+_TYPES = (EventType.ATTEMPT_STARTED, EventType.RUN_CONTINUED, *_STARTS, *_ENDS)
+_SAID = (EventType.STEP_COMPLETED,)
+"""How it ends where somebody has said what came of it."""
+
+
+class Repeat(NamedTuple):
+    """A once-effect that would be applied again."""
+
+    key: str
+    """Its key; of an effect of a child `CHILDKEY/KEY`, and so on with children in turn."""
+    run: str
+    """The run that has begun it."""
+    child: str | None = None
+    """The key of the run's child that it was begun in, or below; None: the run has begun it itself."""
+
+
+def repeated(reader: Reader, row: RunRow, upto: int, given: Collection[str]) -> list[Repeat]:
+    """What a fork that keeps this run's events up to `upto` would apply again: the run's own once-effects that were
+    begun later, and all those of the children that the fork starts anew. Not those that it is `given` a result for.
+
+    Anew are the children whose end it does not keep, unless the run gave them up, and those detached later. A detached
+    child with an id of its own is the same run again.
+    """
+    own, open_, later = list[Repeat](), list[tuple[str, str]](), list[tuple[str, str]]()
+    for of, event in _history(reader, row):
+        key, kept = event.key or "", event.seq <= upto
+        if event.type == EventType.ATTEMPT_STARTED:
+            if not kept and _is_once(event) and key not in given:
+                own.append(Repeat(key, of.id))
+        elif event.type in _STARTS:
+            run = str(loads(event.body)["run"])
+            if event.type == EventType.CHILD_STARTED:
+                if key not in given:
+                    (open_ if kept else later).append((key, run))
+            elif not kept and run == _named_after(of, key):
+                later.append((key, run))
+        elif kept or (key in dict(open_) and _was_given_up(reader, row, upto, event)):
+            open_ = [one for one in open_ if event.type in _ENDS and one[0] != key]  # a new part has no children yet
+    said = {e.key for key, _ in open_ for _, e in _history(reader, row, key, _SAID) if e.seq <= upto}
+    anew = (
+        Repeat(f"{key}/{below}", of, key)
+        for key, run in dict.fromkeys([*(one for one in open_ if one[0] not in said), *later])
+        for below, of in _begun_by(reader, run)
+    )
+    return list({one.key: one for one in (*own, *anew)}.values())
+
+
+def applies_once(reader: Reader, row: RunRow, key: str) -> bool:
+    """Whether the child of this key on record, or a run below it, has begun a once-effect."""
+    runs = [str(loads(e.body)["run"]) for _, e in _history(reader, row, key) if e.type in _STARTS]
+    return any(True for run in runs for _ in _begun_by(reader, run))
+
+
+def _begun_by(reader: Reader, run: str) -> Iterator[tuple[str, str]]:
+    """The keys of the once-effects that a run and those below it have begun, each with the run that did."""
+    todo = [("", run)]
+    while todo:
+        path, run = todo.pop()
+        row, below = reader.find(run), list[tuple[str, str]]()
+        for of, event in () if row is None else _history(reader, row):
+            key = event.key or ""
+            if event.type == EventType.ATTEMPT_STARTED and _is_once(event):
+                yield path + key, of.id
+            elif event.type in _STARTS:
+                child = str(loads(event.body)["run"])
+                if event.type == EventType.CHILD_STARTED or child == _named_after(of, key):
+                    below.append((f"{path}{key}/", child))
+        todo += reversed(below)
+
+
+def _history(
+    reader: Reader, row: RunRow, key: str | None = None, types: Collection[str] = _TYPES
+) -> Iterator[tuple[RunRow, Event]]:
+    """What tells of effects and children in a run's journal, those of the runs that it was forked from first."""
+    chain, until = [(row, 1 << 62)], row.memo_seq
+    while chain[-1][0].memo_run is not None:
+        above = reader.get(chain[-1][0].memo_run)
+        chain.append((above, until))
+        until = min(until, above.memo_seq)
+    for of, last in reversed(chain):
+        with reader.reads(of):
+            for event in reader.of_run(of.no, types, key):
+                if event.seq <= last:
+                    yield of, event
+
+
+def _was_given_up(reader: Reader, row: RunRow, upto: int, event: Event) -> bool:
+    """Whether a call was given up for what the flow had seen by then, though it is on record a little later."""
+    later = reader.events(row, upto, event.seq)
+    return event.type == EventType.STEP_CANCELLED and not any(e.type in DELIVERED for e in later)
+
+
+def _is_once(event: Event) -> bool:
+    return loads(event.body).get("effect") == "once"
+
+
+def _named_after(row: RunRow, key: str) -> str:
+    """The id of a child that was given none."""
+    return f"{row.id}/{key}"
