@@ -560,7 +560,7 @@ async def test_a_run_is_got_by_its_id_alone(world: World, id: Any) -> None:
     ("how", "says"),
     [
         ({"at": True}, "no key of a step"), ({"at": 1.5}, "no key of a step"), ({"input": [1]}, "not a mapping"),
-        ({"results": ["x#1"]}, "not a mapping"), ({"results": {"twice": 1}}, "'twice' is no key of a call"),
+        ({"results": ["x#1"]}, "not a mapping"), ({"results": {"thrice": 1}}, "'thrice' is no key of a call"),
     ],
 )  # fmt: skip
 async def test_a_fork_at_or_with_what_cannot_be_meant(world: World, how: dict[str, Any], says: str) -> None:
