@@ -26,6 +26,9 @@ def path(tmp_path: Path) -> Path:
             "insert into runs (id, tenant, flow, version, input_hash, seed, state, created_at, updated_at)"
             " values ('r', 'd', 'm:f', 1, '', '', 'parked', 1, 1)"
         )
+        database.execute(
+            "insert into events (run, seq, epoch, at, type, version, args) values (1, 1, 0, 1, 'run.accepted', 1, '{}')"
+        )
     return made
 
 

@@ -124,8 +124,7 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
         fault = story.fault
         tell(*failed(fault.error, fault.message, trace_of(fault)), Copyable(say("show", row.id), "to look at it"))
     elif row.state == RunState.CANCELLED:
-        by = f" by {printable(story.cancelled_by)}" if story.cancelled_by else ""
-        tell(Text(f"– {printable(row.id)} was cancelled{by}", "yellow"))
+        tell(Text(f"– {printable(row.id)} was cancelled{printable(story.cancelled_how)}", "yellow"))
     elif row.state == RunState.STUCK or code is Exit.WAITS:
         tell(*advised(advise(standing, time.time(), say)))
     elif standing.owned:

@@ -183,7 +183,7 @@ def _ended(standing: Standing, full: bool) -> list[Drawn]:
     if fault is not None:
         drawn += [*failed(fault.error, fault.message, trace_of(fault)), ""]
     if story.end is not None and story.end.type == EventType.RUN_CANCELLED and story.cancelled_by:
-        drawn += [Text(f"Cancelled by {printable(story.cancelled_by)}", "dim"), ""]
+        drawn += [Text(f"Cancelled{printable(story.cancelled_how)}", "dim"), ""]
     notes = story.feedback + [f"orphaned: {short_key(k)}" for k in story.orphans]
     if notes:
         drawn += [*(Text(printable(n), "dim") for n in notes), ""]
