@@ -27,10 +27,11 @@ A run's journal is a list of events. Each has an envelope and, by its type, a bo
 the body as a frozen dataclass:
 
 ```python
+from segue import Engine
 from segue.core.records import Decision, record_of
 
 
-async def choices(engine, run_id):
+async def choices(engine: Engine, run_id: str) -> list[object]:
     events = (await engine.get(run_id)).events(follow=False)
     return [r.chosen for r in [record_of(e) async for e in events] if isinstance(r, Decision)]
 ```

@@ -65,6 +65,11 @@ def database_from_environment() -> str:
     return os.environ.get("SEGUE_DB", DEFAULT_DATABASE)
 
 
+def database_option(given: str) -> list[str]:
+    """What names the database that a command was given, as it was given: nothing for the one that it uses by itself."""
+    return [] if given == database_from_environment() else ["--db", given]
+
+
 def database_words(path: str) -> list[str]:
     """What names a database in a command to copy: nothing where that is the one that the command line uses by itself,
     or none that has a file.

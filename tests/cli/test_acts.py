@@ -53,7 +53,7 @@ def test_a_cancel_lets_the_running_process_clean_up(terminal: Terminal) -> None:
     assert terminal.segue("cancel", "a1", "--why", "no longer needed", "--by", "ann").code == 0
     done = started.wait()
     assert (done.code, done.out) == (4, "")
-    assert "a1 was cancelled: ann: no longer needed" in done.err and terminal.calls()[-1] == "tidy"
+    assert "a1 was cancelled by ann: no longer needed" in done.err and terminal.calls()[-1] == "tidy"
     assert "ann: no longer needed" in terminal.segue("show", "a1").out
 
 

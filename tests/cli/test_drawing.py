@@ -21,17 +21,17 @@ from segue.cli.paint import Copyable, Drawn, advised, emit, failure
 from segue.cli.progress import Progress
 from segue.cli.story import Story
 from segue.cli.tree import one_call, shown
-from segue.cli.words import command_of
 from segue.core.asked import Said
 from segue.core.codec import dumps
 from segue.core.events import Event, EventType
+from segue.core.shell import command
 from segue.errors import RunStuck, StoreLocked
 from segue.journal import RunRow
 from segue.runtime.check import Finding, Verdict
 from segue.runtime.questions import InboxItem
 
 NOW = 1_700_000_000.0
-SAY = command_of("segue.db")
+SAY = command
 LONG = "a very long text \x1b[31m with colours \x07 " * 8
 FAULT = {
     "kind": "bug", "error": "mine:Closed", "message": LONG,

@@ -11,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer import main as typer_main
 
-from segue.cli import inputs, keys, main, words
+from segue.cli import inputs, main, words
 from segue.cli.answered import arguments
 from segue.cli.faults import users_trace
 from segue.cli.story import Stand, Story, parts
+from segue.config import database_option
 from segue.core.codec import dumps
 from segue.core.events import Event, EventType
 from segue.core.keys import Scope
+from segue.core.shell import command, naming
+from segue.core.short import resolve, short_key
 from segue.errors import InputError
 
 NOW = 1_700_000_000.0
@@ -66,9 +69,19 @@ def test_secrets_are_masked_wherever_values_are_shown() -> None:
 
 
 def test_commands_can_be_copied() -> None:
-    say = words.command_of("my db.sqlite")
-    assert shlex.split(say("signal", "a b", "it's")) == ["segue", "signal", "a b", "it's", "--db", "my db.sqlite"]
-    assert words.command_of("segue.db")("show", "r1") == "segue show r1"
+    with naming(["--db", "my db.sqlite"]):
+        said = command("signal", "a b", "it's")
+        assert command("show", "RUN", "--db", "other.db") == "segue show RUN --db other.db", "it is named once"
+    assert shlex.split(said) == ["segue", "signal", "a b", "it's", "--db", "my db.sqlite"]
+    assert command("show", "r1") == "segue show r1"
+
+
+def test_a_database_is_named_unless_it_is_the_one_that_is_used_anyhow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEGUE_DB", raising=False)
+    assert database_option("segue.db") == []
+    assert database_option("my db") == ["--db", "my db"]
+    monkeypatch.setenv("SEGUE_DB", "my db")
+    assert database_option("my db") == []
 
 
 names = st.text(st.characters(categories=["L", "N"], include_characters="_-. "), min_size=1, max_size=6)
@@ -80,24 +93,23 @@ def test_a_shown_key_leads_back_to_its_call(calls: list[tuple[str, str | None, s
     scopes: dict[str, Scope] = {}
     made = [scopes.setdefault(s, Scope(f"{s}/" if s else "")).key(name, ident) for name, ident, s in calls]
     for key in made:
-        assert keys.resolve(key, made, what="call", run="r") == key
+        assert resolve(key, made, what="call", run="r") == key
         assert "/".join(parts(key)) == key
-        shown = words.short_key(key)
-        if sum(words.short_key(k) == shown for k in made) == 1 and shown not in made:
-            assert keys.resolve(shown, made, what="call", run="r") == key
+        shown = short_key(key)
+        if sum(short_key(k) == shown for k in made) == 1 and shown not in made:
+            assert resolve(shown, made, what="call", run="r") == key
 
 
 def test_keys_are_found_by_less_than_the_whole() -> None:
     known = ["gather#1/0/fetch[0123456789ab]#1", "gather#1/1/fetch[ba9876543210]#1", "pay[o-1]#1", "pay[o-1]#2"]
     found = {
-        given: keys.resolve(given, known, what="step", run="r")
-        for given in ("1/fetch", "fetch[0123", "pay[o-1]", "ba98")
+        given: resolve(given, known, what="step", run="r") for given in ("1/fetch", "fetch[0123", "pay[o-1]", "ba98")
     }
     assert found == {"1/fetch": known[1], "fetch[0123": known[0], "pay[o-1]": known[2], "ba98": known[1]}
-    assert keys.resolve("none", known, what="step", run="r") is None
-    assert keys.resolve("pay#1", ["pay#12"], what="step", run="r") is None, "a whole key is no beginning of another"
+    assert resolve("none", known, what="step", run="r") is None
+    assert resolve("pay#1", ["pay#12"], what="step", run="r") is None, "a whole key is no beginning of another"
     with pytest.raises(InputError, match="'fetch' fits 2 steps"):
-        keys.resolve("fetch", known, what="step", run="r")
+        resolve("fetch", known, what="step", run="r")
 
 
 @pytest.mark.parametrize(

@@ -85,3 +85,19 @@ def poor_class_names(code: str) -> list[str]:
 def machine_places(text: str) -> list[str]:
     """Paths of one machine and hosts of a registry, as `line: text`."""
     return [f"{n}: {line.strip()}" for n, line in enumerate(text.splitlines(), 1) if MACHINE_PLACES.search(line)]
+
+
+def commands_by_hand(code: str, names: frozenset[str]) -> list[str]:
+    """Commands of `segue` in texts that are shown, as `line: text`. Not in docstrings and helps, which are read as
+    prose, and not where help is asked for.
+    """
+    tree = ast.parse(code)
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    prose |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "help"}
+    written = re.compile(rf"\bsegue ({'|'.join(sorted(names))})\b(?! --help)")
+    return [
+        f"{node.lineno}: {node.value}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose
+        and written.search(node.value)
+    ]  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..core.faults import FaultKind, rebuild
 from ..core.records import Candidate, Decision, Stage
+from ..core.shell import command
 from ..errors import InputError
 from ..models.health.admission import Standing
 from ..models.signals import made
@@ -15,14 +16,11 @@ __all__ = ["NoRoom", "nobody", "opens"]
 _PASSES = frozenset({Stage.HEALTH, Stage.LIMIT, Stage.TRIED})
 
 
-_LESS = "look at it: segue route PROMPT; then ask for less, or add a model to segue.toml"
-
-
 class NoRoom(InputError):
     """Nobody can answer, and one of them for want of room in its window: that depends on what it is asked."""
 
 
-def nobody(decision: Decision, remedy: str = _LESS) -> Exception:
+def nobody(decision: Decision, remedy: str | None = None) -> Exception:
     """Nobody could answer: each candidate with its reason. It may pass where one of them is only unwell, and not where
     its key was refused: a person must act.
     """
@@ -37,12 +35,13 @@ def nobody(decision: Decision, remedy: str = _LESS) -> Exception:
     if shut:
         return rebuild(made(FaultKind.UNAUTHORISED, said, model=shut[0], remedy=opens(shut)))
     full = any(c.excluded_at is Stage.WINDOW for c in out)
-    return (NoRoom if full else InputError)(said, remedy=remedy)
+    less = f"look at it: {command('route', 'PROMPT')}; then ask for less, or add a model to segue.toml"
+    return (NoRoom if full else InputError)(said, remedy=remedy or less)
 
 
 def opens(shut: Sequence[str]) -> str:
     """What a person does about models whose keys were refused."""
-    then = "; ".join(f"segue models --reopen {name}" for name in shut)
+    then = "; ".join(command("models", "--reopen", name) for name in shut)
     return f"see to the key and the account that it was refused for, then: {then}"
 
 

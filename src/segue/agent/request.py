@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import to_json
 
+from ..core.shell import command
 from ..errors import InputError
 from ..models import BadOutput, Capability, Example, Model, Provider
 from ..models.wrapping import is_open
@@ -140,7 +141,8 @@ def unfit(what: str, which: str = "the answer on record") -> BadOutput:
     """The error of such a value that does not fit, or of one on record that another type was wanted for."""
     scope = here()
     at = (scope.drive.run, f"{scope.path}ask") if isinstance(scope, FlowScope) else (None, None)
-    remedy = "give one of today's type: segue fork RUN --at KEY asks anew, run.fork(results={key: value}) says it"
+    anew = command("fork", "RUN", "--at", "KEY")
+    remedy = f"give one of today's type: {anew} asks anew, run.fork(results={{key: value}}) says it"
     said = f"{which} does not fit today's type: {what}"
     return BadOutput(said, run=at[0], key=at[1], remedy=remedy)
 

@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..core.asked import is_question, ticket
+from ..core.asked import Said, is_question, ticket
 from ..core.lifecycle import ENDED, RunState, StuckReason
+from ..core.short import short_key
 from ..journal import Item, RunRow, Switch
 from ..journal.damage import REMEDY
 from ..runtime.lacking import Lack
 from ..runtime.nearly import nearly, told
 from .story import Stand, Story
-from .words import ago, clock, due, first_line, printable, short_key
+from .words import ago, clock, due, first_line, printable
 
 if TYPE_CHECKING:
     from ..models.batches import Progress
@@ -55,6 +56,8 @@ class Standing:
     """That it is ready, and no living process knows its flow."""
     ahead: str | None = None
     """The earlier turn of its thread that it waits for."""
+    answered: Mapping[str, Said] = field(default_factory=dict[str, Said])
+    """Words that decide questions of the flow's own, by signal, and that it has not taken up yet."""
     batches: Mapping[str, Progress] = field(default_factory=dict[str, "Progress"])
     """How far the batches are that its steps wait for, by key."""
 
@@ -121,7 +124,7 @@ def advise(standing: Standing, now: float, say: Say) -> list[Advice]:
         found += _stuck(standing, say)
     else:
         found += _waiting(standing, now, say)
-    found += [_sent(item, standing, now, say) for item in standing.posts]
+    found += [_sent(one, standing, now, say) for one in standing.posts if one.name not in standing.answered]
     return found
 
 
@@ -184,7 +187,26 @@ def _gone(standing: Standing) -> str:
 
 def _waiting(standing: Standing, now: float, say: Say) -> list[Advice]:
     gone = (standing.row.state in _MOVING or standing.row.paused) and not standing.owned
-    return [wait(w, standing.row.id, now, say) for w in standing.waits if not (gone and "step" in w)]
+    over = [str(w.get("key")) for w in standing.waits if w.get("signal") in standing.answered]
+    waits = [w for w in standing.waits if not (gone and "step" in w) and not _below(w, over)]
+    said = [standing.answered.get(str(w.get("signal"))) for w in waits]
+    return [
+        wait(w, standing.row.id, now, say) if word is None else _answered(w, word, standing, now, say)
+        for w, word in zip(waits, said, strict=True)
+    ]
+
+
+def _below(waits: dict[str, Any], keys: Sequence[str]) -> bool:
+    """Whether it is a timer of one of these questions."""
+    return any(str(waits.get("key")).startswith(f"{key}/") for key in keys)
+
+
+def _answered(waits: dict[str, Any], word: Said, standing: Standing, now: float, say: Say) -> Advice:
+    """That somebody has spoken: nobody else is asked."""
+    question = printable(str(waits["signal"]).partition(":")[2].rpartition("#")[0])
+    said = f"{question!r} was {word.verdict} by {printable(word.by) or 'somebody'} {ago(now - word.at)}"
+    do = () if standing.attended or _gone(standing) else ((say("resume", standing.row.id), "to go on with it here"),)
+    return Advice(f"{said}; whoever carries the run out takes that up.", do)
 
 
 def wait(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:

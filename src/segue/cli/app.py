@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,6 +16,8 @@ from typing import Annotated, NoReturn, ParamSpec
 
 import typer
 
+from ..config import database_option
+from ..core.shell import naming
 from .exits import MEANING, Exit
 from .manual import Command, Commands
 
@@ -51,6 +54,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = _unreadable(error, as_json=_asks_for_json(words))
     if code in (Exit.SUSPENDED, Exit.TERMINATED):
         _leave_at_once(code)
+    if arguments is None:  # what is left of this process is Python's own end: Ctrl-C just ends it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(int(code or 0))
 
 
@@ -101,16 +106,17 @@ def command(name: str, panel: str) -> Callable[[Callable[P, Exit]], Callable[P, 
     def register(function: Callable[P, Exit]) -> Callable[P, Exit]:
         @wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-            try:
-                code = function(*args, **kwargs)
-                sys.stdout.flush()
-            except KeyboardInterrupt:
-                code = Exit.SUSPENDED
-            except BrokenPipeError:
-                code = _nobody_reads()
-            except Exception as error:  # noqa: BLE001  the edge: every error is said, and none as a traceback of ours
-                of = _cause(error, kwargs.get("db"), kwargs.get("run"))
-                code = _failed(of, debug=bool(kwargs.get("debug")), as_json=bool(kwargs.get("as_json")))
+            with naming(database_option(str(kwargs["db"]))):
+                try:
+                    code = function(*args, **kwargs)
+                    sys.stdout.flush()
+                except KeyboardInterrupt:
+                    code = Exit.SUSPENDED
+                except BrokenPipeError:
+                    code = _nobody_reads()
+                except Exception as error:  # noqa: BLE001  the edge: every error is said, and none as a traceback of ours
+                    of = _cause(error, kwargs.get("db"), kwargs.get("run"))
+                    code = _failed(of, debug=bool(kwargs.get("debug")), as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(int(code))
 
         app.command(name, cls=Command, rich_help_panel=panel)(guarded)

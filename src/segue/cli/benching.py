@@ -10,12 +10,13 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from ..core.shell import command
 from ..errors import InputError
 from .exits import Exit
 from .paint import emit, out, tell
 from .routes import watched
 
-ACTIONS = {"diff": "segue context diff RUN:KEY RUN:KEY", "bench": "segue context bench FILE…"}
+ACTIONS = {"diff": ("RUN:KEY", "RUN:KEY"), "bench": ("FILE",)}
 
 
 def context(action: str, what: Sequence[str], db: str, as_json: bool) -> Exit:
@@ -26,10 +27,10 @@ def context(action: str, what: Sequence[str], db: str, as_json: bool) -> Exit:
         from . import seen
 
         if len(what) != 2:
-            raise InputError("diff compares two calls", remedy=ACTIONS["diff"])
+            raise InputError("diff compares two calls", remedy=command("context", action, *ACTIONS[action]))
         return seen.diff(db, what[0], what[1], as_json)
     if not what:
-        raise InputError("bench: which files?", remedy=ACTIONS["bench"])
+        raise InputError("bench: which files?", remedy=command("context", action, *ACTIONS[action]))
     return _bench(what, as_json)
 
 

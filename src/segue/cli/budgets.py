@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 from rich.table import Table
 from rich.text import Text
 
+from ..core.shell import command
+from ..core.short import short_key
 from ..errors import InputError
 from ..journal.reading import Reader
-from .columns import cut
+from .columns import Middle
 from .exits import Exit
 from .paint import emit, out, tell
 from .shelf import reading
-from .words import short_key
+from .words import printable
 
 _COLUMNS = "kind, name, period, currency, limit_nano, spent_nano, held_nano, estimated_nano"
 _KINDS = ("tenant", "thread", "run", "ask")
@@ -51,7 +53,7 @@ def budgets(db: str, kind: str | None, limit: int, as_json: bool) -> Exit:
     else:
         emit(out(), _table(found))
         if len(found) == limit:
-            tell(Text(f"The first {limit}. More: segue budgets --limit N", "dim"))
+            tell(Text(f"The first {limit}. More: {command('budgets', '--limit', 'N')}", "dim"))
     return Exit.DONE
 
 
@@ -85,7 +87,7 @@ def _table(found: list[Budget]) -> Table:
         left = Text(_usd(one.left), "yellow" if used_up else "")
         cells = [_usd(one.limit), _usd(one.spent), _usd(one.held), _usd(one.estimated)]
         scope = short_key(one.name) if one.kind == "ask" else one.name
-        made.add_row(cut(f"{one.kind}:{scope}"), one.period or "–", *cells, left)
+        made.add_row(Middle(printable(f"{one.kind}:{scope}")), one.period or "–", *cells, left)
     return made
 
 

@@ -60,7 +60,7 @@ def act(how: Bulk, name: str, done: str, do: Act, fits: Callable[[RunRow], bool]
     rows = [row for row in meant(how.db, query) if fits(row)]
     if how.dry_run or not rows:
         return _listed(how, rows, f"would be {done}")
-    _confirm(how, rows, f"to be {done}")
+    _confirm(how, rows, done)
     failed = asyncio.run(_all(how, name, rows, do))
     if how.as_json:
         told = [{"run": row.id, "error": failed.get(row.id)} if row.id in failed else {"run": row.id} for row in rows]
@@ -125,9 +125,10 @@ def _confirm(how: Bulk, rows: list[RunRow], done: str) -> None:
     if how.yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise InputError(f"{plural(len(rows), 'run')} {done}", remedy="see them with --dry-run, then say --yes")
+        said = f"{plural(len(rows), 'run')} would be {done}, and nobody is here to say yes: nothing was done"
+        raise InputError(said, remedy="see them with --dry-run, then say --yes")
     _show(rows)
-    tell(Text(f"{plural(len(rows), 'run')} {done}. Go on? [y/N] ", "bold"))
+    tell(Text(f"{plural(len(rows), 'run')} to be {done}. Go on? [y/N] ", "bold"))
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise InputError("nothing was done", remedy="answer y, or say --yes")
 

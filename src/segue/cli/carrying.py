@@ -15,6 +15,7 @@ from typing import Any
 from rich.text import Text
 
 from ..core.lifecycle import ENDED, RunState
+from ..core.shell import command
 from ..errors import SegueError, UnknownFlow
 from ..journal import RunRow
 from ..journal.threads import IN_TURN
@@ -27,7 +28,7 @@ from .exits import OF_STATE, Exit
 from .faults import ImportFailed, trace_of
 from .paint import Copyable, advised, tell
 from .progress import Progress
-from .shelf import parsed, path_of, reading, say_for, standing_of, summary
+from .shelf import parsed, path_of, reading, standing_of, summary
 from .tree import failed
 from .words import harmless, pretty, printable
 
@@ -49,7 +50,7 @@ class Carrying:
     @property
     def say(self) -> Say:
         """Writes commands for this database."""
-        return say_for(self.db)
+        return command
 
 
 @dataclass(slots=True)
@@ -115,14 +116,15 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
         _print_result(story.end.value or b"null", how.as_json)
     elif how.as_json:
         exit_ = OF_STATE.get(row.state, code)
-        error = {"code": exit_.name.lower(), "message": _why(standing), "run": row.id, "exit": int(exit_)}
+        error: dict[str, Any] = {"code": exit_.name.lower(), "message": _why(standing), "run": row.id}
+        remedy = summary(standing).get("remedy") or next((do for do, _ in _next(standing, how.say)), None)
+        error |= {"remedy": remedy, "exit": int(exit_)} if remedy else {"exit": int(exit_)}
         print(json.dumps({"error": error, "status": summary(standing)}, ensure_ascii=False), file=sys.stderr)
     elif story.fault is not None:
         fault = story.fault
         tell(*failed(fault.error, fault.message, trace_of(fault)), Copyable(say("show", row.id), "to look at it"))
     elif row.state == RunState.CANCELLED:
-        by = f": {printable(story.cancelled_by)}" if story.cancelled_by else ""
-        tell(Text(f"– {printable(row.id)} was cancelled{by}", "yellow"))
+        tell(Text(f"– {printable(row.id)} was cancelled{printable(story.cancelled_how)}", "yellow"))
     elif row.state == RunState.STUCK or code is Exit.WAITS:
         tell(*advised(advise(standing, time.time(), say)))
     elif standing.owned:
@@ -130,6 +132,11 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
     else:
         tell(Text(f"‖ {printable(row.id)} is suspended; nothing is lost.", "yellow"), Copyable(say("resume", row.id)))
     return OF_STATE.get(row.state, code)
+
+
+def _next(standing: Standing, say: Say) -> list[tuple[str, str]]:
+    """The commands that help a run which is open, each with what it is for."""
+    return [do for one in advise(standing, time.time(), say) for do in one.do]
 
 
 def _why(standing: Standing) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
+from ..core.short import short_key
 from ..runtime.check import GOES_ON, Finding, Verdict, check, check_one
 from .exits import Exit
 from .paint import Drawn, emit, out, pairs, stated, tell
 from .shelf import reading
-from .words import plural, printable, short_key
+from .words import plural, printable
 
 
 def checked(db: str, run: str | None, flow: str | None, as_json: bool) -> Exit:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +20,26 @@ def cut(text: str, style: str = "") -> Text:
     columns that do not wrap stays whole.
     """
     return Text(printable(text), style, no_wrap=True, overflow="ellipsis")
+
+
+class Middle:
+    """A name whose beginning and end tell it from others: where there is no room it is cut in its middle."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Rich asks for this."""
+        return Measurement(min(8, cell_len(self.text)), cell_len(self.text))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Rich asks for this."""
+        text, width = self.text, options.max_width
+        if cell_len(text) > width:
+            head = set_cell_size(text, (width - 1) // 2).rstrip()
+            tail = next(text[at:] for at in range(len(text)) if cell_len(text[at:]) <= width - 1 - cell_len(head))
+            text = f"{head}…{tail}"
+        yield Text(text, no_wrap=True)
 
 
 class Noted:

@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.lifecycle import RunState
+from ..core.shell import command
+from ..core.short import short_key
 from ..errors import UnknownRun
 from ..journal import SaidRow, ThreadRow
 from ..journal import threads as rows
@@ -20,8 +22,8 @@ from ..runtime.thread import Turn, turns_of
 from .columns import cut
 from .exits import Exit
 from .paint import Copyable, emit, glyph, out, tell
-from .shelf import parsed, reading, say_for
-from .words import ago, plural, printable, short_key, shorten, value
+from .shelf import parsed, reading
+from .words import ago, plural, printable, shorten, value
 
 
 def threads(db: str, limit: int, as_json: bool) -> Exit:
@@ -34,7 +36,7 @@ def threads(db: str, limit: int, as_json: bool) -> Exit:
         tell(Text(f"No threads in {db}.", "dim"))
     else:
         emit(out(), _table(found, time.time()))
-        tell(Copyable(say_for(db)("thread", found[0].thread), "to see its turns"))
+        tell(Copyable(command("thread", found[0].thread), "to see its turns"))
     return Exit.DONE
 
 
@@ -43,9 +45,7 @@ def thread(db: str, id: str, tenant: str, limit: int, as_json: bool) -> Exit:
     with reading(db) as reader:
         found = _entries(reader, tenant, id, limit) if _has_threads(reader) else []
         if not found:
-            raise UnknownRun(
-                f"no thread {id!r} has turns in this database", remedy=f"list them: {say_for(db)('threads')}"
-            )
+            raise UnknownRun(f"no thread {id!r} has turns in this database", remedy=f"list them: {command('threads')}")
         parents = [of for of, _ in rows.lineage(reader.query, tenant, id)][1:]
     if as_json:
         told = [asdict(one.turn) | {"step": one.step, **one.decoded()} for one in found]
@@ -55,7 +55,7 @@ def thread(db: str, id: str, tenant: str, limit: int, as_json: bool) -> Exit:
     emit(out(), _turns(found, id, out().width))
     if parents:
         tell(Text(f"It left {parents[0]}, whose turns it shares up to there.", "dim"))
-    tell(Copyable(say_for(db)("show", found[-1].turn.run), "to see all of a turn"))
+    tell(Copyable(command("show", found[-1].turn.run), "to see all of a turn"))
     return Exit.DONE
 
 

@@ -7,14 +7,15 @@ from typing import Any
 
 from ..core.lifecycle import ENDED
 from ..core.questions import open_questions
+from ..core.short import resolve, short_key
 from ..errors import InputError, RunEnded
 from ..runtime.questions import of_run
-from . import inputs, keys
+from . import inputs
 from .carrying import load_if_there
 from .exits import Exit
 from .shelf import reading
 from .telling import Sender
-from .words import printable, short_key
+from .words import printable
 
 
 def decide(
@@ -49,7 +50,7 @@ def _asked(to: Sender, run: str, given: str | None, asked: Collection[str]) -> s
     """The step that is meant: it may be left out where a person is asked about just one. Raises InputError."""
     if given is None and len(asked) == 1:
         return next(iter(asked))
-    key = None if given is None else keys.resolve(given, asked, what="question", run=run)
+    key = None if given is None else resolve(given, asked, what="question", run=run)
     if key is not None:
         return key
     names = ", ".join(short_key(k) for k in asked) or "nothing"

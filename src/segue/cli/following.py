@@ -12,15 +12,17 @@ from ..core.codec import loads
 from ..core.events import Event, EventType
 from ..core.faults import Fault
 from ..core.lifecycle import ENDED, RunState
+from ..core.shell import command
+from ..core.short import short_key
 from ..errors import InputError
 from ..journal import RunRow
 from ..journal.reading import Reader
 from .exits import OF_STATE, Exit
 from .paint import Copyable, emit, out
 from .progress import Progress
-from .shelf import parsed, reading, say_for, standing_of
+from .shelf import parsed, reading, standing_of
 from .tree import shown
-from .words import clock, first_line, printable, short_key, value
+from .words import clock, first_line, printable, value
 
 POLL_S = 0.1
 HISTORY = 20
@@ -94,7 +96,7 @@ def _detail(event: Event) -> str:
 
 def watch(db: str, run: str, as_json: bool) -> Exit:
     """Follow a run until it ends or is set aside."""
-    say = say_for(db)
+    say = command
     with reading(db) as reader:
         row = reader.get(run)
         with Progress(row, say, quiet=as_json) as progress:
@@ -128,7 +130,7 @@ def _watch(reader: Reader, row: RunRow, progress: Progress, as_json: bool) -> Ru
         if not warned and _left_alone(reader, row):
             warned = True
             progress.say("no process carries it out; this goes on watching")
-            progress.advise(Copyable(say_for(reader.path)("resume", row.id), "to go on with it"))
+            progress.advise(Copyable(command("resume", row.id), "to go on with it"))
         progress.under_way()
         _sleep(reader)
         row = reader.get(row.no)

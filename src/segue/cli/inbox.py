@@ -14,14 +14,16 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.asked import Said
+from ..core.shell import command
+from ..core.short import short_key
 from ..runtime.questions import InboxItem, find, item_of
 from ..runtime.questions import inbox as waiting
 from . import forms
 from .advice import Say
 from .exits import Exit
 from .paint import Copyable, Drawn, emit, out, pairs, tell
-from .shelf import reading, say_for
-from .words import age, ago, due, first_line, harmless, plural, pretty, printable, short_key, shorten
+from .shelf import reading
+from .words import age, ago, due, first_line, harmless, plural, pretty, printable, shorten
 
 KINDS = {"approval": ("?", "cyan"), "form": ("✎", "cyan"), "escalation": ("!", "yellow"), "other": ("!", "yellow")}
 _NARROW = 72
@@ -40,7 +42,7 @@ def inbox(db: str, for_: str | None, limit: int, as_json: bool) -> Exit:
     if not items:
         tell(Text(f"Nothing waits for {printable(for_)}." if for_ else f"Nothing waits for anybody in {db}.", "dim"))
         return Exit.DONE
-    console, say = out(), say_for(db)
+    console, say = out(), command
     emit(console, table(items[:limit], time.time(), console.width))
     if len(items) > limit:
         tell(Text(f"{plural(len(items) - limit, 'more question')}: --limit N", "dim"))
@@ -55,7 +57,7 @@ def one(db: str, id: str, as_json: bool) -> Exit:
     if as_json:
         print(json.dumps(as_json_of(item), ensure_ascii=False, indent=2))
     else:
-        emit(out(), *whole(item, time.time(), say_for(db)))
+        emit(out(), *whole(item, time.time(), command))
     return Exit.DONE
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.lifecycle import RunState
+from ..core.shell import command
 from ..errors import StoreCorrupt
 from ..journal import Reader, RunRow
 from ..journal.damage import REMEDY
@@ -22,7 +23,7 @@ from .advice import Standing, brief, named
 from .exits import Exit
 from .faults import as_json as error_json
 from .paint import Copyable, complain, emit, out, stated, tell
-from .shelf import Stands, path_of, reading, say_for, summary
+from .shelf import Stands, path_of, reading, summary
 from .story import Story
 from .words import age, first_line, printable
 
@@ -52,13 +53,11 @@ def runs(db: str, where: Sequence[str], limit: int, as_json: bool) -> Exit:
         console = out()
         emit(console, table(standings, counts, now, console.width))
         if len(rows) == limit:
-            tell(Text(f"The newest {limit}. More: segue runs --limit N", "dim"))
+            tell(Text(f"The newest {limit}. More: {command('runs', '--limit', 'N')}", "dim"))
     if not as_json:
         for switch in stands.switches.on:
             words = ("--all",) if switch.flow is None else ("--flow", switch.flow)
-            tell(
-                Text(f"‖ paused: {named(switch)}", "yellow"), Copyable(say_for(db)("resume", *words), "to let it go on")
-            )
+            tell(Text(f"‖ paused: {named(switch)}", "yellow"), Copyable(command("resume", *words), "to let it go on"))
     damaged = [row for row in rows if "damaged" in row.detail]
     for row in damaged:
         error = fault(StoreCorrupt, path_of(db), row.detail["damaged"], REMEDY)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..agent.memories import memory_file
 from ..context import Memory, Note, Scope
+from ..core.shell import command
 from ..errors import InputError
 from .columns import cut
 from .exits import Exit
@@ -39,7 +40,7 @@ def memory(asked: Asked, action: str, what: Sequence[str], by: str, why: str) ->
         raise InputError(f"memory {action}: no such action", remedy="one of: list, edit, forget")
     if not Path(asked.file).exists():
         if action != "list":
-            raise InputError("nothing is remembered here", remedy="list what is: segue memory")
+            raise InputError("nothing is remembered here", remedy=f"list what is: {command('memory')}")
         return _listed(asked, [], None)
     with Memory(asked.file) as notes:
         if action == "list":
@@ -47,14 +48,14 @@ def memory(asked: Asked, action: str, what: Sequence[str], by: str, why: str) ->
         if action == "edit":
             if len(what) != 2:
                 raise InputError(
-                    "edit takes a note and its new words", remedy='segue memory edit 7 "Ann lives in Bergen."'
+                    "edit takes a note and its new words", remedy=command("memory", "edit", 7, "Ann lives in Bergen.")
                 )
             made = notes.edit(_number(what[0]), what[1], by=by, why=why)
             return _done(
                 asked, {"note": made, "stands_for": _number(what[0])}, f"Note {made} stands for {what[0]} now."
             )
         if not what:
-            raise InputError("forget takes notes", remedy="name them by number: segue memory forget 7")
+            raise InputError("forget takes notes", remedy=f"name them by number: {command('memory', 'forget', 7)}")
         for one in what:
             notes.forget(_number(one), by=by, why=why)
         return _done(asked, {"forgotten": list(map(_number, what))}, f"{plural(len(what), 'note')} forgotten.")
@@ -66,7 +67,7 @@ def _found(notes: Memory, what: Sequence[str]) -> list[Note]:
 
 def _number(text: str) -> int:
     if not text.isdecimal():
-        raise InputError(f"{text!r} is no note", remedy="notes have numbers: segue memory list user:ann")
+        raise InputError(f"{text!r} is no note", remedy=f"notes have numbers: {command('memory', 'list', 'user:ann')}")
     return int(text)
 
 

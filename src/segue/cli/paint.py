@@ -144,9 +144,10 @@ def advised(advice: Iterable[Advice]) -> list[Drawn]:
 def failure(error: BaseException) -> list[Drawn]:
     """An error in two or three lines: what, where, and what to do."""
     of = known(error)
-    head = Text("✗ ", "red").append(of.message.strip(), "default")
+    head = Text("✗ ", "red").append(of.message.strip().replace("\n", "\n  "), "default")
     rows: list[tuple[str, RenderableType]] = []
-    place = " ".join(p for p in (of.run and f"run {of.run}", of.key) if p)
+    run = "" if of.run is None or of.message.startswith(f"no run {of.run!r}") else f"run {of.run}"
+    place = " ".join(p for p in (run, of.key) if p)
     if place:
         rows.append(("at", Text(printable(place))))
     if of.remedy:

@@ -15,12 +15,13 @@ from rich.text import Text
 
 from ..core.codec import loads
 from ..core.events import Event, EventType
+from ..core.short import short_key
 from ..journal import RunRow, Switch
 from .advice import Say, held_by, wait
 from .paint import Copyable, Drawn, Harmless, advised, emit, err, glyph
 from .story import Call, Stand, Story
 from .tree import came_of
-from .words import clock, due, duration, first_line, plural, printable, short_key, shorten
+from .words import clock, due, duration, first_line, plural, printable, shorten
 
 UNDER_WAY_MAX = 6
 """Calls under way that a terminal shows at once."""

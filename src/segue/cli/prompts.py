@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from ..core.shell import command
 from ..errors import InputError
 from .columns import cut
 from .exits import Exit
 from .paint import Copyable, emit, out, tell
 from .shelf import path_of
-from .words import command_of, plural, printable
+from .words import plural, printable
 
 if TYPE_CHECKING:
     from ..agent.prompts import Shelf
     from ..routing.traffic import Ask
 
 ACTIONS = {
-    "list": "segue prompts",
-    "set": "segue prompts set NAME v2=0.9 v3=0.1",
-    "pin": "segue prompts pin NAME v2",
-    "rollback": "segue prompts rollback NAME",
+    "list": (),
+    "set": ("v2=0.9", "v3=0.1"),
+    "pin": ("v2",),
+    "rollback": (),
 }
 
 
@@ -86,39 +87,47 @@ def prompts(
         raise InputError(f"no action is called {action!r}", remedy=f"one of {', '.join(ACTIONS)}")
     takes = {"set": None, "pin": 1}.get(action, 0)
     if takes is not None and len(shares) > takes:
-        raise InputError(f"prompts {action} takes no {shares[takes]!r}", remedy=ACTIONS[action])
+        raise InputError(f"prompts {action} takes no {shares[takes]!r}", remedy=_how(action, name))
     if action == "list":
         return _listed(Shelf.read(config), name, db, as_json=as_json)
     if name is None or (not shares and action != "rollback"):
         raise InputError(
-            f"prompts {action}: {'which prompt' if name is None else 'which version'}?", remedy=ACTIONS[action]
+            f"prompts {action}: {'which prompt' if name is None else 'which version'}?", remedy=_how(action, name)
         )
     named = Shelf.read(config).get(name)
     before = dict(named.shares)
     if action == "rollback":
         now = dict(named.roll_back(by=by))
     else:
-        now = {shares[0]: 1.0} if action == "pin" else _read(shares)
+        now = {shares[0]: 1.0} if action == "pin" else _read(name, shares)
         named.roll_out(now, by=by)
     if as_json:
         print(json.dumps({"prompt": name, "shares": now, "before": before}))
         return Exit.DONE
     emit(out(), Text("✓ ", "green").append(f"{printable(name)}: {_said(now)}", "default"))
     tell(Text("runs that have a version keep it", "dim"))
-    tell(Copyable(command_of(db)("prompts", "rollback", name), "to undo that"))
+    tell(Copyable(command("prompts", "rollback", name), "to undo that"))
     return Exit.DONE
 
 
-def _read(shares: Sequence[str]) -> dict[str, float]:
+def _how(action: str, name: str | None) -> str:
+    """The command, as it is said."""
+    said = ["prompts"] if action == "list" else ["prompts", action, name or "NAME"]
+    return command(*said, *ACTIONS[action])
+
+
+def _read(name: str, shares: Sequence[str]) -> dict[str, float]:
     made: dict[str, float] = {}
     for one in shares:
         version, _, share = one.partition("=")
         try:
             number = float(share)
         except ValueError:
-            raise InputError(f"{one!r} is no share", remedy=ACTIONS["set"]) from None
+            raise InputError(f"{one!r} is no share", remedy=_how("set", name)) from None
         if version in made:
             raise InputError(f"the share of {version} is there twice", remedy="give each version one share")
+        if not 0 <= number <= 1:
+            raise InputError(f"{one!r}: a share is from 0 to 1", remedy=_how("set", name))
         made[version] = number
     return made
 

@@ -15,6 +15,7 @@ from typing import Any
 from rich.text import Text
 
 from ..core.lifecycle import ENDED, OPEN, RunState
+from ..core.shell import command
 from ..errors import RunEnded, StoreCorrupt, UnknownFlow
 from ..journal import RunRow
 from ..journal.reading import Reader
@@ -191,4 +192,4 @@ def _report(how: Carrying, standings: list[Standing]) -> None:
         tell(*advised(advise(replace(standing, attended=True), now, how.say)))
     if len(waiting) > TOLD_MAX:
         more = plural(len(waiting) - TOLD_MAX, "more run")
-        tell("", Text(f"{more}: segue runs --state open", "dim"))
+        tell("", Text(f"{more}: {command('runs', '--state', 'open')}", "dim"))

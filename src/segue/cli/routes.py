@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..core.shell import command
 from ..errors import InputError
 from .columns import cut
 from .exits import Exit
@@ -22,12 +23,12 @@ T = TypeVar("T")
 _BENCHES = ("pair", "many")
 _TITLES = {"learned": "learned", "random": "random", "best_single": "best single", "oracle": "oracle"}
 ACTIONS = {
-    "list": "segue routes list",
-    "eval": "segue routes eval NEW.toml",
-    "train": "segue routes train",
-    "versions": "segue routes versions",
-    "rollback": "segue routes rollback NAME",
-    "bench": "segue routes bench pair|many --train FILE --test FILE",
+    "list": (),
+    "eval": ("NEW.toml",),
+    "train": (),
+    "versions": (),
+    "rollback": ("NAME",),
+    "bench": ("many", "--train", "FILE", "--test", "FILE"),
 }
 
 
@@ -53,7 +54,7 @@ def routes(action: str, what: str | None, asked: Asked) -> Exit:
     if action not in ACTIONS:
         raise InputError(f"no action is called {action!r}", remedy=f"one of {', '.join(ACTIONS)}")
     if action in {"eval", "rollback"} and what is None:
-        raise InputError(f"routes {action}: what?", remedy=ACTIONS[action])
+        raise InputError(f"routes {action}: what?", remedy=command("routes", action, *ACTIONS[action]))
     if action == "bench":
         if what not in _BENCHES:
             raise InputError(
@@ -99,7 +100,9 @@ def _left_out(what: str, asked: Asked) -> Exit:
     from ..routing import benchmark  # noqa: PLC0415  numpy and scipy, for this command alone
 
     if what != "many":
-        raise InputError("a task is left out of many models' rows", remedy="segue routes bench many --leave-out TASK")
+        raise InputError(
+            "a task is left out of many models' rows", remedy=command("routes", "bench", "many", "--leave-out", "TASK")
+        )
     train, test = benchmark.read(asked.train), benchmark.read(asked.test)
     if asked.as_json:
         print(json.dumps(benchmark.left_out(train, test, asked.leave_out)))

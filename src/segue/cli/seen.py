@@ -14,8 +14,8 @@ from ..core.codec import loads
 from ..core.events import EventType
 from ..core.records import Manifest, ManifestPart
 from ..core.shell import command
+from ..core.short import resolve
 from ..errors import InputError
-from . import keys
 from .exits import Exit
 from .paint import Drawn, emit, out
 from .shelf import reading
@@ -51,7 +51,7 @@ def _of(db: str, run: str, key: str | None) -> list[Seen]:
         events = [reader.whole(e) for e in reader.events(reader.get(run)) if e.type == EventType.CONTEXT_ASSEMBLED]
     seen = [(e.key or "", e.attempt, Manifest.from_body(loads(e.body), e.version)) for e in events]
     if key is not None:
-        name = keys.resolve(key, (one[0] for one in seen), what="call", run=run)
+        name = resolve(key, (one[0] for one in seen), what="call", run=run)
         seen = [one for one in seen if one[0] == name]
     if not seen:
         raise InputError(
@@ -112,7 +112,7 @@ def _compared(then: Manifest, now: Manifest, found: Sequence[Difference]) -> lis
         return [head, Text("They saw the same.", "dim")]
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("before", "after", "tokens", "role", "kind", "why"):
-        table.add_column(column, no_wrap=column != "why")
+        table.add_column(column, justify="right" if column == "tokens" else "left", no_wrap=column != "why")
     for each in found:
         part = each.part
         table.add_row(each.before, each.after, f"{part.tokens:,}", part.role, part.kind, Text(each.why))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..config import database_from_environment
+from ..core.asked import is_question
 from ..core.lifecycle import ENDED, RunState
 from ..core.redaction import mask
 from ..errors import InputError
@@ -18,9 +18,8 @@ from ..journal.reading import Reader
 from ..journal.threads import ahead_of
 from ..runtime.lacking import REASON, Lacking
 from ..runtime.nearly import told
-from .advice import Say, Standing
+from .advice import Standing
 from .story import Story
-from .words import command_of
 
 
 def path_of(db: str) -> str:
@@ -33,11 +32,6 @@ def path_of(db: str) -> str:
             f"--db {db}: this command reads a file", remedy="name a path such as segue.db, or sqlite:///path"
         )
     return rest[1:]
-
-
-def say_for(db: str) -> Say:
-    """A writer of commands for this database; --db is left out where it is the default."""
-    return command_of(db, database_from_environment())
 
 
 def reading(db: str) -> Reader:
@@ -72,6 +66,11 @@ def standing_of(reader: Reader, row: RunRow, story: Story | None = None) -> Stan
     with reader.reads(row):
         told = story or Story.of(reader.events(row), row)
     standing = replace(Stands(reader, time.time()).of(row, told), attended=reader.attended(), posts=posts)
+    if any(is_question(post.name) for post in posts):
+        from ..runtime.questions import of_run  # noqa: PLC0415  few runs were just answered
+
+        words = ((found.asked.id, found.asked.word) for found in of_run(reader, row) if found.open)
+        standing = replace(standing, answered={name: word for name, word in words if word is not None})
     keys = [str(w.get("key", "")) for w in standing.waits if "service" in w]
     if not keys:
         return standing

@@ -9,13 +9,14 @@ from dataclasses import asdict
 from rich.table import Table
 from rich.text import Text
 
+from ..core.shell import command
 from ..errors import InputError
 from ..models.spec import Catalogue
 from .columns import cut
 from .exits import Exit
 from .paint import Copyable, emit, out, tell
 from .routes import Asked, watched
-from .words import ago, command_of, plural, printable
+from .words import ago, plural, printable
 
 
 def listed(asked: Asked) -> Exit:
@@ -62,7 +63,8 @@ def trained(asked: Asked) -> Exit:
         tell(Text(f"learned from {judged} ({done.new} new) of {', '.join(map(printable, done.version.models))}", "dim"))
     else:
         emit(out(), Text("– ", "dim").append(f"nothing was trained: {done.why}", "default"))
-        tell(Text("answers are judged by checks of ask(..., check=) and by feedback: segue feedback RUN SCORE", "dim"))
+        how = command("feedback", "RUN", "SCORE")
+        tell(Text(f"answers are judged by checks of ask(..., check=) and by feedback: {how}", "dim"))
     return Exit.DONE if done.version is not None else Exit.FAILED
 
 
@@ -93,7 +95,7 @@ def versions(asked: Asked) -> Exit:
     if current is not None and current.held:
         who = f" by {printable(current.by)}" if current.by else ""
         tell(Text(f"{current.name} is held{who}: what is learned from now on is not put to use by itself", "yellow"))
-        tell(Copyable(command_of(asked.db)("routes", "train"), "to go on with what was learned since"))
+        tell(Copyable(command("routes", "train"), "to go on with what was learned since"))
     return Exit.DONE
 
 
@@ -104,12 +106,12 @@ def rolled_back(name: str, asked: Asked) -> Exit:
     shelf = Versions.of(asked.db)
     before = shelf.current()
     if not shelf.list():
-        raise InputError("nothing was learned yet", remedy="train first: segue routes train")
+        raise InputError("nothing was learned yet", remedy=f"train first: {command('routes', 'train')}")
     now = shelf.use(name, held=True, by=asked.by)
     if asked.as_json:
         print(json.dumps({"current": asdict(now), "before": None if before is None else before.name}))
         return Exit.DONE
     emit(out(), Text("✓ ", "green").append(f"{now.name} is in use, and held", "default"))
     if before is not None and before.name != now.name:
-        tell(Copyable(command_of(asked.db)("routes", "rollback", before.name), "to undo that"))
+        tell(Copyable(command("routes", "rollback", before.name), "to undo that"))
     return Exit.DONE

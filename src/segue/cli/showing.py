@@ -6,13 +6,14 @@ import json
 import time
 from typing import Any
 
+from ..core.shell import command
+from ..core.short import resolve
 from ..errors import InputError
-from . import keys
 from .advice import Say, Standing, advise
 from .decided import decisions_json
 from .exits import Exit
 from .paint import emit, out
-from .shelf import parsed, reading, say_for, standing_of, summary
+from .shelf import parsed, reading, standing_of, summary
 from .story import Call
 from .tree import one_call, shown
 
@@ -21,9 +22,9 @@ def show(db: str, run: str, key: str | None, full: bool, as_json: bool) -> Exit:
     """Draw one run, or one of its calls."""
     with reading(db) as reader:
         standing = standing_of(reader, reader.get(run))
-    now, say = time.time(), say_for(db)
+    now, say = time.time(), command
     if key is not None:
-        found = keys.resolve(key, standing.story.calls, what="call", run=run)
+        found = resolve(key, standing.story.calls, what="call", run=run)
         if found is None:
             raise InputError(f"the run has no call {key!r}", run=run, remedy=f"list its keys: {say('show', run)}")
         call = standing.story.calls[found]

@@ -12,6 +12,7 @@ from typing import Any, cast
 from rich.text import Text
 
 from ..core.shell import command
+from ..core.short import resolve
 from ..errors import InputError
 from ..journal import Reader, RunRow
 from ..runtime.check import keys_beside
@@ -20,7 +21,7 @@ from ..runtime.forking import inherited
 from ..runtime.given import calls_of
 from ..runtime.repeats import Repeat, repeated
 from ..runtime.run import Run
-from . import inputs, keys
+from . import inputs
 from .carrying import Carrying, carry, finished, load, load_if_there
 from .exits import Exit
 from .paint import Copyable, tell
@@ -104,7 +105,7 @@ def _wait(at: str, story: Story, reader: Reader, row: RunRow) -> int:
     """Where a fork at a wait begins: its key is no event's, so the flow is replayed. A signal may be named as well."""
     load_if_there(row)
     points = asyncio.run(calls_of(reader, keys_beside(reader.path), row)).points
-    found = keys.resolve(at, points, what="wait", run=row.id)
+    found = resolve(at, points, what="wait", run=row.id)
     if found is not None:
         return points[found]
     came = [name for name, call in story.calls.items() if call.kind == "signal" and at in (name, call.key)]
@@ -124,7 +125,7 @@ def _key(given: str, story: Story, run: str) -> str:
 
 
 def _step(given: str, story: Story, run: str) -> str | None:
-    return keys.resolve(given, [c.key for c in story.calls.values() if c.kind != "signal"], what="step", run=run)
+    return resolve(given, [c.key for c in story.calls.values() if c.kind != "signal"], what="step", run=run)
 
 
 def _no_step(given: str, run: str) -> InputError:

@@ -114,7 +114,7 @@ class Story:
         self.part_args: bytes | None = None
         self.fork_of: str | None = None
         self.fork_at: Any = None
-        self.paused_by = self.cancelled_by = ""
+        self.paused_by = self.cancelled_by = self.cancelled_how = ""
         self.cancelling = False
         self.stuck: dict[str, Any] = {}
         self.end: Event | None = None
@@ -209,6 +209,9 @@ class Story:
                 self.paused_by = ""
             case EventType.RUN_CANCELLING:
                 self.cancelling, self.cancelled_by = True, _who(body)
+                self.cancelled_how = (
+                    (" by " if body.get("by") else ": ") + self.cancelled_by if self.cancelled_by else ""
+                )
             case EventType.RUN_STUCK:
                 self.stuck, self._rested = body, True
             case _ if event.type in ENDS:

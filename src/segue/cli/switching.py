@@ -11,6 +11,7 @@ from contextlib import redirect_stdout, suppress
 from rich.table import Table
 from rich.text import Text
 
+from ..core.shell import command
 from ..errors import InputError, SegueError
 from ..journal import Reader, Switch, Switches
 from ..runtime.engine import Engine
@@ -19,7 +20,7 @@ from .carrying import load
 from .columns import cut
 from .exits import Exit
 from .paint import Copyable, emit, out, tell
-from .shelf import path_of, reading, say_for
+from .shelf import path_of, reading
 from .words import ago, plural, printable
 
 
@@ -34,7 +35,7 @@ def turn(db: str, flow: str | None, by: str, why: str, *, on: bool, as_json: boo
         switches = [as_json_of(s) for s in left.on]
         print(json.dumps({"turned": turned, "switches": switches, "held": held}, ensure_ascii=False))
         return Exit.DONE
-    what, say = "the engine" if flow is None else f"flow {printable(flow)}", say_for(db)
+    what, say = "the engine" if flow is None else f"flow {printable(flow)}", command
     words = ("resume", "--all") if flow is None else ("resume", "--flow", flow)
     if on:
         said = f"{what} is paused" if turned else f"{what} was paused already"

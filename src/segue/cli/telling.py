@@ -20,17 +20,19 @@ from ..core.codec import loads
 from ..core.events import EventType
 from ..core.lifecycle import ENDED, RunState
 from ..core.replay import UNDER_WAY
+from ..core.shell import command
+from ..core.short import resolve, short_key
 from ..errors import InputError, RunEnded
 from ..journal import RunRow
 from ..runtime.engine import Engine
 from ..runtime.run import Run
-from . import bulk, inputs, keys
+from . import bulk, inputs
 from .advice import Say, Standing
 from .carrying import load_if_there
 from .exits import Exit
 from .paint import Copyable, tell
-from .shelf import path_of, reading, say_for, standing_of
-from .words import printable, short_key
+from .shelf import path_of, reading, standing_of
+from .words import printable
 
 TAKEN_WITHIN_S = 2.0
 """How long to look whether a living process has taken what was sent."""
@@ -48,7 +50,7 @@ class Sender:
     @property
     def say(self) -> Say:
         """Writes commands for this database."""
-        return say_for(self.db)
+        return command
 
     def look(self, run: str) -> Standing:
         """What is known of the run. Raises UnknownRun."""
@@ -182,10 +184,10 @@ def _open_key(given: str, standing: Standing, say: Say) -> str:
     known = [str(standing.row.detail.get("key") or "")] if row.state == RunState.STUCK else []
     known += [str(w.get("key", "")) for w in standing.waits] + [c.key for c in calls.values() if c.open]
     known = [k for k in known if k]
-    key = keys.resolve(given, known, what="open step", run=row.id)
+    key = resolve(given, known, what="open step", run=row.id)
     if key is not None:
         return key
-    done = keys.resolve(given, [c.key for c in calls.values() if not c.open], what="step", run=row.id)
+    done = resolve(given, [c.key for c in calls.values() if not c.open], what="step", run=row.id)
     if done is not None:
         raise InputError(
             f"the step has an outcome already ({calls[done].stand})",
@@ -205,7 +207,7 @@ def feedback(to: Sender, run: str, score: float, *, key: str | None, by: str, no
     standing = to.look(run)
     found = key
     if key is not None:
-        found = keys.resolve(key, [c.key for c in standing.story.calls.values()], what="step", run=run)
+        found = resolve(key, [c.key for c in standing.story.calls.values()], what="step", run=run)
         if found is None:
             raise InputError(f"the run has no step {key!r}", run=run, remedy=f"list its keys: {to.say('show', run)}")
     to.send(run, lambda r: r.feedback(score, key=found, by=by, note=note))

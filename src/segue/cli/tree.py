@@ -11,13 +11,14 @@ from rich.text import Text
 
 from ..core.events import EventType
 from ..core.lifecycle import RunState
+from ..core.short import short_key
 from .advice import Say, Standing, advise
 from .answered import answer_rows, answered, arguments, line_of
 from .decided import chosen_in, decisions_drawn
 from .faults import trace_of
 from .paint import Drawn, advised, glyph, pairs, stated
 from .story import Branch, Call, Stand, Story
-from .words import ago, clock, due, duration, first_line, plural, pretty, printable, short_key, shorten, value
+from .words import ago, clock, due, duration, first_line, plural, pretty, printable, shorten, value
 
 WHOLE = 100_000
 LEVEL_MAX = 30
@@ -182,7 +183,7 @@ def _ended(standing: Standing, full: bool) -> list[Drawn]:
     if fault is not None:
         drawn += [*failed(fault.error, fault.message, trace_of(fault)), ""]
     if story.end is not None and story.end.type == EventType.RUN_CANCELLED and story.cancelled_by:
-        drawn += [Text(f"Cancelled: {printable(story.cancelled_by)}", "dim"), ""]
+        drawn += [Text(f"Cancelled{printable(story.cancelled_how)}", "dim"), ""]
     notes = story.feedback + [f"orphaned: {short_key(k)}" for k in story.orphans]
     if notes:
         drawn += [*(Text(printable(n), "dim") for n in notes), ""]

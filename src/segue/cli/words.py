@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
-from ..config import DEFAULT_DATABASE
 from ..core.redaction import mask, mask_json
-from ..core.shell import command
 
 _CONTROLS = {n: None for n in (*range(32), *range(127, 160)) if n != ord("\n")}
-_FINGERPRINT = re.compile(r"\[([0-9a-f]{12})\]")
 
 
 def duration(seconds: float) -> str:
@@ -100,19 +94,3 @@ def pretty(data: bytes) -> str:
     """A payload as a reader likes it: a text as it stands, else JSON over several lines. Secrets are masked."""
     given = mask(json.loads(data))
     return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False, indent=2)
-
-
-def short_key(key: str) -> str:
-    """A key as it is shown: four digits of a fingerprint, and no `#1`. `cli.keys` finds the whole one again."""
-    short = _FINGERPRINT.sub(lambda m: f"[{m[1][:4]}]", key)
-    return "/".join(part.removesuffix("#1") for part in short.split("/"))
-
-
-def command_of(db: str, default: str = DEFAULT_DATABASE) -> Callable[..., str]:
-    """A writer of commands to copy, for this database: `say("signal", id, name)`."""
-    tail = [] if db == default else ["--db", db]
-
-    def say(*words: Any) -> str:
-        return command(*words, *tail)
-
-    return say

@@ -18,6 +18,7 @@ from hashlib import blake2b
 from types import TracebackType
 from typing import Any, Self, cast
 
+from ..core.shell import command
 from .errors import InvalidContext
 from .form import form
 from .recall.packing import heading_of, line_of, packed, parts_of
@@ -228,7 +229,10 @@ class Memory:
             f"select {_FIELDS} from notes where id = ? and not forgotten and replaced_by is null", (id,)
         ).fetchone()
         if row is None:
-            raise InvalidContext(f"there is no note {id}{self._why_not(id)}", remedy="list those that stand")
+            raise InvalidContext(
+                f"there is no note {id}{self._why_not(id)}",
+                remedy=f"list those that stand: {command('memory', 'list', 'SCOPE')}",
+            )
         return _read(row)
 
     def _why_not(self, id: int) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core.events import Event
+from ..core.shell import command
 from ..errors import StoreCorrupt
 from . import pieces
 
@@ -218,7 +219,7 @@ def _damaged(connection: sqlite3.Connection, run: int, digest: bytes, what: str)
     error = StoreCorrupt(
         f"{path or ':memory:'}: payload {digest.hex()} of run {name} {what}",
         run=name,
-        remedy="restore the database and its -blobs folder from a copy, then: segue resume RUN",
+        remedy=f"restore the database and its -blobs folder from a copy, then: {command('resume', name)}",
     )
     error.path = path
     return error

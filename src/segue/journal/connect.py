@@ -8,6 +8,7 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
+from ..core.shell import command
 from ..errors import StoreCorrupt, StoreError, StoreMissing, StoreReadOnly, StoreTooNew
 from . import schema, traces
 from .faults import fault, translate
@@ -162,6 +163,11 @@ def _check(connection: sqlite3.Connection, path: str, readonly: bool) -> None:
         raise fault(StoreCorrupt, path, what, remedy)
     if readonly and version < newest:
         if version == 0:
-            raise fault(StoreError, path, "it is empty: no run was ever recorded in it", "start a run first: segue run")
+            raise fault(
+                StoreError,
+                path,
+                "it is empty: no run was ever recorded in it",
+                f"start a run first: {command('run', 'MODULE:FLOW')}",
+            )
         what = f"its schema version is {version}, and today's is {newest}"
         raise fault(StoreError, path, what, "open it once with an engine: that makes today's tables")

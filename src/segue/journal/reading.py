@@ -91,7 +91,7 @@ class Reader:
             if gone:
                 what = f"run {run} ended ({gone[0][0]}) and was collected"
                 raise UnknownRun(what, run=str(run), remedy="nothing of it is left but its id")
-            raise UnknownRun(f"no run {run!r} in {self.path}", run=str(run), remedy="list the runs: segue runs")
+            raise UnknownRun(f"no run {run!r} in {self.path}", run=str(run), remedy=f"list the runs: {command('runs')}")
         return row
 
     def events(self, row: RunRow, after: int = 0, until: int | None = None) -> Iterator[Event]:
@@ -295,11 +295,9 @@ class Reader:
                 return point
             known = min(known, source.memo_seq)
             source = self.get(source.memo_run) if source.memo_run is not None else None
-        raise InputError(
-            f"the run has no {'event' if isinstance(at, int) else 'step'} {at!r}",
-            run=row.id,
-            remedy=f"list its keys: {command('show', row.id)}",
-        )
+        what, list_ = ("event", "events") if isinstance(at, int) else ("step", "show")
+        remedy = f"list its {'events' if what == 'event' else 'keys'}: {command(list_, row.id)}"
+        raise InputError(f"the run has no {what} {at!r}", run=row.id, remedy=remedy)
 
     def threads_of(self, row: RunRow) -> tuple[str, ...]:
         """The thread that a run is a turn of, and those that this has left, the nearest first. For what a turn of a

@@ -95,7 +95,7 @@ def insert_run(connection: sqlite3.Connection, new: NewRun) -> tuple[int | None,
     Raises UnknownRun for a fork of a run that was collected meanwhile.
     """
     if new.memo_run is not None and find_run(connection, new.memo_run) is None:
-        raise UnknownRun("the run to fork was collected", run=new.id, remedy="list the runs: segue runs")
+        raise UnknownRun("the run to fork was collected", run=new.id, remedy=f"list the runs: {command('runs')}")
     cursor = connection.execute(
         "insert or ignore into runs (id, tenant, flow, origin, version, input_hash, seed, state, owner, epoch, parent,"
         " parent_key, memo_run, memo_seq, replaced, created_at, updated_at, continued_seq, thread)"
@@ -233,7 +233,9 @@ def post(connection: sqlite3.Connection, item: Post) -> bool:
     """
     row = connection.execute("select state, no from runs where id = ?", (item.run,)).fetchone()
     if row is None:
-        raise UnknownRun(f"no run {item.run!r} in this database", run=item.run, remedy="list the runs: segue runs")
+        raise UnknownRun(
+            f"no run {item.run!r} in this database", run=item.run, remedy=f"list the runs: {command('runs')}"
+        )
     if row[0] in _ENDED and item.kind not in LATE:
         known = connection.execute(
             "select 1 from inbox where run = ? and id = ?", (item.run, _inbox_id(item))

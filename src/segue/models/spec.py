@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -125,7 +125,7 @@ class Model:
     provider: Provider
     id: str = ""
     """The provider's name of it; the model's own name if none is given."""
-    capabilities: frozenset[Capability] = frozenset()
+    capabilities: Set[Capability | str] = frozenset()
     window: int
     """Tokens of request and answer together."""
     max_output: int
@@ -211,7 +211,7 @@ class Model:
 
     def can(self, *capabilities: Capability | str) -> bool:
         """Whether it has all of these."""
-        return self.capabilities.issuperset(capabilities)
+        return set(capabilities) <= self.capabilities
 
     def in_batch(self) -> Model:
         """As it is in a batch: at the batch's price; and not able to, where its provider's batch API is not spoken."""

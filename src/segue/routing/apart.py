@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+from ..core.shell import command
 from ..errors import SegueError
 
 __all__ = ["Apart", "Came", "Job"]
@@ -56,7 +57,7 @@ class Apart:
         said, trouble = self._child.communicate(json.dumps(asdict(job)).encode())
         if self._child.returncode != 0:
             last = trouble.decode(errors="replace").strip().splitlines()[-1:] or [f"code {self._child.returncode}"]
-            raise SegueError(f"training failed: {last[0]}", remedy="see all of it: segue routes train")
+            raise SegueError(f"training failed: {last[0]}", remedy=f"see all of it: {command('routes', 'train')}")
         body: dict[str, Any] = json.loads(said)
         return Came(**body)
 

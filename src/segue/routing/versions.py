@@ -24,6 +24,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from ..core.shell import command
 from ..errors import InputError
 from .errors import UnreadableModel
 
@@ -85,7 +86,7 @@ class Versions:
         """A version by name. Raises InputError."""
         version = self._read(name)
         if version is None:
-            known = ", ".join(self._names()[-8:]) or "none yet: segue routes train"
+            known = ", ".join(self._names()[-8:]) or f"none yet: {command('routes', 'train')}"
             raise InputError(f"no version is called {name!r}", remedy=f"there are {known}")
         return version
 
@@ -213,7 +214,8 @@ def _hash(data: bytes) -> str:
 
 
 def _unreadable(version: Version, why: str) -> UnreadableModel:
+    back, anew = command("routes", "rollback", "NAME"), command("routes", "train")
     return UnreadableModel(
         f"the trained model of {version.name} cannot be used: {why}",
-        remedy="go back to another one: segue routes rollback NAME, or train anew: segue routes train",
+        remedy=f"go back to another one: {back}, or train anew: {anew}",
     )

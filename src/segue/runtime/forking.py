@@ -18,7 +18,7 @@ def check_fork(run: str, at: object, results: object, input: object) -> None:
     """Raises InputError for what cannot be meant: a fork's `at` is a key or a `seq`, the others are by key and name."""
     if isinstance(at, bool) or not (at is None or isinstance(at, str | int)):
         raise InputError(
-            f"fork(at={at!r}): no key of a step and no seq", run=run, remedy="list its keys: segue show RUN"
+            f"fork(at={at!r}): no key of a step and no seq", run=run, remedy=f"list its keys: {shell('show', run)}"
         )
     for what, given in (("results", results), ("input", input)):
         if given is not None and not isinstance(given, Mapping):

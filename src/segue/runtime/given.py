@@ -18,6 +18,7 @@ from ..core.questions import open_questions
 from ..core.replay import Memory
 from ..core.secret import using
 from ..core.shell import command as shell
+from ..core.short import is_whole, resolve
 from ..errors import InputError, RunEnded, SegueError, Undecodable
 from ..journal import Reader, RunRow
 from ..journal.keyring import Keyring
@@ -136,7 +137,8 @@ async def fork_point(reader: Reader, keyring: Keyring, row: RunRow, at: str | in
         if not isinstance(at, str):
             raise
         known = await calls_of(reader, keyring, row)
-        point = known.points.get(known.on_record(at))
+        meant = at if is_whole(at) else resolve(at, known.points, what="wait", run=row.id) or at
+        point = known.points.get(known.on_record(meant))
         if point is not None:
             return point
         if name_of(at) == "wait" and not known.made:
@@ -186,7 +188,8 @@ def check_replaced(run: str, key: str, known: Calls) -> None:
     if isinstance(command, Wait):
         asks = is_question(command.name)
         what = "a question to a person" if asks else "a wait for a signal"
-        then = "segue inbox lists it" if asks else f"{shell('override', 'FORK', key, '--result', 'JSON')}, or a signal"
+        ended = shell("override", "FORK", key, "--result", "JSON")
+        then = f"{shell('inbox')} lists it" if asks else f"{ended}, or a signal"
         raise InputError(
             f"{key} is {what}: a fork takes it from its journal or waits anew, and is given no result for it",
             run=run, key=key, remedy=f"fork at it, then answer in the fork: {then}",
@@ -235,21 +238,29 @@ def result_of(row: RunRow, of: Codec, data: bytes, error: ValueError) -> Any:
 def check_override(run: str, key: str, command: Command | None, *, retry: bool) -> None:
     """Raises InputError for what nothing would come of: a retry of what is no step, a result as a person's answer."""
     if isinstance(command, Wait) and is_question(command.name):
-        raise InputError(
-            "the call waits for a person's answer", run=run, key=key,
-            remedy=f"answer it: segue approve, deny or answer {ticket(run, command.name)}",
-        )  # fmt: skip
+        raise _a_person_is_asked(run, key, command.name)
     if retry and command is not None and not isinstance(command, RunStep):
         child = isinstance(command, StartChild)
         what = "a child" if child else "a timer" if isinstance(command, Timer) else "a wait for a signal"
         raise InputError(
             f"only a step can be made again, and this is {what}", run=run, key=key,
-            remedy=f"say what came of it: {shell('override', run, key)} --result JSON, or --skip",
+            remedy=f"say what came of it: {shell('override', run, key, '--result', 'JSON')}, or --skip",
         )  # fmt: skip
+
+
+def _a_person_is_asked(run: str, key: str, question: str) -> InputError:
+    return InputError(
+        "the call waits for a person's answer", run=run, key=key,
+        remedy=f"look at what is asked, and how to answer it: {shell('inbox', ticket(run, question))}",
+    )  # fmt: skip
 
 
 def not_open(row: RunRow, key: str, known: Calls) -> InputError:
     """The error of an override that names no open step."""
+    below = (known.made.get(one) for one in sorted(known.open) if one.startswith(f"{key}/"))
+    asked = next((one.name for one in below if isinstance(one, Wait) and is_question(one.name)), None)
+    if asked is not None:
+        return _a_person_is_asked(row.id, key, asked)
     if key in known.made or key in known.memory.ended:
         return InputError(
             "the step has an outcome already",

@@ -137,7 +137,7 @@ _SAME_CODE = (
     "from segue.now, random and uuid or from a step; or fork the run before this step"
 )
 _CHANGED_CODE = (
-    "the code or the input was changed before this call: put back what it had (segue check tells), then resume the "
+    "the code or the input was changed before this call: put back what it had, then resume the "
     "run; or fork it before this step"
 )
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..core.codec import loads
 from ..core.events import Event, EventType
 from ..core.records import AnswerRef, AttemptRef, Feedback
+from ..core.shell import command
 from ..errors import InputError
 
 __all__ = ["answer_of", "preference"]
@@ -28,7 +29,7 @@ def answer_of(events: Iterable[Event], run: str, key: str, model: str | None) ->
     """
     calls = [e for e in events if e.type == EventType.ATTEMPT_RECORDED and e.key == key]
     if not calls:
-        raise InputError("no model was asked there", run=run, key=key, remedy=f"its steps: segue show {run}")
+        raise InputError("no model was asked there", run=run, key=key, remedy=f"its steps: {command('show', run)}")
     if model is None:
         return AnswerRef(key=key)
     bodies: list[dict[str, Any]] = [loads(call.body) for call in calls]

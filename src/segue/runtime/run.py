@@ -32,7 +32,7 @@ from ..errors import (
 )
 from ..journal import NewRun, Post, RunRow
 from ..journal.threads import ahead_of
-from . import forking, given, opinions
+from . import forking, given, named, opinions
 from .lacking import REASON, Lack
 from .nearly import nearly, told
 from .repeats import repeated
@@ -171,7 +171,7 @@ class Run(Generic[R]):
         """
         act = "retry" if retry else "skip" if skip else "result"
         value = None if retry else self._encode(None if skip else result)
-        key, value = await self._checked_override(key, value)
+        key, value = await self._checked_override(self._whole(key), value)
         await self._post("override", key, str(uuid4()), value, {"act": act, "by": by, "why": why})
 
     async def decide(
@@ -187,7 +187,7 @@ class Run(Generic[R]):
         if retry + (result is not MISSING) + (use is not None) + fail != 1:
             raise InputError("decide: one of retry=True, result=, use= and fail=True", run=self.id, key=key)
         word = "retry" if retry else "use" if use is not None else "fail" if fail else "result"
-        row, journal = self._row(), self._engine.journal
+        row, journal, key = self._row(), self._engine.journal, self._whole(key)
         with journal.reads(row):
             asked = open_questions(journal.events(row)).get(key)
         if asked is None:
@@ -204,7 +204,7 @@ class Run(Generic[R]):
                 f"feedback {score!r} is not between 0 and 1", run=self.id, key=key, remedy="give a number from 0 to 1"
             )
         body = {"score": score, "by": by, "note": note}
-        await self._post("feedback", key or "", str(uuid4()), None, body)
+        await self._post("feedback", self._whole(key) if key else "", str(uuid4()), None, body)
 
     async def prefer(
         self, key: str, over: str | None = None, *, model: str | None = None, over_model: str | None = None,
@@ -236,13 +236,14 @@ class Run(Generic[R]):
     ) -> Run[R]:
         """A new run that goes on from a step of this one.
 
-        `at` is the key of the call to make anew, or the `seq` of the last event to keep; None keeps all but the end.
-        The new run knows the outcomes that the call had seen, and not the signal that a wait took. `results` replaces
-        results by key (those of steps that are still to come are never made), `input` arguments by name. Raises
-        InputError, before anything is recorded, for a point that the run does not have and for results and arguments of
-        another type, as far as the flow is known in this process.
+        `at` is the key of the call to make anew, also as `segue show` shortens it, or the `seq` of the last event to
+        keep; None keeps all but the end. The new run knows the outcomes that the call had seen, and not the signal that
+        a wait took. `results` replaces results by key (those of steps that are still to come are never made), `input`
+        arguments by name. Raises InputError, before anything is recorded, for a point that the run does not have and
+        for results and arguments of another type, as far as the flow is known in this process.
         """
         row, journal = self._row(), self._engine.journal
+        at, results = named.of_fork(journal, row, at, results)
         forking.check_fork(self.id, at, results, input)
         with journal.reads(row):
             upto = await given.fork_point(journal, self._engine.keyring, row, at)
@@ -316,6 +317,9 @@ class Run(Generic[R]):
 
     async def _calls(self, row: RunRow) -> given.Calls:
         return await given.calls_of(self._engine.journal, self._engine.keyring, row)
+
+    def _whole(self, key: str) -> str:
+        return named.whole(self._engine.journal, self._row(), key)
 
     def _row(self) -> RunRow:
         return self._engine.journal.get(self._no)

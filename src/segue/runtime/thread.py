@@ -13,6 +13,7 @@ from secrets import token_hex
 from typing import Any, TypeVar
 
 from ..core.keys import is_run_id, quoted
+from ..core.shell import command
 from ..errors import DuplicateRun, EngineClosed, InputError, UnknownRun
 from ..journal import TurnRow
 from ..journal import threads as rows
@@ -137,7 +138,7 @@ class Thread:
         found = self._find(given, given)
         if found is None:
             raise UnknownRun(
-                f"the thread {self.id} has no turn {given!r}", remedy=f"list its turns: segue thread {self.id}"
+                f"the thread {self.id} has no turn {given!r}", remedy=f"list its turns: {command('thread', self.id)}"
             )
         return found
 

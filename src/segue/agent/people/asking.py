@@ -127,6 +127,19 @@ def _record(request: Request, bound: str, evidence: tuple[Evidence, ...], id: st
     )  # fmt: skip
 
 
+def _below(scope: FlowScope, key: str, request: Request) -> FlowScope:
+    """The scope of what belongs to a question: its timers and notices.
+
+    An earlier version wrote the path to the question twice there: where a run has such calls on record, it goes on so.
+    """
+    before = scope.child(key)
+    firsts = [f"{bell.kind}#1" for bell in request.bells]
+    if request.notify is not None:
+        firsts.append(f"{Notices(before, request.notify).name}[asked-1]#1")
+    known = scope.drive.claims.memory
+    return before if any(known.holds(f"{before.path}{one}") for one in firsts) else FlowScope(scope.drive, f"{key}/")
+
+
 class _Open:
     """A question that waits."""
 
@@ -135,7 +148,7 @@ class _Open:
         self.drive, self.to = scope.drive, asked.by
         self.most = len(asked.by)
         """How many people were asked at most: a question that goes on to one of them is no refusal of the others."""
-        self.inner = scope.child(key)
+        self.inner = _below(scope, key, request)
         self.notices = Notices(self.inner, request.notify)
         self._bells = list(request.bells)
         self._past_s = 0.0

@@ -48,6 +48,11 @@ class Notices:
         self._sent: dict[str, int] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def name(self) -> str:
+        """What the calls are named by that tell of it; empty where nobody is told."""
+        return "" if self._step is None else self._step.name
+
     def send(self, why: Why, **about: Any) -> None:
         """Tell of it, under the key `NAME[asked-1]`. Raises InputError where `notify` does not take a Notice."""
         if self._step is None:

@@ -22,6 +22,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast
 
+from ...core.shell import command
 from ...errors import PromptError
 from ...models.reading import Table, meant, open_config
 from .filling import Version, places
@@ -62,7 +63,10 @@ class Named:
     def version(self, name: str) -> Version:
         """One of them. Raises PromptError."""
         if name not in self.versions:
-            raise PromptError(f"prompt {self.name!r} has no version {name!r}; it has: {', '.join(self.versions)}")
+            file = f"{self.name}/{name}.md" if self.folder is None else f"{self.folder}/{name}.md"
+            remedy = f"name one of those, or write {file}"
+            said = f"prompt {self.name!r} has no version {name!r}; it has: {', '.join(self.versions)}"
+            raise PromptError(said, remedy=remedy)
         return self.versions[name]
 
     def held(self, shares: Mapping[str, float]) -> dict[str, float]:
@@ -88,7 +92,10 @@ class Named:
         """Give the shares that held before. Raises PromptError where there are none."""
         earlier = next((s for s in reversed(self.before) if dict(s) != dict(self.shares)), None)
         if earlier is None:
-            raise PromptError(f"prompt {self.name!r}: there is nothing to go back to", remedy="segue prompts set")
+            raise PromptError(
+                f"prompt {self.name!r}: there is nothing to go back to",
+                remedy=command("prompts", "set", self.name, "VERSION=SHARE"),
+            )
         self.roll_out(earlier, by=by)
         return earlier
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.shell import command
 from ...errors import InputError
 from ..learn.fit import fit
 from .measures import Curve, apgr, curve, frontier_area, share_for
@@ -28,7 +29,7 @@ def pair(train: Sequence[Row], test: Sequence[Row], report: Report = lambda _: N
     if len(models) != 2:
         raise InputError(
             f"a pair is two models; these files have {len(models)} in common: {', '.join(models) or 'none'}",
-            remedy="for more of them: segue routes bench many",
+            remedy=f"for more of them: {command('routes', 'bench', 'many')}",
         )
     learned = scores(train, models)
     weak, strong = np.argsort(learned.mean(0), kind="stable")

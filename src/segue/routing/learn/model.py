@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.shell import command
 from ..errors import UnreadableModel
 from ..table import PRIOR_SD
 from ..types import Features
@@ -150,7 +151,7 @@ class QualityModel:
         except Exception as error:
             raise UnreadableModel(
                 f"the trained router cannot be read: {type(error).__name__}: {error}",
-                remedy="train it anew: segue routes train",
+                remedy=f"train it anew: {command('routes', 'train')}",
             ) from error
 
 

@@ -52,7 +52,7 @@ def crashed(execution: Execution, error: BaseException | None) -> None:
         why = CrashLoop(
             f"a bug in Segue: {type(error).__name__}: {error}",
             run=row.id,
-            remedy=f"report it, with {command('events', row.id, '--json')}; then segue resume",
+            remedy=f"report it, with {command('events', row.id, '--json')}; then {command('resume', row.id)}",
         )
     set_aside(execution, why)
 

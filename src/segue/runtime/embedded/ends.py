@@ -15,6 +15,7 @@ from ...core.lifecycle import RunState, StuckReason
 from ...core.recovery import AskPerson
 from ...core.sealed import sealed
 from ...core.secret import using
+from ...core.shell import command as shell
 from ...errors import Continued, CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
 from ...journal import Change, Item, Journal, Post, RunRow
 from ..past import memory_of
@@ -204,11 +205,12 @@ def stuck_detail(error: RunStuck) -> dict[str, Any]:
 
 def unknown_effect(execution: Execution, key: str, why: str) -> UnknownEffect:
     """Nobody knows whether a once-effect was applied."""
+    was, not_ = (shell("override", execution.row.id, key, *how) for how in (("--result", "JSON"), ("--retry",)))
     return UnknownEffect(
         f"the effect of {key} was interrupted, and whether it was applied is unknown ({why})",
         run=execution.row.id,
         key=key,
-        remedy="find out, then: segue override RUN KEY --result JSON (it was), or --retry (it was not)",
+        remedy=f"find out, then: {was} (it was), or {not_} (it was not)",
     )
 
 
@@ -223,7 +225,7 @@ def crash_loop(execution: Execution, starts: int) -> CrashLoop:
     return CrashLoop(
         f"the run has been started {starts} times without progress: it seems to end its process",
         run=execution.row.id,
-        remedy="find out what kills the process (memory? os._exit?), then: segue resume RUN",
+        remedy=f"find out what kills the process (memory? os._exit?), then: {shell('resume', execution.row.id)}",
     )
 
 
@@ -235,7 +237,8 @@ def waits_on(execution: Execution) -> list[dict[str, Any]]:
             case None:
                 waits.append({"step": key, "key": key})
             case Wait():
-                waits.append({"signal": command.name, "key": key})
+                put = (one for one, id_ in execution.drive.questions.items() if id_ == command.name)
+                waits.append({"signal": command.name, "key": next(put, key)})  # a question is known by its own key
             case Timer() if key in execution.timers:
                 waits.append({command.why: execution.timers[key][0], "key": key})
             case StartChild():

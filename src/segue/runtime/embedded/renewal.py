@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ...core.asked import is_question
 from ...core.codec import dumps
 from ...core.events import EventType
+from ...core.shell import command
 from ...errors import Continued, Undecodable
 from .. import registry
 from ..flow import Flow
@@ -54,7 +55,7 @@ def _next(execution: Execution, args: bytes) -> tuple[Flow[..., Any], bytes]:
         raise Undecodable(
             f"migrate= of version {newest.version} cannot read what the run goes on with: {error}",
             run=execution.row.id,
-            remedy="mend migrate=, then: segue resume RUN",
+            remedy=f"mend migrate=, then: {command('resume', execution.row.id)}",
         ) from error
 
 

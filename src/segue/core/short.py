@@ -1,26 +1,38 @@
-"""Finds the key that somebody means: whole, as `segue show` prints it, or just the step's name or fingerprint. Pure."""
+"""Keys in short, as a reader is shown them, and the key that somebody means by one. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-from ..core.keys import name_of
 from ..errors import InputError
-from .words import short_key
+from .keys import name_of
 
 _DIGITS = 4
 """Digits of a fingerprint that are shown."""
+_WHOLE_FINGERPRINT = re.compile(r"\[([0-9a-f]{12})\]")
 _FINGERPRINT = re.compile(r"\[([0-9a-f]+)\](?:#\d+)?$")
 _COUNTED = re.compile(r"#\d+$")
 """How a whole key ends: `pay#1` is no beginning of `pay#12`, which is another call."""
+_SHORT = re.compile(r"\[[0-9a-f]{4}\]#\d+$")
 _IDENTITY = re.compile(r"\[[^\]]*\]")
+
+
+def short_key(key: str) -> str:
+    """A key as it is shown: four digits of a fingerprint, and no `#1`. `resolve` finds the whole one again."""
+    short = _WHOLE_FINGERPRINT.sub(lambda m: f"[{m[1][:_DIGITS]}]", key)
+    return "/".join(part.removesuffix("#1") for part in short.split("/"))
+
+
+def is_whole(key: str) -> bool:
+    """Whether a key is one as it stands, also of a call that is still to come."""
+    return bool(_COUNTED.search(key)) and not _SHORT.search(key)
 
 
 def resolve(given: str, keys: Iterable[str], *, what: str, run: str) -> str | None:
     """The one key that is meant; None when none fits.
 
-    Raises InputError when several fit equally well, naming them.
+    Raises InputError when several fit equally well, naming the first of them.
     """
     known = list(dict.fromkeys(keys))
     if given in known:
@@ -36,8 +48,10 @@ def resolve(given: str, keys: Iterable[str], *, what: str, run: str) -> str | No
         if len(fits) == 1:
             return fits[0]
         if fits:
+            short = list(map(short_key, fits))
+            shown = short if len(set(short)) == len(short) else fits
             raise InputError(
-                f"{given!r} fits {len(fits)} {what}s: {', '.join(fits[:5])}" + (", …" if len(fits) > 5 else ""),
+                f"{given!r} fits {len(fits)} {what}s: {', '.join(shown[:5])}" + (", …" if len(fits) > 5 else ""),
                 run=run,
                 remedy="name one of them in full",
             )

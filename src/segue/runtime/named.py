@@ -1,0 +1,40 @@
+"""The whole keys of calls that people name in short, as `segue show` prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from ..core.short import is_whole, resolve
+from ..journal import Reader, RunRow
+
+
+def whole(reader: Reader, row: RunRow, given: str) -> str:
+    """The key of the call that is meant; what is given, where no call on record fits. Raises InputError for several."""
+    if not isinstance(given, str) or is_whole(given):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+        return given
+    return resolve(given, _keys(reader, row), what="call", run=row.id) or given
+
+
+def of_fork(
+    reader: Reader, row: RunRow, at: str | int | None, results: Mapping[str, Any] | None
+) -> tuple[str | int | None, Mapping[str, Any] | None]:
+    """The same for what a fork is given."""
+    begins = whole(reader, row, at) if isinstance(at, str) else at
+    if not isinstance(cast(object, results), Mapping):
+        return begins, results
+    return begins, {whole(reader, row, key): result for key, result in (results or {}).items()}
+
+
+def _keys(reader: Reader, row: RunRow) -> list[str]:
+    """The keys on record, in a fork also those that it has from its parent. A signal's is its name, and no call's."""
+    found, of, upto = dict[str, None](), row, 1 << 62
+    while True:
+        rows = reader.query(
+            "select key from events where run = ? and seq <= ? and key is not null and type not like 'signal.%'"
+            " group by key order by min(seq)", (of.no, upto),
+        )  # fmt: skip
+        found |= dict.fromkeys(key for (key,) in rows)
+        if of.memo_run is None:
+            return [key for key in found if is_whole(key)]
+        of, upto = reader.get(of.memo_run), min(upto, of.memo_seq)
