@@ -18,6 +18,7 @@ from ..core.questions import open_questions
 from ..core.replay import Memory
 from ..core.secret import using
 from ..core.shell import command as shell
+from ..core.short import is_whole, resolve
 from ..errors import InputError, RunEnded, SegueError, Undecodable
 from ..journal import Reader, RunRow
 from ..journal.keyring import Keyring
@@ -136,7 +137,8 @@ async def fork_point(reader: Reader, keyring: Keyring, row: RunRow, at: str | in
         if not isinstance(at, str):
             raise
         known = await calls_of(reader, keyring, row)
-        point = known.points.get(known.on_record(at))
+        meant = at if is_whole(at) else resolve(at, known.points, what="wait", run=row.id) or at
+        point = known.points.get(known.on_record(meant))
         if point is not None:
             return point
         if name_of(at) == "wait" and not known.made:
