@@ -70,6 +70,11 @@ def database_option(given: str) -> list[str]:
     return [] if given == database_from_environment() else ["--db", given]
 
 
+def config_option(given: str | None) -> list[str]:
+    """What names the configuration file that a command was given: nothing for the one that it uses by itself."""
+    return [] if given in (None, config_from_environment()) else ["--config", str(given)]
+
+
 def database_words(path: str) -> list[str]:
     """What names a database in a command to copy: nothing where that is the one that the command line uses by itself,
     or none that has a file.

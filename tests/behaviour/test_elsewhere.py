@@ -313,3 +313,26 @@ async def test_a_fork_of_a_run_whose_child_is_on_its_way_starts_none_with_other_
         fork = await fork_of(run, "another day")
         assert (await mismatch_of(fork)).key == (await keys_of(run, "child.started"))[0]
         assert paid == ["o 5"]
+
+
+@step(effect="once")
+async def charges(card: str) -> str:
+    if card == "expired":
+        raise ValueError("the card has expired")
+    paid.append(card)
+    return f"charged {card}"
+
+
+@flow
+async def charged() -> str:
+    return await charges(await look("expired"))
+
+
+async def test_an_effect_that_failed_stands_in_nobodys_way(world: World) -> None:
+    """It raised, so nothing was applied: a fork that is given what was wrong goes on."""
+    async with world.engine() as engine:
+        run = await engine.start(charged, id="r")
+        with pytest.raises(segue.RunFailed, match="expired"):
+            await run.result()
+        assert await (await fork_of(run, "valid")).result() == "charged valid"
+    assert paid == ["valid"]

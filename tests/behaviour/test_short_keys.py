@@ -87,3 +87,23 @@ async def test_a_question_whose_timers_an_earlier_version_has_named_goes_on(
         await run.signal((await waiting(engine))[0].name, {"word": "approve", "by": "ann"})
         assert await run.result() == "ann n"
         assert len([k for k in await keys_of(run, "timer.fired")]) == 1, "it is reminded of once"
+
+
+@flow
+async def orders() -> list[str]:
+    return [await fetch.using(key=number)(number) for number in ("815", "4711", "12345")]
+
+
+async def test_a_key_of_the_users_own_may_look_like_a_shortened_one(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(orders, id="r")
+        await run.result()
+        with pytest.raises(InputError, match="fits 3 calls"):
+            await run.fork(at="fetch")
+        for shown in ("fetch[815]", "fetch[4711]", "fetch[12345]"):
+            assert await (await run.fork(results={shown: "given"}, at=3)).result() is not None
+            assert (await run.fork(at=shown)).id != run.id
+        await run.feedback(1.0, key="fetch[4711]")
+        while not (noted := [e.key for e in await events_of(run) if e.type == "feedback.given"]):
+            await asyncio.sleep(0.01)
+        assert noted == ["fetch[4711]#1"]

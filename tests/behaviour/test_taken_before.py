@@ -153,3 +153,52 @@ async def test_one_that_came_while_nobody_carried_the_run_out_is_refused(world: 
         await run.signal("go", {"ok": True, "reason": "now it does"})
         await run.signal("end")
         assert await run.result() == "done"
+
+
+@dataclass
+class Strict:
+    ok: bool
+    reason: str
+
+
+@dataclass
+class Lenient:
+    ok: bool
+    reason: str = ""
+
+
+@pytest.mark.parametrize("how", ["signal", "in time"])
+async def test_what_was_refused_stays_so_when_the_type_reads_more(world: World, how: str) -> None:
+    """The next one was taken in its place, and decides: the refused one was read in the replay, and paid."""
+    asks, _ = ASKS[how]
+    async with world.parking() as engine:
+        run = await engine.start(refuses(asks, Strict, "1"), id="r")
+        await in_state(run, "parked")
+        await run.signal("go", {"ok": True})
+        await until_it_was_refused(run)
+        await answer(engine, run, {"ok": False, "reason": "fraud"})
+        await until_it_waits(run, "end")
+    refuses(asks, Lenient, "2")
+    async with world.engine() as engine:
+        run = await engine.get("r")
+        await run.signal("end")
+        assert await run.result() == "refused"
+    assert ran == []
+
+
+async def until_it_was_refused(run: Any) -> None:
+    for _ in range(2000):
+        if "signal.rejected" in await kinds_of(run):
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it was not refused")
+
+
+def refuses(asks: Callable[[Any], Awaitable[Any]], type_: type, revision: str) -> Any:
+    async def main() -> str:
+        given = await asks(type_)
+        result = await pay(given.ok) if given.ok else "refused"
+        await wait_for("end")
+        return result
+
+    return flow(name="main", revision=revision)(main)

@@ -260,3 +260,17 @@ def test_a_missing_database_is_said_and_not_made(terminal: Terminal, words: list
     done = terminal.segue(*words, "--db", "none.db")
     assert (done.code, done.out) == (5, "") and "none.db: there is no such file" in done.err and "  do  " in done.err
     assert not list(terminal.folder.glob("none.db*"))
+
+
+def test_what_the_error_of_an_effect_in_the_way_says_can_be_copied(terminal: Terminal) -> None:
+    """The call is in no journal: it is what the flow asks for now, and the run was set aside before it."""
+    assert terminal.segue("run", "shop:orders", "-i", '"x"', "--id", "o1").code == 0
+    forked = terminal.segue("fork", "o1", "--result", "price=7", "--id", "o2")
+    assert forked.code == 3 and "may happen again" in forked.err
+    remedy = terminal.segue("show", "o2", "--json").json["remedy"]
+    assert "fork the run again with the result" in remedy and "--repeat" in remedy
+    command = remedy[remedy.index("segue override") :]
+    done = terminal.segue(*shlex.split(command)[1:-1], '"paid by hand"')
+    assert done.code == 0
+    assert terminal.segue("resume", "o2").out == "paid by hand\n"
+    assert terminal.calls().count("pay") == 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -120,3 +122,36 @@ def test_a_path_in_another_folder_is_named_as_it_was_given(terminal: Terminal, t
     terminal.segue("run", "desk:refuses", "-i", '"r"', "--id", "r", "--db", far / "x.db")
     done = terminal.segue("show", "nope", "--db", far / "x.db")
     assert f"segue runs --db '{far}/x.db'" in done.err
+
+
+def test_a_hint_names_the_tenant_of_a_thread(terminal: Terminal) -> None:
+    (terminal.folder / "talk.py").write_text(
+        "import asyncio\nfrom segue import Engine, Thread, flow\n\n@flow\nasync def says(text: str) -> str:\n"
+        "    return text\n\nasync def main():\n    async with Engine('my books.db') as engine:\n"
+        "        turn = await Thread('user-42', engine, 'acme').start(says, 'hello', id='t')\n"
+        "        await turn.result()\n\nasyncio.run(main())\n"
+    )
+    subprocess.run([sys.executable, "talk.py"], cwd=terminal.folder, check=True, timeout=60)
+    told = terminal.segue("threads", "--db", DB)
+    command = next(line.strip() for line in told.err.splitlines() if "segue thread " in line).partition("  #")[0]
+    assert "hello" in terminal.segue(*shlex.split(command)[1:]).out
+    wrong = terminal.segue("thread", "user-42", "--db", DB)
+    assert wrong.code == 6 and "--tenant" in wrong.err
+
+
+def test_a_hint_names_the_configuration_file(terminal: Terminal) -> None:
+    prompts = terminal.folder / "my conf" / "prompts" / "greet"
+    prompts.mkdir(parents=True)
+    for version in ("v1", "v2"):
+        (prompts / f"{version}.md").write_text(f"Say hello, {version}.")
+    (terminal.folder / "my conf" / "segue.toml").write_text("")
+    terminal.segue("prompts", "pin", "greet", "v1", "--config", "my conf/segue.toml")
+    told = terminal.segue("prompts", "pin", "greet", "v2", "--config", "my conf/segue.toml", "--db", DB)
+    command = next(line.strip() for line in told.err.splitlines() if "rollback" in line).partition("  #")[0]
+    assert terminal.segue(*shlex.split(command)[1:]).code == 0, command
+
+
+def test_a_folder_that_is_to_be_made_is_quoted(terminal: Terminal) -> None:
+    told = terminal.segue("runs", "--db", "my data/x.db")
+    command = told.err[told.err.index("mkdir -p") :].strip()
+    assert shlex.split(command)[2:] == [str((terminal.folder / "my data").resolve())]

@@ -224,7 +224,7 @@ class Recover:
         one that has failed longest ago. A pool of which one key was refused is among them, as long as another is left.
         """
         unlucky, spent = unlucky_in(history), spent_in(history)
-        pools = {name for name, said in spent.items() if said == FaultKind.UNAUTHORISED}
+        pools = {n for n, said in spent.items() if said == FaultKind.UNAUTHORISED and refused_in(history, n)}
         among = {*unlucky, *pools, *self.doors.resting({**failed_in(history), **out})} - out.keys()
         waits = {name: self._wait_s(history, name, luck) for name in among if name in pools or name not in spent}
         last = {name: at for at, attempt in enumerate(history) if (name := asked_by(attempt)) is not None}

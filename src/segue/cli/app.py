@@ -12,11 +12,11 @@ from contextlib import suppress
 from functools import wraps
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, NoReturn, ParamSpec
+from typing import Annotated, NoReturn, ParamSpec, cast
 
 import typer
 
-from ..config import database_option
+from ..config import config_option, database_option
 from ..core.shell import naming
 from .exits import MEANING, Exit
 from .manual import Command, Commands
@@ -106,7 +106,7 @@ def command(name: str, panel: str) -> Callable[[Callable[P, Exit]], Callable[P, 
     def register(function: Callable[P, Exit]) -> Callable[P, Exit]:
         @wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-            with naming(database_option(str(kwargs["db"]))):
+            with naming(database_option(str(kwargs["db"])), config_option(cast("str | None", kwargs.get("config")))):
                 try:
                     code = function(*args, **kwargs)
                     sys.stdout.flush()

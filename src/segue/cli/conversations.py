@@ -25,6 +25,8 @@ from .paint import Copyable, emit, glyph, out, tell
 from .shelf import parsed, reading
 from .words import ago, plural, printable, shorten, value
 
+_DEFAULT_TENANT = "default"
+
 
 def threads(db: str, limit: int, as_json: bool) -> Exit:
     """List threads."""
@@ -36,7 +38,8 @@ def threads(db: str, limit: int, as_json: bool) -> Exit:
         tell(Text(f"No threads in {db}.", "dim"))
     else:
         emit(out(), _table(found, time.time()))
-        tell(Copyable(command("thread", found[0].thread), "to see its turns"))
+        of = () if found[0].tenant == _DEFAULT_TENANT else ("--tenant", found[0].tenant)
+        tell(Copyable(command("thread", found[0].thread, *of), "to see its turns"))
     return Exit.DONE
 
 
@@ -45,7 +48,11 @@ def thread(db: str, id: str, tenant: str, limit: int, as_json: bool) -> Exit:
     with reading(db) as reader:
         found = _entries(reader, tenant, id, limit) if _has_threads(reader) else []
         if not found:
-            raise UnknownRun(f"no thread {id!r} has turns in this database", remedy=f"list them: {command('threads')}")
+            whose = "" if tenant == _DEFAULT_TENANT else f" of tenant {tenant!r}"
+            raise UnknownRun(
+                f"no thread {id!r}{whose} has turns in this database",
+                remedy=f"list them: {command('threads')}; for another tenant's say --tenant",
+            )
         parents = [of for of, _ in rows.lineage(reader.query, tenant, id)][1:]
     if as_json:
         told = [asdict(one.turn) | {"step": one.step, **one.decoded()} for one in found]
@@ -111,7 +118,7 @@ def _table(found: list[ThreadRow], now: float) -> Table:
         right = head in ("turns", "open")
         made.add_column(head, no_wrap=right or head == "last", justify="right" if right else "left")
     for one in found:
-        whose = one.thread if one.tenant == "default" else f"{one.tenant}: {one.thread}"
+        whose = one.thread if one.tenant == _DEFAULT_TENANT else f"{one.tenant}: {one.thread}"
         made.add_row(
             cut(whose),
             f"{one.turns:,}",

@@ -195,8 +195,8 @@ def _open_key(given: str, standing: Standing, say: Say) -> str:
             key=done,
             remedy=f"fork the run to make it again: {say('fork', row.id, '--at', done)}",
         )
-    if "#" in given and standing.owned:
-        return given  # a step that its process has just begun may not be in the journal yet
+    if "#" in given and (standing.owned or row.state == RunState.STUCK):
+        return given  # not in the journal: its process has just begun it, or changed code asks for it
     what = f"; open: {', '.join(dict.fromkeys(known[:5]))}" if known else ""
     remedy = f"list its keys: {say('show', row.id)}"
     raise InputError(f"the run has no open step {given!r}{what}", run=row.id, remedy=remedy)

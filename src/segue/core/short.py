@@ -24,6 +24,11 @@ def short_key(key: str) -> str:
     return "/".join(part.removesuffix("#1") for part in short.split("/"))
 
 
+def is_counted(key: str) -> bool:
+    """Whether a key that is on record is that of a call."""
+    return bool(_COUNTED.search(key))
+
+
 def is_whole(key: str) -> bool:
     """Whether a key is one as it stands, also of a call that is still to come."""
     return bool(_COUNTED.search(key)) and not _SHORT.search(key)

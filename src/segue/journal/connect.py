@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 from contextlib import closing
 from functools import cache
@@ -91,7 +92,7 @@ def _check_place(path: str, readonly: bool) -> None:
     file = Path(path)
     folder = file.resolve().parent
     if not folder.is_dir():
-        raise fault(StoreMissing, path, f"there is no folder {folder}", f"make it: mkdir -p {folder}")
+        raise fault(StoreMissing, path, f"there is no folder {folder}", f"make it: mkdir -p {shlex.quote(str(folder))}")
     if file.is_dir():
         raise fault(StoreError, path, "this is a folder", f"name a file in it: {file / 'segue.db'}")
     if readonly:

@@ -179,6 +179,8 @@ class Claims(Aliases):
         if not (step or isinstance(command, StartChild)) or given:
             return None
         for key, event in self.unclaimed.items():
+            if event.type == EventType.STEP_FAILED:
+                continue  # it raised: nothing was applied
             sure = step and event.type != EventType.CHILD_STARTED
             if self._may_be(command, key, event) and (sure or self.applies_once(key)):
                 return None if self.is_said(command.key) else event
@@ -190,8 +192,12 @@ class Claims(Aliases):
         """
         if family(key) == family(command.key) or same_work(command, key, event.args or self.begun.get(key)):
             return True
-        led_elsewhere = self.memory.edited or self.memory.replaced
-        return bool(led_elsewhere) and self.memory.is_kept(event) and name_of(key) == name_of(command.key)
+        return self.led_elsewhere and self.memory.is_kept(event) and name_of(key) == name_of(command.key)
+
+    @property
+    def led_elsewhere(self) -> bool:
+        """Whether it is a fork that was given another input, or other results."""
+        return bool(self.memory.edited or self.memory.replaced)
 
 
 def _no(_: str) -> bool:

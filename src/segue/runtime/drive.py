@@ -371,7 +371,7 @@ class Drive:
     def _check_effect(self, command: Command) -> None:
         instead = self.claims.in_place_of(command) if self.stuck is None else None
         if instead is not None:
-            self.stuck = in_the_way(self.run, instead, command.key, strict=self.strict)
+            self.stuck = in_the_way(self.run, instead, command.key, strict=self.strict, led=self.claims.led_elsewhere)
 
     def _unwind(self, error: BaseException) -> None:
         self._unwinding = error

@@ -106,10 +106,15 @@ def mismatch(run: str, event: Event, instead: str | None, *, strict: bool) -> Re
     )
 
 
-def in_the_way(run: str, event: Event, instead: str, *, strict: bool) -> ReplayMismatch:
-    """The error of what must not happen twice, and may be what the journal holds under another key."""
+def in_the_way(run: str, event: Event, instead: str, *, strict: bool, led: bool = False) -> ReplayMismatch:
+    """The error of what must not happen twice, and may be what the journal holds under another key. `led` says that it
+    was a fork's other result or input which has led the flow there.
+    """
     place = f"event {event.seq}" if event.seq else "begun, without an outcome"
     again = shell("override", run, instead, "--result", "JSON")
+    back = f"put back the code that led to {event.key}, then resume the run"
+    if led:
+        back = f"fork the run again with the result or the input that led to {event.key}"
     return ReplayMismatch(
         f"the journal holds {event.key} ({place}), but the code now asks for {instead}, with which an effect that must"
         " not happen twice may happen again",
@@ -117,8 +122,8 @@ def in_the_way(run: str, event: Event, instead: str, *, strict: bool) -> ReplayM
         key=event.key,
         remedy=_SAME_CODE
         if strict
-        else f"put back the code, the input or the result that led to {event.key}, then resume the run; or fork it"
-        f" before that call and allow it with --repeat; or say what the new one gives, then resume the run: {again}",
+        else f"{back}; or fork it before that call and allow it with --repeat; or say what the new one gives, then"
+        f" resume the run: {again}",
     )
 
 

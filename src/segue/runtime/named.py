@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ..core.short import is_whole, resolve
+from ..core.short import is_counted, is_whole, resolve
 from ..journal import Reader, RunRow
 
 
@@ -36,5 +36,5 @@ def _keys(reader: Reader, row: RunRow) -> list[str]:
         )  # fmt: skip
         found |= dict.fromkeys(key for (key,) in rows)
         if of.memo_run is None:
-            return [key for key in found if is_whole(key)]
+            return [key for key in found if is_counted(key)]
         of, upto = reader.get(of.memo_run), min(upto, of.memo_seq)

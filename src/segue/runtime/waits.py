@@ -101,14 +101,21 @@ async def _signal(scope: FlowScope, name: str, returns: Any) -> Any:
     while True:
         wait = Wait(scope.key("wait", quoted(name)), drive.seen, name, payload=secret, takes=of)
         event = await drive.outcome(wait)
-        event = event if secret is None else drive.seal(wait, event)
+        event, refused = event if secret is None else drive.seal(wait, event), f"{name}@{event.seq}"
+        if had_refused(drive, EventType.SIGNAL_REJECTED, refused):
+            continue
         try:
             return of.decode(event.value or b"null")
         except ValueError as error:
-            why, refused = misfit(of, error), f"{name}@{event.seq}"
+            why = misfit(of, error)
             if had_taken(drive, EventType.SIGNAL_REJECTED, refused):
                 raise drive.undecodable(wait.key, why, taken=True) from (None if of.private else error)
             drive.record(EventType.SIGNAL_REJECTED, refused, {"signal": name, "seq": event.seq, "why": why})
+
+
+def had_refused(drive: Drive, type_: str, refused: str) -> bool:
+    """In a replay, whether what the flow was just given was refused on record: it stays so, whatever fits today."""
+    return drive.replaying and (type_, refused) in drive.claims.memory.recorded
 
 
 def had_taken(drive: Drive, type_: str, refused: str) -> bool:

@@ -31,7 +31,7 @@ from ...core.records import (
 from ...errors import InputError
 from ...runtime.drive import Future
 from ...runtime.scope import FlowScope
-from ...runtime.waits import had_taken
+from ...runtime.waits import had_refused, had_taken
 from .notice import Notices, Notify
 from .plan import Bell
 from .votes import Votes
@@ -199,6 +199,8 @@ class _Open:
     def _heard(self, event: Event) -> Said | None:
         """A word that decides; None where it does not, and the question waits on."""
         payload = json.loads(event.value or b"null")
+        if had_refused(self.drive, EventType.APPROVAL_DECIDED, f"{self.key}/refused@{event.seq}"):
+            return None
         try:
             word = said_in(payload, self.request.kind, self.asked.bound)
             if word.word == "answer":
