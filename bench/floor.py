@@ -36,7 +36,7 @@ def _commit(plan: Plan, group: int) -> tuple[float, float]:
         connection = _open(folder / "floor.db")
         batches = [_rows(n * group, group) for n in range(64)]
         done, start, cpu = 0, time.perf_counter(), time.process_time()
-        while (spent := time.perf_counter() - start) < seconds:
+        while (spent := time.perf_counter() - start) < seconds or not done:
             connection.execute("begin immediate")
             connection.executemany(_INSERT, batches[done % 64])
             connection.execute("commit")

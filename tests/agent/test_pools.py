@@ -11,7 +11,7 @@ import pytest
 
 from segue import Engine, flow
 from segue.agent import answer
-from segue.models import Catalogue, Deployment, Limits, Model, Price, Provider
+from segue.models import Catalogue, Deployment, Limits, Model, ModelError, Price, Provider
 from segue.models.health import Health
 from segue.routing import Cheapest
 from segue.routing.policies import NEVER
@@ -156,3 +156,22 @@ async def test_a_refused_key_does_not_hide_that_another_deployment_has_asked_for
         server.next("east/m", "rate-limited")  # for a second
         assert await runs.run(question, "Who?") == ["m", "m", "m"]
         assert calls(server) == {"east/m": 2, "west/m": 1, "north/m": 0, "other": 0}
+
+
+async def test_whoever_rests_is_waited_for_only_where_the_question_may_go_there(tmp_path: Path) -> None:
+    """The other one is about to take calls again, but is not allowed: the pause of the one that is counts."""
+    async with serve(MODELS) as server:
+        here = replace(other(server), name="here", id="other", tags={"residency": "eu"})
+        there = replace(pool(server), name="there", tags={"residency": "us"})
+        catalogue = Catalogue.of(here, there)
+        routes = {"cheap": Cheapest(name="cheap", explore=NEVER)}
+        async with Engine(str(tmp_path / "x.db"), resources={"catalogue": catalogue, "routes": routes}):
+            for place in PLACES:
+                server.next(f"{place}/m", *["rate-limited"] * 2)
+            with pytest.raises(ModelError):
+                await answer("Who?", model="there", attempts=3)
+            server.next("other", "rate-limited")
+            before = sum(calls(server)[f"{place}/m"] for place in PLACES)
+            given = await answer("Who?", route="cheap", require={"residency": "eu"}, timeout_s=5, max_tokens=50)
+            assert [tried.model for tried in given.tried] == ["here", "here"]
+            assert sum(calls(server)[f"{place}/m"] for place in PLACES) == before

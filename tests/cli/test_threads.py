@@ -123,7 +123,7 @@ async def test_what_an_ordinary_run_says_in_a_thread_is_shown_with_its_run_and_s
     with pytest.raises(UnknownRun, match="no thread 'bob'") as missing:
         thread(db, "bob", "default", 50, False)
     assert exit_of(missing.value) is Exit.UNKNOWN
-    assert str(missing.value.remedy) == "list them: segue threads"
+    assert str(missing.value.remedy) == "list them: segue threads; for another tenant's say --tenant"
 
 
 @flow

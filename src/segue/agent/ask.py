@@ -249,8 +249,13 @@ class _Make:
         return None if chosen is None else at.catalogue.get(chosen.target.name)
 
     def _whom(self, question: Question) -> Whom:
-        def decide(at: Gateway, tried: Mapping[str, str], left_nano: int | None) -> Decision:
-            return at.decide(question, self.policy, tried, None, session=self._session(), left_nano=left_nano)
+        def decide(
+            at: Gateway, tried: Mapping[str, str], /, *, left_nano: int | None = None, awaits: bool = False
+        ) -> Decision:  # fmt: skip
+            session = self._session()
+            return at.decide(
+                question, self.policy, tried, None, session=session, left_nano=left_nano, awaits=awaits
+            )  # fmt: skip
 
         return Whom(question, decide)
 

@@ -148,8 +148,10 @@ class _Make:
     def _whom(self, texts: Texts) -> Whom:
         """Whom to ask next, of those whose vectors compare."""
 
-        def decide(at: Gateway, tried: Mapping[str, str], left_nano: int | None) -> Decision:
-            return Embedding(at, self.policy, self.timeout_s).decide(texts, tried, None, left_nano)
+        def decide(
+            at: Gateway, tried: Mapping[str, str], /, *, left_nano: int | None = None, awaits: bool = False
+        ) -> Decision:  # fmt: skip
+            return Embedding(at, self.policy, self.timeout_s).decide(texts, tried, None, left_nano, awaits=awaits)
 
         return Whom(Question(prompt=max(texts.texts, key=len), model=texts.model, max_tokens=1), decide)
 

@@ -77,7 +77,10 @@ class Embedding:
         record.ended(AttemptEnd.ANSWERED, usage=usage, reservation=bill.reservation)
         return Packed.of(vectors, model=model.name, space=found, tokens_in=usage.tokens_in, cost_nano=usage.cost_nano)
 
-    def decide(self, texts: Texts, tried: Mapping[str, str], pin: str | None, left_nano: int | None = None) -> Decision:
+    def decide(
+        self, texts: Texts, tried: Mapping[str, str], pin: str | None, left_nano: int | None = None,
+        *, awaits: bool = False,
+    ) -> Decision:  # fmt: skip
         """Who embeds: by the route at first, then among those whose vectors compare.
 
         Raises UnknownModel, VectorsDiffer.
@@ -90,12 +93,13 @@ class Embedding:
         )  # fmt: skip
         wanted = texts.space or self._begun(tried)
         if wanted is None:
-            return self.gateway.decide(question, self._policy(texts.route), tried, pin, left_nano=left_nano)
+            policy = self._policy(texts.route)
+            return self.gateway.decide(question, policy, tried, pin, left_nano=left_nano, awaits=awaits)
         same = [name for name, model in self.gateway.catalogue.models.items() if fits(model, wanted)]
         if not same or (texts.model is not None and texts.model not in same):
             raise self._different(wanted, texts.model)
         among = Cheapest(name="same space", among=tuple(same), explore=NEVER)
-        return self.gateway.decide(question, among, tried, pin, left_nano=left_nano)
+        return self.gateway.decide(question, among, tried, pin, left_nano=left_nano, awaits=awaits)
 
     def _policy(self, route: str | None) -> RoutingPolicy:
         """That of the route, without exploring: what another model makes can be compared with nothing made so far."""

@@ -103,10 +103,10 @@ class Gateway:
 
     def decide(
         self, question: Question, policy: Policy | None, tried: Mapping[str, str], pin: str | None,
-        *, session: Session | None = None, left_nano: int | None = None,
+        *, session: Session | None = None, left_nano: int | None = None, awaits: bool = False,
     ) -> Decision:  # fmt: skip
         """Who answers. `tried` are those that failed, with the kind of fault; `pin` is the only one that may,
-        `left_nano` what the budgets have left.
+        `left_nano` what the budgets have left. With `awaits` also one that takes no calls now.
         """
         session = session or Session()
         self._counter += 1
@@ -127,6 +127,7 @@ class Gateway:
             pinned_by="recovery" if pin else "caller",
             stage=len(tried),
             route=question.route,
+            awaits=awaits,
             wait_s_max=math.inf if Capability.BATCH in question.needs else self.detour_s,
         )
         if policy is not None:

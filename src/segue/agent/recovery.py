@@ -69,7 +69,7 @@ class Doors(Protocol):
     """When the models take a call of a question's size, as health and their limits have it."""
 
     def resting(self, tried: Mapping[str, str], /) -> Collection[str]:
-        """Who could answer, beside those that were tried, and takes no calls now."""
+        """Who would answer, beside those that were tried, if all took calls now."""
         ...
 
     def spare(self, model: str, failed: Collection[str], /) -> bool:
@@ -105,8 +105,8 @@ _CROWDED_MAX_S = 5.0
 _PATIENCE_S = 30.0
 """How long a pause somebody may ask for, until those whose answers were turned down have another try first."""
 _NOBODY: Mapping[str, str] = {}
-_UNSENT = 4
-"""How many times as many attempts there may be as calls, where some are not sent."""
+_UNSENT = 32
+"""How many attempts may find no place, however few calls there may be."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -286,7 +286,8 @@ def _crowded(history: Sequence[Attempt], luck: float) -> float:
 
 def _worn_out(history: Sequence[Attempt], attempts: int) -> bool:
     """Whether so many calls were made; one that found no place or no money was none, but cannot go on for ever."""
-    return sum(not unsent(a) for a in history) >= attempts or len(history) >= attempts * _UNSENT
+    waited = sum(map(unsent, history))
+    return len(history) - waited >= attempts or waited >= _UNSENT
 
 
 def _left_in(fault: Fault) -> int | None:

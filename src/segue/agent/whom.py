@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from ..core.records import Decision, Stage
+from ..core.records import Decision
 from .gateway import Gateway, gateway
 from .request import Question
 
 __all__ = ["Whom"]
 
 _NONE: Mapping[str, int] = {}
-_RESTS = frozenset({Stage.HEALTH, Stage.LIMIT})
+_RESTING = 8
+"""Of how many it is asked when they take calls."""
+
+
+class Decide(Protocol):
+    """Who answers, given who has failed and how, and what a budget has left; with `awaits` also who takes no calls."""
+
+    def __call__(
+        self, at: Gateway, tried: Mapping[str, str], /, *, left_nano: int | None = None, awaits: bool = False
+    ) -> Decision:
+        """The decision."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +33,8 @@ class Whom:
 
     question: Question
     """Its size is what a model must have room for."""
-    decide: Callable[[Gateway, Mapping[str, str], int | None], Decision]
-    """Who answers, given who has failed and how, and what a budget has left."""
+    decide: Decide
+    """Who answers, given who has failed and how."""
 
     def __call__(
         self, tried: Mapping[str, str], left_nano: int | None = None, small: Mapping[str, int] = _NONE, /
@@ -32,16 +44,19 @@ class Whom:
         if self._is_brought(at):
             return None
         tried = {**at.no_larger(small), **tried} if small else tried
-        chosen = self.decide(at, tried, left_nano).chosen
+        chosen = self.decide(at, tried, left_nano=left_nano).chosen
         return None if chosen is None else chosen.target.name
 
     def resting(self, tried: Mapping[str, str], /) -> list[str]:
-        """Who could answer, and takes no calls now."""
-        at = gateway()
-        if self._is_brought(at):
-            return []
-        candidates = self.decide(at, tried, None).candidates
-        return [c.target.name for c in candidates if not c.eligible and c.excluded_at in _RESTS]
+        """Who would be chosen if they took calls, the first ones first: by all that the route says of them."""
+        at, found = gateway(), list[str]()
+        while not self._is_brought(at) and len(found) < _RESTING:
+            out = {**tried, **dict.fromkeys(found, "it is waited for")}
+            chosen = self.decide(at, out, awaits=True).chosen
+            if chosen is None:
+                break
+            found.append(chosen.target.name)
+        return found
 
     def spare(self, model: str, failed: Collection[str], /) -> bool:
         """Whether a model has a deployment beside those that failed, which takes the question now."""

@@ -56,7 +56,7 @@ def eligible(at: Situation) -> Eligibility:
     for rule in _hard(at):
         apply(rule, fits, excluded)
     busy = _limit(at.request, at.conditions)
-    if (fits & ~busy.bad).any():
+    if not at.request.awaits and (fits & ~busy.bad).any():
         apply(busy, fits, excluded)
     return Eligibility(np.flatnonzero(fits), excluded)
 
@@ -91,7 +91,8 @@ def _hard(at: Situation) -> Iterable[Rule]:
     yield from tag_rules(request.require, table)
     if request.budget_nano is not None:
         yield _budget(request.budget_nano, at.features, table, tokens_out)
-    yield Rule(Stage.HEALTH, at.conditions.down, lambda row: at.conditions.reasons.get(row, "it is down"))
+    if not request.awaits:
+        yield Rule(Stage.HEALTH, at.conditions.down, lambda row: at.conditions.reasons.get(row, "it is down"))
 
 
 def _tag_reason(table: Table, key: str, allowed: str | Collection[str]) -> Callable[[int], str]:

@@ -128,6 +128,8 @@ class Request:
     """Tags, and the values that are allowed: `{"residency": ("eu", "local")}`."""
     budget_nano: int | None = None
     """What is left of the tightest budget, in nano-dollars."""
+    awaits: bool = False
+    """Whether it waits for whoever is chosen: then those may be, too, who take no calls now."""
     wait_s_max: float = 30.0
     """How long to wait for a free place at most."""
     key: str | None = None

@@ -119,8 +119,13 @@ class Requests:
     def _recovery(self, question: Question) -> Recovery:
         far = Policy(attempts=self.said["attempts"], repairs=self.said["repairs"], refused=self.said["refused"])
 
-        def decide(at: Gateway, tried: Mapping[str, str], left_nano: int | None) -> Decision:
-            return at.decide(question, self.policy, tried, None, session=self.session(), left_nano=left_nano)
+        def decide(
+            at: Gateway, tried: Mapping[str, str], /, *, left_nano: int | None = None, awaits: bool = False
+        ) -> Decision:  # fmt: skip
+            session = self.session()
+            return at.decide(
+                question, self.policy, tried, None, session=session, left_nano=left_nano, awaits=awaits
+            )  # fmt: skip
 
         whom = Whom(question, decide)
         return far.recovery(question, whom, whom)
