@@ -149,6 +149,11 @@ def test_of_several_pauses_the_shortest_is_waited_for_whoever_failed_last() -> N
     assert both(short, after(long, short), 0.0) == Use("a", 40.0)
 
 
+def test_a_pause_of_more_than_a_day_is_not_believed() -> None:
+    asked = failed(FaultKind.RATE_LIMITED, retry_after_s=999_999)
+    assert recover("a")(asked, after(asked), 0.0) == Use("a", 86_400.0)
+
+
 def test_whoever_was_never_tried_is_waited_for_too() -> None:
     ask = recover("a", "b", attempts=9, ready={"b": 2.0})
     refused = failed(FaultKind.UNAUTHORISED, deployment="a")

@@ -293,6 +293,9 @@ async def test_one_that_was_to_go_on_and_says_nothing_gives_way_to_the_next(tmp_
             server.next("middle", trouble)
             assert await text_of("How?") == f"Small: {LONG}"
             assert [seen.model for seen in server.log] == ["small", "middle", "large"]
+            server.next("small", "cut")
+            server.next("middle", "prompt-blocked")
+            assert await text_of("And then?", refused="next") == f"Small: {LONG}"
 
 
 async def test_nobody_goes_on_from_what_it_said_itself(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ _SAME_AGAIN = frozenset({FaultKind.UNAUTHORISED, FaultKind.CONTENT_REFUSED, Faul
 """Who has said this to a question says it again."""
 DEPLOYMENT = "deployment"
 """What a fault names the place of its call by."""
+_BELIEVED_S = 86_400.0
+"""The longest pause that is believed, as by health."""
 FULL = "full"
 """What a fault of an answer says that was cut at the most that its model can write."""
 
@@ -120,7 +122,7 @@ def unlucky_in(history: Sequence[Attempt]) -> dict[str, float]:
 def _left_of(fault: Fault, failed: Attempt, last: Attempt) -> float:
     """Seconds of the pause that a failed attempt was asked for, which were left when the last one had failed."""
     gone = 0.0 if failed.ended is None or last.ended is None else last.ended - failed.ended
-    return max(0.0, (fault.retry_after_s or 0.0) - gone)
+    return max(0.0, min(fault.retry_after_s or 0.0, _BELIEVED_S) - gone)
 
 
 def small_in(history: Sequence[Attempt]) -> dict[str, int]:

@@ -158,7 +158,8 @@ class Recover:
         """Somebody who cannot be told to forget has had some of the answer: go on from there, or not at all."""
         begun = (fault.state or {}).get("begun")
         spoken = spoken_in(history)  # whoever broke off does not go on from what it said
-        other = self._elsewhere(history, model, luck, spoken) if begun and fault.kind in _ONWARDS else None
+        onwards = fault.kind in _ONWARDS or self._may_detour(fault.kind)
+        other = self._elsewhere(history, model, luck, spoken) if begun and onwards else None
         if other is None:
             return Fail()
         question = question_of(self.question, plan_of(history).changes)

@@ -18,6 +18,8 @@ import httpx2
 from ..evidence import WITHIN, evidence_in, holds_error
 
 CONNECT_S = 5.0
+_SOONER = 0.9
+"""Of a call's own limit: what was never connected is known as that, and costs nothing."""
 READ_S = 600.0
 """The longest silence that a connection bears; the call's own limits are shorter."""
 BAD_GATEWAY = 502
@@ -84,7 +86,7 @@ async def _connects_soon(request: Any) -> None:
     """SDKs send one number for all phases: it must not allow as long a wait for the connection."""
     timeout: dict[str, float | None] = dict(request.extensions.get("timeout") or {})
     connect = timeout.get("connect")
-    timeout["connect"] = CONNECT_S if connect is None else min(connect, CONNECT_S)
+    timeout["connect"] = CONNECT_S if connect is None else min(connect * _SOONER, CONNECT_S)
     request.extensions = {**request.extensions, "timeout": timeout}
 
 
