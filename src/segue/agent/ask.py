@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
 from pydantic import TypeAdapter
 
 from ..context import Compaction
-from ..core.records import Decision
 from ..core.recovery import Recovery
 from ..errors import BudgetExceeded, InputError
 from ..models import Example, Model, ModelError
@@ -28,7 +27,7 @@ from .bounds import said_of
 from .compacting import Told, roomy
 from .escalation import by_person, escalating, told_in
 from .form import Check, Form, form_of, misfit
-from .gateway import Gateway, gateway
+from .gateway import gateway
 from .guards import Guard, Guarding, configured
 from .media import Shown, needs_of, split
 from .memories import recalled
@@ -249,15 +248,7 @@ class _Make:
         return None if chosen is None else at.catalogue.get(chosen.target.name)
 
     def _whom(self, question: Question) -> Whom:
-        def decide(
-            at: Gateway, tried: Mapping[str, str], /, *, left_nano: int | None = None, awaits: bool = False
-        ) -> Decision:  # fmt: skip
-            session = self._session()
-            return at.decide(
-                question, self.policy, tried, None, session=session, left_nano=left_nano, awaits=awaits
-            )  # fmt: skip
-
-        return Whom(question, decide)
+        return Whom.of(question, self.policy, self._session)
 
     def _session(self) -> Session:
         scope, said = _scope(), self.said

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from ..core.records import Decision
+from ..routing import Policy
 from .gateway import Gateway, gateway
 from .request import Question
+from .sessions import Session
 
 __all__ = ["Whom"]
 
@@ -35,6 +37,17 @@ class Whom:
     """Its size is what a model must have room for."""
     decide: Decide
     """Who answers, given who has failed and how."""
+
+    @classmethod
+    def of(cls, question: Question, policy: Policy | None, session: Callable[[], Session]) -> Whom:
+        """By the route of a question, or by this policy."""
+
+        def decide(
+            at: Gateway, tried: Mapping[str, str], /, *, left_nano: int | None = None, awaits: bool = False
+        ) -> Decision:  # fmt: skip
+            return at.decide(question, policy, tried, None, session=session(), left_nano=left_nano, awaits=awaits)
+
+        return cls(question, decide)
 
     def __call__(
         self, tried: Mapping[str, str], left_nano: int | None = None, small: Mapping[str, int] = _NONE, /

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from pydantic import TypeAdapter
 
 from ...core.faults import Fault, rebuild
-from ...core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Decision, Target, TargetKind, Usage
+from ...core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Target, TargetKind, Usage
 from ...core.recovery import Recovery
 from ...errors import InputError
 from ...models.signals import fault_of
@@ -24,7 +24,7 @@ from ...runtime.step import step
 from ..attempt import Attempting
 from ..bounds import hold_settings
 from ..form import form_of
-from ..gateway import Gateway, gateway
+from ..gateway import gateway
 from ..guards import Guard, Guarding, configured
 from ..media import Shown
 from ..recovery import Policy
@@ -118,16 +118,7 @@ class Requests:
 
     def _recovery(self, question: Question) -> Recovery:
         far = Policy(attempts=self.said["attempts"], repairs=self.said["repairs"], refused=self.said["refused"])
-
-        def decide(
-            at: Gateway, tried: Mapping[str, str], /, *, left_nano: int | None = None, awaits: bool = False
-        ) -> Decision:  # fmt: skip
-            session = self.session()
-            return at.decide(
-                question, self.policy, tried, None, session=session, left_nano=left_nano, awaits=awaits
-            )  # fmt: skip
-
-        whom = Whom(question, decide)
+        whom = Whom.of(question, self.policy, self.session)
         return far.recovery(question, whom, whom)
 
     def session(self) -> Session:

@@ -177,10 +177,12 @@ class Health:
 
         Infinite where no minute is enough for it, or every key that is left was refused.
         """
-        views = self.views(model, tokens)
-        waits = (v.wait_s for at, v in views.items() if at not in without and v.standing is not Standing.SHUT)
+        self._check_process()
+        caller = self._caller(model)
         state = self._store.read(model.name).state
-        return max(min(waits, default=math.inf), whole_delay(state, model, tokens, self._clock()).seconds)
+        found = [o for o in offers(state, model, tokens, caller, self._rules) if o.deployment.name not in without]
+        soonest = min((o.wait_s for o in found if o.standing is not Standing.SHUT), default=math.inf)
+        return max(soonest, whole_delay(state, model, tokens, caller.now).seconds)
 
     def reopen(self, model: Model, deployment: str | None = None) -> None:
         """A person has acted (a new key, a paid bill): let calls to a deployment, or to all of them, through again."""
