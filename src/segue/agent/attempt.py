@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from ..core.faults import rebuild
@@ -77,8 +76,6 @@ class Attempting:
         """Call, once or, with a hedge, twice. Raises the error of the attempt."""
         decision, streaming = record.decision, self._streaming
         if streaming is not None:
-            if question.begun:
-                streaming = replace(streaming, others_left=partial(self._others_left, record))
             caller = replace(caller, streaming=streaming, scope=record.scope)
         hedge = self._hedge(decision)
         if hedge is None or decision.hedge_after_s is None:
@@ -92,12 +89,6 @@ class Attempting:
             floor,
         )
         return await self._raced(ran, record, record.another(hedge, AttemptWhy.HEDGE, 1))
-
-    def _others_left(self, record: Recorded) -> bool:
-        """Whether somebody else could go on from what is out, too."""
-        history, model = record.scope.history, record.model.name
-        tried = dict.fromkeys((*failed_in(history), model), "tried")
-        return self._decided(record.question, tried, None, None).chosen is not None
 
     @property
     def _streaming(self) -> Streaming | None:

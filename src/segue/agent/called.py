@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -125,14 +124,14 @@ class Caller:
         """Call, with a place that is given back whatever comes of it, also when the call is cancelled. What it may cost
         is set aside before it is sent, and settled with its end.
         """
-        began, sent = time.monotonic(), sent or asyncio.Event()
+        began, sent = asyncio.get_running_loop().time(), sent or asyncio.Event()
         fault: Fault | None = None
         reply: Reply | None = None
         try:
             await ready(call_for(question, model, place, self.timeout_s))  # no money waits for an import
             question, _ = await asyncio.gather(bill.reserve(model, question), _noted(manifest, bill))  # one commit
             asked = call_for(question, model, place, self.timeout_s)
-            began = time.monotonic()
+            began = asyncio.get_running_loop().time()
             sent.set()
             reply = await self._send(asked, question)
             fault = judge(reply, question.schema, tools=None if question.tools else ())
@@ -152,8 +151,9 @@ class Caller:
             value, fault, checks, bug = self.read(reply)
         broken = self._broken(question, model, reply)
         fault = bill.settle(reply, fault, begun=broken is not None)
+        seconds = asyncio.get_running_loop().time() - began
         return Called(
-            model=model, queued_s=queued_s, seconds=time.monotonic() - began, reply=reply, value=value, fault=fault,
+            model=model, queued_s=queued_s, seconds=seconds, reply=reply, value=value, fault=fault,
             bug=bug, checks=checks, place=place, reservation=bill.reservation, tools=tools, partial=broken,
         )  # fmt: skip
 
@@ -186,7 +186,7 @@ class Caller:
 
     def _release(self, place: Place, fault: Fault | None, began: float, tokens: int | None = None) -> None:
         used = place.tokens if tokens is None else tokens
-        self.gateway.release(place, fault, time.monotonic() - began, used)
+        self.gateway.release(place, fault, asyncio.get_running_loop().time() - began, used)
 
 
 def _full(model: Model, question: Question) -> bool:

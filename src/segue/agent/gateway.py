@@ -11,6 +11,7 @@ import asyncio
 import math
 import random
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from ..models.signals import made
 from ..routing import Cheapest, Embedder, Policy, Request, Router, load_routes
 from ..routing.embedding import Hashed
 from ..routing.learned import Learning
+from ..runtime.clock import SystemClock
 from ..runtime.scope import Surroundings, surroundings
 from .budgets import Budgets, load_budgets
 from .learning import Live, task
@@ -305,11 +307,23 @@ def _make(around: Surroundings) -> Gateway:
         routes = load_routes(config, list(catalogue.models))
     path = None if around.database is None else f"{around.database}-health"
     live = Live.of(catalogue, around.database, given.get("learning") or Learning())
-    health = Health(path, rules=given.get("rules"))
+    clock = _clock(around)
+    health = Health(path, rules=given.get("rules"), clock=clock)
     made = Gateway.of(catalogue, routes, health=health, live=live, embedder=given.get("embedder"))
+    made.sessions.clock = clock
     made.budgets = given.get("budgets") or load_budgets(config)
     batch_rules(around)  # a mistake of the file is told now, not by the first question that goes by batches
     return made
+
+
+def _clock(around: Surroundings) -> Callable[[], float]:
+    """What the pauses and limits of models are counted by: the machine's clock since its start, which all processes on
+    a file share; in memory the engine's own where it was given another one, as on virtual time.
+    """
+    engine = around.engine
+    if around.database is not None or engine is None or isinstance(engine.clock, SystemClock):
+        return time.monotonic
+    return engine.clock.now
 
 
 def use_models(config: str | Path) -> None:

@@ -6,7 +6,6 @@ Only the first one asks for a place, so a hundred that wait cost as much as one,
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 
@@ -28,11 +27,12 @@ class Line:
 
     async def place(self, acquire: Callable[[], Place | Wait], patience_s: float) -> tuple[Place | Wait, float]:
         """A place, and how long it took to get it; what is in the way where none comes within `patience_s`."""
-        began, turn = time.monotonic(), asyncio.Event()
+        clock, turn = asyncio.get_running_loop().time, asyncio.Event()
+        began = clock()
         self._waiting.append(turn)
         try:
             while True:
-                waited = time.monotonic() - began
+                waited = clock() - began
                 if self._waiting[0] is turn:
                     answer = acquire()
                     if isinstance(answer, Place) or answer.seconds > patience_s - waited:

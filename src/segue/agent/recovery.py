@@ -40,6 +40,7 @@ from .failures import (
     small_in,
     spent_in,
     spoken_in,
+    turned_down_in,
     unlucky_in,
     unsent,
 )
@@ -157,9 +158,9 @@ class Recover:
     def _rescued(self, fault: Fault, history: Sequence[Attempt], model: str | None, luck: float) -> Answer:
         """Somebody who cannot be told to forget has had some of the answer: go on from there, or not at all."""
         begun = (fault.state or {}).get("begun")
-        spoken = spoken_in(history)  # whoever broke off does not go on from what it said
+        out = spoken_in(history) | turned_down_in(history).keys()  # whoever broke off, or had nothing to add
         onwards = fault.kind in _ONWARDS or self._may_detour(fault.kind)
-        other = self._elsewhere(history, model, luck, spoken) if begun and onwards else None
+        other = self._elsewhere(history, model, luck, out) if begun and onwards else None
         if other is None:
             return Fail()
         question = question_of(self.question, plan_of(history).changes)
