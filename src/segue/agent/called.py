@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -86,17 +87,26 @@ class Caller:
     """Whether somebody else is free, so that a busy model is not waited for."""
 
     async def in_line(self, question: Question, model: Model, bill: Bill, sent: asyncio.Event | None = None) -> Called:
-        """Wait for a place, and call; `sent` is set when it is. Whatever is wrong is the call's fault."""
+        """Wait for a place, and call; `sent` is set when it is. Whatever is wrong is the call's fault. A retry is taken
+        from the model's budget before it stands in line, and given back where it was not sent.
+        """
+        sent, retry = sent or asyncio.Event(), False
         try:
             question, manifest = self._shown(question, model, bill)
             bill.fit(model, question)
             part = part_of(model, bill.scope.history, lambda name, out: self.gateway.spare(name, out, question))
-            if part is model and has_failed(model.name, bill.scope.history) and not self.gateway.may_retry(model):
-                return Called(model=model, fault=_no_more(model))
+            if part is model and has_failed(model.name, bill.scope.history) and self.gateway.health.is_failing(model):
+                retry = self.gateway.health.may_retry(model)
+                if not retry:
+                    return Called(model=model, fault=_no_more(model))
+            await self._warmed(question, model)
             place, queued_s = await self.gateway.place(part, question, self.timeout_s, detour=self.detour)
+            return await self._at(question, manifest, model, place, bill, queued_s, sent)
         except Exception as error:  # noqa: BLE001  no place came in time, or the file of health cannot be read
             return Called(model=model, fault=classify(error))
-        return await self._at(question, manifest, model, place, bill, queued_s, sent)
+        finally:
+            if retry and not sent.is_set():
+                self.gateway.health.unretried(model)
 
     async def at_once(
         self, question: Question, model: Model, bill: Bill, sent: asyncio.Event | None = None
@@ -106,8 +116,15 @@ class Caller:
             question, manifest = self._shown(question, model, bill)
         except UsageError as error:  # it does not fit into this window
             return Called(model=model, fault=classify(error))
+        await self._warmed(question, model)
         place = self.gateway.free_place(model, question)
         return None if place is None else await self._at(question, manifest, model, place, bill, sent=sent)
+
+    async def _warmed(self, question: Question, model: Model) -> None:
+        """What the call takes is imported before it has a place: a limit per minute counts from there."""
+        anywhere = Place(model.name, model.pool()[0], 0, 0.0, 0, 0)
+        with suppress(Exception):  # then the call says so, at its own deployment
+            await ready(call_for(question, model, anywhere, self.timeout_s))
 
     def _shown(self, question: Question, model: Model, bill: Bill) -> tuple[Question, Manifest]:
         """The question fitted to the model's window, and what is on record of it. Raises ContextOverflow."""

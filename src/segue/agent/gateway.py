@@ -174,10 +174,6 @@ class Gateway:
         most = max((held or (known[name].window if name in known else 0) for name, held in small.items()), default=0)
         return {name: "its window is no larger" for name, model in known.items() if model.window <= most}
 
-    def may_retry(self, model: Model) -> bool:
-        """Whether a model that has failed a question may be sent it again: always, while most of its calls succeed."""
-        return self.health.view(model).error_rate <= _FAILING or self.health.may_retry(model)
-
     def spare(self, name: str, failed: Collection[str], question: Question) -> bool:
         """Whether a model has another deployment that takes a question now."""
         if name not in self.catalogue:
@@ -222,10 +218,6 @@ class Gateway:
         """Leave: places that are held are given back."""
         self.health.close()
         await asyncio.to_thread(self.live.close)
-
-
-_FAILING = 1 / 3
-"""The share of failures up to which retries cannot be more than their budget allows: each follows a failure."""
 
 
 def _tokens(model: Model | Part, question: Question) -> int:
