@@ -52,7 +52,7 @@ def said_in(n: int) -> str:
 
 
 def summed_up(asked: Asked) -> str:
-    """Its prose keeps the name and the amount where it is shown them; what is decided and ruled out stands beside it."""
+    """Its prose keeps name and amount where it is shown them; what is decided and ruled out stands beside it."""
     names = re.findall(r"Ann Lindqvist", asked.prompt)[:1]
     amounts = re.findall(r"4711", asked.prompt)[:1]
     told = {"decisions": re.findall(r"We decided [\w ]+\.", asked.prompt)[:1]}
