@@ -22,7 +22,7 @@ from .media import Shown
 from .request import Question
 from .turns import IS_CUT, RECALL, Place, covered, parts_in, shown_as
 
-__all__ = ["fitted", "overfull", "room_in"]
+__all__ = ["fitted", "overfull", "room_in", "whole"]
 
 
 def fitted(
@@ -56,10 +56,17 @@ def fitted(
 
 def overfull(question: Question, model: Model) -> bool:
     """Whether turns of the thread would be left out for the window of this model. Raises ContextOverflow."""
-    past = [part for _, part in parts_in(question.history)]
-    said = (part for _, part in parts_in(question.turns))
-    made = _assembled([*_head(question), *past, *_request(question), *said, *_tail(question)], model, question)
+    made = _assembled([*whole(question)], model, question)
     return any(one.as_ is None and one.why == "window" and one.part.kind is not Kind.MEMORY for one in made.shown)
+
+
+def whole(question: Question) -> Iterator[Part]:
+    """All that a question shows where it has the room, in order."""
+    yield from _head(question)
+    yield from (part for _, part in parts_in(question.history))
+    yield from _request(question)
+    yield from (part for _, part in parts_in(question.turns))
+    yield from _tail(question)
 
 
 def room_in(question: Question, model: Model) -> Budget:
