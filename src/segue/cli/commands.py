@@ -184,10 +184,7 @@ def show(
         str | None, typer.Option("--step", metavar="KEY", help="The same as KEY.", show_default=False)
     ] = None,
     context: Annotated[
-        bool,
-        typer.Option(
-            "--context", help="What the models were shown: each part, its tokens, its fate and why, its words."
-        ),
+        bool, typer.Option("--context", help="What the models were shown: each part, its fate and why, its words.")
     ] = False,
     db: Db = DEFAULT_DATABASE,
     as_json: AsJson = False,

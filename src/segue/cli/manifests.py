@@ -89,11 +89,9 @@ def _whole(part: ManifestPart, words: Words) -> Iterator[Drawn]:
         if at:
             yield Text("   of", "dim")
         if text is not None:
-            yield Padding(
-                Text(harmless(_called(words, text)), style if part.shown else "dim"), (0, 0, 0, 4), expand=False
-            )
+            yield _beneath(harmless(_called(words, text)), style if part.shown else "dim")
     if words.why:
-        yield Padding(Text(f"({words.why})", "dim"), (0, 0, 0, 4), expand=False)
+        yield _beneath(f"({words.why})", "dim")
     yield ""
 
 
