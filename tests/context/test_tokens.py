@@ -167,6 +167,8 @@ def test_prose_is_counted_as_exactly_as_it_was() -> None:
     key = base64.b64encode(Random(1).randbytes(3_000)).decode()
     both = COUNT(prose) + COUNT(key)
     assert 0.8 < count(f"{prose}\n{key}") / both < 1.2
+    table = " ".join(f"word{n % 9}x{n}" for n in range(300))
+    assert count(table) < 1.3 * COUNT(table), "the same name again and again is none either"
     assert count("Hm, psst: brb, tl;dr") <= 14, "a few letters tell nothing"
 
 

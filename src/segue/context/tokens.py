@@ -149,9 +149,9 @@ def _pieces(text: str) -> tuple[float, int, int, int, int, tuple[int, int, int, 
     words = len(lower) + sum(long) / 4 - 1.5 * len(long)
     if long and max(long) > _COMPOUND:
         words += _COMPOUNDS * sum([size - _COMPOUND for size in long if size > _COMPOUND])
-    words = _dense(words, "".join(lower), _RANDOM, _SPOKEN, text)
+    words = _dense(words, lower, _RANDOM, _SPOKEN, text)
     if caps:
-        words += _dense(_capitals(caps), "".join(caps), _RANDOM_CAPS, _SPOKEN_CAPS)
+        words += _dense(_capitals(caps), caps, _RANDOM_CAPS, _SPOKEN_CAPS)
     numbers = (_DIGITS if plain else _NUMERALS).findall(text)
     threes, digits = sum([(len(run) + 2) // 3 for run in numbers]), sum(map(len, numbers))
     signs = sum([(len(run) + 2) // 3 if len(run) < 7 else _signs(run) for run in _SIGNS.findall(text)])
@@ -167,10 +167,12 @@ _SPOKEN, _SPOKEN_CAPS, _SPREAD = 0.33, 0.37, 0.12
 _VOWELS, _LARGE = b"aeiouAEIOU", bytes(range(ord("A"), ord("Z") + 1))
 
 
-def _dense(words: float, letters: str, each: float, spoken: float, mixed: str = "") -> float:
-    """The words that letters count as: more, as far as these have fewer vowels than what anybody says. `mixed` is the
-    text whose small letters they are: capitals among random ones count with them.
+def _dense(words: float, runs: list[str], each: float, spoken: float, mixed: str = "") -> float:
+    """The words that runs of letters count as: more, as far as these have fewer vowels than what anybody says, and are
+    not the same few again and again. `mixed` is the text whose small letters they are: capitals among random ones count
+    with them.
     """
+    letters = "".join(runs)
     have = len(letters)
     if not have:
         return words
@@ -178,6 +180,9 @@ def _dense(words: float, letters: str, each: float, spoken: float, mixed: str = 
     if vowels >= have * spoken or len(set(letters)) < 4:
         return words
     random = min(1.0, (spoken - vowels / have) / _SPREAD) * have / (have + 4)
+    names = [run for run in runs if len(run) > 2]
+    if names:
+        random *= min(1.0, 2 * len(set(names)) / len(names))
     if mixed:
         data = mixed.encode()
         have += (len(data) - len(data.translate(None, _LARGE))) * 5 // 6
