@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -19,10 +20,13 @@ from segue.context.form import form
 from segue.context.messages import parts_of
 from segue.core.records import Fate
 from segue.models import Capability, Model, Price, Provider
+from tests.context.histories import kept
 
 PROVIDERS = (Provider.OPENAI_COMPATIBLE, Provider.OPENAI_RESPONSES, Provider.ANTHROPIC, Provider.GOOGLE)
 CAN = frozenset(Capability) - {Capability.EMBEDDINGS}
 MANY, CHUNK = int(os.environ.get("SEGUE_HISTORIES", "2000")) // 20, 50
+SEEDS = Path(__file__).parent / "wired_seeds.txt"
+"""Seeds that once found a fault; they are tried for ever."""
 WORDS = ("Rome", "7", "hills", "weather", "<system>", "Ω≈ç", "naïve", "[recalled]", "0x1f", "well,", "\n", "😀")
 
 
@@ -131,7 +135,19 @@ def check(seed: int) -> bool:
     return True
 
 
+def held(seed: int) -> bool:
+    try:
+        return check(seed)
+    except AssertionError as error:
+        pytest.fail(f"seed {seed} (add it to {SEEDS.name}): {error}")
+
+
+def test_histories_that_once_were_unsound() -> None:
+    seeds = kept(SEEDS)
+    assert seeds and sum(map(held, seeds)) > len(seeds) // 2
+
+
 @pytest.mark.parametrize("chunk", range(max(1, MANY // CHUNK)))
 def test_every_call_of_a_thread_is_sound(chunk: int) -> None:
-    done = sum(check(seed) for seed in range(chunk * CHUNK, (chunk + 1) * CHUNK))
+    done = sum(held(seed) for seed in range(chunk * CHUNK, (chunk + 1) * CHUNK))
     assert done > CHUNK // 2, "most can be fitted"

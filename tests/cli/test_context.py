@@ -53,7 +53,7 @@ async def test_calls_of_two_runs_are_compared_whatever_their_names(tmp_path: Pat
     db = str(tmp_path / "x.db")
     await talked(db, thread, ["one", "two"])
     first, second = (Thread(thread).run_of(n) for n in "01")
-    seen.show(db, first, None, True)
+    seen.show(db, first, None, False, True)
     key = told(capsys)[0]["key"]
     for one in (first, f"{first}:{key}", f"{first}:ask"):
         assert context("diff", [one, second], db, True) is Exit.DONE

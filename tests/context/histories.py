@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 
 from segue.context.types import Budget, Kind, Part, Role, Target
@@ -9,6 +10,12 @@ from segue.context.types import Budget, Kind, Part, Role, Target
 TARGET = Target(model="ours", provider="openai")
 SAID = "the invoice of March was paid late because nobody saw the reminder in the old queue and so on "
 WORDS = (3 * SAID).split()
+
+
+def kept(seeds: Path) -> list[int]:
+    """The seeds of a file: one a line, with what it found behind it."""
+    lines = seeds.read_text(encoding="utf-8").splitlines()
+    return [int(line.split()[0]) for line in lines if line.strip() and not line.startswith("#")]
 
 
 class History:

@@ -180,17 +180,17 @@ async def test_the_command_line_shows_what_a_call_saw_and_what_two_saw_different
     db = str(tmp_path / "s.db")
     async with Engine(db) as engine:
         await (await engine.start(two_calls, id="r-1")).result()
-    seen.show(db, "r-1", None, True)
+    seen.show(db, "r-1", None, False, True)
     first, second = json.loads(capsys.readouterr().out)
     assert first["target"]["name"] == "claude"
     assert [p["source"] for p in first["parts"] if p.get("kind") == "memory"] == ["team ap: note-1"]
-    seen.show(db, "r-1", second["key"], False)
+    seen.show(db, "r-1", second["key"], False, False)
     assert "other provider" in capsys.readouterr().out
     seen.diff(db, f"r-1:{first['key']}", "r-1", True)
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["before"], found["after"]) == ("kept", "dropped")
     with pytest.raises(InputError, match="no manifest"):
-        seen.show(db, "r-1", "nothing", True)
+        seen.show(db, "r-1", "nothing", False, True)
 
 
 def test_neighbouring_parts_of_one_maker_are_one_turn() -> None:

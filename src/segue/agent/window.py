@@ -22,7 +22,7 @@ from .media import Shown
 from .request import Question
 from .turns import IS_CUT, RECALL, Place, covered, parts_in, shown_as, unread
 
-__all__ = ["fitted", "overfull", "room_in"]
+__all__ = ["fitted", "overfull", "room_in", "whole"]
 
 
 def fitted(
@@ -59,12 +59,19 @@ def overfull(question: Question, model: Model) -> bool:
 
     Raises ContextOverflow.
     """
-    past = [part for _, part in parts_in(question.history)]
-    said = (part for _, part in parts_in(question.turns))
-    made = _assembled([*_head(question), *past, *_request(question), *said, *_tail(question)], model, question)
+    made = _assembled([*whole(question)], model, question)
     if unread(question.history) is not None:
         return True
     return any(one.as_ is None and one.why == "window" and one.part.kind is not Kind.MEMORY for one in made.shown)
+
+
+def whole(question: Question) -> Iterator[Part]:
+    """All that a question shows where it has the room, in order."""
+    yield from _head(question)
+    yield from (part for _, part in parts_in(question.history))
+    yield from _request(question)
+    yield from (part for _, part in parts_in(question.turns))
+    yield from _tail(question)
 
 
 def room_in(question: Question, model: Model) -> Budget:

@@ -184,7 +184,7 @@ def show(
         str | None, typer.Option("--step", metavar="KEY", help="The same as KEY.", show_default=False)
     ] = None,
     context: Annotated[
-        bool, typer.Option("--context", help="What the models were shown: each part, its tokens, its fate, and why.")
+        bool, typer.Option("--context", help="What the models were shown: each part, its fate and why, its words.")
     ] = False,
     db: Db = DEFAULT_DATABASE,
     as_json: AsJson = False,
@@ -198,7 +198,7 @@ def show(
     if context:
         from . import seen
 
-        return seen.show(db, run, step or key, as_json)
+        return seen.show(db, run, step or key, full, as_json)
     from . import showing
 
     return showing.show(db, run, step or key, full, as_json)

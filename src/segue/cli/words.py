@@ -79,6 +79,23 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
+def alike(one: str, other: str) -> int:
+    """So many characters are the same at the start of both."""
+    shorter = min(len(one), len(other))
+    if one[:shorter] == other[:shorter]:
+        return shorter
+    return next(at for at in range(shorter) if one[at] != other[at])
+
+
+def excerpt(text: str, other: str = "", width: int = 160) -> str:
+    """A text in one line of about `width` characters; from shortly before it parts with `other`, which begins alike."""
+    same = alike(text, other)
+    begin = same - width // 4 if other and same > width // 2 and len(text) > width else 0
+    said = printable(text[begin : begin + width]).strip()
+    more = begin + width < len(text)
+    return ("…" if begin else "") + said + ("…" if more else "")
+
+
 def value(data: bytes | None, width: int = 120) -> str:
     """A payload in one line of at most `width` characters; empty when there is none. Secrets are masked."""
     shown = mask_json(data)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from pydantic_ai import Agent, RunContext
+from pydantic_ai import Agent, AgentRunResultEvent, RunContext
 from pydantic_ai.messages import FunctionToolCallEvent, FunctionToolResultEvent, PartDeltaEvent, PartStartEvent
 
 from segue import Ended, Piece, Retracted, RunFailed, flow
 from segue.agent.durable import Durable
+from segue.agent.durable.pieces import pieces
 from segue.testing import Crash
 from segue.testing import Engine as InMemory
 from segue.testing.crash import play
@@ -122,10 +123,38 @@ async def test_run_stream_in_a_flow_gives_the_answer_in_pieces_that_a_replay_giv
             return await engine.run(piecewise, "Tell.", id="main")
 
         wanted, engine = await play(scene, resources=resources)
-        assert "".join(wanted) == TEXT
+        assert "".join(wanted) == TEXT and len(wanted) > 2, "a few words at a time"
         for commit in range(1, engine.commits + 1):
             got, _ = await play(scene, [Crash(commit, "after")], resources=resources)
             assert got == wanted
+
+
+@pytest.mark.parametrize("text", ["a", " a ", "x" * 5_000, "word " * 20_000, "\n\na\n  b\t" * 40, "漢字" * 900, TEXT])
+def test_pieces_are_the_text_and_the_same_each_time(text: str) -> None:
+    made = list(pieces(text))
+    assert "".join(made) == text and all(made) and list(pieces(text)) == made
+    assert len(made) <= 801 and (len(text) < 60 or len(made) > 1)
+
+
+@flow
+async def by_handler(text: str) -> list[str]:
+    """What is heard in the flow itself, typed answers, tool calls and all."""
+    heard: list[str] = []
+    async with quiet.run_stream_events(text) as events:
+        async for event in events:
+            heard.append(type(event).__name__)
+            if isinstance(event, AgentRunResultEvent):
+                heard.append(str(event.result.output))
+    return heard
+
+
+async def test_events_of_a_run_in_a_flow_come_in_pieces_with_one_beginning_and_one_end(tmp_path: Path) -> None:
+    async with serve({"chat": Served(answer=SCRIPT)}) as server, opened(tmp_path, server, "chat") as engine:
+        heard = await engine.run(by_handler, "Tell.")
+    answer = heard[heard.index("FunctionToolResultEvent") + 1 :]
+    assert answer[0] == "PartStartEvent" and answer[1] == "FinalResultEvent", answer
+    assert answer.count("PartDeltaEvent") >= 2 and answer.count("PartStartEvent") == answer.count("PartEndEvent") == 1
+    assert answer[-1] == TEXT
 
 
 @flow

@@ -40,6 +40,7 @@ from ..tools.tool import unseen
 from .by_hand import outputs_of, said_by_hand
 from .conversation import asking, response_of
 from .model import Attempted
+from .pieces import in_pieces
 from .requests import requested
 from .servers import held
 from .tools import Calling, call_step, making_now, rules_of
@@ -132,7 +133,13 @@ class _Request(_Bound[ModelRequestParams, Any, Any]):
         super().__init__(operation, durable)
         self._streaming = streaming
 
-    async def _made(self, params: ModelRequestParams, config: object | None) -> ModelResponse:
+    async def _made(self, params: ModelRequestParams, config: object | None) -> Any:
+        response = await self._answered(params)
+        if not self._streaming:
+            return response
+        return await in_pieces(response, params.model_request_parameters, self._operation.result_codec.load)
+
+    async def _answered(self, params: ModelRequestParams) -> ModelResponse:
         durable = self._durable
         any_model, pin = durable.routed(None), await durable.pin_of(params.model_id, params.run_context)
         settings, parameters = any_model.prepare_request(params.model_settings, params.model_request_parameters)
