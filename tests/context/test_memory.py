@@ -85,7 +85,7 @@ def test_what_is_recalled_fits() -> None:
         assert sum(TOKENS(part.text) for part in parts) <= 120
 
 
-@pytest.mark.parametrize("text", ["", "  ", "x" * 20_001])
+@pytest.mark.parametrize("text", ["", "  ", "x" * 1_000_001])
 def test_a_note_that_says_nothing_or_all_is_refused(text: str) -> None:
     with Memory() as memory, pytest.raises(InvalidContext):
         memory.remember(text, ANN)
@@ -106,7 +106,7 @@ def test_a_correction_is_made_once_and_its_text_is_held_to_what_a_note_may_be() 
         assert [note.id for note in memory.notes(ANN)] == [2]
         with pytest.raises(InvalidContext, match="no note 1"):
             memory.edit(1, "Ann lives in Rome.")
-        for bad in ("", "  ", "x" * 20_001):
+        for bad in ("", "  ", "x" * 1_000_001):
             with pytest.raises(InvalidContext, match="a note has 1 to"):
                 memory.edit(2, bad)
         memory.forget(2)

@@ -21,6 +21,7 @@ from ..runtime.scope import StepScope, here
 from ..runtime.step import step
 from .ask import ask
 from .memories import memory_here
+from .taking import taken_up
 from .threads import outside
 
 __all__ = ["edit", "forget", "learn", "recall", "remember"]
@@ -47,8 +48,9 @@ async def recall(request: str, scopes: list[str], tokens: int = 1000) -> list[st
 
     `ask(memory=[...])` shows them to a model by itself. What a flow is given here stays in its journal.
     """
-    parts = memory_here().recall(request, [Scope.of(one) for one in scopes], tokens, estimate())
-    return [part.text for part in parts]
+    notes = memory_here()
+    views = await taken_up(notes, map(Scope.of, scopes))
+    return [part.text for part in notes.recall(request, views, tokens, estimate())]
 
 
 @step(name="correct")

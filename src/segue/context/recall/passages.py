@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .kin import F32, Kin
 from .postings import Postings, Vector
@@ -18,6 +19,8 @@ __all__ = ["PREFIX", "Passage", "Passages"]
 
 PREFIX = 5
 """Letters of the beginnings that are indexed beside the stems: `restoring` finds `restoration`."""
+CHAT = 500
+"""Characters up to which a passage is like a turn of a chat."""
 _GROWTH = 1.2
 """By which factor the passages grow before the embedding is learned anew."""
 _ENOUGH = 16
@@ -33,6 +36,10 @@ class Passage:
     at: datetime | None = None
     session: str = ""
     """What was said in one sitting: a run, a day. Neighbours of one session explain each other."""
+    place: str = ""
+    """Which piece of a longer text it is: `3 of 12`."""
+    source: str = ""
+    """What it is a piece of."""
 
 
 class Passages:
@@ -50,6 +57,7 @@ class Passages:
         self._terms: list[list[str]] = []
         self._sessions: list[int] = []
         self._traits = array("d")
+        self._long = array("b")
         self._kin: Kin | None = None
         self._rows: list[F32] = []
         self._learned = 0
@@ -74,6 +82,7 @@ class Passages:
         self.stems.add([*who, *said])
         self.beginnings.add([term[:PREFIX] for term in said])
         self.pairs.add([f"{one} {other}" for one, other in pairwise(said)])
+        self._long.append(bool(passage.place) or len(passage.text) > CHAT)
         self._traits.extend(_traits(passage.text, len(words(passage.text))))
 
     @property
@@ -93,6 +102,11 @@ class Passages:
     def traits(self) -> Vector:
         """`(passages, TRAITS)`: what `_traits` says of each."""
         return np.array(self._traits).reshape(len(self.items), TRAITS)
+
+    @property
+    def long(self) -> NDArray[np.bool_]:
+        """Of each passage whether it is written text, and longer than what people say in a chat."""
+        return np.array(self._long, np.bool_)
 
     def terms_of(self, place: int) -> list[str]:
         """The stems of a passage."""
