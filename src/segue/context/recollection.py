@@ -114,6 +114,7 @@ class Recollection:
             if at % 250 == 249:
                 yield
         if len(sight.of) <= RANKED:
+            yield from sight.passages.learning()
             self._keep(name, sight)
 
     def _keep(self, name: tuple[object, ...], sight: Sight) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -114,18 +114,20 @@ class Passages:
 
     def near(self, wanted: list[str]) -> Vector:
         """How near each is to some terms by the local embedding: -1 to 1."""
-        self._learn()
+        for _ in self.learning():
+            pass
         assert self._kin is not None
         asked = self._kin.embed([wanted])[0]
         return (self._rows[0] @ asked).astype(np.float64)
 
-    def _learn(self) -> None:
+    def learning(self) -> Iterator[None]:
+        """Learn the embedding, where there is much that it does not know, in small steps. `near` does the rest."""
         n = len(self.items)
         if self._kin is None or n > self._learned * _GROWTH + _ENOUGH:
-            self._kin = Kin(self._terms, self.stems.idf)
-            self._rows, self._learned = [self._kin.embed(self._terms)], n
+            self._kin, rows = yield from Kin.learning(self._terms[:n], self.stems.idf)
+            self._rows, self._learned = [rows], n
         held = sum(map(len, self._rows))
-        if held < n:
+        if held < len(self.items):
             self._rows = [np.concatenate([*self._rows, self._kin.embed(self._terms[held:])])]
 
 
