@@ -26,11 +26,11 @@ from .types import Part
 
 __all__ = ["RANKED", "Recollection", "Sight", "asked_for", "passages_of", "views_of"]
 
-RANKED = 20_000
+RANKED = 30_000
 """Passages that are ranked at most; of more, FTS5's best by BM25, their neighbours, and the newest."""
 KEPT = 60_000
 """Passages that are kept from one recall to the next, over all scopes."""
-_CHOSEN, _BEST, _AROUND, _NEWEST = 4_000, 600, 2, 400
+_CHOSEN, _BEST, _AROUND, _NEWEST = 2_000, 250, 2, 300
 """Of too many: passages that are ranked, the best notes, how many before and after each, and the newest."""
 _PAUSE = timedelta(hours=1)
 """What ends a sitting."""
