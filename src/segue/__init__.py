@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from .runtime.engine import Engine
     from .runtime.fan import as_completed, gather, map  # noqa: A004  the field's term
     from .runtime.flow import Flow, flow
-    from .runtime.run import Run, RunStatus
+    from .runtime.run import Run
     from .runtime.scope import step_scope
+    from .runtime.status import RunStatus
     from .runtime.step import Step, step
     from .runtime.thread import Thread
     from .runtime.values import cleanup, now, random, uuid
@@ -54,8 +55,9 @@ _HOMES = {
     "runtime.engine": ("Engine",),
     "runtime.fan": ("as_completed", "gather", "map"),
     "runtime.flow": ("Flow", "flow"),
-    "runtime.run": ("Run", "RunStatus"),
+    "runtime.run": ("Run",),
     "runtime.scope": ("step_scope",),
+    "runtime.status": ("RunStatus",),
     "runtime.step": ("Step", "step"),
     "runtime.thread": ("Thread",),
     "runtime.values": ("cleanup", "now", "random", "uuid"),

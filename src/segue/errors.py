@@ -262,6 +262,8 @@ class ReplayMismatch(RunStuck):
     """The code does not make the calls that the journal holds."""
 
     code = "mismatch"
+    asks: str | None = None
+    """The call that comes in the place of an effect on record: an override of it lets the run go on."""
 
 
 class UnknownEffect(RunStuck):

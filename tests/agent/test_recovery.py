@@ -31,6 +31,7 @@ def recover(
     question: Question = QUESTION,
     refused: Refused = "fail",
     ready: Mapping[str, float] | None = None,
+    failing: Mapping[str, int] | None = None,
 ) -> Recover:
     """Over models in this order, from the smallest window on; those in `spare` have another deployment. `ready` are
     seconds until a model takes calls again: as long as it does not, it is no other.
@@ -43,8 +44,14 @@ def recover(
         return next((name for name in larger if name not in tried and not ready.get(name)), None)
 
     class Doors:
-        def resting(self, tried: Mapping[str, str], /) -> list[str]:
+        def resting(self, tried: Mapping[str, str], left_nano: int | None = None, /) -> list[str]:
             return [name for name in names if name not in tried and ready.get(name)]
+
+        def pays(self, model: str, left_nano: int, /) -> bool:
+            return model in names[-1:]
+
+        def failing(self, model: str, refused: Collection[str], /) -> int:
+            return (failing or {}).get(model, 0)
 
         def spare(self, model: str, failed: Collection[str], /) -> bool:
             return model in spare and len(failed) < 2
@@ -69,12 +76,33 @@ def test_attempts_bound_the_calls_that_were_made() -> None:
     assert recover("a", "b")(faults[-1], after(*faults[:3]), 0.5) == Use("b")
 
 
-def test_waiting_for_a_place_is_no_call_and_yet_not_for_ever() -> None:
+def test_waiting_for_a_place_is_no_call_however_often() -> None:
     waits = failed(FaultKind.RATE_LIMITED, unsent=1)
     assert recover("a", "b")(waits, after(waits), 1.0) == Use("b")
     assert recover("a", "b")(waits, after(*[waits] * 6), 1.0) == Use("b", 4.0)
-    assert isinstance(recover("a", "b", attempts=2)(waits, after(*[waits] * 31), 0.5), Use)
-    assert recover("a", "b")(waits, after(*[waits] * 32), 0.5) == Fail()
+    assert isinstance(recover("a", "b", attempts=2)(waits, after(*[waits] * 99), 0.5), Use)
+    assert recover("a", ready={"a": 60.0})(waits, after(*[waits] * 99), 1.0) == Use("a", 60.0), (
+        "no longer than it takes"
+    )
+    assert recover("a", ready={"a": 0.2})(waits, after(*[waits] * 99), 1.0) == Use("a", 5.0), "nor again and again"
+
+
+def at(*faults: tuple[float, Fault]) -> list[Attempt]:
+    return [Attempt(1, n, when, fault, ended=when) for n, (when, fault) in enumerate(faults, 1)]
+
+
+def test_what_others_find_out_of_a_broken_model_counts_as_a_call_for_who_waits_for_it() -> None:
+    waits = failed(unsent=1)
+    down = recover("a", attempts=8, ready={"a": 16.0}, failing={"a": 8})
+    assert down(waits, at((0, waits)), 0.0) == Use("a", 16.0), "a question waits for it itself, whatever is known"
+    assert down(waits, at((0, waits), (16, waits)), 0.0) == Fail()
+    not_yet = recover("a", attempts=8, ready={"a": 16.0}, failing={"a": 7})
+    assert not_yet(waits, at((0, waits), (16, waits)), 0.0) == Use("a", 16.0)
+    another = recover("a", "b", attempts=8, ready={"a": 60.0, "b": 70.0}, failing={"a": 8})
+    assert another(waits, at((0, waits), (16, waits)), 0.0) == Use("a", 60.0), "the other one only asked for a pause"
+    both = recover("a", "b", attempts=8, ready={"a": 3.0, "b": 2.0}, failing={"a": 5, "b": 5})
+    assert both(waits, at((0, waits), (2, waits)), 0.0) == Use("b", 2.0)
+    assert both(waits, at((0, waits), (6, waits)), 0.0) == Fail(), "one call of eight is no more than one of them all"
 
 
 @pytest.mark.parametrize(("times", "most"), [(1, 0.25), (2, 0.5), (3, 1.0)])
@@ -97,6 +125,24 @@ def test_a_budget_that_refuses_asks_for_one_that_fits() -> None:
     assert recover("a", "b", "cheap")(refused, after(refused), 0.5) == Use("cheap")
     again = failed(FaultKind.BUDGET_EXCEEDED, model="cheap", left_nano=5)
     assert recover("a", "b", "cheap")(again, after(refused, again), 0.5) == Fail()
+
+
+def test_who_had_bad_luck_is_asked_again_where_nobody_else_can_be_paid() -> None:
+    unlucky, dear = failed(model="cheap"), failed(FaultKind.BUDGET_EXCEEDED, left_nano=5)
+    assert recover("a", "cheap")(dear, after(unlucky, dear), 1.0) == Use("cheap", 0.25)
+    paused = failed(FaultKind.RATE_LIMITED, model="cheap", retry_after_s=9)
+    assert recover("a", "cheap", ready={"cheap": 9.0})(dear, after(paused, dear), 1.0) == Use("cheap", 9.0)
+    rests = recover("a", "cheap", ready={"cheap": 9.0})
+    assert rests(dear, after(dear), 1.0) == Use("cheap", 9.0), "whoever was never tried is waited for, too"
+    assert recover("a", "b", "cheap")(dear, after(failed(model="b"), dear), 1.0) == Use("cheap")
+    shut = failed(FaultKind.UNAUTHORISED, model="cheap")
+    assert recover("a", "cheap")(dear, after(shut, dear), 1.0) == Fail()
+
+
+def test_nobody_is_waited_for_who_cannot_be_paid_with_what_is_left() -> None:
+    tight = Question(prompt="Which?", budget_usd=0.01)
+    ask = recover("dear", "a", question=tight, attempts=9, ready={"dear": 1.0})
+    assert ask(failed(), after(failed()), 1.0) == Use("a", 0.25)
 
 
 def followed(*pairs: tuple[Fault, Answer | None]) -> list[Attempt]:

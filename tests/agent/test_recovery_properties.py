@@ -34,8 +34,14 @@ class World:
     ) -> str | None:
         return next((name for name in self.plans if name not in tried and not self.ready_in(name, ())), None)
 
-    def resting(self, tried: Mapping[str, str], /) -> list[str]:
+    def resting(self, tried: Mapping[str, str], left_nano: int | None = None, /) -> list[str]:
         return [name for name in self.plans if name not in tried and self.ready_in(name, ())]
+
+    def pays(self, model: str, left_nano: int, /) -> bool:
+        return True
+
+    def failing(self, model: str, refused: Collection[str], /) -> int:
+        return 0
 
     def spare(self, model: str, failed: Collection[str], /) -> bool:
         return False

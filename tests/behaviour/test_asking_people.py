@@ -313,6 +313,25 @@ async def test_without_a_default_it_is_an_error_that_names_the_call(world: World
         assert cause.run == run.id and (cause.key or "").startswith("approve[") and "default=" in (cause.remedy or "")
 
 
+@flow
+async def passed_on() -> list[str]:
+    said: list[str] = []
+    for goes_on in ({}, {"reassign_s": 60, "or_else": ("deputy", "manager")}):
+        try:
+            await approve("Now?", by="lead", timeout_s=600, default=None, **goes_on)
+        except Unanswered as error:
+            said.append(error.message)
+    return said
+
+
+async def test_who_did_not_answer_is_who_was_asked_last(world: World) -> None:
+    if not world.virtual:
+        pytest.skip("ten minutes")
+    async with world.parking() as engine:
+        said = await engine.run(passed_on)
+    assert [one.partition("it was asked of ")[2] for one in said] == ["lead", "manager"]
+
+
 NOTICES: list[tuple[str, int, tuple[str, ...]]] = []
 
 

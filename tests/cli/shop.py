@@ -145,3 +145,9 @@ async def sleepy(seconds: float) -> str:
 @flow
 async def nothing() -> None:
     return None
+
+
+@flow
+async def counts(n: int) -> int:
+    """Adds what it is told."""
+    return n + await wait_for("go", returns=int)

@@ -268,9 +268,30 @@ def test_what_the_error_of_an_effect_in_the_way_says_can_be_copied(terminal: Ter
     forked = terminal.segue("fork", "o1", "--result", "price=7", "--id", "o2")
     assert forked.code == 3 and "may happen again" in forked.err
     remedy = terminal.segue("show", "o2", "--json").json["remedy"]
-    assert "fork the run again with the result" in remedy and "--repeat" in remedy
-    command = remedy[remedy.index("segue override") :]
-    done = terminal.segue(*shlex.split(command)[1:-1], '"paid by hand"')
+    assert "fork the run again with the result" in remedy
+    commands = [line.partition("  #")[0].strip() for line in forked.err.splitlines() if "segue override" in line]
+    assert len(commands) == 2 and all(command in remedy for command in commands)
+    done = terminal.segue(*shlex.split(commands[0])[1:-1], '"paid by hand"')
     assert done.code == 0
     assert terminal.segue("resume", "o2").out == "paid by hand\n"
     assert terminal.calls().count("pay") == 1
+
+
+@pytest.mark.parametrize(("word", "paid"), [(("--result", '"paid by hand"'), 1), (("--retry",), 2)])
+def test_many_runs_are_told_at_once_what_is_in_their_way(terminal: Terminal, word: tuple[str, ...], paid: int) -> None:
+    assert terminal.segue("run", "shop:orders", "-i", '"x"', "--id", "o1").code == 0
+    assert terminal.segue("fork", "o1", "--result", "price=7", "--id", "o2").code == 3
+    done = terminal.segue("override", "--where", "reason=mismatch", *word, "--yes")
+    assert done.code == 0, done.err
+    assert terminal.segue("resume", "o2").code == 0
+    assert terminal.calls().count("pay") == paid
+
+
+def test_a_refused_signal_is_no_point_to_fork_at(terminal: Terminal) -> None:
+    terminal.segue("run", "shop:counts", "-i", "1", "--id", "c1", "--detach")
+    for payload in ('"many"', "5"):
+        assert terminal.segue("signal", "c1", "go", "--payload", payload).code == 0
+    assert terminal.segue("resume", "c1").out == "6\n"
+    assert terminal.segue("fork", "c1", "--at", "go", "--id", "c2", "--detach").code == 0
+    terminal.segue("signal", "c2", "go", "--payload", "7")
+    assert terminal.segue("resume", "c2").out == "8\n"

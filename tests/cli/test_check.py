@@ -109,7 +109,7 @@ def test_what_check_says_is_what_resume_does(dealt: Terminal) -> None:
     assert dealt.segue("resume", "d1").code == 0 or dealt.state("d1") == "parked"  # nothing wakes it
     dealt.segue("signal", "d1", "go", "-p", '"ok"')
     stuck = dealt.segue("resume", "d1")
-    assert stuck.code == 3 and "set aside (mismatch)" in stuck.err and "segue fork d1 --at" in stuck.err
+    assert stuck.code == 3 and "set aside (mismatch)" in stuck.err and "segue override d1 'pay[" in stuck.err
     now(dealt)
     assert dealt.segue("resume", "d1").out == "ok\n"
 

@@ -103,7 +103,8 @@ def test_a_person_reopens_what_is_shut(stocked: Terminal) -> None:
         "[models.pool]\nprovider = 'openai'\nid = 'gpt-4o-mini'\nwindow = 1000\nmax_output = 100\n"
         "[[models.pool.deployments]]\nname = 'eu'\n[[models.pool.deployments]]\nname = 'us'\n"
     )
-    assert "no model was asked yet" in stocked.segue("models", "--reopen", "pool").err
+    asked = stocked.segue("models", "--reopen", "pool").err
+    assert "no model was asked yet" in asked and "do  name the database of the runs that have asked it by --db" in asked
     health, model = (
         Health(stocked.folder / "segue.db-health"),
         Catalogue.load(stocked.folder / "segue.toml").get("pool"),

@@ -15,6 +15,7 @@ from segue.cli import inputs, main, words
 from segue.cli.answered import arguments
 from segue.cli.faults import users_trace
 from segue.cli.story import Stand, Story, parts
+from segue.cli.summed import line_of_summary
 from segue.config import database_option
 from segue.core.codec import dumps
 from segue.core.events import Event, EventType
@@ -212,6 +213,26 @@ def built(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
         patch.setattr(typer_main, "get_command_from_info", noted)
         main(list(words))
     return names
+
+
+def test_what_became_of_the_older_turns_of_a_thread_is_told_and_not_its_record() -> None:
+    room: dict[str, Any] = {
+        "upto": 0, "text": "", "work": {}, "made_of": [], "since": 0, "tokens": 0, "covered": 0, "model": "", "goal": 0,
+        "children": {}, "wrong": "", "failed": 0,
+    }  # fmt: skip
+
+    def told(key: str = "compact[0123456789ab]#1", **more: Any) -> str | None:
+        line = line_of_summary(key, dumps(room | more), 80)
+        return None if line is None else line.plain
+
+    made = {"upto": 40, "text": 'She said "no".', "covered": 12_400, "model": "small"}
+    assert told(**made) == r'small  turns up to 40, 12,400 tokens  "She said \"no\"."'
+    assert told(wrong="RunFailed: no\x1b[31m answer") == "not summed up: RunFailed: no [31m answer"
+    assert told(upto=40, children={"a": "pays"}) == "summed up before, to turn 40, 1 other run in flight"
+    assert told() == "nothing to sum up"
+    assert line_of_summary("compact[0123456789ab]#1", b"null", 80) is not None
+    assert told("mine[0123456789ab]#1") is None
+    assert line_of_summary("compact[0123456789ab]#1", b'{"upto": 3}', 80) is None  # a step of the flow's own
 
 
 def test_of_a_question_its_empty_fields_are_not_shown() -> None:

@@ -1,19 +1,20 @@
 """How context goes wrong in the field: compaction, memory and sent histories in the wired `ask`, over real requests.
 
 What is told of the pure room in `test_failure_modes_room.py` holds where threads, summaries and memories meet a server
-that refuses what real ones do. Of 6 the wired tests are in `tests/agent/test_long_threads.py`.
+that refuses what real ones do. Of 6 there are more in `tests/agent/test_long_threads.py` and `…_of_tools.py`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from segue import Engine, Thread, ask, flow, memory, tool
+from segue import Engine, Thread, ask, detach, flow, memory, tool, wait_for
 from segue.models import Catalogue
 from segue.testing.provider import Answer, Asked, Call, Outcome, Served, serve
 from segue.testing.provider import Provider as Server
@@ -70,6 +71,62 @@ async def test_2_a_summary_never_parts_a_call_from_its_result(tmp_path: Path, na
                 assert await (await thread.start(reads, f"Read on from {n}. {TALK}")).result() == "Read."
             assert engine.journal.query("select count(*) from summaries")[0][0] >= 1
         none_refused(server)
+
+
+# 6. Coherence lost by compaction --------------------------------------------------------------------------------------
+
+
+@flow
+async def packs() -> str:
+    return str(await wait_for("packed"))
+
+
+@flow
+async def works(text: str) -> str:
+    if "Have it packed" in text:
+        await detach(packs, id="packing")
+    return await ask(text, tools=[page, long_page], max_tokens=300, timeout_s=10)
+
+
+@tool(effect="read")
+async def long_page(n: int) -> str:
+    """A long page of the book."""
+    return f"page {n}: " + " ".join(f"word{n}-{i}" for i in range(250))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+async def test_6_dozens_of_compactions_of_what_tools_gave_keep_goal_constraint_decision_and_child(
+    tmp_path: Path, name: str
+) -> None:
+    """Each turn reads pages of which two fill the window, and the prose of the summaries keeps nothing at all."""
+    wanted = ["Task: 0: Plan the move to Oslo.", "Never on a Friday.", "We decided on the ferry.", "packing: packs"]
+    lines = {0: "Plan the move to Oslo. Never on a Friday.", 1: "We decided on the ferry.", 2: "Have it packed."}
+
+    def answer(asked: Asked) -> Any:
+        said = asked.prompt
+        if "Summarise this part" in asked.system:
+            told = {"decisions": re.findall(r"We decided [\w ]+\.", said)[:1]}
+            told["constraints"] = re.findall(r"Never [\w ]+\.", said)[:1]
+            return json.dumps({"summary": "Pages were read.", **told})
+        last = asked.turns[-1]
+        if last.text.endswith("State?"):
+            text = "\n".join([asked.system, *(turn.text for turn in asked.turns)])
+            return json.dumps([one for one in wanted if one in text])
+        if last.role == "tool" or last.text.startswith("page"):
+            return "Read."
+        n = int(re.findall(r"(\d+):", last.text)[-1])
+        return Answer(calls=tuple(Call("long_page", json.dumps({"n": 2 * n + k}), id=f"c{n}-{k}") for k in (0, 1)))
+
+    async with serve({name: Served(answer=answer)}) as server:
+        async with opened(tmp_path, server, name, 3_000) as engine:
+            thread = Thread("t")
+            for n in range(40):
+                assert await (await thread.start(works, f"{n}: {lines.get(n, 'Read on.')}")).result() == "Read."
+            state = await (await thread.start(works, "State?")).result()
+            count = engine.journal.query("select count(*) from summaries")[0][0]
+        none_refused(server)
+    assert count >= 24, count
+    assert json.loads(state) == wanted
 
 
 # 7. Memory junk -------------------------------------------------------------------------------------------------------

@@ -130,6 +130,7 @@ RUNS: tuple[Record, ...] = (
         at="fetch[1f]#1",
         edited=True,
         given=("fetch[2e]#1",),
+        begun={"pay#1": ["pay[2e]#1"]},
         why="a typo",
     ),
     RunStarted(owner="4711-abcd", revision="c0de", flow_version=3),
@@ -145,6 +146,7 @@ RUNS: tuple[Record, ...] = (
         message="the journal holds a#1",
         key="a#1",
         remedy="fork the run",
+        asks="b#1",
         unknown={"pay#1": "timed_out"},
     ),
     RunContinued(
@@ -404,6 +406,7 @@ PEOPLE: tuple[Record, ...] = (
         query="state = 'stuck'",
         bulk="bulk-1",
         via="cli",
+        in_place_of="pay#1",
         details={"was": "failed"},
     ),
 )

@@ -20,6 +20,7 @@ from segue.agent import relayed, stream
 from segue.core.records import AttemptRecorded, StreamEnd, StreamFate, record_of
 from segue.core.streams import Joined
 from segue.models import Capability, Catalogue, Limits, Model, ModelError, Price, Provider
+from segue.models.errors import ContentRefused
 from segue.models.health import BreakerRule, Rules
 from segue.routing import Cheapest
 from segue.routing.policies import NEVER
@@ -42,6 +43,8 @@ FATES = {
 """Of each fault; where it is empty, the formats' libraries tell it in different ways."""
 PATIENT = Rules(breaker=BreakerRule(streak=1000, calls=1000))
 """So many faults in a row are meant: none is kept from its call."""
+MIDWAY = FaultPlan(seed=154)
+"""Its first cuts leave something to add to what had come."""
 LONG = "The answer is long enough that it comes in many pieces, and each of them may be the last one. "
 
 
@@ -258,7 +261,7 @@ def goes_on(asked: Asked) -> str:
 async def test_another_model_goes_on_from_what_went_out(name: str, tmp_path: Path) -> None:
     provider = FORMATS[name]
     models = {"small": answers("Small:"), "large": Served(answer=goes_on)}
-    async with serve(models) as server:
+    async with serve(models, faults=MIDWAY) as server:
         routes = {"cheap": Cheapest(name="cheap", explore=NEVER, rescue="continue")}
         resources = {"catalogue": catalogue(server, provider), "routes": routes}
         async with Engine(str(tmp_path / "x.db"), resources=resources) as engine:
@@ -282,20 +285,66 @@ async def test_another_model_goes_on_from_what_went_out(name: str, tmp_path: Pat
     "trouble", ["overloaded", "unauthorised", "billing", "context-too-long", "empty-content", "empty-body"]
 )
 async def test_one_that_was_to_go_on_and_says_nothing_gives_way_to_the_next(tmp_path: Path, trouble: str) -> None:
+    async with three(tmp_path) as server:
+        server.next("small", "cut")
+        server.next("middle", trouble)
+        assert await text_of("How?") == f"Small: {LONG}"
+        assert [seen.model for seen in server.log] == ["small", "middle", "large"]
+        server.next("small", "cut")
+        server.next("middle", "prompt-blocked")
+        assert await text_of("And then?", refused="next") == f"Small: {LONG}"
+
+
+@asynccontextmanager
+async def three(path: Path, provider: Provider = Provider.OPENAI_COMPATIBLE) -> AsyncIterator[Server]:
+    """Who is asked first, and two that can go on from what it said."""
     models = {"small": answers("Small:"), "middle": Served(answer=goes_on), "large": Served(answer=goes_on)}
-    async with serve(models) as server:
-        known = catalogue(server, Provider.OPENAI_COMPATIBLE)
+    async with serve(models, faults=MIDWAY) as server:
+        known = catalogue(server, provider)
         middle = replace(known.get("large"), name="middle", id="middle", price=Price.dollars(1, 1))
         routes = {"cheap": Cheapest(name="cheap", explore=NEVER, rescue="continue")}
-        resources = {"catalogue": Catalogue.of(*known, middle), "routes": routes}
+        resources = {"catalogue": Catalogue.of(*known, middle), "routes": routes, "rules": PATIENT}
+        async with Engine(str(path / "x.db"), resources=resources):
+            yield server
+
+
+@pytest.mark.parametrize("name", FORMATS)
+async def test_an_answer_that_a_filter_stops_midway_is_gone_on_from_where_that_is_allowed(
+    name: str, tmp_path: Path
+) -> None:
+    async with three(tmp_path, FORMATS[name]) as server:
+        server.next("small", "filtered")
+        assert await text_of("How?", refused="next") == f"Small: {LONG}"
+        server.next("small", "cut")
+        server.next("middle", "filtered")
+        assert await text_of("And then?", refused="next") == f"Small: {LONG}"
+        assert [seen.model for seen in server.log] == ["small", "middle", "small", "middle", "large"]
+        server.next("small", "filtered")
+        with pytest.raises(ContentRefused):
+            await text_of("Why?")
+        assert server.counts("small").calls == 3 and server.counts("middle").calls == 2
+
+
+async def test_what_broke_off_is_no_answer_because_nobody_has_anything_to_add(tmp_path: Path) -> None:
+    async with three(tmp_path) as server:
+        for trouble in ("cut", "no-end"):
+            server.next("small", trouble)
+            server.next("middle", "empty-content")
+            server.next("large", "empty-content")
+            with pytest.raises(ModelError, match="broke off, and nothing was added to it: small: "):
+                await text_of(f"What of {trouble}?")
+        assert [seen.model for seen in server.log] == ["small", "middle", "large"] * 2
+
+
+async def test_blanks_are_nothing_to_add(tmp_path: Path) -> None:
+    models = {"small": answers("Small:"), "large": Served(answer=lambda _: " \n")}
+    async with serve(models, faults=MIDWAY) as server:
+        routes = {"cheap": Cheapest(name="cheap", explore=NEVER, rescue="continue")}
+        resources = {"catalogue": catalogue(server, Provider.OPENAI_COMPATIBLE), "routes": routes}
         async with Engine(str(tmp_path / "x.db"), resources=resources):
             server.next("small", "cut")
-            server.next("middle", trouble)
-            assert await text_of("How?") == f"Small: {LONG}"
-            assert [seen.model for seen in server.log] == ["small", "middle", "large"]
-            server.next("small", "cut")
-            server.next("middle", "prompt-blocked")
-            assert await text_of("And then?", refused="next") == f"Small: {LONG}"
+            with pytest.raises(ModelError, match="broke off"):
+                await text_of("How?")
 
 
 async def test_nobody_goes_on_from_what_it_said_itself(tmp_path: Path) -> None:

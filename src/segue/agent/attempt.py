@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
-from ..core.faults import rebuild
+from ..core.faults import Fault, FaultKind, rebuild
 from ..core.records import AttemptEnd, AttemptWhy, Decision, Stage
 from ..core.recovery import Amend, Use
 from ..errors import SegueError
@@ -15,14 +14,14 @@ from ..models import Model
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope
 from .called import Called, Caller
-from .failures import failed_in, spent_in, turned_down_in
+from .failures import PASSES, failed_in, spent_in, turned_down_in
 from .form import Check, Form
 from .gateway import Gateway
 from .guards.stage import Guarding
 from .hedging import Race, lose, race
 from .media import hold_seen
 from .money import Bill
-from .nobody import nobody
+from .nobody import RESTS, nobody
 from .recorded import Recorded
 from .request import Given, Question, Tried
 from .rounds import turn
@@ -77,8 +76,6 @@ class Attempting:
         """Call, once or, with a hedge, twice. Raises the error of the attempt."""
         decision, streaming = record.decision, self._streaming
         if streaming is not None:
-            if question.begun:
-                streaming = replace(streaming, others_left=partial(self._others_left, record))
             caller = replace(caller, streaming=streaming, scope=record.scope)
         hedge = self._hedge(decision)
         if hedge is None or decision.hedge_after_s is None:
@@ -92,12 +89,6 @@ class Attempting:
             floor,
         )
         return await self._raced(ran, record, record.another(hedge, AttemptWhy.HEDGE, 1))
-
-    def _others_left(self, record: Recorded) -> bool:
-        """Whether somebody else could go on from what is out, too."""
-        history, model = record.scope.history, record.model.name
-        tried = dict.fromkeys((*failed_in(history), model), "tried")
-        return self._decided(record.question, tried, None, None).chosen is not None
 
     @property
     def _streaming(self) -> Streaming | None:
@@ -121,10 +112,10 @@ class Attempting:
         tried, named = failed_in(scope.history), _named(question, scope)
         decision = self._decided(question, tried, named, left_nano)
         if decision.chosen is None and named is not None and question.model is None:  # it has broken down since
-            lost = {**spent_in(scope.history), named: "broken down"}
+            lost = {**spent_in(scope.history), named: _resting(decision, named) or "it can take it no more"}
             for out in (turned_down_in(scope.history) | lost, lost):
                 other = self._decided(question, out, None, left_nano)
-                if other.chosen is not None or _rests(decision, named):  # then what is said is how the others are
+                if other.chosen is not None or _resting(decision, named):  # then what is said is how the others are
                     decision = other
                 if other.chosen is not None:
                     break
@@ -172,10 +163,23 @@ class Attempting:
             return given
         assert fault is not None
         if called.bug is None:
-            kept = self.guards.kept(reply)
+            fault, kept = self._with_others(fault, called.model, record.scope), self.guards.kept(reply)
             fault = with_tries(of_model(fault, called.model, kept, called.place, called.usage), record.scope)
         record.ended(AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED, called, fault=fault)
         raise called.bug or rebuild(fault)
+
+    def _with_others(self, fault: Fault, model: Model, scope: StepScope) -> Fault:
+        """One that passes, or a budget's, tells of those, too, that have failed before and take no calls now: it may be
+        the last.
+        """
+        known, said = self.gateway.catalogue.models, fault.message
+        if fault.kind not in {*PASSES, FaultKind.BUDGET_EXCEEDED} or not fault.args or fault.args[0] != said:
+            return fault
+        for name in failed_in(scope.history):
+            view = self.gateway.health.view(known[name]) if name in known and name != model.name else None
+            if view is not None and view.reason:
+                said += f"; {name}: {view.standing}: {view.reason}"
+        return fault._replace(message=said, args=[said, *fault.args[1:]])
 
 
 def _line(scope: StepScope, thread: str | None) -> str:
@@ -186,10 +190,10 @@ def _line(scope: StepScope, thread: str | None) -> str:
     return f"{scope.run}/{rounds}" if rounds else ""
 
 
-def _rests(decision: Decision, name: str) -> bool:
-    """Whether a model was left out only because it takes no calls now."""
-    out = (c.excluded_at for c in decision.candidates if c.target.name == name)
-    return not {Stage.HEALTH, Stage.LIMIT}.isdisjoint(out)
+def _resting(decision: Decision, name: str) -> str:
+    """Why a model was left out that only takes no calls now; empty where there is another reason."""
+    out = (c for c in decision.candidates if c.target.name == name and c.excluded_at in {Stage.HEALTH, Stage.LIMIT})
+    return next((f"{RESTS}{c.reason}" for c in out), "")
 
 
 def _others_free(decision: Decision) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -87,17 +87,26 @@ class Caller:
     """Whether somebody else is free, so that a busy model is not waited for."""
 
     async def in_line(self, question: Question, model: Model, bill: Bill, sent: asyncio.Event | None = None) -> Called:
-        """Wait for a place, and call; `sent` is set when it is. Whatever is wrong is the call's fault."""
+        """Wait for a place, and call; `sent` is set when it is. Whatever is wrong is the call's fault. A retry is taken
+        from the model's budget before it stands in line, and given back where it was not sent.
+        """
+        sent, retry = sent or asyncio.Event(), False
         try:
             question, manifest = self._shown(question, model, bill)
             bill.fit(model, question)
             part = part_of(model, bill.scope.history, lambda name, out: self.gateway.spare(name, out, question))
-            if part is model and has_failed(model.name, bill.scope.history) and not self.gateway.may_retry(model):
-                return Called(model=model, fault=_no_more(model))
+            if part is model and has_failed(model.name, bill.scope.history) and self.gateway.health.is_failing(model):
+                retry = self.gateway.health.may_retry(model)
+                if not retry:
+                    return Called(model=model, fault=_no_more(model))
+            await self._warmed(question, model)
             place, queued_s = await self.gateway.place(part, question, self.timeout_s, detour=self.detour)
+            return await self._at(question, manifest, model, place, bill, queued_s, sent)
         except Exception as error:  # noqa: BLE001  no place came in time, or the file of health cannot be read
             return Called(model=model, fault=classify(error))
-        return await self._at(question, manifest, model, place, bill, queued_s, sent)
+        finally:
+            if retry and not sent.is_set():
+                self.gateway.health.unretried(model)
 
     async def at_once(
         self, question: Question, model: Model, bill: Bill, sent: asyncio.Event | None = None
@@ -107,8 +116,15 @@ class Caller:
             question, manifest = self._shown(question, model, bill)
         except UsageError as error:  # it does not fit into this window
             return Called(model=model, fault=classify(error))
+        await self._warmed(question, model)
         place = self.gateway.free_place(model, question)
         return None if place is None else await self._at(question, manifest, model, place, bill, sent=sent)
+
+    async def _warmed(self, question: Question, model: Model) -> None:
+        """What the call takes is imported before it has a place: a limit per minute counts from there."""
+        anywhere = Place(model.name, model.pool()[0], 0, 0.0, 0, 0)
+        with suppress(Exception):  # then the call says so, at its own deployment
+            await ready(call_for(question, model, anywhere, self.timeout_s))
 
     def _shown(self, question: Question, model: Model, bill: Bill) -> tuple[Question, Manifest]:
         """The question fitted to the model's window, and what is on record of it. Raises ContextOverflow."""
@@ -125,14 +141,14 @@ class Caller:
         """Call, with a place that is given back whatever comes of it, also when the call is cancelled. What it may cost
         is set aside before it is sent, and settled with its end.
         """
-        began, sent = time.monotonic(), sent or asyncio.Event()
+        began, sent = asyncio.get_running_loop().time(), sent or asyncio.Event()
         fault: Fault | None = None
         reply: Reply | None = None
         try:
             await ready(call_for(question, model, place, self.timeout_s))  # no money waits for an import
             question, _ = await asyncio.gather(bill.reserve(model, question), _noted(manifest, bill))  # one commit
             asked = call_for(question, model, place, self.timeout_s)
-            began = time.monotonic()
+            began = asyncio.get_running_loop().time()
             sent.set()
             reply = await self._send(asked, question)
             fault = judge(reply, question.schema, tools=None if question.tools else ())
@@ -152,8 +168,9 @@ class Caller:
             value, fault, checks, bug = self.read(reply)
         broken = self._broken(question, model, reply)
         fault = bill.settle(reply, fault, begun=broken is not None)
+        seconds = asyncio.get_running_loop().time() - began
         return Called(
-            model=model, queued_s=queued_s, seconds=time.monotonic() - began, reply=reply, value=value, fault=fault,
+            model=model, queued_s=queued_s, seconds=seconds, reply=reply, value=value, fault=fault,
             bug=bug, checks=checks, place=place, reservation=bill.reservation, tools=tools, partial=broken,
         )  # fmt: skip
 
@@ -186,7 +203,7 @@ class Caller:
 
     def _release(self, place: Place, fault: Fault | None, began: float, tokens: int | None = None) -> None:
         used = place.tokens if tokens is None else tokens
-        self.gateway.release(place, fault, time.monotonic() - began, used)
+        self.gateway.release(place, fault, asyncio.get_running_loop().time() - began, used)
 
 
 def _full(model: Model, question: Question) -> bool:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ..context import Budget, Compaction, ContextOverflow, Kind, Part, Role, Work, tokens_of
-from ..context.compaction import LEFT, covering, unknown_in, wrong_with
+from ..context.compaction import LEFT, as_read, covering, unknown_in, wrong_with
 from ..core.codec import codec
 from ..core.faults import FaultKind, classify
 from ..core.recovery import Retry
@@ -24,9 +24,9 @@ from ..models import Model
 from ..runtime.scope import Outside, StepScope, step_scope
 from ..runtime.step import step
 from .media import Shown
-from .past import Turn
+from .past import CLEARED, Turn
 from .request import Question, bound
-from .threads import Room, history, kept_past, latest, outside, summary_of, turns_down
+from .threads import Room, history, kept_past, latest, outside, raw_most, summary_of, turns_down
 from .window import overfull, room_in
 
 __all__ = ["Summarise", "Told", "roomy"]
@@ -185,10 +185,13 @@ class _Reading:
                 return 0
         except ContextOverflow:
             return 0
-        kept, first = 0, self.question.heard + 1
+        kept = raw = results = 0
+        first = self.question.heard + 1
         for no, turn in self._down():
-            kept += self._size(turn, budget)
-            if kept > budget.input * LEFT and first <= self.question.heard:
+            sizes = self._shown(turn, budget, budget.results_kept - results)
+            kept, raw, results = kept + sum(sizes), raw + turn.tokens, results + _results(turn)
+            full = kept > budget.input * LEFT or raw > raw_most(self.model.window) * LEFT
+            if full and first <= self.question.heard:
                 break
             first = no
         return first - 1
@@ -197,28 +200,33 @@ class _Reading:
         """What the next summary stands for, on the way to a goal. None where it is reached."""
         budget = room_in(self.question, self.model)
         covers: list[Part] = [] if self.before is None else [summary_of(self.before)]
-        taken, since, last, most = 0, 0, 0, min(BITE, int(budget.input * share))
-        work, past = Work() if self.before is None else self.before.work, kept_past()
+        taken, tokens, since, last, most = 0, 0, 0, 0, min(BITE, int(budget.input * share))
+        work, past, count = Work() if self.before is None else self.before.work, kept_past(), tokens_of(self.model)
         for said in self.around.said(self.scope.tenant, self._thread, goal, self._after, oldest=True):
             turn, no = past.turn(said), said.no
             if self.before is None and not work.task:
                 work = replace(work, task=_task(turn))
-            taken += self._size(turn, budget)
+            taken += sum(as_read(part, count) + budget.per_part for part in turn.parts)
             if last and taken > most:
                 break
+            tokens += sum(count(part.text) + budget.per_part for part in turn.parts)
             covers += turn.parts
             since, last = since or no, no
-        asks = covering(covers, budget, tokens_of(self.model), work)
-        return _Bite(asks, since, last, taken, work) if last else None
+        return _Bite(covering(covers, budget, count, work), since, last, tokens, work) if last else None
 
     def _may_be_full(self, budget: Budget) -> bool:
         """Whether it is worth fitting it: estimates are no further off than by half."""
         left = budget.input // 2 - bound(self.question)
         return any((left := left - turn.tokens) < 0 for _, turn in self._down())
 
-    def _size(self, turn: Turn, budget: Budget) -> int:
-        count = tokens_of(self.model)
-        return sum(count(part.text) + budget.per_part for part in turn.parts)
+    def _shown(self, turn: Turn, budget: Budget, whole: int) -> Iterator[int]:
+        """What its parts take when they are shown: of results the last `whole`, cut; the others are cleared."""
+        count, most = tokens_of(self.model), int(budget.input * budget.result_share)
+        for part in reversed([*turn.parts]):
+            size = count(part.text) + budget.per_part
+            if part.kind is Kind.RESULT:
+                size, whole = min(size, most if whole > 0 else CLEARED), whole - 1
+            yield size
 
     def _down(self) -> Iterator[tuple[int, Turn]]:
         return turns_down(self.around, self.scope, self._thread, self.question.heard, self._after)
@@ -230,6 +238,10 @@ class _Reading:
     @property
     def _after(self) -> int:
         return 0 if self.before is None else self.before.upto
+
+
+def _results(turn: Turn) -> int:
+    return sum(part.kind is Kind.RESULT for part in turn.parts)
 
 
 def _task(turn: Turn) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -136,7 +136,7 @@ class Embedding:
 
         size = Question(prompt="", parts=list(texts), max_tokens=1)
         place, _ = await self.gateway.place(model, size, self.timeout_s)
-        began, tokens = time.monotonic(), 0
+        began, tokens = asyncio.get_running_loop().time(), 0
         fault: Fault | None = made(FaultKind.INTERRUPTED, "the call was given up")
         try:
             found, usage = await embed(model, _deployment(place), texts, self.timeout_s)
@@ -145,7 +145,7 @@ class Embedding:
             fault = classify(error)
             raise
         finally:
-            self.gateway.release(place, fault, time.monotonic() - began, tokens)
+            self.gateway.release(place, fault, asyncio.get_running_loop().time() - began, tokens)
         return found, usage
 
     def _different(self, wanted: str, model: str | None) -> VectorsDiffer:

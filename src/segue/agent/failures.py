@@ -8,9 +8,9 @@ from ..core.faults import Fault, FaultKind
 from ..core.recovery import Amend, Attempt
 
 __all__ = [
-    "ANYTHING", "DEPLOYMENT", "ELSEWHERE", "FULL", "PASSES", "asked_by", "asked_in", "cuts", "deployments_in",
-    "failed_in", "has_failed", "refused_in", "repairs", "small_in", "spent_in", "spoken_in", "turned_down_in",
-    "unlucky_in", "unsent",
+    "ANYTHING", "DEPLOYMENT", "ELSEWHERE", "FULL", "MODEL", "PASSES", "TOOK", "asked_by", "asked_in", "cuts",
+    "deployments_in", "failed_in", "has_failed", "left_in", "refused_in", "repairs", "small_in", "spent_in",
+    "spoken_in", "turned_down_in", "unlucky_in", "unsent",
 ]  # fmt: skip
 
 ELSEWHERE = frozenset(
@@ -28,10 +28,15 @@ ELSEWHERE = frozenset(
 PASSES = ELSEWHERE - {FaultKind.UNAUTHORISED}
 """Bad luck: the same one may do it a moment later."""
 ANYTHING = frozenset(FaultKind)
-_SAME_AGAIN = frozenset({FaultKind.UNAUTHORISED, FaultKind.CONTENT_REFUSED, FaultKind.CONTEXT_TOO_LONG})
+_BY_SIZE = frozenset({FaultKind.CONTEXT_TOO_LONG, FaultKind.BUDGET_EXCEEDED})
+_SAME_AGAIN = _BY_SIZE | {FaultKind.UNAUTHORISED, FaultKind.CONTENT_REFUSED}
 """Who has said this to a question says it again."""
 DEPLOYMENT = "deployment"
 """What a fault names the place of its call by."""
+MODEL = "model"
+"""What a fault names the model by that was asked, or was to be."""
+TOOK = "took_nano"
+"""What a fault says that its attempt's calls took."""
 _BELIEVED_S = 86_400.0
 """The longest pause that is believed, as by health."""
 FULL = "full"
@@ -40,7 +45,7 @@ FULL = "full"
 
 def asked_in(fault: Fault) -> str | None:
     """The model whose attempt ended so."""
-    model = (fault.state or {}).get("model")
+    model = (fault.state or {}).get(MODEL)
     return model if isinstance(model, str) and model else None
 
 
@@ -52,7 +57,10 @@ def asked_by(attempt: Attempt) -> str | None:
 def unsent(attempt: Attempt) -> bool:
     """Whether nothing was sent: it found no place, or no money."""
     fault = attempt.fault
-    return fault is not None and (fault.kind is FaultKind.BUDGET_EXCEEDED or bool((fault.state or {}).get("unsent")))
+    if fault is None:
+        return False
+    state = fault.state or {}
+    return bool(state.get("unsent")) or (fault.kind is FaultKind.BUDGET_EXCEEDED and not state.get(TOOK))
 
 
 def _faults_of(history: Sequence[Attempt], model: str) -> list[Fault]:
@@ -85,16 +93,25 @@ def refused_in(history: Sequence[Attempt], model: str) -> frozenset[str]:
 
 
 def spent_in(history: Sequence[Attempt]) -> dict[str, str]:
-    """Who would say the same again, with what they said: a window counts until the question is cut."""
+    """Who would say the same again, with what they said: a window or a budget counts until the question is cut."""
     spent: dict[str, str] = {}
     for attempt in history:
         fault, model = attempt.fault, asked_by(attempt)
         if fault is not None and model is not None and fault.kind in _SAME_AGAIN:
             spent[model] = fault.kind.value
         if cuts(attempt):
-            spent = {name: said for name, said in spent.items() if said != FaultKind.CONTEXT_TOO_LONG}
+            spent = {name: said for name, said in spent.items() if said not in _BY_SIZE}
     others = unlucky_in(history)  # one deployment's key says nothing of the next one's
     return {name: said for name, said in spent.items() if said != FaultKind.UNAUTHORISED or name not in others}
+
+
+def left_in(history: Sequence[Attempt], bound_nano: int | None) -> int | None:
+    """What is left of the question's own bound, and of the budget that has just refused a call; None: no limit."""
+    took = [int((a.fault.state or {}).get(TOOK) or 0) for a in history if a.fault is not None]
+    last = history[-1].fault
+    said = (last.state or {}).get("left_nano") if last is not None else None
+    left = [bound_nano - sum(took)] if bound_nano is not None else []
+    return min([*left, said] if isinstance(said, int) else left, default=None)
 
 
 def turned_down_in(history: Sequence[Attempt]) -> dict[str, str]:

@@ -11,6 +11,7 @@ import asyncio
 import math
 import random
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from ..models.signals import made
 from ..routing import Cheapest, Embedder, Policy, Request, Router, load_routes
 from ..routing.embedding import Hashed
 from ..routing.learned import Learning
+from ..runtime.clock import SystemClock
 from ..runtime.scope import Surroundings, surroundings
 from .budgets import Budgets, load_budgets
 from .learning import Live, task
@@ -172,10 +174,6 @@ class Gateway:
         most = max((held or (known[name].window if name in known else 0) for name, held in small.items()), default=0)
         return {name: "its window is no larger" for name, model in known.items() if model.window <= most}
 
-    def may_retry(self, model: Model) -> bool:
-        """Whether a model that has failed a question may be sent it again: always, while most of its calls succeed."""
-        return self.health.view(model).error_rate <= _FAILING or self.health.may_retry(model)
-
     def spare(self, name: str, failed: Collection[str], question: Question) -> bool:
         """Whether a model has another deployment that takes a question now."""
         if name not in self.catalogue:
@@ -220,10 +218,6 @@ class Gateway:
         """Leave: places that are held are given back."""
         self.health.close()
         await asyncio.to_thread(self.live.close)
-
-
-_FAILING = 1 / 3
-"""The share of failures up to which retries cannot be more than their budget allows: each follows a failure."""
 
 
 def _tokens(model: Model | Part, question: Question) -> int:
@@ -305,11 +299,23 @@ def _make(around: Surroundings) -> Gateway:
         routes = load_routes(config, list(catalogue.models))
     path = None if around.database is None else f"{around.database}-health"
     live = Live.of(catalogue, around.database, given.get("learning") or Learning())
-    health = Health(path, rules=given.get("rules"))
+    clock = _clock(around)
+    health = Health(path, rules=given.get("rules"), clock=clock)
     made = Gateway.of(catalogue, routes, health=health, live=live, embedder=given.get("embedder"))
+    made.sessions.clock = clock
     made.budgets = given.get("budgets") or load_budgets(config)
     batch_rules(around)  # a mistake of the file is told now, not by the first question that goes by batches
     return made
+
+
+def _clock(around: Surroundings) -> Callable[[], float]:
+    """What the pauses and limits of models are counted by: the machine's clock since its start, which all processes on
+    a file share; in memory the engine's own where it was given another one, as on virtual time.
+    """
+    engine = around.engine
+    if around.database is not None or engine is None or isinstance(engine.clock, SystemClock):
+        return time.monotonic
+    return engine.clock.now
 
 
 def use_models(config: str | Path) -> None:

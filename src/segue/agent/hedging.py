@@ -9,7 +9,6 @@ connection and gives its place back; what it took is on record as an estimate, s
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
@@ -59,20 +58,20 @@ async def race(first: First, second: Second, after_s: float, floor: Floor) -> Ra
     One that failed waits for the other; a second that gives None could not be made. Raises what a call raises. Whatever
     ends it, nothing is left running.
     """
-    sent, sent_too = asyncio.Event(), asyncio.Event()
+    sent, sent_too, clock = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop().time
     one = asyncio.create_task(first(sent))
     sending, heard = asyncio.create_task(sent.wait()), asyncio.create_task(floor.taken.wait())
     two: asyncio.Task[Called | None] | None = None
     try:
         await asyncio.wait({one, sending}, return_when=asyncio.FIRST_COMPLETED)
-        began = time.monotonic()
+        began = clock()
         await asyncio.wait({one, heard}, timeout=after_s, return_when=asyncio.FIRST_COMPLETED)
         if one.done() or floor.speaker is not None:
             return Race(await one)
-        later = time.monotonic()
+        later = clock()
         two = asyncio.create_task(second(sent_too))
         await _first_good(heard, one, two)
-        now = time.monotonic()
+        now = clock()
         made = two.result() is not None if two.done() else sent_too.is_set()
         lost = None if floor.speaker is None else (two, one)[floor.speaker]
         results = [None if task is lost and not task.done() else task for task in (one, two)]

@@ -6,11 +6,10 @@ Only the first one asks for a place, so a hundred that wait cost as much as one,
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 
-from ..models.health import Place, Wait
+from ..models.health import Place, Standing, Wait
 
 __all__ = ["Line"]
 
@@ -27,15 +26,18 @@ class Line:
         self._waiting: deque[asyncio.Event] = deque()
 
     async def place(self, acquire: Callable[[], Place | Wait], patience_s: float) -> tuple[Place | Wait, float]:
-        """A place, and how long it took to get it; what is in the way where none comes within `patience_s`."""
-        began, turn = time.monotonic(), asyncio.Event()
+        """A place, and how long it took to get it; what is in the way where none comes within `patience_s`. At an open
+        breaker nobody stands in line: it may be long, and somebody else may be free before.
+        """
+        clock, turn = asyncio.get_running_loop().time, asyncio.Event()
+        began = clock()
         self._waiting.append(turn)
         try:
             while True:
-                waited = time.monotonic() - began
+                waited = clock() - began
                 if self._waiting[0] is turn:
                     answer = acquire()
-                    if isinstance(answer, Place) or answer.seconds > patience_s - waited:
+                    if isinstance(answer, Place) or answer.seconds > patience_s - waited or _is_broken(answer):
                         return answer, waited
                     pause = max(_LEAST_S, min(answer.seconds, _LOOK_S))
                 elif waited < patience_s:
@@ -51,6 +53,10 @@ class Line:
         """A place was given back: the first one looks at once."""
         if self._waiting:
             self._waiting[0].set()
+
+
+def _is_broken(answer: Wait) -> bool:
+    return answer.standing is Standing.BROKEN
 
 
 async def _woken(turn: asyncio.Event, seconds: float) -> None:

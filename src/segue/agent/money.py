@@ -45,6 +45,7 @@ from ..models.exchange import Reply
 from ..runtime.purse import Purse
 from ..runtime.scope import StepScope
 from .budgets import Budgets
+from .failures import MODEL, TOOK
 from .request import Question, input_bound
 
 __all__ = ["Bill"]
@@ -57,7 +58,6 @@ _REFUSES = 400
 """The HTTP status from which on a provider has done nothing, and bills nothing."""
 _UNKNOWN = frozenset({FaultKind.TIMED_OUT, FaultKind.UNREACHABLE})
 """A gateway that gives up (502, 504, 524) does not stop what is behind it."""
-_TOOK = "took_nano"
 
 
 @dataclass(slots=True)
@@ -180,7 +180,7 @@ class Bill:
         if fault is None:
             return None
         fault = _blamed(fault, held)
-        return fault._replace(state={**(fault.state or {}), _TOOK: took})
+        return fault._replace(state={**(fault.state or {}), TOOK: took})
 
     def given_up(self, *, sent: bool = True) -> None:
         """The call was cancelled on its way: nobody will hear what it took, so it counts in full. One that was not
@@ -199,7 +199,7 @@ class Bill:
     def summed(self, error: Exception) -> None:
         """Let an attempt's error say what all its calls took of the question's own bound: the next attempt reads it."""
         if self.own is not None:
-            setattr(error, _TOOK, self.account.spent)
+            setattr(error, TOOK, self.account.spent)
 
     def nobody(self, decision: Decision) -> BudgetExceeded | None:
         """The refusal where a budget is what stands between the question and an answer."""
@@ -210,12 +210,14 @@ class Bill:
             return None
         tight = min(zip(scopes, standings, strict=True), key=lambda pair: _rest(*pair))[0]
         name = f"{tight.kind}:{tight.name}" + (f" ({tight.period})" if tight.period else "")
-        limit, why = tight.limit_nano or 0, "; ".join(f"{c.target.name}: {c.reason}" for c in out[:6])
+        limit, others = tight.limit_nano or 0, [c for c in decision.candidates if not c.eligible and c not in out]
+        why = "; ".join(f"{c.target.name}: {c.reason}" for c in (out + others)[:6])
         error = BudgetExceeded(
             f"no model can answer within the budget {name}, which is {_usd(limit)} USD with {_usd(rest)} left: {why}",
             remedy="raise the budget, lower max_tokens, shorten the input, or allow a cheaper model",
         )
         error.scope, error.limit_nano, error.left_nano = name, limit, rest
+        setattr(error, MODEL, out[0].target.name)  # somebody else may be waited for
         return error
 
     def _counted(self, held: Reservation, took: Settlement) -> None:
@@ -234,7 +236,7 @@ class Bill:
         counted = self.purse.standings(self.scopes) if self.purse is not None and self.scopes else ()
         if self.own is None:
             return self.scopes, counted
-        before = sum(int((a.fault.state or {}).get(_TOOK, 0)) for a in self.scope.history if a.fault is not None)
+        before = sum(int((a.fault.state or {}).get(TOOK, 0)) for a in self.scope.history if a.fault is not None)
         own = Standing(spent=before + self.account.spent, held=self.account.held)
         return (*self.scopes, self.own), (*counted, own)
 

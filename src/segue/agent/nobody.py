@@ -11,7 +11,11 @@ from ..errors import InputError
 from ..models.health.admission import Standing
 from ..models.signals import made
 
-__all__ = ["NoRoom", "nobody", "opens"]
+__all__ = ["RESTS", "NoRoom", "nobody", "opens"]
+
+RESTS = "it takes no calls now: "
+"""Begins why somebody was passed over who was named, and takes no calls now."""
+_PASSED_OVER = f"it was tried: {RESTS}"
 
 _PASSES = frozenset({Stage.HEALTH, Stage.LIMIT, Stage.TRIED})
 
@@ -27,11 +31,12 @@ def nobody(decision: Decision, remedy: str | None = None) -> Exception:
     out = [c for c in decision.candidates if not c.eligible]
     shut = [c.target.name for c in out if _is_shut(c)]
     passing = [c for c in out if c.excluded_at in _PASSES and c.target.name not in shut]
-    unwell = min(passing, key=lambda c: c.excluded_at is Stage.TRIED, default=None)  # who was not tried comes first
-    why = "; ".join(f"{c.target.name}: {c.reason}" for c in out[:6]) or "the catalogue is empty"
+    unwell = min(passing, key=lambda c: (c.excluded_at is Stage.TRIED, not _rests(c)), default=None)
+    why = "; ".join(f"{c.target.name}: {_reason(c)}" for c in out[:6]) or "the catalogue is empty"
     said = f"no model can answer by route {decision.policy}: {why}"
     if unwell is not None:
-        return rebuild(made(FaultKind.OVERLOADED, said, model=unwell.target.name, unsent=1))
+        waited = {"unsent": 1} if _rests(unwell) else {}  # a wait for nobody is bounded as calls are
+        return rebuild(made(FaultKind.OVERLOADED, said, model=unwell.target.name, **waited))
     if shut:
         return rebuild(made(FaultKind.UNAUTHORISED, said, model=shut[0], remedy=opens(shut)))
     full = any(c.excluded_at is Stage.WINDOW for c in out)
@@ -45,5 +50,14 @@ def opens(shut: Sequence[str]) -> str:
     return f"see to the key and the account that it was refused for, then: {then}"
 
 
+def _reason(candidate: Candidate) -> str:
+    return (candidate.reason or "").removeprefix(_PASSED_OVER)
+
+
+def _rests(candidate: Candidate) -> bool:
+    """Whether it only takes no calls now."""
+    return candidate.excluded_at in {Stage.HEALTH, Stage.LIMIT} or (candidate.reason or "").startswith(_PASSED_OVER)
+
+
 def _is_shut(candidate: Candidate) -> bool:
-    return candidate.excluded_at is Stage.HEALTH and (candidate.reason or "").startswith(f"{Standing.SHUT}:")
+    return _rests(candidate) and _reason(candidate).startswith(f"{Standing.SHUT}:")

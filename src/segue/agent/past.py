@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from ..context import Part, estimate
+from ..context import Kind, Part, estimate
 from .turns import Told, told
 
 if TYPE_CHECKING:
     from ..journal import Outcome
 
-__all__ = ["Past", "Turn", "said_before", "turn_of"]
+__all__ = ["CLEARED", "MOST", "Past", "Turn", "said_before", "turn_of"]
 
 MOST = 4_000_000
 """Tokens of turns that a process keeps, about 30 MB."""
+CLEARED = 32
+"""Tokens of a result that was cleared, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Turn:
     messages: tuple[Told, ...]
     tokens: int
     """About: as `estimate` counts."""
+    least: int
+    """What it takes where the results of its tools are cleared."""
 
     @property
     def parts(self) -> Iterator[Part]:
@@ -57,8 +61,13 @@ class Past:
             return found
         messages = told(turn_of(from_json(said.args or b"{}"), from_json(said.value or b"null")))
         count = estimate()
-        tokens = sum(count(part.text) + 4 for message in messages for part in message.parts)
-        made = self._kept[name] = Turn(tuple(messages), tokens)
+        tokens = least = 0
+        for message in messages:
+            for part in message.parts:
+                size = count(part.text) + 4
+                tokens += size
+                least += size if part.kind is not Kind.RESULT else min(size, CLEARED)
+        made = self._kept[name] = Turn(tuple(messages), tokens, least)
         self._tokens += tokens
         while self._tokens > self.most and len(self._kept) > 1:
             self._tokens -= self._kept.popitem(last=False)[1].tokens

@@ -9,7 +9,7 @@
 | bad output | the same model, shown its mistake (a cut answer: given more room, if it has any); then the next one |
 | context too long | the next one with a larger window; else the parts are cut, three times; else whoever is left |
 | content refused | failed, unless `refused="next"`: then each one once |
-| budget exceeded | the next candidate that may fit into what is left; else failed |
+| budget exceeded | the next candidate that may fit into what is left, now or after a pause; else failed |
 | bad request, bug | failed |
 | interrupted | the question is decided anew |
 | any, once some of the answer is with a consumer that cannot be told | failed, or the next one goes on from it |
@@ -23,6 +23,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from ..core.budgets import nano
 from ..core.faults import Fault, FaultKind
 from ..core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
 from .failures import (
@@ -35,11 +36,13 @@ from .failures import (
     cuts,
     deployments_in,
     failed_in,
+    left_in,
     refused_in,
     repairs,
     small_in,
     spent_in,
     spoken_in,
+    turned_down_in,
     unlucky_in,
     unsent,
 )
@@ -68,8 +71,12 @@ class Others(Protocol):
 class Doors(Protocol):
     """When the models take a call of a question's size, as health and their limits have it."""
 
-    def resting(self, tried: Mapping[str, str], /) -> Collection[str]:
-        """Who would answer, beside those that were tried, if all took calls now."""
+    def resting(self, tried: Mapping[str, str], left_nano: int | None = None, /) -> Collection[str]:
+        """Who would answer, beside those that were tried, if all took calls now; with `left_nano` for no more."""
+        ...
+
+    def pays(self, model: str, left_nano: int, /) -> bool:
+        """Whether a call of a model may cost so little."""
         ...
 
     def spare(self, model: str, failed: Collection[str], /) -> bool:
@@ -80,18 +87,30 @@ class Doors(Protocol):
         """Seconds until a deployment of a model, beside those whose keys were refused, takes it; infinite: never."""
         ...
 
+    def failing(self, model: str, refused: Collection[str], /) -> int:
+        """How many calls of a model in a row have failed, whoever made them, where its breaker is all that keeps calls
+        away now; else 0.
+        """
+        ...
+
 
 class _Open:
     """Doors where nobody knows: nobody is spared, and everybody takes a call whose key was not refused."""
 
-    def resting(self, tried: Mapping[str, str], /) -> Collection[str]:
+    def resting(self, tried: Mapping[str, str], left_nano: int | None = None, /) -> Collection[str]:
         return ()
+
+    def pays(self, model: str, left_nano: int, /) -> bool:
+        return True
 
     def spare(self, model: str, failed: Collection[str], /) -> bool:
         return False
 
     def ready_in(self, model: str, refused: Collection[str], /) -> float:
         return math.inf if refused else 0.0
+
+    def failing(self, model: str, refused: Collection[str], /) -> int:
+        return 0
 
 
 _ONWARDS = ELSEWHERE | {FaultKind.CONTEXT_TOO_LONG, FaultKind.BAD_OUTPUT}
@@ -105,8 +124,8 @@ _CROWDED_MAX_S = 5.0
 _PATIENCE_S = 30.0
 """How long a pause somebody may ask for, until those whose answers were turned down have another try first."""
 _NOBODY: Mapping[str, str] = {}
-_UNSENT = 32
-"""How many attempts may find no place, however few calls there may be."""
+_DOWN_S = 5.0
+"""How long a question has to have failed before a breaker's word is taken for the calls that it has left."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,8 +165,8 @@ class Recover:
             cut = None if unsent(history[-1]) else self._shrunk(history, model)  # a limit of ours cuts no text
             return self._larger(history, luck) or cut or self._anyone(history, luck)
         if kind is FaultKind.BUDGET_EXCEEDED:
-            other = self.others(failed_in(history), _left_in(fault))
-            return Use(other) if other else Fail()
+            other = self.others(failed_in(history), self._left(history))
+            return Use(other) if other else self._soonest(history, luck) or Fail()
         if kind in ELSEWHERE or kind is FaultKind.BAD_OUTPUT or self._may_detour(kind):
             other = self._elsewhere(history, model, luck)
             if other is not None:
@@ -157,9 +176,9 @@ class Recover:
     def _rescued(self, fault: Fault, history: Sequence[Attempt], model: str | None, luck: float) -> Answer:
         """Somebody who cannot be told to forget has had some of the answer: go on from there, or not at all."""
         begun = (fault.state or {}).get("begun")
-        spoken = spoken_in(history)  # whoever broke off does not go on from what it said
+        out = spoken_in(history) | turned_down_in(history).keys()  # whoever broke off, or had nothing to add
         onwards = fault.kind in _ONWARDS or self._may_detour(fault.kind)
-        other = self._elsewhere(history, model, luck, spoken) if begun and onwards else None
+        other = self._elsewhere(history, model, luck, out) if begun and onwards else None
         if other is None:
             return Fail()
         question = question_of(self.question, plan_of(history).changes)
@@ -176,15 +195,15 @@ class Recover:
     def _larger(self, history: Sequence[Attempt], luck: float) -> Use | None:
         """Whoever has a larger window; one that has failed otherwise too, after a pause."""
         small = small_in(history)
-        other = self.others(failed_in(history), None, small)
+        other = self.others(failed_in(history), self._left(history), small)
         if other is not None:
             return Use(other)
-        again = self.others(spent_in(history), None, small) if small else None
+        again = self.others(spent_in(history), self._left(history), small) if small else None
         return None if again is None else Use(again, self._wait_s(history, again, luck))
 
     def _anyone(self, history: Sequence[Attempt], luck: float) -> Answer:
         """Nobody's window is larger by the catalogue, and nothing is left to cut: the others may count otherwise."""
-        other = self.others(failed_in(history))
+        other = self.others(failed_in(history), self._left(history))
         return Use(other) if other else self._soonest(history, luck) or Fail()
 
     def _elsewhere(
@@ -198,7 +217,7 @@ class Recover:
         if model is not None and elsewhere and self._has_spare(history, model):
             return Use(model)
         out = dict.fromkeys(without, "it has broken off")
-        other = self.others({**failed_in(history), **out})
+        other = self.others({**failed_in(history), **out}, self._left(history))
         if other is not None:
             return Use(other, _crowded(history, luck))
         return self._another_round(history, model, luck, out)
@@ -214,20 +233,25 @@ class Recover:
             return soonest
         last = {} if model is None else {model: "it has failed just now"}
         unlucky = dict.fromkeys(unlucky_in(history), "it was waited for")
-        lost = {**spent_in(history), **unlucky, **out}
-        again = self.others({**lost, **last})
+        lost, left = {**spent_in(history), **unlucky, **out}, self._left(history)
+        again = self.others({**lost, **last}, left)
         if again is None and soonest is not None:
-            again = self.others(lost)  # even the last one, before a long pause
+            again = self.others(lost, left)  # even the last one, before a long pause
         return soonest if again is None else Use(again, _pause(history, again, luck))
 
     def _soonest(self, history: Sequence[Attempt], luck: float, out: Mapping[str, str] = _NOBODY) -> Use | None:
         """Of those who have failed by bad luck, or take no calls now, the one that takes a call first; of several the
         one that has failed longest ago. A pool of which one key was refused is among them, as long as another is left.
+        Nobody who cannot be paid; nor anybody, where all are down.
         """
-        unlucky, spent = unlucky_in(history), spent_in(history)
+        unlucky, spent, left = unlucky_in(history), spent_in(history), self._left(history)
         pools = {n for n, said in spent.items() if said == FaultKind.UNAUTHORISED and refused_in(history, n)}
-        among = {*unlucky, *pools, *self.doors.resting({**failed_in(history), **out})} - out.keys()
-        waits = {name: self._wait_s(history, name, luck) for name in among if name in pools or name not in spent}
+        among = {*unlucky, *pools, *self.doors.resting({**failed_in(history), **out}, left)} - out.keys()
+        among = {name for name in among if name in pools or name not in spent}
+        paid = {name for name in among if left is None or self.doors.pays(name, left)}
+        if among and not paid and not _lacks_money(history[-1]):
+            return Use(min(among))  # it says so, when it is asked
+        waits = {} if self._down(history, paid) else {name: self._wait_s(history, name, luck) for name in paid}
         last = {name: at for at, attempt in enumerate(history) if (name := asked_by(attempt)) is not None}
         soonest = min(waits, key=lambda name: (waits[name], last.get(name, -1), name), default=None)
         if soonest is None or waits[soonest] < math.inf:
@@ -236,9 +260,26 @@ class Recover:
         return None if lost is None else Use(lost, max(_pause(history, lost, luck), unlucky[lost]))
 
     def _wait_s(self, history: Sequence[Attempt], model: str, luck: float) -> float:
-        """Seconds until a model may be asked again: its backoff, the pause it asked for, and when it takes calls."""
+        """Seconds until a model may be asked again: its backoff, the pause it asked for, and when it takes calls. Who
+        has just waited in vain looks again less and less often.
+        """
         ready_s = self.doors.ready_in(model, refused_in(history, model))
-        return max(_pause(history, model, luck), unlucky_in(history).get(model, 0.0), ready_s)
+        vain_s = _crowded(history, luck) if unsent(history[-1]) else 0.0
+        return max(_pause(history, model, luck), unlucky_in(history).get(model, 0.0), ready_s, vain_s)
+
+    def _down(self, history: Sequence[Attempt], models: Collection[str]) -> bool:
+        """Whether there is nothing but open breakers, which have seen as many failures in a row as the question may
+        make calls: they promise nobody's return, and what others find out by their probes counts as if the question
+        had. Not before it has waited itself.
+        """
+        if _failed_at(history[-1]) - _failed_at(history[0]) < _DOWN_S:
+            return False
+        failures = [self.doors.failing(name, refused_in(history, name)) for name in models]
+        return all(failures) and sum(failures) >= self.policy.attempts
+
+    def _left(self, history: Sequence[Attempt]) -> int | None:
+        """Nano-dollars that a call may cost by now, as far as the question and its last fault know; None: any."""
+        return left_in(history, None if self.question.budget_usd is None else nano(self.question.budget_usd))
 
     def _has_spare(self, history: Sequence[Attempt], model: str) -> bool:
         """Whether another deployment of the model takes calls, and the last one was called at all."""
@@ -286,15 +327,18 @@ def _crowded(history: Sequence[Attempt], luck: float) -> float:
 
 
 def _worn_out(history: Sequence[Attempt], attempts: int) -> bool:
-    """Whether so many calls were made; one that found no place or no money was none, but cannot go on for ever."""
-    waited = sum(map(unsent, history))
-    return len(history) - waited >= attempts or waited >= _UNSENT
+    """Whether so many calls were made; one that found no place or no money was none. A queue, or a pause that was asked
+    for, is waited for however often.
+    """
+    return len(history) - sum(map(unsent, history)) >= attempts
 
 
-def _left_in(fault: Fault) -> int | None:
-    """What the budget that refused a call had left."""
-    said = (fault.state or {}).get("left_nano")
-    return said if isinstance(said, int) else None
+def _lacks_money(attempt: Attempt) -> bool:
+    return attempt.fault is not None and attempt.fault.kind is FaultKind.BUDGET_EXCEEDED
+
+
+def _failed_at(attempt: Attempt) -> float:
+    return attempt.began if attempt.ended is None else attempt.ended
 
 
 def _without_middle(part: str) -> str:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any, Generic, TypeVar, cast
@@ -131,16 +130,16 @@ async def relay(
     `may(key, attempt, size)` is asked before the first `size` bytes of an attempt are out; it says no when that
     attempt is void already, though its retraction has not been heard.
     """
-    key, listening = "", _Listening(events)
+    key, listening, clock = "", _Listening(events), asyncio.get_running_loop().time
     try:
         while not machine.ended:
             event = await listening.until(machine.due)
             if event is not None:
                 key = event.key
-                machine.take(event, time.monotonic())
+                machine.take(event, clock())
             elif listening.over:
                 return
-            text = machine.ready(time.monotonic())
+            text = machine.ready(clock())
             if text and (may is None or may(key, machine.attempt or (), len((machine.out + text).encode()))):
                 machine.sent(text)
                 yield text
@@ -160,10 +159,11 @@ class _Listening:
         self.over = False
 
     async def until(self, due: float | None) -> StreamEvent | None:
-        """The next event; None when it is `due` on the monotonic clock, or when all is over. Raises what they raise."""
+        """The next event; None when it is `due` on the loop's clock, or when all is over. Raises what they raise."""
         if self._coming is None:
             self._coming = asyncio.ensure_future(self._next())
-        await asyncio.wait([self._coming], timeout=None if due is None else max(0.0, due - time.monotonic()))
+        left_s = None if due is None else max(0.0, due - asyncio.get_running_loop().time())
+        await asyncio.wait([self._coming], timeout=left_s)
         if not self._coming.done():
             return None
         event, self._coming = self._coming.result(), None

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.faults import Fault, FaultKind
 from ..core.records import AttemptRef, StreamEnd, StreamFate, Usage
+from ..core.recovery import Attempt
 from ..models import Capability, Model
 from ..models.exchange import Call, Delta, Reply
 from ..routing import Policy, Rescue, Router
@@ -40,10 +41,6 @@ class Floor:
         return self.speaker == who
 
 
-def _nobody() -> bool:
-    return False
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Streaming:
     """How the attempts of one question stream."""
@@ -52,8 +49,6 @@ class Streaming:
     stall_s: float | None = None
     hold_ms: int = 0
     rescue: Rescue = "fail"
-    others_left: Callable[[], bool] = _nobody
-    """Whether another model could go on where this one says nothing."""
     tap: Callable[[Delta], None] | None = None
     """Told of each piece, too, as it comes."""
     floor: Floor | None = None
@@ -80,8 +75,10 @@ class Streaming:
         limited = replace(call, first_token_s=self.first_token_s, stall_s=self.stall_s)
         streams = call.model.can(Capability.STREAMING)
         reply = await send(limited, _Pour(outlet, question.begun, self) if streams else None)
-        if question.begun and not (reply.text or reply.tool_calls) and self.others_left():
-            return reply  # it was to go on, and says nothing: the next one may know more
+        if question.begun and not (reply.text.strip() or reply.tool_calls):
+            return reply  # it was to go on, and says nothing: what broke off is no whole answer for that
+        if streams and _stopped(reply):
+            return reply  # what came of it stands as it came, for whoever goes on from there
         whole = question.begun + reply.text
         if not self.speaks(reply.text or reply.tool_calls):
             return reply
@@ -104,7 +101,7 @@ class Streaming:
         """
         outlet, at = scope.outlet, len(before(scope)) + beside
         if fault is not None:
-            fault = self._rescued(outlet, question, fault, reply)
+            fault = self._rescued(outlet, question, _silent(scope, question, fault, reply), reply)
             outlet.retract(fault.kind.value)
         ref = _continued(scope, question.begun) if question.begun else None
         released = outlet.released or self.hold_ms or self.rescue == "continue"
@@ -121,14 +118,14 @@ class Streaming:
         """A fault that says how much is out with a consumer that cannot be told, and what another may go on from.
 
         Never within JSON or a tool call, and not for an answer that came whole and was turned down; one that was empty
-        has changed nothing.
+        has changed nothing, and one that was stopped midway is not whole.
         """
         if not outlet.released:
             return fault
         state: dict[str, Any] = {**(fault.state or {}), "released": outlet.released}
         said = outlet.text if outlet.bytes_total else question.begun
-        silent = reply is None or not reply.text
-        may = self.rescue == "continue" and question.schema is None and not outlet.tools and silent
+        broken = reply is None or not reply.text.strip() or _stopped(reply)
+        may = self.rescue == "continue" and question.schema is None and not outlet.tools and broken
         if may and said and len(said) <= SENT_MAX:
             state["begun"] = said
         return fault._replace(state=state)
@@ -193,11 +190,29 @@ def routed(streaming: Streaming | None, question: Question, policy: Policy | Non
     return replace(streaming, hold_ms=policy.hold_ms, rescue=policy.rescue)
 
 
+def _stopped(reply: Reply) -> bool:
+    """Whether the provider's filter has stopped an answer midway."""
+    return reply.finish == "content_filter" and not reply.refusal
+
+
+def _silent(scope: StepScope, question: Question, fault: Fault, reply: Reply | None) -> Fault:
+    """The fault of one that was to go on and said nothing: it tells what was to be gone on from."""
+    broken = _broken(scope, question.begun) if question.begun and fault.kind is FaultKind.BAD_OUTPUT else None
+    if broken is None or broken.fault is None or reply is None or reply.text.strip() or reply.tool_calls:
+        return fault
+    said = f"the answer broke off, and nothing was added to it: {broken.fault.message}"
+    return fault._replace(message=said, args=[said])
+
+
 def _continued(scope: StepScope, begun: str) -> AttemptRef | None:
     """The attempt that an answer goes on from: the one that broke off with this text."""
+    broken = _broken(scope, begun)
+    return None if broken is None else AttemptRef(epoch=broken.epoch, n=broken.n)
+
+
+def _broken(scope: StepScope, begun: str) -> Attempt | None:
     broken = (a for a in scope.history if a.fault is not None and (a.fault.state or {}).get("begun") == begun)
-    first = next(broken, None)
-    return None if first is None else AttemptRef(epoch=first.epoch, n=first.n)
+    return next(broken, None)
 
 
 def _fate(fault: Fault | None, reply: Reply | None, outlet: Outlet) -> StreamFate:

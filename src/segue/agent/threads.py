@@ -2,7 +2,8 @@
 
 Nothing is copied. The outcome of a question is a turn of its thread, noted in the same commit; the next question
 journals how far it has read, so that a replay and a later attempt see the same turns. Only as much of the past is read
-as the largest window could hold; what a summary stands for is read no more.
+as the largest window could hold with old results of tools cleared; what a summary stands for is read no more. Where
+turns are left that were not read, the first message that was says so: they are to be summed up, and on record.
 """
 
 from __future__ import annotations
@@ -21,18 +22,22 @@ from ..journal.hearing import READ
 from ..runtime.scope import Outside, StepScope, step_scope, surroundings
 from ..runtime.step import step
 from .memories import remembered
-from .past import Past, Turn, said_before
-from .turns import stands, told
+from .past import MOST, Past, Turn, said_before
+from .turns import Unread, stands, told, with_unread
 
 if TYPE_CHECKING:
+    from ..journal import Outcome
     from .request import Question
 
 __all__ = [
-    "Room", "Since", "fresh", "heard", "history", "kept_past", "latest", "outside", "said", "summary_of", "turns_down",
+    "Room", "Since", "fresh", "heard", "history", "kept_past", "latest", "outside", "raw_most", "said", "summary_of",
+    "turns_down",
 ]  # fmt: skip
 
 _MOST = 1.5
-"""So many windows are read: counts are estimates, and what is read must fill one."""
+"""So many windows are read: counts are estimates, and what is read must fill one. Results of tools count as cleared."""
+_RAW = 4
+"""So many windows are read at most, as they were said: what tools gave must be read before it is cleared."""
 _LOOKED_AT = 64
 """Turns that are looked through at least for what a client sends again."""
 
@@ -192,15 +197,32 @@ def history(question: Question, scope: StepScope, window: int) -> Sequence[dict[
     if around is None or thread is None or not question.heard:
         return said
     room = latest(scope, thread, question.summed)
-    turns: list[Turn] = []
-    left = int(window * _MOST)
-    for turn in turns_down(around, scope, thread, question.heard, 0 if room is None else room.upto):
-        turns.append(turn[1])
-        left -= turn[1].tokens
-        if left < 0:
-            break
+    after = 0 if room is None else room.upto
+    turns, last = _read(around.said(scope.tenant, thread, question.heard, after), window)
+    messages = [message for turn in reversed(turns) for message in turn.messages]
+    if last:
+        messages[0] = with_unread(messages[0], Unread(after + 1, last))
     standing = told(list(_standing(room, question.children)))
-    return [*standing, *(message for turn in reversed(turns) for message in turn.messages), *said]
+    return [*standing, *messages, *said]
+
+
+def _read(outcomes: Iterator[Outcome], window: int) -> tuple[list[Turn], int]:
+    """Turns, the newest first, until they fill a window, and the number of the first one that was not read; 0: none."""
+    turns, past = list[Turn](), kept_past()
+    left, raw = int(window * _MOST), raw_most(window)
+    for said in outcomes:
+        if left < 0 or raw < 0:
+            return turns, said.no
+        turn = past.turn(said)
+        turns.append(turn)
+        left -= turn.least
+        raw -= turn.tokens
+    return turns, 0
+
+
+def raw_most(window: int) -> int:
+    """Tokens of turns, as they were said, that are read for a window at most."""
+    return max(int(window * _MOST), min(window * _RAW, MOST // 2))
 
 
 def turns_down(around: Outside, scope: StepScope, thread: str, upto: int, after: int) -> Iterator[tuple[int, Turn]]:

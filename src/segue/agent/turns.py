@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..context import Context, Kind, Part, Role
 from ..context.form import bare, form
 
-__all__ = ["IS_CUT", "RECALL", "Place", "Told", "covered", "parts_in", "recalled", "shown_as", "stands", "told"]
+__all__ = [
+    "IS_CUT", "RECALL", "Place", "Told", "Unread", "covered", "parts_in", "recalled", "shown_as", "stands", "told",
+    "unread", "with_unread",
+]  # fmt: skip
 
 STANDS = "segue_part"
 """Where the metadata of a message say which part stands in it: no turn, but a state, a summary, a memory."""
+
+UNREAD = "segue_unread"
+"""Where the metadata of a turn's first message say which turns before it were not read."""
 
 RECALL: dict[str, Any] = {
     "name": "recall",
@@ -105,6 +111,29 @@ def covered(turns: Iterable[Mapping[str, Any]]) -> int:
         if stood.get("covers"):
             return int(stood["covers"])
     return 0
+
+
+class Unread(NamedTuple):
+    """Turns of a thread that a question did not go back to: from which one to which."""
+
+    first: int
+    last: int
+
+
+def with_unread(message: Told, turns: Unread) -> Told:
+    """The first message that was read, with what stands before it and was not."""
+    made = Told({**message, "metadata": {**(message.get("metadata") or {}), UNREAD: [*turns]}})
+    made.parts = message.parts
+    return made
+
+
+def unread(turns: Iterable[Mapping[str, Any]]) -> Unread | None:
+    """The turns before these messages that were not read; None where all were, or a summary stands for the others."""
+    for message in turns:
+        metadata: Any = message.get("metadata") or {}
+        if UNREAD in metadata:
+            return Unread._make(metadata[UNREAD])
+    return None
 
 
 def _part(text: str, told: Mapping[str, Any]) -> Part:

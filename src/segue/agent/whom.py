@@ -60,16 +60,24 @@ class Whom:
         chosen = self.decide(at, tried, left_nano=left_nano).chosen
         return None if chosen is None else chosen.target.name
 
-    def resting(self, tried: Mapping[str, str], /) -> list[str]:
+    def resting(self, tried: Mapping[str, str], left_nano: int | None = None, /) -> list[str]:
         """Who would be chosen if they took calls, the first ones first: by all that the route says of them."""
         at, found = gateway(), list[str]()
         while not self._is_brought(at) and len(found) < _RESTING:
             out = {**tried, **dict.fromkeys(found, "it is waited for")}
-            chosen = self.decide(at, out, awaits=True).chosen
+            chosen = self.decide(at, out, left_nano=left_nano, awaits=True).chosen
             if chosen is None:
                 break
             found.append(chosen.target.name)
         return found
+
+    def pays(self, model: str, left_nano: int, /) -> bool:
+        """Whether a call of a model may cost so little."""
+        at = gateway()
+        if self._is_brought(at):
+            return True
+        others = dict.fromkeys((name for name in at.catalogue.models if name != model), "it is not asked after")
+        return self.decide(at, others, left_nano=left_nano, awaits=True).chosen is not None
 
     def spare(self, model: str, failed: Collection[str], /) -> bool:
         """Whether a model has a deployment beside those that failed, which takes the question now."""
@@ -78,6 +86,11 @@ class Whom:
     def ready_in(self, model: str, refused: Collection[str], /) -> float:
         """Seconds until a deployment of a model, beside those whose keys were refused, takes it; infinite: never."""
         return gateway().ready_in(model, refused, self.question)
+
+    def failing(self, model: str, refused: Collection[str], /) -> int:
+        """How many calls in a row have failed, where a breaker is all that keeps calls away; else 0."""
+        at = gateway()
+        return at.health.failing(at.catalogue.get(model), refused) if model in at.catalogue else 0
 
     def _is_brought(self, at: Gateway) -> bool:
         """Whether an agent has brought its model itself: there is no other."""

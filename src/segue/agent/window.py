@@ -14,13 +14,13 @@ from hashlib import blake2b
 from ..context import Assembly, Budget, ContextOverflow, Kind, Part, Role, assemble, tokens_of
 from ..context import Call as Shows
 from ..context import Target as Reader
-from ..context.manifest import manifest_of, with_covered
+from ..context.manifest import manifest_of, with_covered, with_unread
 from ..context.sending import budget_for
 from ..core.records import Manifest, Target, TargetKind
 from ..models import Capability, Model
 from .media import Shown
 from .request import Question
-from .turns import IS_CUT, RECALL, Place, covered, parts_in, shown_as
+from .turns import IS_CUT, RECALL, Place, covered, parts_in, shown_as, unread
 
 __all__ = ["fitted", "overfull", "room_in"]
 
@@ -47,7 +47,7 @@ def fitted(
     target = Target(kind=TargetKind.MODEL, name=model.name, provider=model.provider.value)
     call = Shows(id=id, target=target, decision=id.partition("+")[0] or None, thread=thread, before=before)
     manifest = with_covered(manifest_of(made, call), covered(question.history))
-    manifest = replace(manifest, prompts=dict(question.prompts))
+    manifest = replace(with_unread(manifest, unread(question.history)), prompts=dict(question.prompts))
     if not changed:
         return asked, manifest
     history, shown = shown_as(question.history, changed), shown_as(question.turns, changed, len(question.history))
@@ -55,10 +55,15 @@ def fitted(
 
 
 def overfull(question: Question, model: Model) -> bool:
-    """Whether turns of the thread would be left out for the window of this model. Raises ContextOverflow."""
+    """Whether turns of the thread would be left out for the window of this model, or were not read.
+
+    Raises ContextOverflow.
+    """
     past = [part for _, part in parts_in(question.history)]
     said = (part for _, part in parts_in(question.turns))
     made = _assembled([*_head(question), *past, *_request(question), *said, *_tail(question)], model, question)
+    if unread(question.history) is not None:
+        return True
     return any(one.as_ is None and one.why == "window" and one.part.kind is not Kind.MEMORY for one in made.shown)
 
 

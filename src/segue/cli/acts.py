@@ -111,7 +111,8 @@ def override(
     """Say what came of an open step.
 
     With one of --result, --skip and --retry. With --where in all runs that have such a step open; without KEY the one
-    that set each run aside. A step that has an outcome is made again in a fork: segue fork RUN --at KEY.
+    that set each run aside. Of a call in whose way a recorded effect stands, --result says that it is the same effect,
+    --retry that it is another one. A step that has an outcome is made again in a fork: segue fork RUN --at KEY.
     """
     from . import telling
 

@@ -338,12 +338,19 @@ def _stuck(standing: Standing, say: Say) -> list[Advice]:
     match reason:
         case StuckReason.UNKNOWN_EFFECT:
             do = ()
+        case StuckReason.MISMATCH if "asks" in detail:
+            do = (
+                (say("override", run, detail["asks"], "--result", "JSON"), "if it is the same effect: what it gives"),
+                (say("override", run, detail["asks"], "--retry"), "if it is another one, to be applied"),
+                (resume[0], "after that, or once the code is right"),
+            )
         case StuckReason.MISMATCH:
             do = ((resume[0], "once the code is right"), (say("fork", run, "--at", key), "to make it anew from there"))
         case StuckReason.UNDECODABLE if detail.get("remedy") == REMEDY:
             do = ((resume[0], "once the database is restored from a copy"),)
         case StuckReason.UNDECODABLE:
-            do = ((resume[0], "once the type reads the value again, or upcast= does"),)
+            upcast = ", or upcast= does" if "upcast" in str(detail.get("remedy")) else ""
+            do = ((resume[0], f"once the type reads the value again{upcast}"),)
         case StuckReason.CRASHES:
             do = ((resume[0], "once you know what ends the process"),)
         case _:

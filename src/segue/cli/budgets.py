@@ -16,7 +16,6 @@ from .columns import Middle
 from .exits import Exit
 from .paint import emit, out, tell
 from .shelf import reading
-from .words import printable
 
 _COLUMNS = "kind, name, period, currency, limit_nano, spent_nano, held_nano, estimated_nano"
 _KINDS = ("tenant", "thread", "run", "ask")
@@ -87,7 +86,7 @@ def _table(found: list[Budget]) -> Table:
         left = Text(_usd(one.left), "yellow" if used_up else "")
         cells = [_usd(one.limit), _usd(one.spent), _usd(one.held), _usd(one.estimated)]
         scope = short_key(one.name) if one.kind == "ask" else one.name
-        made.add_row(Middle(printable(f"{one.kind}:{scope}")), one.period or "–", *cells, left)
+        made.add_row(Middle(f"{one.kind}:{scope}"), one.period or "–", *cells, left)
     return made
 
 

@@ -25,8 +25,8 @@ def cut(text: str, style: str = "") -> Text:
 class Middle:
     """A name whose beginning and end tell it from others: where there is no room it is cut in its middle."""
 
-    def __init__(self, text: str):
-        self.text = text
+    def __init__(self, text: str, style: str = ""):
+        self.text, self.style = printable(text), style
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         """Rich asks for this."""
@@ -39,7 +39,7 @@ class Middle:
             head = set_cell_size(text, (width - 1) // 2).rstrip()
             tail = next(text[at:] for at in range(len(text)) if cell_len(text[at:]) <= width - 1 - cell_len(head))
             text = f"{head}…{tail}"
-        yield Text(text, no_wrap=True)
+        yield Text(text, self.style, no_wrap=True)
 
 
 class Noted:

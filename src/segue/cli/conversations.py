@@ -19,7 +19,7 @@ from ..journal import SaidRow, ThreadRow
 from ..journal import threads as rows
 from ..journal.reading import Reader
 from ..runtime.thread import Turn, turns_of
-from .columns import cut
+from .columns import Middle
 from .exits import Exit
 from .paint import Copyable, emit, glyph, out, tell
 from .shelf import parsed, reading
@@ -120,10 +120,10 @@ def _table(found: list[ThreadRow], now: float) -> Table:
     for one in found:
         whose = one.thread if one.tenant == _DEFAULT_TENANT else f"{one.tenant}: {one.thread}"
         made.add_row(
-            cut(whose),
+            Middle(whose),
             f"{one.turns:,}",
             str(one.open or ""),
-            cut(one.parent or ""),
+            Middle(one.parent or ""),
             ago(max(0.0, now - one.at)),
         )
     return made
@@ -137,7 +137,7 @@ def _turns(found: list[_Entry], thread: str, width: int) -> Table:
     for one in found:
         turn, gave = one.turn, one.gave
         shared = "" if turn.thread == thread else f" of {turn.thread}"
-        whose, step = Text(printable(turn.id + shared), "bold"), "" if one.step is None else short_key(one.step)
+        whose, step = Middle(turn.id + shared, "bold"), "" if one.step is None else short_key(one.step)
         made.add_row(glyph(turn.state if one.step is None else "done"), whose, Text(value(one.given, width), "dim"))
         said = Text(shorten(value(gave, 4 * width), 4 * width) if gave else turn.state)
         made.add_row("", Text(printable(step), "dim"), said)

@@ -20,6 +20,7 @@ from ..runtime.questions import InboxItem, find, item_of
 from ..runtime.questions import inbox as waiting
 from . import forms
 from .advice import Say
+from .columns import Middle
 from .exits import Exit
 from .paint import Copyable, Drawn, emit, out, pairs, tell
 from .shelf import reading
@@ -85,7 +86,7 @@ def table(items: Sequence[InboxItem], now: float, width: int) -> Table:
             heads[n], width=wide[n], no_wrap=True, overflow="ellipsis", justify="right" if right else "left"
         )
     for row in rows:
-        made.add_row(*[row[n] for n in shown])
+        made.add_row(*[Middle(row[n].plain, "dim") if heads[n] == "run" else row[n] for n in shown])
     return made
 
 

@@ -20,6 +20,7 @@ from ..journal.faults import fault
 from ..runtime.nearly import told
 from . import wheres
 from .advice import Standing, brief, named
+from .columns import Middle
 from .exits import Exit
 from .faults import as_json as error_json
 from .paint import Copyable, complain, emit, out, stated, tell
@@ -99,7 +100,7 @@ def table(standings: list[Standing], counts: list[int], now: float, width: int) 
     if left > 8:
         made.add_column("", max_width=left - 2, no_wrap=True, overflow="ellipsis")
     for row in rows:
-        made.add_row(*row[: len(made.columns)])
+        made.add_row(Middle(row[0].plain), *row[1 : len(made.columns)])
     return made
 
 

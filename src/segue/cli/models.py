@@ -55,7 +55,8 @@ def models(
     with health_at(db) as health:
         for model, deployment in closed:
             if health is None:
-                raise InputError(f"no model was asked yet by runs of {db}: all are open", remedy="or name it by --db")
+                said = f"no model was asked yet by runs of {db}: all are open"
+                raise InputError(said, remedy="name the database of the runs that have asked it by --db")
             health.reopen(model, deployment)
         _list(catalogue, chosen, rules, told, health, as_json)
     failed = [one for pings in (told or {}).values() for one in pings if not one.ok]

@@ -26,7 +26,7 @@ from .carrying import Carrying, carry, finished, load, load_if_there
 from .exits import Exit
 from .paint import Copyable, tell
 from .shelf import path_of, reading
-from .story import Story
+from .story import Stand, Story
 from .words import printable
 
 
@@ -108,7 +108,8 @@ def _wait(at: str, story: Story, reader: Reader, row: RunRow) -> int:
     found = resolve(at, points, what="wait", run=row.id)
     if found is not None:
         return points[found]
-    came = [name for name, call in story.calls.items() if call.kind == "signal" and at in (name, call.key)]
+    signals = {n: call for n, call in story.calls.items() if call.kind == "signal" and call.stand is not Stand.FAILED}
+    came = [name for name, call in signals.items() if at in (name, call.key)]
     if len(came) == 1:
         return int(came[0].rpartition("@")[2]) - 1
     if came:

@@ -159,9 +159,10 @@ def override_all(to: Sender, how: bulk.Bulk, given: str | None, result: str | No
     def fits(row: RunRow) -> bool:
         if row.state in ENDED:
             return False
-        key = str(row.detail.get("key") or "") if given is None else _found(to, row.id, given)
+        key = str(row.detail.get("asks") or row.detail.get("key") or "") if given is None else _found(to, row.id, given)
         if key:
             found[row.id] = key
+            load_if_there(row)
         return bool(key)
 
     async def act(run: Run[Any]) -> None:

@@ -18,6 +18,7 @@ from .decided import chosen_in, decisions_drawn
 from .faults import trace_of
 from .paint import Drawn, advised, glyph, pairs, stated
 from .story import Branch, Call, Stand, Story
+from .summed import line_of_summary
 from .words import ago, clock, due, duration, first_line, plural, pretty, printable, shorten, value
 
 WHOLE = 100_000
@@ -201,6 +202,8 @@ def failed(error: str, message: str, trace: str) -> list[Drawn]:
 
 def _said(call: Call, width: int) -> Text:
     """The result of a call, in a line."""
+    if (summary := line_of_summary(call.key, call.value, width)) is not None:
+        return summary
     answer = answered(call.key, call.value)
     return Text(value(call.value, width)) if answer is None else line_of(answer, width)
 

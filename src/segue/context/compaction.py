@@ -18,7 +18,7 @@ from .tokens import Tokens
 from .types import Budget, Kind, Part, Role
 from .work import Work
 
-__all__ = ["LEFT", "Compaction", "accepted", "compact", "covering", "plan", "unknown_in", "wrong_with"]
+__all__ = ["LEFT", "Compaction", "accepted", "as_read", "compact", "covering", "plan", "unknown_in", "wrong_with"]
 
 FULL = 0.7
 """The share of the input at which the oldest turns are summarised."""
@@ -73,6 +73,12 @@ def covering(parts: Sequence[Part], budget: Budget, tokens: Tokens, work: Work |
     total = sum(tokens(part.text) + budget.per_part for part in parts)
     most = max(64, min(int(total * RATIO), int(budget.input * 0.15), LONGEST))
     return Compaction(tuple(parts), _prompt(most, work), "\n".join(map(_line, parts)), most)
+
+
+def as_read(part: Part, tokens: Tokens) -> int:
+    """The tokens of a part as a summariser reads it, about: the middle of a long result is cut."""
+    size, length = tokens(part.text), len(part.text)
+    return size if part.kind is not Kind.RESULT or length <= _LONG else size * _LONG // length
 
 
 def accepted(text: str, step: Compaction, tokens: Tokens) -> Part | None:

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from ..core.records import Fate, Manifest, ManifestPart, Target
 from .types import Assembly, Kind, Part, Role, Shown
 
-__all__ = ["Call", "manifest_of", "with_covered"]
+__all__ = ["Call", "manifest_of", "with_covered", "with_unread"]
 
 RULES = "1"
 """The version of the rules that fit a context."""
@@ -65,6 +65,28 @@ def with_covered(manifest: Manifest, tokens: int) -> Manifest:
         into=summary.hash,
     )  # fmt: skip
     return replace(manifest, parts=(*manifest.parts[:at], covered, *manifest.parts[at:]))
+
+
+def with_unread(manifest: Manifest, turns: tuple[int, int] | None) -> Manifest:
+    """With an entry for the turns of a thread, from one to another, that were not read: it went on too far back. Their
+    tokens were not counted.
+    """
+    if turns is None:
+        return manifest
+    at = next((at for at, part in enumerate(manifest.parts) if not _is_head(part)), len(manifest.parts))
+    source = f"turns {turns[0]} to {turns[1]}"
+    digest = blake2b(f"{manifest.thread} {source}".encode(), digest_size=16).hexdigest()
+    left_out = ManifestPart(hash=digest, role=Role.USER.value, tokens=0, fate=Fate.DROPPED, why=NOT_READ, source=source)
+    return replace(manifest, parts=(*manifest.parts[:at], left_out, *manifest.parts[at:]))
+
+
+NOT_READ = "not read"
+
+
+def _is_head(part: ManifestPart) -> bool:
+    """Whether it stands before the turns: the system's words, examples, the state, a summary and what that covers."""
+    stands = part.kind in (Kind.STATE.value, Kind.SUMMARY.value) or part.fate is Fate.SUMMARISED
+    return stands or part.pinned or part.role == Role.SYSTEM.value
 
 
 def _folded(shown: Sequence[Shown]) -> tuple[ManifestPart, ...]:

@@ -92,6 +92,12 @@ class Memory:
     """The arguments of steps that were begun and of children that were started, and have no outcome."""
     rekeyed: dict[str, str] = field(default_factory=_dict)
     """Keys that changed code has given to calls on record: the keys that those have here, by the newer ones."""
+    given_begun: dict[str, list[str]] = field(default_factory=_dict)
+    """Once-effects, and children with one, that a fork was given results for, and that were begun after its point; by
+    their keys on record, with the others that they go by.
+    """
+    let_go: set[str] = field(default_factory=_set)
+    """Calls on record that stand in no other one's way any more: somebody has said what came in their place."""
     numbers: dict[str, int] = field(default_factory=_dict)
     """The last attempt of steps that an operator lets begin anew: numbers are never used again."""
     ended: set[str] = field(default_factory=_set)
@@ -231,6 +237,7 @@ class Memory:
                 self.edited = self.edited or bool(body.get("edited"))
                 self.seeds.append((event.seq, body.get("seed", "")))
                 self.given_at |= dict.fromkeys(body.get("given", ()), event.seq)
+                self.given_begun.update(body.get("begun", ()))
                 self.idle_starts = 0
             case EventType.RUN_PARKED | EventType.RUN_STUCK:
                 self.idle_starts = 0
@@ -239,8 +246,7 @@ class Memory:
                 self._read_doubts(event)
             case EventType.OPERATOR_ACTED:
                 self.idle_starts = 0
-                if _is_retry(loads(event.body)):
-                    self.begin_anew(key)
+                self._read_act(loads(event.body), key)
             case EventType.STEP_CANCELLED:
                 self.cancelled.add(key)
                 self.children.pop(key, None)
@@ -251,6 +257,12 @@ class Memory:
                     self._forget_attempts(key)
             case _:
                 pass
+
+    def _read_act(self, said: dict[str, Any], key: str) -> None:
+        if "in_place_of" in said:
+            self.let_go.add(said["in_place_of"])
+        if _is_retry(said):
+            self.begin_anew(key)
 
     def _read_failure(self, event: Event, key: str) -> None:
         body = loads(event.body)

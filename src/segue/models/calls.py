@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Protocol
@@ -33,7 +32,7 @@ async def call(c: Call) -> Reply:
     """
     async with _faults(c.model.name):
         ask = await _way(c)
-        began = time.monotonic()
+        began = asyncio.get_running_loop().time()
         async with _limit(c, began + c.timeout_s, c.timeout_s):
             return await ask.call(c, began)
 
@@ -53,7 +52,7 @@ async def stream(c: Call) -> AsyncGenerator[Delta | Reply, None]:
     """
     async with _faults(c.model.name):
         ask = await _way(c)
-    began = time.monotonic()
+    began = asyncio.get_running_loop().time()
     async with aclosing(ask.stream(c, began)) as items:
         first = True
         while True:
@@ -93,7 +92,7 @@ def _embedded(model: Model, texts: Sequence[str], said: int) -> Usage:
 
 
 class _Way(Protocol):
-    """How calls are made: over a provider's API, or in this process. `began` is on the monotonic clock."""
+    """How calls are made: over a provider's API, or in this process. `began` is on the loop's clock."""
 
     async def call(self, c: Call, began: float) -> Reply: ...
     def stream(self, c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]: ...
@@ -119,14 +118,14 @@ def _due(c: Call, began: float, first: bool) -> tuple[float, float]:
     if first and c.first_token_s is not None:
         limits.append((began + c.first_token_s, c.first_token_s))
     elif not first and c.stall_s is not None:
-        limits.append((time.monotonic() + c.stall_s, c.stall_s))
+        limits.append((asyncio.get_running_loop().time() + c.stall_s, c.stall_s))
     return min(limits)
 
 
 @asynccontextmanager
 async def _limit(c: Call, due: float, seconds: float) -> AsyncGenerator[None, None]:
     """TooSlow when it is not done by then, naming the limit."""
-    limit = asyncio.timeout(due - time.monotonic())
+    limit = asyncio.timeout(due - asyncio.get_running_loop().time())
     try:
         async with limit:
             yield

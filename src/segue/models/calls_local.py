@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, cast
 
@@ -108,5 +108,5 @@ def _reply(c: Call, done: Completion, began: float) -> Reply:
         finish=done.finish,
         finish_raw=done.finish,
         answered_by=done.model,
-        latency_s=time.monotonic() - began,
+        latency_s=asyncio.get_running_loop().time() - began,
     )

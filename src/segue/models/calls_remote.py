@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -74,7 +74,7 @@ async def stream(c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]:
         async for event in events:
             delta = _delta(event)
             if ttft_s is None and delta.text:
-                ttft_s = time.monotonic() - began
+                ttft_s = asyncio.get_running_loop().time() - began
             yield delta
         response = events.get()
     if not _ended(response):
@@ -188,7 +188,7 @@ def _reply(c: Call, response: ModelResponse, noted: dict[str, str], began: float
         answered_by=response.model_name,
         request_id=noted.get("x-request-id") or noted.get("request-id") or response.provider_response_id,
         ttft_s=ttft_s,
-        latency_s=time.monotonic() - began,
+        latency_s=asyncio.get_running_loop().time() - began,
         headers=noted,
     )
 

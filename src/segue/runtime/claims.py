@@ -15,7 +15,7 @@ C = TypeVar("C", bound=Command)
 
 
 _NOTHING = Memory()
-_BEGUN = frozenset({EventType.ATTEMPT_STARTED, EventType.CHILD_STARTED})
+_BEGUN = frozenset({EventType.ATTEMPT_STARTED, EventType.CHILD_STARTED, EventType.RUN_FORKED})
 
 
 class Aliases:
@@ -78,7 +78,9 @@ class Claims(Aliases):
         self.applies_once: Callable[[str], bool] = _no
         """Whether the child of this key on record, or one below it, has begun a once-effect: asked of the far side."""
         self.is_said: Callable[[str], bool] = _no
-        """Whether somebody has said what comes of the call of this key, which is then not made: likewise."""
+        """Whether somebody has said what comes of the call of this key, or that it is to be made: likewise."""
+        self.let_through: dict[str, str] = {}
+        """Calls of which that was said: what stood in the way of each. It does so until that word is taken."""
 
     def __bool__(self) -> bool:
         return bool(self._recorded or self.begun or self.memory.rekeyed)
@@ -129,6 +131,12 @@ class Claims(Aliases):
         self.unclaimed |= {k: _begun(EventType.ATTEMPT_STARTED, k) for k in effects}
         self.unclaimed |= {k: _begun(EventType.CHILD_STARTED, k) for k in children}
 
+    def hold_given(self, asked: Collection[str]) -> None:
+        """What a fork was given results for, as it was begun after its point: until the flow asks for it."""
+        for key, others in self.memory.given_begun.items():
+            if not any(k in asked or self.memory.holds(k) for k in (key, *others)):
+                self.unclaimed[key] = _begun(EventType.RUN_FORKED, key)
+
     def await_call(self, event: Event) -> None:
         """In a replay: an outcome whose call has not been made. The end of a child that was given up is nobody's."""
         key = event.key or ""
@@ -152,7 +160,8 @@ class Claims(Aliases):
         """An outcome that came before its call: the code was changed, and the call moved."""
         known = self.unclaimed.pop(command.key, None)
         if known is None:
-            if self.memory.holds(command.key):
+            given = [k for k, others in self.memory.given_begun.items() if command.key in others]
+            if self.memory.holds(command.key) or any(self.unclaimed.pop(k, None) for k in given):
                 return None
             same = next((k for k, e in self.unclaimed.items() if same_call(command, e)), None)
             if same is None:
@@ -179,11 +188,14 @@ class Claims(Aliases):
         if not (step or isinstance(command, StartChild)) or given:
             return None
         for key, event in self.unclaimed.items():
-            if event.type == EventType.STEP_FAILED:
+            if event.type == EventType.STEP_FAILED or key in self.memory.let_go:
                 continue  # it raised: nothing was applied
-            sure = step and event.type != EventType.CHILD_STARTED
+            sure = event.type == EventType.RUN_FORKED or (step and event.type != EventType.CHILD_STARTED)
             if self._may_be(command, key, event) and (sure or self.applies_once(key)):
-                return None if self.is_said(command.key) else event
+                if not self.is_said(command.key):
+                    return event
+                self.let_through[command.key] = key
+                break
         return None
 
     def _may_be(self, command: Command, key: str, event: Event) -> bool:
@@ -192,7 +204,8 @@ class Claims(Aliases):
         """
         if family(key) == family(command.key) or same_work(command, key, event.args or self.begun.get(key)):
             return True
-        return self.led_elsewhere and self.memory.is_kept(event) and name_of(key) == name_of(command.key)
+        kept = event.type == EventType.RUN_FORKED or self.memory.is_kept(event)
+        return self.led_elsewhere and kept and name_of(key) == name_of(command.key)
 
     @property
     def led_elsewhere(self) -> bool:

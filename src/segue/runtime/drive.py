@@ -355,7 +355,9 @@ class Drive:
     def _check_frontier(self, memory: Memory) -> None:
         """A once-effect that was begun under other arguments is never made again, whatever was changed."""
         asked = {c.key for c, _ in self.waiting.values()} | self.left.keys()
-        self.claims.lose(lost := sorted(memory.effects - asked), memory.begun_children - asked - self._dropped)
+        lost = sorted(memory.effects - asked)
+        self.claims.lose(lost, memory.begun_children - asked - self._dropped)
+        self.claims.hold_given(asked)
         self._check_children([command for command, _ in self.waiting.values()])
         for command, _ in self.waiting.values():
             if command.key not in memory.open_args:  # else it was begun when nothing stood in its way

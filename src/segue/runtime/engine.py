@@ -33,8 +33,9 @@ from .flow import Flow
 from .lacking import Lacking
 from .query import RunQuery
 from .questions import InboxItem
-from .run import Run, RunStatus, status_of
+from .run import Run
 from .scope import FlowScope, Surroundings, here, surround
+from .status import RunStatus, status_of
 
 R = TypeVar("R")
 

@@ -235,8 +235,11 @@ def result_of(row: RunRow, of: Codec, data: bytes, error: ValueError) -> Any:
     ) from (None if of.private else error)  # fmt: skip
 
 
-def check_override(run: str, key: str, command: Command | None, *, retry: bool) -> None:
-    """Raises InputError for what nothing would come of: a retry of what is no step, a result as a person's answer."""
+def check_override(row: RunRow, key: str, command: Command | None, *, retry: bool) -> None:
+    """Raises InputError for what nothing would come of: a retry of what is no step, a result as a person's answer. A
+    child in whose way an effect stands has not been started yet.
+    """
+    run, retry = row.id, retry and row.detail.get("asks") != key
     if isinstance(command, Wait) and is_question(command.name):
         raise _a_person_is_asked(run, key, command.name)
     if retry and command is not None and not isinstance(command, RunStep):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..core.codec import decode_arguments, encode_arguments, fingerprint
 from ..core.commands import Command, RunStep, StartChild
-from ..core.events import Event
+from ..core.events import Event, EventType
 from ..core.keys import family, leaf_of, name_of
 from ..core.shell import command as shell
 from ..errors import ReplayMismatch, Undecodable, UsageError
@@ -111,20 +111,23 @@ def in_the_way(run: str, event: Event, instead: str, *, strict: bool, led: bool 
     was a fork's other result or input which has led the flow there.
     """
     place = f"event {event.seq}" if event.seq else "begun, without an outcome"
-    again = shell("override", run, instead, "--result", "JSON")
+    place = "its result was given to this fork" if event.type == EventType.RUN_FORKED else place
+    same, other = (shell("override", run, instead, *how) for how in (("--result", "JSON"), ("--retry",)))
     back = f"put back the code that led to {event.key}, then resume the run"
     if led:
         back = f"fork the run again with the result or the input that led to {event.key}"
-    return ReplayMismatch(
+    error = ReplayMismatch(
         f"the journal holds {event.key} ({place}), but the code now asks for {instead}, with which an effect that must"
         " not happen twice may happen again",
         run=run,
         key=event.key,
         remedy=_SAME_CODE
         if strict
-        else f"{back}; or fork it before that call and allow it with --repeat; or say what the new one gives, then"
-        f" resume the run: {again}",
+        else f"{back}; or say what the new call is, then {shell('resume', run)}. The same effect, and this is what it"
+        f" gives: {same}. Another one, which is to be applied: {other}",
     )
+    error.asks = instead
+    return error
 
 
 def not_given_up(run: str, key: str) -> ReplayMismatch:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from ..core.codec import loads
 from ..core.events import DELIVERED, Event, EventType
+from ..core.faults import FaultKind
 from ..journal import Reader, RunRow
 
 _STARTS = (EventType.CHILD_STARTED, EventType.CHILD_DETACHED)
 _ENDS = (EventType.CHILD_ENDED, EventType.STEP_CANCELLED)
-_TYPES = (EventType.ATTEMPT_STARTED, EventType.RUN_CONTINUED, *_STARTS, *_ENDS)
+_TYPES = (EventType.ATTEMPT_STARTED, EventType.STEP_FAILED, EventType.RUN_CONTINUED, *_STARTS, *_ENDS)
 _SAID = (EventType.STEP_COMPLETED,)
 """How it ends where somebody has said what came of it."""
 
@@ -29,7 +30,8 @@ class Repeat(NamedTuple):
 
 def repeated(reader: Reader, row: RunRow, upto: int, given: Collection[str]) -> list[Repeat]:
     """What a fork that keeps this run's events up to `upto` would apply again: the run's own once-effects that were
-    begun later, and all those of the children that the fork starts anew. Not those that it is `given` a result for.
+    begun later, and all those of the children that the fork starts anew. Not those that it is `given` a result for, nor
+    what raised: nothing was applied.
 
     Anew are the children whose end it does not keep, unless the run gave them up, and those detached later. A detached
     child with an id of its own is the same run again.
@@ -40,6 +42,8 @@ def repeated(reader: Reader, row: RunRow, upto: int, given: Collection[str]) -> 
         if event.type == EventType.ATTEMPT_STARTED:
             if not kept and _is_once(event) and key not in given:
                 own.append(Repeat(key, of.id))
+        elif event.type == EventType.STEP_FAILED:
+            own = own if _may_be_applied(event) else [one for one in own if one.key != key]
         elif event.type in _STARTS:
             run = str(loads(event.body)["run"])
             if event.type == EventType.CHILD_STARTED:
@@ -58,6 +62,22 @@ def repeated(reader: Reader, row: RunRow, upto: int, given: Collection[str]) -> 
     return list({one.key: one for one in (*own, *anew)}.values())
 
 
+def begun_later(reader: Reader, row: RunRow, upto: int, given: Mapping[str, str]) -> dict[str, list[str]]:
+    """Of what a fork is `given` results for: the once-effects, and the children with one, that were begun after the
+    point where it begins, in this run or in one that it was forked from likewise; each with its other keys.
+
+    `given` are the keys, each with the one on record of the same call.
+    """
+    begun = {one.child or one.key: list[str]() for one in repeated(reader, row, upto, ())} if given else {}
+    for _, event in _history(reader, row, types=(EventType.RUN_FORKED,)) if given else ():
+        begun |= loads(event.body).get("begun", {})
+    return {key: sorted({*begun[key], *_others(key, given)}) for key in sorted(begun) if key in given}
+
+
+def _others(key: str, given: Mapping[str, str]) -> set[str]:
+    return {other for other, known in given.items() if known == key != other}
+
+
 def applies_once(reader: Reader, row: RunRow, key: str) -> bool:
     """Whether the child of this key on record, or a run below it, has begun a once-effect."""
     runs = [str(loads(e.body)["run"]) for _, e in _history(reader, row, key) if e.type in _STARTS]
@@ -65,19 +85,24 @@ def applies_once(reader: Reader, row: RunRow, key: str) -> bool:
 
 
 def _begun_by(reader: Reader, run: str) -> Iterator[tuple[str, str]]:
-    """The keys of the once-effects that a run and those below it have begun, each with the run that did."""
+    """The keys of the once-effects that a run and those below it have begun, each with the run that did; not of those
+    that raised.
+    """
     todo = [("", run)]
     while todo:
         path, run = todo.pop()
-        row, below = reader.find(run), list[tuple[str, str]]()
+        row, below, own = reader.find(run), list[tuple[str, str]](), dict[str, str]()
         for of, event in () if row is None else _history(reader, row):
             key = event.key or ""
             if event.type == EventType.ATTEMPT_STARTED and _is_once(event):
-                yield path + key, of.id
+                own[path + key] = of.id
+            elif event.type == EventType.STEP_FAILED and not _may_be_applied(event):
+                own.pop(path + key, None)
             elif event.type in _STARTS:
                 child = str(loads(event.body)["run"])
                 if event.type == EventType.CHILD_STARTED or child == _named_after(of, key):
                     below.append((f"{path}{key}/", child))
+        yield from own.items()
         todo += reversed(below)
 
 
@@ -101,6 +126,11 @@ def _was_given_up(reader: Reader, row: RunRow, upto: int, event: Event) -> bool:
     """Whether a call was given up for what the flow had seen by then, though it is on record a little later."""
     later = reader.events(row, upto, event.seq)
     return event.type == EventType.STEP_CANCELLED and not any(e.type in DELIVERED for e in later)
+
+
+def _may_be_applied(failed: Event) -> bool:
+    """Whether a step failed because its process ended, and not by its own word."""
+    return loads(failed.body).get("fault", {}).get("kind") == FaultKind.INTERRUPTED
 
 
 def _is_once(event: Event) -> bool:

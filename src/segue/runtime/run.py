@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import uuid4
 
@@ -13,29 +13,23 @@ from ..config import database_words
 from ..core.codec import Codec, codec, dumps, loads, roundtrip
 from ..core.events import Event, EventType
 from ..core.faults import Fault, rebuild
-from ..core.lifecycle import ENDED, RunState, StuckReason
+from ..core.lifecycle import ENDED, RunState
 from ..core.questions import open_questions
 from ..core.redaction import envelope_of
 from ..core.secret import Secret
 from ..core.shell import command
 from ..core.streams import StreamEvent
 from ..errors import (
-    CrashLoop,
     InputError,
-    ReplayMismatch,
     RunCancelled,
     RunFailed,
-    RunStuck,
     SegueError,
-    Undecodable,
-    UnknownEffect,
 )
 from ..journal import NewRun, Post, RunRow
 from ..journal.threads import ahead_of
 from . import forking, given, named, opinions
-from .lacking import REASON, Lack
-from .nearly import nearly, told
-from .repeats import repeated
+from .repeats import begun_later, repeated
+from .status import RunStatus, status_of, stuck_error
 from .streams import follow
 
 if TYPE_CHECKING:
@@ -45,35 +39,6 @@ R = TypeVar("R")
 
 MISSING: Any = ...
 """Not given: None is a result too."""
-
-_STUCK: dict[str, type[RunStuck]] = {
-    StuckReason.MISMATCH: ReplayMismatch,
-    StuckReason.CRASHES: CrashLoop,
-    StuckReason.UNDECODABLE: Undecodable,
-    StuckReason.UNKNOWN_EFFECT: UnknownEffect,
-}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunStatus:
-    """Where a run stands. Times are seconds since the epoch, UTC."""
-
-    id: str
-    flow: str
-    version: int
-    state: RunState
-    paused: bool
-    parent: str | None
-    created_at: float
-    updated_at: float
-    tenant: str = "default"
-    waits_on: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    reason: str | None = None
-    """Why it is set aside; `no worker` for one that is ready, while no living process knows its flow."""
-    message: str | None = None
-    """The same in words; of one that is about to be set aside too, which has no reason yet."""
-    key: str | None = None
-    remedy: str | None = None
 
 
 class Run(Generic[R]):
@@ -97,7 +62,7 @@ class Run(Generic[R]):
                 if row.state in ENDED:
                     return self._ended(self._engine.journal.end(row))
                 if row.state == RunState.STUCK and not self._engine.host.wakes(self._no):
-                    raise _stuck(row)
+                    raise stuck_error(row)
                 if self._no in self._engine.host.damaged:
                     raise self._engine.host.damaged[self._no]
             end = await self._engine.host.watch(self._no)
@@ -257,14 +222,18 @@ class Run(Generic[R]):
             changed = {k: json.loads(self._encode(v, args, k)) for k, v in input.items()}
             with self._engine.sealing(self._tenant):
                 args = forking.edited_input(row, args, changed)
-        replaced = {k: self._encode(v).decode() for k, v in (results or {}).items()}
+        replaced, same = {k: self._encode(v).decode() for k, v in (results or {}).items()}, {k: k for k in kept}
         if replaced:
-            replaced = await self._checked_results(row, replaced, alone=at is None and input is None)
+            replaced, known = await self._checked_results(row, replaced, alone=at is None and input is None)
+            same |= known
         new = NewRun(
             id=id or f"{self.id}~{uuid4().hex[:8]}", tenant=row.tenant, flow=row.flow, origin=row.origin,
             version=version, args=args, at=self._engine.clock.now(), seed=self._engine.host.seed(),
             memo_run=self._no, memo_seq=upto, replaced={**kept, **replaced},
-            body={"fork_of": self.id, "at": at, "edited": edited, "given": sorted(replaced)},
+            body={
+                "fork_of": self.id, "at": at, "edited": edited, "given": sorted(replaced),
+                "begun": begun_later(journal, row, upto, same),
+            },
             continued_seq=start, thread=row.thread,
         )  # fmt: skip
         return await self._engine.accept(new, self._result)
@@ -278,7 +247,10 @@ class Run(Generic[R]):
             return []
         return [one.key for one in repeated(journal, journal.get(row.memo_run), row.memo_seq, row.replaced)]
 
-    async def _checked_results(self, row: RunRow, replaced: Mapping[str, str], *, alone: bool) -> dict[str, str]:
+    async def _checked_results(
+        self, row: RunRow, replaced: Mapping[str, str], *, alone: bool
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """The results by all keys that their calls go by; and those keys, each with the one on record."""
         calls = await self._calls(row)
         if alone:
             given.check_reached(row, replaced, calls)
@@ -288,7 +260,8 @@ class Run(Generic[R]):
             fits = {k: given.fit(self.id, k, calls.like(k), v.encode()).decode() for k, v in replaced.items()}
         on_record = {calls.on_record(k): v for k, v in fits.items()}
         today = {today: k for today, k in calls.today.items() if calls.on_record(today) == k}
-        return {today: fits[k] for today, k in today.items() if k in fits} | on_record | fits
+        given_as = {today: fits[k] for today, k in today.items() if k in fits} | on_record | fits
+        return given_as, {k: today.get(k, calls.on_record(k)) for k in given_as}
 
     async def _checked_override(self, key: str, value: bytes | None) -> tuple[str, bytes | None]:
         """The key on record of an open call, and what it returns as the journal holds it. Raises InputError."""
@@ -303,7 +276,7 @@ class Run(Generic[R]):
             command = calls.made.get(key)
             if key not in calls.open and not self._may_be_open(row, key, known=bool(calls.made)):
                 raise given.not_open(row, key, calls)
-        given.check_override(self.id, key, command, retry=value is None)
+        given.check_override(row, key, command, retry=value is None)
         if value is None:
             return key, None
         with self._engine.sealing(self._tenant):
@@ -312,7 +285,7 @@ class Run(Generic[R]):
     def _may_be_open(self, row: RunRow, key: str, *, known: bool) -> bool:
         """Without the flow's code: a call that another process has just begun may not be on record yet."""
         journal = self._engine.journal
-        noted = [w.get("key") for w in row.detail.get("waits_on", [])]
+        noted = [row.detail.get("asks"), *(w.get("key") for w in row.detail.get("waits_on", []))]
         return not known and (key in noted or ("#" in key and row.owner is not None and journal.alive(row.owner)))
 
     async def _calls(self, row: RunRow) -> given.Calls:
@@ -368,29 +341,3 @@ class Run(Generic[R]):
             except SegueError as error:
                 error.run = error.run or self.id
                 raise
-
-
-def status_of(
-    row: RunRow, waits_on: list[dict[str, Any]] | None = None, lack: Lack | None = None, ahead: str | None = None
-) -> RunStatus:
-    """A row as a status; `waits_on` of a run that is in memory is newer than the row's; `lack`: nobody can take it;
-    `ahead`: the turn that it waits for.
-    """
-    stuck = row.detail if row.state == RunState.STUCK else {}
-    if (soon := nearly(row)) is not None:
-        stuck = {**soon, "reason": None, "message": told(soon)}
-    if lack is not None:
-        stuck = {"reason": REASON, "message": lack.message, "remedy": lack.remedy}
-    return RunStatus(
-        id=row.id, flow=row.flow, version=row.version, state=RunState(row.state), paused=row.paused, parent=row.parent,
-        created_at=row.created_at, updated_at=row.updated_at, tenant=row.tenant,
-        waits_on=[{"turn": ahead}] if ahead else row.detail.get("waits_on", []) if waits_on is None else waits_on,
-        reason=stuck.get("reason"), message=stuck.get("message"), key=stuck.get("key"), remedy=stuck.get("remedy"),
-    )  # fmt: skip
-
-
-def _stuck(row: RunRow) -> RunStuck:
-    kind = _STUCK.get(row.detail.get("reason", ""), RunStuck)
-    detail = row.detail
-    message = detail.get("message", "the run is set aside")
-    return kind(message, run=row.id, key=detail.get("key"), remedy=detail.get("remedy"))

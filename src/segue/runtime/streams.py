@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -27,14 +26,14 @@ SOON_S = 0.005
 async def follow(engine: Engine, no: int, id: str, key: str | None) -> AsyncGenerator[StreamEvent, None]:
     """The events of a run's streams, up to its end."""
     row = engine.journal.get(no)
-    follower, wake = Follower(key, row.replaced), Bell()
+    follower, wake, clock = Follower(key, row.replaced), Bell(), asyncio.get_running_loop().time
     here, after, due_at, over = engine.surroundings.live, 0, 0.0, False
     with here.watched(id, wake.ring), Tap(engine.journal.path, id, wake.ring) as tap:
         while not over:
             live = here if not tap.connected or no in engine.host.executions else tap.live
             soon = follower.awaits or follower.closing(live, id)
-            if soon or time.monotonic() >= due_at:
-                due_at = time.monotonic() + POLL_S
+            if soon or clock() >= due_at:
+                due_at = clock() + POLL_S
                 row = engine.journal.get(no)
                 over = row.state in ENDED or row.state == RunState.STUCK
                 tap.turn_to(row.owner if row.owner != engine.journal.owner else None)

@@ -96,5 +96,5 @@ async def decision(
     if said.verdict != "expired":
         return Decided(Approval(approved=said.verdict == "approved", by=said.by, note=said.note), id_)
     if default is None:
-        raise unanswered(scope, request, key)
+        raise unanswered(scope, request, said, key)
     return Decided(Approval(approved=default, by=said.by, note=said.note), id_)

@@ -10,9 +10,9 @@ from .asking import Request
 __all__ = ["declined", "unanswered"]
 
 
-def unanswered(scope: FlowScope, request: Request, key: str) -> Unanswered:
-    """Nobody answered in time, and nothing was said to hold then."""
-    after_s, who = request.bells[-1].after_s, ", ".join(request.to) or "anybody"
+def unanswered(scope: FlowScope, request: Request, said: Said, key: str) -> Unanswered:
+    """Nobody answered in time, and nothing was said to hold then. It names those who were asked last."""
+    after_s, who = request.bells[-1].after_s, ", ".join(said.asked_of) or "anybody"
     error = Unanswered(
         f"nobody answered {request.question!r} within {after_s:g} s; it was asked of {who}",
         run=scope.drive.run,

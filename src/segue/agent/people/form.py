@@ -98,7 +98,7 @@ async def answered(scope: FlowScope, request: Request) -> Any:
     answer = said.answer
     if said.verdict == "expired":
         if request.default is None:
-            raise unanswered(scope, request, key)
+            raise unanswered(scope, request, said, key)
         answer = said.answer["answer"]
     assert request.form is not None
     return request.form.decode(json.dumps(answer).encode())

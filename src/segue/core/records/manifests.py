@@ -34,7 +34,8 @@ class ManifestPart(Part):
     """Of the whole part, before it was cut."""
     fate: Fate
     why: str = ""
-    """Why it was cut, summarised or dropped: `window`, `duplicate of …`, `old tool result`, `other provider`."""
+    """Why it was cut, summarised or dropped: `window`, `duplicate of …`, `old tool result`, `other provider`;
+    `not read` of turns so far back that a question did not go to them: they are one entry, with no tokens."""
     kind: str = "text"
     """`text`, `image`, `audio`, `file`, `tool call`, `tool result`, `thinking`, `summary`, `memory`, `state`."""
     key: str | None = None

@@ -219,4 +219,6 @@ class OperatorAct(Record):
     """The id that all acts of that bulk have."""
     via: str | None = None
     """`cli`, `console`, `api`."""
+    in_place_of: str | None = None
+    """The recorded call that stood in the way of the one that this is about, and stands in no other one's way now."""
     details: Mapping[str, Json] = field(default_factory=dict[str, Json])

@@ -50,6 +50,10 @@ class RunForked(RunAccepted):
     """Whether its input is another one."""
     given: tuple[str, ...] = ()
     """The keys of the calls whose results it was given; not those that the other run, a fork too, was given."""
+    begun: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    """Of all that it was given, the once-effects, and the children with one, that had been begun after the point: their
+    keys on record, each with a list of the others that it was given them by.
+    """
     why: str = ""
 
 
@@ -119,6 +123,8 @@ class RunStuck(Record):
     """The step that it is about."""
     remedy: str | None = None
     """The next thing to do."""
+    asks: str | None = None
+    """The call that the code asks for, and in whose way the effect of `key` stands."""
     unknown: Mapping[str, str] = field(default_factory=dict[str, str])
     """Once-effects by key of which nobody knows whether they were applied, and why. Since version 2."""
 

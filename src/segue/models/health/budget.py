@@ -20,6 +20,8 @@ class BudgetRule:
     reserve: float = 10.0
     """Retries that a quiet model may make: time refills the credit up to this."""
     per_s: float = 0.5
+    failing: float = 1 / 3
+    """The share of failures up to which nothing is taken: retries cannot be more than their share then."""
     cap: float = 100.0
     """Credit beyond this is not kept."""
 
@@ -40,6 +42,11 @@ def spent(budget: Budget, now: float, rule: BudgetRule) -> Budget | None:
     """The budget after one retry; None when there is no credit for it."""
     credit = _credit(budget, now, rule)
     return Budget(credit - 1.0, now) if credit >= 1.0 else None
+
+
+def returned(budget: Budget, now: float, rule: BudgetRule) -> Budget:
+    """With a retry that was taken and not sent."""
+    return Budget(min(_credit(budget, now, rule) + 1.0, rule.cap), now)
 
 
 def _credit(budget: Budget, now: float, rule: BudgetRule) -> float:

@@ -135,7 +135,10 @@ class Health:
         return bool(self._held)
 
     def may_retry(self, model: Model) -> bool:
-        """Take a retry of this model from its budget. False: there have been too many; go elsewhere, or give up."""
+        """Take a retry of this model from its budget. False: there have been too many; go elsewhere, or give up.
+
+        One that is not sent after all is given back with `unretried`.
+        """
         self._check_process()
         now = self._clock()
 
@@ -147,6 +150,21 @@ class Health:
             return self._change(model.name, step)
         except StoreLocked:
             return False
+
+    def unretried(self, model: Model) -> None:
+        """Give back a retry that was taken, and not sent."""
+        self._check_process()
+        now = self._clock()
+
+        def step(state: State) -> tuple[State | None, None]:
+            return state._replace(at=now, budget=budgets.returned(state.budget, now, self._rules.budget)), None
+
+        with suppress(StoreError):  # time refills it
+            self._change(model.name, step)
+
+    def is_failing(self, model: Model) -> bool:
+        """Whether so many of its calls fail that retries are taken from its budget."""
+        return self.view(model).error_rate > self._rules.budget.failing
 
     def view(self, model: Model) -> HealthView:
         """How a model stands, at most 50 ms old. Cheap: what has not changed is not worked out again."""
@@ -183,6 +201,20 @@ class Health:
         found = [o for o in offers(state, model, tokens, caller, self._rules) if o.deployment.name not in without]
         soonest = min((o.wait_s for o in found if o.standing is not Standing.SHUT), default=math.inf)
         return max(soonest, whole_delay(state, model, tokens, caller.now).seconds)
+
+    def failing(self, model: Model, without: Collection[str] = ()) -> int:
+        """How many calls in a row have failed, at least, where open breakers are all that keeps calls away from a
+        model's deployments, but for these; 0 where one of them may take a call by itself, or is just being tried.
+        """
+        self._check_process()
+        caller = self._caller(model)
+        state = self._store.read(model.name).state
+        found = [o for o in offers(state, model, 1, caller, self._rules) if o.deployment.name not in without]
+        left = [o for o in found if o.standing is not Standing.SHUT]
+        if any(o.standing is not Standing.BROKEN for o in left):
+            return 0
+        openings = [state.pulse(o.deployment.name).breaker.openings for o in left]
+        return self._rules.breaker.streak - 1 + min(openings) if openings else 0
 
     def reopen(self, model: Model, deployment: str | None = None) -> None:
         """A person has acted (a new key, a paid bill): let calls to a deployment, or to all of them, through again."""

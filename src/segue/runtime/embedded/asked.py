@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ...core.codec import loads
 from ..repeats import applies_once
 
 if TYPE_CHECKING:
@@ -20,9 +19,6 @@ def answer(execution: Execution) -> None:
 
 
 def _is_said(execution: Execution, key: str) -> bool:
-    """Whether somebody's word on what came of a call is in the inbox: it is taken before the call is made."""
-    recorded = execution.drive.claims.recorded
-    return any(
-        item.kind == "override" and recorded(item.name) == key and loads(item.body).get("act") != "retry"
-        for item in execution.host.journal.items_of(execution.row.no)
-    )
+    """Whether somebody's word on a call is in the inbox: it is taken before the call is made."""
+    recorded, items = execution.drive.claims.recorded, execution.host.journal.items_of(execution.row.no)
+    return any(item.kind == "override" and recorded(item.name) == key for item in items)

@@ -16,7 +16,16 @@ from ...core.recovery import AskPerson
 from ...core.sealed import sealed
 from ...core.secret import using
 from ...core.shell import command as shell
-from ...errors import Continued, CrashLoop, RunStuck, SegueError, StoreCorrupt, Undecodable, UnknownEffect
+from ...errors import (
+    Continued,
+    CrashLoop,
+    ReplayMismatch,
+    RunStuck,
+    SegueError,
+    StoreCorrupt,
+    Undecodable,
+    UnknownEffect,
+)
 from ...journal import Change, Item, Journal, Post, RunRow
 from ..past import memory_of
 from . import doubts
@@ -200,6 +209,7 @@ def end_cancelled(execution: Execution, item: Item) -> None:
 def stuck_detail(error: RunStuck) -> dict[str, Any]:
     """Why a run was set aside, as its row and its event say it."""
     detail = {"reason": _REASONS[error.code], "message": error.message, "key": error.key, "remedy": error.remedy}
+    detail["asks"] = error.asks if isinstance(error, ReplayMismatch) else None
     return {k: v for k, v in detail.items() if v is not None}
 
 

@@ -69,6 +69,8 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     act = said.get("act", "result")
     if command is not None and _has_ended(execution, command):
         command = None
+    if command is not None:
+        said |= _lets_go(execution, key)
     if command is None and act != "retry" and _is_known(execution, key):
         return _settle_begun(execution, item, said)
     if command is None or act == "retry":
@@ -92,6 +94,15 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
         EventType.STEP_COMPLETED, key=key, seen=command.seen, attempt=0, value=value, consumed=taken["consumed"],
         args=getattr(command, "args", None), posts=posts, done=execution.host.scan_soon if posts else None,
     )  # fmt: skip
+
+
+def _lets_go(execution: Execution, key: str) -> dict[str, str]:
+    """What stood in the way of a call, and does so no more now that somebody has spoken of it."""
+    other = execution.drive.claims.let_through.pop(key, None)
+    if other is None:
+        return {}
+    execution.memory.let_go.add(other)
+    return {"in_place_of": other}
 
 
 def _begin_anew(execution: Execution, key: str, command: Command | None) -> None:

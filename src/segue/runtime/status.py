@@ -1,0 +1,73 @@
+"""Where a run stands, as its row says it, and the error of one that is set aside. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core.lifecycle import RunState, StuckReason
+from ..errors import CrashLoop, ReplayMismatch, RunStuck, Undecodable, UnknownEffect
+from ..journal import RunRow
+from .lacking import REASON, Lack
+from .nearly import nearly, told
+
+__all__ = ["RunStatus", "status_of", "stuck_error"]
+
+_STUCK: dict[str, type[RunStuck]] = {
+    StuckReason.MISMATCH: ReplayMismatch,
+    StuckReason.CRASHES: CrashLoop,
+    StuckReason.UNDECODABLE: Undecodable,
+    StuckReason.UNKNOWN_EFFECT: UnknownEffect,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunStatus:
+    """Where a run stands. Times are seconds since the epoch, UTC."""
+
+    id: str
+    flow: str
+    version: int
+    state: RunState
+    paused: bool
+    parent: str | None
+    created_at: float
+    updated_at: float
+    tenant: str = "default"
+    waits_on: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    reason: str | None = None
+    """Why it is set aside; `no worker` for one that is ready, while no living process knows its flow."""
+    message: str | None = None
+    """The same in words; of one that is about to be set aside too, which has no reason yet."""
+    key: str | None = None
+    remedy: str | None = None
+
+
+def status_of(
+    row: RunRow, waits_on: list[dict[str, Any]] | None = None, lack: Lack | None = None, ahead: str | None = None
+) -> RunStatus:
+    """A row as a status; `waits_on` of a run that is in memory is newer than the row's; `lack`: nobody can take it;
+    `ahead`: the turn that it waits for.
+    """
+    stuck = row.detail if row.state == RunState.STUCK else {}
+    if (soon := nearly(row)) is not None:
+        stuck = {**soon, "reason": None, "message": told(soon)}
+    if lack is not None:
+        stuck = {"reason": REASON, "message": lack.message, "remedy": lack.remedy}
+    return RunStatus(
+        id=row.id, flow=row.flow, version=row.version, state=RunState(row.state), paused=row.paused, parent=row.parent,
+        created_at=row.created_at, updated_at=row.updated_at, tenant=row.tenant,
+        waits_on=[{"turn": ahead}] if ahead else row.detail.get("waits_on", []) if waits_on is None else waits_on,
+        reason=stuck.get("reason"), message=stuck.get("message"), key=stuck.get("key"), remedy=stuck.get("remedy"),
+    )  # fmt: skip
+
+
+def stuck_error(row: RunRow) -> RunStuck:
+    """Why a run is set aside, as `result()` raises it."""
+    detail = row.detail
+    kind = _STUCK.get(detail.get("reason", ""), RunStuck)
+    message = detail.get("message", "the run is set aside")
+    error = kind(message, run=row.id, key=detail.get("key"), remedy=detail.get("remedy"))
+    if isinstance(error, ReplayMismatch):
+        error.asks = detail.get("asks")
+    return error
