@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from segue import Engine, flow, memory
+from segue.agent.memories import memory_file
 from segue.cli.exits import Exit
 from segue.cli.notes import Asked
 from segue.cli.notes import memory as acted
+from segue.context import Memory, Said, Scope
 from segue.errors import InputError, UsageError
 
 
@@ -44,3 +47,21 @@ async def test_notes_are_listed_corrected_and_forgotten(tmp_path: Path, capsys: 
             acted(asked, action, what, "", "")
     assert acted(Asked(str(tmp_path / "none.db"), "default", True), "list", [], "", "") is Exit.DONE
     assert not (tmp_path / "none.db-memory").exists(), "looking makes no file"
+
+
+async def test_what_was_taken_from_a_turn_is_listed_with_where_it_was_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    db = str(tmp_path / "x.db")
+    with Memory(memory_file(db)) as notes:
+        scope, at = Scope.of("thread:user-42"), datetime(2026, 3, 1, tzinfo=UTC)
+        notes.take_up(scope, [Said(7, "My dog is called Wolke.", "user", "r-1", "ask[x]#1", at)], 7)
+        notes.remember("word " * 4000, scope, source="handbook.md")
+    assert acted(Asked(db, "default", False), "list", ["thread:user-42"], "", "") is Exit.DONE
+    said = " ".join(capsys.readouterr().out.split())
+    for part in ("My dog is called Wolke.", "turn 7", "ask[x]#1", "run r-1", "2026-03-01", "(19,999 characters)"):
+        assert part in said
+    acted(Asked(db, "default", True), "list", ["thread:user-42"], "", "")
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["turn"], first["taken"], first["run"], second["taken"]) == (7, True, "r-1", False)
+    assert len(second["text"]) == 19_999

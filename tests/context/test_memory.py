@@ -10,6 +10,8 @@ import pytest
 
 from segue.context.errors import InvalidContext
 from segue.context.memory import Memory, Scope, ScopeKind
+from segue.context.notes import Said, Turns, View
+from segue.context.recall.pieces import nearest, pieces
 from segue.context.tokens import estimate
 
 TOKENS = estimate()
@@ -85,7 +87,7 @@ def test_what_is_recalled_fits() -> None:
         assert sum(TOKENS(part.text) for part in parts) <= 120
 
 
-@pytest.mark.parametrize("text", ["", "  ", "x" * 20_001])
+@pytest.mark.parametrize("text", ["", "  ", "x" * 1_000_001])
 def test_a_note_that_says_nothing_or_all_is_refused(text: str) -> None:
     with Memory() as memory, pytest.raises(InvalidContext):
         memory.remember(text, ANN)
@@ -106,7 +108,7 @@ def test_a_correction_is_made_once_and_its_text_is_held_to_what_a_note_may_be() 
         assert [note.id for note in memory.notes(ANN)] == [2]
         with pytest.raises(InvalidContext, match="no note 1"):
             memory.edit(1, "Ann lives in Rome.")
-        for bad in ("", "  ", "x" * 20_001):
+        for bad in ("", "  ", "x" * 1_000_001):
             with pytest.raises(InvalidContext, match="a note has 1 to"):
                 memory.edit(2, bad)
         memory.forget(2)
@@ -182,3 +184,111 @@ def test_a_correction_to_words_that_are_there_makes_no_second_note_of_them(tmp_p
         assert memory.part([wrong, right]) is None
         assert memory.remember("Ann has xylophobia.", ANN) is None
     assert [file.name for file in tmp_path.iterdir() if b"xylopho" in file.read_bytes()] == []
+
+
+def said(turn: int, text: str, run: str = "r", who: str = "user") -> Said:
+    return Said(turn, text, who, run, "ask[x]#1", datetime(2026, 3, 1, 12, turn % 60))
+
+
+def test_a_file_of_before_can_take_up_turns(tmp_path: Path) -> None:
+    path = str(tmp_path / "memory.db")
+    with sqlite3.connect(path) as old:
+        old.executescript(
+            "create table notes (id integer primary key, scope text not null, name text not null, text text,"
+            " hash blob not null, source text not null, run text not null, turn integer, who text not null, at text,"
+            " stands_for integer, replaced_by integer, forgotten integer not null default 0,"
+            " by text not null default '', why text not null default '');"
+            " create virtual table notes_text using fts5 (text, tokenize='porter');"
+            " insert into notes (scope, name, text, hash, source, run, who)"
+            " values ('user', 'ann', 'Tea.', x'00', '', '', '')"
+        )
+    old.close()
+    with Memory(path) as memory:
+        memory.take_up(ANN, [said(1, "No sugar.")], 1)
+        assert [(note.text, note.taken) for note in memory.notes(ANN)] == [("Tea.", False), ("No sugar.", True)]
+
+
+def test_turns_are_taken_up_once_whoever_comes_first(tmp_path: Path) -> None:
+    path = str(tmp_path / "memory.db")
+    with Memory(path) as one, Memory(path) as other:
+        one.take_up(ANN, [said(1, "Tea."), said(1, "Tea."), said(2, "No sugar.")], 2)
+        other.take_up(ANN, [said(1, "Tea."), said(2, "No sugar."), said(3, "Milk.")], 3)
+        one.take_up(ANN, [said(2, "No sugar.")], 2)
+        assert [note.text for note in one.notes(ANN)] == ["Tea.", "Tea.", "No sugar.", "Milk."]
+        assert one.taken_upto(ANN) == 3
+
+
+def test_a_view_sees_its_turns_and_no_later_ones() -> None:
+    branch = Scope(ScopeKind.THREAD, "t~1")
+    thread = Scope(ScopeKind.THREAD, "t")
+    with Memory() as memory:
+        memory.take_up(thread, [said(n, f"Number {n} is the {word}.") for n, word in enumerate(WORDS, 1)], 4)
+        memory.take_up(branch, [said(3, "Number 3 is the hen.")], 3)
+        memory.remember("Number 9 is the owl.", thread)
+        view = View(branch, (Turns(thread, 0, 2), Turns(branch, 2)), upto=3)
+        text = "\n".join(part.text for part in memory.recall("Which number is it?", [view], 400, TOKENS))
+        assert all(word in text for word in ("ant", "bee", "hen"))
+        assert not any(word in text for word in ("cat", "dog", "owl"))
+        earlier = View(thread, (Turns(thread),), upto=3, shown=3)
+        text = "\n".join(part.text for part in memory.recall("Which number is it?", [earlier], 400, TOKENS))
+        assert "bee" in text and "owl" in text
+        assert "cat" not in text and "dog" not in text
+
+
+WORDS = ("ant", "bee", "cat", "dog")
+
+
+def test_what_was_taken_from_a_run_goes_with_it_and_its_number_is_not_given_again() -> None:
+    with Memory() as memory:
+        memory.take_up(ANN, [said(1, "Tea.", "old"), said(2, "Milk.", "new"), said(3, "Rum.", "old")], 3)
+        last = memory.notes(ANN)[-1].id
+        corrected = memory.edit(memory.notes(ANN)[0].id, "Green tea.")
+        assert set(memory.runs_taken()) == {"old", "new"}
+        assert memory.let_go(["old"]) == 3
+        assert [note.text for note in memory.notes(ANN)] == ["Milk."]
+        assert memory.part([1, corrected, last]) is None
+        made = memory.remember("Rum.", ANN)
+        assert made is not None and made > corrected
+        assert memory.remember("Tea.", ANN) is None, "it was corrected"
+
+
+def test_what_was_erased_is_never_taken_up_and_the_mark_lasts(tmp_path: Path) -> None:
+    path = str(tmp_path / "memory.db")
+    with Memory(path) as memory:
+        memory.take_up(ANN, [said(1, "Tea.")], 1)
+        memory.erase(17, by="dpo")
+        assert memory.notes(ANN) == []
+    with Memory(path) as memory:
+        assert (memory.erased_upto(), memory.taken_upto(ANN)) == (17, 1)
+
+
+def test_of_very_many_notes_those_that_match_are_ranked_with_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segue.context.recollection.RANKED", 50)
+    monkeypatch.setattr("segue.context.recollection._NEWEST", 5)
+    with Memory() as memory:
+        memory.take_up(ANN, [said(n, f"Line {n}.") for n in range(1, 101)], 100)
+        memory.take_up(ANN, [said(101, "Where is the zither?"), said(102, "In the attic.")], 102)
+        memory.take_up(ANN, [said(n, f"Row {n}.") for n in range(103, 203)], 202)
+        assert "In the attic." in told(memory, "zither", ANN, room=60)
+        memory.take_up(ANN, [said(203, "The lute is in the cellar.")], 203)
+        assert "cellar" in told(memory, "lute", ANN, room=60)
+
+
+def test_long_texts_are_cut_between_sentences_and_nothing_of_them_is_lost() -> None:
+    assert pieces("Short.") == ["Short."]
+    for text in (
+        "\n\n".join(f"# Part {n}\n\nIt has {n} wheels. " + "They turn slowly. " * 12 for n in range(40)),
+        "A sentence of this kind says very little. " * 300,
+        "x" * 5000,
+        "これは長い文章です。" * 400,
+        "word " * 2000,
+        "\n".join(f"line {n}" for n in range(900)),
+    ):
+        parts = pieces(text)
+        assert "".join("".join(parts).split()) == "".join(text.split())
+        assert all(0 < TOKENS(part) <= 600 for part in parts)
+        assert len(parts) > 3
+    headed = "\n\n".join(f"# Part {n}\n\n{'Wheel. ' * 60}" for n in range(9))
+    assert all(part.startswith("# Part") for part in pieces(headed))
+    bolts = f"{'Pumps are blue. ' * 90}The valve has eight bolts now."
+    assert nearest("The valve has seven bolts.", bolts).endswith("now.")

@@ -13,6 +13,8 @@ import pytest
 
 from segue.context.benchmark import measured, read
 from segue.context.benchmark.run import WAYS
+from segue.context.memory import Memory, Scope, ScopeKind
+from segue.context.notes import Said, Turns, View
 from segue.context.recall.features import FEATURES, features, understood
 from segue.context.recall.packing import packed, parts_of
 from segue.context.recall.passages import Passage, Passages
@@ -145,3 +147,21 @@ def test_ten_thousand_passages_are_ranked_and_packed_quickly() -> None:
         packed(made.items, scores, 2000, TOKENS)
         seconds.append(time.process_time() - began)
     assert min(seconds) < 0.15, "some 25 ms on a quiet machine"
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="the dialogues are not here")
+def test_a_thread_with_the_turns_of_a_dialogue_recalls_what_the_measure_says() -> None:
+    """What is taken up from turns is ranked as the passages of the bench are: the same turns come."""
+    (dialogue,) = read([str(sorted(DATA.glob("locomo-*.json.gz"))[0])])
+    thread, passages = Scope(ScopeKind.THREAD, "t"), Passages(dialogue.turns)
+    with Memory() as memory:
+        memory.take_up(
+            thread,
+            [Said(n, turn.text, turn.who, f"run-{n}", "ask[x]#1", turn.at) for n, turn in enumerate(dialogue.turns, 1)],
+            len(dialogue.turns),
+        )
+        for question in dialogue.questions[::12]:
+            made = memory.recall(question.text, [View(thread, (Turns(thread),), upto=10_000)], 1000, TOKENS)
+            wanted = packed(dialogue.turns, ranked(question.text, passages), 1000, TOKENS)
+            found = {int(name.removeprefix("note-")) - 1 for part in made for name in (part.source or "").split()[2:]}
+            assert found == set(wanted)

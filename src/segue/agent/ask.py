@@ -30,11 +30,11 @@ from .form import Check, Form, form_of, misfit
 from .gateway import gateway
 from .guards import Guard, Guarding, configured
 from .media import Shown, needs_of, split
-from .memories import recalled
 from .options import Options, checked
 from .prompts import Prompt, worded
 from .recalling import recalling
 from .recovery import Policy
+from .remembering import recalled_for
 from .request import Given, Question, Tried, by_hand, by_hand_as, shown, unfit
 from .rounds import rounds
 from .sessions import Session
@@ -132,15 +132,15 @@ async def answer(
     also = [name for name in ("tools", "batch") if said[name]]
     question.needs[:] = sorted({*question.needs, *needs_of(media), *also})
     question.tools[:] = tools.definitions
+    far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
+    make = _Make(form, check, policy, far, said, media, guards)
     if said["thread"] is not None:
         question = replace(question, thread=said["thread"], heard=await heard(said["thread"]))
     if said["memory"]:
-        found = await recalled(question.text, [str(one) for one in said["memory"]], said["memory_tokens"])
-        question = replace(question, recalled=found)
+        whom, scopes = partial(make.whom, question), [str(one) for one in said["memory"]]
+        question = replace(question, recalled=await recalled_for(question, whom, scopes, said["memory_tokens"]))
     if said["history"]:
         question = replace(question, before=await fresh(question, said["history"]))
-    far = Policy(attempts=said["attempts"], repairs=said["repairs"], refused=said["refused"])
-    make = _Make(form, check, policy, far, said, media, guards)
     question = await roomy(question, partial(make.whom, question), partial(_summarised, said["guards"]), media)
     try:
         if said["tools"]:

@@ -7,21 +7,20 @@ is shown as it is now, and what was forgotten is gone from every prompt to come,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..context import Part, Scope, estimate
+from ..context import Part
 from ..core.keys import quoted
 from ..runtime.companions import Keeps, keeping
 from ..runtime.scope import Surroundings, here, surroundings
-from ..runtime.step import step
 
 if TYPE_CHECKING:
     from ..context import Memory
 
-__all__ = ["Recalled", "memory_file", "memory_here", "recalled", "remembered"]
+__all__ = ["Recalled", "memory_file", "memory_here", "remembered"]
 
 _MEMORY = ":memory:"
 
@@ -32,6 +31,18 @@ class Recalled:
 
     notes: list[int]
     relevance: float | None = None
+    pieces: list[int] = field(default_factory=list[int])
+    """Of each note the piece of it; 0: it is a short one. Empty: all are."""
+
+    @classmethod
+    def of(cls, part: Part) -> Recalled:
+        """What a part shows."""
+        named = (part.source or "").rpartition(": ")[2]  # before it stands the scope, whose name may read like a note's
+        found = [word.removeprefix("note-").partition(".") for word in named.split()]
+        pieces = [int(piece or 0) for _, _, piece in found]
+        return cls(
+            notes=[int(no) for no, _, _ in found], relevance=part.relevance, pieces=pieces if any(pieces) else []
+        )
 
 
 def memory_file(database: str, tenant: str = "default") -> str:
@@ -68,11 +79,14 @@ _ALONE: dict[str, Memory] = {}
 
 
 class _Notes(Keeps):
-    """Notes go with their tenant, those of a run with their run."""
+    """Notes go with their tenant, those of a run with their run, and what was said in a turn with the turn's."""
 
     def erased(self, around: Surroundings, tenant: str, by: str, why: str) -> None:
-        if around.database is None or Path(memory_file(around.database, tenant)).exists():
-            _memory_of(around, tenant).clear(by=by, why=why)
+        """Of what was said before, too, nothing is taken up any more."""
+        outside = around.outside
+        upto = 0 if outside is None else outside.position(tenant)
+        if upto or around.database is None or Path(memory_file(around.database, tenant)).exists():
+            _memory_of(around, tenant).erase(upto, by=by, why=why)
 
     def collected(self, around: Surroundings) -> None:
         if around.engine is None or around.database is None:
@@ -84,6 +98,7 @@ class _Notes(Keeps):
                 for scope, _ in memory.scopes():
                     if scope.kind.value == "run" and around.engine.journal.query(_GONE, (scope.name,)):
                         memory.clear(scope, by="segue", why="its run was collected")
+                memory.let_go([run for run in memory.runs_taken() if around.engine.journal.query(_GONE, (run,))])
 
 
 _GONE = "select 1 from tombstones where id = ?"
@@ -102,21 +117,9 @@ async def _close(memory: Memory) -> None:
     memory.close()
 
 
-@step(name="memory")
-async def recalled(request: str, scopes: list[str], tokens: int) -> list[Recalled]:
-    """The notes that memories hold on a request, the first scope first."""
-    parts = memory_here().recall(request, [Scope.of(one) for one in scopes], tokens, estimate())
-    return [Recalled(notes=_notes(part), relevance=part.relevance) for part in parts]
-
-
 def remembered(found: Iterable[Recalled]) -> Iterator[Part]:
     """What was recalled, as it is now."""
     for one in found:
-        part = memory_here().part(one.notes, one.relevance)
+        part = memory_here().part(one.notes, one.relevance, one.pieces)
         if part is not None:
             yield part
-
-
-def _notes(part: Part) -> list[int]:
-    named = (part.source or "").rpartition(": ")[2]  # before it stands the scope, whose name may read like a note's
-    return [int(word.removeprefix("note-")) for word in named.split()]

@@ -2,12 +2,13 @@
 
 ```
 await memory.remember("Ann lives in Oslo.", "user:ann")
-answer = await ask("Where should we meet?", memory=["user:ann", "team:travel"])
+answer = await ask("Where should we meet?", memory=["user:ann", "team:travel", "thread:user-42"])
 ```
 
 A scope is `run:ID`, `thread:NAME`, `user:NAME` or `team:NAME`; what is in one is never seen from another, nor from
-another tenant. A note keeps where it came from. The notes stand in a file beside the database, and what
-is forgotten is gone from it. The arguments of a step are journaled, those of `remember` too.
+another tenant. A thread and a run also hold what was said in them: it is taken up when they are looked through. A note
+keeps where it came from, and may be a whole document. The notes stand in a file beside the database, and what is
+forgotten is gone from it. The arguments of a step are journaled, those of `remember` too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ..runtime.scope import StepScope, here
 from ..runtime.step import step
 from .ask import ask
 from .memories import memory_here
+from .taking import taken_up
 from .threads import outside
 
 __all__ = ["edit", "forget", "learn", "recall", "remember"]
@@ -43,12 +45,14 @@ async def remember(text: str, scope: str, source: str = "", who: str = "") -> in
 
 @step(name="recollect")
 async def recall(request: str, scopes: list[str], tokens: int = 1000) -> list[str]:
-    """What scopes hold on a request, as texts of at most so many tokens together. The first scope comes first.
+    """What scopes hold on a request, as texts of at most so many tokens together. The first scope comes first, and
+    leaves each of the others an equal share. Of a long note the pieces that fit are given.
 
     `ask(memory=[...])` shows them to a model by itself. What a flow is given here stays in its journal.
     """
-    parts = memory_here().recall(request, [Scope.of(one) for one in scopes], tokens, estimate())
-    return [part.text for part in parts]
+    notes = memory_here()
+    views = await taken_up(notes, map(Scope.of, scopes))
+    return [part.text for part in notes.recall(request, views, tokens, estimate())]
 
 
 @step(name="correct")

@@ -67,9 +67,11 @@ class Options(TypedDict, total=False):
     holds already is not said twice.
     """
     memory: Sequence[str | Scope]
-    """Whose memory is looked through for what it holds on the question: `user:ann`, `team:sales`, `thread:t`."""
+    """Whose memory is looked through for what it holds on the question: `user:ann`, `team:sales`; `thread:t` and
+    `run:ID` with what was said there.
+    """
     memory_tokens: int
-    """What that may take."""
+    """What that may take in all; each scope may take an equal share of it at least."""
     tools: Sequence[Callable[..., Any]]
     """Functions, steps and `tool`s that the model may call. Each request and each call is a durable step of its own."""
     rounds: int

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..agent.memories import memory_file
-from ..context import Memory, Note, Scope
+from ..context import Memory, Note, Scope, ScopeKind
 from ..core.shell import command
 from ..errors import InputError
 from .columns import cut
@@ -80,7 +80,7 @@ def _listed(asked: Asked, found: list[Note], scopes: list[tuple[Scope, int]] | N
     elif scopes:
         emit(out(), _table([(cut(str(scope)), Text(plural(count, "note"))) for scope, count in scopes], firm=1))
     elif found:
-        notes = [(Text(str(note.id)), Text(printable(note.text)), Text(_from(note), "dim")) for note in found]
+        notes = [(Text(str(note.id)), Text(_beginning(note.text)), Text(_from(note), "dim")) for note in found]
         emit(out(), _table(notes, firm=0))
     else:
         tell(Text("Nothing is remembered.", "dim"))
@@ -91,12 +91,21 @@ def _told(note: Note) -> dict[str, Any]:
     at = None if note.at is None else note.at.isoformat()
     return {
         "note": note.id, "scope": str(note.scope), "text": note.text, "source": note.source, "run": note.run,
-        "who": note.who, "at": at, "stands_for": note.stands_for,
+        "turn": note.turn, "who": note.who, "at": at, "stands_for": note.stands_for, "taken": note.taken,
     }  # fmt: skip
 
 
+def _beginning(text: str) -> str:
+    """A document by how it begins; `--json` has all of it."""
+    return printable(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)")
+
+
+_SHOWN = 600
+
+
 def _from(note: Note) -> str:
-    said = [note.who, note.source, note.run and f"run {note.run}", f"{note.at:%Y-%m-%d}" if note.at else ""]
+    turn = f"turn {note.turn}" if note.taken and note.scope.kind is ScopeKind.THREAD else ""
+    said = [note.who, turn, note.source, note.run and f"run {note.run}", f"{note.at:%Y-%m-%d}" if note.at else ""]
     return printable(", ".join(filter(None, said)))
 
 

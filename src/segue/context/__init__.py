@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from .compaction import Compaction, accepted, compact, plan, wrong_with
     from .differ import Difference, differences
     from .manifest import Call, manifest_of
-    from .memory import Memory, Note, Scope, ScopeKind
+    from .memory import Memory
     from .messages import messages_of, parts_of
+    from .notes import Note, Said, Scope, ScopeKind, Turns, View
     from .sending import Ready, budget_for, ready
     from .tokens import Tokens, estimate, exact, tokens_of
     from .work import Work, latest
@@ -30,8 +31,9 @@ _HOMES = {
     "compaction": ("Compaction", "accepted", "compact", "plan", "wrong_with"),
     "differ": ("Difference", "differences"),
     "manifest": ("Call", "manifest_of"),
-    "memory": ("Memory", "Note", "Scope", "ScopeKind"),
+    "memory": ("Memory",),
     "messages": ("messages_of", "parts_of"),
+    "notes": ("Note", "Said", "Scope", "ScopeKind", "Turns", "View"),
     "sending": ("Ready", "budget_for", "ready"),
     "tokens": ("Tokens", "estimate", "exact", "tokens_of"),
     "work": ("Work", "latest"),
@@ -40,9 +42,9 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Assembly", "Budget", "Call", "Compaction", "Context", "ContextOverflow", "Difference", "InvalidContext", "Kind",
-    "Memory", "Note", "Part", "Ready", "Role", "Scope", "ScopeKind", "Shown", "Target", "Tokens", "Work",
-    "accepted", "assemble", "budget_for", "compact", "differences", "estimate", "exact", "latest", "manifest_of",
-    "messages_of", "parts_of", "plan", "ready", "tokens_of", "with_margin", "wrong_with",
+    "Memory", "Note", "Part", "Ready", "Role", "Said", "Scope", "ScopeKind", "Shown", "Target", "Tokens", "Turns",
+    "View", "Work", "accepted", "assemble", "budget_for", "compact", "differences", "estimate", "exact", "latest",
+    "manifest_of", "messages_of", "parts_of", "plan", "ready", "tokens_of", "with_margin", "wrong_with",
 ]  # fmt: skip
 
 

@@ -9,31 +9,25 @@ a scope has very many.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from hashlib import blake2b
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self
 
 from ..core.shell import command
 from .errors import InvalidContext
-from .form import form
-from .recall.packing import heading_of, line_of, packed, parts_of
-from .recall.passages import Passage, Passages
-from .recall.ranking import ranked
-from .recall.terms import terms
-from .recall.terms import words as _words
+from .notes import FIELDS, Note, Said, Scope, ScopeKind, View, hash_of, read
+from .recall.packing import heading_of, line_of
+from .recall.passages import Passage
+from .recall.pieces import nearest
+from .recollection import Recollection, asked_for, passages_of, views_of
 from .tokens import Tokens
 from .types import Kind, Part, Role
 
-__all__ = ["Memory", "Note", "Scope", "ScopeKind"]
+__all__ = ["LONGEST", "Memory", "Note", "Scope", "ScopeKind"]
 
-RANKED = 20_000
-"""Notes that are ranked at most; of more, FTS5's best by BM25 and the newest."""
-_LONGEST = 20_000
+LONGEST = 1_000_000
 """Characters of a note."""
 
 _SCHEMA = """
@@ -45,62 +39,22 @@ create table if not exists notes (
 create index if not exists notes_scope on notes (scope, name, id);
 create index if not exists notes_hash on notes (hash);
 create index if not exists notes_replaced on notes (replaced_by);
+create table if not exists marks (name text primary key, upto integer not null) without rowid;
 create virtual table if not exists notes_text using fts5 (text, tokenize='porter');
 """
+_TAKEN = (
+    "alter table notes add column taken integer not null default 0",
+    "alter table notes add column place integer",
+    "create unique index notes_taken on notes (scope, name, turn, place) where taken and place is not null",
+    "create index notes_run on notes (run) where taken",
+)
+"""What was said in turns; files of before have no such columns. `place` counts what was said in one turn."""
+_GONE = "(forgotten or replaced_by is not null)"
 _STOOD_FOR = (
     "with recursive gone (id) as (values (?) union select n.id from gone join notes n on n.replaced_by = gone.id)"
     " select id from gone"
 )
 """A note, and all that it stands for."""
-_FIELDS = "id, scope, name, text, source, run, turn, who, at, stands_for"
-
-
-class ScopeKind(StrEnum):
-    """Whose memory it is."""
-
-    RUN = "run"
-    THREAD = "thread"
-    USER = "user"
-    TEAM = "team"
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """One run, thread, user or team. What is in one scope is never seen from another."""
-
-    kind: ScopeKind
-    name: str
-
-    @classmethod
-    def of(cls, text: str) -> Scope:
-        """`user:ann`. Raises InvalidContext for what is none."""
-        kind, _, name = text.partition(":")
-        if kind not in list(ScopeKind) or not name.strip():
-            raise InvalidContext(
-                f"{text!r} is no scope of a memory", remedy="name one: user:NAME, team:NAME, thread:NAME or run:ID"
-            )
-        return cls(ScopeKind(kind), name.strip())
-
-    def __str__(self) -> str:
-        return f"{self.kind.value}:{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """One thing remembered, with where it came from."""
-
-    id: int
-    scope: Scope
-    text: str
-    source: str
-    """A document, a turn, a person."""
-    run: str
-    turn: int | None
-    who: str
-    at: datetime | None
-    """When it was said."""
-    stands_for: int | None
-    """The note that it corrects."""
 
 
 class Memory:
@@ -111,7 +65,11 @@ class Memory:
         self._db.execute("pragma journal_mode = wal")
         self._db.execute("pragma secure_delete = on")
         self._db.executescript(_SCHEMA)
-        self._cache: dict[Scope, tuple[int, Passages]] = {}
+        with self._writing():
+            if "taken" not in {name for _, name, *_ in self._db.execute("pragma table_info(notes)")}:
+                for change in _TAKEN:
+                    self._db.execute(change)
+        self._recollection = Recollection(self._db)
 
     def __enter__(self) -> Self:
         return self
@@ -132,10 +90,10 @@ class Memory:
         The same words in the same scope are one note. Raises InvalidContext for an empty or a very long text.
         """
         text = _fit(text)
-        digest = _hash(text, scope)
+        digest = hash_of(text, scope)
         with self._writing():
             known = self._db.execute(
-                "select id, forgotten or replaced_by is not null from notes where hash = ? order by id desc", (digest,)
+                f"select id, {_GONE} from notes where hash = ? and (not taken or {_GONE}) order by id desc", (digest,)
             ).fetchone()
             if known is not None:
                 return None if known[1] else int(known[0])
@@ -153,10 +111,10 @@ class Memory:
             if again is not None:
                 return again
             old = self.note(id)
-            digest = _hash(text, old.scope)
+            digest = hash_of(text, old.scope)
             made = self._standing(id, digest)
             if made is None:
-                new = Note(0, old.scope, text, old.source, old.run, old.turn, old.who, old.at, id)
+                new = Note(0, old.scope, text, old.source, old.run, old.turn, old.who, old.at, id, old.taken)
                 made = self._insert(new, digest)
             said = (made, by, why, id)
             self._db.execute("update notes set replaced_by = ?, by = ?, why = ? where id = ?", said)
@@ -169,7 +127,7 @@ class Memory:
             "select n.id, n.scope, n.name, n.hash from notes o join notes n on n.id = o.replaced_by"
             " where o.id = ? and not n.forgotten", (id,),
         ).fetchone()  # fmt: skip
-        return None if row is None or row[3] != _hash(text, Scope(ScopeKind(row[1]), row[2])) else int(row[0])
+        return None if row is None or row[3] != hash_of(text, Scope(ScopeKind(row[1]), row[2])) else int(row[0])
 
     def _standing(self, but: int, digest: bytes) -> int | None:
         """Another note of these words that stands."""
@@ -202,11 +160,14 @@ class Memory:
 
     def _forget(self, id: int, by: str, why: str) -> None:
         for (at,) in self._db.execute(_STOOD_FOR, (id,)).fetchall():
-            self._db.execute(
-                "update notes set text = null, source = '', who = '', forgotten = 1, by = ?, why = ? where id = ?",
-                (by, why, at),
-            )
-            self._db.execute("delete from notes_text where rowid = ?", (at,))
+            self._empty(at, by, why)
+
+    def _empty(self, id: int, by: str, why: str) -> None:
+        self._db.execute(
+            "update notes set text = null, source = '', who = '', forgotten = 1, by = ?, why = ? where id = ?",
+            (by, why, id),
+        )
+        self._db.execute("delete from notes_text where rowid = ?", (id,))
 
     def _is_forgotten(self, id: int) -> bool:
         return self._db.execute("select 1 from notes where id = ? and forgotten", (id,)).fetchone() is not None
@@ -226,14 +187,14 @@ class Memory:
     def note(self, id: int) -> Note:
         """A note that stands. Raises InvalidContext for one that is not there, was corrected or forgotten."""
         row = self._db.execute(
-            f"select {_FIELDS} from notes where id = ? and not forgotten and replaced_by is null", (id,)
+            f"select {FIELDS} from notes where id = ? and not forgotten and replaced_by is null", (id,)
         ).fetchone()
         if row is None:
             raise InvalidContext(
                 f"there is no note {id}{self._why_not(id)}",
                 remedy=f"list those that stand: {command('memory', 'list', 'SCOPE')}",
             )
-        return _read(row)
+        return read(row)
 
     def _why_not(self, id: int) -> str:
         """What became of a note that does not stand: who corrects it again needs the number of the one that does."""
@@ -249,55 +210,132 @@ class Memory:
     def notes(self, scope: Scope) -> list[Note]:
         """All notes of a scope that stand, in the order in which they were made."""
         rows = self._db.execute(
-            f"select {_FIELDS} from notes where scope = ? and name = ? and not forgotten and replaced_by is null "
+            f"select {FIELDS} from notes where scope = ? and name = ? and not forgotten and replaced_by is null "
             "order by id",
             (scope.kind.value, scope.name),
         )
-        return [_read(row) for row in rows]
+        return [read(row) for row in rows]
 
     def find(self, words: str, scope: Scope, *, limit: int = 20) -> list[Note]:
         """The notes of a scope that have any of these words, the best by BM25 first."""
-        asked = " OR ".join(f'"{word}"' for word in terms_of(words))
+        asked = asked_for(words)
         if not asked:
             return []
-        named = ", ".join(f"notes.{name.strip()}" for name in _FIELDS.split(","))
+        named = ", ".join(f"notes.{name.strip()}" for name in FIELDS.split(","))
         rows = self._db.execute(
             f"select {named} from notes_text join notes on notes.id = notes_text.rowid "
             "where notes_text match ? and scope = ? and name = ? order by bm25(notes_text), notes.id limit ?",
             (asked, scope.kind.value, scope.name, limit),
         )
-        return [_read(row) for row in rows]
+        return [read(row) for row in rows]
 
-    def recall(self, request: str, scopes: Sequence[Scope], room: int, tokens: Tokens) -> list[Part]:
-        """What these scopes hold on a request, as parts of at most `room` tokens together; the first scope comes first.
+    def reading(self, scopes: Sequence[Scope | View]) -> Iterator[None]:
+        """Get ready for a recall in small steps, so that others can go on in between; `recall` does the rest."""
+        for view in views_of(scopes):
+            yield from self._recollection.reading(view)
 
-        Each part names its notes in `source`, and how well the best of them fits.
+    def recall(self, request: str, scopes: Sequence[Scope | View], room: int, tokens: Tokens) -> list[Part]:
+        """What these scopes hold on a request, as parts of at most `room` tokens together; the first scope comes first,
+        and leaves each of the others an equal share, as far as that can use it.
+
+        Each part names its notes in `source`, of a long one the pieces, and how well the best of them fits.
         """
-        parts: list[Part] = []
-        for scope in dict.fromkeys(scopes):
-            passages = self._passages(scope, request)
-            scores = ranked(request, passages)
-            places = packed(passages.items, scores, room, tokens)
-            made = parts_of(passages.items, places, scores, source=f"{scope.kind.value} {scope.name}:")
-            room -= sum(tokens(form(part)) + 1 for part in made)
-            parts += made
-        return parts
+        return self._recollection.recall(request, views_of(scopes), room, tokens)
 
-    def part(self, ids: Sequence[int], relevance: float | None = None) -> Part | None:
+    def part(self, ids: Sequence[int], relevance: float | None = None, pieces: Sequence[int] = ()) -> Part | None:
         """Notes that were recalled, as one part of what stands of them today: corrected ones as they are now, without
-        those that were forgotten. None where nothing is left.
+        those that were forgotten. None where nothing is left. `pieces` says which of a long one; 0: it is whole.
         """
-        notes = [note for note in dict.fromkeys(map(self._today, ids)) if note is not None]
-        if not notes:
+        shown: dict[str, Passage] = {}
+        scope: Scope | None = None
+        for no, piece in zip(ids, pieces or [0] * len(ids), strict=True):
+            note = self._today(no)
+            if note is not None:
+                scope = scope or note.scope
+                shown |= {passage.id: passage for passage in self._as_now(note, no, piece)}
+        if scope is None:
             return None
-        passages = [_passage(note) for note in notes]
+        passages = [*shown.values()]
         lines = [heading_of(passages[0]), *map(line_of, passages)]
-        scope = notes[0].scope
-        named = " ".join(passage.id for passage in passages)
+        named = " ".join(shown)
         return Part(
             role=Role.USER, kind=Kind.MEMORY, text="\n".join(lines), source=f"{scope.kind.value} {scope.name}: {named}",
             relevance=relevance,
         )  # fmt: skip
+
+    def _as_now(self, note: Note, found: int, piece: int) -> list[Passage]:
+        """What is shown of a note today, where this piece of it was found, or of one that it stands for."""
+        passages = passages_of(note)
+        if not piece or len(passages) == 1:
+            return passages
+        if note.id != found:
+            before = self._db.execute(f"select {FIELDS} from notes where id = ?", (found,)).fetchone()
+            was = passages_of(read(before))[piece - 1].text
+            text = nearest(was, note.text)
+            return [passage for passage in passages if passage.text == text][:1]
+        return passages[piece - 1 : piece]
+
+    def taken_upto(self, scope: Scope) -> int:
+        """The last turn of a thread that was taken up, or the last event of a run."""
+        return self._mark(str(scope))
+
+    def take_up(self, scope: Scope, said: Iterable[Said], upto: int, *, once: bool = False) -> None:
+        """Take up what was said up to a turn, each once, whoever does it: not what was corrected or forgotten. With
+        `once` the same words are taken up once.
+        """
+        with self._writing():
+            mark, places = self.taken_upto(scope), dict[int, int]()
+            for one in said:
+                place = places[one.turn] = places.get(one.turn, -1) + 1
+                digest = hash_of(one.text, scope)
+                gone = f"select 1 from notes where hash = ? and (? or {_GONE})"
+                if one.turn > mark and self._db.execute(gone, (digest, once)).fetchone() is None:
+                    note = Note(0, scope, one.text, one.source, one.run, one.turn, one.who, one.at, None, taken=True)
+                    self._insert(note, digest, place)
+            self._set_mark(str(scope), upto)
+
+    def runs_taken(self) -> list[str]:
+        """The runs in which was said what was taken up."""
+        return [run for (run,) in self._db.execute("select distinct run from notes where taken and text is not null")]
+
+    def let_go(self, runs: Collection[str]) -> int:
+        """Lose what was taken up from runs that are gone, corrected or not; how many notes those were. The same words,
+        said again, are taken up again, but for what was corrected.
+        """
+        lost = 0
+        with self._writing():
+            for run in runs:
+                rows = self._db.execute(
+                    "select id, replaced_by is not null from notes where run = ? and taken and text is not null", (run,)
+                )
+                for no, corrected in rows.fetchall():
+                    self._empty(no, "segue", "its run was collected")
+                    if not corrected:
+                        self._db.execute("update notes set hash = x'' where id = ?", (no,))
+                    lost += 1
+        if lost:
+            self._wipe()
+        return lost
+
+    def erased_upto(self) -> int:
+        """The last event of the database of which nothing is ever taken up."""
+        return self._mark("erased")
+
+    def erase(self, upto: int, *, by: str = "", why: str = "") -> None:
+        """Forget all notes, and take up nothing of what was said up to an event of the database."""
+        with self._writing():
+            self._set_mark("erased", upto)
+        self.clear(by=by, why=why)
+
+    def _mark(self, name: str) -> int:
+        row = self._db.execute("select upto from marks where name = ?", (name,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _set_mark(self, name: str, upto: int) -> None:
+        self._db.execute(
+            "insert into marks values (?, ?) on conflict (name) do update set upto = max(upto, excluded.upto)",
+            (name, upto),
+        )
 
     def scopes(self) -> list[tuple[Scope, int]]:
         """The scopes that have notes, and how many."""
@@ -311,74 +349,31 @@ class Memory:
         at: int | None = id
         while at is not None:
             row = self._db.execute(
-                f"select {_FIELDS}, replaced_by from notes where id = ? and not forgotten", (at,)
+                f"select {FIELDS}, replaced_by from notes where id = ? and not forgotten", (at,)
             ).fetchone()
             if row is None or row[-1] is None:
-                return None if row is None else _read(row[:-1])
+                return None if row is None else read(row[:-1])
             at = row[-1]
         return None
 
-    def _insert(self, note: Note, digest: bytes) -> int:
+    def _insert(self, note: Note, digest: bytes, place: int | None = None) -> int:
         at = None if note.at is None else note.at.isoformat()
         said = (note.scope.kind.value, note.scope.name, note.text, digest, note.source, note.run, note.turn, note.who)
         made = self._db.execute(
-            "insert into notes (scope, name, text, hash, source, run, turn, who, at, stands_for) "
-            "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*said, at, note.stands_for),
+            "insert into notes (scope, name, text, hash, source, run, turn, who, at, stands_for, taken, place) "
+            "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*said, at, note.stands_for, note.taken, place),
         ).lastrowid
         assert made is not None
         self._db.execute("insert into notes_text (rowid, text) values (?, ?)", (made, note.text))
         return made
 
-    def _passages(self, scope: Scope, request: str) -> Passages:
-        """The passages to rank, kept from one request to the next: new notes are added, changes build them anew."""
-        count = self._db.execute(
-            "select count(*) from notes where scope = ? and name = ?", (scope.kind.value, scope.name)
-        ).fetchone()[0]
-        if count > RANKED:
-            found = self.find(request, scope, limit=RANKED // 2)
-            return Passages([_passage(note) for note in sorted(found, key=lambda note: note.id)])
-        version = self._version()
-        kept = self._cache.get(scope)
-        if kept is None or kept[0] != version:
-            self._cache[scope] = (version, Passages([_passage(note) for note in self.notes(scope)]))
-        else:
-            for note in self.notes(scope)[len(kept[1]) :]:
-                kept[1].add(_passage(note))
-        return self._cache[scope][1]
-
-    def _version(self) -> int:
-        """Raised by each edit and forgetting, by whomever."""
-        row = self._db.execute("select count(*) from notes where forgotten or replaced_by is not null").fetchone()
-        return int(row[0])
-
-
-def terms_of(words: str) -> list[str]:
-    """The words of a query without their marks, each once."""
-    return list(dict.fromkeys(word for word in _words(words) if terms(word)))
-
 
 def _fit(text: str) -> str:
     """The text of a note. Raises InvalidContext for an empty or a very long one."""
     text = text.strip()
-    if not text or len(text) > _LONGEST:
+    if not text or len(text) > LONGEST:
         raise InvalidContext(
-            f"a note has 1 to {_LONGEST:,} characters, this one {len(text):,}", remedy="cut it into several"
+            f"a note has 1 to {LONGEST:,} characters, this one {len(text):,}", remedy="cut it into several"
         )
     return text
-
-
-def _hash(text: str, scope: Scope) -> bytes:
-    said = f"{scope.kind.value}/{scope.name}/{' '.join(text.lower().split())}"
-    return blake2b(said.encode(), digest_size=16).digest()
-
-
-def _read(row: Sequence[object]) -> Note:
-    no, kind, name, text, source, run, turn, who, at, stands_for = cast("tuple[Any, ...]", tuple(row))
-    when = None if at is None else datetime.fromisoformat(at)
-    return Note(no, Scope(ScopeKind(kind), name), text, source, run, turn, who, when, stands_for)
-
-
-def _passage(note: Note) -> Passage:
-    session = note.run or note.source or (note.at.date().isoformat() if note.at is not None else "")
-    return Passage(id=f"note-{note.id}", text=note.text, who=note.who, at=note.at, session=session)

@@ -219,12 +219,7 @@ def said(query: Query, tenant: str, thread: str, upto: int, after: int = 0) -> I
 
 def said_first(query: Query, tenant: str, thread: str, after: int, upto: int) -> Iterator[Outcome]:
     """The same, the oldest first: those after a number, up to another."""
-    spans: list[tuple[str, int, int]] = []
-    for name, left in lineage(query, tenant, thread):
-        floor = 0 if left is None else left.upto
-        spans.append((name, max(floor, after), upto))
-        upto = min(upto, floor)
-    for name, floor, top in reversed(spans):
+    for name, floor, top in spans(query, tenant, thread, after, upto):
         at = floor
         while at < top:
             found = query(
@@ -233,6 +228,28 @@ def said_first(query: Query, tenant: str, thread: str, after: int, upto: int) ->
             )
             yield from map(Outcome._make, found)
             at = found[-1][0] if len(found) == 64 else top
+
+
+def spans(query: Query, tenant: str, thread: str, after: int, upto: int) -> list[tuple[str, int, int]]:
+    """Whose the outcomes of a thread after a number up to another are: those of the threads that it left, the furthest
+    first, and its own; of each after which number and up to which.
+    """
+    made: list[tuple[str, int, int]] = []
+    for name, left in lineage(query, tenant, thread):
+        floor = 0 if left is None else left.upto
+        made.append((name, max(floor, after), upto))
+        upto = min(upto, floor)
+    return made[::-1]
+
+
+def said_where(query: Query, run: int, seq: int) -> tuple[str, str, float, int] | None:
+    """Of an outcome the run and the key of the step that said it, when, and where in the order of commits; None where
+    it has gone.
+    """
+    sql = "select r.id, e.key, e.at, e.pos from events e join runs r on r.no = e.run where e.run = ? and e.seq = ?"
+    for id_, key, at, pos in query(sql, (run, seq)):
+        return id_, key, at, pos
+    return None
 
 
 def summed_up(query: Query, tenant: str, thread: str, upto: int) -> Summary | None:

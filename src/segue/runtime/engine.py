@@ -297,7 +297,8 @@ class Engine:
 
         Runs that a fork continues from, with an open child or parent, a fork of which a descendant stays, the one that
         made the summary which a thread in use goes on from, and the newest one stay: `kept` says so. Others write
-        meanwhile. `dry_run` only lists. Notes that were remembered under a run go with it.
+        meanwhile. `dry_run` only lists. Notes that were remembered under a run go with it, and what memory has taken
+        up of what was said in it.
         """
         gone = await self.journal.collect(self.clock.now() - older_than_s, dry_run=dry_run)
         if not dry_run:
@@ -310,7 +311,7 @@ class Engine:
 
     async def erase(self, tenant: str, *, by: str = "", why: str = "") -> list[str]:
         """Destroy a tenant's key, and with it every secret that was sealed with it, and forget all its notes
-        (`segue.memory`). Gives the ids of the keys.
+        (`segue.memory`); of what was said before, memory takes up nothing any more. Gives the ids of the keys.
 
         This cannot be undone. Runs that have a secret in memory keep it until they leave it; a flow that reveals an
         erased one is set aside, in a step that raises SecretErased. What is not a `Secret` stays: delete the runs.

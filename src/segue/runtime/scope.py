@@ -180,6 +180,32 @@ class Outside(Protocol):
         """The turns of a thread up to this number, the newest first (or the `oldest`)."""
         ...
 
+    def spans(self, tenant: str, thread: str, upto: int) -> Sequence[tuple[str, int, int]]:
+        """Whose the turns of a thread up to this number are: those of the threads that it left, the furthest first, and
+        its own; of each after which number and up to which.
+        """
+        ...
+
+    def said_where(self, said: Outcome) -> tuple[str, str, float, int] | None:
+        """Of a turn the run and the key of the step that said it, when, and its place in the order of all events; None
+        where it has gone by now.
+        """
+        ...
+
+    def told(self, tenant: str, run: str, after: int) -> Iterator[tuple[Event, int]]:
+        """What a run of a tenant was given, was answered and gave, after an event: the events that have its input, its
+        steps' results and its own, each with its place in the order of all events. None where there is no such run.
+        """
+        ...
+
+    def forked_at(self, run: str, other: str) -> int | None:
+        """The last event of the other run that this one, a fork of it, has; None: it is none."""
+        ...
+
+    def position(self, tenant: str) -> int:
+        """The place of the last event; 0 where the tenant has no run."""
+        ...
+
     def cut(self, tenant: str, thread: str, upto: int, handle: str) -> Iterator[tuple[bytes, str, int]]:
         """Results of tools that turns of a thread were shown in part, by their handle: each whole, the name of the
         tool, and how many characters were shown.

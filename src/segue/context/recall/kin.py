@@ -7,7 +7,7 @@ what is near is learned from the passages themselves, so it knows the words of a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from zlib import crc32
 
 import numpy as np
@@ -17,6 +17,7 @@ __all__ = ["Kin"]
 
 F32 = NDArray[np.float32]
 SIZE = 512
+_STEP = 500
 _ONES = 8
 """How many of a term's first values are not 0."""
 
@@ -24,21 +25,40 @@ _ONES = 8
 class Kin:
     """The embedding that was learned from some passages."""
 
-    def __init__(self, passages: Sequence[Sequence[str]], idf: Callable[[str], float]):
+    def __init__(self, row: dict[str, int], idf: F32, terms: F32):
+        self._row, self._idf, self._terms = row, idf, terms
+
+    @classmethod
+    def learning(
+        cls, passages: Sequence[Sequence[str]], idf: Callable[[str], float]
+    ) -> Generator[None, None, tuple[Kin, F32]]:
+        """Learn from passages, in small steps: the embedding, and theirs."""
         names = sorted({term for passage in passages for term in passage})
-        self._row = {term: at for at, term in enumerate(names)}
-        self._idf = np.array([idf(term) for term in names], np.float32)
-        first = np.array([_seeded(term) for term in names], np.float32).reshape(len(names), SIZE)
-        rows = [self._rows(passage) for passage in passages]
+        first = np.zeros((len(names), SIZE), np.float32)
+        for at, term in enumerate(names):
+            first[at] = _seeded(term)
+            if at % _STEP == _STEP - 1:
+                yield
+        kin = cls(
+            {term: at for at, term in enumerate(names)}, np.array([idf(term) for term in names], np.float32), first
+        )
         vectors = np.zeros((len(names), SIZE), np.float32)
-        for row in rows:
+        for at, passage in enumerate(passages):
+            row = kin._rows(passage)
             if len(row):
-                weights = self._idf[row]
+                weights = kin._idf[row]
                 length = np.float32(np.linalg.norm(weights)) or np.float32(1)
                 weights = weights / length
                 vectors[row] += weights[:, None] * (weights @ first[row])
+            if at % _STEP == _STEP - 1:
+                yield
         vectors = _unit(vectors)
-        self._terms = _unit(vectors - vectors.mean(0)) if names else vectors
+        kin._terms = _unit(vectors - vectors.mean(0)) if names else vectors
+        made = [np.zeros((0, SIZE), np.float32)]
+        for at in range(0, len(passages), _STEP):
+            made.append(kin.embed(passages[at : at + _STEP]))
+            yield
+        return kin, np.concatenate(made)
 
     def embed(self, texts: Iterable[Sequence[str]]) -> F32:
         """One row of unit length for each text, given by its terms; all 0 where none of them is known."""

@@ -14,14 +14,18 @@ from .postings import Vector
 
 Rows = NDArray[np.intp]
 
-__all__ = ["packed", "parts_of"]
+__all__ = ["heading_of", "line_of", "packed", "parts_of"]
 
 
 def packed(passages: Sequence[Passage], scores: Vector, room: int, tokens: Tokens) -> list[int]:
-    """Places of the best passages that fit into `room` tokens together, best first; a longer one may give way."""
+    """Places of the best passages that fit into `room` tokens together, best first; a longer one may give way. None of
+    those that score -inf.
+    """
     left, chosen, open_ = room, list[int](), set[str]()
     order: Rows = np.argsort(-scores, kind="stable")
     for place in map(int, order):
+        if scores[place] == -np.inf:
+            break
         passage = passages[place]
         cost = tokens(line_of(passage)) + 1
         if passage.session not in open_:
@@ -41,12 +45,14 @@ _LEAST = 8
 
 def line_of(passage: Passage) -> str:
     """One passage as it is shown."""
-    return f"{passage.who}: {passage.text}" if passage.who else passage.text
+    said = f"{passage.who}: {passage.text}" if passage.who else passage.text
+    return f"({passage.place}) {said}" if passage.place else said
 
 
 def heading_of(passage: Passage) -> str:
-    """What stands above the passages of a session: the day."""
-    return f"{passage.at:%Y-%m-%d}" if passage.at is not None else "…"
+    """What stands above the passages of a session: the day, and of pieces what they are of."""
+    day = f"{passage.at:%Y-%m-%d}" if passage.at is not None else "…"
+    return f"{day}, {passage.source}" if passage.place and passage.source else day
 
 
 def parts_of(passages: Sequence[Passage], places: Sequence[int], scores: Vector, *, source: str = "") -> list[Part]:
@@ -60,7 +66,8 @@ def parts_of(passages: Sequence[Passage], places: Sequence[int], scores: Vector,
 
 def _fits(scores: Vector) -> Vector:
     """How well each fits, 0 for the worst and 1 for the best."""
-    top, bottom = float(scores.max(initial=0.0)), float(scores.min(initial=0.0))
+    some = scores[np.isfinite(scores)]
+    top, bottom = float(some.max(initial=0.0)), float(some.min(initial=0.0))
     return (scores - bottom) / (top - bottom) if top > bottom else np.ones(len(scores))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .kin import F32, Kin
 from .postings import Postings, Vector
@@ -18,6 +19,8 @@ __all__ = ["PREFIX", "Passage", "Passages"]
 
 PREFIX = 5
 """Letters of the beginnings that are indexed beside the stems: `restoring` finds `restoration`."""
+CHAT = 500
+"""Characters up to which a passage is like a turn of a chat."""
 _GROWTH = 1.2
 """By which factor the passages grow before the embedding is learned anew."""
 _ENOUGH = 16
@@ -33,6 +36,10 @@ class Passage:
     at: datetime | None = None
     session: str = ""
     """What was said in one sitting: a run, a day. Neighbours of one session explain each other."""
+    place: str = ""
+    """Which piece of a longer text it is: `3 of 12`."""
+    source: str = ""
+    """What it is a piece of."""
 
 
 class Passages:
@@ -50,6 +57,7 @@ class Passages:
         self._terms: list[list[str]] = []
         self._sessions: list[int] = []
         self._traits = array("d")
+        self._long = array("b")
         self._kin: Kin | None = None
         self._rows: list[F32] = []
         self._learned = 0
@@ -74,6 +82,7 @@ class Passages:
         self.stems.add([*who, *said])
         self.beginnings.add([term[:PREFIX] for term in said])
         self.pairs.add([f"{one} {other}" for one, other in pairwise(said)])
+        self._long.append(bool(passage.place) or len(passage.text) > CHAT)
         self._traits.extend(_traits(passage.text, len(words(passage.text))))
 
     @property
@@ -94,24 +103,31 @@ class Passages:
         """`(passages, TRAITS)`: what `_traits` says of each."""
         return np.array(self._traits).reshape(len(self.items), TRAITS)
 
+    @property
+    def long(self) -> NDArray[np.bool_]:
+        """Of each passage whether it is written text, and longer than what people say in a chat."""
+        return np.array(self._long, np.bool_)
+
     def terms_of(self, place: int) -> list[str]:
         """The stems of a passage."""
         return self._terms[place]
 
     def near(self, wanted: list[str]) -> Vector:
         """How near each is to some terms by the local embedding: -1 to 1."""
-        self._learn()
+        for _ in self.learning():
+            pass
         assert self._kin is not None
         asked = self._kin.embed([wanted])[0]
         return (self._rows[0] @ asked).astype(np.float64)
 
-    def _learn(self) -> None:
+    def learning(self) -> Iterator[None]:
+        """Learn the embedding, where there is much that it does not know, in small steps. `near` does the rest."""
         n = len(self.items)
         if self._kin is None or n > self._learned * _GROWTH + _ENOUGH:
-            self._kin = Kin(self._terms, self.stems.idf)
-            self._rows, self._learned = [self._kin.embed(self._terms)], n
+            self._kin, rows = yield from Kin.learning(self._terms[:n], self.stems.idf)
+            self._rows, self._learned = [rows], n
         held = sum(map(len, self._rows))
-        if held < n:
+        if held < len(self.items):
             self._rows = [np.concatenate([*self._rows, self._kin.embed(self._terms[held:])])]
 
 

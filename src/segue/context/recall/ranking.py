@@ -2,7 +2,7 @@
 
 The weights were learned from seven dialogues with known evidence (a softmax over the passages of each question), by
 `python -m bench.recall`; how well they do on a dialogue that they were not learned from is measured there too, by
-leaving each dialogue out in turn.
+leaving each dialogue out in turn. They know chats: long passages, as of documents, are ranked by BM25.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from .features import FEATURES, features, understood
 from .passages import Passages
 from .postings import Vector
+from .terms import terms
 from .weights import WEIGHTS
 
 __all__ = ["ranked"]
@@ -23,4 +24,18 @@ def ranked(request: str, passages: Passages) -> Vector:
     """A score for each passage: differences are what counts. Empty for none."""
     if not len(passages):
         return np.zeros(0)
-    return features(understood(request, passages), passages) @ _WEIGHTS
+    scores = features(understood(request, passages), passages) @ _WEIGHTS
+    return _with_long(request, passages, scores) if passages.long.any() else scores
+
+
+def _with_long(request: str, passages: Passages, scores: Vector) -> Vector:
+    """The scores with those of long passages by BM25: one that fits as well as the best short one is wanted as much."""
+    long, own = passages.long, passages.stems.bm25(dict.fromkeys(terms(request), 1.0))
+    most = float(own.max(initial=0.0)) or 1.0
+    top, fits = max(((float(scores[at]), float(own[at])) for at in np.flatnonzero(~long)), default=(0.0, 0.0))
+    by_words = _BY_WORDS * (own - fits) / most + _BY_WEIGHTS * (scores - scores[long].max())
+    return np.where(long, top + by_words, scores)
+
+
+_BY_WORDS, _BY_WEIGHTS = 20.0, 0.4
+"""What counts of a long passage: measured on the pages of our own documentation."""

@@ -11,11 +11,18 @@ from ...core.lifecycle import ENDED
 from ...core.questions import question_id
 from ...core.records import ToolAnswered, record_of
 from ...errors import RunEnded, UnknownRun
-from ...journal import Journal, Outcome, Post, RunRow
+from ...journal import Journal, Outcome, Post, RunRow, threads
 from ..clock import Clock
 
 _GENERATIONS = 256
 """More runs above one are not looked at."""
+
+
+_TOLD = (
+    EventType.RUN_ACCEPTED, EventType.RUN_FORKED, EventType.RUN_CONTINUED, EventType.STEP_COMPLETED,
+    EventType.RUN_COMPLETED,
+)  # fmt: skip
+_POSITION = "select pos from events where run = ? and seq = ?"
 
 
 class Answers(NamedTuple):
@@ -42,6 +49,36 @@ class Answers(NamedTuple):
     def said(self, tenant: str, thread: str, upto: int, after: int = 0, *, oldest: bool = False) -> Iterator[Outcome]:
         """As the protocol says."""
         return self.journal.turns(tenant, thread, upto, after, oldest=oldest)
+
+    def spans(self, tenant: str, thread: str, upto: int) -> Sequence[tuple[str, int, int]]:
+        """As the protocol says."""
+        return threads.spans(self.journal.query, tenant, thread, 0, upto)
+
+    def said_where(self, said: Outcome) -> tuple[str, str, float, int] | None:
+        """As the protocol says."""
+        return threads.said_where(self.journal.query, said.run, said.seq)
+
+    def told(self, tenant: str, run: str, after: int) -> Iterator[tuple[Event, int]]:
+        """As the protocol says."""
+        row = self.journal.find(run)
+        for event in () if row is None or row.tenant != tenant else self.journal.events(row, after):
+            if event.type in _TOLD:
+                yield event, self.journal.query(_POSITION, (event.run, event.seq))[0][0]
+
+    def forked_at(self, run: str, other: str) -> int | None:
+        """As the protocol says."""
+        row, kept = self.journal.find(run), None
+        while row is not None and row.memo_run is not None:
+            kept = row.memo_seq if kept is None else min(kept, row.memo_seq)
+            row = self.journal.find(row.memo_run)
+            if row is not None and row.id == other:
+                return kept
+        return None
+
+    def position(self, tenant: str) -> int:
+        """As the protocol says."""
+        some = self.journal.query("select 1 from runs where tenant = ? limit 1", (tenant,))
+        return self.journal.query("select coalesce(max(pos), 0) from events")[0][0] if some else 0
 
     def cut(self, tenant: str, thread: str, upto: int, handle: str) -> Iterator[tuple[bytes, str, int]]:
         """As the protocol says."""
