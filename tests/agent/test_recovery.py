@@ -31,7 +31,7 @@ def recover(
     question: Question = QUESTION,
     refused: Refused = "fail",
     ready: Mapping[str, float] | None = None,
-    failing: Mapping[str, int] | None = None,
+    broken: Collection[str] = (),
 ) -> Recover:
     """Over models in this order, from the smallest window on; those in `spare` have another deployment. `ready` are
     seconds until a model takes calls again: as long as it does not, it is no other.
@@ -50,8 +50,8 @@ def recover(
         def pays(self, model: str, left_nano: int, /) -> bool:
             return model in names[-1:]
 
-        def failing(self, model: str, refused: Collection[str], /) -> int:
-            return (failing or {}).get(model, 0)
+        def broken(self, model: str, refused: Collection[str], /) -> bool:
+            return model in broken
 
         def spare(self, model: str, failed: Collection[str], /) -> bool:
             return model in spare and len(failed) < 2
@@ -91,18 +91,16 @@ def at(*faults: tuple[float, Fault]) -> list[Attempt]:
     return [Attempt(1, n, when, fault, ended=when) for n, (when, fault) in enumerate(faults, 1)]
 
 
-def test_what_others_find_out_of_a_broken_model_counts_as_a_call_for_who_waits_for_it() -> None:
-    waits = failed(unsent=1)
-    down = recover("a", attempts=8, ready={"a": 16.0}, failing={"a": 8})
-    assert down(waits, at((0, waits)), 0.0) == Use("a", 16.0), "a question waits for it itself, whatever is known"
-    assert down(waits, at((0, waits), (16, waits)), 0.0) == Fail()
-    not_yet = recover("a", attempts=8, ready={"a": 16.0}, failing={"a": 7})
-    assert not_yet(waits, at((0, waits), (16, waits)), 0.0) == Use("a", 16.0)
-    another = recover("a", "b", attempts=8, ready={"a": 60.0, "b": 70.0}, failing={"a": 8})
-    assert another(waits, at((0, waits), (16, waits)), 0.0) == Use("a", 60.0), "the other one only asked for a pause"
-    both = recover("a", "b", attempts=8, ready={"a": 3.0, "b": 2.0}, failing={"a": 5, "b": 5})
-    assert both(waits, at((0, waits), (2, waits)), 0.0) == Use("b", 2.0)
-    assert both(waits, at((0, waits), (6, waits)), 0.0) == Fail(), "one call of eight is no more than one of them all"
+def test_open_breakers_alone_are_waited_for_longer_than_an_outage_and_not_for_ever() -> None:
+    """What others find out by their probes is no call of this question."""
+    fails, waits = failed(FaultKind.UNREACHABLE), failed(unsent=1, broken=1)
+    down = recover("a", "b", attempts=8, ready={"a": 16.0, "b": 20.0}, broken="ab")
+    assert down(waits, at((0, fails), (60, waits)), 0.0) == Use("a", 16.0)
+    assert down(waits, at((0, fails), (60, waits), (92, waits)), 0.0) == Fail()
+    another = recover("a", "b", attempts=8, ready={"a": 16.0, "b": 70.0}, broken="a")
+    assert another(waits, at((0, waits), (92, waits)), 0.0) == Use("a", 16.0), "the other one only asked for a pause"
+    queued = at((0, failed(FaultKind.RATE_LIMITED, unsent=1)), (600, waits), (616, waits))
+    assert down(waits, queued, 0.0) == Use("a", 16.0), "it stood in a queue before"
 
 
 @pytest.mark.parametrize(("times", "most"), [(1, 0.25), (2, 0.5), (3, 1.0)])

@@ -40,8 +40,8 @@ class World:
     def pays(self, model: str, left_nano: int, /) -> bool:
         return True
 
-    def failing(self, model: str, refused: Collection[str], /) -> int:
-        return 0
+    def broken(self, model: str, refused: Collection[str], /) -> bool:
+        return False
 
     def spare(self, model: str, failed: Collection[str], /) -> bool:
         return False

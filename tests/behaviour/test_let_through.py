@@ -208,3 +208,60 @@ async def test_what_raised_is_made_again_without_asking(world: World, ordered: A
         assert await again.result() == "paid o, shipped o"
         dearer = await run.fork(results={priced: 10})
         assert await dearer.result() == "paid o, shipped o"
+
+
+@flow
+async def payroll(names: list[str]) -> list[str]:
+    return [await pay(name, 5) for name in names]
+
+
+@flow
+async def payroll_below(names: list[str]) -> list[str]:
+    return [await settle(name, 5) for name in names]
+
+
+@pytest.mark.parametrize("below", [False, True], ids=["step", "child"])
+async def test_what_stands_for_an_effect_stands_in_the_way_as_it_did(world: World, below: bool) -> None:
+    """Said to be the same effect, under code that is changed once more; and in a fork that is led elsewhere."""
+    await closed(world, below=below)
+    how.tidy = True
+    deploy("2")
+    async with world.engine() as engine:
+        run = await engine.get("desk")
+        await run.signal("order", "done")
+        error = await mismatch_of(run)
+        await run.override(error.asks or "", "paid by hand")
+        await run.resume()
+        assert await run.result() == ["paid by hand"]
+        again = await run.fork()
+        assert await again.result() == ["paid by hand"]
+        how.tidy = False
+        back = await run.fork(input={"below": below})
+        assert await back.result() == ["paid A1"] and applied == ["A1"]
+        told = [e.seq for e in await events_of(run) if e.type == "signal.received"]
+        assert error.asks in [key.partition("/pay[")[0] for key in await (await run.fork(at=told[0])).repeats()]
+
+
+@pytest.mark.parametrize("ordered", [order, order_below], ids=["step", "child"])
+async def test_a_fork_of_a_fork_names_the_effect_that_the_first_one_was_given(world: World, ordered: Any) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(ordered, "o", id="r")
+        await run.result()
+        priced, paid = await paid_under(run)
+        fork = await run.fork(at=priced, results={paid: "paid before"})
+        assert await fork.result() == "paid before, shipped o" and await fork.repeats() == []
+        again = await fork.fork(at=paid)
+        assert await again.repeats() == [paid]
+        given = await fork.fork(at=priced)
+        assert await given.repeats() == [] and await given.result() == "paid before, shipped o"
+
+
+@pytest.mark.parametrize("rolled", [payroll, payroll_below], ids=["step", "child"])
+async def test_one_of_several_payments_is_made_anew_and_the_others_are_given(world: World, rolled: Any) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(rolled, ["ann", "bob", "cy"], id="r")
+        await run.result()
+        first, *others = [e.key or "" for e in await events_of(run) if e.type in OUTCOMES]
+        fork = await run.fork(at=first, results=dict.fromkeys(others, "paid before"))
+        assert await fork.result() == ["paid ann", "paid before", "paid before"]
+        assert applied == ["ann", "bob", "cy", "ann"]

@@ -214,5 +214,5 @@ async def test_what_a_fork_was_given_a_result_for_is_not_repeated(world: World) 
         assert await fork.repeats() == []
         assert await fork.result() == "1"
         again = await fork.fork(at=child)
-        assert await again.repeats() == [], "the run that it was forked from paid nothing"
+        assert await again.repeats() == [child], "what it was given is what the first run has paid"
         assert await again.result() == "1"

@@ -131,6 +131,7 @@ RUNS: tuple[Record, ...] = (
         edited=True,
         given=("fetch[2e]#1",),
         begun={"pay#1": ["pay[2e]#1"]},
+        again=("mail#1",),
         why="a typo",
     ),
     RunStarted(owner="4711-abcd", revision="c0de", flow_version=3),

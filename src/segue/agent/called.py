@@ -17,7 +17,7 @@ from ..models.health import Place
 from ..models.signals import made
 from ..models.verdict import judge
 from .calling import call_for, ready, send
-from .failures import FULL, has_failed
+from .failures import BROKEN, FULL, has_failed
 from .form import Check, Form, name_of, told
 from .money import Bill
 from .pool import part_of
@@ -224,4 +224,4 @@ _AGAIN_S = 2.0
 def _no_more(model: Model) -> Fault:
     """No retry: what keeps failing is not asked more and more."""
     said = f"{model.name} fails, and a third of its calls are retries already"
-    return made(FaultKind.OVERLOADED, said, model=model.name, retry_after_s=_AGAIN_S, unsent=1)
+    return made(FaultKind.OVERLOADED, said, model=model.name, retry_after_s=_AGAIN_S, unsent=1, **{BROKEN: 1})

@@ -8,9 +8,9 @@ from ..core.faults import Fault, FaultKind
 from ..core.recovery import Amend, Attempt
 
 __all__ = [
-    "ANYTHING", "DEPLOYMENT", "ELSEWHERE", "FULL", "MODEL", "PASSES", "TOOK", "asked_by", "asked_in", "cuts",
-    "deployments_in", "failed_in", "has_failed", "left_in", "refused_in", "repairs", "small_in", "spent_in",
-    "spoken_in", "turned_down_in", "unlucky_in", "unsent",
+    "ANYTHING", "BROKEN", "DEPLOYMENT", "ELSEWHERE", "FULL", "MODEL", "PASSES", "TOOK", "asked_by", "asked_in", "cuts",
+    "deployments_in", "down_for_s", "failed_in", "has_failed", "left_in", "refused_in", "repairs", "small_in",
+    "spent_in", "spoken_in", "turned_down_in", "unlucky_in", "unsent",
 ]  # fmt: skip
 
 ELSEWHERE = frozenset(
@@ -37,6 +37,8 @@ MODEL = "model"
 """What a fault names the model by that was asked, or was to be."""
 TOOK = "took_nano"
 """What a fault says that its attempt's calls took."""
+BROKEN = "broken"
+"""What a fault says where all that kept a call away is that calls fail: an open breaker, no more retries."""
 _BELIEVED_S = 86_400.0
 """The longest pause that is believed, as by health."""
 FULL = "full"
@@ -61,6 +63,18 @@ def unsent(attempt: Attempt) -> bool:
         return False
     state = fault.state or {}
     return bool(state.get("unsent")) or (fault.kind is FaultKind.BUDGET_EXCEEDED and not state.get(TOOK))
+
+
+def down_for_s(history: Sequence[Attempt]) -> float:
+    """Seconds for which a question has met, up to now, nothing but calls that failed and open breakers."""
+    ended = history[-1].ended or history[-1].began
+    since = ended
+    for attempt in reversed(history):
+        fault = attempt.fault
+        if fault is None or fault.kind not in PASSES or (unsent(attempt) and not (fault.state or {}).get(BROKEN)):
+            break
+        since = attempt.ended or attempt.began
+    return ended - since
 
 
 def _faults_of(history: Sequence[Attempt], model: str) -> list[Fault]:

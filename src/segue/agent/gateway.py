@@ -37,6 +37,7 @@ from ..routing.learned import Learning
 from ..runtime.clock import SystemClock
 from ..runtime.scope import Surroundings, surroundings
 from .budgets import Budgets, load_budgets
+from .failures import BROKEN
 from .learning import Live, task
 from .line import Line
 from .nobody import opens
@@ -236,6 +237,8 @@ def _no_place(model: Model | Part, answer: Wait) -> Fault:
         said = f"{model.name} can never take this call: {reason}"
         return made(FaultKind.CONTEXT_TOO_LONG, said, model=model.name, limit="tokens", unsent=1, remedy=remedy)
     said = f"{model.name} takes no calls now: {reason}"
+    if answer.standing is Standing.BROKEN:
+        return made(FaultKind.OVERLOADED, said, model=model.name, retry_after_s=seconds, unsent=1, **{BROKEN: 1})
     return made(FaultKind.RATE_LIMITED, said, model=model.name, retry_after_s=seconds, unsent=1)
 
 

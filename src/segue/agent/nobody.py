@@ -10,6 +10,7 @@ from ..core.shell import command
 from ..errors import InputError
 from ..models.health.admission import Standing
 from ..models.signals import made
+from .failures import BROKEN
 
 __all__ = ["RESTS", "NoRoom", "nobody", "opens"]
 
@@ -36,6 +37,8 @@ def nobody(decision: Decision, remedy: str | None = None) -> Exception:
     said = f"no model can answer by route {decision.policy}: {why}"
     if unwell is not None:
         waited = {"unsent": 1} if _rests(unwell) else {}  # a wait for nobody is bounded as calls are
+        if waited and all(_reason(c).startswith(f"{Standing.BROKEN}:") for c in passing if _rests(c)):
+            waited[BROKEN] = 1
         return rebuild(made(FaultKind.OVERLOADED, said, model=unwell.target.name, **waited))
     if shut:
         return rebuild(made(FaultKind.UNAUTHORISED, said, model=shut[0], remedy=opens(shut)))

@@ -35,6 +35,7 @@ from .failures import (
     asked_in,
     cuts,
     deployments_in,
+    down_for_s,
     failed_in,
     left_in,
     refused_in,
@@ -87,10 +88,8 @@ class Doors(Protocol):
         """Seconds until a deployment of a model, beside those whose keys were refused, takes it; infinite: never."""
         ...
 
-    def failing(self, model: str, refused: Collection[str], /) -> int:
-        """How many calls of a model in a row have failed, whoever made them, where its breaker is all that keeps calls
-        away now; else 0.
-        """
+    def broken(self, model: str, refused: Collection[str], /) -> bool:
+        """Whether open breakers are all that keeps calls from a model's deployments, beside refused keys."""
         ...
 
 
@@ -109,8 +108,8 @@ class _Open:
     def ready_in(self, model: str, refused: Collection[str], /) -> float:
         return math.inf if refused else 0.0
 
-    def failing(self, model: str, refused: Collection[str], /) -> int:
-        return 0
+    def broken(self, model: str, refused: Collection[str], /) -> bool:
+        return False
 
 
 _ONWARDS = ELSEWHERE | {FaultKind.CONTEXT_TOO_LONG, FaultKind.BAD_OUTPUT}
@@ -124,8 +123,10 @@ _CROWDED_MAX_S = 5.0
 _PATIENCE_S = 30.0
 """How long a pause somebody may ask for, until those whose answers were turned down have another try first."""
 _NOBODY: Mapping[str, str] = {}
-_DOWN_S = 5.0
-"""How long a question has to have failed before a breaker's word is taken for the calls that it has left."""
+_DOWN_S = 90.0
+"""How long open breakers are waited for where there is nothing else: they promise nobody's return. An outage of a
+minute is outlasted, whenever in it a question comes; the pauses of a breaker grow to that.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -268,14 +269,12 @@ class Recover:
         return max(_pause(history, model, luck), unlucky_in(history).get(model, 0.0), ready_s, vain_s)
 
     def _down(self, history: Sequence[Attempt], models: Collection[str]) -> bool:
-        """Whether there is nothing but open breakers, which have seen as many failures in a row as the question may
-        make calls: they promise nobody's return, and what others find out by their probes counts as if the question
-        had. Not before it has waited itself.
+        """Whether there is nothing but open breakers, and was for long: others find out by their probes, and what they
+        find out is no call of this question, so that its calls do not bound how long it waits.
         """
-        if _failed_at(history[-1]) - _failed_at(history[0]) < _DOWN_S:
-            return False
-        failures = [self.doors.failing(name, refused_in(history, name)) for name in models]
-        return all(failures) and sum(failures) >= self.policy.attempts
+        return down_for_s(history) >= _DOWN_S and all(
+            self.doors.broken(name, refused_in(history, name)) for name in models
+        )
 
     def _left(self, history: Sequence[Attempt]) -> int | None:
         """Nano-dollars that a call may cost by now, as far as the question and its last fault know; None: any."""
@@ -335,10 +334,6 @@ def _worn_out(history: Sequence[Attempt], attempts: int) -> bool:
 
 def _lacks_money(attempt: Attempt) -> bool:
     return attempt.fault is not None and attempt.fault.kind is FaultKind.BUDGET_EXCEEDED
-
-
-def _failed_at(attempt: Attempt) -> float:
-    return attempt.began if attempt.ended is None else attempt.ended
 
 
 def _without_middle(part: str) -> str:

@@ -87,10 +87,10 @@ class Whom:
         """Seconds until a deployment of a model, beside those whose keys were refused, takes it; infinite: never."""
         return gateway().ready_in(model, refused, self.question)
 
-    def failing(self, model: str, refused: Collection[str], /) -> int:
-        """How many calls in a row have failed, where a breaker is all that keeps calls away; else 0."""
+    def broken(self, model: str, refused: Collection[str], /) -> bool:
+        """Whether open breakers are all that keeps calls from a model's deployments, beside refused keys."""
         at = gateway()
-        return at.health.failing(at.catalogue.get(model), refused) if model in at.catalogue else 0
+        return model in at.catalogue and at.health.is_broken(at.catalogue.get(model), refused)
 
     def _is_brought(self, at: Gateway) -> bool:
         """Whether an agent has brought its model itself: there is no other."""

@@ -182,7 +182,7 @@ def _found(to: Sender, run: str, given: str) -> str:
 def _open_key(given: str, standing: Standing, say: Say) -> str:
     """The open step that is meant. Raises InputError for one that has an outcome, or that the run does not know."""
     row, calls = standing.row, standing.story.calls
-    known = [str(standing.row.detail.get("key") or "")] if row.state == RunState.STUCK else []
+    known = [str(row.detail.get("asks") or row.detail.get("key") or "")] if row.state == RunState.STUCK else []
     known += [str(w.get("key", "")) for w in standing.waits] + [c.key for c in calls.values() if c.open]
     known = [k for k in known if k]
     key = resolve(given, known, what="open step", run=row.id)

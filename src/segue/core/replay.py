@@ -93,11 +93,10 @@ class Memory:
     rekeyed: dict[str, str] = field(default_factory=_dict)
     """Keys that changed code has given to calls on record: the keys that those have here, by the newer ones."""
     given_begun: dict[str, list[str]] = field(default_factory=_dict)
-    """Once-effects, and children with one, that a fork was given results for, and that were begun after its point; by
-    their keys on record, with the others that they go by.
-    """
+    """Effects begun after the point of a fork that it was given results for: their keys on record, with other ones."""
+    again: set[str] = field(default_factory=_set)  # others, which such a fork makes anew
     let_go: set[str] = field(default_factory=_set)
-    """Calls on record that stand in no other one's way any more: somebody has said what came in their place."""
+    """Calls that stand in no other one's way any more: somebody has said what came in their place."""
     numbers: dict[str, int] = field(default_factory=_dict)
     """The last attempt of steps that an operator lets begin anew: numbers are never used again."""
     ended: set[str] = field(default_factory=_set)
@@ -237,7 +236,8 @@ class Memory:
                 self.edited = self.edited or bool(body.get("edited"))
                 self.seeds.append((event.seq, body.get("seed", "")))
                 self.given_at |= dict.fromkeys(body.get("given", ()), event.seq)
-                self.given_begun.update(body.get("begun", ()))
+                self.given_begun.update(body.get("begun", {}))
+                self.again.update(body.get("again", ()))
                 self.idle_starts = 0
             case EventType.RUN_PARKED | EventType.RUN_STUCK:
                 self.idle_starts = 0

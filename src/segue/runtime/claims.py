@@ -190,6 +190,8 @@ class Claims(Aliases):
         for key, event in self.unclaimed.items():
             if event.type == EventType.STEP_FAILED or key in self.memory.let_go:
                 continue  # it raised: nothing was applied
+            if event.type == EventType.RUN_FORKED and command.key in self.memory.again:
+                continue  # it is another one, on record beside it
             sure = event.type == EventType.RUN_FORKED or (step and event.type != EventType.CHILD_STARTED)
             if self._may_be(command, key, event) and (sure or self.applies_once(key)):
                 if not self.is_said(command.key):

@@ -6,13 +6,16 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from ..core.codec import loads
-from ..core.events import DELIVERED, Event, EventType
+from ..core.events import DELIVERED, OUTCOMES, Event, EventType
 from ..core.faults import FaultKind
 from ..journal import Reader, RunRow
 
 _STARTS = (EventType.CHILD_STARTED, EventType.CHILD_DETACHED)
 _ENDS = (EventType.CHILD_ENDED, EventType.STEP_CANCELLED)
-_TYPES = (EventType.ATTEMPT_STARTED, EventType.STEP_FAILED, EventType.RUN_CONTINUED, *_STARTS, *_ENDS)
+_TYPES = (
+    EventType.ATTEMPT_STARTED, EventType.STEP_FAILED, EventType.OPERATOR_ACTED, EventType.RUN_CONTINUED, *_STARTS,
+    *_ENDS,
+)  # fmt: skip
 _SAID = (EventType.STEP_COMPLETED,)
 """How it ends where somebody has said what came of it."""
 
@@ -36,12 +39,16 @@ def repeated(reader: Reader, row: RunRow, upto: int, given: Collection[str]) -> 
     Anew are the children whose end it does not keep, unless the run gave them up, and those detached later. A detached
     child with an id of its own is the same run again.
     """
-    own, open_, later = list[Repeat](), list[tuple[str, str]](), list[tuple[str, str]]()
+    own, open_, later = list(_given_before(reader, row, upto, given)), list[tuple[str, str]](), list[tuple[str, str]]()
     for of, event in _history(reader, row):
         key, kept = event.key or "", event.seq <= upto
         if event.type == EventType.ATTEMPT_STARTED:
             if not kept and _is_once(event) and key not in given:
                 own.append(Repeat(key, of.id))
+        elif event.type == EventType.OPERATOR_ACTED:
+            if not kept and (other := _stood_for(event)) is not None:
+                own = [one for one in own if one.key != other] + [Repeat(key, of.id)] * (key not in given)
+                later = [one for one in later if one[0] != other]
         elif event.type == EventType.STEP_FAILED:
             own = own if _may_be_applied(event) else [one for one in own if one.key != key]
         elif event.type in _STARTS:
@@ -62,16 +69,42 @@ def repeated(reader: Reader, row: RunRow, upto: int, given: Collection[str]) -> 
     return list({one.key: one for one in (*own, *anew)}.values())
 
 
-def begun_later(reader: Reader, row: RunRow, upto: int, given: Mapping[str, str]) -> dict[str, list[str]]:
-    """Of what a fork is `given` results for: the once-effects, and the children with one, that were begun after the
-    point where it begins, in this run or in one that it was forked from likewise; each with its other keys.
+def _stood_for(event: Event) -> str | None:
+    """The recorded call whose effect this word of a person says that another call stands for."""
+    said = loads(event.body)
+    return None if said.get("act") == "retry" else said.get("in_place_of")
 
-    `given` are the keys, each with the one on record of the same call.
+
+def _given_before(reader: Reader, row: RunRow, upto: int, given: Collection[str]) -> Iterator[Repeat]:
+    """Effects that this run, a fork itself, was given results for, and that a fork of it asks for anew: it keeps none
+    of these, and is not given them again.
+    """
+    for of, event in _history(reader, row, types=(EventType.RUN_FORKED,)):
+        for key, others in loads(event.body).get("begun", {}).items():
+            known = (key, *others)
+            kept = any(e.seq <= upto for k in known for _, e in _history(reader, row, k, OUTCOMES))
+            if not kept and not any(k in given for k in known):
+                yield Repeat(key, of.id)
+
+
+class Later(NamedTuple):
+    """Of the once-effects, and the children with one, that were begun after the point where a fork begins."""
+
+    begun: Mapping[str, list[str]]
+    """Those that it is given results for, in this run or in one that it was forked from; each with its other keys."""
+    again: list[str]
+    """The others, which it makes anew, if it is given any."""
+
+
+def begun_later(reader: Reader, row: RunRow, upto: int, given: Mapping[str, str]) -> Later:
+    """What of it a fork is given, or makes anew. `given` are the keys of its results, each with that on record of the
+    same call.
     """
     begun = {one.child or one.key: list[str]() for one in repeated(reader, row, upto, ())} if given else {}
     for _, event in _history(reader, row, types=(EventType.RUN_FORKED,)) if given else ():
         begun |= loads(event.body).get("begun", {})
-    return {key: sorted({*begun[key], *_others(key, given)}) for key in sorted(begun) if key in given}
+    known = {key: sorted({*begun[key], *_others(key, given)}) for key in sorted(begun) if key in given}
+    return Later(known, sorted(begun.keys() - known.keys()) if known else [])
 
 
 def _others(key: str, given: Mapping[str, str]) -> set[str]:
@@ -79,7 +112,11 @@ def _others(key: str, given: Mapping[str, str]) -> set[str]:
 
 
 def applies_once(reader: Reader, row: RunRow, key: str) -> bool:
-    """Whether the child of this key on record, or a run below it, has begun a once-effect."""
+    """Whether the child of this key on record, or a run below it, has begun a once-effect, or stands for one that has
+    done so.
+    """
+    if any(_stood_for(event) for _, event in _history(reader, row, key, (EventType.OPERATOR_ACTED,))):
+        return True
     runs = [str(loads(e.body)["run"]) for _, e in _history(reader, row, key) if e.type in _STARTS]
     return any(True for run in runs for _ in _begun_by(reader, run))
 

@@ -232,7 +232,7 @@ class Run(Generic[R]):
             memo_run=self._no, memo_seq=upto, replaced={**kept, **replaced},
             body={
                 "fork_of": self.id, "at": at, "edited": edited, "given": sorted(replaced),
-                "begun": begun_later(journal, row, upto, same),
+                **begun_later(journal, row, upto, same)._asdict(),
             },
             continued_seq=start, thread=row.thread,
         )  # fmt: skip

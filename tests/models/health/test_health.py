@@ -286,19 +286,19 @@ def test_retries_run_out_and_come_back_with_calls(health: Health) -> None:
     assert [health.may_retry(model) for _ in range(2)] == [True, False]
 
 
-def test_how_often_it_has_failed_counts_while_nothing_but_a_breaker_is_in_the_way(health: Health, clock: Clock) -> None:
+def test_it_is_broken_while_nothing_but_a_breaker_is_in_the_way(health: Health, clock: Clock) -> None:
     model = single()
     fails(health, model, OVERLOADED, 4)
-    assert health.failing(model) == 0
+    assert not health.is_broken(model)
     fails(health, model, OVERLOADED)
-    assert health.failing(model) == 5
+    assert health.is_broken(model)
     clock.now += health.view(model).wait_s
-    assert health.failing(model) == 0, "it may be tried"
+    assert not health.is_broken(model), "it may be tried"
     tried = place(health, model)
-    assert health.failing(model) == 0, "somebody tries it"
+    assert health.is_broken(model), "somebody tries it"
     health.release(tried, fault(OVERLOADED), 0.1, 0)
-    assert health.failing(model) == 6
-    assert health.failing(model, [one.name for one in model.pool()]) == 0
+    assert health.is_broken(model)
+    assert not health.is_broken(model, [one.name for one in model.pool()])
 
 
 # --- pools ------------------------------------------------------------------------------------------------------------

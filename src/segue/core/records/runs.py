@@ -54,6 +54,8 @@ class RunForked(RunAccepted):
     """Of all that it was given, the once-effects, and the children with one, that had been begun after the point: their
     keys on record, each with a list of the others that it was given them by.
     """
+    again: tuple[str, ...] = ()
+    """If there are any: the others that had been begun after the point, which it makes anew."""
     why: str = ""
 
 

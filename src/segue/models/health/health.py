@@ -32,6 +32,7 @@ _LATE_S = 0.25
 
 log = logging.getLogger("segue")
 
+_BROKEN = frozenset({Standing.BROKEN, Standing.PROBING})
 _PARENTS: list[Memory | Shared] = []
 """A connection of a parent is never closed in a child: SQLite's locks would suffer."""
 
@@ -202,19 +203,16 @@ class Health:
         soonest = min((o.wait_s for o in found if o.standing is not Standing.SHUT), default=math.inf)
         return max(soonest, whole_delay(state, model, tokens, caller.now).seconds)
 
-    def failing(self, model: Model, without: Collection[str] = ()) -> int:
-        """How many calls in a row have failed, at least, where open breakers are all that keeps calls away from a
-        model's deployments, but for these; 0 where one of them may take a call by itself, or is just being tried.
+    def is_broken(self, model: Model, without: Collection[str] = ()) -> bool:
+        """Whether open breakers are all that keeps calls away from a model's deployments, but for these: each is waited
+        for, or somebody just tries it.
         """
         self._check_process()
         caller = self._caller(model)
         state = self._store.read(model.name).state
         found = [o for o in offers(state, model, 1, caller, self._rules) if o.deployment.name not in without]
         left = [o for o in found if o.standing is not Standing.SHUT]
-        if any(o.standing is not Standing.BROKEN for o in left):
-            return 0
-        openings = [state.pulse(o.deployment.name).breaker.openings for o in left]
-        return self._rules.breaker.streak - 1 + min(openings) if openings else 0
+        return bool(left) and all(o.wait_s > 0 and o.standing in _BROKEN for o in left)
 
     def reopen(self, model: Model, deployment: str | None = None) -> None:
         """A person has acted (a new key, a paid bill): let calls to a deployment, or to all of them, through again."""
