@@ -96,9 +96,9 @@ def test_open_breakers_alone_are_waited_for_longer_than_an_outage_and_not_for_ev
     fails, waits = failed(FaultKind.UNREACHABLE), failed(unsent=1, broken=1)
     down = recover("a", "b", attempts=8, ready={"a": 16.0, "b": 20.0}, broken="ab")
     assert down(waits, at((0, fails), (60, waits)), 0.0) == Use("a", 16.0)
-    assert down(waits, at((0, fails), (60, waits), (92, waits)), 0.0) == Fail()
+    assert down(waits, at((0, fails), (60, waits), (152, waits)), 0.0) == Fail()
     another = recover("a", "b", attempts=8, ready={"a": 16.0, "b": 70.0}, broken="a")
-    assert another(waits, at((0, waits), (92, waits)), 0.0) == Use("a", 16.0), "the other one only asked for a pause"
+    assert another(waits, at((0, waits), (152, waits)), 0.0) == Use("a", 16.0), "the other one only asked for a pause"
     queued = at((0, failed(FaultKind.RATE_LIMITED, unsent=1)), (600, waits), (616, waits))
     assert down(waits, queued, 0.0) == Use("a", 16.0), "it stood in a queue before"
 

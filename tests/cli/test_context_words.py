@@ -290,3 +290,20 @@ def test_words_are_drawn_where_there_is_room(wide: int, full: bool) -> None:
     emit(console, *drawn("ask", 1, parts, words, full=full, wide=wide))
     assert ("seventeen bolts" in out.getvalue()) == (full or wide == 160)
     assert ("it is gone" in out.getvalue()) == (full or wide == 160) and "\x1b" not in out.getvalue()
+
+
+@pytest.mark.parametrize("wide", [100, 140])
+def test_many_notes_leave_room_for_what_became_of_a_part(wide: int) -> None:
+    notes = " ".join(f"note-{n}" for n in range(1, 97))
+    part = ManifestPart(hash="h", role="user", tokens=900, fate=Fate.KEPT, kind="memory", source=f"thread u: {notes}")
+    target = Target(kind=TargetKind.MODEL, name="small")
+    manifest = Manifest(
+        id="d", target=target, parts=(part,), tokens=900, window=8000, reserved_out=100, tokenizer="estimate"
+    )
+    file = io.StringIO()
+    emit(
+        Console(file=file, width=wide), *drawn("ask", None, manifest, [Words(text="word " * 80)], full=False, wide=wide)
+    )
+    row = next(line for line in file.getvalue().splitlines() if line.startswith("kept"))
+    assert "900" in row and "memory" in row and "note-1" in row and "word word" in row
+    assert "96 notes" in file.getvalue()

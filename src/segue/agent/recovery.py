@@ -123,7 +123,7 @@ _CROWDED_MAX_S = 5.0
 _PATIENCE_S = 30.0
 """How long a pause somebody may ask for, until those whose answers were turned down have another try first."""
 _NOBODY: Mapping[str, str] = {}
-_DOWN_S = 90.0
+_DOWN_S = 150.0
 """How long open breakers are waited for where there is nothing else: they promise nobody's return. An outage of a
 minute is outlasted, whenever in it a question comes; the pauses of a breaker grow to that.
 """

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from rich.cells import cell_len
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +20,9 @@ from .words import alike, excerpt, harmless
 
 __all__ = ["beside", "compared", "drawn", "words_of"]
 
+WHY_WIDE = 30
+"""Columns that the reason has beside the words: the rest of it is wrapped."""
+_NOTES = re.compile(r"note-\S+(?: note-\S+){3,}")
 WIDE = 100
 """Columns from which on there is room for words beside the rest."""
 
@@ -33,23 +38,32 @@ def drawn(
         f"{manifest.reserved_out:,} for the answer, {manifest.tokens_prefix:,} as in the call before",
         "dim",
     )
-    both = list(zip(manifest.parts, words, strict=True))
     if full:
+        both = zip(manifest.parts, words, strict=True)
         return [head, *(line for part, said in both for line in _whole(part, said))]
-    table = _table(("fate", "tokens", "role", "kind", "why"), says=wide >= WIDE)
-    for part, said in both:
-        cells = [part.fate.value, _tokens(part), part.role, part.kind, Text(_about(part))]
-        cells += [_in_line(said)] if wide >= WIDE else []
-        table.add_row(*cells, style="" if part.shown else "dim")
-    return [head, table, ""]
+    rows = [[part.fate.value, _tokens(part), part.role, part.kind, _about(part)] for part in manifest.parts]
+    says = [_in_line(said) for said in words] if wide >= WIDE else None
+    styles = ["" if part.shown else "dim" for part in manifest.parts]
+    return [head, _table(("fate", "tokens", "role", "kind", "why"), rows, says, wide, styles), ""]
 
 
-def _table(columns: Sequence[str], *, says: bool) -> Table:
+def _table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], says: Sequence[Text] | None, wide: int,
+    styles: Sequence[str] = (),
+) -> Table:  # fmt: skip
+    """A line for each row, with what it says where that is given: then the reason is wrapped, and it gets the rest."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column, justify="right" if column == "tokens" else "left", no_wrap=column != "why")
-    if says:
-        table.add_column("says", no_wrap=True, overflow="ellipsis", ratio=1)
+    left = wide
+    for at, column in enumerate(columns):
+        firm, most = column != "why", max(map(cell_len, (column, *(row[at] for row in rows))))
+        most = most if firm or says is None else min(most, WHY_WIDE)
+        left -= most + 2
+        right = "right" if column == "tokens" else "left"
+        table.add_column(column, justify=right, no_wrap=firm, max_width=None if says is None else most)
+    if says is not None:
+        table.add_column("says", no_wrap=True, overflow="ellipsis", max_width=max(20, left))
+    for at, row in enumerate(rows):
+        table.add_row(*map(Text, row), *([] if says is None else [says[at]]), style=styles[at] if styles else "")
     return table
 
 
@@ -59,11 +73,17 @@ def _tokens(part: ManifestPart) -> str:
 
 def _about(part: ManifestPart) -> str:
     said = [part.why] if part.why else []
-    said += [f"from {part.source}"] if part.source else []
+    said += [f"from {_NOTES.sub(_counted, part.source)}"] if part.source else []
     said += ["pinned"] if part.pinned else []
     said += [f"call {part.call}"] if part.call else []
     said += [f"recall {part.recall}"] if part.recall else []
     return "; ".join(said)
+
+
+def _counted(notes: re.Match[str]) -> str:
+    """Many notes as the first and the last of them, and how many they are."""
+    first, *_, last = all_ = notes[0].split()
+    return f"{first} … {last}, {len(all_)} notes"
 
 
 def _in_line(words: Words, other: str = "") -> Text:
@@ -110,13 +130,11 @@ def compared(both: tuple[Manifest, Manifest], found: Sequence[Difference], words
         return [head, Text("They saw the same.", "dim")]
     says = [_difference(each, words, other) for each, other in zip(found, beside(found, words), strict=True)]
 
+    columns = ("before", "after", "tokens", "role", "kind", "why")
+    rows = [[d.before, d.after, f"{d.part.tokens:,}", d.part.role, d.part.kind, d.why] for d in found]
+
     def table(noted: bool) -> Table:
-        made = _table(("before", "after", "tokens", "role", "kind", "why"), says=noted)
-        for each, said in zip(found, says, strict=True):
-            part = each.part
-            cells = [each.before, each.after, f"{part.tokens:,}", part.role, part.kind, Text(each.why)]
-            made.add_row(*cells, *([said] if noted else []))
-        return made
+        return _table(columns, rows, says if noted else None, wide)
 
     if wide >= WIDE:
         return [head, table(True)]

@@ -43,21 +43,24 @@ def differences(one: Manifest, other: Manifest, said: Sequence[str] = (), says: 
         then = paired.get(at)
         before = None if then is None else one.parts[then]
         why = moved.get(at) or (_UNSURE if at in unsure else "")
-        found.append(_between((then, before), (at, part), _absent(one), why))
+        found.append(_between((then, before), (at, part), _absent(one, part), why))
     kept = set(paired.values())
     gone = (at for at in range(len(one.parts)) if at not in kept)
-    found += [_between((at, one.parts[at]), (None, None), _absent(other)) for at in gone]
+    found += [_between((at, one.parts[at]), (None, None), _absent(other, one.parts[at])) for at in gone]
     return [difference for difference in found if difference is not None]
 
 
 _UNSURE = "another call: whether it says the same is not known, since its words are not on record"
 _TOGETHER = re.compile(r"\d+ parts|turns \d+ to \d+")
 _CALLS = (Kind.CALL.value, Kind.RESULT.value)
+_BESIDE = (Kind.MEMORY.value, Kind.STATE.value, Kind.SUMMARY.value)
 _Place = tuple[int | None, ManifestPart | None]
 
 
-def _absent(manifest: Manifest) -> str:
-    """Why a part has no entry."""
+def _absent(manifest: Manifest, part: ManifestPart) -> str:
+    """Why a part has no entry. What stands beside the turns is never among several."""
+    if part.kind in _BESIDE:
+        return "not there"
     unseen = [part for part in manifest.parts if part.fate in (Fate.DROPPED, Fate.SUMMARISED)]
     several = [part for part in unseen if part.source is not None and _TOGETHER.match(part.source)]
     told = [f"{part.source}, {part.fate.value} together ({part.why})" for part in several]

@@ -116,9 +116,10 @@ class Memory:
             if made is None:
                 new = Note(0, old.scope, text, old.source, old.run, old.turn, old.who, old.at, id, old.taken)
                 made = self._insert(new, digest)
-            said = (made, by, why, id)
-            self._db.execute("update notes set replaced_by = ?, by = ?, why = ? where id = ?", said)
-            self._db.execute("delete from notes_text where rowid = ?", (id,))
+            for same in {id, *self._said_again(id)} - {made}:
+                said = (made, by, why, same)
+                self._db.execute("update notes set replaced_by = ?, by = ?, why = ? where id = ?", said)
+                self._db.execute("delete from notes_text where rowid = ?", (same,))
         return made
 
     def _corrected(self, id: int, text: str) -> int | None:
@@ -159,8 +160,17 @@ class Memory:
         return len(found)
 
     def _forget(self, id: int, by: str, why: str) -> None:
-        for (at,) in self._db.execute(_STOOD_FOR, (id,)).fetchall():
-            self._empty(at, by, why)
+        for same in {id, *self._said_again(id)}:
+            for (at,) in self._db.execute(_STOOD_FOR, (same,)).fetchall():
+                self._empty(at, by, why)
+
+    def _said_again(self, id: int) -> list[int]:
+        """The other notes of the same words that stand in its scope: what was said in several turns."""
+        rows = self._db.execute(
+            "select n.id from notes o join notes n on n.hash = o.hash and n.id <> o.id"
+            " where o.id = ? and not n.forgotten and n.replaced_by is null", (id,),
+        )  # fmt: skip
+        return [no for (no,) in rows]
 
     def _empty(self, id: int, by: str, why: str) -> None:
         self._db.execute(

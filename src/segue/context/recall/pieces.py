@@ -16,7 +16,7 @@ _AIM = 700
 _SOME = 250
 """Where it may end before a heading."""
 _PARAGRAPH = re.compile(r"\n\s*\n")
-_SENTENCE = re.compile(r"(?<=[.!?…])\s+|\n|(?<=[。！？])")
+_SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])")
 _HEADING = re.compile(r"#{1,6} |\S[^\n.!?]{0,60}:?$")
 
 
@@ -57,15 +57,17 @@ def _bits(text: str) -> Iterator[tuple[str, str]]:
             yield paragraph.strip("\n"), "\n\n"
             continue
         joint = "\n\n"
-        for sentence in _SENTENCE.split(paragraph):
-            for part in _cut(sentence):
-                yield part, joint
-                joint = " "
+        for line in paragraph.strip("\n").split("\n"):
+            for sentence in _SENTENCE.split(line) if _size(line) > WHOLE else [line]:
+                for part in _cut(sentence):
+                    yield part, joint
+                    joint = " "
+            joint = "\n"
 
 
 def _cut(sentence: str) -> Iterator[str]:
     """A sentence, or what is none, in parts of at most a piece: between words, where there are any."""
-    rest = sentence.strip()
+    rest = sentence.rstrip()
     while _size(rest) > WHOLE:
         most = WHOLE if rest[:WHOLE].isascii() else WHOLE // 3
         at = rest.rfind(" ", most // 2, most)
