@@ -92,18 +92,20 @@ class Caller:
         """
         sent, retry = sent or asyncio.Event(), False
         try:
-            question, manifest = self._shown(question, model, bill)
-            bill.fit(model, question)
-            part = part_of(model, bill.scope.history, lambda name, out: self.gateway.spare(name, out, question))
-            if part is model and has_failed(model.name, bill.scope.history) and self.gateway.health.is_failing(model):
-                retry = self.gateway.health.may_retry(model)
-                if not retry:
-                    return Called(model=model, fault=_no_more(model))
-            await self._warmed(question, model)
-            place, queued_s = await self.gateway.place(part, question, self.timeout_s, detour=self.detour)
+            try:
+                question, manifest = self._shown(question, model, bill)
+                bill.fit(model, question)
+                part = part_of(model, bill.scope.history, lambda name, out: self.gateway.spare(name, out, question))
+                again = part is model and has_failed(model.name, bill.scope.history)
+                if again and self.gateway.health.is_failing(model):
+                    retry = self.gateway.health.may_retry(model)
+                    if not retry:
+                        return Called(model=model, fault=_no_more(model))
+                await self._warmed(question, model)
+                place, queued_s = await self.gateway.place(part, question, self.timeout_s, detour=self.detour)
+            except Exception as error:  # noqa: BLE001  no place came in time, or the file of health cannot be read
+                return Called(model=model, fault=classify(error))
             return await self._at(question, manifest, model, place, bill, queued_s, sent)
-        except Exception as error:  # noqa: BLE001  no place came in time, or the file of health cannot be read
-            return Called(model=model, fault=classify(error))
         finally:
             if retry and not sent.is_set():
                 self.gateway.health.unretried(model)
