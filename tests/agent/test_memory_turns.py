@@ -19,7 +19,7 @@ from segue.core.records import Manifest, record_of
 from segue.models import Catalogue
 from segue.testing.provider import Asked, Served, serve
 from tests.agent.served import KEYS, model, opened
-from tests.agent.test_long_threads import TALK, answers, is_summary
+from tests.agent.test_long_threads import TALK, answers, is_summary, shown
 
 CODE = "My locker code is zebra-4411, by the way."
 ASKS = "What is my locker code?"
@@ -29,10 +29,6 @@ ASKS = "What is my locker code?"
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in KEYS:
         monkeypatch.setenv(name, "test")
-
-
-def shown(asked: Asked) -> str:
-    return "\n".join([asked.system, *(turn.text for turn in asked.turns)])
 
 
 def recalled(asked: Asked) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from ..context.notes import NEVER, Said, Scope, ScopeKind, Turns, View
 from ..context.types import Kind, Part, Role
 from ..core.events import Event, EventType
-from ..core.redaction import MASK, SEALED
+from ..core.redaction import mask
 from ..runtime.scope import Outside, StepScope, here, surroundings
 from .past import turn_of
 from .turns import told
@@ -161,7 +161,7 @@ def _json(data: bytes | None) -> Any:
 
 def _plain(value: Any) -> str:
     """An input or a result as text: a single text as it is, all else by name."""
-    value = _masked(value)
+    value = mask(value)
     match value:
         case None:
             return ""
@@ -179,11 +179,3 @@ def _plain(value: Any) -> str:
 
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _masked(value: Any) -> Any:
-    """Without what is sealed."""
-    if isinstance(value, dict):
-        named = cast("Mapping[str, Any]", value)
-        return MASK if SEALED in named else {name: _masked(one) for name, one in named.items()}
-    return [_masked(one) for one in cast("Sequence[Any]", value)] if isinstance(value, list) else value

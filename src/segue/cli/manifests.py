@@ -22,9 +22,9 @@ __all__ = ["beside", "compared", "drawn", "words_of"]
 
 WHY_WIDE = 30
 """Columns that the reason has beside the words: the rest of it is wrapped."""
-_NOTES = re.compile(r"note-\S+(?: note-\S+){3,}")
 WIDE = 100
 """Columns from which on there is room for words beside the rest."""
+_NOTES = re.compile(r"note-\S+(?: note-\S+){3,}")
 
 
 def drawn(

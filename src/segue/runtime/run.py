@@ -19,12 +19,7 @@ from ..core.redaction import envelope_of
 from ..core.secret import Secret
 from ..core.shell import command
 from ..core.streams import StreamEvent
-from ..errors import (
-    InputError,
-    RunCancelled,
-    RunFailed,
-    SegueError,
-)
+from ..errors import InputError, RunCancelled, RunFailed, SegueError
 from ..journal import NewRun, Post, RunRow
 from ..journal.threads import ahead_of
 from . import forking, given, named, opinions
