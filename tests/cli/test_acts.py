@@ -283,6 +283,8 @@ def test_many_runs_are_told_at_once_what_is_in_their_way(terminal: Terminal, wor
     assert terminal.segue("fork", "o1", "--result", "price=7", "--id", "o2").code == 3
     done = terminal.segue("override", "--where", "reason=mismatch", *word, "--yes")
     assert done.code == 0, done.err
+    assert "No process carries them out" in done.err and "segue resume" in done.err
+    assert (terminal.state("o2"), terminal.calls().count("pay")) == ("stuck", 1), "the command carried the run out"
     assert terminal.segue("resume", "o2").code == 0
     assert terminal.calls().count("pay") == paid
 

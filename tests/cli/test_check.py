@@ -104,6 +104,15 @@ def test_changed_code_is_judged(  # noqa: PLR0917  the columns above
     assert (finding in ("ok", "orphaned", "unsure")) == ("would not go on" not in said.err)
 
 
+@pytest.mark.parametrize("often", range(1, 8))
+def test_a_flow_that_fails_leaves_nothing_for_a_later_collection_to_complain_of(dealt: Terminal, often: int) -> None:
+    """Python complains of a coroutine that nobody awaited where it is freed, in the midst of anything."""
+    collecting = f"import gc\ngc.set_threshold({often * 5})\n"
+    now(dealt, ("b = await second(a)", "b = await second(a).nope"), ("from ", collecting + "from "))
+    said = dealt.segue("check")
+    assert (said.code, said.err) == (3, "1 run, 1 would not go on\n")
+
+
 def test_what_check_says_is_what_resume_does(dealt: Terminal) -> None:
     now(dealt, ("await pay(b)", "await pay(b + 1)"))
     assert dealt.segue("resume", "d1").code == 0 or dealt.state("d1") == "parked"  # nothing wakes it

@@ -10,12 +10,11 @@ from typing import Any
 
 from ..core.asked import Asked, distinct, person
 from ..errors import InputError, WrongAnswer
-from ..runtime.engine import Engine
 from ..runtime.questions import Found, find, of_run
 from . import inputs
 from .carrying import load_if_there
 from .exits import Exit
-from .shelf import path_of, reading
+from .shelf import acting, reading
 from .telling import TAKEN_WITHIN_S, Sender
 from .words import first_line, printable
 
@@ -95,5 +94,5 @@ def _heard(sender: Sender, found: Found) -> Asked:
 
 
 async def _send(sender: Sender, found: Found, **word: Any) -> None:
-    async with Engine(path_of(sender.db), recover=False) as engine:
+    async with acting(sender.db) as engine:
         await engine.decide(found.id, bound=found.asked.bound, via="cli", **word)

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from ..core.lifecycle import RunState, allowed
+from ..core.shell import command
 from ..errors import InputError, RunEnded, SegueError
 from ..journal import RunRow
 from ..journal.switches import record
@@ -24,8 +25,8 @@ from ..runtime.query import RunQuery
 from ..runtime.run import Run
 from . import wheres
 from .exits import Exit
-from .paint import emit, err, stated, tell
-from .shelf import path_of, reading
+from .paint import Copyable, emit, err, stated, tell
+from .shelf import acting, reading
 from .words import age, first_line, plural, printable
 
 LISTED_MAX = 20
@@ -69,7 +70,19 @@ def act(how: Bulk, name: str, done: str, do: Act, fits: Callable[[RunRow], bool]
         tell(Text("✓ ", "green").append(f"{plural(len(rows) - len(failed), 'run')} {done}", "default"))
         for id_, why in list(failed.items())[:LISTED_MAX]:
             tell(Text(f"✗ {printable(id_)}: {first_line(why)}", "red"))
+        if name != "pause" and len(failed) < len(rows):
+            _unattended(how)
     return Exit.FAILED if failed else Exit.DONE
+
+
+def _unattended(how: Bulk) -> None:
+    """Where nobody takes up what was asked, say how."""
+    with reading(how.db) as reader:
+        if not reader.attended():
+            tell(
+                Text("No process carries them out; the next one that does takes it.", "dim"),
+                Copyable(command("resume"), "to go on with all that is open here"),
+            )
 
 
 def meant(db: str, query: RunQuery) -> list[RunRow]:
@@ -142,7 +155,7 @@ async def _all(how: Bulk, name: str, rows: list[RunRow], do: Act) -> dict[str, s
         Progress(*columns, console=err(), transient=True, disable=how.as_json) as progress,
     ):
         bar = progress.add_task(name, total=len(rows))
-        async with Engine(path_of(how.db), recover=False) as engine:
+        async with acting(how.db) as engine:
             for at in range(0, len(rows), _AT_ONCE):
                 some = rows[at : at + _AT_ONCE]
                 errors = await asyncio.gather(*(_one(engine, row, do) for row in some))

@@ -9,10 +9,9 @@ from dataclasses import asdict
 from rich.text import Text
 
 from ..journal.retention import Collected
-from ..runtime.engine import Engine
 from .exits import Exit
 from .paint import tell
-from .shelf import path_of, reading
+from .shelf import acting, reading
 from .wheres import seconds
 from .words import plural
 
@@ -34,5 +33,5 @@ def collect(db: str, older_than: str, *, dry_run: bool, as_json: bool) -> Exit:
 
 
 async def _collect(db: str, age_s: float, dry_run: bool) -> Collected:
-    async with Engine(path_of(db), recover=False) as engine:
+    async with acting(db) as engine:
         return await engine.gc(age_s, dry_run=dry_run)

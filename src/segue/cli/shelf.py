@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.asked import is_question
 from ..core.lifecycle import ENDED, RunState
@@ -20,6 +20,9 @@ from ..runtime.lacking import REASON, Lacking
 from ..runtime.nearly import told
 from .advice import Standing
 from .story import Story
+
+if TYPE_CHECKING:
+    from ..runtime.engine import Engine
 
 
 def path_of(db: str) -> str:
@@ -37,6 +40,17 @@ def path_of(db: str) -> str:
 def reading(db: str) -> Reader:
     """The database, to be read. Raises a StoreError that names the file."""
     return Journal.open_readonly(path_of(db))
+
+
+def acting(db: str) -> Engine:
+    """An engine that records what is asked of runs, and carries none of them out: its process ends at once, and a step
+    that it began would be cut off. Raises StoreError, when it is entered.
+    """
+    from ..runtime.engine import Engine  # noqa: PLC0415  what only looks needs none
+
+    engine = Engine(path_of(db), recover=False)
+    engine.carries = False
+    return engine
 
 
 class Stands:

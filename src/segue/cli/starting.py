@@ -25,7 +25,7 @@ from . import inputs
 from .carrying import Carrying, carry, finished, load, load_if_there
 from .exits import Exit
 from .paint import Copyable, tell
-from .shelf import path_of, reading
+from .shelf import acting, reading
 from .story import Stand, Story
 from .words import printable
 
@@ -75,9 +75,7 @@ def fork(
 
 async def _record(how: Carrying, make: Any) -> tuple[Exit, RunRow]:
     """Record a run in an engine that carries none out."""
-    engine = Engine(path_of(how.db), recover=False)
-    engine.carries = False
-    async with engine:
+    async with acting(how.db) as engine:
         return Exit.DONE, engine.journal.get((await make(engine)).id)
 
 

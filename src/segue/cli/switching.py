@@ -14,13 +14,12 @@ from rich.text import Text
 from ..core.shell import command
 from ..errors import InputError, SegueError
 from ..journal import Reader, Switch, Switches
-from ..runtime.engine import Engine
 from .advice import named
 from .carrying import load
 from .columns import cut
 from .exits import Exit
 from .paint import Copyable, emit, out, tell
-from .shelf import path_of, reading
+from .shelf import acting, reading
 from .words import ago, plural, printable
 
 
@@ -64,7 +63,7 @@ async def _turn(db: str, flow: str | None, by: str, why: str, *, on: bool) -> bo
     if on and flow is not None and ":" in flow:
         with redirect_stdout(sys.stderr), suppress(SegueError):  # it need not be importable here, if it has runs
             load(flow)
-    async with Engine(path_of(db), recover=False) as engine:
+    async with acting(db) as engine:
         return await (engine.pause if on else engine.resume)(flow=flow, by=by, why=why)
 
 

@@ -24,14 +24,13 @@ from ..core.shell import command
 from ..core.short import resolve, short_key
 from ..errors import InputError, RunEnded
 from ..journal import RunRow
-from ..runtime.engine import Engine
 from ..runtime.run import Run
 from . import bulk, inputs
 from .advice import Say, Standing
 from .carrying import load_if_there
 from .exits import Exit
 from .paint import Copyable, tell
-from .shelf import path_of, reading, standing_of
+from .shelf import acting, reading, standing_of
 from .words import printable
 
 TAKEN_WITHIN_S = 2.0
@@ -63,7 +62,7 @@ class Sender:
             return asyncio.run(self._send(run, act))
 
     async def _send(self, run: str, act: Act) -> Any:
-        async with Engine(path_of(self.db), recover=False) as engine:
+        async with acting(self.db) as engine:
             return await act(await engine.get(run))
 
     def taken(self, run: str) -> Standing:

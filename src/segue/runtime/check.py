@@ -7,6 +7,8 @@ started. What it comes to is a `Verdict`.
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -123,8 +125,19 @@ def check_one(journal: Reader, row: RunRow, keyring: Keyring | None = None) -> V
             verdict = replayed(row, journal.past(row), flow, keys, journal.threads_of(row), child_applies_once=once)
     except StoreCorrupt as error:
         return _verdict(row, Finding.UNDECODABLE, error)
+    if verdict.finding is Finding.FAILS:
+        _let_go()
     damaged = journal.damage(row) if verdict.finding is Finding.UNDECODABLE else _lost_child(journal, row, verdict)
     return verdict if damaged is None else _verdict(row, Finding.UNDECODABLE, damaged)
+
+
+def _let_go() -> None:
+    """Free what a flow that failed has left, such as coroutines that it never awaited: Python complains of each where
+    it is freed, at a later collection in whatever runs then. The verdict says what is wrong.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        gc.collect()
 
 
 def _lost_child(journal: Reader, row: RunRow, verdict: Verdict) -> StoreCorrupt | None:

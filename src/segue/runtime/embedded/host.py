@@ -257,7 +257,9 @@ class Host:
 
     def _claim_soon(self, run: Standing | RunRow, *, stuck: bool = False, again: bool = False) -> None:
         no, owner = run.no, run.owner
-        if no in self.claiming or no in self.executions or no in self.damaged or (self._taken(owner) and not again):
+        if not self.carries or no in self.claiming or no in self.executions or no in self.damaged:
+            return
+        if self._taken(owner) and not again:
             return
         if (flow := registry.for_run(run.flow, run.version)) is None:
             return
