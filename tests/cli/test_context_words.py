@@ -91,13 +91,27 @@ async def in_a_step() -> str:
 
 
 @flow
-async def keeps(note: str) -> int | None:
-    return await memory.remember(note, "user:ann")
+async def keeps(note: str, other: str = "") -> None:
+    for one in filter(None, [note, other]):
+        await memory.remember(one, "user:ann")
 
 
 @flow
 async def recalls() -> str:
     return await ask("Where does Ann live?", memory=["user:ann"], timeout_s=5, max_tokens=300)
+
+
+@flow
+async def recalls_guarded() -> str:
+    return await ask("Where does she live?", memory=["user:ann"], guards=[NAMES], timeout_s=5, max_tokens=300)
+
+
+@flow
+async def pumps(n: int, guarded: bool) -> str:
+    return await ask(
+        f"Who checks pump {n}?", memory=["user:ann"], memory_tokens=600, guards=[MAIL] if guarded else [],
+        timeout_s=5, max_tokens=300,
+    )  # fmt: skip
 
 
 @flow
@@ -225,6 +239,86 @@ async def test_what_was_recalled_is_read_as_it_is_now_or_is_said_to_be_gone(tmp_
     await ran(db, (corrects, "F", [2, ""]))
     gone = next(part for part in shown(db, "A", capsys) if part.get("kind") == "memory")
     assert gone["text"] is None and "forgotten" in gone["text_why"]
+
+
+MANUAL = "# Manual\n\n" + "\n\n".join(
+    f"## Pump {n}\n\nPump {n} is checked by Mr. Meier{n}. It stands beside the valve V-{n}, and must be kept dry. "
+    f"Its filter is changed by the night shift, and noted in the book." for n in range(60)
+)  # fmt: skip
+
+
+async def asked_of_pumps(db: str, *made: tuple[Any, str, Sequence[Any]]) -> list[str]:
+    """Runs of flows, as `ran`; what each call of the model was given as recalled."""
+    saw: list[str] = []
+
+    def heard(asked: Asked) -> str:
+        saw.extend(turn.text for turn in asked.turns if turn.text.startswith("[recalled] "))
+        return "Yes."
+
+    async with (
+        serve({"chat": Served(answer=heard)}) as server,
+        Engine(db, resources={"catalogue": Catalogue.of(model(server, "chat"))}) as engine,
+    ):
+        for one, run, args in made:
+            await engine.run(one, *args, id=run)
+    return [text.removeprefix("[recalled] ") for text in saw]
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+async def test_of_a_long_text_the_pieces_are_shown_that_the_model_saw(
+    tmp_path: Path, capsys: Caught, guarded: bool
+) -> None:
+    db = str(tmp_path / "x.db")
+    manual = MANUAL.replace("noted in the book", "told to ann@example.com")
+    saw = await asked_of_pumps(db, (keeps, "K", [manual]), (pumps, "A", [17, guarded]), (pumps, "B", [44, guarded]))
+    for run, text in zip("AB", saw, strict=True):
+        (part,) = recalled(db, run, capsys)
+        assert part["text"] == text and "text_why" not in part
+        assert ("[email]" in text) == guarded and len(text) < len(manual) / 2
+    context("diff", ["A", "B"], db, True)
+    now, _, then, _ = told(capsys)
+    assert (now["text"], then["text"]) == (saw[1], saw[0])
+    assert "Pump 44" in now["text"] and "Pump 44" not in then["text"]
+
+
+async def test_what_became_of_a_document_since_is_said_where_it_concerns_what_was_shown(
+    tmp_path: Path, capsys: Caught
+) -> None:
+    db = str(tmp_path / "x.db")
+    manual = MANUAL.replace("Mr. Meier17.", "Ms. Schulz.")
+    (saw, other) = await asked_of_pumps(
+        db, (keeps, "K", [MANUAL]), (pumps, "A", [17, False]), (pumps, "B", [44, False]), (corrects, "E", [1, manual])
+    )
+    (now,), (same,) = recalled(db, "A", capsys), recalled(db, "B", capsys)
+    assert now["text"] == saw.replace("Mr. Meier17.", "Ms. Schulz.") and "corrected since" in now["text_why"]
+    assert same["text"] == other and "text_why" not in same, "its pieces are as they were"
+    await ran(db, (corrects, "F", [2, ""]))
+    (gone,) = recalled(db, "B", capsys)
+    assert gone["text"] is None and "forgotten" in gone["text_why"]
+
+
+async def test_of_several_notes_it_is_said_that_some_were_forgotten(tmp_path: Path, capsys: Caught) -> None:
+    db = str(tmp_path / "x.db")
+    await ran(db, (keeps, "K", ["Ann lives in Oslo.", "Ann lives by the sea."]), (recalls, "A", []))
+    await ran(db, (corrects, "E", [2, ""]))
+    (one,) = recalled(db, "A", capsys)
+    assert "Oslo" in one["text"] and "sea" not in one["text"]
+    assert one["text_why"] == "as the notes are now: some were forgotten since"
+    await ran(db, (corrects, "F", [1, "Ann lives in Rome."]))
+    (one,) = recalled(db, "A", capsys)
+    assert "Rome" in one["text"] and "some were corrected and some forgotten since" in one["text_why"]
+
+
+async def test_a_note_that_a_guard_has_changed_is_not_said_to_be_corrected(tmp_path: Path, capsys: Caught) -> None:
+    db = str(tmp_path / "x.db")
+    await ran(db, (keeps, "K", ["Ann lives in Oslo, by the sea."]), (recalls_guarded, "A", []))
+    (part,) = recalled(db, "A", capsys)
+    assert part["text"] is None and "a guard has changed it" in part["text_why"]
+
+
+def recalled(db: str, run: str, caught: Caught) -> list[dict[str, Any]]:
+    """What the last call of a run was shown of its memory."""
+    return [part for part in shown(db, run, caught) if part.get("kind") == "memory"]
 
 
 async def test_the_words_of_an_agents_loop_are_known(tmp_path: Path, capsys: Caught) -> None:

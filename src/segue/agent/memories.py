@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..context import Part
 from ..core.keys import quoted
+from ..core.records import ManifestPart
 from ..runtime.companions import Keeps, keeping
 from ..runtime.scope import Surroundings, here, surroundings
 
@@ -35,8 +36,8 @@ class Recalled:
     """Of each note the piece of it; 0: it is a short one. Empty: all are."""
 
     @classmethod
-    def of(cls, part: Part) -> Recalled:
-        """What a part shows."""
+    def of(cls, part: Part | ManifestPart) -> Recalled:
+        """What a part shows, or one that a manifest has."""
         named = (part.source or "").rpartition(": ")[2]  # before it stands the scope, whose name may read like a note's
         found = [word.removeprefix("note-").partition(".") for word in named.split()]
         pieces = [int(piece or 0) for _, _, piece in found]

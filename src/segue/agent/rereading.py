@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -28,7 +28,7 @@ from ..core.events import Event, EventType
 from ..core.keys import name_of
 from ..core.records import Fate, Manifest, ManifestPart
 from ..core.redaction import SEALED, Patterns, mask
-from .memories import memory_file
+from .memories import Recalled, memory_file
 from .past import said_before, turn_of
 from .request import Question
 from .threads import Room, summary_of
@@ -240,28 +240,49 @@ class _Notes:
 
     def of(self, entry: ManifestPart) -> Words:
         """The words of a part that was recalled, as they are now."""
-        numbers = _NUMBER.findall((entry.source or "").rpartition(": ")[2])
         try:
-            part = self._part([int(one) for one in numbers], entry.relevance)
+            return self._of(Recalled.of(entry), entry.hash)
         except sqlite3.Error as error:
             return Words(why=f"the file of notes cannot be read: {error}")
+
+    def _of(self, recalled: Recalled, hash: str) -> Words:
+        part = self._part(recalled)
         if part is None:
             return Words(why="the notes are gone: they were forgotten")
+        found = _Found({hash})
         (read,) = told([stands(part)])[0].parts
-        same = read.hash == entry.hash
-        return Words(
-            text=read.text, why="" if same else "as the notes are now: they were corrected since",
-            says=_says(read) if same else "",
-        )  # fmt: skip
+        found.take([read])
+        if found.wanted:
+            _redacted(found)
+        if not found.wanted:
+            return Words(text=found.parts[hash].text, says=_says(found.parts[hash]))
+        since = self._since(recalled)
+        return Words(text=read.text, why=f"as the notes are now: {since}") if since else Words(why=_CHANGED)
 
-    def _part(self, notes: Sequence[int], relevance: float | None) -> Part | None:
-        if not notes or not Path(self._file).exists():
+    def _since(self, recalled: Recalled) -> str:
+        """What became of the notes since they were recalled; empty where they are as they were."""
+        notes = set(recalled.notes)
+        forgotten = {no for no in notes if self._part(Recalled(notes=[no])) is None}
+        corrected = any(not self._stands(no) for no in notes - forgotten)
+        if not forgotten:
+            return "they were corrected since" if corrected else ""
+        return "some were corrected and some forgotten since" if corrected else "some were forgotten since"
+
+    def _stands(self, note: int) -> bool:
+        try:
+            self._open.note(note)
+        except InvalidContext:
+            return False
+        return True
+
+    def _part(self, recalled: Recalled) -> Part | None:
+        if not recalled.notes or not Path(self._file).exists():
             return None
         if self._open is None:
             from ..context import Memory  # noqa: PLC0415  numpy, which only who remembers needs
 
             self._open = Memory(self._file)
-        return self._open.part(notes, relevance)
+        return self._open.part(recalled.notes, recalled.relevance, recalled.pieces)
 
     def close(self) -> None:
         """Close the file."""
@@ -269,4 +290,4 @@ class _Notes:
             self._open.close()
 
 
-_NUMBER = re.compile(r"note-(\d+)")
+_CHANGED = "not on record in this form: a guard has changed it, or notes were cut into other pieces then"
