@@ -19,7 +19,7 @@ from .routes import watched
 ACTIONS = {"diff": ("RUN:KEY", "RUN:KEY"), "bench": ("FILE",)}
 
 
-def context(action: str, what: Sequence[str], db: str, as_json: bool) -> Exit:
+def context(action: str, what: Sequence[str], db: str, as_json: bool, *, full: bool = False) -> Exit:
     """Do what is asked. Raises InputError for an action that there is not, or that lacks its objects."""
     if action not in ACTIONS:
         raise InputError(f"no action is called {action!r}", remedy=f"one of {', '.join(ACTIONS)}")
@@ -28,7 +28,7 @@ def context(action: str, what: Sequence[str], db: str, as_json: bool) -> Exit:
 
         if len(what) != 2:
             raise InputError("diff compares two calls", remedy=command("context", action, *ACTIONS[action]))
-        return seen.diff(db, what[0], what[1], as_json)
+        return seen.diff(db, what[0], what[1], full, as_json)
     if not what:
         raise InputError("bench: which files?", remedy=command("context", action, *ACTIONS[action]))
     return _bench(what, as_json)

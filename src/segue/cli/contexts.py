@@ -23,14 +23,17 @@ def context(
         ),
     ] = None,
     *,
+    full: Annotated[
+        bool, typer.Option("--full", "-f", help="diff: all words of what differs, below each other.")
+    ] = False,
     db: Db = DEFAULT_DATABASE,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> Exit:
     """Compare what calls were shown, or measure recall.
 
-    diff A B: which parts only one of two calls saw, or saw otherwise, and why. A call is RUN:KEY; RUN alone is its
-    last. What one call was shown: segue show RUN --step KEY --context.
+    diff A B: which parts only one of two calls saw, or saw otherwise, why, and the words in which they differ. A call
+    is RUN:KEY; RUN alone is its last. What one call was shown: segue show RUN --step KEY --context.
 
     bench FILE…: whether the evidence of a question is in the context assembled for it, at 1,000, 2,000 and 4,000
     tokens, beside recency, BM25 and an embedding alone. A file is JSON, gzip'd or plain: {"turns": [{"id", "at",
@@ -38,4 +41,4 @@ def context(
     """
     from . import benching
 
-    return benching.context(action, what or [], db, as_json)
+    return benching.context(action, what or [], db, as_json, full=full)

@@ -43,7 +43,7 @@ def show(db: str, run: str, key: str | None, full: bool, as_json: bool) -> Exit:
     return Exit.DONE
 
 
-def diff(db: str, one: str, other: str, as_json: bool) -> Exit:
+def diff(db: str, one: str, other: str, full: bool, as_json: bool) -> Exit:
     """Draw what two calls saw differently; each is RUN or RUN:KEY, and of several attempts the last counts."""
     with reading(db) as reader:
         then, now = _last(reader, one), _last(reader, other)
@@ -52,7 +52,8 @@ def diff(db: str, one: str, other: str, as_json: bool) -> Exit:
     if as_json:
         print(json.dumps(_differences(found, then, now), ensure_ascii=False, indent=2))
         return Exit.DONE
-    emit(out(), *compared((then.manifest, now.manifest), found, (then.words, now.words), out().width))
+    both = (then.manifest, now.manifest)
+    emit(out(), *compared(both, found, (then.words, now.words), full=full, wide=out().width))
     return Exit.DONE
 
 
