@@ -41,6 +41,7 @@ MADE: dict[str, Callable[[], Any]] = {
     "name=''": lambda: agent("x", name=""),
     "a type was expected": lambda: agent("x", returns="Place"),  # pyright: ignore[reportCallIssue, reportArgumentType]
     "no thread=": lambda: agent("x", thread="t"),  # pyright: ignore[reportCallIssue]
+    "no memory=": lambda: agent("x", memory=["user:ann"]),  # pyright: ignore[reportCallIssue]
     "no escalate=": lambda: agent("x", escalate="lead"),  # pyright: ignore[reportCallIssue]
     "'look' is no tool": lambda: agent("x", tools=["look"]),  # pyright: ignore[reportCallIssue, reportArgumentType]
     "limit_chars=3": lambda: Durable(limit_chars=3),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from segue import RunFailed, agent, flow, step
+from segue import RunFailed, agent, flow, memory, step, tool
 from segue.errors import DefinitionError, InputError
-from segue.testing.provider import Served, serve
+from segue.testing.provider import Asked, Served, serve
 from tests.agent.served import KEYS, calls, in_turn, opened, results
 
 SAW: list[str] = []
@@ -46,6 +47,21 @@ async def book(city: str, nights: int) -> str:
 critic = agent("You judge plans.", name="critic", model="gpt")
 planner = agent("You plan trips.", name="planner", tools=[look_up, book, critic], returns=Plan, model="chat")
 endless = agent("You never stop.", tools=[look_up], rounds=3)
+
+
+@tool(effect="read")
+async def known(question: str) -> list[str]:
+    """What is known of Ann."""
+    return await memory.recall(question, ["user:ann"])
+
+
+friend = agent("You know Ann.", name="friend", tools=[known], model="chat")
+
+
+@flow
+async def meets() -> str:
+    await memory.remember("Ann lives in Oslo.", "user:ann")
+    return await friend("Where do we meet?")
 
 
 @flow
@@ -90,6 +106,17 @@ async def test_its_rounds_are_bounded(tmp_path: Path) -> None:
         with pytest.raises(RunFailed, match="request_limit of 3"):
             await engine.run(never, "Go.")
         assert server.counts("chat").calls == 3
+
+
+async def test_a_memory_is_told_by_a_tool(tmp_path: Path) -> None:
+    """An agent has no `memory=`; what is said in its place holds."""
+
+    def says(asked: Asked) -> Any:
+        told = results(asked)
+        return told[-1] if told else calls("known", question="Where does Ann live?")
+
+    async with serve({"chat": Served(answer=says)}) as server, opened(tmp_path, server, "chat") as engine:
+        assert "Ann lives in Oslo." in await engine.run(meets)
 
 
 def test_what_cannot_be_is_said() -> None:

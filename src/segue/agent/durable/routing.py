@@ -19,6 +19,7 @@ _MAX_TOKENS = 4096
 _OTHERWISE = {
     "thread": "keep its conversation: result = await helper.run(...), then helper(..., history=result.all_messages())",
     "escalate": "catch its error in the flow, and call segue.escalate with it",
+    "memory": "give it a tool that returns await memory.recall(question, [...]), or ask once with ask(memory=[...])",
     "temperature": "say it in Pydantic AI's way: Agent(model_settings={...}, capabilities=[Durable()])",
     "result_max": "say limit_chars=",
 }
