@@ -53,14 +53,23 @@ def played(name: str, crashes: list[Crash], seed: object, **options: Any) -> Eng
         raise
 
 
-@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
 @pytest.mark.parametrize("name", sorted(SCENES))
-def test_a_crash_at_every_write(name: str, again: bool) -> None:
+def test_a_crash_at_every_write(name: str) -> None:
+    for crash in points(name):
+        played(name, [crash], 0)
+
+
+@pytest.mark.parametrize("name", sorted(SCENES))
+@pytest.mark.parametrize("of", [pytest.param(1, marks=pytest.mark.soak), 4], ids=["all", "some"])
+def test_a_crash_at_every_write_and_another_soon_after(name: str, of: int) -> None:
+    for crash in points(name)[::of]:
+        played(name, [crash, Crash(2, crash.when)], 0)
+
+
+def points(name: str) -> list[Crash]:
+    """Before and after each commit of a play without crashes."""
     commits = played(name, [], 0).commits
-    for commit in range(1, commits + 1):
-        for when in ("before", "after"):
-            crashes = [Crash(commit, when)]
-            played(name, [*crashes, Crash(2, when)] if again else crashes, 0)
+    return [Crash(commit, when) for when in ("before", "after") for commit in range(1, commits + 1)]
 
 
 @pytest.mark.parametrize("part", range(10))
