@@ -290,5 +290,5 @@ def test_long_texts_are_cut_between_sentences_and_nothing_of_them_is_lost() -> N
         assert len(parts) > 3
     headed = "\n\n".join(f"# Part {n}\n\n{'Wheel. ' * 60}" for n in range(9))
     assert all(part.startswith("# Part") for part in pieces(headed))
-    bolts = f"{'Pumps are blue. ' * 90}The valve has eight bolts now."
-    assert nearest("The valve has seven bolts.", bolts).endswith("now.")
+    bolts = pieces(f"{'Pumps are blue. ' * 90}The valve has eight bolts now.")
+    assert bolts[nearest("The valve has seven bolts.", bolts)].endswith("now.")

@@ -79,6 +79,80 @@ GERMAN = [
 ]
 ARABIC = ["القاهرة", "هي", "عاصمة", "مصر", "وهي", "مدينة", "كبيرة", "جدا", "يسكنها", "ملايين", "الناس", "منذ", "القدم"]
 
+PROSE = {
+    "finnish": (
+        "Valiokunta käsitteli tiistaina vuosittaista talousarviota ja useimmat jäsenet katsoivat että uuden "
+        "kirjaston pitäisi aueta ennen talvea eikä lämmityskustannuksista puhunut kukaan. "
+        "Rakennusvalvontaviraston lausunnossa huomautettiin puutteellisesta ilmanvaihdosta ja "
+        "esteettömyydestä."
+    ),
+    "estonian": (
+        "Komisjon arutas teisipäeval aastaeelarvet ning enamik liikmeid leidis, et uus raamatukogu tuleks "
+        "avada enne talve. Küttekuludest ei rääkinud keegi, ehitusjärelevalve juhtis tähelepanu puudulikule "
+        "ventilatsioonile."
+    ),
+    "latvian": (
+        "Komisija otrdien izskatīja gada budžetu, un vairākums locekļu uzskatīja, ka jaunā bibliotēka jāatver"
+        " pirms ziemas. Par apkures izmaksām neviens nerunāja."
+    ),
+    "lithuanian": (
+        "Komisija antradienį svarstė metinį biudžetą, ir dauguma narių sutiko, kad naujoji biblioteka turėtų "
+        "atsidaryti prieš žiemą. Apie šildymo išlaidas niekas nekalbėjo."
+    ),
+    "polish": (
+        "Komisja rozpatrywała we wtorek roczny budżet i większość członków zgodziła się, że nowa biblioteka "
+        "powinna zostać otwarta przed zimą. O kosztach ogrzewania nikt nie wspomniał."
+    ),
+    "slovene": (
+        "Odbor je v torek obravnaval letni proračun in večina članov se je strinjala, da bi morala nova "
+        "knjižnica odpreti vrata pred zimo. Stroškov ogrevanja ni omenil nihče."
+    ),
+    "basque": (
+        "Batzordeak asteartean aztertu zuen urteko aurrekontua eta kide gehienak bat etorri ziren liburutegi "
+        "berria negua baino lehen ireki behar dela esatean."
+    ),
+    "swahili": (
+        "Kamati ilijadili bajeti ya mwaka siku ya Jumanne na wajumbe wengi walikubaliana kwamba maktaba mpya "
+        "ifunguliwe kabla ya majira ya baridi."
+    ),
+    "amharic": "ኮሚቴው ማክሰኞ ዕለት ዓመታዊውን በጀት ተወያየበት፤ አብዛኞቹ አባላትም አዲሱ ቤተ መጻሕፍት ከክረምት በፊት መከፈት እንዳለበት ተስማሙ።",
+    "lao": ("ຄະນະກຳມະການໄດ້ພິຈາລະນາງົບປະມານປະຈຳປີ ໃນວັນອັງຄານ ແລະ ສະມາຊິກສ່ວນໃຫຍ່ເຫັນດີວ່າ ຫໍສະໝຸດແຫ່ງໃໝ່ ຄວນເປີດກ່ອນລະດູໜາວ."),
+    "tibetan": "ཨུ་ཡོན་ལྷན་ཁང་གིས་ གཟའ་མིག་དམར་ལ་ ལོ་འཁོར་གྱི་སྔོན་རྩིས་ལ་ གྲོས་བསྡུར་བྱས།",
+    "cherokee": "ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ ᎠᎴ ᏗᎪᏪᎵ ᏗᎦᏘᏗᏍᏗ ᎤᎵᏍᏇᏓ ᎤᎾᏓᏡᎬ ᎠᏂᏬᏂᏍᎬ.",
+    "phonetic": "ðə kəˈmɪti ˈmɛt ɒn ˈtjuːzdeɪ tə rɪˈvjuː ði ˈænjuəl ˈbʌdʒɪt, ənd ˈnəʊbədi ˈmɛnʃənd ðə ˈhiːtɪŋ",
+    "ancient greek": "Ἐν ἀρχῇ τοῦ χειμῶνος οἱ πολῖται συνῆλθον εἰς τὴν ἀγοράν, καὶ ἔδοξεν αὐτοῖς οἰκοδομῆσαι",
+}
+"""In languages and scripts of which vocabularies have few whole words."""
+KNOWN = {
+    "english": (
+        "The committee met on Tuesday to review the annual budget, and most of its members agreed that the "
+        "new library should open before winter. Nobody mentioned the costs of heating."
+    ),
+    "german": (
+        "Der Ausschuss hat am Dienstag den Haushaltsplan geprüft, und die meisten Mitglieder waren sich "
+        "einig, dass die neue Bücherei vor dem Winter öffnen soll. Über die Heizkosten sprach niemand."
+    ),
+    "french": (
+        "La commission a examiné mardi le budget annuel, et la plupart de ses membres ont estimé que la "
+        "nouvelle bibliothèque devait ouvrir avant l'hiver. Personne n'a évoqué les frais de chauffage."
+    ),
+    "spanish": (
+        "La comisión revisó el martes el presupuesto anual, y la mayoría de sus miembros opinó que la nueva "
+        "biblioteca debería abrir antes del invierno. Nadie mencionó los gastos de calefacción."
+    ),
+}
+
+
+def sentences(text: str) -> Callable[[Random, int], str]:
+    """The words of a text from some place on, again and again."""
+
+    def made(luck: Random, size: int) -> str:
+        said = text.split()
+        at = luck.randrange(len(said))
+        return " ".join([*said[at:], *said * (1 + size // len(text))])[:size]
+
+    return made
+
 
 def of(letters: str) -> Callable[[Random, int], str]:
     return lambda luck, size: "".join(luck.choices(letters, k=size))
@@ -139,11 +213,17 @@ KINDS: dict[str, Callable[[Random, int], str]] = {
     "minified": minified, "code": code,
     "csv": lambda luck, size: "\n".join(f"{luck.gauss(0, 99):.4f},{luck.random()},-1" for _ in range(size // 30 + 1)),
     "json": lambda luck, size: json.dumps([{"id": n, "price": luck.random()} for n in range(size // 40 + 1)], indent=2),
-    "prose": words(*WORDS), "shouted": words(*(word.upper() for word in WORDS)), "german": words(*GERMAN),
+    "prose": words(*WORDS), "shouted": words(*(word.upper() for word in WORDS)), "compounds": words(*GERMAN),
     "chinese": of("东京是日本的首都有很多人住在这里我们今天去学校学习中文因为老师说明天很重要"),
     "japanese": of("東京は日本の首都であり多くの人が住んでいますカタカナのテスト。"),
     "arabic": words(*ARABIC), "emoji": of("😀🎉🚀👍🔥💯🤖🧠🦊🌍"), "families": of("👩‍👩‍👧‍👦🏳️‍🌈👨🏽‍💻"),
     "blanks": of(" "), "line feeds": of("\n"),
+    "digits and blanks": lambda luck, size: " ".join(luck.choices(string.digits, k=size // 2)),
+    "matrix": lambda luck, size: "\n".join(
+        " ".join(f"{luck.randint(0, 99):2d}" for _ in range(10)) for _ in range(size // 30 + 1)
+    ),
+    "numbers and tabs": lambda luck, size: "\t".join(str(luck.randint(0, 9_999)) for _ in range(size // 4)),
+    **{name: sentences(text) for name, text in (PROSE | KNOWN).items()},
 }  # fmt: skip
 
 
@@ -169,6 +249,8 @@ def test_prose_is_counted_as_exactly_as_it_was() -> None:
     assert 0.8 < count(f"{prose}\n{key}") / both < 1.2
     table = " ".join(f"word{n % 9}x{n}" for n in range(300))
     assert count(table) < 1.3 * COUNT(table), "the same name again and again is none either"
+    for name, text in KNOWN.items():
+        assert count(text) / COUNT(text) < 1.2, name
     assert count("Hm, psst: brb, tl;dr") <= 14, "a few letters tell nothing"
 
 

@@ -257,33 +257,32 @@ class Memory:
         those that were forgotten. None where nothing is left. `pieces` says which of a long one; 0: it is whole.
         """
         shown: dict[str, Passage] = {}
+        of: dict[int, list[Passage]] = {}
         scope: Scope | None = None
         for no, piece in zip(ids, pieces or [0] * len(ids), strict=True):
             note = self._today(no)
             if note is not None:
                 scope = scope or note.scope
-                shown |= {passage.id: passage for passage in self._as_now(note, no, piece)}
+                passages = of[note.id] if note.id in of else of.setdefault(note.id, passages_of(note))
+                shown |= {passage.id: passage for passage in self._as_now(passages, note.id, no, piece)}
         if scope is None:
             return None
-        passages = [*shown.values()]
-        lines = [heading_of(passages[0]), *map(line_of, passages)]
+        lines = [heading_of(next(iter(shown.values()))), *map(line_of, shown.values())]
         named = " ".join(shown)
         return Part(
             role=Role.USER, kind=Kind.MEMORY, text="\n".join(lines), source=f"{scope.kind.value} {scope.name}: {named}",
             relevance=relevance,
         )  # fmt: skip
 
-    def _as_now(self, note: Note, found: int, piece: int) -> list[Passage]:
+    def _as_now(self, passages: list[Passage], note: int, found: int, piece: int) -> list[Passage]:
         """What is shown of a note today, where this piece of it was found, or of one that it stands for."""
-        passages = passages_of(note)
         if not piece or len(passages) == 1:
             return passages
-        if note.id != found:
+        if note != found:
             before = self._db.execute(f"select {FIELDS} from notes where id = ?", (found,)).fetchone()
-            was = passages_of(read(before))[piece - 1].text
-            text = nearest(was, note.text)
-            return [passage for passage in passages if passage.text == text][:1]
-        return passages[piece - 1 : piece]
+            was = passages_of(read(before))
+            piece = nearest(was[min(piece, len(was)) - 1].whole, [passage.whole for passage in passages]) + 1
+        return [passages[min(piece, len(passages)) - 1]]
 
     def taken_upto(self, scope: Scope) -> int:
         """The last turn of a thread that was taken up, or the last event of a run."""

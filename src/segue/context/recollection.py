@@ -15,6 +15,7 @@ import numpy as np
 
 from .form import form
 from .notes import FIELDS, Note, Scope, Turns, View, hash_of, read
+from .recall.above import above
 from .recall.packing import packed, parts_of
 from .recall.passages import Passage, Passages
 from .recall.pieces import WHOLE, pieces
@@ -183,9 +184,9 @@ def passages_of(note: Note, session: str = "") -> list[Passage]:
     return [
         Passage(
             id=f"{name}.{n}", text=part, who=note.who, at=note.at, session=f"{session} {name}" if session else name,
-            place=f"{n} of {len(parts)}", source="" if note.taken else note.source,
+            place=f"{n} of {len(parts)}", source="" if note.taken else note.source, above=over,
         )
-        for n, part in enumerate(parts, 1)
+        for n, (part, over) in enumerate(zip(parts, above(note.text, parts), strict=True), 1)
     ]  # fmt: skip
 
 

@@ -2,8 +2,9 @@
 
 `bpe-openai` (the extra `context`) counts as OpenAI's models do and brings its vocabularies along. For every other model
 the count is estimated from the kinds of characters, with weights fitted to tokenizers of 100,000 tokens (`large`) and
-of 32,000 (`small`, which spend a token on each digit), on prose, code, JSON, numbers and nine other languages. What is
-no language (keys, base64, sequences) is told by its vowels.
+of 32,000 (`small`, which spend a token on each digit), on prose, code, JSON, numbers and other languages. What is no
+language (keys, base64, sequences) is told by its vowels, a language that vocabularies know little of by its having none
+of the small words of those that they know best.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import import_module
+from operator import mul
 from typing import Any
 
 from ..models import Model
 from ..models.spec import Provider
+from .scripts import scripts
 
 __all__ = ["Tokens", "encoding_of", "estimate", "exact", "tokens_of"]
 
@@ -36,6 +39,7 @@ _LOWER = re.compile(r"[a-z]+")
 _CAPS = re.compile(r"[A-Z](?:[A-Z]*(?![a-z]))")
 """Capitals that begin no word of small letters."""
 _DIGITS, _NUMERALS = re.compile(r"[0-9]+"), re.compile(r"\d+")
+_SPACED = re.compile(r"(?<=[ \t])\d")
 _SIGNS = re.compile(r"[^\w\s]+")
 _LINES, _BLANKS = re.compile(r"\n+"), re.compile(r"[ \t]{2,}")
 
@@ -117,31 +121,31 @@ class _Weights:
     signs: float
     """Of three signs."""
     gap: float
-    near: float
-    """Of a letter of Latin with accents, Greek, Cyrillic."""
-    far: float
-    """Of a letter of Hebrew, Arabic, the scripts of India, Thai."""
-    wide: float
-    """Of a character of Chinese, Japanese, Korean, and of signs of mathematics and the like."""
-    astral: float
-    """Of an emoji."""
+    spaced: float
+    """Of the blank before a number, which stands by itself."""
+    letters: tuple[float, ...]
+    """Of a letter, by the kind of its script."""
 
 
-_LARGE_WEIGHTS = _Weights(word=0.95, digits=1.35, signs=1.05, gap=0.7, near=0.45, far=0.85, wide=1.0, astral=2.2)
-_SMALL_WEIGHTS = _Weights(word=1.02, digits=3.0, signs=1.4, gap=1.7, near=0.5, far=1.05, wide=1.3, astral=4.2)
+_LARGE_WEIGHTS = _Weights(
+    word=0.95, digits=1.35, signs=1.05, gap=0.7, spaced=0.25, letters=(0.45, 1.2, 0.85, 1.0, 1.85, 2.6, 2.2, 3.1)
+)
+_SMALL_WEIGHTS = _Weights(
+    word=1.02, digits=3.0, signs=1.4, gap=1.7, spaced=0.6, letters=(0.5, 1.25, 1.05, 1.3, 2.6, 2.6, 4.2, 4.2)
+)
 
 
 def _estimated(text: str, w: _Weights) -> int:
-    words, runs, digits, signs, gaps, (near, far, wide, astral) = _pieces(text)
+    words, runs, digits, spaced, signs, gaps, letters = _pieces(text)
     total = w.word * words + w.digits * (runs if w.digits < 2 else digits / 3) + w.signs * signs + w.gap * gaps
-    total += w.near * near + w.far * far + w.wide * wide + w.astral * astral
+    total += w.spaced * spaced + sum(map(mul, w.letters, letters))
     return max(1, math.ceil(total))
 
 
 @lru_cache(maxsize=4096)
-def _pieces(text: str) -> tuple[float, int, int, int, int, tuple[int, int, int, int]]:
+def _pieces(text: str) -> tuple[float, int, int, int, int, int, tuple[int, ...]]:
     """Of a text its words (long ones, capitals and random letters count more), its digits by threes and all of them,
-    signs by threes, gaps, and letters by script: what each estimate is made of.
+    blanks before them, signs by threes, gaps, and letters by script: what each estimate is made of.
     """
     plain = text.isascii()
     lower, caps = _LOWER.findall(text), _CAPS.findall(text)
@@ -149,22 +153,50 @@ def _pieces(text: str) -> tuple[float, int, int, int, int, tuple[int, int, int, 
     words = len(lower) + sum(long) / 4 - 1.5 * len(long)
     if long and max(long) > _COMPOUND:
         words += _COMPOUNDS * sum([size - _COMPOUND for size in long if size > _COMPOUND])
-    words = _dense(words, lower, _RANDOM, _SPOKEN, text)
-    if caps:
-        words += _dense(_capitals(caps), caps, _RANDOM_CAPS, _SPOKEN_CAPS)
     numbers = (_DIGITS if plain else _NUMERALS).findall(text)
     threes, digits = sum([(len(run) + 2) // 3 for run in numbers]), sum(map(len, numbers))
     signs = sum([(len(run) + 2) // 3 if len(run) < 7 else _signs(run) for run in _SIGNS.findall(text)])
-    return words, threes, digits, signs, _gaps(text), (0, 0, 0, 0) if plain else _scripts(text)
+    words *= 1 + _UNFAMILIAR * _unfamiliar(lower, signs + threes + text.count("_"))
+    words = _dense(words, lower, _RANDOM, _SPOKEN, text)
+    if caps:
+        words += _dense(_capitals(caps), caps, _RANDOM_CAPS, _SPOKEN_CAPS)
+    spaced = len(_SPACED.findall(text)) if digits else 0
+    return words, threes, digits, spaced, signs, _gaps(text), () if plain else scripts(text)
 
 
 _COMPOUND, _COMPOUNDS = 14, 0.12
 """Letters of a word from which on it is put together from others, and what each letter more takes beside its fourth."""
+_UNFAMILIAR = 0.5
+"""What a word takes more in a language of which vocabularies know few whole words: Finnish, Basque, Swahili."""
+_FAMILIAR = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        the of and to in is that for was with are this not you from have be it or will can if by an at we your all when
+        der die das und den von mit ist im des ein eine einer nicht sich dem auf zu nach oder werden
+        le la les de et un une que en dans pour du est qui sur pas ne au
+        el los las y del por con una para su al como o os um uma do dos em que
+        il di che non per della het een van op te och att det som er til av
+        """,
+    )
+)
+"""What no prose of English, German, French, Spanish, Portuguese, Italian, Dutch or of Scandinavia is without."""
 _RANDOM, _RANDOM_CAPS = 0.54, 0.65
 """Tokens of a random letter: in keys, in base64, in sequences."""
 _SPOKEN, _SPOKEN_CAPS, _SPREAD = 0.33, 0.37, 0.12
 """The share of vowels in what people write is above this; in random letters it is lower by so much."""
 _VOWELS, _LARGE = b"aeiouAEIOU", bytes(range(ord("A"), ord("Z") + 1))
+
+
+def _unfamiliar(lower: list[str], marks: int) -> float:
+    """How far a text is prose, and in none of the languages that vocabularies know best: 0 to 1. Prose has few signs
+    and numbers, as code and data do not.
+    """
+    n = len(lower)
+    prose = min(1.0, (0.5 - marks / n) / 0.15) if n > 3 else 0.0
+    if prose <= 0:
+        return 0.0
+    return max(0.0, 1 - sum([word in _FAMILIAR for word in lower]) / (n * 0.1)) * prose * n / (n + 3)
 
 
 def _dense(words: float, runs: list[str], each: float, spoken: float, mixed: str = "") -> float:
@@ -209,12 +241,3 @@ def _gaps(text: str) -> int:
     if "  " in text or "\t" in text:
         gaps += sum([1 + len(run) // 64 for run in _BLANKS.findall(text)])
     return gaps
-
-
-def _scripts(text: str) -> tuple[int, int, int, int]:
-    counts = [0, 0, 0, 0]
-    for character in text:
-        code = ord(character)
-        if code >= 0x80:
-            counts[0 if code < 0x590 else 1 if code < 0x2070 else 2 if code < 0x10000 else 3] += 1
-    return counts[0], counts[1], counts[2], counts[3]

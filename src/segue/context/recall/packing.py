@@ -45,7 +45,7 @@ _LEAST = 8
 
 def line_of(passage: Passage) -> str:
     """One passage as it is shown."""
-    said = f"{passage.who}: {passage.text}" if passage.who else passage.text
+    said = f"{passage.who}: {passage.whole}" if passage.who else passage.whole
     return f"({passage.place}) {said}" if passage.place else said
 
 

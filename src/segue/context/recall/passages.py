@@ -40,6 +40,13 @@ class Passage:
     """Which piece of a longer text it is: `3 of 12`."""
     source: str = ""
     """What it is a piece of."""
+    above: str = ""
+    """What the piece stands under: headings, the names of columns. It is ranked and shown with it."""
+
+    @property
+    def whole(self) -> str:
+        """The text with what stands above it."""
+        return f"{self.above}\n{self.text}" if self.above else self.text
 
 
 class Passages:
@@ -69,7 +76,7 @@ class Passages:
 
     def add(self, passage: Passage) -> None:
         """The next passage."""
-        said = terms(passage.text)
+        said = terms(passage.whole)
         last = self.items[-1] if self.items else None
         new = last is None or last.session != passage.session
         self._sessions.append((self._sessions[-1] if self._sessions else -1) + new)

@@ -7,6 +7,8 @@ leaving each dialogue out in turn. They know chats: long passages, as of documen
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from .features import FEATURES, features, understood
@@ -30,12 +32,15 @@ def ranked(request: str, passages: Passages) -> Vector:
 
 def _with_long(request: str, passages: Passages, scores: Vector) -> Vector:
     """The scores with those of long passages by BM25: one that fits as well as the best short one is wanted as much."""
-    long, own = passages.long, passages.stems.bm25(dict.fromkeys(terms(request), 1.0))
+    wanted = terms(_HOW_MANY.sub(" ", request)) or terms(request)
+    long, own = passages.long, passages.stems.bm25(dict.fromkeys(wanted, 1.0))
     most = float(own.max(initial=0.0)) or 1.0
     top, fits = max(((float(scores[at]), float(own[at])) for at in np.flatnonzero(~long)), default=(0.0, 0.0))
     by_words = _BY_WORDS * (own - fits) / most + _BY_WEIGHTS * (scores - scores[long].max())
     return np.where(long, top + by_words, scores)
 
 
+_HOW_MANY = re.compile(r"\bhow (?:many|much|often|long)\b", re.I)
+"""It asks for a number, and is said in no text for it."""
 _BY_WORDS, _BY_WEIGHTS = 20.0, 0.4
 """What counts of a long passage: measured on the pages of our own documentation."""
