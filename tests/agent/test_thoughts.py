@@ -106,7 +106,7 @@ async def test_a_budget_sets_the_thoughts_aside_and_never_cuts_into_them(tmp_pat
 
 
 def test_the_window_is_fitted_with_room_for_the_thoughts() -> None:
-    question = Question(prompt="word " * 6000)
+    question = Question(prompt="word " * 4400)
     plain = model(window=8000, max_output=7000, settings={})
     fitted(question, plain, "d1")
     with pytest.raises(ContextOverflow):

@@ -157,7 +157,7 @@ async def test_what_gave_way_of_an_older_turn_can_be_had_back(tmp_path: Path) ->
         return f"read {latest.text[:6]}"
 
     async with serve({"chat": Served(answer=answers)}) as server:
-        small = replace(model(server, "chat"), window=12_000, max_output=300)
+        small = replace(model(server, "chat"), window=14_000, max_output=300)
         async with Engine(str(tmp_path / "x.db"), resources={"catalogue": Catalogue.of(small)}) as engine:
             said = [await engine.run(reads, n) for n in range(8)]
             done = engine.journal.query("select key from events where type = 'step.completed' and key like '%recall[%'")

@@ -186,7 +186,7 @@ async def test_the_command_line_shows_what_a_call_saw_and_what_two_saw_different
     assert [p["source"] for p in first["parts"] if p.get("kind") == "memory"] == ["team ap: note-1"]
     seen.show(db, "r-1", second["key"], False, False)
     assert "other provider" in capsys.readouterr().out
-    seen.diff(db, f"r-1:{first['key']}", "r-1", True)
+    seen.diff(db, f"r-1:{first['key']}", "r-1", full=False, as_json=True)
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["before"], found["after"]) == ("kept", "dropped")
     with pytest.raises(InputError, match="no manifest"):
