@@ -55,7 +55,7 @@ def check(name: str, world: Witness, engine: Engine) -> None:
     row, history, told = engine.reader.get("main"), engine.history("main"), STORIES[name]
     assert row.state == told.end, f"{row.state}: {row.detail}"
     moved = {t for _, t, _ in world.effects if t.startswith("once:moved")}
-    assert moved == ({"once:moved 1", "once:moved 2"} if name == "another effect" else moved - {"once:moved 2"})
+    assert len(moved) <= 1 or name == "another effect", "an effect was applied that nobody let through"
     if told.end == "completed":
         assert loads(history[-1].value) == told.result
         made = {f"main/{e.key}" for e in history if e.type == "attempt.started" and b'"once"' in (e.body or b"")}
