@@ -123,6 +123,37 @@ def test_what_check_says_is_what_resume_does(dealt: Terminal) -> None:
     assert dealt.segue("resume", "d1").out == "ok\n"
 
 
+@pytest.mark.parametrize("word", [("--result", '"by hand"'), ("--retry",)], ids=["the same", "another one"])
+def test_what_a_check_prints_can_be_copied_before_the_run_is_set_aside(dealt: Terminal, word: tuple[str, ...]) -> None:
+    """Before a deployment, of a run that waits; in short too. The check knows what was sent."""
+    (verdict,) = now(dealt, ("await pay(b)", "await pay(b + 1)")).json
+    assert verdict["state"] == "parked" and f"segue override d1 '{verdict['asks']}' {word[0]}" in verdict["remedy"]
+    said = dealt.segue("override", "d1", verdict["asks"].replace("]", "").partition("#")[0][:-8] + "]", *word)
+    assert said.code == 0, said.err
+    (after,) = dealt.segue("check", "--json").json
+    assert after["finding"] in ("orphaned", "unsure") and not after["effects"]
+    again = dealt.segue("override", "d1", verdict["asks"], "--result", '"paid"')
+    assert (again.code, "the first counts" in again.err) == ((2, True) if word[0] == "--result" else (0, False))
+    dealt.segue("signal", "d1", "go", "--payload", '"ok"')
+    assert dealt.segue("resume", "d1").out == "ok\n"
+
+
+def test_many_runs_are_told_of_the_call_that_is_asked_for_now(dealt: Terminal) -> None:
+    """They were set aside under other code; where today's goes on, nothing is to be said."""
+    now(dealt, ("await pay(b)", "await pay(b + 1)"))
+    dealt.segue("signal", "d1", "go", "--payload", '"ok"')
+    assert dealt.segue("resume", "d1").code == 3
+    shown = dealt.segue("show", "d1", "--json").json
+    assert shown["asks"].startswith("pay[") and dealt.segue("runs", "--json").json[0]["asks"] == shown["asks"]
+    now(dealt)
+    assert "nothing to do" in dealt.segue("override", "--where", "reason=mismatch", "--retry", "--yes").err
+    (verdict,) = now(dealt, ("await pay(b)", "await pay(b + 2)")).json
+    assert verdict["asks"] not in (None, shown["asks"])
+    told = dealt.segue("override", "--where", "reason=mismatch", "--result", '"by hand"', "--yes")
+    assert told.code == 0, told.err
+    assert dealt.segue("resume", "d1").out == "ok\n"
+
+
 def test_unchanged_code_that_varies_by_itself_is_a_mismatch(terminal: Terminal) -> None:
     code = BEFORE.replace(
         "await second(a)", "await second(a + len(list(__import__('pathlib').Path('.').glob('*.flag'))))"

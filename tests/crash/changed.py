@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import segue
@@ -24,11 +25,14 @@ code = {"now": "old"}
 
 
 class Phase(NamedTuple):
-    """What is done in one process, and the code that it has. `recover` says whether it carries runs out."""
+    """What is done in one process, and the code that it has. `recover` says whether it takes up what it finds,
+    `carries` whether it carries anything out.
+    """
 
     code: str
     act: Callable[[Engine], Awaitable[Any]]
     recover: bool = True
+    carries: bool = True
 
 
 class Story(NamedTuple):
@@ -219,8 +223,35 @@ async def says_early(engine: Engine) -> None:
     await asyncio.sleep(5)
 
 
-async def ends(engine: Engine) -> None:
-    """The code is right: somebody resumes the run, sends what it waits for and says what came of what is in doubt."""
+def sends(*, same: bool) -> Callable[[Engine], Any]:
+    """Say what the call is in whose way an effect stands, from a process that carries nothing out."""
+
+    async def act(engine: Engine) -> None:
+        await _speak(await engine.get("main"), same=same)
+
+    return act
+
+
+def speaks(*, same: bool) -> Callable[[Engine], Any]:
+    """The same, as often as the run is set aside for one, up to its end."""
+
+    async def act(engine: Engine) -> None:
+        await ends(engine, partial(_speak, same=same))
+
+    return act
+
+
+async def _speak(run: segue.Run[Any], *, same: bool) -> None:
+    asks = (await run.status()).asks
+    if asks is not None:
+        with suppress(InputError, RunEnded):  # somebody was quicker
+            await run.override(asks, 7 if same else None, retry=not same, by="ann")
+
+
+async def ends(engine: Engine, speak: Callable[[segue.Run[Any]], Awaitable[None]] | None = None) -> None:
+    """The code is right: somebody resumes the run, sends what it waits for and says what came of what is in doubt. Or
+    somebody speaks of the calls that it stops at.
+    """
     run = await engine.get("main")
     with suppress(RunEnded):
         await run.signal("go", id="go")
@@ -231,6 +262,8 @@ async def ends(engine: Engine) -> None:
         with suppress(RunEnded):
             if status.state == "stuck" and status.reason == "unknown effect":
                 await _say(engine, run, results=True)
+            elif status.asks is not None and speak is not None:
+                await speak(run)
             elif status.state == "stuck" or status.paused:
                 await run.resume(by="ann")
         await asyncio.sleep(3)
@@ -292,6 +325,9 @@ _BEGINS_LONG = [Phase("old", starts(pays_beside_a_change, long=True))]
 _DIES = [Phase("old", starts(pays_after_a_first_step, for_s=3.0, kill=True))]
 _DIES_EARLY = [Phase("old", starts(pays_early_or_late, for_s=3.0, kill=True))]
 _DIES_AT_ONCE = [Phase("old", starts(pays_early_or_late, for_s=2.0, kill=True))]
+_SENT = {
+    same: [Phase("wrong", until_set_aside), Phase("wrong", sends(same=same), carries=False)] for same in (True, False)
+}
 _PAID = [[7, 7, 7, 7], 7]
 _PAID_LONG = [[7, 7, 7, 7, 7], 7]
 
@@ -332,6 +368,26 @@ STORIES = {
         [*_DIES, Phase("same", cancels, recover=False), Phase("same", until_set_aside), Phase("old", ends)],
         None,
         "cancelled",
+    ),
+    "the same effect": Story([*_BEGINS, Phase("wrong", until_set_aside), Phase("wrong", speaks(same=True))], _PAID),
+    "another effect": Story([*_BEGINS, Phase("wrong", until_set_aside), Phase("wrong", speaks(same=False))], _PAID),
+    "the same effect, taken by other code": Story(
+        [
+            *_BEGINS,
+            Phase("wrong", until_set_aside),
+            Phase("wrong", sends(same=True), carries=False),
+            Phase("right", ends),
+        ],
+        _PAID,
+    ),
+    "another effect, taken by other code": Story(
+        [
+            *_BEGINS,
+            Phase("wrong", until_set_aside),
+            Phase("wrong", sends(same=False), carries=False),
+            Phase("right", ends),
+        ],
+        _PAID,
     ),
     "said, then cancelled": Story(
         [*_DIES, Phase("same", says_what_came), Phase("same", ends_by_cancel)], None, "cancelled"

@@ -39,7 +39,9 @@ async def process(
     world: Witness, phase: Phase, after: Engine | None, crash: Crash | None, **options: Any
 ) -> tuple[Engine, bool]:
     """One process. True when it died of its crash; one that dies on purpose has played its phase."""
-    async with Engine(after=after, crash=crash, crash_limit=50, recover=phase.recover, **options) as engine:
+    engine = Engine(after=after, crash=crash, crash_limit=50, recover=phase.recover, **options)
+    engine.carries = phase.carries
+    async with engine:
         world.engine = engine
         try:
             await engine.outlive(phase.act(engine))
@@ -52,6 +54,8 @@ def check(name: str, world: Witness, engine: Engine) -> None:
     """What must hold at the end, wherever a process died."""
     row, history, told = engine.reader.get("main"), engine.history("main"), STORIES[name]
     assert row.state == told.end, f"{row.state}: {row.detail}"
+    moved = {t for _, t, _ in world.effects if t.startswith("once:moved")}
+    assert len(moved) <= 1 or name == "another effect", "an effect was applied that nobody let through"
     if told.end == "completed":
         assert loads(history[-1].value) == told.result
         made = {f"main/{e.key}" for e in history if e.type == "attempt.started" and b'"once"' in (e.body or b"")}

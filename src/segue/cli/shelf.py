@@ -113,6 +113,6 @@ def summary(standing: Standing) -> dict[str, Any]:
         "parent": row.parent,
         "created_at": row.created_at, "updated_at": row.updated_at, "waits_on": standing.waits,
         "reason": stuck.get("reason"), "message": stuck.get("message"), "key": stuck.get("key"),
-        "remedy": stuck.get("remedy"),
+        "remedy": stuck.get("remedy"), "asks": stuck.get("asks"),
     }  # fmt: skip
     return {k: v for k, v in body.items() if v is not None}

@@ -24,6 +24,7 @@ from ..core.shell import command
 from ..core.short import resolve, short_key
 from ..errors import InputError, RunEnded
 from ..journal import RunRow
+from ..runtime.check import GOES_ON, Verdict, check_one
 from ..runtime.run import Run
 from . import bulk, inputs
 from .advice import Say, Standing
@@ -129,7 +130,7 @@ def override(
         raise RunEnded(
             f"the run has ended ({standing.row.state})", run=run, remedy=f"make the step again in a fork: {again}"
         )
-    key = _open_key(given, standing, to.say)
+    key = _open_key(given, standing, to)
     load_if_there(standing.row)
     to.send(run, lambda r: r.override(key, value, retry=retry, skip=skip, by=by, why=why))
     what = "is made again" if retry else "is skipped" if skip else "has its result"
@@ -158,7 +159,7 @@ def override_all(to: Sender, how: bulk.Bulk, given: str | None, result: str | No
     def fits(row: RunRow) -> bool:
         if row.state in ENDED:
             return False
-        key = str(row.detail.get("asks") or row.detail.get("key") or "") if given is None else _found(to, row.id, given)
+        key = _stops(to, row) if given is None else _found(to, row.id, given)
         if key:
             found[row.id] = key
             load_if_there(row)
@@ -170,21 +171,41 @@ def override_all(to: Sender, how: bulk.Bulk, given: str | None, result: str | No
     return bulk.act(how, "override", "told what came of the step", act, fits)
 
 
+def _stops(to: Sender, row: RunRow) -> str:
+    """The step that a run was set aside for: where an effect stands in the way of a call, by today's code, if that is
+    here. Empty where that code goes on.
+    """
+    key = str(row.detail.get("key") or "")
+    if "asks" not in row.detail:
+        return key
+    verdict = _today(to, row)
+    return "" if verdict.finding in GOES_ON else verdict.asks or str(row.detail["asks"])
+
+
+def _today(to: Sender, row: RunRow) -> Verdict:
+    """What a replay of the run comes to, with today's code."""
+    with reading(to.db) as reader, redirect_stdout(sys.stderr):
+        return check_one(reader, row)
+
+
 def _found(to: Sender, run: str, given: str) -> str:
     """The open step of this run that is meant; empty where it has none."""
     try:
-        return _open_key(given, to.look(run), to.say)
+        return _open_key(given, to.look(run), to)
     except InputError:
         return ""
 
 
-def _open_key(given: str, standing: Standing, say: Say) -> str:
+def _open_key(given: str, standing: Standing, to: Sender) -> str:
     """The open step that is meant. Raises InputError for one that has an outcome, or that the run does not know."""
-    row, calls = standing.row, standing.story.calls
+    row, calls, say = standing.row, standing.story.calls, to.say
     known = [str(row.detail.get("asks") or row.detail.get("key") or "")] if row.state == RunState.STUCK else []
     known += [str(w.get("key", "")) for w in standing.waits] + [c.key for c in calls.values() if c.open]
     known = [k for k in known if k]
     key = resolve(given, known, what="open step", run=row.id)
+    if key is None and (asks := _today(to, row).asks) is not None:  # changed code asks for it, and not the journal
+        known.append(asks)
+        key = resolve(given, [asks], what="open step", run=row.id)
     if key is not None:
         return key
     done = resolve(given, [c.key for c in calls.values() if not c.open], what="step", run=row.id)
@@ -195,8 +216,8 @@ def _open_key(given: str, standing: Standing, say: Say) -> str:
             key=done,
             remedy=f"fork the run to make it again: {say('fork', row.id, '--at', done)}",
         )
-    if "#" in given and (standing.owned or row.state == RunState.STUCK):
-        return given  # not in the journal: its process has just begun it, or changed code asks for it
+    if "#" in given and (standing.owned or standing.posts or row.state == RunState.STUCK):
+        return given  # not in the journal: its process has just begun it, or somebody has spoken of it
     what = f"; open: {', '.join(dict.fromkeys(known[:5]))}" if known else ""
     remedy = f"list its keys: {say('show', row.id)}"
     raise InputError(f"the run has no open step {given!r}{what}", run=row.id, remedy=remedy)

@@ -35,6 +35,14 @@ class Question(NamedTuple):
     """Whether no person is asked: something outside takes its time to answer."""
 
 
+class Put(NamedTuple):
+    """A question of a flow, on record."""
+
+    id: str
+    at: float
+    """When it was put: its timers count from there."""
+
+
 def question_id(key: str, attempt: int) -> str:
     """Names a question in its run: attempts are never numbered twice."""
     return f"{key}?{attempt}"

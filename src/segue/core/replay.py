@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from .codec import loads
 from .events import DELIVERED, OUTCOMES, Event, EventType
 from .faults import INTERRUPTED, Fault
 from .keys import part_of_run
-from .questions import asked_again, word_of
+from .placed import Placed
+from .questions import Put, asked_again, word_of
 from .recovery import Amend, Answer, AskPerson, Attempt, Use
 
 _RECORDS = frozenset(
@@ -45,14 +46,6 @@ _dict = cast("Callable[[], dict[Any, Any]]", dict)
 _list = cast("Callable[[], list[Any]]", list)
 _set = cast("Callable[[], set[Any]]", set)
 """Plain factories: `dict[str, float]()` takes ten times as long, and there is a Memory for each run."""
-
-
-class Put(NamedTuple):
-    """A question on record."""
-
-    id: str
-    at: float
-    """When it was put: its timers count from there."""
 
 
 @dataclass(slots=True)
@@ -95,8 +88,8 @@ class Memory:
     given_begun: dict[str, list[str]] = field(default_factory=_dict)
     """Effects begun after the point of a fork that it was given results for: their keys on record, with other ones."""
     again: set[str] = field(default_factory=_set)  # others, which such a fork makes anew
-    let_go: set[str] = field(default_factory=_set)
-    """Calls that stand in no other one's way any more: somebody has said what came in their place."""
+    placed: Placed = field(default_factory=Placed)
+    """What was said of calls in whose way recorded ones stood."""
     numbers: dict[str, int] = field(default_factory=_dict)
     """The last attempt of steps that an operator lets begin anew: numbers are never used again."""
     ended: set[str] = field(default_factory=_set)
@@ -172,6 +165,7 @@ class Memory:
                 if key in self.ended:
                     return  # somebody has said what came of it, and at the same time it came
                 self.ended.add(key)
+                self.placed.begins(key)
             if key in replaced and kind in _REPLACEABLE:
                 event = event._replace(type=_REPLACEABLE[kind], value=replaced[key], body=None)
             if event.args is None and key in self.open_args:  # a child's end does not repeat them
@@ -219,12 +213,11 @@ class Memory:
             case EventType.CHILD_STARTED:
                 self.children[key] = loads(event.body)["run"]
                 self.begun_children.add(key)
+                self.placed.begins(key)
                 self.inherited.discard(key)
                 self.open_args[key] = event.args or b"{}"
-            case EventType.RUN_PAUSED:
-                self.paused = True
-            case EventType.RUN_RESUMED:
-                self.paused = False
+            case EventType.RUN_PAUSED | EventType.RUN_RESUMED:
+                self.paused = event.type == EventType.RUN_PAUSED
             case EventType.RUN_STARTED:
                 self.idle_starts += 1
                 self._begin_with(loads(event.body).get("revision", ""))
@@ -246,7 +239,7 @@ class Memory:
                 self._read_doubts(event)
             case EventType.OPERATOR_ACTED:
                 self.idle_starts = 0
-                self._read_act(loads(event.body), key)
+                self.hear(loads(event.body), key)
             case EventType.STEP_CANCELLED:
                 self.cancelled.add(key)
                 self.children.pop(key, None)
@@ -258,9 +251,9 @@ class Memory:
             case _:
                 pass
 
-    def _read_act(self, said: dict[str, Any], key: str) -> None:
-        if "in_place_of" in said:
-            self.let_go.add(said["in_place_of"])
+    def hear(self, said: dict[str, Any], key: str) -> None:
+        """An operator's word on a call."""
+        self.placed.hear(said, key, begun=self.holds(key))
         if _is_retry(said):
             self.begin_anew(key)
 
@@ -338,6 +331,7 @@ class Memory:
 
     def settle_doubt(self, key: str) -> None:
         """An attempt begins: what is found out about the last one no longer counts."""
+        self.placed.begins(key)
         self.doubts.pop(key, None)
         self.doubted.pop(key, None)
         self.anew.discard(key)

@@ -24,12 +24,12 @@ from ..core.lifecycle import ENDED
 from ..core.replay import Memory
 from ..core.secret import using
 from ..core.shell import command
-from ..errors import SecretError, SegueError, StoreCorrupt, Suspended, Undecodable, UnknownFlow
+from ..errors import ReplayMismatch, SecretError, SegueError, StoreCorrupt, Suspended, Undecodable, UnknownFlow
 from ..journal import RunRow
 from ..journal.keyring import FolderKeyring, Keyring, MemoryKeyring
 from ..journal.reading import Reader
 from ..journal.vault import Vault
-from . import registry
+from . import registry, words
 from .deadlock import deadlock
 from .drive import Drive
 from .flow import Flow
@@ -66,7 +66,8 @@ class Verdict:
     Where a new call comes first, `later` are keys of outcomes that the code may still ask for after it; `effects` those
     of them that are `effect="once"`: asked for with other arguments, they set the run aside. Of `orphans` they are
     those that were begun, and of which nobody knows what came of them.
-    `message`, `key` and `remedy` say what is wrong, None where nothing is.
+    `message`, `key` and `remedy` say what is wrong, None where nothing is; `asks` is the call in whose way the effect
+    of `key` stands. What people have said of such calls counts, also while it is in the inbox.
     """
 
     run: str
@@ -80,6 +81,7 @@ class Verdict:
     next: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
     effects: tuple[str, ...] = ()
+    asks: str | None = None
 
 
 def check(journal: Reader, *, flow: str | None = None, keyring: Keyring | None = None) -> Iterator[Verdict]:
@@ -122,7 +124,8 @@ def check_one(journal: Reader, row: RunRow, keyring: Keyring | None = None) -> V
         with journal.reads(row):
             keys = keyring or keys_beside(journal.path)
             once = partial(applies_once, journal, row)
-            verdict = replayed(row, journal.past(row), flow, keys, journal.threads_of(row), child_applies_once=once)
+            events = words.heard(journal.past(row), words.waiting(journal.items_of(row.no), row.detail))
+            verdict = replayed(row, events, flow, keys, journal.threads_of(row), child_applies_once=once)
     except StoreCorrupt as error:
         return _verdict(row, Finding.UNDECODABLE, error)
     if verdict.finding is Finding.FAILS:
@@ -205,7 +208,7 @@ def _judge(
         return _verdict(row, found, drive.stuck)
     if drive.idle:
         return _verdict(row, Finding.FAILS, deadlock(row.id))
-    orphans = tuple(drive.orphans)
+    orphans, once = tuple(drive.orphans), once - memory.placed.let_go
     error = _error(flow, drive) if drive.done else None
     if error is not None and not _same(ended, error):
         failed = SegueError(classify(error).message or type(error).__name__)
@@ -274,5 +277,5 @@ def _damaged(no: int, error: StoreCorrupt) -> Verdict:
 def _verdict(row: RunRow, finding: Finding, error: SegueError, orphans: tuple[str, ...] = ()) -> Verdict:
     return Verdict(
         run=row.id, flow=row.flow, state=row.state, finding=finding, message=error.message, key=error.key,
-        remedy=error.remedy, orphans=orphans,
+        remedy=error.remedy, orphans=orphans, asks=error.asks if isinstance(error, ReplayMismatch) else None,
     )  # fmt: skip

@@ -77,10 +77,6 @@ class Claims(Aliases):
         """The arguments of work that was begun."""
         self.applies_once: Callable[[str], bool] = _no
         """Whether the child of this key on record, or one below it, has begun a once-effect: asked of the far side."""
-        self.is_said: Callable[[str], bool] = _no
-        """Whether somebody has said what comes of the call of this key, or that it is to be made: likewise."""
-        self.let_through: dict[str, str] = {}
-        """Calls of which that was said: what stood in the way of each. It does so until that word is taken."""
 
     def __bool__(self) -> bool:
         return bool(self._recorded or self.begun or self.memory.rekeyed)
@@ -124,7 +120,7 @@ class Claims(Aliases):
     @property
     def at_risk(self) -> list[str]:
         """Keys of children that no call has been found for, and with which a once-effect was begun."""
-        return sorted(filter(self.applies_once, self.unclaimed))
+        return sorted(k for k in self.unclaimed if k not in self.memory.placed.let_go and self.applies_once(k))
 
     def lose(self, effects: Iterable[str], children: Iterable[str] = ()) -> None:
         """Calls that were begun, and that the flow does not ask for."""
@@ -132,7 +128,11 @@ class Claims(Aliases):
         self.unclaimed |= {k: _begun(EventType.CHILD_STARTED, k) for k in children}
 
     def hold_given(self, asked: Collection[str]) -> None:
-        """What a fork was given results for, as it was begun after its point: until the flow asks for it."""
+        """What a fork was given results for, as it was begun after its point: until the flow asks for it. What stood in
+        the way of a call that somebody lets through does so until the flow asks for that one.
+        """
+        for key in asked:
+            self.memory.placed.begins(key)
         for key, others in self.memory.given_begun.items():
             if not any(k in asked or self.memory.holds(k) for k in (key, *others)):
                 self.unclaimed[key] = _begun(EventType.RUN_FORKED, key)
@@ -187,18 +187,26 @@ class Claims(Aliases):
         given = command.key in self.memory.replaced and not (isinstance(command, StartChild) and command.detached)
         if not (step or isinstance(command, StartChild)) or given:
             return None
+        placed = self.memory.placed
+        placed.begins(command.key)
         for key, event in self.unclaimed.items():
-            if event.type == EventType.STEP_FAILED or key in self.memory.let_go:
+            if event.type == EventType.STEP_FAILED or key in placed.let_go or self._stands_for_claimed(key):
                 continue  # it raised: nothing was applied
             if event.type == EventType.RUN_FORKED and command.key in self.memory.again:
                 continue  # it is another one, on record beside it
             sure = event.type == EventType.RUN_FORKED or (step and event.type != EventType.CHILD_STARTED)
-            if self._may_be(command, key, event) and (sure or self.applies_once(key)):
-                if not self.is_said(command.key):
-                    return event
-                self.let_through[command.key] = key
-                break
+            if self._may_be(command, key, event) and (sure or key in placed.same or self.applies_once(key)):
+                return event
         return None
+
+    def _stands_for_claimed(self, key: str) -> bool:
+        """Whether somebody said that this call is the same effect as another one, which the flow has asked for."""
+        same = self.memory.placed.same
+        for _ in same:
+            key = same.get(key, "")
+            if key not in self.unclaimed:
+                return key != "" and key not in self.memory.anew
+        return False
 
     def _may_be(self, command: Command, key: str, event: Event) -> bool:
         """Whether it is of the same family; or in another scope the same work; or where a fork was given what leads

@@ -324,7 +324,7 @@ class Drive:
             else:
                 self._out.remove(Cancel(same, self._given_up[same].seen))
             self._settle(same, event)
-        elif self.strict:
+        elif self.strict and event.key not in self.claims.memory.placed.same:
             self.stuck = mismatch(self.run, event, stray(event, [c for c, _ in self.waiting.values()]), strict=True)
         else:
             self.claims.await_call(event)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 from ..core.asked import is_question, ticket
@@ -13,20 +14,22 @@ from ..core.codec import Codec, as_stored, describe, misfit
 from ..core.commands import Command, RunStep, StartChild, Timer, Wait
 from ..core.events import OUTCOMES, Event
 from ..core.keys import family, name_of
-from ..core.lifecycle import ENDED
+from ..core.lifecycle import ENDED, RunState
+from ..core.placed import IN_PLACE_OF
 from ..core.questions import open_questions
 from ..core.replay import Memory
 from ..core.secret import using
 from ..core.shell import command as shell
 from ..core.short import is_whole, resolve
-from ..errors import InputError, RunEnded, SegueError, Undecodable
+from ..errors import InputError, ReplayMismatch, RunEnded, SegueError, Undecodable
 from ..journal import Reader, RunRow
 from ..journal.keyring import Keyring
 from ..journal.vault import Vault
-from . import registry
+from . import registry, words
 from .check import input_of
 from .drive import Drive, Future
 from .flow import Flow
+from .repeats import applies_once
 from .step import read
 
 
@@ -42,6 +45,8 @@ class Calls:
     today: Mapping[str, str] = field(default_factory=dict[str, str])
     memory: Memory = field(default_factory=Memory)
     points: Mapping[str, int] = field(default_factory=dict[str, int])
+    blocked: Mapping[str, str] = field(default_factory=dict[str, str])
+    words: Sequence[words.Word] = ()
 
     def on_record(self, key: str) -> str:
         """A key on record, also of a call that is named by the key that it has today, if no other goes by that."""
@@ -56,6 +61,20 @@ class Calls:
             return self.made[key]
         same = [c for k, c in self.made.items() if family(k) == family(key) and not gives(c)] if "#" in key else []
         return same[0] if len({of.annotation for of in map(_result, same) if of is not None}) == 1 else None
+
+    def in_place_of(self, key: str, detail: Mapping[str, Any]) -> str | None:
+        """What stands in the way of this call: as somebody has said, by today's code, or as the row says."""
+        said = next((one.said[IN_PLACE_OF] for one in self.words if one.key == key), None)
+        if said is not None or self.memory.holds(key):
+            return said
+        stated = detail.get("key") if detail.get("asks") == key else None
+        return self.blocked.get(key) or stated or min(self.memory.placed.through.get(key, ()), default=None)
+
+    def body_of(self, key: str, other: str) -> dict[str, Any]:
+        """What goes with a word on such a call, for whoever takes it under other code."""
+        command = self.made.get(key)
+        args = {words.ARGS: command.args.decode()} if isinstance(command, RunStep | StartChild) else {}
+        return {IN_PLACE_OF: other, **args}
 
 
 class _Noting(Drive):
@@ -73,12 +92,21 @@ class _Noting(Drive):
             self._asked.append((command, future))
         return future
 
-    def calls(self, open_: frozenset[str]) -> Calls:
+    def calls(self, open_: frozenset[str], said: Sequence[words.Word], blocked: Mapping[str, str]) -> Calls:
         """What it has noted."""
         made = {self.claims.recorded(key): command for key, command in self.noted.items()}
         today = {c.key: key for key, c in made.items() if c.key != key}
         points = {self.claims.recorded(wait.key): _point(wait, future) for wait, future in self._asked}
-        return Calls(made, open_, {**self.claims.memory.rekeyed, **today}, self.claims.memory, points)
+        known = {**self.claims.memory.rekeyed, **today}
+        return Calls(made, open_, known, self.claims.memory, points, blocked, said)
+
+    def blocked(self) -> dict[str, str]:
+        """What stands in the way of the calls that it waits for, of each and not the first one alone."""
+        if self.stuck is not None and not (isinstance(self.stuck, ReplayMismatch) and self.stuck.asks):
+            return {}
+        begun = self.claims.memory.open_args
+        found = {k: self.claims.in_place_of(c) for k, (c, _) in self.waiting.items() if k not in begun}
+        return {key: event.key or "" for key, event in found.items() if event is not None}
 
 
 def _point(wait: Wait, future: Future) -> int:
@@ -91,12 +119,13 @@ async def calls_of(reader: Reader, keyring: Keyring, row: RunRow) -> Calls:
     """The calls that a run makes, by a replay. It is no part of a task: Python 3.14 does not let tasks nest."""
     loop, flow = asyncio.get_running_loop(), registry.for_run(row.flow, row.version)
     future: asyncio.Future[Calls] = loop.create_future()
-    events, vault, threads = list(reader.past(row)), Vault(keyring, row.tenant), reader.threads_of(row)
+    said, once = words.waiting(reader.items_of(row.no), row.detail), partial(applies_once, reader, row)
+    events, vault, threads = words.heard(reader.past(row), said), Vault(keyring, row.tenant), reader.threads_of(row)
 
     def replay() -> None:
         try:
             with reader.reads(row):
-                future.set_result(calls(row, events, flow, vault, threads))
+                future.set_result(calls(row, events, flow, vault, threads, said=said, once=once))
         except Exception as error:  # noqa: BLE001  it is raised where it is awaited
             future.set_exception(error)
 
@@ -105,26 +134,29 @@ async def calls_of(reader: Reader, keyring: Keyring, row: RunRow) -> Calls:
 
 
 def calls(
-    row: RunRow, events: Iterable[Event], flow: Flow[..., Any] | None, vault: Vault, threads: Sequence[str] = ()
-) -> Calls:
+    row: RunRow, events: Iterable[Event], flow: Flow[..., Any] | None, vault: Vault, threads: Sequence[str] = (),
+    *, said: Sequence[words.Word] = (), once: Callable[[str], bool] = lambda _: False,
+) -> Calls:  # fmt: skip
     """The calls of a run up to the end of its journal, by a replay: nothing is carried out, nothing is written.
 
-    Where the flow is not in this process, or cannot be replayed, they are as many as are found.
+    Where the flow is not in this process, or cannot be replayed, they are as many as are found. `said` are words in its
+    inbox, `once` tells whether the child of a key has begun a once-effect.
     """
     memory = Memory.of(events, {key: value.encode() for key, value in row.replaced.items()})
     begun = frozenset(memory.attempts) | memory.effects | memory.anew | memory.timers.keys() | memory.children.keys()
     if flow is None:
-        return Calls({}, begun, memory.rekeyed, memory)
+        return Calls({}, begun, memory.rekeyed, memory, words=said)
     drive = _Noting(row.id, memory, threads)
+    drive.claims.applies_once = once
     try:
         with using(vault):
             values = input_of(row, flow, memory.args)
             drive.bind = flow.bind
             drive.begin(flow.body(values), memory.first_at, vault)
             drive.replay(memory)
-            return drive.calls(begun | drive.waiting.keys() | drive.left.keys())
+            return drive.calls(begun | drive.waiting.keys() | drive.left.keys(), said, drive.blocked())
     except SegueError:
-        return drive.calls(begun)
+        return drive.calls(begun, said, {})
     finally:
         drive.suspend()
 
@@ -236,10 +268,8 @@ def result_of(row: RunRow, of: Codec, data: bytes, error: ValueError) -> Any:
 
 
 def check_override(row: RunRow, key: str, command: Command | None, *, retry: bool) -> None:
-    """Raises InputError for what nothing would come of: a retry of what is no step, a result as a person's answer. A
-    child in whose way an effect stands has not been started yet.
-    """
-    run, retry = row.id, retry and row.detail.get("asks") != key
+    """Raises InputError for what nothing would come of: a retry of what is no step, a result as a person's answer."""
+    run = row.id
     if isinstance(command, Wait) and is_question(command.name):
         raise _a_person_is_asked(run, key, command.name)
     if retry and command is not None and not isinstance(command, RunStep):
@@ -274,9 +304,10 @@ def not_open(row: RunRow, key: str, known: Calls) -> InputError:
     waits: list[dict[str, Any]] = row.detail.get("waits_on", [])
     near = sorted(known.open | {str(one["key"]) for one in waits if one.get("key")})[:5]  # also without the flow's code
     what = f"; open: {', '.join(near)}" if near else ""
-    return InputError(
-        f"the run has no open step {key!r}{what}", run=row.id, remedy=f"list its keys: {shell('show', row.id)}"
-    )
+    remedy = f"list its keys: {shell('show', row.id)}"
+    if row.state == RunState.STUCK and "asks" in row.detail:
+        remedy = f"let the run say anew what stands in whose way: {shell('resume', row.id)}; then {remedy}"
+    return InputError(f"the run has no open step {key!r}{what}", run=row.id, remedy=remedy)
 
 
 def not_asked(row: RunRow, key: str, reader: Reader) -> SegueError:

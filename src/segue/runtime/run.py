@@ -131,8 +131,8 @@ class Run(Generic[R]):
         """
         act = "retry" if retry else "skip" if skip else "result"
         value = None if retry else self._encode(None if skip else result)
-        key, value = await self._checked_override(self._whole(key), value)
-        await self._post("override", key, str(uuid4()), value, {"act": act, "by": by, "why": why})
+        key, value, more = await self._checked_override(self._whole(key), value)
+        await self._post("override", key, str(uuid4()), value, {"act": act, "by": by, "why": why, **more})
 
     async def decide(
         self, key: str, *, retry: bool = False, result: Any = MISSING, use: str | None = None, fail: bool = False,
@@ -154,7 +154,7 @@ class Run(Generic[R]):
             raise given.not_asked(row, key, journal)
         value = self._encode(result) if word == "result" else None
         if value is not None and not asked.escalated:
-            _, value = await self._checked_override(key, value)
+            _, value, _ = await self._checked_override(key, value)
         return await self._post("decide", key, asked.id, value, {"word": word, "candidate": use, "by": by, "why": why})
 
     async def feedback(self, score: float, *, key: str | None = None, by: str = "", note: str = "") -> None:
@@ -258,29 +258,33 @@ class Run(Generic[R]):
         given_as = {today: fits[k] for today, k in today.items() if k in fits} | on_record | fits
         return given_as, {k: today.get(k, calls.on_record(k)) for k in given_as}
 
-    async def _checked_override(self, key: str, value: bytes | None) -> tuple[str, bytes | None]:
-        """The key on record of an open call, and what it returns as the journal holds it. Raises InputError."""
-        row, execution = self._row(), self._engine.host.executions.get(self._no)
+    async def _checked_override(self, key: str, value: bytes | None) -> tuple[str, bytes | None, dict[str, Any]]:
+        """The key on record of an open call, what it returns as the journal holds it, and what else goes with the word:
+        which recorded call stands in its way. Raises InputError.
+        """
+        row, execution, more = self._row(), self._engine.host.executions.get(self._no), dict[str, Any]()
         if row.state in ENDED:
-            return key, value
+            return key, value, more
         key = key if execution is None else execution.drive.on_record(key)
         command = None if execution is None else execution.drive.open_call(key)
         if command is None:
             calls = await self._calls(row)
             key = calls.on_record(key)
             command = calls.made.get(key)
-            if key not in calls.open and not self._may_be_open(row, key, known=bool(calls.made)):
+            if (other := calls.in_place_of(key, row.detail)) is not None:
+                command, more = calls.like(key), calls.body_of(key, other)
+            elif key not in calls.open and not self._may_be_open(row, key, known=bool(calls.made)):
                 raise given.not_open(row, key, calls)
-        given.check_override(row, key, command, retry=value is None)
+        given.check_override(row, key, command, retry=value is None and not more)
         if value is None:
-            return key, None
+            return key, None, more
         with self._engine.sealing(self._tenant):
-            return key, given.fit(self.id, key, command, value)
+            return key, given.fit(self.id, key, command, value), more
 
     def _may_be_open(self, row: RunRow, key: str, *, known: bool) -> bool:
         """Without the flow's code: a call that another process has just begun may not be on record yet."""
         journal = self._engine.journal
-        noted = [row.detail.get("asks"), *(w.get("key") for w in row.detail.get("waits_on", []))]
+        noted = [w.get("key") for w in row.detail.get("waits_on", [])]
         return not known and (key in noted or ("#" in key and row.owner is not None and journal.alive(row.owner)))
 
     async def _calls(self, row: RunRow) -> given.Calls:

@@ -41,6 +41,8 @@ class RunStatus:
     """The same in words; of one that is about to be set aside too, which has no reason yet."""
     key: str | None = None
     remedy: str | None = None
+    asks: str | None = None
+    """The call in whose way the effect of `key` stands: an override of it lets the run go on."""
 
 
 def status_of(
@@ -59,6 +61,7 @@ def status_of(
         created_at=row.created_at, updated_at=row.updated_at, tenant=row.tenant,
         waits_on=[{"turn": ahead}] if ahead else row.detail.get("waits_on", []) if waits_on is None else waits_on,
         reason=stuck.get("reason"), message=stuck.get("message"), key=stuck.get("key"), remedy=stuck.get("remedy"),
+        asks=stuck.get("asks"),
     )  # fmt: skip
 
 

@@ -220,5 +220,7 @@ class OperatorAct(Record):
     via: str | None = None
     """`cli`, `console`, `api`."""
     in_place_of: str | None = None
-    """The recorded call that stood in the way of the one that this is about, and stands in no other one's way now."""
+    """The recorded call that stood in the way of the one that this is about, and stands in no other one's way from when
+    this has its result, or begins.
+    """
     details: Mapping[str, Json] = field(default_factory=dict[str, Json])

@@ -11,7 +11,7 @@ from ...core.codec import dumps
 from ...core.commands import Cancel, Record, Rekey, RunStep, StartChild, Timer
 from ...core.events import EventType
 from ...core.faults import classify
-from ...core.replay import Put
+from ...core.questions import Put
 from ...errors import DuplicateRun, StoreError
 from ...journal import NewRun, Post, input_hash
 from ..flow import Flow

@@ -99,6 +99,8 @@ class Execution(Line):
             return ends.begins_stuck(self, ends.damaged(error))
         self.memory, self.children = memory, memory.children
         self.at, self.paused = memory.last_at, memory.paused
+        if inbox.place(self):
+            return
         same_code = memory.revisions <= {self.flow.revision} and row.version == self.flow.version
         strict, threads = same_code and not (memory.edited or row.replaced), self.host.journal.threads_of(row)
         self.drive.prepare(memory, strict=strict, threads=threads)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.codec import dumps, loads
 from ...core.commands import Command, RunStep
-from ...core.events import EventType
+from ...core.events import OUTCOMES, EventType
+from ...core.placed import IN_PLACE_OF
 from ...core.replay import UNDER_WAY
 from ...core.sealed import sealed
 from ...core.secret import using
-from ...journal import BESIDE, SAID_AFTER, Item
+from ...journal import BESIDE, Item
+from .. import words
 from . import carrying, doubts, people
 from .attempts import again
 
@@ -42,7 +44,7 @@ def receive(execution: Execution, item: Item) -> None:
         case "reassign":
             people.reassign(execution, item, taken)
         case "override":
-            _override(execution, item, taken)
+            _override(execution, item)
         case kind if kind == BESIDE:
             said = loads(item.body)
             taken |= {"body": dumps(said["record"]), "attempt": said["attempt"], "version": said["version"]}
@@ -60,30 +62,57 @@ def _payload(execution: Execution, item: Item) -> bytes | None:
         return sealed(wait, item.value)
 
 
-def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
+def place(execution: Execution) -> bool:
+    """Before the flow begins: put a word on record that was said of a call in whose way an effect stood, whatever this
+    code asks for. True where there is one: the run begins anew, from a journal that has it.
+    """
+    host, memory = execution.host, execution.memory
+    items = [] if memory.fresh else host.journal.items_of(execution.row.no)
+    word = next((w for w in words.waiting(items, execution.row.detail) if not memory.holds(w.key)), None)
+    if word is None:
+        return False
+    _put_on_record(execution, word, partial(_anew, execution))
+    return True
+
+
+def _anew(execution: Execution) -> None:
+    if not execution.closed:
+        execution.drop()
+        execution.host.adopt(execution.row, execution.seq)
+
+
+def _put_on_record(execution: Execution, word: words.Word, done: Any = None, args: bytes | None = None) -> None:
+    """A word on a call that the flow does not ask for now. What it gives counts when the flow does."""
+    last: dict[str, Any] = {"key": word.key, "consumed": [word.no], "done": done}
+    said: dict[str, Any] = {"value": word.value, "body": dumps(word.said)}
+    if word.gives:
+        execution.write(EventType.OPERATOR_ACTED, key=word.key, **said)
+        value = word.value or b"null"
+        execution.write(EventType.STEP_COMPLETED, attempt=0, value=value, args=args or word.args, **last)
+    else:
+        execution.write(EventType.OPERATOR_ACTED, **last, **said)
+
+
+def _override(execution: Execution, item: Item) -> None:
     """An operator says what came of an open step, or that it is to be made again."""
-    key = item.name
+    word, memory = words.read(item), execution.memory
+    key = word.key
     command = execution.drive.open_call(key)
-    said = loads(item.body)
-    said_after = int(said.pop(SAID_AFTER, 0))
-    act = said.get("act", "result")
-    if command is not None and _has_ended(execution, command):
-        command = None
-    if command is not None:
-        said |= _lets_go(execution, key)
-    if command is None and act != "retry" and _is_known(execution, key):
-        return _settle_begun(execution, item, said)
-    if command is None or act == "retry":
-        if command is None:
-            left = _is_untold(execution, key, said_after)
+    memory.placed.hear(word.said, key, begun=command is not None or memory.holds(key))
+    ending = command is not None and _has_ended(execution, command)
+    if command is None and word.gives and _is_kept(execution, word):
+        return _settle_begun(execution, word)
+    if command is None or ending or not word.gives:
+        if command is None or ending:
+            left = _is_untold(execution, key, word.after)
         else:
-            left = _is_under_way(execution, command, said_after)
-        taken["body"] = dumps({**said, "details": UNDER_WAY} if left else said)
-        execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, **taken)
-        if act == "retry" and not left:
-            _begin_anew(execution, key, command)
+            left = _is_under_way(execution, command, word.after)
+        said = {**word.said, "details": UNDER_WAY} if left else word.said
+        execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=dumps(said), consumed=[item.no])
+        if not word.gives and not left:
+            _begin_anew(execution, key, None if ending else command)
         return
-    execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=dumps(said))
+    execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=dumps(word.said))
     execution.unknowns.pop(key, None)
     execution.overridden.add(key)
     carrying.cancel_step(execution, key)
@@ -91,18 +120,9 @@ def _override(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
         execution.steps.pop(key, None)
     value, posts = item.value or b"null", carrying.stop(execution, key, "somebody has said what came of it")
     execution.write(
-        EventType.STEP_COMPLETED, key=key, seen=command.seen, attempt=0, value=value, consumed=taken["consumed"],
+        EventType.STEP_COMPLETED, key=key, seen=command.seen, attempt=0, value=value, consumed=[item.no],
         args=getattr(command, "args", None), posts=posts, done=execution.host.scan_soon if posts else None,
     )  # fmt: skip
-
-
-def _lets_go(execution: Execution, key: str) -> dict[str, str]:
-    """What stood in the way of a call, and does so no more now that somebody has spoken of it."""
-    other = execution.drive.claims.let_through.pop(key, None)
-    if other is None:
-        return {}
-    execution.memory.let_go.add(other)
-    return {"in_place_of": other}
 
 
 def _begin_anew(execution: Execution, key: str, command: Command | None) -> None:
@@ -114,22 +134,23 @@ def _begin_anew(execution: Execution, key: str, command: Command | None) -> None
         execution.drive.claims.begin_anew(key)
 
 
-def _is_known(execution: Execution, key: str) -> bool:
-    """Whether the journal has a step as begun, or as one to begin anew, and nobody has said what came of it."""
-    memory = execution.memory
-    return (key in memory.attempts or key in memory.anew) and key not in execution.overridden
+def _is_kept(execution: Execution, word: words.Word) -> bool:
+    """Whether what came of a call that the flow does not ask for is kept: the journal has it as begun, or as one to
+    begin anew, and nobody has said what came of it; or it stands in the place of a recorded one, and has no outcome.
+    """
+    memory, key = execution.memory, word.key
+    if key in execution.overridden:
+        return False
+    if IN_PLACE_OF in word.said:
+        return not any(True for _ in execution.host.journal.of_run(execution.row.no, tuple(OUTCOMES), key))
+    return key in memory.attempts or key in memory.anew
 
 
-def _settle_begun(execution: Execution, item: Item, said: dict[str, Any]) -> None:
-    """What came of a step that was begun, and that the flow does not ask for now: it counts when the flow does."""
-    key = item.name
-    execution.write(EventType.OPERATOR_ACTED, key=key, value=item.value, body=dumps(said))
-    execution.overridden.add(key)
-    execution.drive.claims.lose([key])
-    execution.write(
-        EventType.STEP_COMPLETED, key=key, attempt=0, value=item.value or b"null", consumed=[item.no],
-        args=execution.memory.open_args.get(key),
-    )  # fmt: skip
+def _settle_begun(execution: Execution, word: words.Word) -> None:
+    """What came of a step that the flow does not ask for now, and that was begun, or stands for one that was."""
+    execution.overridden.add(word.key)
+    execution.drive.claims.lose([word.key])
+    _put_on_record(execution, word, args=execution.memory.open_args.get(word.key))
 
 
 def _is_untold(execution: Execution, key: str, said_after: int) -> bool:
