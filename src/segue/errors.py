@@ -296,6 +296,8 @@ class BudgetExceeded(SegueError):
     limit_nano: int = 0
     asked_nano: int = 0
     left_nano: int = 0
+    held_nano: int = 0
+    """What calls under way hold of it, beside what is left."""
 
 
 class SecretError(SegueError):
