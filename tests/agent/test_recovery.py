@@ -88,7 +88,7 @@ def test_waiting_for_a_place_is_no_call_however_often() -> None:
 
 
 def at(*faults: tuple[float, Fault], planned_s: float = 1e9) -> list[Attempt]:
-    """Attempts that failed at these times, each followed by a pause until the next one, but for one that was shorter."""
+    """Attempts that failed at these times, each followed by a pause until the next one, of so much at most."""
     ends = [*(when for when, _ in faults[1:]), faults[-1][0]]
     return [
         Attempt(1, n, when, fault, Use("a", min(until - when, planned_s)), when)
@@ -139,7 +139,9 @@ def test_time_in_which_nobody_ran_is_no_outage() -> None:
     history = at(*[(0.5 * n, away) for n in range(8)], (160.0, away), (165.0, away), planned_s=5.0)
     assert isinstance(ask(away, history, 0.5), Use)
     waits = failed(unsent=1, broken=1)
-    assert isinstance(recover("a", broken="a", ready={"a": 1.0})(waits, at((0, waits), (160, waits), planned_s=5), 0), Use)
+    assert isinstance(
+        recover("a", broken="a", ready={"a": 1.0})(waits, at((0, waits), (160, waits), planned_s=5), 0), Use
+    )
 
 
 @pytest.mark.parametrize("names", ["a", "ab", "abc"])

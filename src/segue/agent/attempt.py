@@ -18,8 +18,8 @@ from .failures import PASSES, failed_in, so_far, spent_in, turned_down_in
 from .form import Check, Form
 from .gateway import Gateway
 from .guards.stage import Guarding
-from .held import affordable
 from .hedging import Race, lose, race
+from .held import affordable
 from .media import hold_seen
 from .money import Bill
 from .nobody import RESTS, nobody
@@ -170,8 +170,8 @@ class Attempting:
         raise called.bug or rebuild(fault)
 
     def _with_others(self, fault: Fault, called: Called, scope: StepScope) -> Fault:
-        """One that passes, or a budget's, tells of those, too, that have failed before, and how long it was tried: it may
-        be the last.
+        """One that passes, or a budget's, tells of those, too, that have failed before, and for how long: it may be
+        the last.
         """
         known, said = self.gateway.catalogue.models, fault.message
         if fault.kind not in {*PASSES, FaultKind.BUDGET_EXCEEDED} or not fault.args or fault.args[0] != said:

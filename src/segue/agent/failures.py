@@ -8,9 +8,10 @@ from ..core.faults import Fault, FaultKind
 from ..core.recovery import Again, Amend, Attempt, Use
 
 __all__ = [
-    "ANYTHING", "BROKEN", "DEPLOYMENT", "ELSEWHERE", "FULL", "HELD", "MODEL", "PASSES", "TOOK", "asked_by", "asked_in",
-    "awaits_money", "awaits_money_for_s", "cuts", "deployments_in", "down_for_s", "failed_in", "has_failed", "lasted_s", "left_in", "refused_in", "repairs",
-    "repeats", "small_in", "so_far", "spent_in", "spoken_in", "turned_away", "turned_down_in", "unlucky_in", "unsent",
+    "ANYTHING", "BROKEN", "DEPLOYMENT", "ELSEWHERE", "FULL", "HELD", "MODEL", "PASSES", "TOOK", "asked_by",
+    "asked_in", "awaits_money", "awaits_money_for_s", "cuts", "deployments_in", "down_for_s", "failed_in",
+    "has_failed", "lasted_s", "left_in", "refused_in", "repairs", "repeats", "small_in", "so_far", "spent_in",
+    "spoken_in", "turned_away", "turned_down_in", "unlucky_in", "unsent",
 ]  # fmt: skip
 
 ELSEWHERE = frozenset(

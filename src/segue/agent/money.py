@@ -125,8 +125,8 @@ class Bill:
         return " ".join(f"{at.spent}+{at.held}" for at in self._standings()[1])
 
     async def room(self, model: Model, question: Question) -> None:
-        """See that the call may fit, before it stands in line for a place. What calls under way hold is waited for, once
-        it is known that nobody else may be paid. Raises BudgetExceeded.
+        """See that the call may fit, before it stands in line for a place. What calls under way hold is waited for, as
+        soon as it is known that nobody else may be paid. Raises BudgetExceeded.
         """
         rates, history = self._rates(model, question), self.scope.history
         patience = Patience(self) if history and awaits_money(history[-1]) else None

@@ -9,8 +9,8 @@
 | bad output | the same model, shown its mistake (a cut answer: given more room, if it has any); then the next one |
 | context too long | the next one with a larger window; else the parts are cut, three times; else whoever is left |
 | content refused | failed, unless `refused="next"`: then each one once |
-| budget exceeded | the next candidate that may fit into what is left, now or after a pause; the same, where calls under |
-| | way hold what it lacks, when they have ended; else failed |
+| budget exceeded | the next candidate that may fit into what is left, now or after a pause; the same, where |
+| | calls under way hold what it lacks, when they have ended; else failed |
 | bad request, bug | failed |
 | interrupted | the question is decided anew |
 | any, once some of the answer is with a consumer that cannot be told | failed, or the next one goes on from it |
@@ -29,7 +29,6 @@ from ..core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
 from .failures import (
     ELSEWHERE,
     FULL,
-    PASSES,
     asked_by,
     asked_in,
     awaits_money,

@@ -251,8 +251,9 @@ def _exceeded(scope: BudgetScope, reservation: Reservation, left: int, held: int
     amounts = [f"{usd(amount).normalize():f}" for amount in (limit, left, asked, held)]
     whose = "the call" if reservation.target is None else f"the call of {reservation.target.name}"
     aside = f", {amounts[3]} are held by calls under way" if held else ""
+    rest = f"{amounts[1]} are left{aside}"
     error = BudgetExceeded(
-        f"the budget {name} is {amounts[0]} {currency}, and {amounts[1]} are left{aside}: {whose} may cost {amounts[2]}",
+        f"the budget {name} is {amounts[0]} {currency}, and {rest}: {whose} may cost {amounts[2]}",
         remedy="raise the budget, lower the output limit, shorten the input, or allow a cheaper model",
     )
     error.scope, error.limit_nano, error.asked_nano, error.left_nano = name, limit, asked, left
