@@ -285,10 +285,7 @@ class CrashLoop(RunStuck):
 
 
 class BudgetExceeded(SegueError):
-    """The worst case of a call does not fit into what is left of a budget: nothing was sent.
-
-    `scope` is the budget as `kind:name`, the amounts are whole nano-dollars.
-    """
+    """The worst case of a call does not fit into a budget, `kind:name`: nothing was sent. In whole nano-dollars."""
 
     code = "budget-exceeded"
     fault_kind = "budget exceeded"
@@ -297,7 +294,6 @@ class BudgetExceeded(SegueError):
     asked_nano: int = 0
     left_nano: int = 0
     held_nano: int = 0
-    """What calls under way hold of it, beside what is left."""
 
 
 class SecretError(SegueError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -36,13 +36,15 @@ async def asks_thrice(text: str) -> str:
 
 
 @asynccontextmanager
-async def opened(models: int, retry_after_s: float = 2.0) -> AsyncIterator[tuple[testing.Engine, Server]]:
+async def opened(models: int, retry_after_s: float = 2.0) -> AsyncGenerator[tuple[testing.Engine, Server]]:
     names, clock = "abc"[:models], asyncio.get_running_loop().time
     async with serve(
         {name: Served() for name in names}, faults=FaultPlan(retry_after_s=retry_after_s), clock=clock
     ) as server:
-        provider, about = Provider.OPENAI_COMPATIBLE, {"window": 64_000, "max_output": 4_000}
-        known = Catalogue.of(*(Model(name=n, provider=provider, url=server.openai_url, **about) for n in names))
+        provider = Provider.OPENAI_COMPATIBLE
+        known = Catalogue.of(
+            *(Model(name=n, provider=provider, url=server.openai_url, window=64_000, max_output=4_000) for n in names)
+        )
         async with testing.Engine(resources={"catalogue": known}, seed=1) as engine:
             yield engine, server
 
@@ -154,10 +156,13 @@ async def test_money_that_a_call_under_way_holds_is_waited_for() -> None:
     clock = asyncio.get_running_loop().time
     async with serve({"cheap": Served(first_token_s=0.2), "dear": Served(first_token_s=0.5)}, clock=clock) as server:
         server.next("cheap", "cut", "cut")
-        provider, about = Provider.OPENAI_COMPATIBLE, {"window": 64_000, "max_output": 4_000}
+        provider = Provider.OPENAI_COMPATIBLE
         prices = {"cheap": Price.dollars("0.1", "0.4"), "dear": Price.dollars("30", "150")}
         known = Catalogue.of(
-            *(Model(name=n, provider=provider, url=server.openai_url, price=p, **about) for n, p in prices.items())
+            *(
+                Model(name=n, provider=provider, url=server.openai_url, price=p, window=64_000, max_output=4_000)
+                for n, p in prices.items()
+            )
         )
         async with testing.Engine(resources={"catalogue": known}) as engine:
             assert len(await engine.run(both, 4, id="r")) == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,7 @@ def recover(
     return Recover(Policy(attempts=attempts, refused=refused), question, others, Doors())
 
 
-def failed(kind: FaultKind = FaultKind.OVERLOADED, model: str = "a", **state: str | int) -> Fault:
+def failed(kind: FaultKind = FaultKind.OVERLOADED, model: str = "a", **state: Any) -> Fault:
     return made(kind, "no", model=model, **state)
 
 
@@ -113,7 +114,7 @@ def test_open_breakers_alone_are_waited_for_longer_than_an_outage_and_not_for_ev
     (FaultKind.UNREACHABLE, {"unconnected": 1}), (FaultKind.TIMED_OUT, {"unconnected": 1}),
 ])  # fmt: skip
 def test_calls_that_were_turned_away_are_bounded_by_time(kind: FaultKind, state: dict[str, int]) -> None:
-    away, ask = failed(kind, **state), recover("a", attempts=None)
+    away, ask = failed(kind, "a", **state), recover("a", attempts=None)
     fifteen = [(10.0 * n, away) for n in range(15)]
     assert isinstance(ask(away, at(*fifteen), 0.5), Use), "for 140 seconds"
     assert ask(away, at(*fifteen, (150.0, away)), 0.5) == Fail()

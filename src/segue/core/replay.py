@@ -298,12 +298,11 @@ class Memory:
 
     def _answer(self, body: dict[str, Any], value: bytes | None, key: str, at: float) -> Answer | None:
         """What the Recovery said to an attempt that failed at this time, as far as the next one must know."""
-        after_s = max(0.0, body.get("retry_at", at) - at)
         match body.get("then"):
             case "use":
-                return Use(body["to"], after_s)
+                return Use(body["to"], max(0.0, body.get("retry_at", at) - at))
             case "amend":
-                return Amend(loads(value), after_s)
+                return Amend(loads(value), max(0.0, body.get("retry_at", at) - at))
             case "ask person":
                 answer, due_at = asked_again(body["to"], value)
                 if due_at is not None:
