@@ -285,10 +285,7 @@ class CrashLoop(RunStuck):
 
 
 class BudgetExceeded(SegueError):
-    """The worst case of a call does not fit into what is left of a budget: nothing was sent.
-
-    `scope` is the budget as `kind:name`, the amounts are whole nano-dollars.
-    """
+    """The worst case of a call does not fit into a budget, `kind:name`: nothing was sent. In whole nano-dollars."""
 
     code = "budget-exceeded"
     fault_kind = "budget exceeded"
@@ -296,6 +293,7 @@ class BudgetExceeded(SegueError):
     limit_nano: int = 0
     asked_nano: int = 0
     left_nano: int = 0
+    held_nano: int = 0
 
 
 class SecretError(SegueError):

@@ -206,12 +206,17 @@ async def test_a_failed_attempt_settles_what_it_took(tmp_path: Path, trouble: st
 async def test_a_connection_that_was_refused_costs_nothing(tmp_path: Path) -> None:
     async with serve(["small"]) as server, opened(tmp_path, model("small", SMALL, server)) as engine:
         await server.stop()
-        run = await engine.start(one, "Which city?", id="r")
+        run = await engine.start(twice, "Which city?", id="r")
         with pytest.raises(RunFailed, match="Unreachable"):
             await run.result()
         at = stood(engine, run_scope("r"))
         assert (at.spent, at.estimated, at.held) == (0, 0, 0)
         assert ledger(engine).open() == []
+
+
+@flow(budget_usd=0.02)
+async def twice(text: str) -> str:
+    return (await ask(text, returns=City, max_tokens=500, attempts=2)).name
 
 
 @flow(budget_usd=0.02)
@@ -251,12 +256,13 @@ async def test_a_hundred_asks_at_once_never_overspend(tmp_path: Path) -> None:
         assert billed(server) == at.spent <= nano(0.02)
 
 
-async def test_what_is_held_counts_while_calls_are_on_their_way(tmp_path: Path) -> None:
-    """All are sent before the first has an answer: only as many as their worst cases fit."""
+async def test_what_is_held_is_waited_for_while_calls_are_on_their_way(tmp_path: Path) -> None:
+    """Only as many are sent at once as their worst cases fit; the others when those have ended."""
     async with serve({"small": Served(first_token_s=0.4)}) as server:
         async with opened(tmp_path, model("small", SMALL, server)) as engine:
             answered = await (await engine.start(many, 30, id="r")).result()
-        assert server.counts().calls == answered < 12
+        assert server.counts().calls == answered == 30
+        assert server.counts("small").peak_active < 12
 
 
 @flow(budget_usd=0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ NONE: Mapping[str, int] = {}
 
 def recover(
     *names: str,
-    attempts: int = 4,
+    attempts: int | None = 4,
     spare: Collection[str] = (),
     question: Question = QUESTION,
     refused: Refused = "fail",
@@ -62,7 +63,7 @@ def recover(
     return Recover(Policy(attempts=attempts, refused=refused), question, others, Doors())
 
 
-def failed(kind: FaultKind = FaultKind.OVERLOADED, model: str = "a", **state: str | int) -> Fault:
+def failed(kind: FaultKind = FaultKind.OVERLOADED, model: str = "a", **state: Any) -> Fault:
     return made(kind, "no", model=model, **state)
 
 
@@ -87,8 +88,13 @@ def test_waiting_for_a_place_is_no_call_however_often() -> None:
     assert recover("a", ready={"a": 0.2})(waits, after(*[waits] * 99), 1.0) == Use("a", 5.0), "nor again and again"
 
 
-def at(*faults: tuple[float, Fault]) -> list[Attempt]:
-    return [Attempt(1, n, when, fault, ended=when) for n, (when, fault) in enumerate(faults, 1)]
+def at(*faults: tuple[float, Fault], planned_s: float = 1e9) -> list[Attempt]:
+    """Attempts that failed at these times, each followed by a pause until the next one, of so much at most."""
+    ends = [*(when for when, _ in faults[1:]), faults[-1][0]]
+    return [
+        Attempt(1, n, when, fault, Use("a", min(until - when, planned_s)), when)
+        for n, ((when, fault), until) in enumerate(zip(faults, ends, strict=True), 1)
+    ]
 
 
 def test_open_breakers_alone_are_waited_for_longer_than_an_outage_and_not_for_ever() -> None:
@@ -103,11 +109,51 @@ def test_open_breakers_alone_are_waited_for_longer_than_an_outage_and_not_for_ev
     assert down(waits, queued, 0.0) == Use("a", 16.0), "it stood in a queue before"
 
 
-@pytest.mark.parametrize(("times", "most"), [(1, 0.25), (2, 0.5), (3, 1.0)])
-def test_the_pause_grows_with_the_failures_of_the_one_that_is_asked_again(times: int, most: float) -> None:
-    faults = [failed(model="a")] * times + [failed(model="b")] * 4
-    answer = recover("a", "b", attempts=20)(faults[-1], after(*faults), 1.0)
-    assert answer == Use("a", most)
+@pytest.mark.parametrize(("kind", "state"), [
+    (FaultKind.OVERLOADED, {"status": 503}), (FaultKind.RATE_LIMITED, {"status": 429}), (FaultKind.UNREACHABLE, {}),
+    (FaultKind.UNREACHABLE, {"unconnected": 1}), (FaultKind.TIMED_OUT, {"unconnected": 1}),
+])  # fmt: skip
+def test_calls_that_were_turned_away_are_bounded_by_time(kind: FaultKind, state: dict[str, int]) -> None:
+    away, ask = failed(kind, "a", **state), recover("a", attempts=None)
+    fifteen = [(10.0 * n, away) for n in range(15)]
+    assert isinstance(ask(away, at(*fifteen), 0.5), Use), "for 140 seconds"
+    assert ask(away, at(*fifteen, (150.0, away)), 0.5) == Fail()
+    assert isinstance(ask(away, at(*[(30.0 * n, away) for n in range(7)]), 0.5), Use), "and eight calls at least"
+    assert isinstance(ask(away, after(*[away] * 39), 0.5), Use)
+    assert ask(away, after(*[away] * 41), 0.5) == Fail(), "nor without bound, whatever stands between them"
+    told = recover("a", attempts=3)
+    assert ask(away, after(*[away] * 3), 0.5) != Fail() == told(away, after(*[away] * 3), 0.5), "a number that is said"
+
+
+@pytest.mark.parametrize("paid", [
+    failed(FaultKind.TIMED_OUT), failed(FaultKind.UNREACHABLE, half=1), failed(FaultKind.OVERLOADED, within=1),
+])  # fmt: skip
+def test_calls_that_may_have_cost_something_are_counted(paid: Fault) -> None:
+    ask, away = recover("a", "b", attempts=None), failed(FaultKind.UNREACHABLE, "b")
+    assert isinstance(ask(paid, after(*[away] * 9, *[paid] * 7), 0.5), Use)
+    assert ask(paid, after(*[away] * 9, *[paid] * 8), 0.5) == Fail()
+
+
+def test_time_in_which_nobody_ran_is_no_outage() -> None:
+    """The run was killed, or paused, or the machine slept: more than the pause that was planned is not counted."""
+    away, ask = failed(FaultKind.UNREACHABLE), recover("a", attempts=None)
+    history = at(*[(0.5 * n, away) for n in range(8)], (160.0, away), (165.0, away), planned_s=5.0)
+    assert isinstance(ask(away, history, 0.5), Use)
+    waits = failed(unsent=1, broken=1)
+    assert isinstance(
+        recover("a", broken="a", ready={"a": 1.0})(waits, at((0, waits), (160, waits), planned_s=5), 0), Use
+    )
+
+
+@pytest.mark.parametrize("names", ["a", "ab", "abc"])
+def test_the_pause_grows_with_every_call_beyond_the_first_of_each_model(names: str) -> None:
+    """One more model made it shorter: each had failures of its own."""
+    ask = recover(*names, attempts=None)
+    first = [failed(model=name) for name in names]
+    for times, most in enumerate([0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0]):
+        faults = [*first, *(failed(model=names[n % len(names)]) for n in range(times))]
+        said = ask(faults[-1], after(*faults), 1.0)
+        assert isinstance(said, Use) and said.after_s == most
 
 
 def test_another_deployment_comes_before_another_model() -> None:
@@ -211,11 +257,12 @@ def test_one_that_may_count_otherwise_is_asked_again_where_the_last_window_was_t
     assert ask(small, after(failed(FaultKind.CONTEXT_TOO_LONG), small), 0.0) == Fail()
 
 
-def test_the_pause_of_a_pool_grows_with_the_failures_of_one_deployment() -> None:
+def test_the_pause_of_a_pool_grows_with_every_call_beyond_the_first_of_each_deployment() -> None:
     ask = recover("a", attempts=20)
     faults = [failed(deployment=name) for name in ("east", "west", "north")]
     assert ask(faults[-1], after(*faults), 1.0) == Use("a", 0.25)
-    assert ask(faults[-1], after(*faults, *faults), 1.0) == Use("a", 0.5)
+    assert ask(faults[-1], after(*faults, faults[0]), 1.0) == Use("a", 0.5)
+    assert ask(faults[-1], after(*faults, *faults), 1.0) == Use("a", 2.0)
 
 
 def test_one_refused_key_of_a_pool_is_not_the_whole_model() -> None:

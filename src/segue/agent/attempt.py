@@ -14,11 +14,12 @@ from ..models import Model
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope
 from .called import Called, Caller
-from .failures import PASSES, failed_in, spent_in, turned_down_in
+from .failures import PASSES, failed_in, so_far, spent_in, turned_down_in
 from .form import Check, Form
 from .gateway import Gateway
 from .guards.stage import Guarding
 from .hedging import Race, lose, race
+from .held import affordable
 from .media import hold_seen
 from .money import Bill
 from .nobody import RESTS, nobody
@@ -51,10 +52,10 @@ class Attempting:
         """The answer. Raises the error of the attempt, which names its model."""
         hold_seen(question.media, self.gateway.catalogue, question.model)
         bill = Bill.of(question, scope, self.gateway.budgets)
-        decision = self.decide(question, scope, bill.left)
+        decision, freed = await affordable(bill, lambda left_nano: self.decide(question, scope, left_nano))
         await scope.commit(decision)
         if decision.chosen is None:
-            raise bill.nobody(decision) or nobody(decision)
+            raise bill.nobody(decision, freed) or nobody(decision, since=so_far(scope.history))
         record = Recorded(scope, decision, self.gateway.catalogue.get(decision.chosen.target.name), question)
         question, record = await self.guards.before(question, record)
         thread = self.session.conversation
@@ -163,22 +164,24 @@ class Attempting:
             return given
         assert fault is not None
         if called.bug is None:
-            fault, kept = self._with_others(fault, called.model, record.scope), self.guards.kept(reply)
+            fault, kept = self._with_others(fault, called, record.scope), self.guards.kept(reply)
             fault = with_tries(of_model(fault, called.model, kept, called.place, called.usage), record.scope)
         record.ended(AttemptEnd.REJECTED if reply is not None else AttemptEnd.FAILED, called, fault=fault)
         raise called.bug or rebuild(fault)
 
-    def _with_others(self, fault: Fault, model: Model, scope: StepScope) -> Fault:
-        """One that passes, or a budget's, tells of those, too, that have failed before and take no calls now: it may be
+    def _with_others(self, fault: Fault, called: Called, scope: StepScope) -> Fault:
+        """One that passes, or a budget's, tells of those, too, that have failed before, and for how long: it may be
         the last.
         """
         known, said = self.gateway.catalogue.models, fault.message
         if fault.kind not in {*PASSES, FaultKind.BUDGET_EXCEEDED} or not fault.args or fault.args[0] != said:
             return fault
-        for name in failed_in(scope.history):
-            view = self.gateway.health.view(known[name]) if name in known and name != model.name else None
-            if view is not None and view.reason:
-                said += f"; {name}: {view.standing}: {view.reason}"
+        for name, kind in failed_in(scope.history).items():
+            view = self.gateway.health.view(known[name]) if name in known and name != called.model.name else None
+            if view is not None:
+                said += f"; {name}: {view.standing}: {view.reason}" if view.reason else f"; {name}: {kind}"
+        sent = 0 if (fault.state or {}).get("unsent") or fault.kind is FaultKind.BUDGET_EXCEEDED else 1
+        said += so_far(scope.history, calls=sent, seconds=called.queued_s + called.seconds)
         return fault._replace(message=said, args=[said, *fault.args[1:]])
 
 

@@ -123,7 +123,8 @@ def _shown(value: object) -> str:
 _TIME = ("seconds, more than 0", _seconds)
 _FLAG = ("True or False", _flag)
 _WANTED: Mapping[str, tuple[str, _Says]] = {
-    **dict.fromkeys(("attempts", "max_tokens", "rounds"), _whole(1)),
+    **dict.fromkeys(("max_tokens", "rounds"), _whole(1)),
+    "attempts": _or_none(*_whole(1)),
     **dict.fromkeys(("repairs", "memory_tokens"), _whole(0)),
     **dict.fromkeys(("timeout_s", "batch_within_s"), _TIME),
     **dict.fromkeys(("first_token_s", "stall_s", "escalate_s"), _or_none(*_TIME)),

@@ -94,7 +94,7 @@ class Caller:
         try:
             try:
                 question, manifest = self._shown(question, model, bill)
-                bill.fit(model, question)
+                await bill.room(model, question)
                 part = part_of(model, bill.scope.history, lambda name, out: self.gateway.spare(name, out, question))
                 again = part is model and has_failed(model.name, bill.scope.history)
                 if again and self.gateway.health.is_failing(model):

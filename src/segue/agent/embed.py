@@ -80,7 +80,7 @@ async def embedding(
     like: str | Embedded | None = None,
     require: Mapping[str, str] | None = None,
     key: str | None = None,
-    attempts: int = 8,
+    attempts: int | None = None,
     timeout_s: float = 60.0,
 ) -> Embedded:
     """As `embed`, with the space that the vectors lie in, who made them, and what they took.
@@ -106,7 +106,7 @@ async def embedding(
     return Embedded.of([first, *(await gather(*rest, limit=_AT_ONCE) if rest else ())])
 
 
-def _check(texts: Sequence[str], attempts: int, timeout_s: float) -> None:
+def _check(texts: Sequence[str], attempts: int | None, timeout_s: float) -> None:
     if not isinstance(texts, Sequence) or isinstance(texts, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InputError(f"embed: a text or a list of texts was expected, not {type(texts).__name__}")
     for name, value in (("attempts", attempts), ("timeout_s", timeout_s)):
@@ -125,7 +125,7 @@ class _Make:
     """What the attempts are made with: the parts that are no JSON."""
 
     policy: RoutingPolicy | None
-    attempts: int
+    attempts: int | None
     timeout_s: float
 
     async def step(self, texts: Texts, key: str | None) -> Packed:

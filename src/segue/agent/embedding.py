@@ -21,6 +21,7 @@ from ..runtime.scope import StepScope
 from .failures import failed_in
 from .gateway import Gateway
 from .hashed import DIMENSIONS, HASHED, hashed
+from .held import affordable
 from .money import Bill, cost_nothing
 from .nobody import nobody
 from .recorded import Recorded
@@ -48,16 +49,19 @@ class Embedding:
             return _hashed(texts)
         size = Question(prompt="", parts=texts.texts, max_tokens=1)
         budget = Bill.of(size, scope, self.gateway.budgets)
-        decision = self.decide(texts, failed_in(scope.history), scope.candidate, budget.left)
+        decision, freed = await affordable(
+            budget, lambda left_nano: self.decide(texts, failed_in(scope.history), scope.candidate, left_nano)
+        )
         await scope.commit(decision)
         if decision.chosen is None:
-            raise budget.nobody(decision) or nobody(decision, _REMEDY)
+            raise budget.nobody(decision, freed) or nobody(decision, _REMEDY)
         bill = budget.named(decision.id)
         model = self.gateway.catalogue.get(decision.chosen.target.name)
         record = Recorded(scope, decision, model, size)
         usage: Usage | None = None
         parts: list[Usage] = []
         try:
+            await bill.room(model, size)
             await bill.reserve(model, size)
             vectors = await self._vectors(model, texts.texts, parts)
             usage = _sum(parts)

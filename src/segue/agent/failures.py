@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ..core.faults import Fault, FaultKind
-from ..core.recovery import Amend, Attempt
+from ..core.recovery import Again, Amend, Attempt, Use
 
 __all__ = [
-    "ANYTHING", "BROKEN", "DEPLOYMENT", "ELSEWHERE", "FULL", "MODEL", "PASSES", "TOOK", "asked_by", "asked_in", "cuts",
-    "deployments_in", "down_for_s", "failed_in", "has_failed", "left_in", "refused_in", "repairs", "small_in",
-    "spent_in", "spoken_in", "turned_down_in", "unlucky_in", "unsent",
+    "ANYTHING", "BROKEN", "DEPLOYMENT", "ELSEWHERE", "FULL", "HELD", "MODEL", "PASSES", "TOOK", "asked_by",
+    "asked_in", "awaits_money", "awaits_money_for_s", "cuts", "deployments_in", "down_for_s", "failed_in",
+    "has_failed", "lasted_s", "left_in", "refused_in", "repairs", "repeats", "small_in", "so_far", "spent_in",
+    "spoken_in", "turned_away", "turned_down_in", "unlucky_in", "unsent",
 ]  # fmt: skip
 
 ELSEWHERE = frozenset(
@@ -27,6 +28,7 @@ ELSEWHERE = frozenset(
 """What says nothing of how somebody else would do."""
 PASSES = ELSEWHERE - {FaultKind.UNAUTHORISED}
 """Bad luck: the same one may do it a moment later."""
+_AWAY = frozenset({FaultKind.RATE_LIMITED, FaultKind.OVERLOADED, FaultKind.UNREACHABLE})
 ANYTHING = frozenset(FaultKind)
 _BY_SIZE = frozenset({FaultKind.CONTEXT_TOO_LONG, FaultKind.BUDGET_EXCEEDED})
 _SAME_AGAIN = _BY_SIZE | {FaultKind.UNAUTHORISED, FaultKind.CONTENT_REFUSED}
@@ -37,6 +39,9 @@ MODEL = "model"
 """What a fault names the model by that was asked, or was to be."""
 TOOK = "took_nano"
 """What a fault says that its attempt's calls took."""
+HELD = "held_for"
+"""What the fault of a call says that would fit into its budget if calls under way held less: what was spent and held.
+"""
 BROKEN = "broken"
 """What a fault says where all that kept a call away is that calls fail: an open breaker, no more retries."""
 _BELIEVED_S = 86_400.0
@@ -65,16 +70,75 @@ def unsent(attempt: Attempt) -> bool:
     return bool(state.get("unsent")) or (fault.kind is FaultKind.BUDGET_EXCEEDED and not state.get(TOOK))
 
 
+def turned_away(attempt: Attempt) -> bool:
+    """Whether a call was sent that met nobody, or was refused: nothing of an answer came, and hardly anything was done
+    for it.
+    """
+    fault = attempt.fault
+    if fault is None or unsent(attempt):
+        return False
+    state = fault.state or {}
+    began = any(state.get(name) for name in ("half", "within", "released", "begun"))
+    return bool(state.get("unconnected")) or (fault.kind in _AWAY and not began)
+
+
+def repeats(history: Sequence[Attempt]) -> int:
+    """How many calls came to nothing by bad luck beyond the first one of each place: of all models together."""
+    faults = [a.fault for a in history if a.fault is not None and a.fault.kind in PASSES and not unsent(a)]
+    return len(faults) - len({(asked_in(fault), (fault.state or {}).get(DEPLOYMENT)) for fault in faults})
+
+
+def lasted_s(history: Sequence[Attempt]) -> float:
+    """Seconds that attempts took, with the pauses between them. Of a gap that is longer than its pause was to be
+    nobody carried the run out: the rest of it is no time that was waited.
+    """
+    ends = [attempt.began if attempt.ended is None else attempt.ended for attempt in history]
+    took = sum(max(0.0, ended - attempt.began) for attempt, ended in zip(history, ends, strict=True))
+    for attempt, ended, after in zip(history, ends, history[1:], strict=False):
+        planned_s = attempt.answer.after_s if isinstance(attempt.answer, Again | Use | Amend) else 0.0
+        took += max(0.0, min(after.began - ended, planned_s))
+    return took
+
+
+def so_far(history: Sequence[Attempt], *, calls: int = 0, seconds: float = 0.0) -> str:
+    """How often a question has asked, and for how long, with calls that have just ended: ` (14 calls in 152 s)`. Empty
+    where it did so once.
+    """
+    if not history:
+        return ""
+    calls += sum(not unsent(attempt) for attempt in history)
+    answer = history[-1].answer
+    seconds += lasted_s(history) + (answer.after_s if isinstance(answer, Again | Use | Amend) else 0.0)
+    return f" ({calls or 'no'} call{'s' * (calls != 1)} in {seconds:.0f} s)"
+
+
 def down_for_s(history: Sequence[Attempt]) -> float:
     """Seconds for which a question has met, up to now, nothing but calls that failed and open breakers."""
-    ended = history[-1].ended or history[-1].began
-    since = ended
+    since = len(history)
     for attempt in reversed(history):
         fault = attempt.fault
         if fault is None or fault.kind not in PASSES or (unsent(attempt) and not (fault.state or {}).get(BROKEN)):
             break
-        since = attempt.ended or attempt.began
-    return ended - since
+        since -= 1
+    down = history[since:]
+    return lasted_s(down) - lasted_s(down[:1])
+
+
+def awaits_money(attempt: Attempt) -> str:
+    """What was spent and held of a budget that calls under way hold too much of, as far as an attempt waited for that:
+    it says nothing of any model. Empty where it did not.
+    """
+    fault = attempt.fault
+    money = fault is not None and fault.kind is FaultKind.BUDGET_EXCEEDED and unsent(attempt)
+    return str((fault.state or {}).get(HELD, "")) if fault is not None and money else ""
+
+
+def awaits_money_for_s(history: Sequence[Attempt]) -> float:
+    """Seconds for which a question has waited, up to now, for money of which nothing was settled meanwhile."""
+    last, since = awaits_money(history[-1]), len(history)
+    while last and since and awaits_money(history[since - 1]) == last:
+        since -= 1
+    return lasted_s(history[since:])
 
 
 def _faults_of(history: Sequence[Attempt], model: str) -> list[Fault]:
@@ -83,7 +147,7 @@ def _faults_of(history: Sequence[Attempt], model: str) -> list[Fault]:
 
 def failed_in(history: Sequence[Attempt]) -> dict[str, str]:
     """Who has failed, with the kind of the last fault."""
-    faults = [a.fault for a in history if a.fault is not None]
+    faults = [a.fault for a in history if a.fault is not None and not awaits_money(a)]
     return {model: fault.kind.value for fault in faults if (model := asked_in(fault))}
 
 
@@ -111,7 +175,7 @@ def spent_in(history: Sequence[Attempt]) -> dict[str, str]:
     spent: dict[str, str] = {}
     for attempt in history:
         fault, model = attempt.fault, asked_by(attempt)
-        if fault is not None and model is not None and fault.kind in _SAME_AGAIN:
+        if fault is not None and model is not None and fault.kind in _SAME_AGAIN and not awaits_money(attempt):
             spent[model] = fault.kind.value
         if cuts(attempt):
             spent = {name: said for name, said in spent.items() if said not in _BY_SIZE}
@@ -140,7 +204,7 @@ def unlucky_in(history: Sequence[Attempt]) -> dict[str, float]:
     waits: dict[str, dict[str, float | None]] = {}
     for attempt in history:
         fault, model = attempt.fault, asked_by(attempt)
-        if fault is None or model is None:
+        if fault is None or model is None or awaits_money(attempt):
             continue
         place = str((fault.state or {}).get(DEPLOYMENT, ""))
         if not place:

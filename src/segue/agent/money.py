@@ -45,7 +45,8 @@ from ..models.exchange import Reply
 from ..runtime.purse import Purse
 from ..runtime.scope import StepScope
 from .budgets import Budgets
-from .failures import MODEL, TOOK
+from .failures import HELD, MODEL, TOOK, awaits_money
+from .held import Patience
 from .request import Question, input_bound
 
 __all__ = ["Bill"]
@@ -112,11 +113,31 @@ class Bill:
         scopes, standings = self._standings()
         return left(scopes, standings) if any(s.limit_nano is not None for s in scopes) else None
 
-    def fit(self, model: Model, question: Question) -> None:
-        """See that the call may fit, before it stands in line for a place. Raises BudgetExceeded."""
-        rates = self._rates(model, question)
-        if rates is not None:
-            self._fitted(model, question, rates, "")
+    @property
+    def freed(self) -> int | None:
+        """What would be left if the calls under way took nothing of what they hold; None where they hold nothing."""
+        scopes, standings = self._standings()
+        return left(scopes, _settled(standings)) if any(at.held for at in standings) else None
+
+    @property
+    def mark(self) -> str:
+        """What is spent and held: another one when anything was settled or set aside."""
+        return " ".join(f"{at.spent}+{at.held}" for at in self._standings()[1])
+
+    async def room(self, model: Model, question: Question) -> None:
+        """See that the call may fit, before it stands in line for a place. What calls under way hold is waited for, as
+        soon as it is known that nobody else may be paid. Raises BudgetExceeded.
+        """
+        rates, history = self._rates(model, question), self.scope.history
+        patience = Patience(self) if history and awaits_money(history[-1]) else None
+        while rates is not None:
+            try:
+                self._fitted(model, question, rates, "")
+            except BudgetExceeded as error:
+                if patience is None or not hasattr(error, HELD) or not await patience.wait():
+                    raise
+            else:
+                break
 
     async def reserve(self, model: Model, question: Question) -> Question:
         """Set the worst case aside. Gives the question as it may be sent: its output limit may be lowered.
@@ -201,23 +222,30 @@ class Bill:
         if self.own is not None:
             setattr(error, TOOK, self.account.spent)
 
-    def nobody(self, decision: Decision) -> BudgetExceeded | None:
-        """The refusal where a budget is what stands between the question and an answer."""
+    def nobody(self, decision: Decision, freed: Decision | None = None) -> BudgetExceeded | None:
+        """The refusal where a budget is what stands between the question and an answer; `freed` is who would answer if
+        less of it were held.
+        """
         out = [c for c in decision.candidates if c.excluded_at is Stage.BUDGET]
         scopes, standings = self._standings()
         rest = left(scopes, standings)
         if not out or rest is None:
             return None
-        tight = min(zip(scopes, standings, strict=True), key=lambda pair: _rest(*pair))[0]
+        tight, stands = min(zip(scopes, standings, strict=True), key=lambda pair: _rest(*pair))
         name = f"{tight.kind}:{tight.name}" + (f" ({tight.period})" if tight.period else "")
         limit, others = tight.limit_nano or 0, [c for c in decision.candidates if not c.eligible and c not in out]
         why = "; ".join(f"{c.target.name}: {c.reason}" for c in (out + others)[:6])
+        held = f" and {_usd(stands.held)} held by calls under way" if stands.held else ""
         error = BudgetExceeded(
-            f"no model can answer within the budget {name}, which is {_usd(limit)} USD with {_usd(rest)} left: {why}",
+            f"no model can answer within the budget {name}, "
+            f"which is {_usd(limit)} USD with {_usd(rest)} left{held}: {why}",
             remedy="raise the budget, lower max_tokens, shorten the input, or allow a cheaper model",
         )
-        error.scope, error.limit_nano, error.left_nano = name, limit, rest
-        setattr(error, MODEL, out[0].target.name)  # somebody else may be waited for
+        error.scope, error.limit_nano, error.left_nano, error.held_nano = name, limit, rest, stands.held
+        chosen = None if freed is None else freed.chosen
+        setattr(error, MODEL, (out[0] if chosen is None else chosen).target.name)  # somebody else may be waited for
+        if chosen is not None:
+            setattr(error, HELD, self.mark)
         return error
 
     def _counted(self, held: Reservation, took: Settlement) -> None:
@@ -270,7 +298,9 @@ class Bill:
             price_version=price.version if price else None,
         )  # fmt: skip
         if fits is None:
-            _refuse(replace(asked, scopes=scopes), standings, self.aside is not None)
+            room = left(scopes, _settled(standings))
+            held = self.aside is None and room is not None and lowered(rates, into, wanted, room, least) is not None
+            _refuse(replace(asked, scopes=scopes), standings, self.aside is not None, self.mark if held else "")
         return asked
 
 
@@ -294,13 +324,22 @@ def _scopes(purse: Purse | None, budgets: Budgets, named: str | None) -> tuple[B
     return tuple(found)
 
 
-def _refuse(asked: Reservation, standings: Sequence[Standing], aside: bool) -> None:
-    """Raises BudgetExceeded, naming the first budget that it does not fit into."""
+def _settled(standings: Sequence[Standing]) -> list[Standing]:
+    """How budgets would stand if nothing of them were held."""
+    return [at._replace(held=0) for at in standings]
+
+
+def _refuse(asked: Reservation, standings: Sequence[Standing], aside: bool, held: str) -> None:
+    """Raises BudgetExceeded, naming the first budget that it does not fit into; with what is `held` and spent where it
+    would fit if that were free.
+    """
     try:
         check(asked, standings)
     except BudgetExceeded as error:
         if aside:
             error.message = f"half of {error.message}"
+        if held:
+            setattr(error, HELD, held)
         raise
 
 

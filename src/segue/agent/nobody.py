@@ -25,9 +25,9 @@ class NoRoom(InputError):
     """Nobody can answer, and one of them for want of room in its window: that depends on what it is asked."""
 
 
-def nobody(decision: Decision, remedy: str | None = None) -> Exception:
+def nobody(decision: Decision, remedy: str | None = None, *, since: str = "") -> Exception:
     """Nobody could answer: each candidate with its reason. It may pass where one of them is only unwell, and not where
-    its key was refused: a person must act.
+    its key was refused: a person must act. `since` says what was tried so far.
     """
     out = [c for c in decision.candidates if not c.eligible]
     shut = [c.target.name for c in out if _is_shut(c)]
@@ -39,7 +39,7 @@ def nobody(decision: Decision, remedy: str | None = None) -> Exception:
         waited = {"unsent": 1} if _rests(unwell) else {}  # a wait for nobody is bounded as calls are
         if waited and all(_reason(c).startswith(f"{Standing.BROKEN}:") for c in passing if _rests(c)):
             waited[BROKEN] = 1
-        return rebuild(made(FaultKind.OVERLOADED, said, model=unwell.target.name, **waited))
+        return rebuild(made(FaultKind.OVERLOADED, said + since, model=unwell.target.name, **waited))
     if shut:
         return rebuild(made(FaultKind.UNAUTHORISED, said, model=shut[0], remedy=opens(shut)))
     full = any(c.excluded_at is Stage.WINDOW for c in out)

@@ -37,8 +37,10 @@ class Options(TypedDict, total=False):
     """Of the answer."""
     repairs: int
     """How often one model is shown its mistake."""
-    attempts: int
-    """Calls at most, of all models together."""
+    attempts: int | None
+    """Calls at most, of all models together. None: eight that may have cost something; calls that were turned away are
+    made again for as long as an outage is waited for, 150 seconds.
+    """
     refused: Refused
     """What follows a refusal: `fail`, or `next` for a detour around it."""
     timeout_s: float
@@ -103,7 +105,7 @@ DEFAULTS: Options = {
     "require": None,
     "max_tokens": 1024,
     "repairs": 2,
-    "attempts": 8,
+    "attempts": None,
     "refused": "fail",
     "timeout_s": 60.0,
     "escalate": None,

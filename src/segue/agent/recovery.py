@@ -9,7 +9,8 @@
 | bad output | the same model, shown its mistake (a cut answer: given more room, if it has any); then the next one |
 | context too long | the next one with a larger window; else the parts are cut, three times; else whoever is left |
 | content refused | failed, unless `refused="next"`: then each one once |
-| budget exceeded | the next candidate that may fit into what is left, now or after a pause; else failed |
+| budget exceeded | the next candidate that may fit into what is left, now or after a pause; the same, where |
+| | calls under way hold what it lacks, when they have ended; else failed |
 | bad request, bug | failed |
 | interrupted | the question is decided anew |
 | any, once some of the answer is with a consumer that cannot be told | failed, or the next one goes on from it |
@@ -18,7 +19,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -27,12 +27,12 @@ from ..core.budgets import nano
 from ..core.faults import Fault, FaultKind
 from ..core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
 from .failures import (
-    DEPLOYMENT,
     ELSEWHERE,
     FULL,
-    PASSES,
     asked_by,
     asked_in,
+    awaits_money,
+    awaits_money_for_s,
     cuts,
     deployments_in,
     down_for_s,
@@ -40,9 +40,11 @@ from .failures import (
     left_in,
     refused_in,
     repairs,
+    repeats,
     small_in,
     spent_in,
     spoken_in,
+    turned_away,
     turned_down_in,
     unlucky_in,
     unsent,
@@ -118,23 +120,32 @@ _SHORT = 2000
 """Characters of a part that is not worth cutting."""
 _CUTS = 3
 """How often parts are cut to half."""
-_BACKOFF_S, _BACKOFF_MAX_S = 0.25, 20.0
+_BACKOFF_S, _BACKOFF_MAX_S = 0.25, 15.0
 _CROWDED_MAX_S = 5.0
 _PATIENCE_S = 30.0
 """How long a pause somebody may ask for, until those whose answers were turned down have another try first."""
 _NOBODY: Mapping[str, str] = {}
 _DOWN_S = 150.0
-"""How long open breakers are waited for where there is nothing else: they promise nobody's return. An outage of a
-minute is outlasted, whenever in it a question comes; the pauses of a breaker grow to that.
+"""How long whoever turns calls away is asked again, and open breakers are waited for, where there is nothing else: they
+promise nobody's return. An outage of a minute is outlasted, whenever in it a question comes; the pauses of a breaker
+grow to that.
 """
+_HELD_S = 600.0
+"""How long money is waited for that others hold, and settle nothing of: a process may have died over it."""
+_CALLS = 8
+"""Calls that may have cost something, and calls at least before an outage is given up."""
+_REPEATS = 40
+"""Calls at most beyond the first one of each place, whatever stood between them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
     """How far to go for an answer."""
 
-    attempts: int = 8
-    """Calls at most, of all models together."""
+    attempts: int | None = None
+    """Calls at most, of all models together. None: eight that may have cost something, and those that were turned away
+    for as long as an outage is waited for.
+    """
     repairs: int = 2
     """How often one model is shown its mistake."""
     refused: Refused = "fail"
@@ -166,13 +177,26 @@ class Recover:
             cut = None if unsent(history[-1]) else self._shrunk(history, model)  # a limit of ours cuts no text
             return self._larger(history, luck) or cut or self._anyone(history, luck)
         if kind is FaultKind.BUDGET_EXCEEDED:
-            other = self.others(failed_in(history), self._left(history))
-            return Use(other) if other else self._soonest(history, luck) or Fail()
+            return self._within(history, model, luck)
         if kind in ELSEWHERE or kind is FaultKind.BAD_OUTPUT or self._may_detour(kind):
             other = self._elsewhere(history, model, luck)
             if other is not None:
                 return self._climbed(fault, history, other) if kind is FaultKind.BAD_OUTPUT else other
         return Again(0.0) if kind is FaultKind.INTERRUPTED else Fail()
+
+    def _within(self, history: Sequence[Attempt], model: str | None, luck: float) -> Answer:
+        """Somebody who fits into what is left; else the same one, where calls under way hold what it lacks: each of
+        them ends. What nobody has settled a part of for long, nobody may be left to settle.
+        """
+        held = bool(model and awaits_money(history[-1])) and awaits_money_for_s(history) < _HELD_S
+        last = {model: "calls under way hold what it lacks"} if model and held else {}
+        other = self.others({**failed_in(history), **last}, self._left(history))
+        if other is not None:
+            return Use(other)
+        soonest = self._soonest(history, luck)
+        if model and held and (soonest is None or soonest.after_s > _PATIENCE_S):
+            return Use(model, _crowded(history, luck))
+        return soonest or Fail()
 
     def _rescued(self, fault: Fault, history: Sequence[Attempt], model: str | None, luck: float) -> Answer:
         """Somebody who cannot be told to forget has had some of the answer: go on from there, or not at all."""
@@ -238,7 +262,7 @@ class Recover:
         again = self.others({**lost, **last}, left)
         if again is None and soonest is not None:
             again = self.others(lost, left)  # even the last one, before a long pause
-        return soonest if again is None else Use(again, _pause(history, again, luck))
+        return soonest if again is None else Use(again, _pause(history, luck))
 
     def _soonest(self, history: Sequence[Attempt], luck: float, out: Mapping[str, str] = _NOBODY) -> Use | None:
         """Of those who have failed by bad luck, or take no calls now, the one that takes a call first; of several the
@@ -258,7 +282,7 @@ class Recover:
         if soonest is None or waits[soonest] < math.inf:
             return None if soonest is None else Use(soonest, waits[soonest])
         lost = min(unlucky.keys() & waits.keys(), default=None)  # it says why, when it is asked
-        return None if lost is None else Use(lost, max(_pause(history, lost, luck), unlucky[lost]))
+        return None if lost is None else Use(lost, max(_pause(history, luck), unlucky[lost]))
 
     def _wait_s(self, history: Sequence[Attempt], model: str, luck: float) -> float:
         """Seconds until a model may be asked again: its backoff, the pause it asked for, and when it takes calls. Who
@@ -266,7 +290,7 @@ class Recover:
         """
         ready_s = self.doors.ready_in(model, refused_in(history, model))
         vain_s = _crowded(history, luck) if unsent(history[-1]) else 0.0
-        return max(_pause(history, model, luck), unlucky_in(history).get(model, 0.0), ready_s, vain_s)
+        return max(_pause(history, luck), unlucky_in(history).get(model, 0.0), ready_s, vain_s)
 
     def _down(self, history: Sequence[Attempt], models: Collection[str]) -> bool:
         """Whether there is nothing but open breakers, and was for long: others find out by their probes, and what they
@@ -312,11 +336,11 @@ class Recover:
         return Amend({"question": {**plain_of(question), "parts": cut, "first": model}})
 
 
-def _pause(history: Sequence[Attempt], model: str, luck: float) -> float:
-    """Seconds before a model is asked again, with full jitter: by how often one of its deployments has failed."""
-    faults = [a.fault for a in history if a.fault is not None and asked_by(a) == model and not unsent(a)]
-    failed = Counter((fault.state or {}).get(DEPLOYMENT) for fault in faults if fault.kind in PASSES)
-    return luck * min(_BACKOFF_MAX_S, _BACKOFF_S * 2.0 ** max(max(failed.values(), default=0) - 1, 0))
+def _pause(history: Sequence[Attempt], luck: float) -> float:
+    """Seconds before somebody is asked again, with full jitter: by how often anybody was. Each model and deployment has
+    its first call at once, so that one more of them makes it no shorter.
+    """
+    return luck * min(_BACKOFF_MAX_S, _BACKOFF_S * 2.0 ** min(repeats(history), 30))
 
 
 def _crowded(history: Sequence[Attempt], luck: float) -> float:
@@ -325,11 +349,16 @@ def _crowded(history: Sequence[Attempt], luck: float) -> float:
     return luck * min(_CROWDED_MAX_S, _BACKOFF_S * 2.0 ** (full - 2)) if full > 1 else 0.0
 
 
-def _worn_out(history: Sequence[Attempt], attempts: int) -> bool:
+def _worn_out(history: Sequence[Attempt], attempts: int | None) -> bool:
     """Whether so many calls were made; one that found no place or no money was none. A queue, or a pause that was asked
-    for, is waited for however often.
+    for, is waited for however often. Without a number calls that were turned away are bounded by time: who cannot be
+    reached answers the ninth call no sooner than the eighth, but a minute later.
     """
-    return len(history) - sum(map(unsent, history)) >= attempts
+    sent = [attempt for attempt in history if not unsent(attempt)]
+    if attempts is not None:
+        return len(sent) >= attempts
+    outage = len(sent) >= _CALLS and down_for_s(history) >= _DOWN_S
+    return outage or sum(not turned_away(one) for one in sent) >= _CALLS or repeats(history) >= _REPEATS
 
 
 def _lacks_money(attempt: Attempt) -> bool:

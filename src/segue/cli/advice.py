@@ -190,10 +190,16 @@ def _waiting(standing: Standing, now: float, say: Say) -> list[Advice]:
     over = [str(w.get("key")) for w in standing.waits if w.get("signal") in standing.answered]
     waits = [w for w in standing.waits if not (gone and "step" in w) and not _below(w, over)]
     said = [standing.answered.get(str(w.get("signal"))) for w in waits]
-    return [
+    told = [
         wait(w, standing.row.id, now, say) if word is None else _answered(w, word, standing, now, say)
         for w, word in zip(waits, said, strict=True)
     ]
+    again = [w for w, word in zip(waits, said, strict=True) if "retry" in w and word is None]
+    if len(again) <= 1:
+        return told
+    soonest = min(float(w["retry"] or now) for w in again)
+    summed = Advice(f"{len(again)} calls failed and are tried again, the first one {due(soonest, now)}.")
+    return [summed, *(one for one, w in zip(told, waits, strict=True) if w not in again)]
 
 
 def _below(waits: dict[str, Any], keys: Sequence[str]) -> bool:

@@ -109,7 +109,7 @@ def check(reservation: Reservation, standings: Sequence[Standing]) -> None:
         if scope.limit_nano is not None:
             rest = max(0, scope.limit_nano - standing.used)
             if reservation.amount_nano > rest:
-                raise _exceeded(scope, reservation, rest)
+                raise _exceeded(scope, reservation, rest, standing.held)
 
 
 class Open(NamedTuple):
@@ -245,15 +245,17 @@ def _size(reservation: Reservation) -> tuple[int, bytes]:
     return reservation.amount_nano, dumps(reservation.to_body())
 
 
-def _exceeded(scope: BudgetScope, reservation: Reservation, left: int) -> BudgetExceeded:
+def _exceeded(scope: BudgetScope, reservation: Reservation, left: int, held: int) -> BudgetExceeded:
     limit, asked, currency = scope.limit_nano or 0, reservation.amount_nano, reservation.currency
     name = f"{scope.kind}:{scope.name}" + (f" ({scope.period})" if scope.period else "")
-    amounts = [f"{usd(amount).normalize():f}" for amount in (limit, left, asked)]
+    amounts = [f"{usd(amount).normalize():f}" for amount in (limit, left, asked, held)]
+    whose = "the call" if reservation.target is None else f"the call of {reservation.target.name}"
+    aside = f", {amounts[3]} are held by calls under way" if held else ""
+    rest = f"{amounts[1]} are left{aside}"
     error = BudgetExceeded(
-        "the budget {} is {} {}, and {} are left: the call may cost {}".format(
-            name, amounts[0], currency, *amounts[1:]
-        ),
+        f"the budget {name} is {amounts[0]} {currency}, and {rest}: {whose} may cost {amounts[2]}",
         remedy="raise the budget, lower the output limit, shorten the input, or allow a cheaper model",
     )
     error.scope, error.limit_nano, error.asked_nano, error.left_nano = name, limit, asked, left
+    error.held_nano = held
     return error

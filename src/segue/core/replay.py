@@ -262,7 +262,7 @@ class Memory:
         tries = self.attempts.setdefault(key, [])
         failed = Attempt(
             event.epoch, event.attempt or 1, event.began or event.at, Fault.read(body["fault"]),
-            self._answer(body, event.value, key), event.at,
+            self._answer(body, event.value, key, event.at), event.at,
         )  # fmt: skip
         if tries and tries[-1].n == failed.n:  # a later incarnation may be the one to write its failure
             tries[-1] = failed
@@ -289,13 +289,13 @@ class Memory:
             self.asked.discard(key)
             self.idle_starts = 0
 
-    def _answer(self, body: dict[str, Any], value: bytes | None, key: str) -> Answer | None:
-        """What the Recovery said to a failed attempt, as far as the next one must know."""
+    def _answer(self, body: dict[str, Any], value: bytes | None, key: str, at: float) -> Answer | None:
+        """What the Recovery said to an attempt that failed at this time, as far as the next one must know."""
         match body.get("then"):
             case "use":
-                return Use(body["to"])
+                return Use(body["to"], max(0.0, body.get("retry_at", at) - at))
             case "amend":
-                return Amend(loads(value))
+                return Amend(loads(value), max(0.0, body.get("retry_at", at) - at))
             case "ask person":
                 answer, due_at = asked_again(body["to"], value)
                 if due_at is not None:

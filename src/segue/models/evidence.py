@@ -51,11 +51,18 @@ class Evidence:
     """The names of the error's classes and of its causes', bases included."""
     retry_after_s: float | None = None
     """What a library has already read of the headers."""
+    half: bool = False
+    """Whether the connection broke off within an answer."""
 
     @property
     def text(self) -> str:
         """Code, type and message in lower case, to search in."""
         return f"{self.code} {self.kind} {self.message}".lower()
+
+
+_HALVES = frozenset({"ClientPayloadError", "IncompleteRead", "IncompleteReadError"})
+_BROKEN_OFF = "complete message body"
+"""What the HTTP library says of an answer that it has had a part of; its class is that of a connection without any."""
 
 
 def evidence_of(error: BaseException) -> Evidence:
@@ -81,6 +88,7 @@ def evidence_of(error: BaseException) -> Evidence:
         retry_after_s=next(
             (s for s in (_number(getattr(e, "retry_after", None)) for e in chain) if s is not None), None
         ),
+        half=any(type(link).__name__ in _HALVES or _BROKEN_OFF in str(link) for link in chain),
     )
 
 

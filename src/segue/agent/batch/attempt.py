@@ -100,7 +100,7 @@ class Batched:
         await ready(self._call(question, model, deployment))
         question, manifest = fitted(question, model, bill.id, thread=self.make.session.conversation)
         await scope.commit(manifest)
-        bill.fit(model, question)
+        await bill.room(model, question)
         question = await bill.reserve(model, question)
         try:
             body, headers = await _written(self._call(question, model, deployment))

@@ -36,7 +36,7 @@ class Routing(TypedDict, total=False):
     max_tokens: int
     """Of one answer, where the agent's settings do not say; 4096."""
     repairs: int
-    attempts: int
+    attempts: int | None
     refused: Refused
     timeout_s: float
     budget_usd: float | None
