@@ -280,3 +280,65 @@ async def test_a_word_that_does_not_say_what_stood_in_the_way(world: World) -> N
         run = await engine.get("r")
         assert await run.result() == "paid 10, shipped" and applied == ["A 5", "A 10"]
         assert (await run.status()).state == RunState.COMPLETED
+
+
+async def said_and_taken(world: World, word: str, below: bool = False) -> Verdict:
+    """A word on the call of revision 2, taken by a process with revision 1, to which the code was rolled back."""
+    await paid(world, below=below)
+    deploy(2)
+    found = await checked(world)
+    await told(world, lambda run: say(run, found.asks, word))
+    deploy(1)
+    async with world.engine() as engine:
+        run = await engine.get("r")
+        while "operator.acted" not in [event.type for event in await events_of(run)]:
+            await asyncio.sleep(0.01)
+    return found
+
+
+@BELOW
+async def test_a_word_lets_one_call_through_and_not_that_of_a_fork_too(world: World, below: bool) -> None:
+    await said_and_taken(world, "another one", below)
+    await told(world, lambda run: run.fork(id="f"))
+    deploy(2)
+    async with world.engine() as engine:
+        run, fork = await engine.get("r"), await engine.get("f")
+        await run.signal("go")
+        assert await run.result() == "paid 10, shipped"
+        await fork.signal("go")
+        assert (await stuck(fork)).asks is not None
+        assert applied == ["A 5", "A 10"]
+
+
+@pytest.mark.parametrize("by", ["made", "said", "kept"])
+@pytest.mark.parametrize("factor", [1, 2])
+async def test_of_two_calls_that_are_one_effect_a_fork_is_given_either_or_keeps_it(
+    world: World, by: str, factor: int
+) -> None:
+    """The call of the code today is answered; the other one's result stands in the way until somebody says so."""
+    found = await said_and_taken(world, "the same")
+    made, said = found.key, found.asks
+    assert made is not None and said is not None
+    forks: list[Run[Any]] = []
+
+    async def fork(run: Run[Any]) -> None:
+        if by == "kept":
+            forks.append(await run.fork("wait[go]#1", id="f"))
+        else:
+            forks.append(await run.fork(made, results={made if by == "made" else said: "given"}, id="f"))
+        assert await forks[0].repeats() == []
+
+    async with world.engine() as engine:
+        run = await engine.get("r")
+        await run.signal("go")
+        assert await run.result() == "paid 5, shipped"
+    await told(world, fork)
+    deploy(factor)
+    async with world.engine() as engine:
+        run = await engine.get("f")
+        await run.signal("go")
+        if (by == "said") == (factor == 2):
+            assert await run.result() == ("paid 5, shipped" if by == "kept" else "given, shipped")
+        else:
+            assert (await stuck(run)).key == (said if by == "said" else made)
+        assert applied == ["A 5"]

@@ -142,7 +142,7 @@ def _refuse_repeats(once: Sequence[Repeat], run: str) -> None:
     """Raise InputError when the fork would apply an effect again that must not happen twice."""
     if not once:
         return
-    told = [one.key if one.child is None else f"{one.key} (in the child {one.run})" for one in once]
+    told = [f"{one.key} (in the child {one.run})" if one.child else " = ".join((one.key, *one.others)) for one in once]
     child = once[0].child
     which = "it" if child is None else f"the child {printable(child)}"
     raise InputError(

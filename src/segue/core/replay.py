@@ -378,6 +378,7 @@ class Memory:
         self.timers = {key: due + later_s for key, due in self.timers.items()}
         self.put = {key: Put(put.id, put.at + later_s) for key, put in self.put.items()}
         self.inherited = self.effects | self.begun_children
+        self.placed.through.clear()  # said of a call of the parent's, which may make it still
         self._ask_anew()
         self.children.clear()
         self.retry_at.clear()

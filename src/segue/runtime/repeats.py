@@ -16,6 +16,7 @@ _TYPES = (
     EventType.ATTEMPT_STARTED, EventType.STEP_FAILED, EventType.OPERATOR_ACTED, EventType.RUN_CONTINUED, *_STARTS,
     *_ENDS,
 )  # fmt: skip
+_BEGUN = (EventType.ATTEMPT_STARTED, EventType.CHILD_STARTED)
 _SAID = (EventType.STEP_COMPLETED,)
 """How it ends where somebody has said what came of it."""
 
@@ -29,6 +30,8 @@ class Repeat(NamedTuple):
     """The run that has begun it."""
     child: str | None = None
     """The key of the run's child that it was begun in, or below; None: the run has begun it itself."""
+    others: tuple[str, ...] = ()
+    """Calls on record that a person has said to be the same effect."""
 
 
 def repeated(reader: Reader, row: RunRow, upto: int, given: Collection[str]) -> list[Repeat]:
@@ -40,15 +43,22 @@ def repeated(reader: Reader, row: RunRow, upto: int, given: Collection[str]) -> 
     child with an id of its own is the same run again.
     """
     own, open_, later = list(_given_before(reader, row, upto, given)), list[tuple[str, str]](), list[tuple[str, str]]()
+    settled = set(given)
     for of, event in _history(reader, row):
         key, kept = event.key or "", event.seq <= upto
+        if kept and event.type in _BEGUN:
+            settled.add(key)
         if event.type == EventType.ATTEMPT_STARTED:
             if not kept and _is_once(event) and key not in given:
                 own.append(Repeat(key, of.id))
         elif event.type == EventType.OPERATOR_ACTED:
             if not kept and (other := _stood_for(event)) is not None:
-                own = [one for one in own if one.key != other] + [Repeat(key, of.id)] * (key not in given)
-                later = [one for one in later if one[0] != other]
+                same = (other, *(name for one in own if one.key == other for name in one.others))
+                own, later = [one for one in own if one.key != other], [one for one in later if one[0] != other]
+                if settled.isdisjoint((key, *same)):
+                    own.append(Repeat(key, of.id, others=same))
+                else:
+                    settled.add(key)
         elif event.type == EventType.STEP_FAILED:
             own = own if _may_be_applied(event) else [one for one in own if one.key != key]
         elif event.type in _STARTS:
@@ -100,11 +110,16 @@ def begun_later(reader: Reader, row: RunRow, upto: int, given: Mapping[str, str]
     """What of it a fork is given, or makes anew. `given` are the keys of its results, each with that on record of the
     same call.
     """
-    begun = {one.child or one.key: list[str]() for one in repeated(reader, row, upto, ())} if given else {}
+    begun = {_given_as(one, given): list[str]() for one in repeated(reader, row, upto, ())} if given else {}
     for _, event in _history(reader, row, types=(EventType.RUN_FORKED,)) if given else ():
         begun |= loads(event.body).get("begun", {})
     known = {key: sorted({*begun[key], *_others(key, given)}) for key in sorted(begun) if key in given}
     return Later(known, sorted(begun.keys() - known.keys()) if known else [])
+
+
+def _given_as(one: Repeat, given: Collection[str]) -> str:
+    """The key that a fork is given the effect's result by, if it is: of several calls of one effect any will do."""
+    return next((key for key in (one.key, *one.others) if key in given), one.child or one.key)
 
 
 def _others(key: str, given: Mapping[str, str]) -> set[str]:
