@@ -16,7 +16,16 @@ from segue.testing.provider import FaultPlan, Served, serve
 from segue.testing.provider import Provider as Server
 
 DOWN_S = 60.0
-KINDS = ["overloaded", "refused", "reset", "html-error", "rate-limited", "rate-limited for 0 s"]
+KINDS = [
+    "overloaded",
+    "refused",
+    "reset",
+    "html-error",
+    "html-ok",
+    "empty-body",
+    "rate-limited",
+    "rate-limited for 0 s",
+]
 MANY = [1, 2, 3, 4, 8, 20]
 
 
@@ -98,7 +107,7 @@ def test_a_server_that_was_never_started_is_given_up_and_it_is_said_after_how_mu
             await server.stop()
             loop = asyncio.get_running_loop()
             began = loop.time()
-            with pytest.raises(RunFailed, match=r"\(\d+ calls in 1\d\d s\)"):
+            with pytest.raises(RunFailed, match=r"\(\d+ calls in [12]\d\d s\)"):
                 await engine.run(asks, "1", id="r")
             assert 150 <= loop.time() - began < 240
             assert calls_of(engine, "r") <= 25 + models
@@ -166,3 +175,23 @@ async def test_money_that_a_call_under_way_holds_is_waited_for() -> None:
         )
         async with testing.Engine(resources={"catalogue": known}) as engine:
             assert len(await engine.run(both, 4, id="r")) == 4
+
+
+@flow(budget_usd=0.005)
+async def asks_for_little(text: str) -> str:
+    return await ask("Say it.", text)
+
+
+@testing.simulated
+async def test_a_budget_that_an_outage_has_used_up_says_what_failed_and_how_often() -> None:
+    clock = asyncio.get_running_loop().time
+    async with serve({"a": Served()}, clock=clock) as server:
+        dear = Price.dollars("0.5", "1.5")
+        model = Model(
+            name="a", provider=Provider.OPENAI_COMPATIBLE, url=server.openai_url, window=64_000, max_output=4_000,
+            price=dear,
+        )  # fmt: skip
+        async with testing.Engine(resources={"catalogue": Catalogue.of(model)}, seed=1) as engine:
+            server.fail("a", "reset")
+            with pytest.raises(RunFailed, match=r"a failed before: unreachable \(\d+ calls in \d+ s\)"):
+                await engine.run(asks_for_little, "question here", id="r")

@@ -112,6 +112,7 @@ def test_open_breakers_alone_are_waited_for_longer_than_an_outage_and_not_for_ev
 @pytest.mark.parametrize(("kind", "state"), [
     (FaultKind.OVERLOADED, {"status": 503}), (FaultKind.RATE_LIMITED, {"status": 429}), (FaultKind.UNREACHABLE, {}),
     (FaultKind.UNREACHABLE, {"unconnected": 1}), (FaultKind.TIMED_OUT, {"unconnected": 1}),
+    (FaultKind.TIMED_OUT, {"status": 504}), (FaultKind.UNREACHABLE, {"within": 1}),
 ])  # fmt: skip
 def test_calls_that_were_turned_away_are_bounded_by_time(kind: FaultKind, state: dict[str, int]) -> None:
     away, ask = failed(kind, "a", **state), recover("a", attempts=None)
@@ -126,7 +127,7 @@ def test_calls_that_were_turned_away_are_bounded_by_time(kind: FaultKind, state:
 
 
 @pytest.mark.parametrize("paid", [
-    failed(FaultKind.TIMED_OUT), failed(FaultKind.UNREACHABLE, half=1), failed(FaultKind.OVERLOADED, within=1),
+    failed(FaultKind.TIMED_OUT), failed(FaultKind.UNREACHABLE, half=1), failed(FaultKind.OVERLOADED, begun="Once"),
 ])  # fmt: skip
 def test_calls_that_may_have_cost_something_are_counted(paid: Fault) -> None:
     ask, away = recover("a", "b", attempts=None), failed(FaultKind.UNREACHABLE, "b")

@@ -55,7 +55,9 @@ class Attempting:
         decision, freed = await affordable(bill, lambda left_nano: self.decide(question, scope, left_nano))
         await scope.commit(decision)
         if decision.chosen is None:
-            raise bill.nobody(decision, freed) or nobody(decision, since=so_far(scope.history))
+            since = so_far(scope.history)
+            failed = "".join(f"; {name} failed before: {kind}" for name, kind in failed_in(scope.history).items())
+            raise bill.nobody(decision, freed, since=failed + since) or nobody(decision, since=since)
         record = Recorded(scope, decision, self.gateway.catalogue.get(decision.chosen.target.name), question)
         question, record = await self.guards.before(question, record)
         thread = self.session.conversation

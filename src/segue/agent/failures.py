@@ -78,8 +78,9 @@ def turned_away(attempt: Attempt) -> bool:
     if fault is None or unsent(attempt):
         return False
     state = fault.state or {}
-    began = any(state.get(name) for name in ("half", "within", "released", "begun"))
-    return bool(state.get("unconnected")) or (fault.kind in _AWAY and not began)
+    began = any(state.get(name) for name in ("half", "released", "begun"))
+    away = fault.kind in _AWAY or (fault.kind is FaultKind.TIMED_OUT and state.get("status") is not None)
+    return bool(state.get("unconnected")) or (away and not began)  # a gateway's 504 came from there
 
 
 def repeats(history: Sequence[Attempt]) -> int:

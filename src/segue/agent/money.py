@@ -222,9 +222,9 @@ class Bill:
         if self.own is not None:
             setattr(error, TOOK, self.account.spent)
 
-    def nobody(self, decision: Decision, freed: Decision | None = None) -> BudgetExceeded | None:
+    def nobody(self, decision: Decision, freed: Decision | None = None, *, since: str = "") -> BudgetExceeded | None:
         """The refusal where a budget is what stands between the question and an answer; `freed` is who would answer if
-        less of it were held.
+        less of it were held. `since` says how often was asked, and for how long.
         """
         out = [c for c in decision.candidates if c.excluded_at is Stage.BUDGET]
         scopes, standings = self._standings()
@@ -238,7 +238,7 @@ class Bill:
         held = f" and {_usd(stands.held)} held by calls under way" if stands.held else ""
         error = BudgetExceeded(
             f"no model can answer within the budget {name}, "
-            f"which is {_usd(limit)} USD with {_usd(rest)} left{held}: {why}",
+            f"which is {_usd(limit)} USD with {_usd(rest)} left{held}: {why}{since}",
             remedy="raise the budget, lower max_tokens, shorten the input, or allow a cheaper model",
         )
         error.scope, error.limit_nano, error.left_nano, error.held_nano = name, limit, rest, stands.held
