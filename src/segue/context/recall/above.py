@@ -19,6 +19,8 @@ ABOVE = 200
 _LINE, _LEAST = 80, 40
 """Characters of an enclosing line, and of a heading, however little is left."""
 
+_SECTION = -1
+"""How far in a section of INI stands, which holds lines that stand no further in."""
 _COMMENTS = 20
 """Lines of a comment that are looked over for what it is above."""
 
@@ -50,10 +52,9 @@ class _Place:
     """Where a reader is, who goes down line by line."""
 
     def __init__(self, lines: Sequence[str]):
-        self._lines, self._code = lines, [*map(is_code, lines)]
-        self._fenced = fenced(lines)
-        prose = [code and not in_ for code, in_ in zip(self._code, self._fenced, strict=True)]
-        self._headings = headings(lines, prose, self._fenced)
+        self._lines, in_fences = lines, fenced(lines)
+        code = [not in_ and is_code(line) for line, in_ in zip(lines, in_fences, strict=True)]
+        self._headings = headings(lines, code, in_fences)
         self._open: list[Heading] = []
         self._around: list[tuple[float, str]] = []
         """The lines that enclose it, by how far in they stand."""
@@ -72,9 +73,9 @@ class _Place:
         elif FENCE.match(line):
             self._around = []
         elif line.strip() and not self._comment(at):
-            closing = is_section(self._lines, at) or (closes_section(line) and not self._code[at])
-            inside = -2 if closing else _inside(line) + (line.lstrip()[0] in ")]}")
-            self._around = [one for one in self._around if one[0] < inside]
+            inside = _inside(line) + (line.lstrip()[0] in ")]}")
+            ends = is_section(self._lines, at) or closes_section(line)
+            self._around = [one for one in self._around if one[0] < inside and not (ends and one[0] == _SECTION)]
 
     def pass_(self, at: int) -> None:
         """Go into what a line begins."""
@@ -84,7 +85,7 @@ class _Place:
         elif not self._columns:
             self._columns, self._named = columns(self._lines, at), at
             if not self._columns and is_section(self._lines, at):
-                self._around.append((-1, self._lines[at].strip()))
+                self._around.append((_SECTION, self._lines[at].strip()))
             elif not self._columns and (said := encloses(self._lines, at)):
                 self._around.append((_inside(self._lines[at]), said))
 

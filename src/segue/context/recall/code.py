@@ -21,7 +21,7 @@ _CODE = re.compile(
     r"|\s*(?:- )?[\"']?[a-z_][\w./-]*[\"']?:(?:\s.{0,60})?$|\s+(?:- )?[\"']?[\w./-]+[\"']?:(?:\s.{0,60})?$"
     r"|.*[{};]$|\s*[\w.]+\(.*\)$|\s*[)\]}]+,?$|\[\[?[\w\"][\w .\"':/-]*\]\]?$"
     r"|\s*(?:if|elif|else|for|while|try|except|with|case|switch)\b.*[:{]$|\s*(?:return|raise|throw)\b.{0,40}$"
-    r"|(?:FROM|RUN|COPY|ENV|CMD|WORKDIR|EXPOSE|ARG|ENTRYPOINT|ADD) \S|.*\S -{1,2}[a-z]"
+    r"|(?:FROM|RUN|COPY|ENV|CMD|WORKDIR|EXPOSE|ARG|ENTRYPOINT|ADD) \S|\t|.*\S -{1,2}[a-z]"
 )
 _CONTROL = re.compile(r"[)\]}]|(?:if|elif|else|for|while|do|switch|match|case|default|try|except|catch|finally|with)\b")
 _OPENS = re.compile(rf"{_BEGINS}\s*\S|.*[:{{(\[]$|(?:[-*+]|\d+[.)])\s+\S|[^:]+:\s*[|>&]\S*$")
@@ -43,7 +43,7 @@ def fenced(lines: Sequence[str]) -> list[bool]:
 
 def is_code(line: str) -> bool:
     """Whether a line looks like code or configuration."""
-    return len(line) < 400 and _CODE.match(line.rstrip()) is not None
+    return bool(line) and len(line) < 400 and _CODE.match(line.rstrip()) is not None
 
 
 class Beside:
@@ -54,7 +54,7 @@ class Beside:
         self._sums = [0, *accumulate(code[at] for at in self._places)]
 
     def __call__(self, at: int) -> tuple[bool, bool]:
-        """Whether what stands before a line, and what stands after it, is mostly code. If nothing does, as the other."""
+        """Whether what stands before a line and what stands after it is mostly code; if nothing does, as the other."""
         mid, end = bisect_left(self._places, at), len(self._places)
         before, after = self._mostly(max(0, mid - _NEAR), mid), self._mostly(mid, min(end, mid + _NEAR))
         return (before if mid else after), (after if mid < end else before)
@@ -78,7 +78,7 @@ def encloses(lines: Sequence[str], at: int) -> str:
 
 def is_section(lines: Sequence[str], at: int) -> bool:
     """Whether a line begins a section of INI or TOML: what stands in it are keys with values."""
-    if _SECTION.match(lines[at].rstrip()) is None:
+    if lines[at][:1] != "[" or _SECTION.match(lines[at].rstrip()) is None:
         return False
     after = next((line for line in lines[at + 1 : at + _NEAR] if line.strip() and line[0] not in "#;"), "")
     return "=" in after or _SECTION.match(after.rstrip()) is not None

@@ -39,6 +39,9 @@ def goes_on(named: str, line: str) -> bool:
     """Whether a table whose columns are named so goes on in a line."""
     if not line.strip() or FENCE.match(line):
         return False
+    spaced = line.count(", ")
+    if spaced and "|" not in named and spaced == line.count(",") and ", " not in named:
+        return False  # prose
     return _RULE.match(line) is not None or any(by in line for by in _BY if by in named)
 
 

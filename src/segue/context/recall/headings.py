@@ -210,16 +210,21 @@ def _titled(
 
 
 def _clear(some: Sequence[_Lone], once: Set[int]) -> bool:
-    """Whether titles that occur again stand under those that occur once: each of these has some, and the same first."""
-    blocks = list[list[str]]()
+    """Whether titles that occur again stand under those that occur once: the same one is the first under each of these.
+    One with none of them may have one that occurs once, with what seems to be of that: then they must be named alike.
+    """
+    blocks = list[tuple[str, list[str]]]()
     for one in some:
         if one.at in once:
-            blocks.append([])
-        elif not blocks or one.words in blocks[-1]:
+            blocks.append((one.words.split()[0], []))
+        elif not blocks or one.words in blocks[-1][1]:
             return False
         else:
-            blocks[-1].append(one.words)
-    return len(blocks) > 1 and all(blocks) and len({block[0] for block in blocks}) == 1
+            blocks[-1][1].append(one.words)
+    full = [(name, under) for name, under in blocks if under]
+    if len(full) < 2 or len({under[0] for _, under in full}) > 1:
+        return False
+    return all(under for _, under in blocks[:-1]) or len({name for name, _ in full}) == 1
 
 
 def _end(lines: Sequence[str], at: int) -> int:
