@@ -202,3 +202,19 @@ async def test_notes_of_a_run_go_with_it_and_others_stay(tmp_path: Path) -> None
         assert {"old", "other"} == set((await engine.gc(0)).runs)
     with Memory(memory_file(str(tmp_path / "x.db"))) as notes:
         assert [str(scope) for scope, _ in notes.scopes()] == ["run:new", "user:ann"]
+
+
+@flow
+async def orders(tokens: int) -> str:
+    rows = "\n".join(f"{100_000 + n},{n * 7919 % 90_000},{n * 5077 % 80_000},{n % 4}" for n in range(300))
+    await memory.remember(f"id,ordered,shipped,returned\n{rows}", "team:ops")
+    return await ask("How many of 100017 were returned?", memory=["team:ops"], memory_tokens=tokens, timeout_s=5)
+
+
+@pytest.mark.parametrize("tokens", [500, 1_000, 2_000])
+async def test_what_is_recalled_takes_no_more_tokens_than_its_manifest_says(tmp_path: Path, tokens: int) -> None:
+    async with serve({"chat": Served(answer=shown)}) as server, opened(tmp_path, server, "chat") as engine:
+        await engine.run(orders, tokens, id="asked")
+        made = await manifest(engine, "asked")
+    taken = sum(part.tokens for part in made.parts if part.kind == "memory")
+    assert tokens // 2 < taken <= tokens

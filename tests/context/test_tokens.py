@@ -11,7 +11,8 @@ from random import Random
 
 import pytest
 
-from segue.context.tokens import estimate, exact
+from segue.context.tokens import dearest, estimate, exact
+from segue.models import Model, Provider
 
 COUNT = exact("o200k_base")
 SIZES = (60, 200, 1_000, 6_000)
@@ -257,3 +258,13 @@ def test_prose_is_counted_as_exactly_as_it_was() -> None:
 def test_a_letter_that_is_said_again_and_again_is_no_key() -> None:
     assert COUNT is not None
     assert estimate()("x" * 4_000) < 4 * COUNT("x" * 4_000)
+
+
+def test_the_dearest_of_several_models_counts() -> None:
+    small = Model(name="s", id="s", provider=Provider.OLLAMA, window=8_000, max_output=1_000)
+    large = Model(name="l", id="claude", provider=Provider.ANTHROPIC, window=8_000, max_output=1_000)
+    numbers = "1234567,7654321\n" * 20
+    count = dearest([large, small])
+    assert count(numbers) == max(estimate()(numbers), estimate(small=True)(numbers)) and not count.exact
+    assert dearest([small, small]) is estimate(small=True)
+    assert dearest([]) is estimate()

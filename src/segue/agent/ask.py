@@ -137,8 +137,8 @@ async def answer(
     if said["thread"] is not None:
         question = replace(question, thread=said["thread"], heard=await heard(said["thread"]))
     if said["memory"]:
-        whom, scopes = partial(make.whom, question), [str(one) for one in said["memory"]]
-        question = replace(question, recalled=await recalled_for(question, whom, scopes, said["memory_tokens"]))
+        those, scopes = partial(make.those, question), [str(one) for one in said["memory"]]
+        question = replace(question, recalled=await recalled_for(question, those, scopes, said["memory_tokens"]))
     if said["history"]:
         question = replace(question, before=await fresh(question, said["history"]))
     question = await roomy(question, partial(make.whom, question), partial(_summarised, said["guards"]), media)
@@ -243,9 +243,16 @@ class _Make:
 
     def whom(self, question: Question) -> Model | None:
         """Who would be asked now."""
+        return next(iter(self.those(question)), None)
+
+    def those(self, question: Question) -> list[Model]:
+        """Who may be asked now, the one who would be first; nobody where that one cannot be said."""
         at = gateway()
-        chosen = at.decide(question, self.policy, {}, None, session=self._session()).chosen
-        return None if chosen is None else at.catalogue.get(chosen.target.name)
+        made = at.decide(question, self.policy, {}, None, session=self._session())
+        if made.chosen is None:
+            return []
+        names = [made.chosen.target.name, *(one.target.name for one in made.candidates if one.eligible)]
+        return [at.catalogue.get(name) for name in dict.fromkeys(names)]
 
     def _whom(self, question: Question) -> Whom:
         return Whom.of(question, self.policy, self._session)

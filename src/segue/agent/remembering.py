@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ..context import estimate
 from ..context.compaction import LEFT
 from ..context.notes import NEVER, Scope
+from ..context.tokens import dearest
 from ..models import Model
 from ..runtime.scope import step_scope
 from ..runtime.step import step
@@ -34,22 +34,22 @@ async def recalled(request: str, scopes: list[str], tokens: int) -> list[Recalle
 
 
 async def recalled_for(
-    question: Question, whom: Callable[[], Model | None], scopes: Sequence[str], tokens: int
+    question: Question, those: Callable[[], Sequence[Model]], scopes: Sequence[str], tokens: int
 ) -> list[Recalled]:
-    """The same for a question that `whom` would be asked now."""
-    made = recalled.carried_out_by(partial(_found, question, whom), recalled.options.retry)
+    """The same for a question that `those` may be asked now, the first of them most likely."""
+    made = recalled.carried_out_by(partial(_found, question, those), recalled.options.retry)
     return await made(question.text, list(scopes), tokens)
 
 
 async def _found(
-    question: Question | None, whom: Callable[[], Model | None] | None, request: str, scopes: list[str], tokens: int
+    question: Question | None, those: Callable[[], Sequence[Model]] | None, request: str, scopes: list[str], tokens: int
 ) -> list[Recalled]:
-    shown = ("", NEVER)
-    if question is not None and whom is not None and question.thread is not None and question.heard:
-        shown = (question.thread, _shown_from(question, whom(), tokens))
+    shown, models = ("", NEVER), those() if those is not None else ()
+    if question is not None and question.thread is not None and question.heard:
+        shown = (question.thread, _shown_from(question, next(iter(models), None), tokens))
     memory = memory_here()
     views = await taken_up(memory, map(Scope.of, scopes), shown)
-    return [Recalled.of(part) for part in memory.recall(request, views, tokens, estimate())]
+    return [Recalled.of(part) for part in memory.recall(request, views, tokens, dearest(models))]
 
 
 def _shown_from(question: Question, model: Model | None, tokens: int) -> int:

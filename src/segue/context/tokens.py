@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import import_module
@@ -23,7 +23,7 @@ from ..models import Model
 from ..models.spec import Provider
 from .scripts import scripts
 
-__all__ = ["Tokens", "encoding_of", "estimate", "exact", "tokens_of"]
+__all__ = ["Tokens", "dearest", "encoding_of", "estimate", "exact", "tokens_of"]
 
 _KEPT = 65_536
 """Counts that are kept, so that a long thread is counted once."""
@@ -78,6 +78,17 @@ def tokens_of(model: Model) -> Tokens:
     encoding = encoding_of(model)
     known = exact(encoding) if encoding is not None else None
     return known or estimate(small=model.provider in _SMALL)
+
+
+def dearest(models: Iterable[Model]) -> Tokens:
+    """Counts as the one of several models does that a text costs most, so that it is no longer for any of them."""
+    counts = {one.name: one for one in map(tokens_of, models)}
+    if len(counts) < 2:
+        return next(iter(counts.values()), estimate())
+    return Tokens(
+        " or ".join(sorted(counts)), lambda text: max(count(text) for count in counts.values()), exact=False,
+        margin_share=max(one.margin_share for one in counts.values()),
+    )  # fmt: skip
 
 
 def encoding_of(model: Model) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from .headings import LONE
 from .terms import terms
 
 __all__ = ["WHOLE", "nearest", "pieces"]
@@ -18,7 +19,6 @@ _SOME = 250
 _PARAGRAPH = re.compile(r"\n\s*\n")
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])")
 _NUMBER, _SIGNS = re.compile(r"\d{1,3}"), re.compile(r"[^\w\s]+")
-_HEADING = re.compile(r"#{1,6} |\S[^\n.!?]{0,60}:?$")
 
 
 def pieces(text: str) -> list[str]:
@@ -46,7 +46,7 @@ def nearest(piece: str, others: Sequence[str]) -> int:
 
 def _heads(bit: str, joint: str) -> bool:
     """Whether a paragraph is a heading, and no more."""
-    return joint == "\n\n" and "\n" not in bit and _HEADING.match(bit) is not None and len(bit) < 100
+    return joint == "\n\n" and "\n" not in bit and LONE.match(bit) is not None and len(bit) < 100
 
 
 def _bits(text: str) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,238 @@
+"""The headings of a text: with marks, underlined, numbered, in capitals, or a short line by itself. Pure.
+
+Where it is not certain that a line is a heading, or of what level, nothing is said to stand under it, or under another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from .code import Beside
+
+__all__ = ["LONE", "Heading", "headings", "opened", "path"]
+
+LONE = re.compile(r"#{1,6} |\S[^\n.!?]{0,60}:?$")
+"""A paragraph of one line that may be a heading; a text is cut before it."""
+_LINE = 80
+_MARKED = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t#]*$")
+_UNDERLINE = re.compile(r"(=|-)\1{2,}\s*$")
+_BOLD = re.compile(r"(\*\*|__)([^*_]+)\1:?$")
+_KINDS = (
+    "Chapter|Section|Article|Part|Topic|Item|Agenda item|Kapitel|Abschnitt|Artikel|Teil|Thema|Punkt|TOP|Chapitre|"
+    "Partie|Capítulo|Sección|Artículo|Capitolo|Sezione|Articolo|Глава|Раздел|Статья|§+"
+)
+_NUMBERED = re.compile(rf"(?:({_KINDS}) ?)?([1-9]\d?(?:\.(?:[1-9]|1\d))*)([.):]|\s*[-–—])?\s+(\S.{{0,70}})$")
+_SENTENCE = re.compile(r"[.!?;]\s|[。！？；|\t@]|://|: ")
+_ENDS = ".!?:;,。！？…：；，、"
+_BREAK = re.compile(r"(?:[-*_=] ?){3,}\S*.*$|(?:From|Sent|Subject|Von|Gesendet|Betreff|De|Objet|Asunto): ")
+"""What may begin something else: a rule, another mail."""
+_TITLE, _ONCE, _AGAIN, _NUMBER, _ALONE, _COLON = 7, 8, 9, 10, 20, 21
+"""Levels of headings without marks: of the text, of what occurs once and again, of numbered ones, of those that are not
+known to be in another one, and of a line with a colon, which heads what comes next only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading; without words it is what ends those without marks."""
+
+    level: int
+    words: str
+    number: tuple[int, ...] = ()
+    upto: int = -1
+    """The line before which what it heads ends, where that is known."""
+
+
+def opened(open_: Sequence[Heading], new: Heading) -> list[Heading]:
+    """Which headings stay open where another one begins."""
+    if new.level == _COLON:
+        return [one for one in open_ if one.level < _COLON]
+    if new.level == _NUMBER:
+        outer = [new.number[:size] for size in range(1, len(new.number))]
+        return [one for one in open_ if one.level <= _TITLE or one.number in outer]
+    return [one for one in open_ if one.level < new.level]
+
+
+def path(open_: Sequence[Heading], within: Heading | None) -> list[str]:
+    """The words of the headings that something surely stands under, the nearest first; `within`: what begins there."""
+    least, found = within.level == _ALONE if within else False, list[str]()
+    for one in reversed(open_):
+        if not least or one.level <= _TITLE:
+            found.append(one.words)
+        least = least or one.level == _ALONE
+    return found
+
+
+def headings(lines: Sequence[str], code: Sequence[bool], fenced: Sequence[bool]) -> Mapping[int, Heading]:
+    """The headings of a text, by their lines."""
+    if lines[0].startswith("#!"):
+        return {}
+    said = [at for at, line in enumerate(lines) if line.strip() and not fenced[at]]
+    all_code = 2 * sum(code[at] for at in said) > len(said)
+    beside, found = Beside(lines, code), dict[int, Heading]()
+    for at in said:
+        one = _marked(lines, at, beside, all_code) if lines[at][0] == "#" else _underlined(lines, at)
+        if one is not None and (lines[at][0] == "#" or not (all_code or code[at])):
+            found[at] = one
+    if all_code:
+        return found
+    return _plain(lines, said, found) | found
+
+
+def _marked(lines: Sequence[str], at: int, beside: Beside, all_code: bool) -> Heading | None:
+    """A heading with marks; none where these begin a comment."""
+    marked = _MARKED.match(lines[at])
+    words = marked[2].strip("-=* ") if marked is not None else ""
+    if marked is None or not words or words.endswith(";"):
+        return None
+    before, after = beside(at)
+    alone = not _line(lines, at - 1).strip() and not _line(lines, at + 1).strip()
+    comment = (before and after) or (all_code and (before or after) and not (alone and not after))
+    return None if comment else Heading(len(marked[1]), words)
+
+
+def _underlined(lines: Sequence[str], at: int) -> Heading | None:
+    """A heading with a line of signs below it."""
+    line, under = lines[at], _UNDERLINE.match(_line(lines, at + 1))
+    if under is None or _line(lines, at - 1).strip() or len(line) > _LINE or line[0].isspace() or "|" in line:
+        return None
+    return None if _BREAK.match(line) else Heading(1 + (under[1] == "-"), line.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class _Lone:
+    """A paragraph of one line that may be a heading."""
+
+    at: int
+    words: str
+    number: tuple[int, ...] = ()
+    kind: str = ""
+    """What stands beside the number."""
+    strong: bool = False
+    """Bold, or in capitals."""
+
+
+def _plain(lines: Sequence[str], said: Sequence[int], marked: Mapping[int, Heading]) -> dict[int, Heading]:
+    """Headings without marks, each in a paragraph of its own."""
+    found, lone = dict[int, Heading](), list[_Lone]()
+    firsts = [at for at in said if not _line(lines, at - 1).strip()]
+    after = dict(pairwise(firsts))
+    for at in firsts:
+        line = lines[at].rstrip()
+        if at in marked or _BREAK.match(line):
+            found[at] = Heading(_TITLE, "")
+        elif len(line) > _LINE or line[0].isspace() or _line(lines, at + 1).strip() or at not in after:
+            continue
+        elif line.endswith((":", "：")) and _is_title(line[:-1].strip("*_ ")):
+            found[at] = Heading(_COLON, line[:-1].strip("*_ "), upto=_end(lines, after[at]))
+        elif (one := _lone(at, line)) is not None and not _BREAK.match(lines[after[at]]):
+            lone.append(one)
+    found |= _numbered(lines, [one for one in lone if one.number], after)
+    titles = [one for one in lone if not one.number and (one.strong or not marked)]
+    numbers = [at for at, one in found.items() if one.number]
+    if numbers or len(titles) > 1 or any(one.strong for one in titles):
+        found |= _titled(lines, titles, after, numbers, bool(marked))
+    return found
+
+
+def _lone(at: int, line: str) -> _Lone | None:
+    """What a paragraph of one line may be the heading of."""
+    bold = _BOLD.match(line)
+    words = bold[2].strip() if bold else line
+    number = _NUMBERED.match(words)
+    if number is not None:
+        kind = number[1] or number[3] or ""
+        if not _is_title(number[4]) or kind == ")":
+            return None
+        return _Lone(at, words, tuple(map(int, number[2].split("."))), kind, bool(bold))
+    if not _is_title(words) or not words[0].isupper():
+        return None
+    return _Lone(at, words, strong=bool(bold) or (words.isupper() and len(words) > 3))
+
+
+def _is_title(words: str) -> bool:
+    """Whether words have the form of a title: a capital first where the script has them, and no end of a sentence."""
+    first = words[:1]
+    if not first.isalpha() or first.islower() or len(words) > 60 or len(words.split()) > 8 or words[-1] in _ENDS:
+        return False
+    return not _SENTENCE.search(words) and sum(map(str.isalpha, words)) > 1
+
+
+def _numbered(lines: Sequence[str], some: Sequence[_Lone], after: Mapping[int, int]) -> dict[int, Heading]:
+    """Which paragraphs with a number are headings: one after the other, and something stands below each."""
+    found, by_line, last = dict[int, Heading](), {one.at: one for one in some}, dict[str, int]()
+    bare = {one.number[0] for one in some if not one.kind and len(one.number) == 1}
+    beside = set[int]()
+    for one in some:
+        next_ = by_line.get(after[one.at])
+        if next_ is not None and len(next_.number) == len(one.number) and next_.number > one.number:
+            beside |= {one.at, next_.at}
+    for one in some:
+        first, deep = one.number[0], len(one.number) > 1
+        if one.at in beside:  # a list, or headings with nothing below them
+            if deep or first > 1:
+                found[one.at] = Heading(_TITLE, "")
+        elif lines[after[one.at]][0].isspace() and not one.strong:
+            continue
+        elif deep or first == 1 or first > last.get(one.kind, 99):
+            if deep or one.kind or {1, 2} <= bare:
+                found[one.at] = Heading(_NUMBER, one.words, one.number)
+                last[one.kind] = first if not deep else last.get(one.kind, 99)
+        else:
+            found[one.at] = Heading(_TITLE, "")
+    return found
+
+
+def _titled(
+    lines: Sequence[str], some: Sequence[_Lone], after: Mapping[int, int], numbers: Sequence[int], marks: bool
+) -> dict[int, Heading]:
+    """Which paragraphs without a number are headings, and whether one stands under another."""
+    found = {one.at: Heading(_ALONE, one.words) for one in some}
+    before = {at: no for no, at in after.items()}
+    count = Counter(one.words.casefold() for one in some)
+    first = some[0].at if some and some[0].at not in before else -1
+    once = {one.at for one in some if count[one.words.casefold()] == 1}
+    near = [after[first], after.get(after[first])] if first in once and len(lines[after[first]]) <= _LINE else []
+    if not marks and numbers and numbers[0] in near:
+        found[first] = replace(found[first], level=_TITLE)
+    rest = [one for one in some if one.at != first or after[first] not in once]  # without the title of all
+    if not marks and not numbers and _clear(rest, once):
+        found |= {one.at: Heading(_ONCE if one.at in once else _AGAIN, one.words) for one in rest}
+    for at in found:
+        over = before.get(at, -1)
+        chain = at in once and over in once and over != first
+        if chain or (over >= 0 and lines[over].rstrip().endswith(",")):
+            found[at] = Heading(_TITLE, "")  # a name below a greeting
+    return found
+
+
+def _clear(some: Sequence[_Lone], once: Set[int]) -> bool:
+    """Whether titles that occur again stand under those that occur once: the same one is the first under each of these.
+    One with none of them may have one that occurs once, with what seems to be of that: then they must be named alike.
+    """
+    blocks = list[tuple[str, list[str]]]()
+    for one in some:
+        if one.at in once:
+            blocks.append((one.words.split()[0], []))
+        elif not blocks or one.words in blocks[-1][1]:
+            return False
+        else:
+            blocks[-1][1].append(one.words)
+    full = [(name, under) for name, under in blocks if under]
+    if len(full) < 2 or len({under[0] for _, under in full}) > 1:
+        return False
+    return all(under for _, under in blocks[:-1]) or len({name for name, _ in full}) == 1
+
+
+def _end(lines: Sequence[str], at: int) -> int:
+    """The line after a paragraph."""
+    while at < len(lines) and lines[at].strip():
+        at += 1
+    return at
+
+
+def _line(lines: Sequence[str], at: int) -> str:
+    return lines[at] if 0 <= at < len(lines) else ""

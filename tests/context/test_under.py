@@ -1,0 +1,156 @@
+"""What stands above a piece of an everyday document is what it stands under; where that is uncertain, nothing does."""
+
+from __future__ import annotations
+
+from time import process_time
+
+import pytest
+
+from segue.context.recall.above import ABOVE, above
+from segue.context.recall.pieces import pieces
+
+FILL = "Visitors are met at the door and are given a badge. The kitchen is on the first floor; leave it as it was. " * 4
+LONG = f"{FILL}\n\n{FILL}"
+CHINESE = "开放时间为周一至周五，访客须在前台登记并佩戴证件。" * 15
+CITIES = ("Rome", "Oslo", "Paris")
+
+
+def over(text: str, says: str) -> str:
+    """What stands above the first piece that says something."""
+    parts = pieces(text)
+    found = above(text, parts)
+    assert len(parts) > 1 and all(len(one) <= ABOVE for one in found)
+    return next(one for part, one in zip(parts, found, strict=True) if says in part)
+
+
+def offices(head: str, sub: str, joint: str = "\n\n") -> str:
+    return joint.join(
+        joint.join((head.format(n=n, city=city), FILL, sub.format(n=n), FILL, FILL, f"Key {n}. {FILL}"))
+        for n, city in enumerate(CITIES, 1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        (offices("{n}. Office {city}", "{n}.1. Parking"), "2. Office Oslo > 2.1. Parking"),
+        (offices("{n} Office {city}", "{n}.1 Parking"), "2 Office Oslo > 2.1 Parking"),
+        (offices("Office {city}", "Parking"), "Office Oslo > Parking"),
+        (offices("Office {city}", "Parking", "\r\n\r\n"), "Office Oslo > Parking"),
+        (offices("**Office {city}**", "**Parking**"), "Office Oslo > Parking"),
+        (offices("OFFICE {n}", "Parking"), "OFFICE 2 > Parking"),
+        (offices("## Office {city}.", "### Parking"), "Office Oslo. > Parking"),
+        (f"# Board\n\n{offices('**{n}. Office {city}**', 'Ann: yes.')}", "Board > 2. Office Oslo"),
+        (f"Minutes\n\n{offices('Topic {n}: Office {city}', 'Ann: yes.')}", "Minutes > Topic 2: Office Oslo"),
+        (f"Handbook\n\nFor all.\n\n{offices('Office {city}', 'Parking')}", "Office Oslo > Parking"),
+    ],
+)
+def test_headings_are_closed_by_those_of_their_level(text: str, nearest: str) -> None:
+    assert over(text, "Key 2.") == nearest
+    for piece, found in zip(pieces(text), above(text, pieces(text)), strict=True):
+        if "Office" in piece.partition("\n")[0]:
+            assert "Office" not in found, "the office before it"
+
+
+@pytest.mark.parametrize(
+    "short",
+    ["停车位共有5个。", "2026", "1,250 EUR", "Thank you", "1. Open the box\n\n2. Plug it in", "Dear Ms. Dahl:", "NB"],
+)
+def test_a_short_paragraph_is_no_heading(short: str) -> None:
+    assert over(f"{short}\n\n{LONG}\n\nKey. {FILL}", "Key.") == ""
+    assert over(f"# Rome\n\n{short}\n\n{LONG}\n\nKey. {FILL}", "Key.") == "Rome"
+
+
+def test_a_line_with_a_colon_heads_what_comes_next_only() -> None:
+    items = "\n".join(f"- Ann {n} Berg of the second floor" for n in range(60))
+    text = f"# Rome\n\nMembers:\n\n{items}\n\n{LONG}\n\nKey. {FILL}"
+    assert over(text, "Ann 50") == "Rome > Members"
+    assert over(text, "Key.") == "Rome"
+
+
+@pytest.mark.parametrize(
+    ("text", "stands"),
+    [
+        (f"1. Budget\n\n{LONG}\n\n2. Hiring\n\n3. Office\n\n{LONG}\n\nKey. {FILL}", ""),  # 2 has nothing below it
+        (f"1. Budget\n\n{LONG}\n\nAppendix\n\n{LONG}\n\nKey. {FILL}", "Appendix"),
+        (f"Rome\n\n{FILL}\n\nCellar\n\n{FILL}\n\nHours\n\n{FILL}\n\nOslo\n\n{FILL}\n\nHours\n\nKey. {LONG}", ""),
+        (f"Rome\n\n{LONG}\n\nRegards,\n\nAnn Berg\n\n{LONG}\n\nKey. {FILL}", ""),
+        (f"Rome\n\n{LONG}\n\nOslo\n\n{LONG}\n\nFrom: bob@example.org\nSubject: Car\n\n{LONG}\n\nKey. {FILL}", ""),
+        (f"Rome\n\n{LONG}\n\nOslo\n\n{LONG}\n\n---\n\n{LONG}\n\nKey. {FILL}", ""),
+    ],
+)
+def test_where_it_is_uncertain_nothing_stands_above(text: str, stands: str) -> None:
+    assert over(text, "Key.") == stands
+
+
+def keys(name: str, n: int = 60) -> str:
+    return "\n".join(f"{name}{at}={at}" for at in range(n))
+
+
+YAML = "services:\n" + "\n".join(
+    f"  {name}:\n# restart: always\n    env:\n" + "\n".join(f"      {name.upper()}{n}: {n}" for n in range(60))
+    for name in ("search", "mail")
+)
+LISTS = "\n".join(
+    f"{kind}:\n" + "\n".join(f"- {kind}{n}@example.org" for n in range(70)) for kind in ("staff", "guest")
+)
+PODS = "spec:\n  pods:\n" + "\n".join(
+    f"  - name: {name}\n    env:\n" + "\n".join(f"    - {name}{n}: {n}" for n in range(80)) for name in ("web", "db")
+)
+BRACES = (
+    "class Till\n{\n    int Count(Order order)\n    {\n" + "\n".join(f"        x{n}();" for n in range(99)) + "\n    }"
+)
+COMMENTS = "\n\n".join(f"# part {n}\ndef f{n}(x):\n" + "\n".join(f"    y{k} = {n}" for k in range(60)) for n in (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "stands"),
+    [
+        (f"# keys\n{keys('A')}\n\n# DEBUG=true\n{keys('B', 90)}", "B80=", ""),
+        (YAML, "MAIL50:", "services: …\n  mail: …\n    env: …"),
+        (LISTS, "guest60@", "guest: …"),
+        (PODS, "db35", "spec: …\n  pods: …\n  - name: db …\n    env: …"),
+        (BRACES, "x90()", "class Till …\n    int Count(Order order) …"),
+        (COMMENTS, "def f2", ""),
+        (f"[server]\n{keys('a', 90)}\n\n; other\n[client]\n{keys('b', 90)}", "b80=", "[client] …"),
+        (f"[server]\n{keys('a', 9)}\n\nThen go on. {LONG}\n\nKey. {FILL}", "Key.", ""),
+    ],
+)
+def test_of_configuration_and_code_what_encloses_it(text: str, says: str, stands: str) -> None:
+    assert over(text, says) == stands
+    assert over(text.replace("\n", "\r\n"), says) == stands
+
+
+@pytest.mark.parametrize("code", ["import os", "Run this::\n\n    def f(x):\n        return 1", "#include <a.h>"])
+def test_a_line_of_code_takes_no_heading_from_a_text(code: str) -> None:
+    assert over(f"# Handbook\n\n## Rome\n\n{code}\n\n{LONG}\n\nKey. {FILL}", "Key.") == "Handbook > Rome"
+
+
+def rows(form: str, n: int = 90) -> str:
+    return "\n".join(form.format(n=at, thrice=at * 3, kind="ab"[at % 2]) for at in range(n))
+
+
+@pytest.mark.parametrize(
+    ("text", "stands"),
+    [
+        ("country,2021,2022\n" + rows("C{n},{thrice},{n}"), "country,2021,2022"),
+        ("name,role,city\n" + rows("Ann{n} Berg,nurse {kind},Rome"), "name,role,city"),
+        ('"id","ordered"\n' + rows('"{n}","{thrice}"'), '"id","ordered"'),
+        ('"name","amount, EUR"\n' + rows('"Berg, Ann{n}","{n},50"'), '"name","amount, EUR"'),
+        ("Here it is:\nregion,north\n" + rows("R{n},{thrice}"), "region,north"),
+        ("# Sales\nregion,north\n" + rows("R{n},{thrice}"), "Sales\nregion,north"),
+        ("region,north\r\n" + rows("R{n},{thrice}").replace("\n", "\r\n"), "region,north"),
+        (rows("Ann{n} Berg,nurse {kind},Rome"), ""),
+        (rows("Ann{n},2021,{thrice}"), ""),
+        (rows("In May{n}, we met {kind} and went on"), ""),
+    ],
+)
+def test_names_of_columns_stand_above_the_rows(text: str, stands: str) -> None:
+    assert over(text, pieces(text)[1]) == stands
+
+
+def test_a_megabyte_takes_no_time() -> None:
+    for text in (offices("{n}. Office {city}", "Parking") * 300, "a,b\n" + "x,1\n" * 250_000, "# a\n\nb=1\n" * 90_000):
+        parts, began = pieces(text[:1_000_000]), process_time()
+        above(text[:1_000_000], parts)
+        assert process_time() - began < 10, "about a second"
