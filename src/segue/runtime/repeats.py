@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..core.codec import loads
@@ -43,22 +43,16 @@ def repeated(reader: Reader, row: RunRow, upto: int, given: Collection[str]) -> 
     child with an id of its own is the same run again.
     """
     own, open_, later = list(_given_before(reader, row, upto, given)), list[tuple[str, str]](), list[tuple[str, str]]()
-    settled = set(given)
+    settled = set(given)  # what need not be made again
     for of, event in _history(reader, row):
         key, kept = event.key or "", event.seq <= upto
-        if kept and event.type in _BEGUN:
-            settled.add(key)
+        settled.update([key] if kept and event.type in _BEGUN else ())
         if event.type == EventType.ATTEMPT_STARTED:
             if not kept and _is_once(event) and key not in given:
                 own.append(Repeat(key, of.id))
         elif event.type == EventType.OPERATOR_ACTED:
             if not kept and (other := _stood_for(event)) is not None:
-                same = (other, *(name for one in own if one.key == other for name in one.others))
-                own, later = [one for one in own if one.key != other], [one for one in later if one[0] != other]
-                if settled.isdisjoint((key, *same)):
-                    own.append(Repeat(key, of.id, others=same))
-                else:
-                    settled.add(key)
+                own, later = _one_effect(own, of, key, other, settled), [one for one in later if one[0] != other]
         elif event.type == EventType.STEP_FAILED:
             own = own if _may_be_applied(event) else [one for one in own if one.key != key]
         elif event.type in _STARTS:
@@ -77,6 +71,16 @@ def repeated(reader: Reader, row: RunRow, upto: int, given: Collection[str]) -> 
         for below, of in _begun_by(reader, run)
     )
     return list({one.key: one for one in (*own, *anew)}.values())
+
+
+def _one_effect(own: Sequence[Repeat], row: RunRow, key: str, other: str, settled: set[str]) -> list[Repeat]:
+    """A run's effects, where somebody has said that one call is the same as another: one of them is enough."""
+    same = (other, *(name for one in own if one.key == other for name in one.others))
+    rest = [one for one in own if one.key != other]
+    if settled.isdisjoint((key, *same)):
+        return [*rest, Repeat(key, row.id, others=same)]
+    settled.add(key)
+    return rest
 
 
 def _stood_for(event: Event) -> str | None:
