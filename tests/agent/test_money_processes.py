@@ -62,8 +62,12 @@ async def test_a_hundred_asks_of_two_processes_never_overspend(tmp_path: Path) -
         both = [await spender(path, server, first, 50) for first in (0, 50)]
         answered = sum(await asyncio.gather(*map(answers, both)))
         spent, estimated = checked(path, server)
-        assert (spent, estimated) == (billed(server), 0)
-        assert 0 < answered == server.counts().calls < 100
+        assert answered == 100, "what calls under way hold was waited for"
+        if server.counts().calls == answered:
+            assert (spent, estimated) == (billed(server), 0)
+        else:  # a connection broke: that call was asked again, and counts in full
+            assert spent - estimated < billed(server) <= spent
+        assert server.counts("m").peak_active <= 12, "as many as their worst cases fit"
 
 
 @pytest.mark.parametrize("after", [3, 8])

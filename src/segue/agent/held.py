@@ -56,16 +56,19 @@ class Patience:
         return False
 
 
-async def affordable(
-    bill: Holds, decide: Callable[[int | None], Decision]
-) -> tuple[Decision, Decision | None]:  # fmt: skip
+async def affordable(bill: Holds, decide: Callable[[int | None], Decision]) -> tuple[Decision, Decision | None]:
     """Who answers, given what is left; waited for while there would be somebody if less were held. Where nobody came of
     it, the second one is who that would be.
     """
     patience = Patience(bill)
     while True:
-        decision = decide(bill.left)
-        if decision.chosen is not None or (rest := bill.freed) is None:
+        seen, decision = bill.mark, decide(bill.left)
+        if decision.chosen is not None:
+            return decision, None
+        rest = bill.freed
+        if bill.mark != seen:
+            continue  # another process has settled something: what was left and what is held do not go together
+        if rest is None:
             return decision, None
         would = decide(rest)
         if would.chosen is None or not await patience.wait():

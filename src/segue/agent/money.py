@@ -159,8 +159,9 @@ class Bill:
                 if self.purse is not None and self.scopes:
                     await self.purse.reserve(asked)
                 self.held = asked
-            except BudgetExceeded:
+            except BudgetExceeded as error:
                 if race == _RACES - 1:
+                    setattr(error, HELD, "" if self.aside else self.mark)  # others were faster: they hold it now
                     raise
                 continue
             finally:
