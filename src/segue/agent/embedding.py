@@ -18,7 +18,7 @@ from ..routing import Cheapest
 from ..routing import Policy as RoutingPolicy
 from ..routing.policies import NEVER, Ranked
 from ..runtime.scope import StepScope
-from .failures import failed_in
+from .failures import failed_in, so_far
 from .gateway import Gateway
 from .hashed import DIMENSIONS, HASHED, hashed
 from .held import affordable
@@ -54,7 +54,8 @@ class Embedding:
         )
         await scope.commit(decision)
         if decision.chosen is None:
-            raise budget.nobody(decision, freed) or nobody(decision, _REMEDY)
+            since = so_far(scope.history)
+            raise budget.nobody(decision, freed, since=since) or nobody(decision, _REMEDY, since=since)
         bill = budget.named(decision.id)
         model = self.gateway.catalogue.get(decision.chosen.target.name)
         record = Recorded(scope, decision, model, size)

@@ -24,7 +24,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..core.budgets import Rates, Standing, check, left, lost, lowered, nano, usd, worst_case
+from ..core.budgets import Rates, Standing, check, dollars, left, lost, lowered, nano, worst_case
 from ..core.faults import Fault, FaultKind, classify
 from ..core.records import (
     AttemptRef,
@@ -236,10 +236,10 @@ class Bill:
         name = f"{tight.kind}:{tight.name}" + (f" ({tight.period})" if tight.period else "")
         limit, others = tight.limit_nano or 0, [c for c in decision.candidates if not c.eligible and c not in out]
         why = "; ".join(f"{c.target.name}: {c.reason}" for c in (out + others)[:6])
-        held = f" and {_usd(stands.held)} held by calls under way" if stands.held else ""
+        held = f" and {dollars(stands.held)} held by calls under way" if stands.held else ""
         error = BudgetExceeded(
             f"no model can answer within the budget {name}, "
-            f"which is {_usd(limit)} USD with {_usd(rest)} left{held}: {why}{since}",
+            f"which is {dollars(limit)} USD with {dollars(rest)} left{held}: {why}{since}",
             remedy="raise the budget, lower max_tokens, shorten the input, or allow a cheaper model",
         )
         error.scope, error.limit_nano, error.left_nano, error.held_nano = name, limit, rest, stands.held
@@ -385,7 +385,3 @@ def _blamed(fault: Fault, held: Reservation) -> Fault:
 
 def _rest(scope: BudgetScope, standing: Standing) -> float:
     return float("inf") if scope.limit_nano is None else scope.limit_nano - standing.used
-
-
-def _usd(amount_nano: int) -> str:
-    return f"{usd(amount_nano).normalize():f}"

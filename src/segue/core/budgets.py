@@ -43,6 +43,11 @@ def usd(amount_nano: int) -> Decimal:
     return Decimal(amount_nano).scaleb(-9)
 
 
+def dollars(amount_nano: int) -> str:
+    """Nano-dollars as a text in dollars, with as many digits as there are."""
+    return f"{usd(amount_nano).normalize():f}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rates:
     """What a token costs at most, in nano-dollars per million tokens: the dearest kind of input and of output."""
@@ -248,12 +253,11 @@ def _size(reservation: Reservation) -> tuple[int, bytes]:
 def _exceeded(scope: BudgetScope, reservation: Reservation, left: int, held: int) -> BudgetExceeded:
     limit, asked, currency = scope.limit_nano or 0, reservation.amount_nano, reservation.currency
     name = f"{scope.kind}:{scope.name}" + (f" ({scope.period})" if scope.period else "")
-    amounts = [f"{usd(amount).normalize():f}" for amount in (limit, left, asked, held)]
     whose = "the call" if reservation.target is None else f"the call of {reservation.target.name}"
-    aside = f", {amounts[3]} are held by calls under way" if held else ""
-    rest = f"{amounts[1]} are left{aside}"
+    aside = f", {dollars(held)} are held by calls under way" if held else ""
     error = BudgetExceeded(
-        f"the budget {name} is {amounts[0]} {currency}, and {rest}: {whose} may cost {amounts[2]}",
+        f"the budget {name} is {dollars(limit)} {currency}, and {dollars(left)} are left{aside}: "
+        f"{whose} may cost {dollars(asked)}",
         remedy="raise the budget, lower the output limit, shorten the input, or allow a cheaper model",
     )
     error.scope, error.limit_nano, error.asked_nano, error.left_nano = name, limit, asked, left

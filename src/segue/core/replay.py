@@ -6,11 +6,12 @@ which children were started, what was recorded. Replaying is then: deliver `outc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from .codec import loads
+from .empties import plain_dict, plain_list, plain_set
 from .events import DELIVERED, OUTCOMES, Event, EventType
 from .faults import INTERRUPTED, Fault
 from .keys import part_of_run
@@ -42,59 +43,54 @@ _REPLACEABLE: dict[str, str] = {
 UNDER_WAY = {"under_way": True}
 """The details of an operator's word on an effect that is on its way: what came of it is still to be found out."""
 
-_dict = cast("Callable[[], dict[Any, Any]]", dict)
-_list = cast("Callable[[], list[Any]]", list)
-_set = cast("Callable[[], set[Any]]", set)
-"""Plain factories: `dict[str, float]()` takes ten times as long, and there is a Memory for each run."""
-
 
 @dataclass(slots=True)
 class Memory:
     """A journal, read for replay."""
 
-    outcomes: list[Event] = field(default_factory=_list)
-    attempts: dict[str, list[Attempt]] = field(default_factory=_dict)
+    outcomes: list[Event] = field(default_factory=plain_list)
+    attempts: dict[str, list[Attempt]] = field(default_factory=plain_dict)
     """Attempts of steps that have no outcome; one that has no end carries the fault `interrupted`."""
-    retry_at: dict[str, float] = field(default_factory=_dict)
-    due_at: dict[str, float] = field(default_factory=_dict)
+    retry_at: dict[str, float] = field(default_factory=plain_dict)
+    due_at: dict[str, float] = field(default_factory=plain_dict)
     """When the time of a question to a person is over."""
-    asked: set[str] = field(default_factory=_set)
+    asked: set[str] = field(default_factory=plain_set)
     """Steps that wait for a person's word, and whose question is on record."""
-    bounds: dict[str, str] = field(default_factory=_dict)
+    bounds: dict[str, str] = field(default_factory=plain_dict)
     """What the questions of steps are bound to, by their ids."""
-    timers: dict[str, float] = field(default_factory=_dict)
-    put: dict[str, Put] = field(default_factory=_dict)
+    timers: dict[str, float] = field(default_factory=plain_dict)
+    put: dict[str, Put] = field(default_factory=plain_dict)
     """The questions that the flow has put to people, by key."""
-    children: dict[str, str] = field(default_factory=_dict)
+    children: dict[str, str] = field(default_factory=plain_dict)
     """Children that have not ended and that the run has not given up."""
-    begun_children: set[str] = field(default_factory=_set)
+    begun_children: set[str] = field(default_factory=plain_set)
     """Children that were started and have no end, given up or not, and those of a fork's parent."""
-    cancelled: set[str] = field(default_factory=_set)
+    cancelled: set[str] = field(default_factory=plain_set)
     """Calls that the run gave up, on record."""
-    effects: set[str] = field(default_factory=_set)
+    effects: set[str] = field(default_factory=plain_set)
     """Once-effects that were begun and have no outcome, given up or not: what came of them must be found out."""
-    inherited: set[str] = field(default_factory=_set)
+    inherited: set[str] = field(default_factory=plain_set)
     """Those of them, and of the children below, that a fork has from its parent, and has not begun itself."""
-    doubts: dict[str, str] = field(default_factory=_dict)
+    doubts: dict[str, str] = field(default_factory=plain_dict)
     """Why it is unknown what came of them, where that was found out."""
-    doubted: dict[str, int] = field(default_factory=_dict)
+    doubted: dict[str, int] = field(default_factory=plain_dict)
     """The `seq` of the event that first said so: only a word that was said later answers it."""
-    anew: set[str] = field(default_factory=_set)
+    anew: set[str] = field(default_factory=plain_set)
     """Once-effects that an operator lets begin anew, and that have not begun."""
-    open_args: dict[str, bytes] = field(default_factory=_dict)
+    open_args: dict[str, bytes] = field(default_factory=plain_dict)
     """The arguments of steps that were begun and of children that were started, and have no outcome."""
-    rekeyed: dict[str, str] = field(default_factory=_dict)
+    rekeyed: dict[str, str] = field(default_factory=plain_dict)
     """Keys that changed code has given to calls on record: the keys that those have here, by the newer ones."""
-    given_begun: dict[str, list[str]] = field(default_factory=_dict)
+    given_begun: dict[str, list[str]] = field(default_factory=plain_dict)
     """Effects begun after the point of a fork that it was given results for: their keys on record, with other ones."""
-    again: set[str] = field(default_factory=_set)  # others, which such a fork makes anew
+    again: set[str] = field(default_factory=plain_set)  # others, which such a fork makes anew
     placed: Placed = field(default_factory=Placed)
     """What was said of calls in whose way recorded ones stood."""
-    numbers: dict[str, int] = field(default_factory=_dict)
+    numbers: dict[str, int] = field(default_factory=plain_dict)
     """The last attempt of steps that an operator lets begin anew: numbers are never used again."""
-    ended: set[str] = field(default_factory=_set)
+    ended: set[str] = field(default_factory=plain_set)
     """Calls that have their outcome."""
-    recorded: set[tuple[str, str]] = field(default_factory=_set)
+    recorded: set[tuple[str, str]] = field(default_factory=plain_set)
     moved: int = 0
     """Up to which `seq` an earlier incarnation is known to have given the flow what came, and to have heard its answer:
     what the flow has asked for since is on record, or it had come to rest.
@@ -104,22 +100,22 @@ class Memory:
     paused: bool = False
     edited: bool = False
     """Whether it is a fork with another input: its calls may differ from the recorded ones."""
-    replaced: Mapping[str, bytes] = field(default_factory=_dict)
+    replaced: Mapping[str, bytes] = field(default_factory=plain_dict)
     """The other results that it was given, as a fork, by key."""
     args: bytes = b"{}"
     part: int = 0
     """How often the run has gone on as new."""
     forked_at: int = 0
     """The `seq` of the first fork that does not say what it was given, as those of earlier versions do not; else 0."""
-    given_at: dict[str, int] = field(default_factory=_dict)
+    given_at: dict[str, int] = field(default_factory=plain_dict)
     """The `seq` of the fork that was given a result, by the call's key: of several the last one."""
     begun_at: int = 0
     """The `seq` from which this part goes: what the flow has seen when it begins."""
-    seeds: list[tuple[int, str]] = field(default_factory=_list)
+    seeds: list[tuple[int, str]] = field(default_factory=plain_list)
     """From which `seq` on which seed gives the run's random values: a fork keeps its parent's up to its own."""
     idle_starts: int = 0
     """Incarnations since the run last made progress."""
-    revisions: set[str] = field(default_factory=_set)
+    revisions: set[str] = field(default_factory=plain_set)
     """The code that wrote this journal."""
     last_seq: int = 0
     first_at: float = 0.0

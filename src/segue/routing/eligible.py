@@ -6,12 +6,14 @@ answer has no place free, waiting is better than nobody.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from ..core.budgets import dollars
 from ..core.records import Stage
 from .arrays import Flags, Rows, Vector
 from .features import needs_of
@@ -151,14 +153,9 @@ def _budget(left_nano: int, features: Features, table: Table, tokens_out: float)
     def reason(row: int) -> str:
         if np.isnan(needed[row]):
             return "no price is known, and there is a budget"
-        return f"it may cost {_usd(needed[row])} USD, {_usd(left_nano)} are left"
+        return f"it may cost {dollars(math.ceil(needed[row]))} USD, {dollars(left_nano)} are left"
 
     return Rule(Stage.BUDGET, ~(needed <= left_nano), reason)
-
-
-def _usd(amount_nano: float) -> str:
-    """With as many digits as tell it from another amount: to the millionth, or to the whole nano-dollar."""
-    return f"{amount_nano / 1e9:.6f}" if amount_nano >= 1e6 else f"{amount_nano / 1e9:.9f}"
 
 
 def _dearest_nano(features: Features, table: Table, tokens_out: float) -> Vector:

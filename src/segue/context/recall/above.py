@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from .code import FENCE, closes_section, encloses, fenced, is_code, is_section
-from .columns import columns, goes_on
+from .columns import columns, cut, goes_on
 from .headings import Heading, headings, opened, path
 
 __all__ = ["ABOVE", "above"]
@@ -96,14 +96,14 @@ class _Place:
         if not inner:
             nearest = list[str]()
             for indent, said in reversed(self._around):
-                nearest.append(" " * max(0, int(indent)) + _cut(said, _LINE) + " …")
+                nearest.append(" " * max(0, int(indent)) + cut(said, _LINE) + " …")
                 room -= len(nearest[-1]) + 1
                 if room < _LINE + _LEAST:
                     break
             inner = "\n".join(reversed(nearest))
         made = ""
         for words in path(self._open, self._headings.get(at)):
-            longer = f"{words} > {made}" if made else _cut(words, max(room, _LEAST))
+            longer = f"{words} > {made}" if made else cut(words, max(room, _LEAST))
             if len(longer) > max(room, _LEAST):
                 break
             made = longer
@@ -123,7 +123,3 @@ def _inside(line: str) -> float:
     """How far in a line stands; one of a list further than the key that it is of, however it is set."""
     said = line.lstrip()
     return len(line) - len(said) + 0.5 * said.startswith(("- ", "* ", "+ "))
-
-
-def _cut(line: str, most: int) -> str:
-    return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -9,7 +9,7 @@ from itertools import islice, takewhile
 
 from .code import FENCE
 
-__all__ = ["columns", "goes_on"]
+__all__ = ["columns", "cut", "goes_on"]
 
 _MOST, _RULED = 150, 50
 """Characters of the names, and of the rule below them."""
@@ -28,10 +28,10 @@ def columns(lines: Sequence[str], at: int) -> str:
     line, below = lines[at], lines[at + 1 : at + 2]
     if "|" in line and below and _RULE.match(below[0]):
         rule = re.sub("-{3,}", "---", below[0].strip())
-        return f"{_cut(re.sub(' {2,}', ' ', line.strip()), _MOST)}\n{_cut(rule, _RULED)}"
+        return f"{cut(re.sub(' {2,}', ' ', line.strip()), _MOST)}\n{cut(rule, _RULED)}"
     for by in _BY:
         if by in line and _names(lines, at, by):
-            return _cut(line.strip(), _MOST)
+            return cut(line.strip(), _MOST)
     return ""
 
 
@@ -90,5 +90,6 @@ def _fields(line: str, by: str) -> list[str]:
         return [line]
 
 
-def _cut(line: str, most: int) -> str:
+def cut(line: str, most: int) -> str:
+    """A line of so many characters at most."""
     return line if len(line) <= most else f"{line[: most - 1]}…"
