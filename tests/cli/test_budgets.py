@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from segue import RunCancelled
 from segue.cli.budgets import budgets
 from segue.cli.exits import Exit
 from segue.cli.shelf import reading, standing_of
@@ -51,6 +54,35 @@ async def test_how_budgets_stand_and_what_a_run_has_cost(tmp_path: Path, capsys:
     assert (told["lost"]["cost_usd"], told["lost"]["cost_estimated_usd"]) == (lost["spent_usd"], lost["estimated_usd"])
     show(db, "lost", None, False, False)
     assert "of it estimated" in capsys.readouterr().out
+
+
+async def test_who_holds_money_is_said_and_how_that_of_the_dead_is_freed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    db, copy = str(tmp_path / "x.db"), str(tmp_path / "copy.db")
+    async with serve(["small"]) as server, opened(tmp_path, model("small", SMALL, server)) as engine:
+        server.next("small", "silent")
+        run = await engine.start(one, "Which city?", id="r")
+        while not [e async for e in run.events(follow=False) if e.type == "usage.reserved"]:
+            await asyncio.sleep(0.01)
+        assert budgets(db, None, 50, True) is Exit.DONE
+        (stands,) = json.loads(capsys.readouterr().out)
+        (holder,) = stands["held_by"]
+        assert (holder["run"], holder["state"], holder["calls"]) == ("r", "running", 1)
+        assert holder["usd"] == stands["held_usd"] > 0
+        budgets(db, None, 50, False)
+        assert "for 1 call: it is running." in capsys.readouterr().err
+        with closing(sqlite3.connect(db)) as source, closing(sqlite3.connect(copy)) as left:
+            source.backup(left)  # as a process leaves it that was killed
+        budgets(copy, None, 50, False)
+        told = capsys.readouterr().err
+        assert "for 1 call, and is interrupted." in told
+        assert "segue resume r" in told
+        await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.result()
+    assert budgets(db, None, 50, False) is Exit.DONE
+    assert "holds" not in capsys.readouterr().err
 
 
 def test_no_budgets_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..core.budgets import Rates, Standing, check, dollars, left, lost, lowered, nano, worst_case
+from ..core.budgets import Rates, Standing, check, dollars, left, lost, lowered, nano, remedy, worst_case
 from ..core.faults import Fault, FaultKind, classify
 from ..core.records import (
     AttemptRef,
@@ -240,7 +240,7 @@ class Bill:
         error = BudgetExceeded(
             f"no model can answer within the budget {name}, "
             f"which is {dollars(limit)} USD with {dollars(rest)} left{held}: {why}{since}",
-            remedy="raise the budget, lower max_tokens, shorten the input, or allow a cheaper model",
+            remedy=remedy(stands.held),
         )
         error.scope, error.limit_nano, error.left_nano, error.held_nano = name, limit, rest, stands.held
         chosen = None if freed is None else freed.chosen

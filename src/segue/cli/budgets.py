@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rich.table import Table
@@ -14,16 +15,18 @@ from ..errors import InputError
 from ..journal.reading import Reader
 from .columns import Middle
 from .exits import Exit
-from .paint import emit, out, tell
+from .holders import Holder, holders, told
+from .paint import advised, emit, out, tell
 from .shelf import reading
 
-_COLUMNS = "kind, name, period, currency, limit_nano, spent_nano, held_nano, estimated_nano"
+_COLUMNS = "no, kind, name, period, currency, limit_nano, spent_nano, held_nano, estimated_nano"
 _KINDS = ("tenant", "thread", "run", "ask")
 
 
 class Budget(NamedTuple):
     """One account. Amounts are nano-dollars; `limit` None: it is only counted."""
 
+    no: int
     kind: str
     name: str
     period: str
@@ -45,12 +48,15 @@ def budgets(db: str, kind: str | None, limit: int, as_json: bool) -> Exit:
         raise InputError(f"--kind {kind}: no such kind of budget", remedy=f"one of: {', '.join(_KINDS)}")
     with reading(db) as reader:
         found = _found(reader, kind, limit)
+        held = holders(reader, [one.no for one in found if one.held])
     if as_json:
-        print(json.dumps([_json(one) for one in found], ensure_ascii=False, indent=2))
+        print(json.dumps([_json(one, held) for one in found], ensure_ascii=False, indent=2))
     elif not found:
         tell(Text(f"No budgets in {db}: nothing was asked under one.", "dim"))
     else:
         emit(out(), _table(found))
+        if held:
+            tell("", *advised(told(held)))
         if len(found) == limit:
             tell(Text(f"The first {limit}. More: {command('budgets', '--limit', 'N')}", "dim"))
     return Exit.DONE
@@ -67,12 +73,15 @@ def _found(reader: Reader, kind: str | None, limit: int) -> list[Budget]:
     return [Budget._make(row) for row in rows]
 
 
-def _json(one: Budget) -> dict[str, Any]:
+def _json(one: Budget, held: Sequence[Holder]) -> dict[str, Any]:
     """Amounts in USD, as numbers."""
+    by = [
+        {"run": h.run, "state": h.state, "calls": h.calls, "usd": h.amount / 1e9} for h in held if h.account == one.no
+    ]
     amounts = {"limit_usd": one.limit, "spent_usd": one.spent, "held_usd": one.held, "left_usd": one.left}
     amounts |= {"estimated_usd": one.estimated}
     body: dict[str, Any] = {"scope": one.kind, "name": one.name, "period": one.period or None}
-    return body | {key: None if value is None else value / 1e9 for key, value in amounts.items()}
+    return body | {key: None if value is None else value / 1e9 for key, value in amounts.items()} | {"held_by": by}
 
 
 def _table(found: list[Budget]) -> Table:

@@ -20,6 +20,7 @@ from ..errors import BudgetExceeded, InputError
 from .codec import dumps
 from .events import Event, EventType
 from .records import BudgetScope, Reservation, SettledBy, Settlement, record_of
+from .shell import command
 
 NANO = 1_000_000_000
 MILLION = 1_000_000
@@ -250,6 +251,12 @@ def _size(reservation: Reservation) -> tuple[int, bytes]:
     return reservation.amount_nano, dumps(reservation.to_body())
 
 
+def remedy(held: int) -> str:
+    """What helps a call that does not fit, where calls under way hold so much of the budget."""
+    whose = f"see who holds it ({command('budgets')}), " if held else ""
+    return f"{whose}raise the budget, lower max_tokens, shorten the input, or allow a cheaper model"
+
+
 def _exceeded(scope: BudgetScope, reservation: Reservation, left: int, held: int) -> BudgetExceeded:
     limit, asked, currency = scope.limit_nano or 0, reservation.amount_nano, reservation.currency
     name = f"{scope.kind}:{scope.name}" + (f" ({scope.period})" if scope.period else "")
@@ -258,7 +265,7 @@ def _exceeded(scope: BudgetScope, reservation: Reservation, left: int, held: int
     error = BudgetExceeded(
         f"the budget {name} is {dollars(limit)} {currency}, and {dollars(left)} are left{aside}: "
         f"{whose} may cost {dollars(asked)}",
-        remedy="raise the budget, lower the output limit, shorten the input, or allow a cheaper model",
+        remedy=remedy(held),
     )
     error.scope, error.limit_nano, error.asked_nano, error.left_nano = name, limit, asked, left
     error.held_nano = held
