@@ -20,6 +20,7 @@ KINDS = [
     "overloaded",
     "refused",
     "reset",
+    "headers-cut",
     "html-error",
     "html-ok",
     "empty-body",
@@ -37,6 +38,11 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 @flow
 async def asks(text: str) -> str:
     return await ask("Say it.", text)
+
+
+@flow
+async def streams(text: str) -> str:
+    return await ask("Say it.", text, stream=True)
 
 
 @flow
@@ -98,6 +104,17 @@ def test_an_outage_of_a_minute_is_outlasted_however_many_ask(models: int, kind: 
             await outlasted(models, questions, kind)
 
     testing.run(case())
+
+
+@pytest.mark.parametrize("kind", ["headers-cut", "empty-body", "html-error"])
+@testing.simulated
+async def test_a_stream_that_had_not_said_anything_when_it_broke_off_was_turned_away_as_well(kind: str) -> None:
+    async with opened(1) as (engine, server):
+        await go_down(server, kind)
+        run = asyncio.create_task(engine.run(streams, "1", id="r"))
+        await asyncio.sleep(DOWN_S)
+        await come_back(server, kind)
+        assert await run == "You said: 1"
 
 
 @pytest.mark.parametrize("models", [1, 3])

@@ -8,7 +8,7 @@ from ..core.faults import Fault, FaultKind
 from ..core.recovery import Again, Amend, Attempt, Use
 
 __all__ = [
-    "ANYTHING", "BROKEN", "DEPLOYMENT", "ELSEWHERE", "FULL", "HELD", "MODEL", "PASSES", "TOOK", "asked_by",
+    "ANYTHING", "BROKEN", "DEPLOYMENT", "ELSEWHERE", "FULL", "HALF", "HELD", "MODEL", "PASSES", "TOOK", "asked_by",
     "asked_in", "awaits_money", "awaits_money_for_s", "cuts", "deployments_in", "down_for_s", "failed_in",
     "has_failed", "lasted_s", "left_in", "refused_in", "repairs", "repeats", "small_in", "so_far", "spent_in",
     "spoken_in", "turned_away", "turned_down_in", "unlucky_in", "unsent",
@@ -46,6 +46,8 @@ BROKEN = "broken"
 """What a fault says where all that kept a call away is that calls fail: an open breaker, no more retries."""
 _BELIEVED_S = 86_400.0
 """The longest pause that is believed, as by health."""
+HALF = "half"
+"""What a fault says of an answer whose connection broke off within it."""
 FULL = "full"
 """What a fault of an answer says that was cut at the most that its model can write."""
 
@@ -78,7 +80,7 @@ def turned_away(attempt: Attempt) -> bool:
     if fault is None or unsent(attempt):
         return False
     state = fault.state or {}
-    began = any(state.get(name) for name in ("half", "released", "begun"))
+    began = any(state.get(name) for name in (HALF, "released", "begun"))
     away = fault.kind in _AWAY or (fault.kind is FaultKind.TIMED_OUT and state.get("status") is not None)
     return bool(state.get("unconnected")) or (away and not began)  # a gateway's 504 came from there
 

@@ -17,6 +17,7 @@ from ..routing import Policy, Rescue, Router
 from ..runtime.outlet import Outlet, digest
 from ..runtime.scope import StepScope
 from .calling import send
+from .failures import HALF
 from .request import Given, Question, messages
 from .tries import before
 
@@ -101,7 +102,8 @@ class Streaming:
         """
         outlet, at = scope.outlet, len(before(scope)) + beside
         if fault is not None:
-            fault = self._rescued(outlet, question, _silent(scope, question, fault, reply), reply)
+            fault = _unsaid(_silent(scope, question, fault, reply), outlet)
+            fault = self._rescued(outlet, question, fault, reply)
             outlet.retract(fault.kind.value)
         ref = _continued(scope, question.begun) if question.begun else None
         released = outlet.released or self.hold_ms or self.rescue == "continue"
@@ -193,6 +195,13 @@ def routed(streaming: Streaming | None, question: Question, policy: Policy | Non
 def _stopped(reply: Reply) -> bool:
     """Whether the provider's filter has stopped an answer midway."""
     return reply.finish == "content_filter" and not reply.refusal
+
+
+def _unsaid(fault: Fault, outlet: Outlet) -> Fault:
+    """The fault of a stream that broke off: one that had said nothing by then was no half of an answer."""
+    if outlet.chunks or HALF not in (fault.state or {}):
+        return fault
+    return fault._replace(state={name: said for name, said in (fault.state or {}).items() if name != HALF})
 
 
 def _silent(scope: StepScope, question: Question, fault: Fault, reply: Reply | None) -> Fault:

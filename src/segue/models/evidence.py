@@ -63,6 +63,8 @@ class Evidence:
 _HALVES = frozenset({"ClientPayloadError", "IncompleteRead", "IncompleteReadError"})
 _BROKEN_OFF = "complete message body"
 """What the HTTP library says of an answer that it has had a part of; its class is that of a connection without any."""
+_NONE_OF_IT = "received 0 bytes"
+"""What it adds where no more than the headers came."""
 
 
 def evidence_of(error: BaseException) -> Evidence:
@@ -88,8 +90,13 @@ def evidence_of(error: BaseException) -> Evidence:
         retry_after_s=next(
             (s for s in (_number(getattr(e, "retry_after", None)) for e in chain) if s is not None), None
         ),
-        half=any(type(link).__name__ in _HALVES or _BROKEN_OFF in str(link) for link in chain),
+        half=any(_is_half(link) for link in chain),
     )
+
+
+def _is_half(error: BaseException) -> bool:
+    said = str(error)
+    return type(error).__name__ in _HALVES or (_BROKEN_OFF in said and _NONE_OF_IT not in said)
 
 
 def evidence_in(body: object, status: int | None = None, headers: Mapping[str, str] | None = None) -> Evidence:

@@ -127,7 +127,9 @@ class Call:
             self.whole(200, _HTML, spoiling.PROXY_PAGE)
         elif trouble is Trouble.EMPTY_BODY:
             self.whole(200, self.headers(stream=asked.stream), b"")
-        elif trouble is Trouble.CLOSED:
+        elif trouble in (Trouble.CLOSED, Trouble.HEADERS_CUT):
+            if trouble is Trouble.HEADERS_CUT:
+                self.begin(200, self.headers(stream=asked.stream), None if asked.stream else 1_000)
             self.connection.close()
         elif trouble is Trouble.RESET:
             self.connection.cut()

@@ -47,6 +47,8 @@ class Trouble(StrEnum):
     """The connection is reset before any byte of an answer."""
     CLOSED = "closed"
     """The connection is closed before any byte of an answer."""
+    HEADERS_CUT = "headers-cut"
+    """The head of a response comes, and the connection is closed before any byte of its body."""
     ANSWER_LOST = "answer-lost"
     """The work is done, counted and billed; then the connection is reset before the answer is sent."""
     SILENT = "silent"
@@ -102,6 +104,7 @@ STATUS = (
 TRANSIENT = (
     Trouble.RATE_LIMITED, Trouble.RATE_LIMITED_DATE, Trouble.RATE_LIMITED_OWN, Trouble.OVERLOADED,
     Trouble.SERVER_ERROR, Trouble.HTML_ERROR, Trouble.HTML_OK, Trouble.RESET, Trouble.CLOSED,
+    Trouble.HEADERS_CUT,
 )  # fmt: skip
 """Those that are over with the next call, and known at once."""
 MIDWAY = (
