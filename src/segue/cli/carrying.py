@@ -59,6 +59,8 @@ class Stop:
 
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     exit: Exit = Exit.SUSPENDED
+    at_once: Callable[[], None] = lambda: None
+    """What the signal's own handler does."""
 
 
 _STOPS = {signal.SIGINT: Exit.SUSPENDED, signal.SIGTERM: Exit.TERMINATED}
@@ -75,6 +77,7 @@ async def stoppable() -> AsyncGenerator[Stop]:
         for each in _STOPS:
             signal.signal(each, signal.SIG_DFL)
         stop.exit = _STOPS[signal.Signals(number)]
+        stop.at_once()
         loop.call_soon_threadsafe(stop.asked.set)
 
     before = {number: signal.signal(number, ask) for number in _STOPS}
@@ -165,6 +168,7 @@ async def carry(
         stoppable() as stop,
         Engine(path_of(how.db), recover=False, linger_s=LINGER_S, paused=how.paused) as engine,
     ):
+        stop.at_once = engine.stopping
         begun = time.time()
         run = await make(engine)
         row = engine.journal.get(run.id)

@@ -149,6 +149,7 @@ def _load_all(flows: list[tuple[Any, ...]], as_json: bool) -> int:
 
 async def _carry_all(how: Carrying, patience_s: float, stay: bool) -> Stop:
     async with stoppable() as stop, Engine(path_of(how.db), linger_s=LINGER_S, paused=how.paused) as engine:
+        stop.at_once = engine.stopping
         stopped = asyncio.ensure_future(stop.asked.wait())
         since, told = time.time(), set[tuple[int, str]]()
         while not stopped.done() and (stay or not rests(engine, None, patience_s)):

@@ -126,8 +126,16 @@ class Engine:
             companions.begin(self.surroundings)
         self._taps = Taps(journal.path, journal.owner, self.surroundings.live)
 
+    def stopping(self) -> None:
+        """Say that this process was asked to stop, as soon as it was: a handler of a signal may call it. A step that
+        fails from now on is made again, or in doubt: what it has called may have been stopped too. `close` says so too.
+        """
+        if self._host is not None:
+            self._host.stopping = True
+
     async def close(self) -> None:
         """Suspend what runs and give the file back."""
+        self.stopping()
         if self._host is not None:
             if self._taps is not None:
                 self._taps.close()

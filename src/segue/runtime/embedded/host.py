@@ -87,7 +87,8 @@ class Host:
         self._scanned = 0
         """The last inbox item that was looked at since the last tick."""
         self._ticker: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._closed = self.stopping = False
+        """`stopping`: it is about to close, and what steps call may be stopped with it."""
 
     def open(self) -> None:
         """Take up what is ready, and listen."""
@@ -100,7 +101,7 @@ class Host:
 
     async def close(self) -> None:
         """Suspend all runs: effects on their way get a moment to end, everything else goes on at the next start."""
-        self._closed = True
+        self._closed = self.stopping = True
         for handle in (self._ticker, self._waker[1] if self._waker else None):
             if handle is not None:
                 handle.cancel()
@@ -301,7 +302,7 @@ class Host:
     def rests(self, execution: Execution) -> None:
         """All that the run waits for is durable: it stays for a moment, then only the journal has it."""
         no = execution.row.no
-        if no in self._resting or self._closed:
+        if no in self._resting or self._closed or self.stopping:
             return
         self._resting[no] = self.loop.call_later(self._linger_s, self._park, no)
         while len(self._resting) > self._resident:

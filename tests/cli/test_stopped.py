@@ -1,0 +1,133 @@
+"""Ctrl-C reaches every process of a terminal, a service's stop all of its group: a program of a step too."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.terminal import Terminal, until
+
+PROGRAM = """
+import asyncio, subprocess
+from pathlib import Path
+from segue import Applied, NotApplied, Retry, flow, gather, step
+
+def called() -> list[str]:
+    with Path("calls.log").open("a") as log:
+        log.write("called\\n")
+    return ["true"] if Path("quick").exists() else ["sleep", "30"]
+
+@step
+def converts(page: int) -> int:
+    subprocess.run(called(), check=True)
+    return page
+
+@step(retry=Retry(attempts=2, backoff_s=0))
+async def converts_twice(page: int) -> int:
+    process = await asyncio.create_subprocess_exec(*called())
+    if code := await process.wait():
+        raise RuntimeError(f"it ended with {code}")
+    return page
+
+@step(effect="once")
+def pushes(page: int) -> int:
+    subprocess.run(called(), check=True)
+    return page
+
+async def was_pushed(page: int) -> Applied | NotApplied:
+    return Applied(page) if Path("quick").exists() else NotApplied()
+
+@step(effect="once", reconcile=was_pushed)
+def pushes_surely(page: int) -> int:
+    subprocess.run(called(), check=True)
+    return page
+
+STEPS = {made.__name__: made for made in (converts, converts_twice, pushes, pushes_surely)}
+
+@flow
+async def book(name: str, pages: int) -> list[int]:
+    return list(await gather(*(STEPS[name](page) for page in range(pages))))
+"""
+
+
+@pytest.fixture
+def book(terminal: Terminal) -> Terminal:
+    (terminal.folder / "book.py").write_text(PROGRAM)
+    return terminal
+
+
+def stopped(terminal: Terminal, name: str, pages: int, number: signal.Signals) -> None:
+    """A run whose process group was sent a signal, as soon as all of its programs ran."""
+    started = terminal.start("run", "book:book", "-i", f'{{"name": "{name}", "pages": {pages}}}', "--id", "b")
+    until(lambda: len(terminal.calls()) == pages)
+    os.killpg(started.pid, number)
+    done = started.wait()
+    assert done.code == (130 if number is signal.SIGINT else 143)
+    assert "nothing is lost" in done.err and "Traceback" not in done.err
+    assert not terminal.has("b", "step.failed") and not terminal.has("b", "attempt.failed")
+    assert terminal.query("select state, owner from runs") == [("queued", None)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+@pytest.mark.parametrize("name", ["converts", "converts_twice"])
+def test_a_step_whose_program_was_stopped_with_it_is_made_again(
+    book: Terminal, name: str, number: signal.Signals
+) -> None:
+    stopped(book, name, 8, number)
+    (book.folder / "quick").touch()
+    assert book.segue("resume", "b", "--json").json == list(range(8))
+    assert len(book.calls()) == 16
+
+
+def test_an_effect_whose_program_was_stopped_with_it_is_in_doubt_and_never_made_again_blindly(book: Terminal) -> None:
+    stopped(book, "pushes", 1, signal.SIGINT)
+    resumed = book.segue("resume", "b")
+    assert resumed.code != 0 and "whether it was applied is unknown" in resumed.err
+    assert "--retry" in resumed.err and len(book.calls()) == 1
+
+
+def test_an_effect_that_can_be_reconciled_is_asked_about(book: Terminal) -> None:
+    stopped(book, "pushes_surely", 1, signal.SIGINT)
+    (book.folder / "quick").touch()
+    assert book.segue("resume", "b", "--json").json == [0]
+    assert len(book.calls()) == 1
+
+
+SCRIPT = """
+import asyncio
+from book import book
+from segue import Engine
+
+async def main():
+    async with Engine("segue.db") as engine, asyncio.TaskGroup() as group:
+        for number in range(3):
+            group.create_task(engine.run(book, "converts", 3, id=f"b{number}"))
+
+asyncio.run(main())
+"""
+
+
+def test_a_script_that_is_interrupted_loses_nothing_either(book: Terminal) -> None:
+    (book.folder / "script.py").write_text(SCRIPT)
+    with subprocess.Popen(
+        [sys.executable, "script.py"], cwd=book.folder, start_new_session=True, stderr=subprocess.DEVNULL
+    ) as script:
+        until(lambda: len(book.calls()) == 9)
+        os.killpg(script.pid, signal.SIGINT)
+        assert script.wait(20) != 0
+    assert book.query("select state, owner from runs") == [("queued", None)] * 3
+    (book.folder / "quick").touch()
+    assert book.segue("resume").code == 0
+    assert [book.state(f"b{number}") for number in range(3)] == ["completed"] * 3
+
+
+def test_a_step_that_fails_of_itself_fails_still(book: Terminal) -> None:
+    Path(book.folder / "book.py").write_text(PROGRAM.replace('"true"', '"false"'))
+    (book.folder / "quick").touch()
+    done = book.segue("run", "book:book", "-i", '{"name": "converts", "pages": 1}', "--id", "b")
+    assert done.code == 1 and "non-zero exit status 1" in done.err and book.state("b") == "failed"
