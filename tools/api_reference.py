@@ -49,9 +49,10 @@ def _entry(name: str) -> list[str]:
         for one in found.__all__:
             made = getattr(found, one)
             lines += [f"#### `{name}.{one}{_signature(getattr(made, 'function', made))}`", "", _said(made), ""]
-    if inspect.isclass(found) and name in ("Engine", "Run", "Thread"):
+    if inspect.isclass(found) and name in ("Engine", "Run", "Thread", "Step"):
         for method, function in vars(found).items():
-            if not method.startswith("_") and inspect.isfunction(function):
+            public = method == "using" if name == "Step" else not method.startswith("_")  # the rest is for other rooms
+            if public and inspect.isfunction(function):
                 lines += [f"#### `{name}.{method}{_signature(function)}`", "", inspect.getdoc(function) or "", ""]
     return lines
 

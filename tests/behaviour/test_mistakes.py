@@ -524,6 +524,34 @@ def test_a_wrong_option_is_refused_where_the_step_is_made(options: dict[str, Any
         step(**options)
 
 
+class Holder:
+    @staticmethod
+    async def alone(x: int) -> int:
+        return x
+
+    async def method(self, x: int) -> int:
+        return x
+
+
+@pytest.mark.parametrize("made", [step, flow])
+def test_a_method_is_refused_and_a_bound_one_is_not(made: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"Holder\.method is a method") as refused:
+        made(Holder.method)
+    assert "a function that is given what it needs" in refused.value.remedy
+    assert made(Holder.alone).name and made(Holder().method).name
+
+
+async def test_a_text_that_utf8_cannot_carry_says_what_to_do(world: World) -> None:
+    @flow
+    async def texts() -> None:
+        await surrogate()
+
+    async with world.engine() as engine:
+        with pytest.raises(RunFailed) as failed:
+            await engine.run(texts)
+    assert "decode bytes with errors='replace'" in str(getattr(failed.value.__cause__, "remedy", ""))
+
+
 def test_a_step_that_yields_is_refused() -> None:
     async def yields() -> Any:
         yield 1

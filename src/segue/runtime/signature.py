@@ -29,6 +29,11 @@ class Signature:
                 f"{function.__qualname__}: *args, **kwargs and positional-only parameters cannot be journaled by name",
                 remedy=f"make {', '.join(loose)} an ordinary parameter with a type, such as a list or a dict",
             )
+        if self._names[:1] == ("self",) and _is_of_a_class(function):
+            raise DefinitionError(
+                f"{function.__qualname__} is a method: its instance cannot be journaled",
+                remedy="make it a function that is given what it needs, or a @staticmethod",
+            )
         self._signature = inspect.signature(function)
 
     @cached_property
@@ -112,3 +117,9 @@ class Signature:
 
     def __str__(self) -> str:
         return str(self._signature)
+
+
+def _is_of_a_class(function: Callable[..., Any]) -> bool:
+    """Whether a class holds it, and no function."""
+    holder = function.__qualname__.rpartition(".")[0]
+    return bool(holder) and not holder.endswith("<locals>")
