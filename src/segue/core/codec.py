@@ -200,7 +200,7 @@ def _remedy(of: Codec, value: Any, said: str) -> str:
     if value is None:
         return f"it returned None: return {describe(of.annotation)}, or annotate the result as None"
     if "surrogate" in said:
-        return "it has a text that UTF-8 cannot carry (a lone surrogate): decode bytes with errors='replace', or give bytes"
+        return "a text in it has a lone surrogate, which UTF-8 cannot carry: decode bytes with errors='replace'"
     if "utf-8" in said and not of.any:
         return f"give the model that has the bytes model_config = ConfigDict({_BASE64})"
     return "return a pydantic model, a dataclass or plain JSON values, and declare it in the annotation"
