@@ -3,11 +3,12 @@
 import asyncio
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from segue import Retry, cleanup, flow, gather, sleep, step, wait_for
+from segue import Retry, cleanup, detach, flow, gather, sleep, step, timeout, wait_for
 
 
 def note(word: str) -> None:
@@ -151,3 +152,32 @@ async def nothing() -> None:
 async def counts(n: int) -> int:
     """Adds what it is told."""
     return n + await wait_for("go", returns=int)
+
+
+@flow
+async def kept(name: str) -> str:
+    """Waits, and cleans up until the file `name` is there."""
+    try:
+        return await wait_for("k", returns=str)
+    finally:
+        await gate(name)
+        await tidy()
+
+
+@flow
+async def keeps(name: str) -> str:
+    return await kept(name)
+
+
+@flow
+async def hasty(name: str) -> str:
+    with suppress(TimeoutError):
+        async with timeout(0.5):  # the child parks at that moment
+            await kept(name)
+    return "in time"
+
+
+@flow
+async def mails(name: str) -> str:
+    await detach(child, name)
+    return "sent"

@@ -11,8 +11,10 @@ from ..core.lifecycle import ENDED, RunState, StuckReason
 from ..core.short import short_key
 from ..journal import Item, RunRow, Switch
 from ..journal.damage import REMEDY
+from ..runtime.ending import Ending
 from ..runtime.lacking import Lack
 from ..runtime.nearly import nearly, told
+from . import left
 from .story import Stand, Story
 from .words import ago, clock, due, first_line, printable
 
@@ -58,6 +60,10 @@ class Standing:
     """The earlier turn of its thread that it waits for."""
     answered: Mapping[str, Said] = field(default_factory=dict[str, Said])
     """Words that decide questions of the flow's own, by signal, and that it has not taken up yet."""
+    ending: Ending | None = None
+    """That it was asked to end, and nobody has taken that up yet."""
+    left: Sequence[left.Left] = ()
+    """What is open below it, of one that has ended."""
     batches: Mapping[str, Progress] = field(default_factory=dict[str, "Progress"])
     """How far the batches are that its steps wait for, by key."""
 
@@ -89,7 +95,7 @@ class Standing:
     @property
     def waits(self) -> list[dict[str, Any]]:
         """What it waits for: as it said when it came to rest, else what its journal shows to be open."""
-        if self.row.state in ENDED or self.row.state == RunState.STUCK:
+        if self.row.state in ENDED or self.row.state == RunState.STUCK or self.ending is not None:
             return []
         if self.ahead is not None:
             return [{"turn": self.ahead}]
@@ -115,16 +121,17 @@ def _wait_of(key: str, call: Any) -> dict[str, Any]:
 
 
 def advise(standing: Standing, now: float, say: Say) -> list[Advice]:
-    """Everything that holds the run up, what matters most first. Nothing for a run that has ended."""
+    """Everything that holds the run up, what matters most first; of a run that has ended, what it has left open."""
     row = standing.row
     if row.state in ENDED:
-        return []
+        return [Advice(*one) for one in left.told(standing.left, say)]
     found = _held(standing, say)
     if row.state == RunState.STUCK:
         found += _stuck(standing, say)
     else:
         found += _waiting(standing, now, say)
-    found += [_sent(one, standing, now, say) for one in standing.posts if one.name not in standing.answered]
+    posts = [p for p in standing.posts if p.kind != "cancel" or standing.ending is None]
+    found += [_sent(one, standing, now, say) for one in posts if one.name not in standing.answered]
     return found
 
 
@@ -141,6 +148,9 @@ def _held(standing: Standing, say: Say) -> list[Advice]:
     if story.cancelling:
         who = f" ({printable(story.cancelled_by)})" if story.cancelled_by else ""
         held.append(Advice(f"It is being cancelled{who}: the flow cleans up."))
+    elif standing.ending is not None:
+        do = ((say("resume", row.id), "to let it clean up"),) if standing.ending.remedy else ()
+        held.append(Advice(f"It is {printable(standing.ending.message)}.", do))
     if standing.nearly is not None:
         held.append(Advice(f"It is {first_line(told(standing.nearly))}.".replace("..", ".")))
     gone = _gone(standing)

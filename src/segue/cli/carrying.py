@@ -26,6 +26,7 @@ from ..runtime.run import Run
 from .advice import Say, Standing, advise
 from .exits import OF_STATE, Exit
 from .faults import ImportFailed, trace_of
+from .left import left_of
 from .paint import Copyable, advised, tell
 from .progress import Progress
 from .shelf import parsed, path_of, reading, standing_of, summary
@@ -33,6 +34,8 @@ from .tree import failed
 from .words import harmless, pretty, printable
 
 POLL_S = 0.1
+PATIENCE_S = 60.0
+"""What a run leaves when it ends is waited for as long as it moves by itself within this time."""
 LINGER_S = 0.5
 """How long a run that waits stays in memory: once it is parked, others see what it waits for."""
 
@@ -117,10 +120,12 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
     row, story, say = standing.row, standing.story, how.say
     if row.state == RunState.COMPLETED and story.end is not None:
         _print_result(story.end.value or b"null", how.as_json)
+        if standing.left and how.as_json:
+            print(json.dumps({"status": summary(standing)}, ensure_ascii=False), file=sys.stderr)
     elif how.as_json:
         exit_ = OF_STATE.get(row.state, code)
         error: dict[str, Any] = {"code": exit_.name.lower(), "message": _why(standing), "run": row.id}
-        remedy = summary(standing).get("remedy") or next((do for do, _ in _next(standing, how.say)), None)
+        remedy = summary(standing).get("remedy") or next(iter(_next(standing, how.say)), None)
         error |= {"remedy": remedy, "exit": int(exit_)} if remedy else {"exit": int(exit_)}
         print(json.dumps({"error": error, "status": summary(standing)}, ensure_ascii=False), file=sys.stderr)
     elif story.fault is not None:
@@ -134,12 +139,16 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
         tell(Text(f"{printable(row.id)} goes on in process {standing.pid}.", "dim"), Copyable(say("watch", row.id)))
     else:
         tell(Text(f"‖ {printable(row.id)} is suspended; nothing is lost.", "yellow"), Copyable(say("resume", row.id)))
+    if standing.left and not how.as_json:
+        tell(*advised(advise(standing, time.time(), say)))
     return OF_STATE.get(row.state, code)
 
 
-def _next(standing: Standing, say: Say) -> list[tuple[str, str]]:
-    """The commands that help a run which is open, each with what it is for."""
-    return [do for one in advise(standing, time.time(), say) for do in one.do]
+def _next(standing: Standing, say: Say) -> list[str]:
+    """The commands that help a run which is open."""
+    if standing.row.state in ENDED:
+        return []
+    return [do for one in advise(standing, time.time(), say) for do, _ in one.do]
 
 
 def _why(standing: Standing) -> str:
@@ -176,7 +185,9 @@ async def carry(
             progress.open()
             progress.skip(e for e in engine.journal.events(row) if e.at < begun)
             await _follow(engine, row, progress, stop, patience_s)
-        row = engine.journal.get(row.no)
+            row = engine.journal.get(row.no)
+            if row.state in ENDED:
+                await _clean_up(engine, row, progress, stop, PATIENCE_S if patience_s is None else patience_s)
     return (stop.exit if stop.asked.is_set() else Exit.WAITS), row
 
 
@@ -207,35 +218,67 @@ async def _follow(engine: Engine, row: RunRow, progress: Progress, stop: Stop, p
         stopped.cancel()
 
 
+async def _clean_up(engine: Engine, row: RunRow, progress: Progress, stop: Stop, patience_s: float) -> None:
+    """Go on with the children that a run has asked to end and that outlive it, until each has ended, or rests."""
+    journal, host, told = engine.journal, engine.host, set[int]()
+    stopped = asyncio.ensure_future(stop.asked.wait())
+    try:
+        while left := [one for one in left_of(journal, row) if not one.detached]:
+            runs = [one.no for one in left]
+            here = not (host.executions.keys() | host.claiming.keys()).isdisjoint(runs)
+            if not here and told.issuperset(runs) and not _moves(engine, runs, patience_s):
+                return
+            for one in left:
+                if one.no not in told:
+                    told.add(one.no)
+                    host.take_up(one.no)
+                    progress.say(f"child {printable(one.id)} cleans up")
+            progress.trouble(journal.trouble)
+            await asyncio.wait([stopped], timeout=POLL_S)
+            if stopped.done():
+                return progress.say("suspending; once more kills")
+            journal.check_file()
+    finally:
+        stopped.cancel()
+
+
+_READ = (
+    "runs.no, flow, version, state, owner, paused, wake_at, exists"
+    " (select 1 from inbox i where i.run = runs.id and i.kind = 'cancel' and i.consumed is null)"
+)
 _FAMILY = (
-    "with recursive family(no, id) as (select no, id from runs where no in ({marks})"
+    "with recursive family(no, id) as (select no, id from runs where no in (select value from json_each(?))"
     " union select r.no, r.id from runs r join family f on r.parent = f.id)"
-    " select runs.no, flow, version, state, owner, paused, wake_at from runs join family f on f.no = runs.no"
+    f" select {_READ} from runs join family f on f.no = runs.no"
     f" where state in ('queued', 'running', 'parked') and {IN_TURN}"
 )
 _ALL = (
-    "select no, flow, version, state, owner, paused, wake_at from runs"
+    f"select {_READ} from runs"
     f" where (state in ('queued', 'running') or (state = 'parked' and wake_at is not null)) and {IN_TURN}"
 )
 
 
 def rests(engine: Engine, runs: list[int] | None, patience_s: float) -> bool:
     """Whether nothing here moves by itself within `patience_s`: of these runs with their children, or of all."""
-    host, journal = engine.host, engine.journal
-    if host.busy or host.executions:
+    if engine.host.busy or engine.host.executions:
         return False
-    sql = _ALL if runs is None else _FAMILY.format(marks=", ".join("?" * len(runs)))
-    limit = engine.clock.now() + patience_s
-    for no, flow, version, state, owner, paused, wake_at in journal.query(sql, runs or ()):
+    return not _moves(engine, runs, patience_s)
+
+
+def _moves(engine: Engine, runs: list[int] | None, patience_s: float) -> bool:
+    """Whether one that is not in memory is ready, or will be within `patience_s`, and may go on here."""
+    host, journal, limit = engine.host, engine.journal, engine.clock.now() + patience_s
+    found = journal.query(_ALL) if runs is None else journal.query(_FAMILY, (json.dumps(runs),))
+    for no, flow, version, state, owner, paused, wake_at, cancelled in found:
         elsewhere = owner is not None and owner != journal.owner and journal.alive(owner)
         if (
             elsewhere
-            or paused
+            or (paused and not cancelled)
             or no in host.damaged
             or registry.for_run(flow, version) is None
             or journal.held(no, host.switches)
         ):
             continue
-        if state != RunState.PARKED or (wake_at is not None and wake_at <= limit):
-            return False
-    return True
+        if cancelled or state != RunState.PARKED or (wake_at is not None and wake_at <= limit):
+            return True
+    return False

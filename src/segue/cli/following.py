@@ -17,6 +17,7 @@ from ..core.short import short_key
 from ..errors import InputError
 from ..journal import RunRow
 from ..journal.reading import Reader
+from ..runtime.ending import asked_to_end
 from .exits import OF_STATE, Exit
 from .paint import Copyable, emit, out
 from .progress import Progress
@@ -99,7 +100,10 @@ def watch(db: str, run: str, as_json: bool) -> Exit:
     say = command
     with reading(db) as reader:
         row = reader.get(run)
-        with Progress(row, say, quiet=as_json) as progress:
+        ending = asked_to_end(reader, row, attended=reader.attended())
+        with Progress(row, say, quiet=as_json, leaves=ending is not None) as progress:
+            if ending is not None:
+                progress.say(f"it is {printable(ending.message)}")
             row = _watch(reader, row, progress, as_json)
         standing = standing_of(reader, row, progress.story)
     if not as_json:

@@ -124,4 +124,4 @@ def _said(standing: Standing, now: float) -> str:
         return f"{row.detail.get('reason', '')}: {first_line(str(row.detail.get('message', '')))}"
     if standing.nearly is not None:
         return first_line(told(standing.nearly))
-    return brief(standing.waits, now)
+    return printable(standing.ending.message) if standing.ending is not None else brief(standing.waits, now)

@@ -16,9 +16,11 @@ from ..errors import InputError
 from ..journal import Item, Journal, RunRow
 from ..journal.reading import Reader
 from ..journal.threads import ahead_of
+from ..runtime.ending import asked_to_end
 from ..runtime.lacking import REASON, Lacking
-from ..runtime.nearly import told
+from ..runtime.nearly import told as told_of
 from .advice import Standing
+from .left import left_of
 from .story import Story
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class Stands:
     def __init__(self, reader: Reader, now: float):
         self._reader, self._alive = reader, dict[str | None, bool]()
         self.lacking, self.switches = Lacking(reader, now), reader.switches()
+        self._attended = reader.attended()
 
     def of(self, row: RunRow, story: Story) -> Standing:
         """One run."""
@@ -69,7 +72,8 @@ class Stands:
             held = None
         return Standing(
             row=row, story=story, alive=self._alive[row.owner], held=held, lack=self.lacking(row),
-            ahead=ahead_of(self._reader.query, row),
+            ahead=ahead_of(self._reader.query, row), attended=self._attended,
+            ending=asked_to_end(self._reader, row, attended=self._attended),
         )  # fmt: skip
 
 
@@ -79,7 +83,8 @@ def standing_of(reader: Reader, row: RunRow, story: Story | None = None) -> Stan
     reader.input_of(row)  # without it the rest would look well
     with reader.reads(row):
         told = story or Story.of(reader.events(row), row)
-    standing = replace(Stands(reader, time.time()).of(row, told), attended=reader.attended(), posts=posts)
+    left = left_of(reader, row) if row.state in ENDED else []
+    standing = replace(Stands(reader, time.time()).of(row, told), posts=posts, left=left)
     if any(is_question(post.name) for post in posts):
         from ..runtime.questions import of_run  # noqa: PLC0415  few runs were just answered
 
@@ -104,7 +109,9 @@ def summary(standing: Standing) -> dict[str, Any]:
     row = standing.row
     stuck = row.detail if row.state == RunState.STUCK else {}
     if standing.nearly is not None:
-        stuck = {**standing.nearly, "reason": None, "message": told(standing.nearly)}
+        stuck = {**standing.nearly, "reason": None, "message": told_of(standing.nearly)}
+    if standing.ending is not None:
+        stuck = standing.ending._asdict()
     if standing.lack is not None:
         stuck = {"reason": REASON, **standing.lack._asdict()}
     body: dict[str, Any] = {
@@ -114,5 +121,6 @@ def summary(standing: Standing) -> dict[str, Any]:
         "created_at": row.created_at, "updated_at": row.updated_at, "waits_on": standing.waits,
         "reason": stuck.get("reason"), "message": stuck.get("message"), "key": stuck.get("key"),
         "remedy": stuck.get("remedy"), "asks": stuck.get("asks"),
+        "open_children": [one.body() for one in standing.left] or None,
     }  # fmt: skip
     return {k: v for k, v in body.items() if v is not None}

@@ -22,7 +22,6 @@ from ..errors import EngineClosed, InputError, UnjournaledWork, UnknownFlow
 from ..journal import ENGINE, Act, Collected, Journal, NewRun, Switch
 from ..journal.connect import MEMORY
 from ..journal.keyring import FolderKeyring, Keyring, MemoryKeyring
-from ..journal.threads import ahead_of
 from ..journal.vault import Vault
 from . import companions, deciding, operate, questions, registry
 from .clock import Clock, SystemClock
@@ -33,9 +32,9 @@ from .flow import Flow
 from .lacking import Lacking
 from .query import RunQuery
 from .questions import InboxItem
-from .run import Run
+from .run import Run, seen
 from .scope import FlowScope, Surroundings, here, surround
-from .status import RunStatus, status_of
+from .status import RunStatus
 
 R = TypeVar("R")
 
@@ -250,8 +249,7 @@ class Engine:
         rows = self.journal.runs(*query.sql(self.clock.now()), limit=-1 if query.lacks else limit)
         if query.lacks:
             rows = [row for row in rows if lacking(row) is not None][: None if limit < 0 else limit]
-        asked = self.journal.query
-        return [status_of(row, self.host.waits_on(row.no), lacking(row), ahead_of(asked, row)) for row in rows]
+        return [seen(self, row, lacking) for row in rows]
 
     def lacking(self) -> Lacking:
         """Tells of a run whether no living process can go on with it."""

@@ -23,12 +23,14 @@ from ..errors import InputError, RunCancelled, RunFailed, SegueError
 from ..journal import NewRun, Post, RunRow
 from ..journal.threads import ahead_of
 from . import forking, given, named, opinions
+from .ending import asked_to_end
 from .repeats import begun_later, repeated
 from .status import RunStatus, status_of, stuck_error
 from .streams import follow
 
 if TYPE_CHECKING:
     from .engine import Engine
+    from .lacking import Lacking
 
 R = TypeVar("R")
 
@@ -67,9 +69,7 @@ class Run(Generic[R]):
 
     async def status(self) -> RunStatus:
         """Where it stands, what it waits for, and what to do when it is stuck."""
-        row = self._row()
-        query, engine = self._engine.journal.query, self._engine
-        return status_of(row, engine.host.waits_on(self._no), engine.lacking()(row), ahead_of(query, row))
+        return seen(self._engine, self._row(), self._engine.lacking())
 
     async def events(self, after: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:
         """Its journal, and with `follow` what comes, up to its end."""
@@ -340,3 +340,10 @@ class Run(Generic[R]):
             except SegueError as error:
                 error.run = error.run or self.id
                 raise
+
+
+def seen(engine: Engine, row: RunRow, lacking: Lacking) -> RunStatus:
+    """Where a run stands, as this process sees it."""
+    host, journal = engine.host, engine.journal
+    ahead, ending = ahead_of(journal.query, row), asked_to_end(journal, row, attended=host.carries)
+    return status_of(row, host.waits_on(row.no), lacking(row), ahead, ending)

@@ -8,6 +8,7 @@ from typing import Any
 from ..core.lifecycle import RunState, StuckReason
 from ..errors import CrashLoop, ReplayMismatch, RunStuck, Undecodable, UnknownEffect
 from ..journal import RunRow
+from .ending import Ending
 from .lacking import REASON, Lack
 from .nearly import nearly, told
 
@@ -38,7 +39,7 @@ class RunStatus:
     reason: str | None = None
     """Why it is set aside; `no worker` for one that is ready, while no living process knows its flow."""
     message: str | None = None
-    """The same in words; of one that is about to be set aside too, which has no reason yet."""
+    """The same in words; of one that is about to be set aside too, or was asked to end, which has no reason."""
     key: str | None = None
     remedy: str | None = None
     asks: str | None = None
@@ -46,14 +47,20 @@ class RunStatus:
 
 
 def status_of(
-    row: RunRow, waits_on: list[dict[str, Any]] | None = None, lack: Lack | None = None, ahead: str | None = None
+    row: RunRow,
+    waits_on: list[dict[str, Any]] | None = None,
+    lack: Lack | None = None,
+    ahead: str | None = None,
+    ending: Ending | None = None,
 ) -> RunStatus:
     """A row as a status; `waits_on` of a run that is in memory is newer than the row's; `lack`: nobody can take it;
-    `ahead`: the turn that it waits for.
+    `ahead`: the turn that it waits for; `ending`: that it was asked to end, which nobody has taken up yet.
     """
     stuck = row.detail if row.state == RunState.STUCK else {}
     if (soon := nearly(row)) is not None:
         stuck = {**soon, "reason": None, "message": told(soon)}
+    if ending is not None:
+        waits_on, ahead, stuck = [], None, ending._asdict()
     if lack is not None:
         stuck = {"reason": REASON, "message": lack.message, "remedy": lack.remedy}
     return RunStatus(
