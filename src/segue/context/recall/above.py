@@ -5,11 +5,12 @@ table that goes on in it, the lines of code or of a list that enclose it. Pure: 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 
-from .code import FENCE, closes_section, encloses, fenced, is_code, is_section
-from .columns import columns, cut, goes_on
+from .code import FENCE, closes_section, encloses, fenced, is_bare, is_code, is_section
+from .columns import columns, cut, goes_on, rows
 from .headings import Heading, headings, opened, path
 
 __all__ = ["ABOVE", "above"]
@@ -29,7 +30,7 @@ def above(text: str, parts: Sequence[str]) -> list[str]:
     """Of each piece of a text what it stands under; empty where that is nothing, as of a text in one piece."""
     if len(parts) < 2:
         return [""] * len(parts)
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines = [*map(" ".join, rows(text.replace("\r\n", "\n").split("\n")))]
     ends = [*accumulate(map(_letters, lines))]
     starts = [bisect_right(ends, said) for said in accumulate(map(_letters, parts[:-1]), initial=0)]
     place, made, at = _Place(lines), list[str](), 0
@@ -58,6 +59,7 @@ class _Place:
         self._open: list[Heading] = []
         self._around: list[tuple[float, str]] = []
         """The lines that enclose it, by how far in they stand."""
+        self._often = Counter(map(str.strip, lines))
         self._columns, self._named = "", 0
         """The names of the columns of the table, and the line in which they stand."""
 
@@ -91,23 +93,33 @@ class _Place:
 
     def above(self, at: int) -> str:
         """What a piece that begins with a line stands under."""
+        words = path(self._open, self._headings.get(at))
+        least = min(len(words[0]), _LEAST) + 1 if words else 0
         inner = self._columns if at > self._named + 1 else self._columns.partition("\n")[0]  # it begins with the rule
-        room = ABOVE - len(inner)
-        if not inner:
-            nearest = list[str]()
-            for indent, said in reversed(self._around):
-                nearest.append(" " * max(0, int(indent)) + cut(said, _LINE) + " …")
-                room -= len(nearest[-1]) + 1
-                if room < _LINE + _LEAST:
-                    break
-            inner = "\n".join(reversed(nearest))
-        made = ""
-        for words in path(self._open, self._headings.get(at)):
-            longer = f"{words} > {made}" if made else cut(words, max(room, _LEAST))
-            if len(longer) > max(room, _LEAST):
+        if len(inner) > ABOVE - least:
+            inner = inner.partition("\n")[0]
+        inner = inner or self._enclosing(ABOVE - least)
+        room, made = ABOVE - len(inner) - bool(inner), ""
+        for one in words:
+            longer = f"{one} > {made}" if made else cut(one, room)
+            if len(longer) > room:
                 break
             made = longer
         return "\n".join(filter(None, (made, inner)))
+
+    def _enclosing(self, room: int) -> str:
+        """The lines that enclose it: as they stand, or in one line, where that is too long; then without those that say
+        least: keys by themselves that stand in many places, and the outer ones.
+        """
+        around = [(max(0, int(inside)), said) for inside, said in self._around]
+        made = "\n".join(" " * inside + cut(said, _LINE) + " …" for inside, said in around)
+        while len(made) > room:
+            made = " > ".join(cut(said, _LINE) for _, said in around) + " …"
+            if len(made) <= room or len(around) == 1:
+                break
+            often = [self._often[said] if is_bare(said) else 1 for _, said in around[:-1]]
+            around.pop(often.index(max(often)))
+        return cut(made, room)
 
     def said(self, at: int) -> int:
         """The line that comments stand above, for those that begin in a line."""

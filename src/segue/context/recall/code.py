@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
 
-__all__ = ["FENCE", "Beside", "closes_section", "encloses", "fenced", "is_code", "is_section"]
+__all__ = ["FENCE", "Beside", "closes_section", "encloses", "fenced", "is_bare", "is_code", "is_section"]
 
 FENCE = re.compile(r"\s*(```|~~~)")
 _MODIFIERS = (
@@ -26,6 +26,7 @@ _CODE = re.compile(
 _CONTROL = re.compile(r"[)\]}]|(?:if|elif|else|for|while|do|switch|match|case|default|try|except|catch|finally|with)\b")
 _OPENS = re.compile(rf"{_BEGINS}\s*\S|.*[:{{(\[]$|(?:[-*+]|\d+[.)])\s+\S|[^:]+:\s*[|>&]\S*$")
 _SECTION = re.compile(r"\[\[?[\w\"][\w .\"':/-]*\]\]?$")
+_BARE = re.compile(r"(?:- )?[\"']?[^\s\"']+[\"']?:?\s*[\[{|>]?[-+]?$")
 _NEAR = 10
 """Lines before and after a line with `#` that tell whether it is a comment."""
 
@@ -44,6 +45,11 @@ def fenced(lines: Sequence[str]) -> list[bool]:
 def is_code(line: str) -> bool:
     """Whether a line looks like code or configuration."""
     return bool(line) and len(line) < 400 and _CODE.match(line.rstrip()) is not None
+
+
+def is_bare(line: str) -> bool:
+    """Whether a line that encloses others is a key, and no more."""
+    return _BARE.match(line) is not None
 
 
 class Beside:

@@ -1,15 +1,15 @@
-"""The names of the columns of a table that goes on: with bars and a rule, or as in CSV. Pure."""
+"""The names of the columns of a table that goes on: with bars and a rule, as in CSV, or as SQL inserts it. Pure."""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice, takewhile
 
 from .code import FENCE
 
-__all__ = ["columns", "cut", "goes_on"]
+__all__ = ["columns", "cut", "goes_on", "rows"]
 
 _MOST, _RULED = 150, 50
 """Characters of the names, and of the rule below them."""
@@ -21,6 +21,32 @@ _YEAR = re.compile(r"(?:19|20)\d\d$")
 _ROWS, _LEAST = 20, 3
 """Rows that are looked at to tell whether a line names their columns; and how many there are at least."""
 _BY = "\t;,|"
+_INSERT = re.compile(r"\s*INSERT INTO [^()]+\(.+\)\s*VALUES$", re.IGNORECASE)
+_TALL, _WIDE = 60, 10_000
+"""Lines and characters of a row whose cells have line breaks."""
+
+
+def rows(lines: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The lines of a text, those of a row of CSV whose quoted cells have line breaks together."""
+    at, above = 0, ""
+    while at < len(lines):
+        many = _tall(lines, at, above) if lines[at].count('"') % 2 else 1
+        row = lines[at : at + many]
+        yield row
+        at, above = at + many, " ".join(row)
+
+
+def _tall(lines: Sequence[str], at: int, above: str) -> int:
+    """How many lines a row has that ends where its quotes do, and has as many fields as the one above it."""
+    row = lines[at]
+    for many, line in enumerate(lines[at + 1 : at + _TALL], 2):
+        row += f" {line}"
+        if len(row) > _WIDE:
+            break
+        if line.count('"') % 2:
+            fits = any(by in above and len(_fields(above, by)) == len(_fields(row, by)) > 1 for by in _BY)
+            return many if fits else 1
+    return 1
 
 
 def columns(lines: Sequence[str], at: int) -> str:
@@ -29,6 +55,8 @@ def columns(lines: Sequence[str], at: int) -> str:
     if "|" in line and below and _RULE.match(below[0]):
         rule = re.sub("-{3,}", "---", below[0].strip())
         return f"{cut(re.sub(' {2,}', ' ', line.strip()), _MOST)}\n{cut(rule, _RULED)}"
+    if "(" in line and _INSERT.match(line.rstrip()):
+        return cut(line.strip(), _MOST)
     for by in _BY:
         if by in line and _names(lines, at, by):
             return cut(line.strip(), _MOST)
@@ -39,8 +67,10 @@ def goes_on(named: str, line: str) -> bool:
     """Whether a table whose columns are named so goes on in a line."""
     if not line.strip() or FENCE.match(line):
         return False
+    if named[:12].upper() == "INSERT INTO ":
+        return line.lstrip()[0] == "("
     spaced = line.count(", ")
-    if spaced and "|" not in named and spaced == line.count(",") and ", " not in named:
+    if spaced and not any(by in named for by in "\t;|") and spaced == line.count(",") and ", " not in named:
         return False  # prose
     return _RULE.match(line) is not None or any(by in line for by in _BY if by in named)
 

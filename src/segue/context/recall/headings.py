@@ -1,4 +1,4 @@
-"""The headings of a text: with marks, underlined, numbered, in capitals, or a short line by itself. Pure.
+"""The headings of a text: with marks, underlined, numbered, in capitals, a question, or a short line by itself. Pure.
 
 Where it is not certain that a line is a heading, or of what level, nothing is said to stand under it, or under another.
 """
@@ -12,12 +12,16 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from .code import Beside
+from .columns import columns
+from .questions import LONGEST, answered, asks, is_question, listed
 
-__all__ = ["LONE", "Heading", "headings", "opened", "path"]
+__all__ = ["LONE", "Heading", "headings", "heads_clause", "opened", "path"]
 
-LONE = re.compile(r"#{1,6} |\S[^\n.!?]{0,60}:?$")
+LONE = re.compile(r"#{1,6} |(?:[1-9][\d.]{0,7} )?\S[^\n.!?]{0,60}:?$")
 """A paragraph of one line that may be a heading; a text is cut before it."""
 _LINE = 80
+_COMMENTS = 20
+"""Lines of a comment above a table."""
 _MARKED = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t#]*$")
 _UNDERLINE = re.compile(r"(=|-)\1{2,}\s*$")
 _BOLD = re.compile(r"(\*\*|__)([^*_]+)\1:?$")
@@ -25,7 +29,7 @@ _KINDS = (
     "Chapter|Section|Article|Part|Topic|Item|Agenda item|Kapitel|Abschnitt|Artikel|Teil|Thema|Punkt|TOP|Chapitre|"
     "Partie|Capítulo|Sección|Artículo|Capitolo|Sezione|Articolo|Глава|Раздел|Статья|§+"
 )
-_NUMBERED = re.compile(rf"(?:({_KINDS}) ?)?([1-9]\d?(?:\.(?:[1-9]|1\d))*)([.):]|\s*[-–—])?\s+(\S.{{0,70}})$")
+_NUMBERED = re.compile(rf"(?:({_KINDS}) ?)?([1-9]\d?(?:\.(?:[1-9]|1\d))*)([.):]|\s*[-–—])?\s+(\S.{{0,120}})$")
 _SENTENCE = re.compile(r"[.!?;]\s|[。！？；|\t@]|://|: ")
 _ENDS = ".!?:;,。！？…：；，、"
 _BREAK = re.compile(r"(?:[-*_=] ?){3,}\S*.*$|(?:From|Sent|Subject|Von|Gesendet|Betreff|De|Objet|Asunto): ")
@@ -66,6 +70,12 @@ def path(open_: Sequence[Heading], within: Heading | None) -> list[str]:
     return found
 
 
+def heads_clause(line: str, below: str) -> bool:
+    """Whether a line is the heading of a numbered clause that begins right below: `1. Fees`, `1.1 The buyer pays`."""
+    number = _NUMBERED.match(line) if line[:1].isdigit() else None
+    return number is not None and _is_title(number[4]) and re.match(rf"{re.escape(number[2])}\.1\b", below) is not None
+
+
 def headings(lines: Sequence[str], code: Sequence[bool], fenced: Sequence[bool]) -> Mapping[int, Heading]:
     """The headings of a text, by their lines."""
     if lines[0].startswith("#!"):
@@ -86,12 +96,21 @@ def _marked(lines: Sequence[str], at: int, beside: Beside, all_code: bool) -> He
     """A heading with marks; none where these begin a comment."""
     marked = _MARKED.match(lines[at])
     words = marked[2].strip("-=* ") if marked is not None else ""
-    if marked is None or not words or words.endswith(";"):
+    if marked is None or not words or words.endswith(";") or _on_table(lines, at):
         return None
     before, after = beside(at)
     alone = not _line(lines, at - 1).strip() and not _line(lines, at + 1).strip()
     comment = (before and after) or (all_code and (before or after) and not (alone and not after))
     return None if comment else Heading(len(marked[1]), words)
+
+
+def _on_table(lines: Sequence[str], at: int) -> bool:
+    """Whether a line is a comment right above the names of columns: with others, or in small letters."""
+    level, end = lines[at][: len(lines[at]) - len(lines[at].lstrip("#"))] + " ", at
+    while end < min(at + _COMMENTS, len(lines)) and lines[end].startswith(level):
+        end += 1
+    more = end > at + 1 or _line(lines, at - 1).startswith(level) or lines[at].lstrip("# ")[:1].islower()
+    return more and "|" not in _line(lines, end) and bool(_line(lines, end) and columns(lines, end))
 
 
 def _underlined(lines: Sequence[str], at: int) -> Heading | None:
@@ -113,41 +132,71 @@ class _Lone:
     """What stands beside the number."""
     strong: bool = False
     """Bold, or in capitals."""
+    asked: bool = False
+    """A question that surely has its answer below."""
 
 
 def _plain(lines: Sequence[str], said: Sequence[int], marked: Mapping[int, Heading]) -> dict[int, Heading]:
     """Headings without marks, each in a paragraph of its own."""
-    found, lone = dict[int, Heading](), list[_Lone]()
+    asked = {at: Heading(_ALONE, words) for at, words in listed(lines, said).items() if at not in marked}
+    found, lone = dict(asked), list[_Lone]()
     firsts = [at for at in said if not _line(lines, at - 1).strip()]
-    after = dict(pairwise(firsts))
+    alone = {at for at, _ in pairwise(firsts) if not _line(lines, at + 1).strip()}
+    after, sure = dict(pairwise(firsts)), _questions(lines, firsts, marked)
     for at in firsts:
         line = lines[at].rstrip()
+        if at in asked:
+            continue
         if at in marked or _BREAK.match(line):
             found[at] = Heading(_TITLE, "")
-        elif len(line) > _LINE or line[0].isspace() or _line(lines, at + 1).strip() or at not in after:
+        elif len(line) > (LONGEST if asks(line) else _LINE) or line[0].isspace() or at not in alone:
             continue
         elif line.endswith((":", "：")) and _is_title(line[:-1].strip("*_ ")):
             found[at] = Heading(_COLON, line[:-1].strip("*_ "), upto=_end(lines, after[at]))
-        elif (one := _lone(at, line)) is not None and not _BREAK.match(lines[after[at]]):
+        elif (one := _lone(at, line, sure)) is not None and not _BREAK.match(lines[after[at]]):
             lone.append(one)
-    found |= _numbered(lines, [one for one in lone if one.number], after)
-    titles = [one for one in lone if not one.number and (one.strong or not marked)]
+    for at in said:
+        if heads_clause(lines[at], _line(lines, at + 1)) and (one := _lone(at, lines[at].rstrip(), sure)) is not None:
+            lone.append(one)
+            after[at] = at + 1
+    found |= _numbered(lines, sorted((one for one in lone if one.number), key=lambda one: one.at), after)
+    answers = {after[one.at] for one in lone if one.asked}
+    titles = [one for one in lone if not one.number and (one.strong or one.asked or not marked)]
+    titles = [one for one in titles if one.strong or one.asked or one.at not in answers]
     numbers = [at for at, one in found.items() if one.number]
     if numbers or len(titles) > 1 or any(one.strong for one in titles):
         found |= _titled(lines, titles, after, numbers, bool(marked))
+    over = next((one for one in titles if one.at == firsts[0] and not one.asked), None)
+    if over is not None and not marked and after[over.at] in {*asked, *(one.at for one in lone if one.asked)}:
+        found[over.at] = Heading(_TITLE, over.words)
     return found
 
 
-def _lone(at: int, line: str) -> _Lone | None:
-    """What a paragraph of one line may be the heading of."""
+def _questions(lines: Sequence[str], firsts: Sequence[int], marked: Mapping[int, Heading]) -> set[int]:
+    """Which paragraphs are questions that surely head what follows: in each section by itself."""
+    found, section = set[int](), list[int]()
+    for at in [*firsts, -1]:
+        if at in marked or at < 0:
+            found |= answered(lines, section)
+            section = []
+        if at not in marked:
+            section.append(at)
+    return found
+
+
+def _lone(at: int, line: str, sure: Set[int]) -> _Lone | None:
+    """What a paragraph of one line may be the heading of; `sure`: the questions that are headings."""
     bold = _BOLD.match(line)
     words = bold[2].strip() if bold else line
     number = _NUMBERED.match(words)
     if number is not None:
         kind = number[1] or number[3] or ""
-        if not _is_title(number[4]) or kind == ")":
+        asked = at in sure and is_question(number[4])
+        if not (_is_title(number[4]) or asked) or kind == ")":
             return None
-        return _Lone(at, words, tuple(map(int, number[2].split("."))), kind, bool(bold))
+        return _Lone(at, words, tuple(map(int, number[2].split("."))), kind, bool(bold), asked)
+    if at in sure:
+        return _Lone(at, words, strong=bool(bold), asked=True)
     if not _is_title(words) or not words[0].isupper():
         return None
     return _Lone(at, words, strong=bool(bold) or (words.isupper() and len(words) > 3))
@@ -194,6 +243,7 @@ def _titled(
     before = {at: no for no, at in after.items()}
     count = Counter(one.words.casefold() for one in some)
     first = some[0].at if some and some[0].at not in before else -1
+    asked = {one.at for one in some if one.asked}
     once = {one.at for one in some if count[one.words.casefold()] == 1}
     near = [after[first], after.get(after[first])] if first in once and len(lines[after[first]]) <= _LINE else []
     if not marks and numbers and numbers[0] in near:
@@ -203,7 +253,7 @@ def _titled(
         found |= {one.at: Heading(_ONCE if one.at in once else _AGAIN, one.words) for one in rest}
     for at in found:
         over = before.get(at, -1)
-        chain = at in once and over in once and over != first
+        chain = at in once and over in once and over != first and (at not in asked or over in asked)
         if chain or (over >= 0 and lines[over].rstrip().endswith(",")):
             found[at] = Heading(_TITLE, "")  # a name below a greeting
     return found

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from .headings import LONE
+from .columns import rows
+from .headings import LONE, heads_clause
+from .questions import asks, leads
 from .terms import terms
 
 __all__ = ["WHOLE", "nearest", "pieces"]
@@ -16,26 +18,28 @@ _AIM = 700
 """Where a piece may end, once it is as long."""
 _SOME = 250
 """Where it may end before a heading."""
-_PARAGRAPH = re.compile(r"\n\s*\n")
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])")
 _NUMBER, _SIGNS = re.compile(r"\d{1,3}"), re.compile(r"[^\w\s]+")
 
 
 def pieces(text: str) -> list[str]:
-    """The pieces of a text in their order. A heading stands with what follows it."""
+    """The pieces of a text in their order. A heading stands with what follows it, a question with its answer."""
     if not _long(text):
         return [text]
     made: list[str] = []
-    open_, size = "", 0
+    open_: list[tuple[str, str]] = []
+    size = 0
     for bit, joint in _bits(text):
         more = _size(bit)
-        full = size + more > WHOLE or (size >= _AIM and "\n" in joint) or (size >= _SOME and _heads(bit, joint))
-        if open_ and full and not _heads(open_, "\n\n"):
-            made.append(open_)
-            open_, size = "", 0
-        open_ = f"{open_}{joint}{bit}" if open_ else bit
+        begins = size >= _SOME and joint == "\n\n" and _begins(bit, open_[-1][0])
+        full = size + more > WHOLE or (size >= _AIM and "\n" in joint) or begins
+        if open_ and full and (at := _end(open_, bit, joint)):
+            made.append(_joined(open_[:at]))
+            open_ = open_[at:]
+            size = sum(_size(one) + len(before) for one, before in open_)
+        open_.append((bit, joint))
         size += more + len(joint)
-    return [*made, open_] if open_ else made
+    return [*made, _joined(open_)] if open_ else made
 
 
 def nearest(piece: str, others: Sequence[str]) -> int:
@@ -44,26 +48,73 @@ def nearest(piece: str, others: Sequence[str]) -> int:
     return max(range(len(of)), key=lambda at: len(said & of[at]) / (len(said | of[at]) or 1))
 
 
+def _joined(bits: Sequence[tuple[str, str]]) -> str:
+    """What stands in a text one after the other."""
+    return "".join(f"{joint}{bit}" if at else bit for at, (bit, joint) in enumerate(bits))
+
+
+def _end(bits: Sequence[tuple[str, str]], bit: str, joint: str) -> int:
+    """How many of the bits make up a piece, where another one comes: those before the headings and questions that stand
+    over it. None where nothing stands before these.
+    """
+    at, over = len(bits), 0
+    while at and _over(*bits[at - 1], bit, joint):
+        at -= 1
+        bit, joint = bits[at]
+        over += _size(bit) + len(joint)
+        if over > _SOME:
+            return len(bits)
+    return at
+
+
+def _over(bit: str, before: str, next_: str, joint: str) -> bool:
+    """Whether something stands over what comes next, and is not parted from it."""
+    if "\n" not in joint or (asks(bit) and asks(next_)):
+        return False
+    return asks(bit, next_) or heads_clause(bit, next_) or (joint == "\n\n" and _heads(bit, before))
+
+
+def _begins(paragraph: str, last: str) -> bool:
+    """Whether a paragraph begins something else: with a heading or a question, unless that is one of many."""
+    first, _, below = paragraph.partition("\n")
+    if below:
+        return leads(first, below.partition("\n")[0])
+    return _heads(paragraph, "\n\n") and not (asks(paragraph) and asks(last))
+
+
 def _heads(bit: str, joint: str) -> bool:
-    """Whether a paragraph is a heading, and no more."""
-    return joint == "\n\n" and "\n" not in bit and LONE.match(bit) is not None and len(bit) < 100
+    """Whether a paragraph is a heading or a question, and no more."""
+    return joint == "\n\n" and "\n" not in bit and (asks(bit) or (len(bit) < 100 and LONE.match(bit) is not None))
 
 
 def _bits(text: str) -> Iterator[tuple[str, str]]:
-    """Paragraphs, and of those that are too long the sentences, each with what stands before it."""
-    for paragraph in _PARAGRAPH.split(text):
-        if not paragraph.strip():
-            continue
+    """Paragraphs, and of those that are too long the rows or sentences, each with what stands before it."""
+    for some in _paragraphs(text):
+        paragraph = "\n".join(some)
         if not _long(paragraph):
-            yield paragraph.strip("\n"), "\n\n"
+            yield paragraph, "\n\n"
             continue
         joint = "\n\n"
-        for line in paragraph.strip("\n").split("\n"):
-            for sentence in _SENTENCE.split(line) if _long(line) else [line]:
-                for part in _cut(sentence):
-                    yield part, joint
-                    joint = " "
-            joint = "\n"
+        for row in some:
+            for line in row.split("\n") if _long(row) else [row]:
+                for sentence in _SENTENCE.split(line) if _long(line) else [line]:
+                    for part in _cut(sentence):
+                        yield part, joint
+                        joint = " "
+                joint = "\n"
+
+
+def _paragraphs(text: str) -> Iterator[list[str]]:
+    """The lines of each paragraph, where a row of CSV is a line."""
+    some = list[str]()
+    for row in map("\n".join, rows(text.split("\n"))):
+        if row.strip():
+            some.append(row)
+        elif some:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def _cut(sentence: str) -> Iterator[str]:

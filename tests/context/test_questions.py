@@ -1,0 +1,128 @@
+"""A question of a FAQ heads its answer; one of a mail, talk or prose heads nothing, and stands with what follows."""
+
+from __future__ import annotations
+
+import pytest
+
+from segue.context.recall.above import above
+from segue.context.recall.pieces import pieces
+
+FILL = "Visitors are met at the door and are given a badge. The kitchen is on the first floor; leave it as it was. " * 4
+ASKED = ("How do I get a badge?", "May I work from abroad, and if so for how many days of a year?", "Who pays?")
+CHINESE = ("如何获得证件？", "我可以在国外工作吗？", "谁付钱？")
+ARABIC = ("كيف أحصل على بطاقة؟", "هل يمكنني العمل من الخارج؟", "من يدفع؟")
+GREEK = ("Πώς παίρνω κάρτα;", "Μπορώ να δουλέψω από το εξωτερικό;", "Ποιος πληρώνει;")
+SPANISH = ("¿Cómo consigo una tarjeta?", "¿Puedo trabajar desde el extranjero?", "¿Quién paga?")
+
+
+def faq(form: str, asked: tuple[str, ...] = ASKED, title: str = "# FAQ\n\n") -> str:
+    return title + "\n\n".join(
+        f"{form.format(n=n, asks=asks)}{FILL}\n\n{FILL}\n\nKey {n}. {FILL}" for n, asks in enumerate(asked, 1)
+    )
+
+
+def over(text: str, says: str) -> str:
+    parts = pieces(text)
+    assert len(parts) > 1
+    return next(one for part, one in zip(parts, above(text, parts), strict=True) if says in part)
+
+
+def together(text: str, one: str, other: str) -> bool:
+    return any(one in part and other in part for part in pieces(text))
+
+
+@pytest.mark.parametrize("asked", [ASKED, CHINESE, ARABIC, GREEK, SPANISH])
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("**{asks}**\n\n", "{asks}"),
+        ("**{asks}**\n", "{asks}"),
+        ("**{n}. {asks}**\n\n", "{n}. {asks}"),
+        ("{n}. {asks}\n\n", "{n}. {asks}"),
+        ("{asks}\n\n", "{asks}"),
+        ("Q{n}: {asks}\n\n", "Q{n}: {asks}"),
+        ("Q: {asks}\nA: ", "Q: {asks}"),
+    ],
+)
+@pytest.mark.parametrize(("title", "outer"), [("# FAQ\n\n", "FAQ > "), ("FAQ\n\n", "FAQ > "), ("", "")])
+def test_a_question_heads_its_answer(form: str, said: str, asked: tuple[str, ...], title: str, outer: str) -> None:
+    text = faq(form, asked, title)
+    for n, asks in enumerate(asked, 1):
+        assert over(text, f"Key {n}.") == outer + said.format(n=n, asks=asks)
+        assert together(text, asks, FILL[:40]), "with the beginning of its answer"
+    assert over(text, asked[1]) == outer.removesuffix(" > ")
+
+
+def test_questions_stand_under_the_titles_of_their_sections() -> None:
+    work = faq("**{asks}**\n\n", title="## Work\n\n")
+    text = f"# FAQ\n\n{work}\n\n## Rooms\n\n{FILL}\n\n{FILL}\n\nKey 9. {FILL}"
+    assert over(text, "Key 2.") == f"FAQ > Work > {ASKED[1]}"
+    assert over(text, "Key 9.") == "FAQ > Rooms"
+
+
+def some(n: int) -> str:
+    """Paragraphs of prose, no two of which are the same."""
+    return "\n\n".join(f"{'abcdefgh'[at].upper()}nn said {n + at}. {FILL}" for at in range(n))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{some(4)}\n\nWhat does it mean?\n\n{some(3)}\n\nWho knows?\n\n{some(2)}\n\nWhy now?\n\n{some(5)}",  # prose
+        f"# Time\n\n{some(1)}\n\nWhat does it mean?\n\n{some(3)}\n\nWho knows?\n\n{some(4)}",
+        f"What does it mean?\n\n{some(3)}\n\nBut why?\n\n{some(4)}",
+        f"What does it mean?\n\n{some(8)}\n\nWho knows?\n\n{some(7)}",
+        f"What does it mean?\n\n{some(5)}",  # one alone
+        f"Hi Bob,\n\nCan you send it?\n\n{some(1)}\n\nDo you come on Monday?\n\n{some(3)}\n\nBest regards,\nAnn",
+        f"Can you send it?\n\n{some(2)}\n\nDo you come on Monday?\n\n{some(3)}\n\nThanks, Ann",
+        f"Hi Bob,\n\n1. Can you send it?\n\n{some(2)}\n\n2. Do you come on Monday?\n\n{some(3)}",
+        f"Hi Bob,\n\n**Can you send it?**\n\n{some(5)}",
+        "\n\n".join(f"Can you send number {n}?\n\nYes, I can.\n\nThank you." for n in range(60)),
+        "\n\n".join(f"Can you send number {n}?\n\nYes, I sent {n}." for n in range(60)),
+        f"Ann Berg\n\nCan you send it?\n\n{some(1)}\n\nBob\n\n{some(2)}\n\nAnn Berg\n\nAnd who pays?\n\n{some(3)}",
+        f"Ann Berg\n\nCan you send it?\n\n{some(1)}\n\nAnn Berg\n\nWho pays?\n\n{some(3)}",
+        f"Ann Berg 10:12\n\nCan you send it?\n\n{some(2)}\n\nBob 10:14\n\nWho pays?\n\n{some(3)}",
+        "\n\n".join(f"Ann: Can you send number {n}?\n\nBob: Yes. {FILL}" for n in range(9)),
+        "\n\n".join(f"Can you send number {n}?\n\nBob: Yes.\n\nAnn: No. {FILL}" for n in range(9)),
+        f"“Can you send it?”\n\n{some(2)}\n\n“Do you come on Monday?”\n\n{some(4)}",
+        f"- Can you send it?\n\n{some(2)}\n\n- Do you come on Monday?\n\n{some(4)}",
+        f"1. Can you send it?\n\n2. Do you come on Monday?\n\n3. Who pays?\n\n{some(5)}",
+        f"They asked:\n\nCan you send it?\n\n{some(2)}\n\nWe asked:\n\nDo you come on Monday?\n\n{some(3)}",
+    ],
+)
+def test_a_question_that_may_be_no_heading_heads_nothing(text: str) -> None:
+    assert "?" not in "".join(above(text, pieces(text)))
+
+
+@pytest.mark.parametrize("before", [100, 300, 500, 650, 900])
+@pytest.mark.parametrize(
+    ("asks", "answer"),
+    [
+        ("What does it mean?", f"\n\nIt means much. {FILL}"),
+        ("3. May I work from abroad?", f"\n\nIt means much. {FILL}"),
+        ("Can you send it?", f"\n\nIt means much. {FILL}"),
+    ],
+)
+def test_an_uncertain_question_is_kept_with_what_follows(before: int, asks: str, answer: str) -> None:
+    text = f"{FILL[:before]}\n\n{FILL[:before]}\n\n{asks}{answer}\n\n{FILL}"
+    assert together(text, asks, "It means much.")
+
+
+@pytest.mark.parametrize(("joint", "beside"), [("\n", "\n"), ("\n\n", "\n"), ("\n\n", "\n\n")])
+@pytest.mark.parametrize("size", [1, 4, 7])
+def test_each_question_stands_with_its_answer_in_pairs(joint: str, beside: str, size: int) -> None:
+    text = joint.join(
+        f"Q: My badge number {n} is lost{'.' if n % 2 else ', who helps me?'}{beside}"
+        f"A: Room {n}. {'Ask there. ' * (size + n % 3) * 5}"
+        for n in range(60)
+    )
+    assert all(together(text, f"badge number {n} ", f"Room {n}.") for n in range(60))
+    assert "" in above(text, pieces(text))[1:]
+
+
+@pytest.mark.parametrize("before", [100, 300, 550, 650, 900])
+def test_a_heading_is_not_the_end_of_a_piece(before: int) -> None:
+    text = f"{(FILL * 3)[:before]}\n\n# Rome\n\n## Hours\n\n{'From 9 to 17. ' * 50}\n\n{FILL}"
+    assert together(text, "# Rome", "From 9")
+    text = f"{(FILL * 3)[:before]}\n\n2. Fees\n2.1 {FILL}\n2.2 {FILL}\n2.3 {FILL}\n\n{FILL}"
+    assert together(text, "2. Fees", "2.1 ")
