@@ -315,7 +315,7 @@ async def test_a_function_chooses_and_its_order_is_that_of_the_fallback(tmp_path
         at.server.next("small", "overloaded")
         run = await at.engine.start(put, "own", "Which?", {})
         assert await run.result() == "middle"  # and never the large one, which it has not named
-        dealt = [(await at.ask("mixed", f"Which, {n}?"))[0] for n in range(12)]
+        dealt = [(await at.ask("mixed", f"Which, {n}?"))[0] for n in range(40)]
         assert chances(at.preview("mixed")[0]) == [0.25, 0.75, 0.0]
     assert set(dealt) == {"small", "middle"}
 
