@@ -190,6 +190,25 @@ async def test_a_yes_is_never_recorded_as_a_no(world: World) -> None:
         ]  # fmt: skip
 
 
+async def test_when_all_have_spoken_to_whom_it_went_on_those_before_are_asked_again(world: World) -> None:
+    @flow(name="two_of_three")
+    async def two_of_three() -> str:
+        said = await approve("Pay it?", 1, by=["ann", "bob", "kim"], quorum=2)
+        return f"{bool(said)} by {said.by}"
+
+    async with world.engine() as engine:
+        run = await engine.start(two_of_three)
+        item = await waiting(engine)
+        await item.approve(by="ann")
+        await item.reassign("dora", by="boss")
+        assert (await waiting(engine, "dora")).to == ("dora",) and not await engine.inbox("bob")
+        await (await waiting(engine, "dora")).deny(by="dora")
+        assert (await waiting(engine, "bob")).to == ("bob", "kim")
+        assert not await engine.inbox("dora") and not await engine.inbox("ann")
+        await (await waiting(engine, "kim")).approve(by="kim")
+        assert await run.result() == "True by ann, kim"
+
+
 async def test_the_word_that_comes_too_late_does_not_take_the_blame(world: World) -> None:
     """The no of two is the decision; whose it is are those two, whatever was said between."""
     async with world.engine() as engine:

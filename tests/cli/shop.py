@@ -133,6 +133,11 @@ async def parent(name: str) -> str:
 
 
 @flow
+async def grandparent(name: str) -> str:
+    return f"grandchild: {await parent(name)}"
+
+
+@flow
 async def naps(seconds: float) -> str:
     await sleep(seconds)
     return "rested"

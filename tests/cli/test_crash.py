@@ -100,6 +100,20 @@ def test_a_resumed_parent_takes_its_child_along(terminal: Terminal) -> None:
     assert (done.code, done.out) == (0, "child said: door is open\n")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
+@pytest.mark.parametrize("again", ["resume", "run"])
+def test_a_parent_that_rests_takes_its_children_along_too(terminal: Terminal, number: int, again: str) -> None:
+    """One that only waits is parked, and is not replayed until a child has ended."""
+    words = ["run", "shop:grandparent", "-i", '"door"', "--id", "p1"]
+    started = terminal.start(*words)
+    until(lambda: "gate-door" in terminal.calls() and terminal.state("p1") == "parked")
+    started.send(number)
+    started.wait()
+    (terminal.folder / "door").touch()
+    done = terminal.segue(*(words if again == "run" else ["resume", "p1"]))
+    assert (done.code, done.out) == (0, "grandchild: child said: door is open\n")
+
+
 def test_running_one_flow_leaves_other_runs_alone(terminal: Terminal) -> None:
     killed_at_the_gate(terminal, "g1")
     (terminal.folder / "door2").touch()

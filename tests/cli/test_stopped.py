@@ -104,16 +104,21 @@ from book import book
 from segue import Engine
 
 async def main():
-    async with Engine("segue.db") as engine, asyncio.TaskGroup() as group:
-        for number in range(3):
-            group.create_task(engine.run(book, "converts", 3, id=f"b{number}"))
+    async with Engine("segue.db") as engine:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(3):
+                    group.create_task(engine.run(book, "converts", 3, id=f"b{{number}}"))
+        finally:
+            await asyncio.sleep({tidies_s})
 
 asyncio.run(main())
 """
 
 
-def test_a_script_that_is_interrupted_loses_nothing_either(book: Terminal) -> None:
-    (book.folder / "script.py").write_text(SCRIPT)
+@pytest.mark.parametrize("tidies_s", [0, 0.2], ids=["at once", "after it has tidied up"])
+def test_a_script_that_is_interrupted_loses_nothing_either(book: Terminal, tidies_s: float) -> None:
+    (book.folder / "script.py").write_text(SCRIPT.format(tidies_s=tidies_s))
     with subprocess.Popen(
         [sys.executable, "script.py"], cwd=book.folder, start_new_session=True, stderr=subprocess.DEVNULL
     ) as script:

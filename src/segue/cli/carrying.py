@@ -26,12 +26,12 @@ from ..runtime.run import Run
 from .advice import Say, Standing, advise
 from .exits import OF_STATE, Exit
 from .faults import ImportFailed, trace_of
-from .left import left_of
+from .left import NAMED_MAX, left_of
 from .paint import Copyable, advised, tell
 from .progress import Progress
 from .shelf import parsed, path_of, reading, standing_of, summary
 from .tree import failed
-from .words import harmless, pretty, printable
+from .words import harmless, plural, pretty, printable
 
 POLL_S = 0.1
 PATIENCE_S = 60.0
@@ -228,11 +228,15 @@ async def _clean_up(engine: Engine, row: RunRow, progress: Progress, stop: Stop,
             here = not (host.executions.keys() | host.claiming.keys()).isdisjoint(runs)
             if not here and told.issuperset(runs) and not _moves(engine, runs, patience_s):
                 return
-            for one in left:
-                if one.no not in told:
-                    told.add(one.no)
-                    host.take_up(one.no)
+            new = [one for one in left if one.no not in told]
+            for one in new:
+                told.add(one.no)
+                host.take_up(one.no)
+            if len(new) <= NAMED_MAX:
+                for one in new:
                     progress.say(f"child {printable(one.id)} cleans up")
+            else:
+                progress.say(f"{plural(len(new), 'child run')} clean up")
             progress.trouble(journal.trouble)
             await asyncio.wait([stopped], timeout=POLL_S)
             if stopped.done():

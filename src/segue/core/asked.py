@@ -97,6 +97,8 @@ class Asked:
     asked_at: float
     to: tuple[str, ...] = ()
     """Who is asked now."""
+    before: tuple[str, ...] = ()
+    """Who was asked before it went on to others."""
     attempt: int | None = None
     """Of which attempt, where a step asks."""
     shown: Any = None
@@ -152,8 +154,14 @@ class Asked:
 
     @property
     def asked_of(self) -> tuple[str, ...]:
-        """Who is asked, as soon as the run has taken up what it has heard."""
-        return next((said.to for said in reversed(self.heard) if said.verdict == "reassigned" and said.to), self.to)
+        """Who is asked, once the run has taken up what it has heard. Where several must agree, and all have spoken
+        to whom it went on, that is who was asked before and has not.
+        """
+        now = next((said.to for said in reversed(self.heard) if said.verdict == "reassigned" and said.to), self.to)
+        spoken = {person(vote.by) for vote in self.votes}
+        if not now or not spoken.issuperset(map(person, now)):
+            return now
+        return tuple(one for one in distinct((*self.before, *self.to)) if person(one) not in spoken) or now
 
     @property
     def word(self) -> Said | None:
@@ -185,7 +193,8 @@ class Asked:
         if said.verdict not in LEFT_OPEN:
             self.end = self.end or said
         elif said.verdict == "reassigned":
-            self.to, self.most = said.to, max(self.most, len(self.to), len(said.to))
+            self.before, self.most = (*self.before, *self.to), max(self.most, len(self.to), len(said.to))
+            self.to = said.to
 
 
 def asked_in(events: Iterable[Event]) -> dict[str, Asked]:

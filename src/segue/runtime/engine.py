@@ -126,8 +126,9 @@ class Engine:
         self._taps = Taps(journal.path, journal.owner, self.surroundings.live)
 
     def stopping(self) -> None:
-        """Say that this process was asked to stop, as soon as it was: a handler of a signal may call it. A step that
-        fails from now on is made again, or in doubt: what it has called may have been stopped too. `close` says so too.
+        """Say that this process was asked to stop, as soon as it was: a handler of a signal may call it, and whoever
+        does then closes the engine. A step that fails from now on may have failed for that: it is made again, or in
+        doubt, when the database is opened next, and its run comes to no end here. `close` says so too.
         """
         if self._host is not None:
             self._host.stopping = True

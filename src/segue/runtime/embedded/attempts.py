@@ -65,7 +65,7 @@ async def perform(execution: Execution, command: RunStep, history: list[Attempt]
         except BaseException as raised:  # noqa: BLE001  a step may raise anything: it becomes a fault
             void(scope, raised)
             error = _its_own(execution, command.key, raised, threaded=options.threaded)
-            await stopped.heed(execution)
+            await stopped.heed(execution, error)
             fault = fault_of(execution, error, options)
             history.append(Attempt(execution.row.epoch, n, began, fault, ended=execution.host.clock.now()))
             execution.keep_error(command.key, error)
@@ -133,7 +133,7 @@ async def perform_once(execution: Execution, command: RunStep) -> None:
         except BaseException as raised:  # noqa: BLE001  a step may raise anything: it becomes a fault
             void(scope, raised)
             error = _its_own(execution, key, raised)
-            await stopped.heed(execution)
+            await stopped.heed(execution, error)
             if isinstance(error, SegueError) and error.run is None:
                 error.run, error.key = execution.row.id, key
             fault = fault_of(execution, error)
@@ -356,7 +356,7 @@ async def _reconcile(execution: Execution, command: RunStep, why: str) -> bool:
         raise TypeError(f"reconcile returned {said!r}: Applied(result) or NotApplied() was expected")
     except BaseException as raised:  # noqa: BLE001  the user's function may raise anything: then nobody knows
         error = _its_own(execution, command.key, raised, threaded=threaded)
-        await stopped.heed(execution)
+        await stopped.heed(execution, error)
         fault = fault_of(execution, error, command.options)
         if command.key not in execution.overridden:
             doubts.found(execution, command.key, why, f"reconcile failed: {type(error).__name__}: {fault.message}")

@@ -1,4 +1,6 @@
-"""Parents that are let in beyond the capacity: what fills it may be waiting for them to end it."""
+"""Parents and the children that they wait for: who is let in beyond the capacity, since what fills it may be waiting
+for them to end it, and who comes with whom.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,20 @@ _ABOVE = f"""with recursive above (id) as (
 )
 select above.id, runs.no from above join runs on runs.id = above.id"""
 """The runs that wait for those in memory here, at any depth: few, however many wait for a place."""
+
+
+_BELOW = f"""with recursive below (no, id) as (
+    select no, id from runs where no = ?
+    union
+    select c.no, c.id from below join runs c on c.parent = below.id where c.{_AWAITED.format("c")}
+)
+select no from below"""
+"""A run, and the open ones that it waits for, at any depth."""
+
+
+def with_children(host: Host, no: int) -> list[int]:
+    """A run, and all that must go on for it to go on: a parent that rests is not replayed, so it does not name them."""
+    return [one for (one,) in host.journal.query(_BELOW, (no,))]
 
 
 def left(host: Host) -> list[str | None]:
