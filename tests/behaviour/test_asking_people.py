@@ -23,6 +23,7 @@ from segue.errors import (
     RunEnded,
     RunFailed,
     StaleDecision,
+    StepFailed,
     Unanswered,
     UnknownQuestion,
     WrongAnswer,
@@ -658,3 +659,40 @@ async def test_names_are_those_of_the_first_version(world: World) -> None:
         await run.signal("approve:pay-out#161bd0", {"approved": True, "by": "ada"})
         assert await run.result() == Approval(approved=True, by="ada")
         assert await keys_of(run, "approval.asked") == ["approve[e437d0]#1"]
+
+
+@step
+async def shut_bank() -> str:
+    raise ConnectionError("bank 7 is shut")
+
+
+@flow
+async def refunds(how: str) -> str:
+    try:
+        return await shut_bank()
+    except ConnectionError as error:
+        if how == "a group":
+            raise ExceptionGroup("both", [error, ValueError("no form")]) from None
+        raise RuntimeError("the refund was given up") from error
+
+
+@flow
+async def hands_over(how: str) -> str:
+    try:
+        return await refunds(how)
+    except (RuntimeError, StepFailed):
+        return await escalate("Do it by hand", by="boss")
+
+
+@pytest.mark.parametrize("how", ["a cause", "a group"])
+async def test_the_story_of_a_child_is_told_with_what_had_failed_before_in_it(world: World, how: str) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(hands_over, how)
+        (item,) = await waiting(engine)
+        bank, *rest = item.story
+        assert bank["error"] == "ConnectionError: bank 7 is shut" and bank["fault"] == "unreachable"
+        assert bank["what"].startswith("shut_bank[") and bank["attempts"] == 1
+        assert rest[-1]["what"].startswith("refunds[")
+        assert [told["error"] for told in rest[:-1]] == (["ValueError: no form"] if how == "a group" else [])
+        await item.answer("done", by="boss")
+        assert await run.result() == "done"

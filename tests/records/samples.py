@@ -73,6 +73,7 @@ from segue.core.records import (
 FAULT = Fault(
     FaultKind.RATE_LIMITED, "acme.sdk:TooMany", "slow down", ["slow down"], 12.5, "tokens per minute", "Traceback …"
 )
+TRIED = ({"what": "bank[7a]#1", "attempts": 2, "error": "ConnectionError: it is shut", "fault": "unreachable"},)
 MODEL = Target(kind=TargetKind.MODEL, name="gpt-x", deployment="eu-2", provider="acme", version="2026-10-01")
 SMALL = Target(kind=TargetKind.MODEL, name="tiny")
 PERSON = Target(kind=TargetKind.PERSON, name="claims-lead")
@@ -154,7 +155,7 @@ RUNS: tuple[Record, ...] = (
         part=3, flow_version=2, seed="51f2", revision="9c1e", carried=(7, 9), paused=True, orphaned=("old[1f]#1",)
     ),
     RunCompleted(orphaned=("old[1f]#1",)),
-    RunFailed(fault=FAULT, orphaned=("old[1f]#1",)),
+    RunFailed(fault=FAULT, orphaned=("old[1f]#1",), tried=TRIED),
     RunCancelled(fault=FAULT, orphaned=("old[1f]#1",), by="ada", why="a duplicate"),
     StepCompleted(),
     StepFailed(fault=FAULT),
@@ -166,7 +167,7 @@ RUNS: tuple[Record, ...] = (
     SignalRejected(signal="go", seq=7, why="not an integer"),
     ChildStarted(run="r-2", flow="claims:pay"),
     ChildDetached(run="r-3", flow="claims:mail"),
-    ChildEnded(run="r-2", fault=FAULT, orphaned=("old[1f]#1",)),
+    ChildEnded(run="r-2", fault=FAULT, orphaned=("old[1f]#1",), tried=TRIED),
 )
 
 ATTEMPTS: tuple[Record, ...] = (

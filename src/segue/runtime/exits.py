@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from ..core.codec import loads
@@ -11,6 +12,10 @@ from ..core.faults import Fault, message_of, own_frames, rebuild, type_name
 from ..errors import StepFailed
 
 T = TypeVar("T")
+STORY = "story"
+"""What an error has of those who were tried before it came about."""
+_CAUSES = 50
+"""Errors that are told of at most."""
 
 
 def as_error(raised: BaseException, what: str = "") -> StepFailed:
@@ -26,7 +31,11 @@ def failure(run: str, event: Event, original: BaseException | None) -> Exception
     """The error of a failed step or child, with a note of where it happened. Of an error of this process the
     traceback is kept, as far as it is the user's.
     """
-    error = rebuild(Fault.read(loads(event.body)["fault"]))
+    body = loads(event.body)
+    error = rebuild(Fault.read(body["fault"]))
+    if tried := body.get("tried"):
+        with suppress(AttributeError):  # a delegation brings its own
+            setattr(error, STORY, tuple(tried))
     if original is not None:
         error.with_traceback(own_frames(original))
     note_place(error, run, event.key or "", event.attempt or 1)
@@ -36,6 +45,51 @@ def failure(run: str, event: Event, original: BaseException | None) -> Exception
 def note_place(error: BaseException, run: str, key: str, attempt: int) -> None:
     """Note on an error which call it ended, and at which attempt."""
     error.add_note(f"at: run {run} {key}, attempt {attempt}")
+
+
+def place_of(error: BaseException, run: str) -> tuple[str, int]:
+    """Which call of a run raised it, and at which attempt, as `note_place` has noted it; else empty and 0."""
+    mark = f"at: run {run} "
+    for note in getattr(error, "__notes__", ()):
+        key, found, attempt = str(note).removeprefix(mark).rpartition(", attempt ")
+        if found and str(note).startswith(mark) and attempt.isdigit():
+            return key, int(attempt)
+    return "", 0
+
+
+def earlier(error: BaseException) -> BaseException | None:
+    """Its cause, else the error that was being handled when it was raised: what had been tried before."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return before if isinstance(before, Exception) else None  # what a `timeout` cancels has not failed
+
+
+def causes(error: BaseException, run: str, fault_of: Callable[[BaseException], Fault]) -> list[object]:
+    """What had failed before an error of a run, oldest first: its causes, and the members of groups."""
+    found, seen = list[object](), {id(error)}
+
+    def tell(one: BaseException | None) -> None:
+        if one is None or id(one) in seen or len(seen) > _CAUSES:
+            return
+        seen.add(id(one))
+        if isinstance(one, BaseExceptionGroup):
+            for each in one.exceptions:  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]  of any errors
+                tell(each)  # pyright: ignore[reportUnknownArgumentType]  see above
+            return
+        tell(earlier(one))
+        told: object = getattr(one, STORY, ())
+        found.extend(told if isinstance(told, tuple) else ())  # pyright: ignore[reportUnknownArgumentType]  of JSON
+        (what, attempts), fault = place_of(one, run), fault_of(one)
+        said = {"what": what, "attempts": attempts, "error": f"{type(one).__name__}: {fault.message}"}
+        found.append({name: value for name, value in {**said, "fault": fault.kind.value}.items() if value})
+
+    if isinstance(error, BaseExceptionGroup):
+        seen.clear()
+        tell(error)
+    else:
+        tell(earlier(error))
+        told: object = getattr(error, STORY, ())
+        found.extend(told if isinstance(told, tuple) else ())  # pyright: ignore[reportUnknownArgumentType]  see above
+    return found
 
 
 def in_thread(call: Callable[[], T]) -> T:

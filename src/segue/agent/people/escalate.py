@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 from ...core.faults import classify
 from ...core.records import AskKind
 from ...errors import InputError, SegueError
+from ...runtime.exits import STORY, earlier, place_of
 from ...runtime.scope import FlowScope, here, in_flow
 from ...runtime.waits import Seconds
 from ..tries import tried_of
@@ -107,10 +108,10 @@ def _told(error: BaseException, seen: set[int], whole: bool = False) -> list[obj
     seen.add(id(error))
     if isinstance(error, BaseExceptionGroup):
         return [told for one in error.exceptions for told in _told(one, seen)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType, reportUnknownMemberType]
-    earlier = _earlier(error)
-    own: object = getattr(error, "story", ())  # of a delegation: it tells of all who were asked, in order
+    before_it = earlier(error)
+    own: object = getattr(error, STORY, ())  # of a delegation or a child: it tells of all who were asked, in order
     told = list(cast("tuple[object, ...]", own)) if isinstance(own, tuple) else []
-    before = told or ([] if earlier is None else _told(earlier, seen))
+    before = told or ([] if before_it is None else _told(before_it, seen))
     calls = tried_of(error) if isinstance(error, Exception) else ()
     if calls:
         return [*before, *({k: v for k, v in asdict(call).items() if v not in ("", 0, 0.0, None)} for call in calls)]
@@ -123,20 +124,9 @@ def _told(error: BaseException, seen: set[int], whole: bool = False) -> list[obj
     return [*before, {k: v for k, v in said.items() if v not in ("", 0)}]
 
 
-def _earlier(error: BaseException) -> BaseException | None:
-    """Its cause, else the error that was being handled when it was raised: what had been tried before."""
-    earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return earlier if isinstance(earlier, Exception) else None  # what a `timeout` cancels has not failed
-
-
 def _place(error: BaseException) -> tuple[str, int]:
-    """Which call of this run raised it, and at which attempt: as it is noted on it (`exits.note_place`)."""
+    """Which call of this run raised it, and at which attempt."""
     scope = here()
     if scope is None:
         return "", 0
-    mark = f"at: run {scope.drive.run if isinstance(scope, FlowScope) else scope.run} "
-    for note in getattr(error, "__notes__", ()):
-        key, found, attempt = str(note).removeprefix(mark).rpartition(", attempt ")
-        if found and str(note).startswith(mark) and attempt.isdigit():
-            return key, int(attempt)
-    return "", 0
+    return place_of(error, scope.drive.run if isinstance(scope, FlowScope) else scope.run)

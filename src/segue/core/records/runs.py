@@ -166,8 +166,11 @@ class RunFailed(Record):
     """The flow raised."""
 
     type: ClassVar[EventType] = EventType.RUN_FAILED
+    version: ClassVar[int] = 2
     fault: Fault
     orphaned: tuple[str, ...] = ()
+    tried: tuple[Json, ...] = ()
+    """What had failed before, oldest first: its causes, each with `what` (the call), `attempts`, `error`, `fault`."""
 
 
 @record
@@ -275,6 +278,9 @@ class ChildEnded(Record):
     """A child run ended: with a result (the envelope's `value`), or with a fault."""
 
     type: ClassVar[EventType] = EventType.CHILD_ENDED
+    version: ClassVar[int] = 2
     run: str
     fault: Fault | None = None
     orphaned: tuple[str, ...] = ()
+    tried: tuple[Json, ...] = ()
+    """What had failed in it before its fault, oldest first."""

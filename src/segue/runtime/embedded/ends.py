@@ -27,6 +27,7 @@ from ...errors import (
     UnknownEffect,
 )
 from ...journal import Change, Item, Journal, Post, RunRow
+from ..exits import causes
 from ..past import memory_of
 from . import doubts
 from .carrying import cancel_child
@@ -58,6 +59,7 @@ class End(NamedTuple):
     state: RunState
     value: bytes | None
     body: bytes | None
+    version: int = 1
 
 
 def input_of(execution: Execution, args: bytes) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def end_of(execution: Execution) -> End:
         body = dumps({**orphans, "fault": fault_of(execution, error).body()})
         if drive.cancelling:
             return End(EventType.RUN_CANCELLED, RunState.CANCELLED, None, body)
-        return End(EventType.RUN_FAILED, RunState.FAILED, None, body)
+        return End(EventType.RUN_FAILED, RunState.FAILED, None, body, 2)
     except BaseException as error:  # noqa: BLE001  whatever the flow raised is its end
         return _failed(execution, error, orphans)
     return End(EventType.RUN_COMPLETED, RunState.COMPLETED, value, dumps(orphans) if orphans else None)
@@ -121,8 +123,15 @@ def _failed(execution: Execution, error: BaseException, orphans: dict[str, Any])
     errors[execution.row.no] = error.with_traceback(own_frames(error))
     if len(errors) > ERRORS_KEPT:
         del errors[next(iter(errors))]
-    body = dumps({**orphans, "fault": fault_of(execution, error).body()})
-    return End(EventType.RUN_FAILED, RunState.FAILED, None, body)
+    tried = causes(error, execution.row.id, partial(fault_of, execution))
+    body = dumps({**orphans, "fault": fault_of(execution, error).body(), **({"tried": tried} if tried else {})})
+    return End(EventType.RUN_FAILED, RunState.FAILED, None, body, 2)
+
+
+def told(execution: Execution, end: End) -> dict[str, Any]:
+    """What is written with a run's end: where it stands then, and what others are told."""
+    change = Change(end.state, {}, execution.now())
+    return {"change": change, "posts": farewell(execution, end.value, end.body)}
 
 
 def farewell(execution: Execution, value: bytes | None, body: bytes | None) -> list[Post]:

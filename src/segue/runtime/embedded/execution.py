@@ -14,7 +14,7 @@ from ...core.recovery import Attempt
 from ...core.replay import Memory
 from ...core.secret import use, using
 from ...errors import Continued, RunStuck, SegueError, StoreCorrupt
-from ...journal import Change, Item, RunRow, Write
+from ...journal import Item, RunRow, Write
 from ..deadlock import deadlock
 from ..drive import Drive
 from ..flow import Flow
@@ -362,13 +362,12 @@ class Execution(Line):
         if self.unknowns:
             return ends.set_unknown_aside(self)
         try:
-            type_, state, value, body = ends.end_of(self)
+            end = ends.end_of(self)
         except Continued as continued:
             return self._renew(continued)
-        change, posts = Change(state, {}, self.now()), ends.farewell(self, value, body)
         ended: list[Event] = []
-        done = partial(self._tell_end, ended)
-        ended.append(self.write(type_, value=value, body=body, change=change, posts=posts, done=done))
+        more = ends.told(self, end) | {"done": partial(self._tell_end, ended)}
+        ended.append(self.write(end.type, value=end.value, body=end.body, version=end.version, **more))
         self.drop()
 
     def _renew(self, continued: Continued) -> None:

@@ -28,7 +28,7 @@ def receive(execution: Execution, item: Item) -> None:
         case "signal":
             execution.write(EventType.SIGNAL_RECEIVED, key=item.name, value=_payload(execution, item), **taken)
         case "child.ended":
-            execution.write(EventType.CHILD_ENDED, key=item.name, value=item.value, **taken)
+            execution.write(EventType.CHILD_ENDED, key=item.name, value=item.value, version=2, **taken)
         case "cancel":
             if execution.paused:  # what was held back is given up first: it must not begin now
                 execution.write(EventType.RUN_RESUMED, body=item.body, paused=False)
