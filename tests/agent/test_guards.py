@@ -215,6 +215,29 @@ async def test_a_small_model_moderates_by_a_schema_and_its_call_is_on_record(tmp
         assert "the guard itself failed" in error.why
 
 
+@pytest.mark.parametrize(
+    ("trouble", "why", "remedy"),
+    [
+        ("overloaded", "gpt: 503", "see how its model is: segue models; "),
+        ("reset", "gpt: Connection error", "see how its model is: segue models; "),
+        ("refusal", "gpt: I'm sorry", "let another model judge; "),
+        ("wrong-schema", "gpt: the answer does not fit", "let another model judge; "),
+        ("silent", "it took longer than its timeout_s of 0.5 s", "look at [guards.moderation]"),
+    ],
+)
+async def test_a_guard_whose_model_fails_says_what_that_said(
+    tmp_path: Path, trouble: str, why: str, remedy: str
+) -> None:
+    guard = Guard(name="moderation", look=Moderation(model="gpt"), stage="before", timeout_s=0.5)
+    async with serve(["chat", "gpt"]) as server, opened(tmp_path, server, "chat", "gpt", guards=[guard]) as engine:
+        await told(engine, "It is warm, and what it takes is imported.")
+        server.fail("gpt", trouble)
+        error, _, _ = await told(engine, "How is tea made?")
+        assert isinstance(error, ContentBlocked)
+        assert error.why.startswith(f"the guard itself failed: {why}")
+        assert str(error.remedy).startswith(remedy)
+
+
 async def test_a_function_of_one_question(tmp_path: Path) -> None:
     @flow(name="polite")
     async def polite(text: str) -> str:

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from segue import RunFailed, flow, gather, testing
+from segue import Flow, RunFailed, flow, gather, testing
 from segue.agent import ask
 from segue.core.events import EventType
-from segue.models import Catalogue, Model, Price, Provider
+from segue.models import Capability, Catalogue, Model, Price, Provider
 from segue.testing.provider import FaultPlan, Served, serve
 from segue.testing.provider import Provider as Server
 
@@ -51,15 +51,23 @@ async def asks_thrice(text: str) -> str:
 
 
 @asynccontextmanager
-async def opened(models: int, retry_after_s: float = 2.0) -> AsyncGenerator[tuple[testing.Engine, Server]]:
+async def opened(
+    models: int, retry_after_s: float = 2.0, *, streaming: bool = True
+) -> AsyncGenerator[tuple[testing.Engine, Server]]:
     names, clock = "abc"[:models], asyncio.get_running_loop().time
     async with serve(
         {name: Served() for name in names}, faults=FaultPlan(retry_after_s=retry_after_s), clock=clock
     ) as server:
         provider = Provider.OPENAI_COMPATIBLE
         known = Catalogue.of(
-            *(Model(name=n, provider=provider, url=server.openai_url, window=64_000, max_output=4_000) for n in names)
-        )
+            *(
+                Model(
+                    name=n, provider=provider, url=server.openai_url, window=64_000, max_output=4_000,
+                    capabilities=frozenset({Capability.STREAMING} if streaming else ()),
+                )
+                for n in names
+            )
+        )  # fmt: skip
         async with testing.Engine(resources={"catalogue": known}, seed=1) as engine:
             yield engine, server
 
@@ -115,6 +123,28 @@ async def test_a_stream_that_had_not_said_anything_when_it_broke_off_was_turned_
         await asyncio.sleep(DOWN_S)
         await come_back(server, kind)
         assert await run == "You said: 1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "flows", "can"),
+    [
+        *((kind, streams, True) for kind in ("cut", "cut-reset", "stream-error", "bad-chunk", "no-end")),
+        *((kind, asks, True) for kind in ("cut", "cut-reset")),
+        ("cut", streams, False),
+        ("cut-reset", streams, False),
+    ],
+)
+def test_calls_that_break_off_within_an_answer_are_counted(kind: str, flows: Flow[[str], str], can: bool) -> None:
+    """They are paid for, so they are not bounded by time."""
+
+    async def case() -> None:
+        async with opened(1, streaming=can) as (engine, server):
+            server.fail("a", kind)
+            with pytest.raises(RunFailed, match=r"\(8 calls in"):
+                await engine.run(flows, "1 2 3 4 5 6 7 8 9 10 11 12", id="r")
+            assert len(server.log) == 8
+
+    testing.run(case())
 
 
 @pytest.mark.parametrize("models", [1, 3])

@@ -10,7 +10,7 @@ from ..core.faults import Fault, FaultKind, rebuild
 from ..core.records import AttemptEnd, AttemptWhy, Decision, Stage
 from ..core.recovery import Amend, Use
 from ..errors import SegueError
-from ..models import Model
+from ..models import Capability, Model
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope
 from .called import Called, Caller
@@ -102,7 +102,10 @@ class Attempting:
         """With the end of its stream on record."""
         if self._streaming is None or record.scope.streamed is None:
             return called  # it was not sent
-        end, fault = self._streaming.ended(record.scope, record.question, called.fault, called.reply, beside)
+        end, fault = self._streaming.ended(
+            record.scope, record.question, called.fault, called.reply, beside,
+            streamed=called.model.can(Capability.STREAMING),
+        )  # fmt: skip
         record.scope.record(end)
         return replace(called, fault=fault)
 

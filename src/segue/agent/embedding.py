@@ -98,7 +98,8 @@ class Embedding:
         )  # fmt: skip
         wanted = texts.space or self._begun(tried)
         if wanted is None:
-            policy = self._policy(texts.route)
+            pinned = texts.model is not None and texts.route is None
+            policy = None if pinned else self._policy(texts.route)
             return self.gateway.decide(question, policy, tried, pin, left_nano=left_nano, awaits=awaits)
         same = [name for name, model in self.gateway.catalogue.models.items() if fits(model, wanted)]
         if not same or (texts.model is not None and texts.model not in same):

@@ -127,7 +127,7 @@ class Gateway:
             conversation=self.sessions.before(session, question),
             tried={name: why for name, why in tried.items() if name != pin},
             model=pin or question.model,
-            pinned_by="recovery" if pin else "caller",
+            pinned_by="recovery" if pin and pin != question.model else "caller",
             stage=len(tried),
             route=question.route,
             awaits=awaits,

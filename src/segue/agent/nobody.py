@@ -10,6 +10,7 @@ from ..core.shell import command
 from ..errors import InputError
 from ..models.health.admission import Standing
 from ..models.signals import made
+from ..routing.types import APART
 from .failures import BROKEN
 
 __all__ = ["RESTS", "NoRoom", "nobody", "opens"]
@@ -32,6 +33,9 @@ def nobody(decision: Decision, remedy: str | None = None, *, since: str = "") ->
     out = [c for c in decision.candidates if not c.eligible]
     shut = [c.target.name for c in out if _is_shut(c)]
     passing = [c for c in out if c.excluded_at in _PASSES and c.target.name not in shut]
+    apart = next((c for c in out if (c.reason or "").startswith(APART)), None)
+    if apart is not None and decision.route is not None:
+        return _apart(decision.route, apart)
     unwell = min(passing, key=lambda c: (c.excluded_at is Stage.TRIED, not _rests(c)), default=None)
     why = "; ".join(f"{c.target.name}: {_reason(c)}" for c in out[:6]) or "the catalogue is empty"
     said = f"no model can answer by route {decision.policy}: {why}"
@@ -51,6 +55,13 @@ def opens(shut: Sequence[str]) -> str:
     """What a person does about models whose keys were refused."""
     then = "; ".join(command("models", "--reopen", name) for name in shut)
     return f"see to the key and the account that it was refused for, then: {then}"
+
+
+def _apart(route: str, out: Candidate) -> InputError:
+    """Where a model and a route are asked for that do not go together."""
+    name = out.target.name
+    said = f"model={name!r} and route={route!r} are both asked for, and do not go together: {name}: {out.reason}"
+    return InputError(said, remedy=f"leave one of them out, or let the route {route} name {name}")
 
 
 def _reason(candidate: Candidate) -> str:

@@ -94,15 +94,19 @@ class Streaming:
         return replace(end, ttft_s=round(reply.latency_s, 4))
 
     def ended(
-        self, scope: StepScope, question: Question, fault: Fault | None, reply: Reply | None, beside: int = 0
-    ) -> tuple[StreamEnd, Fault | None]:
+        self, scope: StepScope, question: Question, fault: Fault | None, reply: Reply | None, beside: int = 0,
+        *, streamed: bool = False,
+    ) -> tuple[StreamEnd, Fault | None]:  # fmt: skip
         """The end of an attempt's stream, and its fault, which knows what others have had of it. A fault voids all.
+        With `streamed` its call came piece by piece: it broke off within an answer where there was a piece.
 
         The text of an answer stands in the step's result, in the last of its calls; `beside` of them were made with it.
         """
         outlet, at = scope.outlet, len(before(scope)) + beside
         if fault is not None:
-            fault = _unsaid(_silent(scope, question, fault, reply), outlet)
+            fault = _silent(scope, question, fault, reply)
+            if streamed and reply is None:
+                fault = _broken_off(fault, bool(outlet.chunks))
             fault = self._rescued(outlet, question, fault, reply)
             outlet.retract(fault.kind.value)
         ref = _continued(scope, question.begun) if question.begun else None
@@ -197,11 +201,10 @@ def _stopped(reply: Reply) -> bool:
     return reply.finish == "content_filter" and not reply.refusal
 
 
-def _unsaid(fault: Fault, outlet: Outlet) -> Fault:
-    """The fault of a stream that broke off: one that had said nothing by then was no half of an answer."""
-    if outlet.chunks or HALF not in (fault.state or {}):
-        return fault
-    return fault._replace(state={name: said for name, said in (fault.state or {}).items() if name != HALF})
+def _broken_off(fault: Fault, said: bool) -> Fault:
+    """The fault of a stream: half of an answer was there if it had `said` something, however it ended then."""
+    state = {name: value for name, value in (fault.state or {}).items() if name != HALF}
+    return fault._replace(state={**state, HALF: 1} if said else state)
 
 
 def _silent(scope: StepScope, question: Question, fault: Fault, reply: Reply | None) -> Fault:

@@ -19,6 +19,8 @@ _ERRORS = 300
 _MESSAGES = ("message", "Message", "error_message", "msg", "detail")
 WITHIN = "segue-within"
 """The header of an answer that claimed success, and was given the status of the error in it."""
+PART = "a part of the body had come"
+"""The note of an error that stopped the reading of an answer's body midway."""
 _NO_HEADERS: Mapping[str, str] = {}
 _SECRETS = re.compile(r"\b(sk-[\w*-]{6,}|AIza[\w-]{10,}|gsk_\w{10,}|AKIA\w{12,})|(?<=[?&]key=)[^&\s]+|(?<=Bearer )\S+")
 _MARKUP = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.S | re.I)
@@ -96,7 +98,9 @@ def evidence_of(error: BaseException) -> Evidence:
 
 def _is_half(error: BaseException) -> bool:
     said = str(error)
-    return type(error).__name__ in _HALVES or (_BROKEN_OFF in said and _NONE_OF_IT not in said)
+    if PART in getattr(error, "__notes__", ()) or type(error).__name__ in _HALVES:
+        return True
+    return _BROKEN_OFF in said and _NONE_OF_IT not in said
 
 
 def evidence_in(body: object, status: int | None = None, headers: Mapping[str, str] | None = None) -> Evidence:

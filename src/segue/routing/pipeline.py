@@ -16,17 +16,18 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.records import Decision
+from ..core.records import Decision, Stage
 from ..models.reading import meant
-from .eligible import eligible
+from .eligible import Exclusion, eligible
 from .errors import PolicyFailed, UnknownRoute
 from .features import features_of
+from .instead import instead
 from .lots import Ground
 from .plans import plan
 from .policies import Examples, Policy
 from .record import decision
 from .table import Conditions, Situation, Table
-from .types import Condition, Embedder, Option, Predictors, Request
+from .types import APART, CALLER, Condition, Embedder, Option, Predictors, Request
 
 __all__ = ["Router", "decide"]
 
@@ -51,7 +52,15 @@ def decide(
     if lot.hedge_after_s is not None and lot.hedge is None:
         second = _second(policy, ground)
         lot = replace(lot, hedge=second, hedge_after_s=None if second is None else lot.hedge_after_s)
+    wanted, by = at.request.model, at.request.pinned_by
+    if lot.choice is None and wanted is not None and by == CALLER and at.request.route is not None:
+        lot = replace(lot, barred={place: _apart(lot.barred.get(place)) for place in range(ground.many)})
     return decision(policy, ground, lot, id=id)
+
+
+def _apart(why: Exclusion | None) -> Exclusion:
+    """Why a model that the caller names is not asked by the route that the caller names, too."""
+    return Exclusion(Stage.POLICY, APART + (why.reason if why else "it is not whom it chooses"))
 
 
 def _second(policy: Policy, ground: Ground) -> int | None:
@@ -112,13 +121,23 @@ class Router:
         return Situation(request, features_of(request, self.embedder), self.table, conditions, self.predictors)
 
     def decide(self, request: Request, *, id: str, luck: float, route: str | Policy | None = None) -> Decision:
-        """The decision for a request, by its own route or by another one. Raises UnknownRoute, PolicyFailed."""
+        """The decision for a request, by its own route or by another one. Where neither is said, a model that the
+        caller names stands in the place of those that the default route would choose from.
+
+        Raises UnknownRoute, PolicyFailed.
+        """
         began = self._clock()
         named = request.route if route is None else route
         policy = named if isinstance(named, Policy) else self.route(named or "default")
+        if named is None and request.model is not None and request.pinned_by == CALLER:
+            policy = instead(policy, request.model, self._tags(request.model))
         made = decide(policy, self.situation(request), id=id, luck=luck, vectors=self.vectors)
         made.__dict__["took_s"] = round(self._clock() - began, 6)  # nobody has seen the record yet
         return made
+
+    def _tags(self, model: str) -> frozenset[tuple[str, str]]:
+        row = self.table.place.get(model)
+        return frozenset() if row is None else frozenset(self.table.options[row].tags.items())
 
     def vectors(self, policy: Examples) -> NDArray[np.float32]:
         """The embeddings of a policy's examples, made when they are first asked for."""

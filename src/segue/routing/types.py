@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
     from .arrays import Vector
 
+CALLER = "caller"
+"""Who pins a model where nobody else is said to."""
+APART = "the route leaves it out: "
+"""Begins the reason of a model that could answer, and that a route was named with which does not choose it."""
+
 
 class Kind(StrEnum):
     """The kinds of task that are told apart without being told. A caller, and a catalogue's priors, may name others."""
@@ -137,7 +142,7 @@ class Request:
     conversation: Conversation = field(default_factory=Conversation)
     model: str | None = None
     """The only one that may answer."""
-    pinned_by: str = "caller"
+    pinned_by: str = CALLER
     """Who said so."""
     tried: Mapping[str, str] = field(default_factory=dict[str, str])
     """Who has failed already, and of what kind that was."""

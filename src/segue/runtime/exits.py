@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from ..core.codec import loads
 from ..core.events import Event
@@ -67,29 +67,33 @@ def causes(error: BaseException, run: str, fault_of: Callable[[BaseException], F
     """What had failed before an error of a run, oldest first: its causes, and the members of groups."""
     found, seen = list[object](), {id(error)}
 
+    def before(one: BaseException) -> None:
+        for each in _members(one) or [earlier(one)]:
+            tell(each)
+        found.extend(cast("tuple[object, ...]", getattr(one, STORY, ())))
+
     def tell(one: BaseException | None) -> None:
         if one is None or id(one) in seen or len(seen) > _CAUSES:
             return
         seen.add(id(one))
-        if isinstance(one, BaseExceptionGroup):
-            for each in one.exceptions:  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]  of any errors
-                tell(each)  # pyright: ignore[reportUnknownArgumentType]  see above
+        before(one)
+        if _members(one):
             return
-        tell(earlier(one))
-        told: object = getattr(one, STORY, ())
-        found.extend(told if isinstance(told, tuple) else ())  # pyright: ignore[reportUnknownArgumentType]  of JSON
         (what, attempts), fault = place_of(one, run), fault_of(one)
         said = {"what": what, "attempts": attempts, "error": f"{type(one).__name__}: {fault.message}"}
         found.append({name: value for name, value in {**said, "fault": fault.kind.value}.items() if value})
 
-    if isinstance(error, BaseExceptionGroup):
-        seen.clear()
-        tell(error)
-    else:
-        tell(earlier(error))
-        told: object = getattr(error, STORY, ())
-        found.extend(told if isinstance(told, tuple) else ())  # pyright: ignore[reportUnknownArgumentType]  see above
+    before(error)
     return found
+
+
+def _members(error: BaseException) -> tuple[BaseException, ...]:
+    """Those of a group; none of any other error."""
+    return cast("tuple[BaseException, ...]", getattr(error, "exceptions", ())) if _is_group(error) else ()
+
+
+def _is_group(error: BaseException) -> bool:
+    return isinstance(error, BaseExceptionGroup)
 
 
 def in_thread(call: Callable[[], T]) -> T:

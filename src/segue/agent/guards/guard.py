@@ -72,10 +72,16 @@ class Guard:
 
     async def found(self, text: str) -> Finding | None:
         """What it finds; an empty text is nothing. Raises TimeoutError, TypeError, and what the function raises."""
-        async with asyncio.timeout(self.timeout_s):
-            said = self.look(text)
-            if inspect.isawaitable(said):
-                said = await said
+        limit = asyncio.timeout(self.timeout_s)
+        try:
+            async with limit:
+                said = self.look(text)
+                if inspect.isawaitable(said):
+                    said = await said
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise TimeoutError(f"it took longer than its timeout_s of {self.timeout_s:g} s") from error
         if isinstance(said, str):
             return Finding(said) if said else None
         if not isinstance(said, Finding | None):  # pyright: ignore[reportUnnecessaryIsInstance]  users err

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, create_model
 
-from ...core.faults import rebuild
-from ...core.records import AttemptEnd, AttemptWhy
+from ...core.faults import Fault, rebuild
+from ...core.records import AttemptEnd, AttemptWhy, Decision
 from ...runtime.scope import StepScope, here
 from ..called import Caller
 from ..form import Form, form_of
@@ -46,39 +46,46 @@ class Moderation:
     async def __call__(self, text: str) -> Finding | None:
         """Why the text is turned down. Raises the error of the last model that was asked."""
         form, tried = form_of(_verdict(tuple(self.categories))), dict[str, str]()
+        failed: Exception | None = None
         question = Question(
             prompt=_PROMPT.format(", ".join(self.categories)), parts=[text], schema=form.schema, route=self.route,
             model=self.model, kind="classify", max_tokens=200,
         )  # fmt: skip
-        for n in range(_ASKED):
+        while failed is None or len(tried) < _ASKED:
+            scope = here()
+            at = scope if isinstance(scope, StepScope) else StepScope("", "moderation", 1)
+            bill = Bill.of(question, at, gateway().budgets)
+            decision = gateway().decide(question, None, tried, None, left_nano=bill.left)
+            if decision.chosen is None:  # what the one before has said is why
+                raise failed or bill.nobody(decision) or nobody(decision)
+            tried[decision.chosen.target.name] = "it failed"
             try:
-                said: Any = await self._asked(question, form, tried)
-            except Exception:
-                if n == _ASKED - 1 or not tried:
-                    raise
+                said: Any = await self._asked(question, form, bill, decision, decision.chosen.target.name)
+            except Exception as error:  # noqa: BLE001  whatever it is, another one may do it
+                failed = error
                 continue
             return Finding(f"{said.category}: {said.why}" if said.why else said.category) if said.flagged else None
-        raise AssertionError("the last error is raised")
+        raise failed
 
-    async def _asked(self, question: Question, form: Form, tried: dict[str, str]) -> BaseModel:
-        home, scope = gateway(), here()
-        at = scope if isinstance(scope, StepScope) else StepScope("", "moderation", 1)
-        bill = Bill.of(question, at, home.budgets)
-        decision = home.decide(question, None, tried, None, left_nano=bill.left)
-        if decision.chosen is None:
-            raise bill.nobody(decision) or nobody(decision)
-        model = home.catalogue.get(decision.chosen.target.name)
-        tried[model.name] = "it failed"
+    async def _asked(self, question: Question, form: Form, bill: Bill, decision: Decision, name: str) -> BaseModel:
+        home, at = gateway(), bill.scope
+        model = home.catalogue.get(name)
         called = await Caller(home, form, None, self.timeout_s).in_line(question, model, bill.named(decision.id))
         record = Recorded(at, decision, model, question, why=AttemptWhy.PROBE, beside=_PROBES + len(at.events))
         record.ended(AttemptEnd.FAILED if called.fault else AttemptEnd.ANSWERED, called)
         if called.fault is not None:
-            raise rebuild(called.fault)
+            raise rebuild(_named(called.fault, name))
         return called.value
 
 
 _PROBES = 100
 """Beside an attempt, a hedge and shadows have the numbers below it."""
+
+
+def _named(fault: Fault, model: str) -> Fault:
+    """A fault that says whose it is."""
+    said = fault.message if model in fault.message else f"{model}: {fault.message}"
+    return fault._replace(message=said, args=[said]) if fault.args == [fault.message] else fault
 
 
 def _verdict(categories: tuple[str, ...]) -> type[BaseModel]:

@@ -11,10 +11,12 @@ from typing import Any, cast
 from ...core.faults import classify
 from ...core.records import AttemptEnd, Check
 from ...core.redaction import Cut
-from ...models import Example
+from ...core.shell import command
+from ...models import Example, ModelError
 from ...models.errors import ContentBlocked
 from ...models.exchange import Reply
 from ..called import Called
+from ..failures import ELSEWHERE
 from ..form import Form
 from ..recorded import Recorded
 from ..request import Given, Question, is_file
@@ -125,16 +127,24 @@ class _Looked:
         passes = guard.on_fail == "open"
         self.checks.append(Check(name=guard.name, passed=passes, why=why, stage=self.stage))
         if not passes:
-            self._block(guard.name, why)
+            self._block(guard.name, why, getattr(error, "remedy", None) or _remedy(error))
         return {}
 
-    def _block(self, guard: str, why: str) -> None:
+    def _block(self, guard: str, why: str, first: str = "") -> None:
         what = "the request" if self.stage == "before" else "the answer"
-        error = ContentBlocked(
-            f"guard {guard} blocked {what}: {why}", remedy=f"look at [guards.{guard}] of segue.toml, or at the text"
-        )
+        look = f"look at [guards.{guard}] of segue.toml, or at the text"
+        then = f"{first}; what follows where it fails is on_fail in [guards.{guard}] of segue.toml"
+        error = ContentBlocked(f"guard {guard} blocked {what}: {why}", remedy=then if first else look)
         error.guard, error.stage, error.why = guard, self.stage, why
         self.blocked = error
+
+
+def _remedy(error: Exception) -> str:
+    """What is done about a model that did not answer a guard; empty where that is not the matter."""
+    if not isinstance(error, ModelError):
+        return ""
+    elsewhere = classify(error).kind in ELSEWHERE
+    return f"see how its model is: {command('models')}" if elsewhere else "let another model judge"
 
 
 async def _findings(guard: Guard, groups: Sequence[Sequence[str]]) -> dict[str, Finding]:

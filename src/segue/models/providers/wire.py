@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from ..evidence import WITHIN, evidence_in, holds_error
+from ..evidence import PART, WITHIN, evidence_in, holds_error
 
 CONNECT_S = 5.0
 _SOONER = 0.9
@@ -76,10 +76,19 @@ async def look(response: Any) -> None:
         return
     if any(part in response.request.url.path for part in _BATCHES):
         return
-    body: bytes = (await response.aread()).strip()
+    body = (await _read(response)).strip()
     whole = body.startswith((b"{", b"[")) and body.endswith((b"}", b"]"))
     if not whole or (b'"error' in body and holds_error(body)):
         response.status_code, response.headers[WITHIN] = evidence_in(body).status or BAD_GATEWAY, "200"
+
+
+async def _read(response: Any) -> bytes:
+    try:
+        return await response.aread()
+    except Exception as error:
+        if response.num_bytes_downloaded:
+            error.add_note(PART)
+        raise
 
 
 async def _connects_soon(request: Any) -> None:

@@ -366,7 +366,7 @@ class Execution(Line):
         except Continued as continued:
             return self._renew(continued)
         ended: list[Event] = []
-        more = ends.told(self, end) | {"done": partial(self._tell_end, ended)}
+        more: dict[str, Any] = {**ends.told(self, end), "done": partial(self._tell_end, ended)}
         ended.append(self.write(end.type, value=end.value, body=end.body, version=end.version, **more))
         self.drop()
 
