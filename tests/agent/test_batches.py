@@ -231,6 +231,33 @@ async def test_a_request_that_is_wrong_fails_and_costs_nothing(tmp_path: Path) -
         assert await spent(engine, ["r"]) == 0
 
 
+@flow(budget_usd=0.01)
+async def roomy(many: int) -> int:
+    asked = (ask(f"Tell {n}", max_tokens=200, batch=True) for n in range(many))
+    return len(await gather(*asked))
+
+
+@pytest.mark.parametrize("trouble", ["expired", "cancelled"])
+async def test_what_a_batch_did_not_come_to_costs_nothing(tmp_path: Path, trouble: str) -> None:
+    rules = replace(SOON, wait_s=1.0, requests=6)
+    async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat"), rules=rules) as engine:
+        server.batches.next(trouble)
+        assert await engine.run(roomy, 6, id="r") == 6
+        assert len(server.batches.jobs) > 1
+        (stood,) = engine.journal.standing_of([BudgetScope(kind=ScopeKind.RUN, name="r", limit_nano=nano(0.01))])
+        assert (stood.spent, stood.held, stood.estimated) == (billed(server), 0, 0)
+
+
+async def test_what_a_batch_says_nothing_of_counts_in_full(tmp_path: Path) -> None:
+    rules = replace(SOON, wait_s=1.0, requests=6)
+    async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat"), rules=rules) as engine:
+        server.batches.next("lines-lost")
+        assert await engine.run(roomy, 6, id="r") == 6
+        (stood,) = engine.journal.standing_of([BudgetScope(kind=ScopeKind.RUN, name="r", limit_nano=nano(0.01))])
+        assert stood.estimated > 0, "it may have been done"
+        assert stood.spent > billed(server)
+
+
 async def test_what_passes_goes_by_the_ordinary_api_after_three_batches(tmp_path: Path) -> None:
     async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat")) as engine:
         server.next("chat", *["overloaded"] * 3)

@@ -171,7 +171,8 @@ class Batcher:
         try:
             way = await self._way(batch)
             if isinstance(way, dict):
-                await self._all(batch, desk, way)
+                tried = batch.tried_at is not None  # it may be done, and nobody will hear so
+                await self._all(batch, desk, {**way, "billed": tried})
             elif batch.provider_id is None:
                 await self._send(batch, way, desk)
             else:
