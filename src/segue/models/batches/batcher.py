@@ -94,6 +94,11 @@ class Batcher:
         self._news.set()
         self.start()
 
+    @property
+    def carries(self) -> bool:
+        """Whether it is this process's turn."""
+        return self._turn.taken
+
     async def stop(self) -> None:
         """Let others have the turn."""
         if self._task is not None:
