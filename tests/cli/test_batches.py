@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -36,6 +38,8 @@ async def batched() -> str:
 async def parent() -> str:
     return await batched()
 """
+LOOKED = "looks > 0"
+"""Somebody has looked at it, and it was not done."""
 FAR = 600.0
 """No look comes by itself within a test."""
 
@@ -45,6 +49,12 @@ async def segue(terminal: Terminal, *words: object) -> Done:
     return await asyncio.to_thread(terminal.segue, *words, env={"K": "any"})
 
 
+def batch_is(terminal: Terminal, where: str) -> bool:
+    """What the outbox says of the batch."""
+    with closing(sqlite3.connect(f"{terminal.db.as_uri()}-batches?mode=ro", uri=True)) as outbox:
+        return bool(outbox.execute(f"select 1 from batches where {where}").fetchall())
+
+
 async def interrupted(
     terminal: Terminal, server: Server, number: int = signal.SIGINT, *, look_s: float = FAR, flow: str = "batched"
 ) -> None:
@@ -52,9 +62,8 @@ async def interrupted(
     (terminal.folder / "segue.toml").write_text(MODELS.format(url=server.openai_url, look_s=look_s))
     (terminal.folder / "night.py").write_text(FLOW)
     run = terminal.start("run", f"night:{flow}", "--id", "b", env={"K": "any"})
-    sent = "select 1 from runs where state = 'parked' and exists (select 1 from events where type = 'approval.asked')"
-    await asyncio.to_thread(until, lambda: server.batches.jobs and terminal.query(sent))
-    await asyncio.sleep(0.5)  # the outbox knows by now
+    await asyncio.to_thread(until, lambda: server.batches.jobs and batch_is(terminal, "sent_at is not null"))
+    await asyncio.to_thread(until, lambda: "parked" in terminal.query("select state from runs")[-1])
     run.send(number)
     await asyncio.to_thread(run.wait)
 
@@ -102,7 +111,7 @@ async def test_resume_of_all_looks_once_and_says_how_many_wait(terminal: Termina
         server.batches.pace_s = 100.0
         await interrupted(terminal, server)
         ended = await segue(terminal, "resume")
-        assert ended.code == 0
+        assert (ended.code, batch_is(terminal, LOOKED)) == (0, True)
         assert "1 run waits for a batch.\n  segue resume --stay " in ended.err
         assert terminal.state("b") == "parked"
 
@@ -114,9 +123,9 @@ async def test_who_waits_for_a_batch_is_told_to_resume(terminal: Terminal) -> No
         shown = (await segue(terminal, "show", "b")).out
         resumes, retries = shown.index("segue resume b "), shown.index("--retry")
         assert resumes < retries
-        assert "paid again" in shown[retries:]
+        assert "paid twice" in shown[retries:]
         left = terminal.start("resume", "b", "--json", env={"K": "any"})
-        await asyncio.sleep(3.0)
+        await asyncio.to_thread(until, lambda: batch_is(terminal, LOOKED))
         left.send(signal.SIGINT)
         error = json.loads((await asyncio.to_thread(left.wait)).err)["error"]
         assert (error["code"], error["remedy"]) == ("suspended", "segue resume b")

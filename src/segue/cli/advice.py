@@ -302,7 +302,7 @@ def _is_served(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
     key, until, far = str(waits.get("key", "")), waits.get("due_at"), waits.get("batch")
     limit = f"; it goes on without it {due(until, now)}" if isinstance(until, int | float) else ""
     sent = far is not None and far["sent_at"] is not None
-    why = "to take it back and ask again: what was sent is paid, and that is paid again"
+    why = "to take it back and ask again, which is paid twice"
     do = ((say("decide", run, key, "--retry"), why if sent else "to take it back and ask again"),)
     return Advice(f"{short_key(key)} waits for {printable(str(waits['service']))}{_far(far, now)}{limit}.", do)
 

@@ -196,6 +196,6 @@ def _report(how: Carrying, standings: list[Standing]) -> None:
     if len(waiting) > TOLD_MAX:
         more = plural(len(waiting) - TOLD_MAX, "more run")
         tell("", Text(f"{more}: {command('runs', '--state', 'open')}", "dim"))
-    if many := sum(bool(s.batches) for s in waiting):
+    if many := sum(bool(s.batches) and not s.attended for s in waiting):
         said = f"{plural(many, 'run')} {'waits' if many == 1 else 'wait'} for a batch."
         tell("", Text(said), Copyable(command("resume", "--stay"), "to wait, and take up what comes"))
