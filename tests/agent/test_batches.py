@@ -231,6 +231,51 @@ async def test_a_request_that_is_wrong_fails_and_costs_nothing(tmp_path: Path) -
         assert await spent(engine, ["r"]) == 0
 
 
+@flow(budget_usd=0.01)
+async def roomy(many: int) -> int:
+    asked = (ask(f"Tell {n}", max_tokens=200, batch=True) for n in range(many))
+    return len(await gather(*asked))
+
+
+@pytest.mark.parametrize("trouble", ["expired", "cancelled"])
+async def test_what_a_batch_did_not_come_to_costs_nothing(tmp_path: Path, trouble: str) -> None:
+    rules = replace(SOON, wait_s=1.0, requests=6)
+    async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat"), rules=rules) as engine:
+        server.batches.next(trouble)
+        assert await engine.run(roomy, 6, id="r") == 6
+        assert len(server.batches.jobs) > 1
+        (stood,) = engine.journal.standing_of([BudgetScope(kind=ScopeKind.RUN, name="r", limit_nano=nano(0.01))])
+        assert (stood.spent, stood.held, stood.estimated) == (billed(server), 0, 0)
+
+
+async def test_what_a_batch_says_nothing_of_counts_in_full(tmp_path: Path) -> None:
+    rules = replace(SOON, wait_s=1.0, requests=6)
+    async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat"), rules=rules) as engine:
+        server.batches.next("lines-lost")
+        assert await engine.run(roomy, 6, id="r") == 6
+        (stood,) = engine.journal.standing_of([BudgetScope(kind=ScopeKind.RUN, name="r", limit_nano=nano(0.01))])
+        assert stood.estimated > 0, "it may have been done"
+        assert stood.spent > billed(server)
+
+
+async def test_what_was_sent_counts_in_full_where_nobody_can_fetch_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(["chat"]) as server:
+        server.batches.pace_s = 60.0
+        chat = replace(model(server, "chat"), key_env="OPENAI_API_KEY")
+        async with opened(tmp_path, chat) as engine:
+            await engine.start(roomy, 1, id="r")
+            while not server.batches.jobs or "submitted" not in advice_on(tmp_path / "x.db", "r"):
+                await asyncio.sleep(0.05)
+        monkeypatch.delenv("OPENAI_API_KEY")
+        async with opened(tmp_path, chat) as engine:
+            with pytest.raises(RunFailed):
+                await (await engine.get("r")).result()
+            (stood,) = engine.journal.standing_of([BudgetScope(kind=ScopeKind.RUN, name="r", limit_nano=nano(0.01))])
+        assert stood.spent == stood.estimated > 0
+
+
 async def test_what_passes_goes_by_the_ordinary_api_after_three_batches(tmp_path: Path) -> None:
     async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat")) as engine:
         server.next("chat", *["overloaded"] * 3)

@@ -9,7 +9,7 @@ is refused.
 | how the call ended | what it took |
 | --- | --- |
 | an answer, taken or not | its usage; our own estimate where the provider sent none |
-| refused by the provider with a status | nothing |
+| refused by the provider with a status, or by a batch that did not come to it | nothing |
 | none, a gateway's word, an error within a 200, half of one, given up | all that was reserved, as an estimate |
 
 A call on the side (a shadow) counts against the run, the thread and the tenant, never against the question that it

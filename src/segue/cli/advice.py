@@ -155,7 +155,8 @@ def _held(standing: Standing, say: Say) -> list[Advice]:
         held.append(Advice(f"It is {first_line(told(standing.nearly))}.".replace("..", ".")))
     gone = _gone(standing)
     if gone:
-        held.append(Advice(gone, ((say("resume", row.id), "to go on"),)))
+        why = "to wait for its batch, and go on" if standing.batches else "to go on"
+        held.append(Advice(gone, ((say("resume", row.id), why),)))
     return held
 
 
@@ -300,7 +301,9 @@ def _is_served(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
     """A batch, or whatever else takes its time."""
     key, until, far = str(waits.get("key", "")), waits.get("due_at"), waits.get("batch")
     limit = f"; it goes on without it {due(until, now)}" if isinstance(until, int | float) else ""
-    do = ((say("decide", run, key, "--retry"), "to take it back and ask again"),)
+    sent = far is not None and far["sent_at"] is not None
+    why = "to take it back and ask again, which is paid twice"
+    do = ((say("decide", run, key, "--retry"), why if sent else "to take it back and ask again"),)
     return Advice(f"{short_key(key)} waits for {printable(str(waits['service']))}{_far(far, now)}{limit}.", do)
 
 

@@ -24,6 +24,7 @@ from ..runtime.engine import Engine
 from ..runtime.flow import Flow
 from ..runtime.run import Run
 from .advice import Say, Standing, advise
+from .batched import Batches
 from .exits import OF_STATE, Exit
 from .faults import ImportFailed, trace_of
 from .left import NAMED_MAX, left_of
@@ -116,7 +117,8 @@ def load_if_there(row: RunRow) -> None:
 def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
     """Print what a run came to: its result on stdout, everything else on stderr. `code` is for one that is open."""
     with reading(how.db) as reader:
-        standing = replace(standing_of(reader, reader.get(row.no)), attended=True)
+        standing = standing_of(reader, reader.get(row.no))
+    standing = replace(standing, attended=standing.attended or not standing.batches)
     row, story, say = standing.row, standing.story, how.say
     if row.state == RunState.COMPLETED and story.end is not None:
         _print_result(story.end.value or b"null", how.as_json)
@@ -195,7 +197,11 @@ async def _follow(engine: Engine, row: RunRow, progress: Progress, stop: Stop, p
     """Tell what happens until the run ends, is set aside, or shall not be waited for."""
     journal, host = engine.journal, engine.host
     stopped = asyncio.ensure_future(stop.asked.wait())
-    ended = host.watch(row.no)
+    ended, batches = host.watch(row.no), Batches(engine)
+    if waits := batches.awaited(row.id):
+        progress.say("waits for its batch")
+    if waits or patience_s is not None:
+        batches.hurry()
     try:
         while True:
             journal.check_file()
@@ -206,7 +212,7 @@ async def _follow(engine: Engine, row: RunRow, progress: Progress, stop: Stop, p
                 return
             if row.state in ENDED or (row.state == RunState.STUCK and not journal.items_of(row.no)):
                 return
-            if patience_s is not None and rests(engine, [row.no], patience_s):
+            if patience_s is not None and rests(engine, [row.no], patience_s, batches):
                 return
             progress.trouble(journal.trouble)
             held = journal.held(row.no, host.switches)
@@ -247,7 +253,7 @@ async def _clean_up(engine: Engine, row: RunRow, progress: Progress, stop: Stop,
 
 
 _READ = (
-    "runs.no, flow, version, state, owner, paused, wake_at, exists"
+    "runs.no, runs.id, flow, version, state, owner, paused, wake_at, exists"
     " (select 1 from inbox i where i.run = runs.id and i.kind = 'cancel' and i.consumed is null)"
 )
 _FAMILY = (
@@ -262,18 +268,20 @@ _ALL = (
 )
 
 
-def rests(engine: Engine, runs: list[int] | None, patience_s: float) -> bool:
-    """Whether nothing here moves by itself within `patience_s`: of these runs with their children, or of all."""
-    if engine.host.busy or engine.host.executions:
+def rests(engine: Engine, runs: list[int] | None, patience_s: float, batches: Batches | None = None) -> bool:
+    """Whether nothing here moves by itself within `patience_s`: of these runs with their children, or of all. A batch
+    that one of these waits for does, however long it takes; of all, those do that are to be sent or looked at.
+    """
+    if engine.host.busy or engine.host.executions or _moves(engine, runs, patience_s, batches):
         return False
-    return not _moves(engine, runs, patience_s)
+    return runs is not None or batches is None or not batches.move(engine.clock.now() + patience_s)
 
 
-def _moves(engine: Engine, runs: list[int] | None, patience_s: float) -> bool:
+def _moves(engine: Engine, runs: list[int] | None, patience_s: float, batches: Batches | None = None) -> bool:
     """Whether one that is not in memory is ready, or will be within `patience_s`, and may go on here."""
     host, journal, limit = engine.host, engine.journal, engine.clock.now() + patience_s
     found = journal.query(_ALL) if runs is None else journal.query(_FAMILY, (json.dumps(runs),))
-    for no, flow, version, state, owner, paused, wake_at, cancelled in found:
+    for no, id_, flow, version, state, owner, paused, wake_at, cancelled in found:
         elsewhere = owner is not None and owner != journal.owner and journal.alive(owner)
         if (
             elsewhere
@@ -284,5 +292,7 @@ def _moves(engine: Engine, runs: list[int] | None, patience_s: float) -> bool:
         ):
             continue
         if cancelled or state != RunState.PARKED or (wake_at is not None and wake_at <= limit):
+            return True
+        if runs is not None and batches is not None and batches.awaited(id_):
             return True
     return False

@@ -91,9 +91,9 @@ def resume(
 ) -> Exit:
     """Go on with a run, or with all that are open; lift a pause.
 
-    It carries runs out until nothing moves by itself, then says what still waits, and on what. A paused or stuck
-    run goes on when it is named; without RUN, both stay as they are. Flows are found by module and name, or by the
-    file that they were started from. With --flow, --all or --where nothing is carried out here.
+    It carries runs out until nothing moves by itself, then says what still waits, and on what. A paused or stuck run
+    goes on when it is named, and its batch is waited for; without RUN, a batch is looked at once. Flows are found by
+    module and name, or by the file they were started from. With --flow, --all or --where nothing is carried out here.
     """
     from . import resuming
     from .carrying import Carrying

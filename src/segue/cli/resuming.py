@@ -23,6 +23,7 @@ from ..runtime import registry
 from ..runtime.engine import Engine
 from ..runtime.run import Run
 from .advice import Standing, advise
+from .batched import Batches
 from .carrying import LINGER_S, POLL_S, Carrying, Stop, carry, finished, load, rests, stoppable
 from .exits import Exit
 from .faults import as_json as error_json
@@ -151,8 +152,9 @@ async def _carry_all(how: Carrying, patience_s: float, stay: bool) -> Stop:
     async with stoppable() as stop, Engine(path_of(how.db), linger_s=LINGER_S, paused=how.paused) as engine:
         stop.at_once = engine.stopping
         stopped = asyncio.ensure_future(stop.asked.wait())
-        since, told = time.time(), set[tuple[int, str]]()
-        while not stopped.done() and (stay or not rests(engine, None, patience_s)):
+        since, told, batches = time.time(), set[tuple[int, str]](), Batches(engine)
+        batches.hurry()
+        while not stopped.done() and (stay or not rests(engine, None, patience_s, batches)):
             await asyncio.wait([stopped], timeout=POLL_S)
             engine.journal.check_file()
             if not how.as_json and not how.quiet:
@@ -194,3 +196,6 @@ def _report(how: Carrying, standings: list[Standing]) -> None:
     if len(waiting) > TOLD_MAX:
         more = plural(len(waiting) - TOLD_MAX, "more run")
         tell("", Text(f"{more}: {command('runs', '--state', 'open')}", "dim"))
+    if many := sum(bool(s.batches) and not s.attended for s in waiting):
+        said = f"{plural(many, 'run')} {'waits' if many == 1 else 'wait'} for a batch."
+        tell("", Text(said), Copyable(command("resume", "--stay"), "to wait, and take up what comes"))

@@ -121,7 +121,7 @@ class Engine:
         )  # fmt: skip
         self.surroundings.outside, self.surroundings.engine = Answers(journal, self.clock), self
         self._host.open()
-        if capacity and options.recover:
+        if capacity:
             companions.begin(self.surroundings)
         self._taps = Taps(journal.path, journal.owner, self.surroundings.live)
 

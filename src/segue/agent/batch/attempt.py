@@ -147,7 +147,10 @@ class Batched:
             return await self.make.ended(replace(called, fault=bill.paid(usage, fault)), record)
         deployment = next((d for d in model.pool() if d.name == ticket.deployment), model.pool()[0])
         called = await self._judged(self._call(question, model, deployment), question, called, said)
-        return await self.make.ended(replace(called, fault=bill.settle(called.reply, called.fault)), record)
+        billed = said.get("billed")  # what the batch's own service says of a request that it did not come to
+        usage = None if called.reply is None else called.reply.usage
+        fault = bill.paid(Usage(cost_nano=0) if billed is False else usage, called.fault, begun=billed is True)
+        return await self.make.ended(replace(called, fault=fault), record)
 
     async def _judged(self, asked: Call, question: Question, called: Called, said: Mapping[str, Any]) -> Called:
         """The reply that a response stands for, and what is wrong with it."""

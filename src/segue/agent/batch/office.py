@@ -28,6 +28,8 @@ __all__ = ["Office", "office", "path_beside"]
 log = logging.getLogger("segue")
 
 _AGAIN_S = 5.0
+_TURNS = 5
+"""Of `turn_s`: how long another process may take to look at what it was told to look at."""
 
 
 @dataclass(slots=True)
@@ -63,6 +65,21 @@ class Office:
         """Seconds since the epoch, UTC, of the engine's clock."""
         assert self.around.outside is not None, "a question is queued by a run of an open engine"
         return self.around.outside.now()
+
+    def hurry(self, now: float) -> None:
+        """Have all batches looked at now that the provider has, whoever carries them."""
+        self.outbox.hurry(now)
+        self.batcher.wake()
+
+    def moves(self, since: float, until: float) -> bool:
+        """Whether a batch of the provider's was not looked at since then, or one is to be sent by `until`. Of a process
+        that has the turn and does neither, no more is hoped for after a while.
+        """
+        if not self.batcher.carries and self.now() > since + _TURNS * self.rules.turn_s:
+            return False
+        limits = [(b.look_at, until if b.provider_id is None else since) for b in self.outbox.batches()]
+        limits += [(self.rules.due_at(g.first_at, g.last_at), until) for g in self.outbox.groups()]
+        return any(at <= limit for at, limit in limits)
 
     async def leave(self) -> None:
         """The journal will close: no answer can be given out any more."""

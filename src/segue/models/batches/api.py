@@ -45,8 +45,10 @@ def answered(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | 
 
 
 def refused(status: int, code: str, message: str) -> dict[str, Any]:
-    """A response that says that nothing was done, nor billed."""
-    return answered(status, {"error": {"type": code, "code": code, "message": message}})
+    """A response in which the batch's service says that nothing was done, nor billed, whatever its status would mean of
+    a call.
+    """
+    return {**answered(status, {"error": {"type": code, "code": code, "message": message}}), "billed": False}
 
 
 EXPIRED = refused(408, "batch_expired", "the batch expired before it came to this request")

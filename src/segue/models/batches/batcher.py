@@ -94,6 +94,11 @@ class Batcher:
         self._news.set()
         self.start()
 
+    @property
+    def carries(self) -> bool:
+        """Whether it is this process's turn."""
+        return self._turn.taken
+
     async def stop(self) -> None:
         """Let others have the turn."""
         if self._task is not None:
@@ -171,7 +176,8 @@ class Batcher:
         try:
             way = await self._way(batch)
             if isinstance(way, dict):
-                await self._all(batch, desk, way)
+                tried = batch.tried_at is not None  # it may be done, and nobody will hear so
+                await self._all(batch, desk, {**way, "billed": tried})
             elif batch.provider_id is None:
                 await self._send(batch, way, desk)
             else:

@@ -175,6 +175,10 @@ class Outbox:
             self._do(("update items set dropped = 1 where id = ?", (id,)))
         return bool(rows)
 
+    def awaited(self, run: str) -> bool:
+        """Whether a run waits for an item."""
+        return bool(self._rows("select 1 from items where run = ? and not dropped limit 1", run))
+
     # --- what the batcher does ---
 
     @property
@@ -225,6 +229,10 @@ class Outbox:
         """Note something of a batch."""
         names = ", ".join(f"{name} = ?" for name in values)
         self._do((f"update batches set {names} where id = ?", (*values.values(), batch)))
+
+    def hurry(self, now: float) -> None:
+        """All that the provider has are to be looked at now."""
+        self._do(("update batches set look_at = ? where provider_id is not null and look_at > ?", (now, now)))
 
     def delivered(self, ids: Iterable[str]) -> None:
         """Items whose answers are where they belong."""

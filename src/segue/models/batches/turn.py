@@ -16,6 +16,11 @@ class Turn:
         self._path = path
         self._file: BufferedWriter | None = None
 
+    @property
+    def taken(self) -> bool:
+        """Whether it is this process's turn."""
+        return self._path is None or self._file is not None
+
     def take(self) -> bool:
         """Whether it is this process's turn now; it stays so until it is given back. Raises OSError."""
         if self._path is None or self._file is not None:
