@@ -39,6 +39,10 @@ def together(text: str, one: str, other: str) -> bool:
         ("**{asks}**\n", "{asks}"),
         ("**{n}. {asks}**\n\n", "{n}. {asks}"),
         ("{n}. {asks}\n\n", "{n}. {asks}"),
+        ("{n}. {asks}\n", "{n}. {asks}"),
+        ("**{n}.** {asks}\n", "{n}. {asks}"),
+        ("**{n}.** {asks}\n\n", "{n}. {asks}"),
+        ("- **{asks}**\n  ", "{asks}"),
         ("{asks}\n\n", "{asks}"),
         ("Q{n}: {asks}\n\n", "Q{n}: {asks}"),
         ("Q: {asks}\nA: ", "Q: {asks}"),
@@ -126,3 +130,16 @@ def test_a_heading_is_not_the_end_of_a_piece(before: int) -> None:
     assert together(text, "# Rome", "From 9")
     text = f"{(FILL * 3)[:before]}\n\n2. Fees\n2.1 {FILL}\n2.2 {FILL}\n2.3 {FILL}\n\n{FILL}"
     assert together(text, "2. Fees", "2.1 ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Hi Bob,\n\n1. Who has the key?\nI need it on Friday.\n\n2. Who pays?\nNot us.\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
+        f"1. Who has the key?\n2. Who pays?\nTimes\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
+        f"1. Who has the key?\n- Ann\n- Bob\n\n2. Who pays?\n- we\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
+        f"{FILL}\n\n1. Who has the key?\nAnn has.\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
+    ],
+)
+def test_numbered_questions_of_a_mail_or_a_list_head_nothing(text: str) -> None:
+    assert over(text, "Key.") == ""
