@@ -135,7 +135,7 @@ def test_a_heading_is_not_the_end_of_a_piece(before: int) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        f"Hi Bob,\n\n1. Who has the key?\nI need it on Friday.\n\n2. Who pays?\nNot us.\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
+        f"Hi Bob,\n\n1. Who has the key?\nI need it.\n\n2. Who pays?\nNot us.\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
         f"1. Who has the key?\n2. Who pays?\nTimes\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
         f"1. Who has the key?\n- Ann\n- Bob\n\n2. Who pays?\n- we\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
         f"{FILL}\n\n1. Who has the key?\nAnn has.\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}",

@@ -56,8 +56,8 @@ def is_question(words: str) -> bool:
 
 
 def leads(line: str, below: str) -> bool:
-    """Whether a line is a question of which a mark (`Q:`), or bold letters or a number with the answer right below, tell
-    so; bold ones may be the items of a list.
+    """Whether a line is a question of which a mark (`Q:`), or bold letters or a number with the answer right below,
+    tell so; bold ones may be the items of a list.
     """
     words = _ITEM.sub("", line.rstrip())
     strong = _BOLD.match(words) is not None or (_NUMBER.match(words) is not None and _LIST.match(below) is None)
