@@ -143,3 +143,25 @@ def test_a_heading_is_not_the_end_of_a_piece(before: int) -> None:
 )
 def test_numbered_questions_of_a_mail_or_a_list_head_nothing(text: str) -> None:
     assert over(text, "Key.") == ""
+
+
+TURNS = (
+    ("Ann Berg", ASKED[0]),
+    ("Bob Lee", FILL),
+    ("Kim Roe", ASKED[1]),
+    ("Bob Lee", f"Yes. {FILL}"),
+    ("Kim Roe", FILL),
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n\n".join(f"{who}\n\n{said}" for who, said in TURNS) + f"\n\n{FILL}\n\nKey. {FILL}",
+        f"{ASKED[0]}\n\n{FILL}\n\n{ASKED[1]}\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}\n\nBob",
+        f"{ASKED[0]}\n\n{FILL}\n\n{ASKED[1]}\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}\n\nAnn Berg",
+    ],
+)
+def test_where_names_stand_alone_no_question_heads_anything(text: str) -> None:
+    found = next(one for part, one in zip(pieces(text), above(text, pieces(text)), strict=True) if "Key." in part)
+    assert "?" not in found

@@ -35,6 +35,7 @@ _TALK = re.compile(
     re.IGNORECASE,
 )
 _SPEAKER = re.compile(r"([^\W\d_][^\s:]{0,20}(?: [^\s:]{1,20})?): \S")
+_NAME = re.compile(r"[^\W\d_][\w.'-]*(?: [^\W\d_][\w.'-]*){0,2}$")
 _TIME = re.compile(r"\d{1,2}:\d\d\b")
 _BEFORE, _EACH, _LONG = 2, 6, 80
 """Paragraphs before the first question of a FAQ, and to each; characters of most answers: turns of talk are shorter."""
@@ -110,7 +111,15 @@ def _is_faq(paragraphs: Sequence[str], asked: Sequence[int]) -> bool:
     before = Counter(paragraphs[no - 1] for no in asked if no)
     short = {said: many for said, many in before.items() if len(said) < _LONG}
     named = any(many > 1 or said.endswith((":", "：")) or _TIME.search(said) for said, many in short.items())
-    return 2 * long >= len(asked) and not named
+    return 2 * long >= len(asked) and not named and not _signed(paragraphs)
+
+
+def _signed(paragraphs: Sequence[str]) -> bool:
+    """Whether names stand alone in lines: below all, as in a mail, or two again and again, as of those who talk."""
+    names = Counter(
+        said for said in paragraphs if _NAME.match(said) and all(word[0].isupper() for word in said.split())
+    )
+    return paragraphs[-1] in names or sum(many > 1 for many in names.values()) > 1
 
 
 def _talk(paragraphs: Sequence[str]) -> bool:
