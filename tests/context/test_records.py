@@ -136,8 +136,10 @@ def test_a_rule_between_paragraphs_parts_no_documents() -> None:
 def test_hostile_json_takes_no_long_time() -> None:
     deep = "[" * 900 + "1" + "]" * 900
     many = f"[{'1,' * 100_000}1]"
-    yaml = ("kind: a\nname: b\n" * 15_000, "---\na: b\n" * 30_000)
-    for text in (*yaml, "[1,\n" * 60_000, "[" * 250_000, many, f"{deep}\n" * 100, '{"a":' * 50_000):
+    gap = " " * 200_000
+    yaml = ("kind: a\nname: b\n" * 15_000, "---\na: b\n" * 30_000, f"kind: a{gap}b\n", f"---\na: b{gap}c\n")
+    long = f'{{"{"a" * 200_000}1": 1, "b": [{"2, " * 900}3]}}'
+    for text in (*yaml, long, "[1,\n" * 60_000, "[" * 250_000, many, f"{deep}\n" * 100, '{"a":' * 50_000):
         began = process_time()
         above(text, pieces(text))
         assert process_time() - began < 5, text[:20]

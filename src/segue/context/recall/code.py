@@ -39,7 +39,7 @@ _OPENS = re.compile(rf"{_BEGINS}\s*\S|.*[:{{(\[]$|(?:[-*+]|\d+[.)])\s+\S|[^:]+:\
 _SECTION = re.compile(r"\[\[?[\w\"][\w .\"':/-]*\]\]?$")
 _BARE = re.compile(r"(?:- )?[\"']?[^\s\"']+[\"']?:?\s*[\[{|>]?[-+]?$")
 _DOCUMENT = re.compile(r"---(?:\s+#.*)?\s*$")
-_FIELD = re.compile(r"([ ]*(?:- )?)([A-Za-z_][\w.-]*):(?:\s+(\S.*?))?\s*$")
+_FIELD = re.compile(r"([ ]*(?:- )?)([A-Za-z_][\w.-]*):(?:\s+(\S.*))?$")
 _MANIFEST = re.compile(r"[ ]*(?:- )?(?:apiVersion|kind): ")
 _HEAD = 100
 """Lines of a manifest in which its kind and its name are looked for."""
@@ -116,15 +116,15 @@ def begins_document(lines: Sequence[str], at: int) -> bool:
     if lines[at][:3] != "---" or _DOCUMENT.match(lines[at]) is None:
         return False
     after = next((line for line in lines[at + 1 : at + _NEAR] if line.strip() and line[0] != "#"), " ")
-    return not after[0].isspace() and _FIELD.match(after) is not None
+    return not after[0].isspace() and _FIELD.match(after.rstrip()) is not None
 
 
 def manifest(lines: Sequence[str], at: int) -> tuple[int, str]:
     """How far in the fields of a manifest stand that begins in a line, and its kind and name; nothing, if none does."""
-    first = _FIELD.match(lines[at]) if _MANIFEST.match(lines[at]) else None
+    first = _FIELD.match(lines[at].rstrip()) if _MANIFEST.match(lines[at]) else None
     inside, said, over = len(first[1]) if first else 0, dict[str, str](), ("", 0)
     for line in lines[at : at + _HEAD] if first else ():
-        one = _FIELD.match(line)
+        one = _FIELD.match(line.rstrip())
         stands = inside if not said else len(line) - len(line.lstrip())
         if line.strip() and (stands < inside or line.startswith("---")):
             break

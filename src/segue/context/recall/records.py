@@ -146,7 +146,7 @@ def _read(text: str, start: int, end: int) -> Value:
 def _name(record: Value, key: str, said: str, at: int) -> None:
     """Note a field that may name its record."""
     word = key.strip('"')
-    last = _LAST.search(word)
+    last = _LAST.search(word[-_LONGEST:])
     words = (word.lower(), last[0].lower() if last is not None and word != last[0] else "")
     rank = _NAMING.index(words[0]) if words[0] in _NAMING else _FIRST
     if rank == _FIRST and words[1] in _NAMING[:4]:
