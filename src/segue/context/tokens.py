@@ -43,7 +43,7 @@ _SPACED = re.compile(r"(?<=[ \t])\d")
 _SIGNS = re.compile(r"[^\w\s]+")
 _WORD, _NAME = (re.compile(rf"(?<![^\W_]){first}[^\W\d_A-Z]{{2}}") for first in (r"[^\W\d_]", "[A-ZÀ-ÞĀ-Ž]"))
 """The beginning of a word, and of what may be a name of people, places or species: with a capital."""
-_CODE = re.compile(r"[{}()<>=]")
+_CODE = re.compile(r"[{}()<>=:]")
 _LINES, _BLANKS = re.compile(r"\n+"), re.compile(r"[ \t]{2,}")
 
 
@@ -216,15 +216,15 @@ def _unfamiliar(lower: list[str], marks: int) -> float:
 
 def _names(text: str, lower: list[str]) -> float:
     """How far a text is a list of names: 0 to 1. Most of its words begin with a capital, none is a small word, and it
-    is no code.
+    is neither code nor talk.
     """
     names = len(_NAME.findall(text))
-    n = len(_WORD.findall(text)) if names > 1 else 0
+    n = len(_WORD.findall(text)) if names > 3 else 0
     share = names / n if n > 3 else 0.0
-    if share <= 0.35:
+    if share <= 0.4:
         return 0.0
     strange = _strange([word for word in lower if len(word) > 1])  # one letter may be a part of a word with accents
-    return min(1.0, (share - 0.35) / 0.15) * max(0.0, 1 - 5 * len(_CODE.findall(text)) / n) * strange
+    return min(1.0, (share - 0.4) / 0.1) * max(0.0, 1 - 5 * len(_CODE.findall(text)) / n) * strange
 
 
 def _strange(lower: list[str]) -> float:
