@@ -372,6 +372,7 @@ def test_an_excerpt_begins_shortly_before_the_texts_part() -> None:
     same = "word " * 100
     assert excerpt(f"{same}17 bolts", f"{same}0 bolts", 60).endswith("17 bolts")
     assert excerpt(f"{same}17 bolts", "", 60).startswith("word") and excerpt("short", "shot") == "short"
+    assert excerpt(f"{same}17 bolts", f"{same}17 bolts", 60).startswith("word"), "they do not part"
     assert "\n" not in excerpt("a\nb\x1b[31m") and "\x1b" not in excerpt("a\x1b[31m")
 
 

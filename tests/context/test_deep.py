@@ -109,6 +109,26 @@ def test_a_row_with_line_breaks_in_its_cells_is_whole_and_stands_under_its_names
     assert over(f"# Tickets\n\n{text}\n\n# Rome\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}", "Key.") == "Rome"
 
 
+@pytest.mark.parametrize("by", [",", ";", "\t"])
+@pytest.mark.parametrize("cell", ["{n}", "Call {n}\nagain", "Call {n},\n\nagain"])
+@pytest.mark.parametrize("title", ["", "# Depots\n\n", "Depots of the north:\n"])
+def test_the_names_of_columns_may_have_line_breaks(by: str, cell: str, title: str) -> None:
+    made = StringIO()
+    names = ("depot", "planned\n(EUR)", "actual\n(EUR)", "note\nof whom")
+    rows = [(f"Depot {n}", n * 7, n * 11, cell.format(n=n)) for n in range(60)]
+    csv.writer(made, delimiter=by, lineterminator="\n").writerows([names, *rows])
+    found = list[list[str]]()
+    for said, part in shown(title + made.getvalue()):
+        assert said.endswith(by.join(("depot", '"planned (EUR)"', '"actual (EUR)"', '"note of whom"')))
+        found += csv.reader(StringIO(part, newline=""), delimiter=by)
+    assert [row[0] for row in found] == [row[0] for row in rows[-len(found) :]]
+
+
+def test_inch_marks_that_are_not_closed_join_no_rows() -> None:
+    text = "pipe,planned,actual\n" + "\n".join(f'Pipe {n} {n % 9}" wide,{n},{n * 3}' for n in range(90))
+    assert {said for said, _ in shown(text)} == {"pipe,planned,actual"}
+
+
 def test_a_row_that_is_longer_than_a_piece_is_cut_within_and_stands_under_its_names() -> None:
     text = table(f"{FILL}\n\n{FILL}\n{FILL} {{n}}")
     assert {said for said, _ in shown(text)} == {"id,title,text"}

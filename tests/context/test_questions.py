@@ -39,6 +39,10 @@ def together(text: str, one: str, other: str) -> bool:
         ("**{asks}**\n", "{asks}"),
         ("**{n}. {asks}**\n\n", "{n}. {asks}"),
         ("{n}. {asks}\n\n", "{n}. {asks}"),
+        ("{n}. {asks}\n", "{n}. {asks}"),
+        ("**{n}.** {asks}\n", "{n}. {asks}"),
+        ("**{n}.** {asks}\n\n", "{n}. {asks}"),
+        ("- **{asks}**\n  ", "{asks}"),
         ("{asks}\n\n", "{asks}"),
         ("Q{n}: {asks}\n\n", "Q{n}: {asks}"),
         ("Q: {asks}\nA: ", "Q: {asks}"),
@@ -126,3 +130,38 @@ def test_a_heading_is_not_the_end_of_a_piece(before: int) -> None:
     assert together(text, "# Rome", "From 9")
     text = f"{(FILL * 3)[:before]}\n\n2. Fees\n2.1 {FILL}\n2.2 {FILL}\n2.3 {FILL}\n\n{FILL}"
     assert together(text, "2. Fees", "2.1 ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Hi Bob,\n\n1. Who has the key?\nI need it.\n\n2. Who pays?\nNot us.\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
+        f"1. Who has the key?\n2. Who pays?\nTimes\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
+        f"1. Who has the key?\n- Ann\n- Bob\n\n2. Who pays?\n- we\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
+        f"{FILL}\n\n1. Who has the key?\nAnn has.\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
+    ],
+)
+def test_numbered_questions_of_a_mail_or_a_list_head_nothing(text: str) -> None:
+    assert over(text, "Key.") == ""
+
+
+TURNS = (
+    ("Ann Berg", ASKED[0]),
+    ("Bob Lee", FILL),
+    ("Kim Roe", ASKED[1]),
+    ("Bob Lee", f"Yes. {FILL}"),
+    ("Kim Roe", FILL),
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n\n".join(f"{who}\n\n{said}" for who, said in TURNS) + f"\n\n{FILL}\n\nKey. {FILL}",
+        f"{ASKED[0]}\n\n{FILL}\n\n{ASKED[1]}\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}\n\nBob",
+        f"{ASKED[0]}\n\n{FILL}\n\n{ASKED[1]}\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}\n\nAnn Berg",
+    ],
+)
+def test_where_names_stand_alone_no_question_heads_anything(text: str) -> None:
+    found = next(one for part, one in zip(pieces(text), above(text, pieces(text)), strict=True) if "Key." in part)
+    assert "?" not in found

@@ -143,6 +143,20 @@ KNOWN = {
     ),
 }
 
+NAMES = {
+    "nigerian": "Oluwaseun Adebayo,Chukwuemeka Okonkwo,Ngozi Iweala,Babatunde Fashola,Adaeze Nwosu,Temitope Ogunleye",
+    "indian": "Venkatesh Krishnamurthy,Lakshmi Narayanan,Sivaramakrishnan Iyer,Padmavathi Reddy,Jyotirmoy Mukhopadhyay",
+    "polish": "Krzysztof Wojciechowski,Małgorzata Szymańska,Zbigniew Jaworski,Bożena Krawczyk,Łukasz Brzęczek",
+    "german": "Jürgen Schmidtke,Annegret Wiesinger,Wolfgang Petersdorf,Friedhelm Stolze,Heike Landgraf,Sieglinde Rauch",
+    "american": "James Wilson,Mary O'Connor,Robert Hernandez,Patricia Kowalski,Michael Nguyen,Tyrone Jefferson",
+    "of places": "Albuquerque,Poughkeepsie,Schenectady,Murfreesboro,Okeechobee,Tallahassee,Oconomowoc,Puyallup,Spokane",
+    "of species": "Quercus robur,Fagus sylvatica,Pseudotsuga menziesii,Taraxacum officinale,Eschscholzia californica",
+}
+
+
+def names(some: str, by: str) -> Callable[[Random, int], str]:
+    return lambda luck, size: by.join(luck.choices(some.split(","), k=max(4, size // 16)))
+
 
 def sentences(text: str) -> Callable[[Random, int], str]:
     """The words of a text from some place on, again and again."""
@@ -225,6 +239,7 @@ KINDS: dict[str, Callable[[Random, int], str]] = {
     ),
     "numbers and tabs": lambda luck, size: "\t".join(str(luck.randint(0, 9_999)) for _ in range(size // 4)),
     **{name: sentences(text) for name, text in (PROSE | KNOWN).items()},
+    **{f"names, {name}, {by!r}": names(some, by) for name, some in NAMES.items() for by in (", ", "\n", ",Berlin\n")},
 }  # fmt: skip
 
 
@@ -253,6 +268,16 @@ def test_prose_is_counted_as_exactly_as_it_was() -> None:
     for name, text in KNOWN.items():
         assert count(text) / COUNT(text) < 1.2, name
     assert count("Hm, psst: brb, tl;dr") <= 14, "a few letters tell nothing"
+
+
+def test_names_within_prose_and_code_are_counted_as_before() -> None:
+    assert COUNT is not None
+    for text in (
+        "Ann Berg met Bob Lee in Oslo. Dr. Jones of Acme Ltd wrote to Ms. Dahl. " * 9,
+        "Frau Schmidt und Herr Weber berichten über den Stand der Arbeiten am Neubau in Berlin. " * 9,
+        "export interface User { Name: string; Email: string; Address: Address }\n" * 9,
+    ):
+        assert estimate()(text) < 1.2 * COUNT(text)
 
 
 def test_a_letter_that_is_said_again_and_again_is_no_key() -> None:

@@ -88,9 +88,11 @@ def alike(one: str, other: str) -> int:
 
 
 def excerpt(text: str, other: str = "", width: int = 160) -> str:
-    """A text in one line of about `width` characters; from shortly before it parts with `other`, which begins alike."""
+    """A text in one line of about `width` characters; from shortly before it parts with `other`, which begins alike. Of
+    texts that say the same (a corrected note is read as it is now) it is the beginning.
+    """
     same = alike(text, other)
-    begin = same - width // 4 if other and same > width // 2 and len(text) > width else 0
+    begin = same - width // 4 if text != other and same > width // 2 and len(text) > width else 0
     said = printable(text[begin : begin + width]).strip()
     more = begin + width < len(text)
     return ("…" if begin else "") + said + ("…" if more else "")

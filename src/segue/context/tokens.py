@@ -4,7 +4,7 @@
 the count is estimated from the kinds of characters, with weights fitted to tokenizers of 100,000 tokens (`large`) and
 of 32,000 (`small`, which spend a token on each digit), on prose, code, JSON, numbers and other languages. What is no
 language (keys, base64, sequences) is told by its vowels, a language that vocabularies know little of by its having none
-of the small words of those that they know best.
+of the small words of those that they know best, lists of names by their capitals.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ _CAPS = re.compile(r"[A-Z](?:[A-Z]*(?![a-z]))")
 _DIGITS, _NUMERALS = re.compile(r"[0-9]+"), re.compile(r"\d+")
 _SPACED = re.compile(r"(?<=[ \t])\d")
 _SIGNS = re.compile(r"[^\w\s]+")
+_WORD, _NAME = (re.compile(rf"(?<![^\W_]){first}[^\W\d_A-Z]{{2}}") for first in (r"[^\W\d_]", "[A-ZÀ-ÞĀ-Ž]"))
+"""The beginning of a word, and of what may be a name of people, places or species: with a capital."""
+_CODE = re.compile(r"[{}()<>=:]")
 _LINES, _BLANKS = re.compile(r"\n+"), re.compile(r"[ \t]{2,}")
 
 
@@ -168,6 +171,7 @@ def _pieces(text: str) -> tuple[float, int, int, int, int, int, tuple[int, ...]]
     threes, digits = sum([(len(run) + 2) // 3 for run in numbers]), sum(map(len, numbers))
     signs = sum([(len(run) + 2) // 3 if len(run) < 7 else _signs(run) for run in _SIGNS.findall(text)])
     words *= 1 + _UNFAMILIAR * _unfamiliar(lower, signs + threes + text.count("_"))
+    words += _names(text, lower) * max(0.0, _NAMED * sum(map(len, lower)) - words)
     words = _dense(words, lower, _RANDOM, _SPOKEN, text)
     if caps:
         words += _dense(_capitals(caps), caps, _RANDOM_CAPS, _SPOKEN_CAPS)
@@ -179,6 +183,8 @@ _COMPOUND, _COMPOUNDS = 14, 0.12
 """Letters of a word from which on it is put together from others, and what each letter more takes beside its fourth."""
 _UNFAMILIAR = 0.5
 """What a word takes more in a language of which vocabularies know few whole words: Finnish, Basque, Swahili."""
+_NAMED = 0.44
+"""Tokens of a letter of names, of which vocabularies have few as a whole."""
 _FAMILIAR = frozenset(
     re.findall(
         r"\w+",
@@ -205,9 +211,26 @@ def _unfamiliar(lower: list[str], marks: int) -> float:
     """
     n = len(lower)
     prose = min(1.0, (0.5 - marks / n) / 0.15) if n > 3 else 0.0
-    if prose <= 0:
+    return _strange(lower) * prose if prose > 0 else 0.0
+
+
+def _names(text: str, lower: list[str]) -> float:
+    """How far a text is a list of names: 0 to 1. Most of its words begin with a capital, none is a small word, and it
+    is neither code nor talk.
+    """
+    names = len(_NAME.findall(text))
+    n = len(_WORD.findall(text)) if names > 3 else 0
+    share = names / n if n > 3 else 0.0
+    if share <= 0.4:
         return 0.0
-    return max(0.0, 1 - sum([word in _FAMILIAR for word in lower]) / (n * 0.1)) * prose * n / (n + 3)
+    strange = _strange([word for word in lower if len(word) > 1])  # one letter may be a part of a word with accents
+    return min(1.0, (share - 0.4) / 0.1) * max(0.0, 1 - 5 * len(_CODE.findall(text)) / n) * strange
+
+
+def _strange(lower: list[str]) -> float:
+    """How far words have none of the small words that vocabularies know best among them; a few words tell little."""
+    n = len(lower)
+    return max(0.0, 1 - sum([word in _FAMILIAR for word in lower]) / (n * 0.1)) * n / (n + 3) if n else 0.0
 
 
 def _dense(words: float, runs: list[str], each: float, spoken: float, mixed: str = "") -> float:

@@ -7,7 +7,18 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
 
-__all__ = ["FENCE", "Beside", "closes_section", "encloses", "fenced", "is_bare", "is_code", "is_section"]
+__all__ = [
+    "FENCE",
+    "Beside",
+    "begins_document",
+    "closes_section",
+    "encloses",
+    "fenced",
+    "is_bare",
+    "is_code",
+    "is_section",
+    "manifest",
+]
 
 FENCE = re.compile(r"\s*(```|~~~)")
 _MODIFIERS = (
@@ -27,6 +38,11 @@ _CONTROL = re.compile(r"[)\]}]|(?:if|elif|else|for|while|do|switch|match|case|de
 _OPENS = re.compile(rf"{_BEGINS}\s*\S|.*[:{{(\[]$|(?:[-*+]|\d+[.)])\s+\S|[^:]+:\s*[|>&]\S*$")
 _SECTION = re.compile(r"\[\[?[\w\"][\w .\"':/-]*\]\]?$")
 _BARE = re.compile(r"(?:- )?[\"']?[^\s\"']+[\"']?:?\s*[\[{|>]?[-+]?$")
+_DOCUMENT = re.compile(r"---(?:\s+#.*)?\s*$")
+_FIELD = re.compile(r"([ ]*(?:- )?)([A-Za-z_][\w.-]*):(?:\s+(\S.*))?$")
+_MANIFEST = re.compile(r"[ ]*(?:- )?(?:apiVersion|kind): ")
+_HEAD = 100
+"""Lines of a manifest in which its kind and its name are looked for."""
 _NEAR = 10
 """Lines before and after a line with `#` that tell whether it is a comment."""
 
@@ -93,3 +109,35 @@ def is_section(lines: Sequence[str], at: int) -> bool:
 def closes_section(line: str) -> bool:
     """Whether a line is neither key nor value nor comment of a section."""
     return bool(line.strip()) and not line[0].isspace() and line[0] not in "#;)]}" and "=" not in line
+
+
+def begins_document(lines: Sequence[str], at: int) -> bool:
+    """Whether a line parts a document of YAML from the one before it."""
+    if lines[at][:3] != "---" or _DOCUMENT.match(lines[at]) is None:
+        return False
+    after = next((line for line in lines[at + 1 : at + _NEAR] if line.strip() and line[0] != "#"), " ")
+    return not after[0].isspace() and _FIELD.match(after.rstrip()) is not None
+
+
+def manifest(lines: Sequence[str], at: int) -> tuple[int, str]:
+    """How far in the fields of a manifest stand that begins in a line, and its kind and name; nothing, if none does."""
+    first = _FIELD.match(lines[at].rstrip()) if _MANIFEST.match(lines[at]) else None
+    inside, said, over = len(first[1]) if first else 0, dict[str, str](), ("", 0)
+    for line in lines[at : at + _HEAD] if first else ():
+        one = _FIELD.match(line.rstrip())
+        stands = inside if not said else len(line) - len(line.lstrip())
+        if line.strip() and (stands < inside or line.startswith("---")):
+            break
+        if one is None:
+            continue
+        if stands == inside and one[2] in said:
+            break
+        if stands == inside:
+            said[one[2]], over = one[3] or "", (one[2], 0)
+        elif over[0] == "metadata":
+            over = ("metadata", over[1] or stands)
+            if stands == over[1] and one[2] == "name" and one[3]:
+                said["metadata"] = one[3]
+        if said.get("kind") and said.get("metadata"):
+            return inside, f"{said['kind']} {said['metadata']}"
+    return inside, ""

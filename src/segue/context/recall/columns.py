@@ -37,16 +37,34 @@ def rows(lines: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _tall(lines: Sequence[str], at: int, above: str) -> int:
-    """How many lines a row has that ends where its quotes do, and has as many fields as the one above it."""
-    row = lines[at]
-    for many, line in enumerate(lines[at + 1 : at + _TALL], 2):
-        row += f" {line}"
+    """How many lines a row has that ends where its quotes do, and has as many fields as the one above it, or as the two
+    below: it may be the first one.
+    """
+    many, row = _closed(lines, at)
+    if not row:
+        return 1
+    after, one = _closed(lines, at + many)
+    _, other = _closed(lines, at + many + after)
+    for by in _BY:
+        fields = len(_fields(row, by)) if by in row else 1
+        opens = lines[at].startswith('"') or f'{by}"' in lines[at]
+        below = opens and len(_fields(one, by)) == len(_fields(other, by)) == fields
+        if fields > 1 and (below or len(_fields(above, by)) == fields):
+            return many
+    return 1
+
+
+def _closed(lines: Sequence[str], at: int) -> tuple[int, str]:
+    """How many lines it takes until the quotes of a row are closed, and what these say; nothing, if they never are."""
+    row, open_ = "", False
+    for many, line in enumerate(lines[at : at + _TALL], 1):
+        row += f" {line}" if many > 1 else line
+        open_ ^= line.count('"') % 2 == 1
         if len(row) > _WIDE:
             break
-        if line.count('"') % 2:
-            fits = any(by in above and len(_fields(above, by)) == len(_fields(row, by)) > 1 for by in _BY)
-            return many if fits else 1
-    return 1
+        if not open_:
+            return many, row
+    return 1, ""
 
 
 def columns(lines: Sequence[str], at: int) -> str:

@@ -25,6 +25,7 @@ _COMMENTS = 20
 _MARKED = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t#]*$")
 _UNDERLINE = re.compile(r"(=|-)\1{2,}\s*$")
 _BOLD = re.compile(r"(\*\*|__)([^*_]+)\1:?$")
+_BOLD_NUMBER = re.compile(r"^(\*\*|__)([\d.]+)\1")
 _KINDS = (
     "Chapter|Section|Article|Part|Topic|Item|Agenda item|Kapitel|Abschnitt|Artikel|Teil|Thema|Punkt|TOP|Chapitre|"
     "Partie|Capítulo|Sección|Artículo|Capitolo|Sezione|Articolo|Глава|Раздел|Статья|§+"
@@ -153,7 +154,7 @@ def _plain(lines: Sequence[str], said: Sequence[int], marked: Mapping[int, Headi
             continue
         elif line.endswith((":", "：")) and _is_title(line[:-1].strip("*_ ")):
             found[at] = Heading(_COLON, line[:-1].strip("*_ "), upto=_end(lines, after[at]))
-        elif (one := _lone(at, line, sure)) is not None and not _BREAK.match(lines[after[at]]):
+        elif (one := _lone(at, line, sure)) is not None and (after[at] in asked or not _BREAK.match(lines[after[at]])):
             lone.append(one)
     for at in said:
         if heads_clause(lines[at], _line(lines, at + 1)) and (one := _lone(at, lines[at].rstrip(), sure)) is not None:
@@ -187,7 +188,7 @@ def _questions(lines: Sequence[str], firsts: Sequence[int], marked: Mapping[int,
 def _lone(at: int, line: str, sure: Set[int]) -> _Lone | None:
     """What a paragraph of one line may be the heading of; `sure`: the questions that are headings."""
     bold = _BOLD.match(line)
-    words = bold[2].strip() if bold else line
+    words = bold[2].strip() if bold else _BOLD_NUMBER.sub(r"\2", line)
     number = _NUMBERED.match(words)
     if number is not None:
         kind = number[1] or number[3] or ""

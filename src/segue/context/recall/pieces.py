@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from .code import begins_document
 from .columns import rows
 from .headings import LONE, heads_clause
 from .questions import asks, leads
+from .records import Value, atoms, blocks
 from .terms import terms
 
 __all__ = ["WHOLE", "nearest", "pieces"]
@@ -29,11 +31,11 @@ def pieces(text: str) -> list[str]:
     made: list[str] = []
     open_: list[tuple[str, str]] = []
     size = 0
-    for bit, joint in _bits(text):
+    for bit, joint, apart in _bits(text):
         more = _size(bit)
         begins = size >= _SOME and joint == "\n\n" and _begins(bit, open_[-1][0])
         full = size + more > WHOLE or (size >= _AIM and "\n" in joint) or begins
-        if open_ and full and (at := _end(open_, bit, joint)):
+        if open_ and (full or apart) and (at := _end(open_, bit, joint)):
             made.append(_joined(open_[:at]))
             open_ = open_[at:]
             size = sum(_size(one) + len(before) for one, before in open_)
@@ -87,34 +89,66 @@ def _heads(bit: str, joint: str) -> bool:
     return joint == "\n\n" and "\n" not in bit and (asks(bit) or (len(bit) < 100 and LONE.match(bit) is not None))
 
 
-def _bits(text: str) -> Iterator[tuple[str, str]]:
-    """Paragraphs, and of those that are too long the rows or sentences, each with what stands before it."""
-    for some in _paragraphs(text):
+def _bits(text: str) -> Iterator[tuple[str, str, bool]]:
+    """What pieces are made of, each with what stands before it, and whether it begins one: paragraphs, of those that
+    are too long the rows or sentences, and the values of JSON.
+    """
+    at = 0
+    for block in blocks(text):
+        if _long(text[block.start : block.end]):
+            yield from _prose(text[at : block.start])
+            yield from _values(text, block)
+            at = block.end
+    yield from _prose(text[at:])
+
+
+def _values(text: str, block: Value) -> Iterator[tuple[str, str, bool]]:
+    """The values of JSON, of those that are too long the sentences."""
+    gap = "\n"
+    for start, end, apart in atoms(text, block, WHOLE, _size):
+        bit = text[start:end]
+        gap += bit[: len(bit) - len(bit.lstrip())]
+        _, line, inside = gap.rpartition("\n")
+        for no, part in enumerate(_sentences(bit.strip())):
+            yield (part, " ", False) if no else ((inside if line else "") + part, line or inside, apart)
+        gap = bit[len(bit.rstrip()) :]
+
+
+def _prose(text: str) -> Iterator[tuple[str, str, bool]]:
+    """Paragraphs, of those that are too long the rows or sentences."""
+    for some, begins in _paragraphs(text):
         paragraph = "\n".join(some)
         if not _long(paragraph):
-            yield paragraph, "\n\n"
+            yield paragraph, "\n\n", begins
             continue
-        joint = "\n\n"
+        joint, apart = "\n\n", begins
         for row in some:
             for line in row.split("\n") if _long(row) else [row]:
-                for sentence in _SENTENCE.split(line) if _long(line) else [line]:
-                    for part in _cut(sentence):
-                        yield part, joint
-                        joint = " "
+                for part in _sentences(line):
+                    yield part, joint, apart
+                    joint, apart = " ", False
                 joint = "\n"
 
 
-def _paragraphs(text: str) -> Iterator[list[str]]:
-    """The lines of each paragraph, where a row of CSV is a line."""
-    some = list[str]()
-    for row in map("\n".join, rows(text.split("\n"))):
+def _sentences(line: str) -> Iterator[str]:
+    """The sentences of a line that is too long, in parts where they are, too."""
+    for sentence in _SENTENCE.split(line) if _long(line) else [line]:
+        yield from _cut(sentence)
+
+
+def _paragraphs(text: str) -> Iterator[tuple[list[str], bool]]:
+    """The lines of each paragraph, where a row of CSV is a line, and whether it begins another document of YAML."""
+    lines, some, apart = [*map("\n".join, rows(text.split("\n")))], list[str](), False
+    for at, row in enumerate(lines):
+        begins = begins_document(lines, at)
+        if some and (begins or not row.strip()):
+            yield some, apart
+            some, apart = [], False
         if row.strip():
             some.append(row)
-        elif some:
-            yield some
-            some = []
+            apart = apart or begins
     if some:
-        yield some
+        yield some, apart
 
 
 def _cut(sentence: str) -> Iterator[str]:

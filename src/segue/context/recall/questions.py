@@ -21,7 +21,9 @@ _MARK = re.compile(
 _ANSWER = re.compile(
     r"\W{0,2}(?:A(?:nswer)?|Antwort|R(?:éponse|espuesta|isposta)?|Ответ|О|Απάντηση|Α|答|جواب|ج) ?\d{0,3} ?[:.)：]"
 )
-_NUMBER = re.compile(r"[1-9]\d?(?:\.\d{1,2})*[.:]?\s+")
+_NUMBER = re.compile(r"(?:\*\*|__)?[1-9]\d?(?:\.\d{1,2})*[.:]?(?:\*\*|__)?\s+")
+_ITEM = re.compile(r"[-*+]\s+(?=\*\*|__)")
+_LIST = re.compile(r"\s*(?:[-*+]|\d+[.)])\s|\s*$")
 _BOLD = re.compile(r"(\*\*|__).+\1$")
 _FORM = re.compile(r"[.!?;]\s|[。！？؟；|\t@]|://|: ")
 _GOES_ON = re.compile(r"(?:and|but|so|or|then|well|und|aber|oder|et|mais|y|pero|e|ma|и|но)\b", re.IGNORECASE)
@@ -33,6 +35,7 @@ _TALK = re.compile(
     re.IGNORECASE,
 )
 _SPEAKER = re.compile(r"([^\W\d_][^\s:]{0,20}(?: [^\s:]{1,20})?): \S")
+_NAME = re.compile(r"[^\W\d_][\w.'-]*(?: [^\W\d_][\w.'-]*){0,2}$")
 _TIME = re.compile(r"\d{1,2}:\d\d\b")
 _BEFORE, _EACH, _LONG = 2, 6, 80
 """Paragraphs before the first question of a FAQ, and to each; characters of most answers: turns of talk are shorter."""
@@ -54,18 +57,29 @@ def is_question(words: str) -> bool:
 
 
 def leads(line: str, below: str) -> bool:
-    """Whether a line is a question of which a mark (`Q:`), or bold letters with the answer right below, tell so."""
-    bold = below.strip() and _BOLD.match(line.rstrip()) is not None and is_question(_bare(line))
-    return bool(bold or _MARK.match(line)) and asks(line, below) and not asks(below)
+    """Whether a line is a question of which a mark (`Q:`), or bold letters or a number with the answer right below,
+    tell so; bold ones may be the items of a list.
+    """
+    words = _ITEM.sub("", line.rstrip())
+    strong = _BOLD.match(words) is not None or (_NUMBER.match(words) is not None and _LIST.match(below) is None)
+    strong = strong and bool(below.strip()) and is_question(_bare(words))
+    return (strong or _MARK.match(line) is not None) and asks(words, below) and not asks(below)
 
 
 def listed(lines: Sequence[str], said: Sequence[int]) -> dict[int, str]:
-    """The questions of a text that lead what stands below; `said`: its lines that are not empty."""
-    found = dict[int, str]()
+    """The questions of a text that lead what stands below; `said`: its lines that are not empty. Of those with a number
+    there are two at least, none below another one, and nothing tells of talk or mail.
+    """
+    found, numbered = dict[int, str](), list[int]()
     for at, next_ in pairwise(said):
-        bold = lines[at].startswith(("**", "__"))
-        if leads(lines[at], lines[at + 1 if bold else next_]):
-            found[at] = lines[at].replace("**", "").replace("__", "").strip()
+        words = _ITEM.sub("", lines[at])
+        number, bold = _NUMBER.match(words) is not None, words.startswith(("**", "__"))
+        if leads(lines[at], lines[at + 1 if bold or number else next_]):
+            found[at] = words.replace("**", "").replace("__", "").strip()
+            numbered += [at] if number and not _BOLD.match(words.rstrip()) else []
+    beside = any(at and asks(lines[at - 1]) for at in numbered)
+    if numbered and (len(numbered) < 2 or beside or _talk([lines[at] for at in said])):
+        found = {at: words for at, words in found.items() if at not in {*numbered}}
     return found
 
 
@@ -97,7 +111,15 @@ def _is_faq(paragraphs: Sequence[str], asked: Sequence[int]) -> bool:
     before = Counter(paragraphs[no - 1] for no in asked if no)
     short = {said: many for said, many in before.items() if len(said) < _LONG}
     named = any(many > 1 or said.endswith((":", "：")) or _TIME.search(said) for said, many in short.items())
-    return 2 * long >= len(asked) and not named
+    return 2 * long >= len(asked) and not named and not _signed(paragraphs)
+
+
+def _signed(paragraphs: Sequence[str]) -> bool:
+    """Whether names stand alone in lines: below all, as in a mail, or two again and again, as of those who talk."""
+    names = Counter(
+        said for said in paragraphs if _NAME.match(said) and all(word[0].isupper() for word in said.split())
+    )
+    return paragraphs[-1] in names or sum(many > 1 for many in names.values()) > 1
 
 
 def _talk(paragraphs: Sequence[str]) -> bool:
