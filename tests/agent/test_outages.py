@@ -129,7 +129,7 @@ async def test_a_stream_that_had_not_said_anything_when_it_broke_off_was_turned_
     ("kind", "flows", "can"),
     [
         *((kind, streams, True) for kind in ("cut", "cut-reset", "stream-error", "bad-chunk", "no-end")),
-        *((kind, asks, True) for kind in ("cut", "cut-reset")),
+        *((kind, asks, True) for kind in ("cut", "cut-reset", "bad-chunk", "no-end")),
         ("cut", streams, False),
         ("cut-reset", streams, False),
     ],

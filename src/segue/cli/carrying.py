@@ -25,6 +25,7 @@ from ..runtime.flow import Flow
 from ..runtime.run import Run
 from .advice import Say, Standing, advise
 from .batched import Batches
+from .below import family, held_up
 from .exits import OF_STATE, Exit
 from .faults import ImportFailed, trace_of
 from .left import NAMED_MAX, left_of
@@ -37,6 +38,8 @@ from .words import harmless, plural, pretty, printable
 POLL_S = 0.1
 PATIENCE_S = 60.0
 """What a run leaves when it ends is waited for as long as it moves by itself within this time."""
+_LOOK_S = 1.0
+"""How often it is looked at what holds its children up."""
 LINGER_S = 0.5
 """How long a run that waits stays in memory: once it is parked, others see what it waits for."""
 
@@ -118,6 +121,7 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
     """Print what a run came to: its result on stdout, everything else on stderr. `code` is for one that is open."""
     with reading(how.db) as reader:
         standing = standing_of(reader, reader.get(row.no))
+        below = held_up(reader, row.no, NAMED_MAX)
     standing = replace(standing, attended=standing.attended or not standing.batches)
     row, story, say = standing.row, standing.story, how.say
     if row.state == RunState.COMPLETED and story.end is not None:
@@ -137,6 +141,8 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
         tell(Text(f"– {printable(row.id)} was cancelled{printable(story.cancelled_how)}", "yellow"))
     elif row.state == RunState.STUCK or code is Exit.WAITS:
         tell(*advised(advise(standing, time.time(), say)))
+        for one in below:
+            tell(Text(f"Its child {printable(one.row.id)}:"), *advised(one.says))
     elif standing.owned:
         tell(Text(f"{printable(row.id)} goes on in process {standing.pid}.", "dim"), Copyable(say("watch", row.id)))
     else:
@@ -186,6 +192,8 @@ async def carry(
         with Progress(row, how.say, quiet=how.quiet or how.as_json, leaves=patience_s is not None) as progress:
             progress.open()
             progress.skip(e for e in engine.journal.events(row) if e.at < begun)
+            for one in family(engine.journal, row.no):
+                load_if_there(one)
             await _follow(engine, row, progress, stop, patience_s)
             row = engine.journal.get(row.no)
             if row.state in ENDED:
@@ -202,11 +210,17 @@ async def _follow(engine: Engine, row: RunRow, progress: Progress, stop: Stop, p
         progress.say("waits for its batch")
     if waits or patience_s is not None:
         batches.hurry()
+    look_at = time.monotonic() + _LOOK_S
     try:
         while True:
             journal.check_file()
             row = journal.get(row.no)
             progress.tell(journal.events(row, progress.story.last_seq))
+            if patience_s is None and time.monotonic() >= look_at:
+                look_at = time.monotonic() + _LOOK_S
+                if row.state == RunState.PARKED:
+                    progress.waits()
+                progress.below(held_up(journal, row.no, NAMED_MAX))
             if stopped.done():
                 progress.say("suspending; once more kills")
                 return
@@ -252,10 +266,8 @@ async def _clean_up(engine: Engine, row: RunRow, progress: Progress, stop: Stop,
         stopped.cancel()
 
 
-_READ = (
-    "runs.no, runs.id, flow, version, state, owner, paused, wake_at, exists"
-    " (select 1 from inbox i where i.run = runs.id and i.kind = 'cancel' and i.consumed is null)"
-)
+_POSTED = "exists (select 1 from inbox i where i.run = runs.id and i.consumed is null"
+_READ = f"runs.no, runs.id, flow, version, state, owner, paused, wake_at, {_POSTED}), {_POSTED} and i.kind = 'cancel')"
 _FAMILY = (
     "with recursive family(no, id) as (select no, id from runs where no in (select value from json_each(?))"
     " union select r.no, r.id from runs r join family f on r.parent = f.id)"
@@ -265,6 +277,7 @@ _FAMILY = (
 _ALL = (
     f"select {_READ} from runs"
     f" where (state in ('queued', 'running') or (state = 'parked' and wake_at is not null)) and {IN_TURN}"
+    f" union select {_READ} from runs where state = 'parked' and id in (select run from inbox where consumed is null)"
 )
 
 
@@ -281,7 +294,7 @@ def _moves(engine: Engine, runs: list[int] | None, patience_s: float, batches: B
     """Whether one that is not in memory is ready, or will be within `patience_s`, and may go on here."""
     host, journal, limit = engine.host, engine.journal, engine.clock.now() + patience_s
     found = journal.query(_ALL) if runs is None else journal.query(_FAMILY, (json.dumps(runs),))
-    for no, id_, flow, version, state, owner, paused, wake_at, cancelled in found:
+    for no, id_, flow, version, state, owner, paused, wake_at, posted, cancelled in found:
         elsewhere = owner is not None and owner != journal.owner and journal.alive(owner)
         if (
             elsewhere
@@ -291,7 +304,7 @@ def _moves(engine: Engine, runs: list[int] | None, patience_s: float, batches: B
             or journal.held(no, host.switches)
         ):
             continue
-        if cancelled or state != RunState.PARKED or (wake_at is not None and wake_at <= limit):
+        if posted or state != RunState.PARKED or (wake_at is not None and wake_at <= limit):
             return True
         if runs is not None and batches is not None and batches.awaited(id_):
             return True

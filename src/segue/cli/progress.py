@@ -18,6 +18,7 @@ from ..core.events import Event, EventType
 from ..core.short import short_key
 from ..journal import RunRow, Switch
 from .advice import Say, held_by, wait
+from .below import HeldUp
 from .paint import Copyable, Drawn, Harmless, advised, emit, err, glyph
 from .story import Call, Stand, Story
 from .tree import came_of
@@ -54,6 +55,8 @@ class Progress:
         self._told: set[str] = set()
         self._moved = False
         self._trouble = ""
+        self._rests: dict[str, str] = {}
+        """Children that do not move by themselves, with their states."""
         self._first: dict[str, float] = {}
         """When a call that is not in the journal yet was first seen."""
         self._live: Live | None = None
@@ -108,6 +111,20 @@ class Progress:
             else:
                 emit(self.console, *advised([held_by(switch, self.row.id, self._say)]))
         self._held = switch
+
+    def waits(self) -> None:
+        """Say what a run waits for that was parked before it was looked at."""
+        if not self._quiet:
+            emit(self.console, *self._waiting(time.time()))
+
+    def below(self, found: Sequence[HeldUp]) -> None:
+        """Say once of each child that does not move by itself what it waits for, and what helps."""
+        self._rests = {one.row.id: one.row.state for one in found}
+        for one in found:
+            said = f"{one.row.id} {' '.join(advice.says for advice in one.says)}"
+            if said not in self._told and not self._quiet:
+                self._told.add(said)
+                emit(self.console, Text(f"Its child {printable(one.row.id)}:"), *advised(one.says))
 
     def advise(self, command: Copyable) -> None:
         """Print a command that helps."""
@@ -198,7 +215,9 @@ class Progress:
         for call in self.story.calls.values():
             if call.open:
                 seen.add(call.key)
-                rows.append((spinner if call.stand is Stand.RUNNING else glyph(call.stand), self._open_line(call, now)))
+                rests = self._rests.get(call.child or "")
+                runs = call.stand is Stand.RUNNING and rests is None
+                rows.append((spinner if runs else glyph(rests or call.stand), self._open_line(call, now)))
         for one in self.story.waits if waits is None else waits:
             key = str(one.get("key", ""))
             if key in seen:

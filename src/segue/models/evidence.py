@@ -19,6 +19,8 @@ _ERRORS = 300
 _MESSAGES = ("message", "Message", "error_message", "msg", "detail")
 WITHIN = "segue-within"
 """The header of an answer that claimed success, and was given the status of the error in it."""
+HALVED = "segue-halved"
+"""The header of an answer that claimed success, and whose JSON has no end."""
 PART = "a part of the body had come"
 """The note of an error that stopped the reading of an answer's body midway."""
 _NO_HEADERS: Mapping[str, str] = {}
@@ -92,7 +94,7 @@ def evidence_of(error: BaseException) -> Evidence:
         retry_after_s=next(
             (s for s in (_number(getattr(e, "retry_after", None)) for e in chain) if s is not None), None
         ),
-        half=any(_is_half(link) for link in chain),
+        half=HALVED in headers or any(_is_half(link) for link in chain),
     )
 
 

@@ -50,7 +50,7 @@ async def approve(
     `shown` are the exact arguments that the person sees: the decision is bound to their hash, and holds for nothing
     else. `by` is who is asked: people or roles, free texts. Whoever decides is on record beside them. They find it with
     `segue inbox` or `engine.inbox()`, and decide with `segue approve`, `segue deny` or `engine.decide()`. With
-    `quorum=2` two different people must say yes; it is no as soon as too few of those in `by` are left for that.
+    `quorum=2` two different people must say yes; it is no as soon as so many have said no that too few are left.
     `evidence` is what they are shown beside it, by title; it is on record, and the decision is bound to it too.
 
     All times count from asking. After `timeout_s` the `default` holds: no, by `segue`; None raises Unanswered. At

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from ..evidence import PART, WITHIN, evidence_in, holds_error
+from ..evidence import HALVED, PART, WITHIN, evidence_in, holds_error
 
 CONNECT_S = 5.0
 _SOONER = 0.9
@@ -80,6 +80,8 @@ async def look(response: Any) -> None:
     whole = body.startswith((b"{", b"[")) and body.endswith((b"}", b"]"))
     if not whole or (b'"error' in body and holds_error(body)):
         response.status_code, response.headers[WITHIN] = evidence_in(body).status or BAD_GATEWAY, "200"
+        if not whole and body.startswith((b"{", b"[")):
+            response.headers[HALVED] = "1"
 
 
 async def _read(response: Any) -> bytes:
