@@ -1,4 +1,4 @@
-"""What holds a run up below it is told where the run is carried out, and its children are taken up wherever they are."""
+"""What holds a run up below it is told where the run is carried out, and its children are taken up, too."""
 
 from __future__ import annotations
 
