@@ -121,6 +121,22 @@ def test_of_configuration_and_code_what_encloses_it(text: str, says: str, stands
     assert over(text.replace("\n", "\r\n"), says) == stands
 
 
+@pytest.mark.parametrize("title", ["", "# Customers\n\n", "# Customers\n", "Our customers, as of May:\n\n"])
+@pytest.mark.parametrize("joint", ["\n", "\n\n"])
+@pytest.mark.parametrize("item", ["- **{} Ltd**", "* __{} Ltd__", "- **{} Ltd**:", "- {} Ltd"])
+def test_an_item_in_bold_letters_stands_above_the_items_within_it(title: str, joint: str, item: str) -> None:
+    text = title + joint.join(
+        joint.join((item.format(name), *(f"  - Order {n}\n    - {name} {n}: {FILL[:200]}" for n in range(9))))
+        for name in ("Alder", "Birch", "Cedar")
+    )
+    for name in ("Alder", "Birch", "Cedar"):
+        assert f"{item.format(name)} …" in over(text, f"{name} 8").split("\n")
+
+
+def test_an_item_in_bold_letters_with_a_text_below_it_stands_under_no_other_place() -> None:
+    assert over(f"Rome\n\n{LONG}\n\nOslo\n\n{LONG}\n\n- **Paris**\n\n{LONG}\n\nKey. {FILL}", "Key.") == ""
+
+
 @pytest.mark.parametrize("code", ["import os", "Run this::\n\n    def f(x):\n        return 1", "#include <a.h>"])
 def test_a_line_of_code_takes_no_heading_from_a_text(code: str) -> None:
     assert over(f"# Handbook\n\n## Rome\n\n{code}\n\n{LONG}\n\nKey. {FILL}", "Key.") == "Handbook > Rome"

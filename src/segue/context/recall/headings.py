@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise, takewhile
 
 from .code import Beside
 from .columns import columns
@@ -34,7 +34,8 @@ _NUMBERED = re.compile(rf"(?:({_KINDS}) ?)?([1-9]\d?(?:\.(?:[1-9]|1\d))*)([.):]|
 _SENTENCE = re.compile(r"[.!?;]\s|[。！？；|\t@]|://|: ")
 _ENDS = ".!?:;,。！？…：；，、"
 _BREAK = re.compile(r"(?:[-*_=] ?){3,}\S*.*$|(?:From|Sent|Subject|Von|Gesendet|Betreff|De|Objet|Asunto): ")
-"""What may begin something else: a rule, another mail."""
+"""What may begin something else: a rule, an item in bold letters, another mail."""
+_ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s")
 _TITLE, _ONCE, _AGAIN, _NUMBER, _ALONE, _COLON = 7, 8, 9, 10, 20, 21
 """Levels of headings without marks: of the text, of what occurs once and again, of numbered ones, of those that are not
 known to be in another one, and of a line with a colon, which heads what comes next only."""
@@ -146,7 +147,7 @@ def _plain(lines: Sequence[str], said: Sequence[int], marked: Mapping[int, Headi
     after, sure = dict(pairwise(firsts)), _questions(lines, firsts, marked)
     for at in firsts:
         line = lines[at].rstrip()
-        if at in asked:
+        if at in asked or _holds_items(lines, at):
             continue
         if at in marked or _BREAK.match(line):
             found[at] = Heading(_TITLE, "")
@@ -154,7 +155,7 @@ def _plain(lines: Sequence[str], said: Sequence[int], marked: Mapping[int, Headi
             continue
         elif line.endswith((":", "：")) and _is_title(line[:-1].strip("*_ ")):
             found[at] = Heading(_COLON, line[:-1].strip("*_ "), upto=_end(lines, after[at]))
-        elif (one := _lone(at, line, sure)) is not None and (after[at] in asked or not _BREAK.match(lines[after[at]])):
+        elif (one := _lone(at, line, sure)) is not None and (after[at] in asked or not _breaks(lines, after[at])):
             lone.append(one)
     for at in said:
         if heads_clause(lines[at], _line(lines, at + 1)) and (one := _lone(at, lines[at].rstrip(), sure)) is not None:
@@ -171,6 +172,19 @@ def _plain(lines: Sequence[str], said: Sequence[int], marked: Mapping[int, Headi
     if over is not None and not marked and after[over.at] in {*asked, *(one.at for one in lone if one.asked)}:
         found[over.at] = Heading(_TITLE, over.words)
     return found
+
+
+def _breaks(lines: Sequence[str], at: int) -> bool:
+    """Whether something else may begin in a line."""
+    return _BREAK.match(lines[at]) is not None and not _holds_items(lines, at)
+
+
+def _holds_items(lines: Sequence[str], at: int) -> bool:
+    """Whether a line begins an item of a list that has items of its own: it encloses these, and is no heading."""
+    if lines[at][0] not in "-*+" or _ITEM.match(lines[at]) is None or not any(map(str.isalnum, lines[at])):
+        return False
+    below = takewhile(lambda line: not line.strip() or line[0].isspace(), islice(lines, at + 1, None))
+    return any(_ITEM.match(line) and line[0].isspace() for line in below)
 
 
 def _questions(lines: Sequence[str], firsts: Sequence[int], marked: Mapping[int, Heading]) -> set[int]:
