@@ -9,11 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise, takewhile
+from itertools import pairwise, takewhile
 
 from .code import Beside
 from .columns import columns
 from .questions import LONGEST, answered, asks, is_question, listed
+from .underlines import levels, underline
 
 __all__ = ["LONE", "Heading", "headings", "heads_clause", "opened", "path"]
 
@@ -23,7 +24,6 @@ _LINE = 80
 _COMMENTS = 20
 """Lines of a comment above a table."""
 _MARKED = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t#]*$")
-_UNDERLINE = re.compile(r"(=|-)\1{2,}\s*$")
 _BOLD = re.compile(r"(\*\*|__)([^*_]+)\1:?$")
 _BOLD_NUMBER = re.compile(r"^(\*\*|__)([\d.]+)\1")
 _KINDS = (
@@ -86,11 +86,12 @@ def headings(lines: Sequence[str], code: Sequence[bool], fenced: Sequence[bool])
     all_code = 2 * sum(code[at] for at in said) > len(said)
     beside, found = Beside(lines, code), dict[int, Heading]()
     for at in said:
-        one = _marked(lines, at, beside, all_code) if lines[at][0] == "#" else _underlined(lines, at)
-        if one is not None and (lines[at][0] == "#" or not (all_code or code[at])):
+        if lines[at][0] == "#" and (one := _marked(lines, at, beside, all_code)) is not None:
             found[at] = one
     if all_code:
         return found
+    titles = [at for at in said if lines[at][0] != "#" and not code[at] and not any(fenced[at : at + 2])]
+    found |= _underlined(lines, titles, bool(found))
     return _plain(lines, said, found) | found
 
 
@@ -115,12 +116,12 @@ def _on_table(lines: Sequence[str], at: int) -> bool:
     return more and "|" not in _line(lines, end) and bool(_line(lines, end) and columns(lines, end))
 
 
-def _underlined(lines: Sequence[str], at: int) -> Heading | None:
-    """A heading with a line of signs below it."""
-    line, under = lines[at], _UNDERLINE.match(_line(lines, at + 1))
-    if under is None or _line(lines, at - 1).strip() or len(line) > _LINE or line[0].isspace() or "|" in line:
-        return None
-    return None if _BREAK.match(line) else Heading(1 + (under[1] == "-"), line.strip())
+def _underlined(lines: Sequence[str], some: Sequence[int], marks: bool) -> dict[int, Heading]:
+    """The headings with a line of signs below them; in Markdown, which has `marks`, only of its own signs."""
+    signs = {at: sign for at in some if (sign := underline(lines, at)) and not _BREAK.match(lines[at])}
+    signs = {at: sign for at, sign in signs.items() if sign in "=-" or not marks}
+    of = zip(signs, levels([*signs.values()]), strict=True)
+    return {at: Heading(level, lines[at].strip()) for at, level in of}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,9 @@ def _holds_items(lines: Sequence[str], at: int) -> bool:
     """Whether a line begins an item of a list that has items of its own: it encloses these, and is no heading."""
     if lines[at][0] not in "-*+" or _ITEM.match(lines[at]) is None or not any(map(str.isalnum, lines[at])):
         return False
-    below = takewhile(lambda line: not line.strip() or line[0].isspace(), islice(lines, at + 1, None))
+    below = takewhile(
+        lambda line: not line.strip() or line[0].isspace(), map(lines.__getitem__, range(at + 1, len(lines)))
+    )
     return any(_ITEM.match(line) and line[0].isspace() for line in below)
 
 
