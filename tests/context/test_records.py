@@ -129,6 +129,31 @@ def test_a_manifest_in_a_list_names_what_stands_in_it() -> None:
     assert over(text, "v360").count("StatefulSet db") == 1
 
 
+def deployed(kind: str, name: str) -> dict[str, Any]:
+    env = [{"name": f"FIELD_{n}", "value": f"{name}{n}"} for n in range(60)]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"annotations": {"name": "not-this"}, "labels": {"app": "any"}, "name": name, "namespace": "prod"},
+        "spec": {"replicas": 3, "template": {"metadata": {"labels": {"app": "any"}}, "spec": {"env": env}}},
+    }
+
+
+@pytest.mark.parametrize("indent", [2, 4])
+def test_a_manifest_in_json_is_named_by_its_kind_and_the_name_in_its_metadata(indent: int) -> None:
+    items = [deployed(*one) for one in KINDS]
+    some = {"apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""}}
+    for kind, name in KINDS:
+        named = f'{{ "kind": "{kind}", "name": "{name}",'
+        assert named in over(json.dumps(some, indent=indent), f"{name}50")
+        assert over(json.dumps(deployed(kind, name), indent=indent), f"{name}50").startswith(named)
+
+
+def test_metadata_without_a_kind_name_no_record() -> None:
+    record = {"id": "A-1", "metadata": {"name": "import"}, "lines": [f"line{n} {FILL}" for n in range(9)]}
+    assert over(json.dumps([record], indent=2), "line8") == '  { "id": "A-1", …\n    "lines": [ …'
+
+
 def test_a_rule_between_paragraphs_parts_no_documents() -> None:
     assert len(pieces(f"{FILL}\n\n---\n\nRome is old.\n\n---\n\n{FILL[:200]}{'x' * 300}")) == 1
 

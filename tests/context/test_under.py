@@ -121,6 +121,68 @@ def test_of_configuration_and_code_what_encloses_it(text: str, says: str, stands
     assert over(text.replace("\n", "\r\n"), says) == stands
 
 
+@pytest.mark.parametrize("title", ["", "# Customers\n\n", "# Customers\n", "Our customers, as of May:\n\n"])
+@pytest.mark.parametrize("joint", ["\n", "\n\n"])
+@pytest.mark.parametrize("item", ["- **{} Ltd**", "* __{} Ltd__", "- **{} Ltd**:", "- {} Ltd"])
+def test_an_item_in_bold_letters_stands_above_the_items_within_it(title: str, joint: str, item: str) -> None:
+    text = title + joint.join(
+        joint.join((item.format(name), *(f"  - Order {n}\n    - {name} {n}: {FILL[:200]}" for n in range(9))))
+        for name in ("Alder", "Birch", "Cedar")
+    )
+    for name in ("Alder", "Birch", "Cedar"):
+        assert f"{item.format(name)} …" in over(text, f"{name} 8").split("\n")
+
+
+def test_an_item_in_bold_letters_with_a_text_below_it_stands_under_no_other_place() -> None:
+    assert over(f"Rome\n\n{LONG}\n\nOslo\n\n{LONG}\n\n- **Paris**\n\n{LONG}\n\nKey. {FILL}", "Key.") == ""
+
+
+def titled(*titles: str) -> str:
+    """Titles, each with a sign before it, underlined with these, and what stands below each."""
+    return "\n\n".join(f"{one[1:]}\n{one[0] * len(one[1:])}\n\n{LONG}\n\nKey {one[1:]}. {FILL}" for one in titles)
+
+
+@pytest.mark.parametrize("sign", "*^#\"'+~")
+def test_a_title_with_any_line_of_signs_below_it_closes_those_before(sign: str) -> None:
+    text = titled(f"{sign}Offices", "=Rome", "=Oslo", f"{sign}Holidays")
+    assert over(text, "Key Oslo.").endswith("Oslo") and over(text, "Key Holidays.") == "Holidays"
+    assert over(text.replace("\n", "\r\n"), "Key Holidays.") == "Holidays"
+    short = text.replace(sign * 8, sign * 7)
+    assert over(short, "Key Holidays.") == "Holidays"
+
+
+@pytest.mark.parametrize(
+    ("titles", "stands"),
+    [
+        (("*Guide", "=Rome", "-Parking", "=Oslo", "-Hours", "^Key"), "Guide > Oslo > Hours > Key"),
+        (("=Guide", "-Rome", "~Parking", "-Oslo", "~Key"), "Guide > Oslo > Key"),
+        (("=Guide", "-Rome", "~Parking", "-Key"), "Guide > Key"),
+        (("=Rome", "=Oslo", "*Key"), "Key"),  # it may be of an outer level
+        (("=Guide", "-Rome", "=Others", "~Key"), "Key"),
+        (("-Rome", "=Guide", "-Key"), "Guide > Key"),  # of Markdown's signs it is known which is the outer one
+    ],
+)
+def test_lines_of_signs_have_the_level_in_which_they_come_first(titles: tuple[str, ...], stands: str) -> None:
+    assert over(titled(*titles), "Key Key.") == stands
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "As said above in Oslo\n***",
+        "Done.\n*****",
+        "Oslo\n~~~\nx\n~~~",
+        "Run\n~~~~\nsudo x\n~~~~",
+        "+---+---+\n| a | b |\n+---+---+",
+        "```\nOslo\n****\n```",
+        "    Oslo\n    ****",
+    ],
+)
+def test_rules_fences_tables_and_code_are_no_titles(line: str) -> None:
+    assert over(f"Rome\n====\n\n{FILL}\n\n{line}\n\n{LONG}\n\nKey. {FILL}", "Key.") == "Rome"
+    assert over(f"# Rome\n\n{FILL}\n\nOslo\n****\n\n{LONG}\n\nKey. {FILL}", "Key.") == "Rome"
+
+
 @pytest.mark.parametrize("code", ["import os", "Run this::\n\n    def f(x):\n        return 1", "#include <a.h>"])
 def test_a_line_of_code_takes_no_heading_from_a_text(code: str) -> None:
     assert over(f"# Handbook\n\n## Rome\n\n{code}\n\n{LONG}\n\nKey. {FILL}", "Key.") == "Handbook > Rome"
@@ -150,7 +212,12 @@ def test_names_of_columns_stand_above_the_rows(text: str, stands: str) -> None:
 
 
 def test_a_megabyte_takes_no_time() -> None:
-    for text in (offices("{n}. Office {city}", "Parking") * 300, "a,b\n" + "x,1\n" * 250_000, "# a\n\nb=1\n" * 90_000):
+    for text in (
+        offices("{n}. Office {city}", "Parking") * 300,
+        "a,b\n" + "x,1\n" * 250_000,
+        "- **Rome**\n\n" * 90_000,
+        "# a\n\nb=1\n" * 90_000,
+    ):
         parts, began = pieces(text[:1_000_000]), process_time()
         above(text[:1_000_000], parts)
         assert process_time() - began < 10, "about a second"

@@ -7,6 +7,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
 
+from .underlines import underline
+
 __all__ = [
     "FENCE",
     "Beside",
@@ -48,10 +50,12 @@ _NEAR = 10
 
 
 def fenced(lines: Sequence[str]) -> list[bool]:
-    """Of each line whether it stands within a fence, or is one."""
+    """Of each line whether it stands within a fence, or is one; lines of `~` are none where all are below titles."""
     made, open_ = list[bool](), ""
-    for line in lines:
-        fence = FENCE.match(line)
+    tildes = {at for at, line in enumerate(lines) if line.startswith("~~~") and not line.strip("~ \t\r")}
+    titles = all(at and underline(lines, at - 1) for at in tildes)
+    for at, line in enumerate(lines):
+        fence = None if titles and at in tildes else FENCE.match(line)
         made.append(bool(open_) or fence is not None)
         if fence is not None and open_ in ("", fence[1]):
             open_ = "" if open_ else fence[1]

@@ -9,11 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from .code import Beside
 from .columns import columns
 from .questions import LONGEST, answered, asks, is_question, listed
+from .underlines import levels, underline
 
 __all__ = ["LONE", "Heading", "headings", "heads_clause", "opened", "path"]
 
@@ -23,7 +24,6 @@ _LINE = 80
 _COMMENTS = 20
 """Lines of a comment above a table."""
 _MARKED = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t#]*$")
-_UNDERLINE = re.compile(r"(=|-)\1{2,}\s*$")
 _BOLD = re.compile(r"(\*\*|__)([^*_]+)\1:?$")
 _BOLD_NUMBER = re.compile(r"^(\*\*|__)([\d.]+)\1")
 _KINDS = (
@@ -34,7 +34,8 @@ _NUMBERED = re.compile(rf"(?:({_KINDS}) ?)?([1-9]\d?(?:\.(?:[1-9]|1\d))*)([.):]|
 _SENTENCE = re.compile(r"[.!?;]\s|[。！？；|\t@]|://|: ")
 _ENDS = ".!?:;,。！？…：；，、"
 _BREAK = re.compile(r"(?:[-*_=] ?){3,}\S*.*$|(?:From|Sent|Subject|Von|Gesendet|Betreff|De|Objet|Asunto): ")
-"""What may begin something else: a rule, another mail."""
+"""What may begin something else: a rule, an item in bold letters, another mail."""
+_ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s")
 _TITLE, _ONCE, _AGAIN, _NUMBER, _ALONE, _COLON = 7, 8, 9, 10, 20, 21
 """Levels of headings without marks: of the text, of what occurs once and again, of numbered ones, of those that are not
 known to be in another one, and of a line with a colon, which heads what comes next only."""
@@ -85,11 +86,12 @@ def headings(lines: Sequence[str], code: Sequence[bool], fenced: Sequence[bool])
     all_code = 2 * sum(code[at] for at in said) > len(said)
     beside, found = Beside(lines, code), dict[int, Heading]()
     for at in said:
-        one = _marked(lines, at, beside, all_code) if lines[at][0] == "#" else _underlined(lines, at)
-        if one is not None and (lines[at][0] == "#" or not (all_code or code[at])):
+        if lines[at][0] == "#" and (one := _marked(lines, at, beside, all_code)) is not None:
             found[at] = one
     if all_code:
         return found
+    titles = [at for at in said if lines[at][0] != "#" and not code[at] and not any(fenced[at : at + 2])]
+    found |= _underlined(lines, titles, bool(found))
     return _plain(lines, said, found) | found
 
 
@@ -114,12 +116,12 @@ def _on_table(lines: Sequence[str], at: int) -> bool:
     return more and "|" not in _line(lines, end) and bool(_line(lines, end) and columns(lines, end))
 
 
-def _underlined(lines: Sequence[str], at: int) -> Heading | None:
-    """A heading with a line of signs below it."""
-    line, under = lines[at], _UNDERLINE.match(_line(lines, at + 1))
-    if under is None or _line(lines, at - 1).strip() or len(line) > _LINE or line[0].isspace() or "|" in line:
-        return None
-    return None if _BREAK.match(line) else Heading(1 + (under[1] == "-"), line.strip())
+def _underlined(lines: Sequence[str], some: Sequence[int], marks: bool) -> dict[int, Heading]:
+    """The headings with a line of signs below them; in Markdown, which has `marks`, only of its own signs."""
+    signs = {at: sign for at in some if (sign := underline(lines, at)) and not _BREAK.match(lines[at])}
+    signs = {at: sign for at, sign in signs.items() if sign in "=-" or not marks}
+    of = zip(signs, levels([*signs.values()]), strict=True)
+    return {at: Heading(level, lines[at].strip()) for at, level in of}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def _plain(lines: Sequence[str], said: Sequence[int], marked: Mapping[int, Headi
     after, sure = dict(pairwise(firsts)), _questions(lines, firsts, marked)
     for at in firsts:
         line = lines[at].rstrip()
-        if at in asked:
+        if at in asked or _holds_items(lines, at):
             continue
         if at in marked or _BREAK.match(line):
             found[at] = Heading(_TITLE, "")
@@ -154,7 +156,7 @@ def _plain(lines: Sequence[str], said: Sequence[int], marked: Mapping[int, Headi
             continue
         elif line.endswith((":", "：")) and _is_title(line[:-1].strip("*_ ")):
             found[at] = Heading(_COLON, line[:-1].strip("*_ "), upto=_end(lines, after[at]))
-        elif (one := _lone(at, line, sure)) is not None and (after[at] in asked or not _BREAK.match(lines[after[at]])):
+        elif (one := _lone(at, line, sure)) is not None and (after[at] in asked or not _breaks(lines, after[at])):
             lone.append(one)
     for at in said:
         if heads_clause(lines[at], _line(lines, at + 1)) and (one := _lone(at, lines[at].rstrip(), sure)) is not None:
@@ -171,6 +173,21 @@ def _plain(lines: Sequence[str], said: Sequence[int], marked: Mapping[int, Headi
     if over is not None and not marked and after[over.at] in {*asked, *(one.at for one in lone if one.asked)}:
         found[over.at] = Heading(_TITLE, over.words)
     return found
+
+
+def _breaks(lines: Sequence[str], at: int) -> bool:
+    """Whether something else may begin in a line."""
+    return _BREAK.match(lines[at]) is not None and not _holds_items(lines, at)
+
+
+def _holds_items(lines: Sequence[str], at: int) -> bool:
+    """Whether a line begins an item of a list that has items of its own: it encloses these, and is no heading."""
+    if lines[at][0] not in "-*+" or _ITEM.match(lines[at]) is None or not any(map(str.isalnum, lines[at])):
+        return False
+    below = takewhile(
+        lambda line: not line.strip() or line[0].isspace(), map(lines.__getitem__, range(at + 1, len(lines)))
+    )
+    return any(_ITEM.match(line) and line[0].isspace() for line in below)
 
 
 def _questions(lines: Sequence[str], firsts: Sequence[int], marked: Mapping[int, Heading]) -> set[int]:

@@ -21,6 +21,8 @@ _LAST = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+)$")
 _NAMING = ("name", "title", "label", "id", "key", "sku", "email", "slug", "code", "number", "no")
 """The keys of what names a record, the best first."""
 _FIRST = len(_NAMING)
+_WITHIN = _FIRST + 1
+"""A name that a manifest has in its metadata: it names it together with its kind."""
 _NAMED, _LONGEST = 2, 40
 """Fields that name a record at most; characters of each."""
 
@@ -41,7 +43,10 @@ class Value:
 
     def said(self) -> str:
         """What a line says that encloses what is in it; nothing, where that would be a bracket alone."""
+        kind = [one for one in self.named if one[2].startswith('"kind":')][:1]
+        name = [one for one in self.named if one[0] == _WITHIN][:1]
         best = sorted(one for one in self.named if one[0] < _FIRST)[:_NAMED]
+        best = [*kind, *name] if kind and name else best
         if not best and not self.key:
             best = self.named[:1]
         fields = [f"{said}," for _, _, said in sorted(best, key=lambda one: one[1])]
@@ -130,6 +135,8 @@ def _read(text: str, start: int, end: int) -> Value:
         elif said in ("]", "}"):
             last = open_.pop()
             last.end = before
+            if last.key == '"metadata":':
+                open_[-1].named += [(_WITHIN, at, said) for _, at, said in last.named if said.startswith('"name":')]
         elif open_[-1].opens == "{" and not key:
             key = said
         else:
@@ -151,6 +158,6 @@ def _name(record: Value, key: str, said: str, at: int) -> None:
     rank = _NAMING.index(words[0]) if words[0] in _NAMING else _FIRST
     if rank == _FIRST and words[1] in _NAMING[:4]:
         rank = _NAMING.index(words[1])
-    if said[0] in '"-0123456789' and said != '""' and (rank < _FIRST or not record.named):
+    if said[0] in '"-0123456789' and said != '""' and (rank < _FIRST or word == "kind" or not record.named):
         said = said if len(said) <= _LONGEST else f"{said[: _LONGEST - 1]}…"
         record.named.append((rank, at, f"{key}: {said}"))

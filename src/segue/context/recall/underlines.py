@@ -1,0 +1,47 @@
+"""Titles with a line of signs below them, as in Markdown and reStructuredText, and of what level they are. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+__all__ = ["levels", "underline"]
+
+_UNDER = re.compile(r"([-=*^#\"'+~])\1{2,}\s*$")
+_MARKDOWN = "=-"
+_ORDER = "#*=-"
+"""Signs that are used for the outer levels, as far as there is a custom; some have the same."""
+_LINE = 80
+
+
+def underline(lines: Sequence[str], at: int) -> str:
+    """The sign of the line below a line that stands alone above it; empty for none. One that Markdown does not use must
+    be about as long: there it may be a rule, or a fence.
+    """
+    line, below = lines[at].rstrip(), lines[at + 1] if at + 1 < len(lines) else ""
+    under = _UNDER.match(below)
+    if under is None or not line or (at and lines[at - 1].strip()) or len(line) > _LINE or line[0].isspace():
+        return ""
+    if under[1] not in _MARKDOWN and (line[-1] in ".,;:" or len(below.rstrip()) < len(line) - 1):
+        return ""
+    return "" if "|" in line else under[1]
+
+
+def levels(signs: Sequence[str]) -> list[int]:
+    """The levels of the titles of a text, by their signs. Where these are not Markdown's alone, the first is the outer
+    one, a new one is within the one before it; if that cannot be, none is known to stand under another.
+    """
+    if {*signs} <= {*_MARKDOWN}:
+        return [1 + (sign == "-") for sign in signs]
+    known, made = list[str](), list[int]()
+    for sign in signs:
+        if sign not in known:
+            if known and (made[-1] < len(known) or _rank(sign) < _rank(known[-1])):
+                return [1] * len(signs)
+            known.append(sign)
+        made.append(1 + known.index(sign))
+    return [min(level, 6) for level in made]
+
+
+def _rank(sign: str) -> int:
+    return max(1, _ORDER.find(sign)) if sign in _ORDER else len(_ORDER)
