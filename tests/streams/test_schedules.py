@@ -163,3 +163,24 @@ def test_a_late_writer_of_an_older_attempt_is_not_heard() -> None:
     live.say(RUN, "k", (1, 2), "new")
     live.say(RUN, "k", (1, 1), "old")
     assert live.streams(RUN)["k"].text == "new"
+
+
+def test_what_a_dead_process_said_is_not_heard_once_its_run_goes_on() -> None:
+    """Its socket may hold words that nobody had read; told again they were retracted a second time."""
+    world = World(Live())
+    consumer = Consumer(world, takes=0)
+    world.say("ask[1]#1", "old", "text")
+    consumer.look(at_journal=True)
+    world.epoch += 1
+    world.put(EventType.RUN_STARTED, None, None, {})
+    world.commit()
+    consumer.look(at_journal=True)
+    world.live.say(RUN, "ask[1]#1", (1, 1), " and late")
+    consumer.look(at_journal=True)
+    world.text = {}
+    world.say("ask[1]#1", "new", "text")
+    world.finish("ask[1]#1")
+    world.commit()
+    consumer.look(at_journal=True)
+    assert [type(event) for event in consumer.heard] == [Piece, Retracted, Piece, Ended]
+    assert consumer.joined.texts == {"ask[1]#1": "new"}

@@ -54,6 +54,8 @@ class Follower:
         self._ends: dict[str, dict[str, _End]] = {}
         """Of calls without an outcome, by their streams."""
         self._over: OrderedDict[str, None] = OrderedDict()
+        self._epoch = 0
+        """The incarnation of the run: what an earlier one has said is void, also where it comes only now."""
 
     def wants(self, key: str | None) -> bool:
         """Whether it follows a call."""
@@ -84,6 +86,8 @@ class Follower:
 
     def _catch_up(self, live: Live, said: Said) -> Iterator[StreamEvent]:
         begun = self._begun.get(said.key)
+        if said.attempt[0] < self._epoch:
+            return
         if begun is not None and (said.attempt, said.turn) < (begun.attempt, begun.turn):
             return
         if said.state == "retracted":
@@ -110,6 +114,7 @@ class Follower:
         """What an event means for the consumer."""
         key = event.key or ""
         if event.type == EventType.RUN_STARTED:
+            self._epoch = event.epoch
             for one in [k for k, b in self._begun.items() if b.attempt[0] < event.epoch]:
                 yield from self._retract(one, "interrupted")
         elif not self.wants(key):
