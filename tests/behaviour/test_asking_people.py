@@ -696,3 +696,26 @@ async def test_the_story_of_a_child_is_told_with_what_had_failed_before_in_it(wo
         assert [told["error"] for told in rest[:-1]] == (["ValueError: no form"] if how == "a group" else [])
         await item.answer("done", by="boss")
         assert await run.result() == "done"
+
+
+class Storied(Exception):
+    """A user's own error, whose `story` is no JSON."""
+
+    story = (object(), 5)
+
+
+@flow
+async def tells_a_story() -> str:
+    try:
+        raise Storied("long ago")
+    except Storied as error:
+        raise RuntimeError("it ended") from error
+
+
+async def test_what_an_error_of_the_users_calls_its_story_is_no_story_of_ours(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(tells_a_story)
+        with pytest.raises(RunFailed, match="it ended"):
+            await run.result()
+        (end,) = [loads(event.body) for event in await events_of(run) if event.type == "run.failed"]
+        assert [told["error"] for told in end["tried"]] == ["Storied: long ago"]

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..core.lifecycle import RunState
 from ..core.shell import command
 from ..journal import RunRow
 from ..journal.reading import Reader
+from ..runtime.embedded.parents import with_children
 from .advice import Advice, Standing, advise, wait
 from .shelf import standing_of
 
 __all__ = ["HeldUp", "family", "held_up"]
 
-_BELOW = (
-    "with recursive below (no, id) as (select no, id from runs where no = ? union"
-    " select c.no, c.id from below join runs c on c.parent = below.id and c.parent_key is not null"
-    " where c.state in ('queued', 'running', 'parked', 'stuck'))"
-    " select runs.no from below join runs on runs.no = below.no where runs.no != ?"
-)
 _HELD = (
-    " and (state = 'stuck' or paused or state = 'queued'"
+    "no in (select value from json_each(?)) and (state = 'stuck' or paused or state = 'queued'"
     """ or (state = 'parked' and (detail like '%"signal"%' or detail like '%"person"%')))"""
 )
 _LOOKED_AT = 20
@@ -36,22 +31,19 @@ class HeldUp(NamedTuple):
     says: list[Advice]
 
 
-def family(reader: Reader, no: int) -> Iterator[RunRow]:
+def family(reader: Reader, no: int) -> list[int]:
     """The open runs that a run waits for, at any depth."""
-    yield from (reader.get(one) for (one,) in reader.query(_BELOW, (no, no)))
+    return [one for one in with_children(reader, no) if one != no]
 
 
 def held_up(reader: Reader, no: int, most: int) -> list[HeldUp]:
     """Those of them that do not move by themselves, the oldest first."""
-    found: list[HeldUp] = []
-    for (one,) in reader.query(f"{_BELOW}{_HELD} order by runs.no limit {_LOOKED_AT}", (no, no)):
-        row = reader.get(one)
-        says = _says(standing_of(reader, row), time.time())
+    found, now = list[HeldUp](), time.time()
+    for row in reversed(reader.runs(_HELD, (json.dumps(family(reader, no)),), _LOOKED_AT)):
+        says = _says(standing_of(reader, row), now)
         if says:
             found.append(HeldUp(row, says))
-        if len(found) == most:
-            break
-    return found
+    return found[:most]
 
 
 def _says(standing: Standing, now: float) -> list[Advice]:

@@ -193,7 +193,7 @@ async def carry(
             progress.open()
             progress.skip(e for e in engine.journal.events(row) if e.at < begun)
             for one in family(engine.journal, row.no):
-                load_if_there(one)
+                load_if_there(engine.journal.get(one))
             await _follow(engine, row, progress, stop, patience_s)
             row = engine.journal.get(row.no)
             if row.state in ENDED:

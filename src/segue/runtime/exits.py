@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TypeVar, cast
 
 from ..core.codec import loads
 from ..core.events import Event
 from ..core.faults import Fault, message_of, own_frames, rebuild, type_name
-from ..errors import StepFailed
+from ..errors import SegueError, StepFailed
 
 T = TypeVar("T")
-STORY = "story"
-"""What an error has of those who were tried before it came about."""
+_TRIED = "segue_tried"
+"""What the error of a child has of what had failed in it before."""
 _CAUSES = 50
 """Errors that are told of at most."""
 
@@ -34,8 +33,7 @@ def failure(run: str, event: Event, original: BaseException | None) -> Exception
     body = loads(event.body)
     error = rebuild(Fault.read(body["fault"]))
     if tried := body.get("tried"):
-        with suppress(AttributeError):  # a delegation brings its own
-            setattr(error, STORY, tuple(tried))
+        setattr(error, _TRIED, tuple(tried))
     if original is not None:
         error.with_traceback(own_frames(original))
     note_place(error, run, event.key or "", event.attempt or 1)
@@ -63,6 +61,14 @@ def earlier(error: BaseException) -> BaseException | None:
     return before if isinstance(before, Exception) else None  # what a `timeout` cancels has not failed
 
 
+def told_by(error: BaseException) -> tuple[object, ...]:
+    """What an error itself says of what was tried before: a delegation's story, or what a child's end has brought
+    along. A user's own type may have a `story` of another kind.
+    """
+    own = getattr(error, "story", ()) if isinstance(error, SegueError) else ()
+    return own or getattr(error, _TRIED, ())
+
+
 def causes(error: BaseException, run: str, fault_of: Callable[[BaseException], Fault]) -> list[object]:
     """What had failed before an error of a run, oldest first: its causes, and the members of groups."""
     found, seen = list[object](), {id(error)}
@@ -70,7 +76,7 @@ def causes(error: BaseException, run: str, fault_of: Callable[[BaseException], F
     def before(one: BaseException) -> None:
         for each in _members(one) or [earlier(one)]:
             tell(each)
-        found.extend(cast("tuple[object, ...]", getattr(one, STORY, ())))
+        found.extend(told_by(one))
 
     def tell(one: BaseException | None) -> None:
         if one is None or id(one) in seen or len(seen) > _CAUSES:
@@ -89,11 +95,9 @@ def causes(error: BaseException, run: str, fault_of: Callable[[BaseException], F
 
 def _members(error: BaseException) -> tuple[BaseException, ...]:
     """Those of a group; none of any other error."""
-    return cast("tuple[BaseException, ...]", getattr(error, "exceptions", ())) if _is_group(error) else ()
-
-
-def _is_group(error: BaseException) -> bool:
-    return isinstance(error, BaseExceptionGroup)
+    if not isinstance(error, BaseExceptionGroup):
+        return ()
+    return cast("tuple[BaseException, ...]", error.exceptions)  # pyright: ignore[reportUnknownMemberType]  of any
 
 
 def in_thread(call: Callable[[], T]) -> T:

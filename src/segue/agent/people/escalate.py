@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 from ...core.faults import classify
 from ...core.records import AskKind
 from ...errors import InputError, SegueError
-from ...runtime.exits import STORY, earlier, place_of
+from ...runtime.exits import earlier, place_of, told_by
 from ...runtime.scope import FlowScope, here, in_flow
 from ...runtime.waits import Seconds
 from ..tries import tried_of
@@ -109,7 +109,7 @@ def _told(error: BaseException, seen: set[int], whole: bool = False) -> list[obj
     if isinstance(error, BaseExceptionGroup):
         return [told for one in error.exceptions for told in _told(one, seen)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType, reportUnknownMemberType]
     before_it = earlier(error)
-    own: object = getattr(error, STORY, ())  # of a delegation or a child: it tells of all who were asked, in order
+    own: object = told_by(error) or getattr(error, "story", ())  # it tells of all who were asked, in order
     told = list(cast("tuple[object, ...]", own)) if isinstance(own, tuple) else []
     before = told or ([] if before_it is None else _told(before_it, seen))
     calls = tried_of(error) if isinstance(error, Exception) else ()

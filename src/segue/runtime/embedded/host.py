@@ -153,7 +153,7 @@ class Host:
     def take_up(self, no: int) -> None:
         """Go on with a run that nobody has, whatever `recover` says, and with the children that it waits for."""
         if not self.recover:
-            self.own.update(parents.with_children(self, no))
+            self.own.update(parents.with_children(self.journal, no))
         self.scan_soon()
 
     @property

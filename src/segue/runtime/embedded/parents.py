@@ -7,7 +7,7 @@ from __future__ import annotations
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
-from ...journal import Standing
+from ...journal import Reader, Standing
 
 if TYPE_CHECKING:
     from .host import Host
@@ -33,9 +33,9 @@ select no from below"""
 """A run, and the open ones that it waits for, at any depth."""
 
 
-def with_children(host: Host, no: int) -> list[int]:
+def with_children(reader: Reader, no: int) -> list[int]:
     """A run, and all that must go on for it to go on: a parent that rests is not replayed, so it does not name them."""
-    return [one for (one,) in host.journal.query(_BELOW, (no,))]
+    return [one for (one,) in reader.query(_BELOW, (no,))]
 
 
 def left(host: Host) -> list[str | None]:
