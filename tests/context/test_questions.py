@@ -15,9 +15,13 @@ GREEK = ("Πώς παίρνω κάρτα;", "Μπορώ να δουλέψω απ
 SPANISH = ("¿Cómo consigo una tarjeta?", "¿Puedo trabajar desde el extranjero?", "¿Quién paga?")
 
 
+NUMBERS = ("{n})", "({n})", "{n}.)", "{n} -", "{n} –", "{l})", "({l})", "Q{n})", "Q{n} -")
+
+
 def faq(form: str, asked: tuple[str, ...] = ASKED, title: str = "# FAQ\n\n") -> str:
     return title + "\n\n".join(
-        f"{form.format(n=n, asks=asks)}{FILL}\n\n{FILL}\n\nKey {n}. {FILL}" for n, asks in enumerate(asked, 1)
+        f"{form.format(n=n, l='abc'[n - 1], asks=asks)}{FILL}\n\n{FILL}\n\nKey {n}. {FILL}"
+        for n, asks in enumerate(asked, 1)
     )
 
 
@@ -43,6 +47,8 @@ def together(text: str, one: str, other: str) -> bool:
         ("**{n}.** {asks}\n", "{n}. {asks}"),
         ("**{n}.** {asks}\n\n", "{n}. {asks}"),
         ("- **{asks}**\n  ", "{asks}"),
+        *((f"{form} {{asks}}{joint}", f"{form} {{asks}}") for form in NUMBERS for joint in ("\n", "\n\n")),
+        ("**{n})** {asks}\n\n", "{n}) {asks}"),
         ("{asks}\n\n", "{asks}"),
         ("Q{n}: {asks}\n\n", "Q{n}: {asks}"),
         ("Q: {asks}\nA: ", "Q: {asks}"),
@@ -52,7 +58,7 @@ def together(text: str, one: str, other: str) -> bool:
 def test_a_question_heads_its_answer(form: str, said: str, asked: tuple[str, ...], title: str, outer: str) -> None:
     text = faq(form, asked, title)
     for n, asks in enumerate(asked, 1):
-        assert over(text, f"Key {n}.") == outer + said.format(n=n, asks=asks)
+        assert over(text, f"Key {n}.") == outer + said.format(n=n, l="abc"[n - 1], asks=asks)
         assert together(text, asks, FILL[:40]), "with the beginning of its answer"
     assert over(text, asked[1]) == outer.removesuffix(" > ")
 
@@ -135,14 +141,21 @@ def test_a_heading_is_not_the_end_of_a_piece(before: int) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        f"Hi Bob,\n\n1. Who has the key?\n\n{FILL}\n\n2. Who pays?\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
+        f"1. Who has the key?\n\n2. Who pays?\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
         f"Hi Bob,\n\n1. Who has the key?\nI need it.\n\n2. Who pays?\nNot us.\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
         f"1. Who has the key?\n2. Who pays?\nTimes\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
         f"1. Who has the key?\n- Ann\n- Bob\n\n2. Who pays?\n- we\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
         f"{FILL}\n\n1. Who has the key?\nAnn has.\n\n{FILL}\n\n{FILL}\n\nKey. {FILL}",
     ],
 )
-def test_numbered_questions_of_a_mail_or_a_list_head_nothing(text: str) -> None:
-    assert over(text, "Key.") == ""
+@pytest.mark.parametrize("form", ["{}. ", "{}) ", "({}) ", "{} - "])
+def test_numbered_questions_of_a_mail_or_a_list_head_nothing(text: str, form: str) -> None:
+    for n, letter in enumerate("ab", 1):
+        assert over(text.replace(f"{n}. ", form.format(n)), "Key.") == ""
+        assert over(text.replace(f"{n}. ", f"{letter}) "), "Key.") == ""
+    assert over(text.replace("1. ", form.format(1)).replace("2. ", form.format(2)), "Key.") == ""
+    assert over(text.replace("1. ", "a) ").replace("2. ", "b) "), "Key.") == ""
 
 
 TURNS = (

@@ -121,6 +121,26 @@ def test_of_configuration_and_code_what_encloses_it(text: str, says: str, stands
     assert over(text.replace("\n", "\r\n"), says) == stands
 
 
+@pytest.mark.parametrize(
+    "item", ["- **{}**", "* **{}**:", "+ **{}**", "- __{}__", "* ***{}***", "- {}", "1. **{}**", "1) {}"]
+)
+@pytest.mark.parametrize("inside", ["   ", "    ", "\t"])
+@pytest.mark.parametrize("joint", ["\n", "\n\n"])
+@pytest.mark.parametrize("code", ["", "```sh\n{}# all\n{}run\n{}```\n\n{}", "    run\n\n{}"])
+def test_an_item_stands_above_what_is_in_it(item: str, inside: str, joint: str, code: str) -> None:
+    code = code.replace("{}", inside)
+    text = "# Ops\n\n" + "\n\n".join(
+        f"{item.format(name)}{joint}{inside}{FILL}\n\n{inside}{code}{FILL}\n\n{inside}{FILL}\n\n{inside}Key {name}."
+        for name in ("Backup", "Restore", "Rotate")
+    )
+    assert over(text, "Key Restore.") == f"Ops\n{item.format('Restore')} …"
+    assert over(f"{text}\n\n{LONG}\n\nLast. {FILL}", "Last.") == "Ops"
+    inner = (
+        f"- Ops\n{inside}" + item.format("Restore") + f"\n\n{inside}{inside}{FILL}" * 4 + f"\n\n{inside}{inside}Key."
+    )
+    assert over(inner, "Key.") == f"- Ops …\n{' ' * len(inside)}{item.format('Restore')} …"
+
+
 @pytest.mark.parametrize("title", ["", "# Customers\n\n", "# Customers\n", "Our customers, as of May:\n\n"])
 @pytest.mark.parametrize("joint", ["\n", "\n\n"])
 @pytest.mark.parametrize("item", ["- **{} Ltd**", "* __{} Ltd__", "- **{} Ltd**:", "- {} Ltd"])
@@ -142,13 +162,14 @@ def titled(*titles: str) -> str:
     return "\n\n".join(f"{one[1:]}\n{one[0] * len(one[1:])}\n\n{LONG}\n\nKey {one[1:]}. {FILL}" for one in titles)
 
 
-@pytest.mark.parametrize("sign", "*^#\"'+~")
+@pytest.mark.parametrize("sign", "*^#\"'+~.:_`")
 def test_a_title_with_any_line_of_signs_below_it_closes_those_before(sign: str) -> None:
     text = titled(f"{sign}Offices", "=Rome", "=Oslo", f"{sign}Holidays")
     assert over(text, "Key Oslo.").endswith("Oslo") and over(text, "Key Holidays.") == "Holidays"
     assert over(text.replace("\n", "\r\n"), "Key Holidays.") == "Holidays"
-    short = text.replace(sign * 8, sign * 7)
-    assert over(short, "Key Holidays.") == "Holidays"
+    if sign not in ".:_`":
+        short = text.replace(sign * 8, sign * 7)
+        assert over(short, "Key Holidays.") == "Holidays"
 
 
 @pytest.mark.parametrize(
@@ -157,6 +178,7 @@ def test_a_title_with_any_line_of_signs_below_it_closes_those_before(sign: str) 
         (("*Guide", "=Rome", "-Parking", "=Oslo", "-Hours", "^Key"), "Guide > Oslo > Hours > Key"),
         (("=Guide", "-Rome", "~Parking", "-Oslo", "~Key"), "Guide > Oslo > Key"),
         (("=Guide", "-Rome", "~Parking", "-Key"), "Guide > Key"),
+        (("=Guide", "-Rome", "`Parking", ".Hours", "`Key"), "Guide > Rome > Key"),
         (("=Rome", "=Oslo", "*Key"), "Key"),  # it may be of an outer level
         (("=Guide", "-Rome", "=Others", "~Key"), "Key"),
         (("-Rome", "=Guide", "-Key"), "Guide > Key"),  # of Markdown's signs it is known which is the outer one
@@ -166,10 +188,37 @@ def test_lines_of_signs_have_the_level_in_which_they_come_first(titles: tuple[st
     assert over(titled(*titles), "Key Key.") == stands
 
 
+@pytest.mark.parametrize("inside", ["", " "])
+def test_a_line_of_signs_above_a_title_as_well_makes_it_one_of_another_level(inside: str) -> None:
+    def both(sign: str, title: str) -> str:
+        return f"{sign * 9}\n{inside}{title}\n{sign * 9}\n\n{LONG}\n\nKey {title}. {FILL}"
+
+    parts = (both("#", "Guide"), both("*", "Rome"), titled("=Parking", "-Hours"), both("*", "Oslo"), titled("=Doors"))
+    text = "\n\n".join(parts)
+    assert over(text, "Key Hours.") == "Guide > Rome > Parking > Hours"
+    assert over(text, "Key Oslo.") == "Guide > Oslo" and over(text, "Key Doors.") == "Guide > Oslo > Doors"
+    assert over("\n\n".join((both("=", "Guide"), titled("=Rome", "-Parking", "=Oslo"))), "Key Oslo.") == "Guide > Oslo"
+    for piece, found in zip(pieces(text), above(text, pieces(text)), strict=True):
+        if piece.startswith("*"):
+            assert found == "Guide", "not what is before it"
+
+
 @pytest.mark.parametrize(
     "line",
     [
         "As said above in Oslo\n***",
+        "Oslo\n...",
+        "Wait\n...",
+        "Oslo\n....................",
+        "Oslo\n____________________",
+        "Oslo\n```\nx\n```",
+        "Run\n```\nx\n\nrun\n```",
+        "```sh\nx\n\nrun\n```",
+        "````sh\nx\n\nrun\n````",
+        "~~~sh\nx\n\nrun\n~~~",
+        "~~~~\nOslo\n~~~~",
+        "::: {.note}\n\nOslo\n:::",
+        "------\nTea  4\nBun  2\n------\nAll  6\n------",
         "Done.\n*****",
         "Oslo\n~~~\nx\n~~~",
         "Run\n~~~~\nsudo x\n~~~~",

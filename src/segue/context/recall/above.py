@@ -26,6 +26,7 @@ _SECTION = -1
 """How far in a section of INI stands, which holds lines that stand no further in."""
 _MANIFEST = -0.5
 """How far before its fields a manifest stands."""
+_ITEM = re.compile(r"(?:[-*+]|\d+[.)])\s")
 _COMMENTS = 20
 """Lines of a comment that are looked over for what it is above."""
 
@@ -89,8 +90,10 @@ class _Place:
             self._open.pop()
         if found is not None:
             self._open, self._around = opened(self._open, found), []
-        elif FENCE.match(line) or begins_document(self._lines, at):
+        elif begins_document(self._lines, at):
             self._around = []
+        elif FENCE.match(line):
+            self._around = [one for one in self._around if one[0] < _inside(line) and _ITEM.match(one[1])]
         elif line.strip() and not self._comment(at):
             inside = _inside(line) + (line.lstrip()[0] in ")]}")
             ends = is_section(self._lines, at) or closes_section(line)

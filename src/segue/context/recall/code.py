@@ -50,15 +50,14 @@ _NEAR = 10
 
 
 def fenced(lines: Sequence[str]) -> list[bool]:
-    """Of each line whether it stands within a fence, or is one; lines of `~` are none where all are below titles."""
-    made, open_ = list[bool](), ""
-    tildes = {at for at, line in enumerate(lines) if line.startswith("~~~") and not line.strip("~ \t\r")}
-    titles = all(at and underline(lines, at - 1) for at in tildes)
-    for at, line in enumerate(lines):
-        fence = None if titles and at in tildes else FENCE.match(line)
-        made.append(bool(open_) or fence is not None)
-        if fence is not None and open_ in ("", fence[1]):
-            open_ = "" if open_ else fence[1]
+    """Of each line whether it stands within a fence, or is one; those of a sign are none where all are below titles."""
+    made, open_, found = list[bool](), "", [FENCE.match(line) for line in lines]
+    signs = {fence[1] for at, fence in enumerate(found) if fence and not (at and underline(lines, at - 1))}
+    for fence in found:
+        sign = fence[1] if fence and fence[1] in signs else ""
+        made.append(bool(open_ or sign))
+        if sign and open_ in ("", sign):
+            open_ = "" if open_ else sign
     return made
 
 

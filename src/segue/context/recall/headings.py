@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import pairwise, takewhile
+from itertools import pairwise
 
 from .code import Beside
 from .columns import columns
@@ -25,17 +25,19 @@ _COMMENTS = 20
 """Lines of a comment above a table."""
 _MARKED = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t#]*$")
 _BOLD = re.compile(r"(\*\*|__)([^*_]+)\1:?$")
-_BOLD_NUMBER = re.compile(r"^(\*\*|__)([\d.]+)\1")
+_BOLD_NUMBER = re.compile(r"^(\*\*|__)([(\d.)]+|[a-z]\))\1")
 _KINDS = (
     "Chapter|Section|Article|Part|Topic|Item|Agenda item|Kapitel|Abschnitt|Artikel|Teil|Thema|Punkt|TOP|Chapitre|"
     "Partie|Capítulo|Sección|Artículo|Capitolo|Sezione|Articolo|Глава|Раздел|Статья|§+"
 )
-_NUMBERED = re.compile(rf"(?:({_KINDS}) ?)?([1-9]\d?(?:\.(?:[1-9]|1\d))*)([.):]|\s*[-–—])?\s+(\S.{{0,120}})$")
+_NUMBERED = re.compile(
+    rf"(?:({_KINDS}) ?)?\(?([1-9]\d?(?:\.(?:[1-9]|1\d))*|[a-z](?=\)))([.:]|\.?\)|\s*[-–—])?\s+(\S.{{0,120}})$"
+)
 _SENTENCE = re.compile(r"[.!?;]\s|[。！？；|\t@]|://|: ")
 _ENDS = ".!?:;,。！？…：；，、"
 _BREAK = re.compile(r"(?:[-*_=] ?){3,}\S*.*$|(?:From|Sent|Subject|Von|Gesendet|Betreff|De|Objet|Asunto): ")
 """What may begin something else: a rule, an item in bold letters, another mail."""
-_ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s")
+_ITEM = re.compile(r"[-*+]\s")
 _TITLE, _ONCE, _AGAIN, _NUMBER, _ALONE, _COLON = 7, 8, 9, 10, 20, 21
 """Levels of headings without marks: of the text, of what occurs once and again, of numbered ones, of those that are not
 known to be in another one, and of a line with a colon, which heads what comes next only."""
@@ -120,8 +122,8 @@ def _underlined(lines: Sequence[str], some: Sequence[int], marks: bool) -> dict[
     """The headings with a line of signs below them; in Markdown, which has `marks`, only of its own signs."""
     signs = {at: sign for at in some if (sign := underline(lines, at)) and not _BREAK.match(lines[at])}
     signs = {at: sign for at, sign in signs.items() if sign in "=-" or not marks}
-    of = zip(signs, levels([*signs.values()]), strict=True)
-    return {at: Heading(level, lines[at].strip()) for at, level in of}
+    of = zip(signs.items(), levels([*signs.values()]), strict=True)
+    return {at - (len(sign) > 1): Heading(level, lines[at].strip()) for (at, sign), level in of}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ def _plain(lines: Sequence[str], said: Sequence[int], marked: Mapping[int, Headi
     after, sure = dict(pairwise(firsts)), _questions(lines, firsts, marked)
     for at in firsts:
         line = lines[at].rstrip()
-        if at in asked or _holds_items(lines, at):
+        if at in asked or _holds(lines, at):
             continue
         if at in marked or _BREAK.match(line):
             found[at] = Heading(_TITLE, "")
@@ -177,17 +179,15 @@ def _plain(lines: Sequence[str], said: Sequence[int], marked: Mapping[int, Headi
 
 def _breaks(lines: Sequence[str], at: int) -> bool:
     """Whether something else may begin in a line."""
-    return _BREAK.match(lines[at]) is not None and not _holds_items(lines, at)
+    return _BREAK.match(lines[at]) is not None and not _holds(lines, at)
 
 
-def _holds_items(lines: Sequence[str], at: int) -> bool:
-    """Whether a line begins an item of a list that has items of its own: it encloses these, and is no heading."""
-    if lines[at][0] not in "-*+" or _ITEM.match(lines[at]) is None or not any(map(str.isalnum, lines[at])):
+def _holds(lines: Sequence[str], at: int) -> bool:
+    """Whether a line begins an item of a list with something in it below: it encloses that, and is no heading."""
+    if _ITEM.match(lines[at]) is None or not any(map(str.isalnum, lines[at])):
         return False
-    below = takewhile(
-        lambda line: not line.strip() or line[0].isspace(), map(lines.__getitem__, range(at + 1, len(lines)))
-    )
-    return any(_ITEM.match(line) and line[0].isspace() for line in below)
+    below = next((line for line in map(lines.__getitem__, range(at + 1, len(lines))) if line.strip()), "")
+    return below[:1].isspace()
 
 
 def _questions(lines: Sequence[str], firsts: Sequence[int], marked: Mapping[int, Heading]) -> set[int]:
@@ -210,8 +210,10 @@ def _lone(at: int, line: str, sure: Set[int]) -> _Lone | None:
     if number is not None:
         kind = number[1] or number[3] or ""
         asked = at in sure and is_question(number[4])
-        if not (_is_title(number[4]) or asked) or kind == ")":
+        if not (asked or (_is_title(number[4]) and not kind.endswith(")"))):
             return None
+        if number[2].isalpha():
+            return _Lone(at, words, (ord(number[2]) - ord("a") + 1,), "a)", bool(bold), asked)
         return _Lone(at, words, tuple(map(int, number[2].split("."))), kind, bool(bold), asked)
     if at in sure:
         return _Lone(at, words, strong=bool(bold), asked=True)

@@ -16,12 +16,13 @@ LONGEST = 130
 """Characters of a question that may stand by itself."""
 _ENDS = re.compile(r"(?:[?？؟]|(?<=[\u0370-\u03ff\u1f00-\u1fff])[;\u037e])[\"'”’»)*_ \t\r]*$")
 _MARK = re.compile(
-    r"\W{0,2}(?:Q(?:uestion)?|Frage|F|Pregunta|P|Domanda|D|Вопрос|В|Ερώτηση|Ε|问|問|سؤال|س) ?\d{0,3} ?[:.)：][*_ ]*\S"
+    r"\W{0,2}(?:Q(?:uestion)?|Frage|F|Pregunta|P|Domanda|D|Вопрос|В|Ερώτηση|Ε|问|問|سؤال|س)"
+    r"(?: ?\d{0,3} ?[:.)：]| ?\d{1,3} ?[-–—] )[*_ ]*\S"
 )
 _ANSWER = re.compile(
     r"\W{0,2}(?:A(?:nswer)?|Antwort|R(?:éponse|espuesta|isposta)?|Ответ|О|Απάντηση|Α|答|جواب|ج) ?\d{0,3} ?[:.)：]"
 )
-_NUMBER = re.compile(r"(?:\*\*|__)?[1-9]\d?(?:\.\d{1,2})*[.:]?(?:\*\*|__)?\s+")
+_NUMBER = re.compile(r"(?:\*\*|__)?\(?(?:[1-9]\d?(?:\.\d{1,2})*(?:[.:]|\.?\)|\s?[-–—])?|[a-z]\))(?:\*\*|__)?\s+")
 _ITEM = re.compile(r"[-*+]\s+(?=\*\*|__)")
 _LIST = re.compile(r"\s*(?:[-*+]|\d+[.)])\s|\s*$")
 _BOLD = re.compile(r"(\*\*|__).+\1$")

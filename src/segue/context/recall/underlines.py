@@ -7,7 +7,11 @@ from collections.abc import Sequence
 
 __all__ = ["levels", "underline"]
 
-_UNDER = re.compile(r"([-=*^#\"'+~])\1{2,}\s*$")
+_UNDER = re.compile(r"([-=*^#\"'+~`])\1{2,}\s*$|([.:_])\2{3,}\s*$")
+_EXACT = ".:_"
+"""Signs that are as long as the title: forms have longer ones where something is to be filled in."""
+_OVER = "-=*^#\"'+"
+"""Signs that stand above a title as well; with others that is a fence, or a place to fill in."""
 _MARKDOWN = "=-"
 _ORDER = "#*=-"
 """Signs that are used for the outer levels, as far as there is a custom; some have the same."""
@@ -15,16 +19,24 @@ _LINE = 80
 
 
 def underline(lines: Sequence[str], at: int) -> str:
-    """The sign of the line below a line that stands alone above it; empty for none. One that Markdown does not use must
-    be about as long: there it may be a rule, or a fence.
+    """The sign of the line below a line that stands alone above it, twice if there is one above it as well; empty for
+    none. One that Markdown does not use must be about as long: there it may be a rule, or a fence.
     """
-    line, below = lines[at].rstrip(), lines[at + 1] if at + 1 < len(lines) else ""
+    line, below = lines[at].rstrip(), lines[at + 1].rstrip() if at + 1 < len(lines) else ""
     under = _UNDER.match(below)
-    if under is None or not line or (at and lines[at - 1].strip()) or len(line) > _LINE or line[0].isspace():
+    if under is None or not line or len(line) > _LINE or "|" in line:
         return ""
-    if under[1] not in _MARKDOWN and (line[-1] in ".,;:" or len(below.rstrip()) < len(line) - 1):
+    sign, longer = below[0], len(below) - len(line)
+    if at and lines[at - 1].strip():
+        over = lines[at - 1].rstrip() == below and not (at > 1 and lines[at - 2].strip())
+        return (
+            2 * sign if over and sign in _OVER and longer >= 0 and len(below) > 3 and line.lstrip()[:1] != sign else ""
+        )
+    if line[0].isspace() or (sign not in _MARKDOWN and (line[-1] in ".,;:" or longer < -1)):
         return ""
-    return "" if "|" in line else under[1]
+    if sign == "`" and (longer < 0 or "".join(lines[at + 2 : at + 3]).strip()):
+        return ""
+    return "" if sign in _EXACT and longer not in (0, sum(char >= "\u1100" for char in line)) else sign
 
 
 def levels(signs: Sequence[str]) -> list[int]:
@@ -44,4 +56,6 @@ def levels(signs: Sequence[str]) -> list[int]:
 
 
 def _rank(sign: str) -> int:
+    if len(sign) > 1:
+        return 0
     return max(1, _ORDER.find(sign)) if sign in _ORDER else len(_ORDER)
