@@ -18,7 +18,7 @@ PEOPLE = """
 
 from pydantic import Field
 
-from segue import approve, ask_human, escalate
+from segue import Retry, approve, ask_human, delegate, escalate
 
 
 class Address(BaseModel):
@@ -50,6 +50,25 @@ async def sell(card: str) -> str:
         return str(_oops(card))
     except LookupError:
         return await escalate("By hand, please.", {"card": card}, by="till", timeout_s=60_000, default="later")
+
+
+@step(retry=Retry(attempts=3, backoff_s=0.0))
+async def transfer(card: str) -> str:
+    raise ConnectionError("the bank is shut")
+
+
+@flow
+async def pay(card: str) -> str:
+    'Pays back.'
+    return await transfer(card)
+
+
+@flow
+async def returned(card: str) -> str:
+    try:
+        return await delegate({"card": card}, to=[pay])
+    except Exception as error:
+        return await escalate("Pay it back.", by="till")
 """
 
 
@@ -240,3 +259,10 @@ def test_a_schema_is_told_in_words() -> None:
     given = forms.sample(TypeAdapter(list[Line]).json_schema())
     assert json.loads(given) == [{"theIban": "…", "parts": [{"n": 0}]}] and TypeAdapter(list[Line]).validate_json(given)
     assert forms.fields({"type": "boolean"}) == [("", "true or false")] and forms.sample({"type": "boolean"}) == "true"
+
+
+def test_the_story_names_the_call_that_failed_in_what_was_delegated(desk: Terminal) -> None:
+    told = desk.segue("inbox", asks(desk, "returned", "visa")).out
+    lines = [line.removeprefix("tried") for line in told.splitlines() if "ConnectionError: the bank is shut" in line]
+    calls = [line.strip().partition("  ")[0] for line in lines]
+    assert calls[0].startswith("pay: transfer[") and calls[0].endswith("] ×3") and calls[1:] == ["pay"]

@@ -300,7 +300,8 @@ def test_a_person_is_told_the_same_wherever_the_delegation_has_failed(way: str) 
     assert (told["broken"]["error"], told["broken"]["fault"]) == ("ValueError: the muse is silent", "tool failed")
     assert "it takes order and cents" in told["refund"]["left out"]
     rest = [one for one in story if "who" not in one]
-    outer = [] if way == "here" else [WAYS[way].name.rpartition(":")[2]]
+    outer = ["child_delegates"] if way == "below" else []
+    outer += [] if way == "here" else [WAYS[way].name.rpartition(":")[2]]
     assert [one["what"].partition("[")[0] for one in rest] == outer
 
 

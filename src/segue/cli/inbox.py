@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.asked import Said
+from ..core.keys import name_of
 from ..core.shell import command
 from ..core.short import short_key
 from ..runtime.questions import InboxItem, find, item_of
@@ -160,7 +161,10 @@ def _tried(tried: object) -> Text:
     if not isinstance(tried, dict):
         return Text(shorten(printable(str(tried)), 400))
     told = cast("dict[str, Any]", tried)
-    name = str(told.get("who") or "") or short_key(str(told.get("what") or told.get("model") or ""))
+    who, call = str(told.get("who") or ""), short_key(str(told.get("what") or told.get("model") or ""))
+    last = call.rpartition("/")[2] if told.get("what") else call  # in what was done by one who was asked
+    same = not last or name_of(str(told.get("what") or last)) == who
+    name = call if not who else who if same else f"{who}: {last}"
     times = f" ×{told['attempts']}" if int(told.get("attempts", 1)) > 1 else ""
     text = Text(printable(name)).append(times, "yellow").append("  " if name else "")
     text.append(shorten(printable(str(told.get("error", ""))), 400), "red")

@@ -69,17 +69,18 @@ class Vault:
 
     def scrub(self, fault: Fault) -> Fault:
         """A fault without the texts that were sealed or opened here: an error often quotes what it was given."""
-        return rewritten(fault, self._without) if self._seen else fault
+        return rewritten(fault, self.without) if self._seen else fault
 
-    def _without(self, value: Any) -> Any:
+    def without(self, value: Any) -> Any:
+        """JSON without those texts."""
         if isinstance(value, str):
             for seen in sorted(self._seen, key=len, reverse=True):
                 value = value.replace(seen, MASK)
             return value
         if isinstance(value, dict):
-            return {k: self._without(v) for k, v in cast("dict[str, Any]", value).items()}
+            return {k: self.without(v) for k, v in cast("dict[str, Any]", value).items()}
         if isinstance(value, list):
-            return [self._without(v) for v in cast("list[Any]", value)]
+            return [self.without(v) for v in cast("list[Any]", value)]
         return MASK if str(value) in self._seen else value
 
     def _see(self, plaintext: bytes) -> None:

@@ -17,9 +17,10 @@ from typing import Any
 from ..core.commands import StepOptions
 from ..core.faults import classify
 from ..core.recovery import Again, Amend, Attempt, Plan, Use, plan_of
-from .exits import in_thread, note_place
+from .exits import in_thread
 from .outlet import void
 from .scope import StepScope, enter, here
+from .stories import note_place
 
 
 async def inline(

@@ -24,13 +24,13 @@ from ...models import BadOutput
 from ...routing import Policy
 from ...runtime.once import ENDED, Noting, noting
 from ...runtime.scope import FlowScope, StepScope, here, opened
+from ...runtime.stories import story_of
 from ...runtime.thread import Thread
 from ..ask import ask
 from ..form import Check as Checks
 from ..form import name_of, told
 from ..options import Options, thread_of
 from ..people import escalate as ask_after_all
-from ..people.escalate import story_of
 from ..tools.failure import has_happened, may_have_happened
 from .carrying import Carrying
 from .choosing import Choice, Choosing, choose
@@ -333,7 +333,8 @@ class _Delegating:
             raise error from (next(reversed(self.errors.values()), None))
         self.once.close()
         question = "Nobody could handle this request. What is the answer?"
-        value = await ask_after_all(question, self.request, tried=error, returns=said.returns, by=said.escalate)
+        tried = [one for one in (sys.exception(), error) if one is not None]
+        value = await ask_after_all(question, self.request, tried=tried, returns=said.returns, by=said.escalate)
         return self._given(value, said.escalate, TargetKind.PERSON.value, choice)
 
     def _error(self, choice: Choice) -> Undelegated:
@@ -351,10 +352,11 @@ class _Delegating:
 
     def _story(self, out: Mapping[str, str]) -> tuple[object, ...]:
         """Of each who was tried, what their error tells; of the others, why they were not."""
-        told: list[object] = []
+        told, busy = list[object](), sys.exception()  # what the caller is busy with none of them has done
         for n, one in enumerate(self.tried):
-            error = self.errors.get(n)
-            said = [{"error": one.error, "fault": one.fault}] if error is None else story_of([error], whole=True)
+            said: list[object] = [{"error": one.error, "fault": one.fault}]
+            if (error := self.errors.get(n)) is not None:
+                said = story_of([error], whole=True, but=busy)
             told += [{"who": one.name, **cast("Mapping[str, object]", what)} for what in said]
         return (*told, *({"who": name, "left out": why} for name, why in out.items()))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, cast
 
 from ...errors import SegueError
 from ...models import BadOutput
+from ...runtime.stories import shortened
 
 __all__ = ["DelegationLoop", "Undelegated", "Unfit"]
 
@@ -36,22 +36,7 @@ class Undelegated(SegueError):
 
     def tell(self, story: Iterable[object]) -> None:
         """Give it its story. Of one that is very long the long texts are cut."""
-        lines = list(story)
-        told = json.dumps(lines)
-        self.told = told if len(told) < _LONG else json.dumps(_cut(lines))
-
-
-_LONG = 32_000
-_SHORT = 300
-"""Characters of a story, and of each text in one that is longer."""
-
-
-def _cut(told: Any) -> Any:
-    if isinstance(told, dict):
-        return {name: _cut(one) for name, one in cast("dict[str, Any]", told).items()}
-    if isinstance(told, list):
-        return [_cut(one) for one in cast("list[Any]", told)]
-    return f"{told[:_SHORT]}…" if isinstance(told, str) and len(told) > _SHORT else told
+        self.told = json.dumps(shortened(list(story)))
 
 
 class DelegationLoop(Undelegated):

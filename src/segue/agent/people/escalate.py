@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from ...core.faults import classify
 from ...core.records import AskKind
-from ...errors import InputError, SegueError
-from ...runtime.exits import earlier, place_of, told_by
-from ...runtime.scope import FlowScope, here, in_flow
+from ...errors import InputError
+from ...runtime.scope import in_flow
+from ...runtime.stories import story_of
 from ...runtime.waits import Seconds
-from ..tries import tried_of
 from .asking import Request, evidence_as, shown_as
 from .form import MISSING, answered, typed
 from .notice import Notify
@@ -22,7 +19,7 @@ from .plan import Names, Times, bells, names
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
-__all__ = ["escalate", "story_of"]
+__all__ = ["escalate"]
 
 T = TypeVar("T")
 Tried = BaseException | str | Mapping[str, object] | Sequence[object]
@@ -87,46 +84,3 @@ def _given(tried: Tried) -> list[object]:
         said = f"segue.escalate: tried is an {type(tried).__name__}"
         raise InputError(said, remedy="give an error, or several, or words: tried=[error, …]")
     return list(tried)
-
-
-def story_of(tried: Iterable[object], *, whole: bool = False) -> list[object]:
-    """Errors as what they tell, oldest first; anything else as it is. The same live and on replay, and in a fork.
-
-    An error that has a story of its own, and that no call ended in, says nothing beside it, unless it is to be `whole`.
-    """
-    story: list[object] = []
-    seen: set[int] = set()
-    for one in tried:
-        story += _told(one, seen, whole) if isinstance(one, BaseException) else [one]
-    return story
-
-
-def _told(error: BaseException, seen: set[int], whole: bool = False) -> list[object]:
-    """What came before it, then what it says itself. Each error is told once: two may be each other's causes."""
-    if id(error) in seen:
-        return []
-    seen.add(id(error))
-    if isinstance(error, BaseExceptionGroup):
-        return [told for one in error.exceptions for told in _told(one, seen)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType, reportUnknownMemberType]
-    before_it = earlier(error)
-    own: object = told_by(error) or getattr(error, "story", ())  # it tells of all who were asked, in order
-    told = list(cast("tuple[object, ...]", own)) if isinstance(own, tuple) else []
-    before = told or ([] if before_it is None else _told(before_it, seen))
-    calls = tried_of(error) if isinstance(error, Exception) else ()
-    if calls:
-        return [*before, *({k: v for k, v in asdict(call).items() if v not in ("", 0, 0.0, None)} for call in calls)]
-    key, attempts = _place(error)
-    if told and not key and not whole:
-        return before
-    fault = classify(error).kind.value if isinstance(error, Exception) else ""
-    message = error.message if isinstance(error, SegueError) else str(error)
-    said = {"what": key, "attempts": attempts, "error": f"{type(error).__name__}: {message}", "fault": fault}
-    return [*before, {k: v for k, v in said.items() if v not in ("", 0)}]
-
-
-def _place(error: BaseException) -> tuple[str, int]:
-    """Which call of this run raised it, and at which attempt."""
-    scope = here()
-    if scope is None:
-        return "", 0
-    return place_of(error, scope.drive.run if isinstance(scope, FlowScope) else scope.run)

@@ -170,7 +170,9 @@ class RunFailed(Record):
     fault: Fault
     orphaned: tuple[str, ...] = ()
     tried: tuple[Json, ...] = ()
-    """What had failed before, oldest first: its causes, each with `what` (the call), `attempts`, `error`, `fault`."""
+    """What had failed, oldest first, each with `what` (the call), `attempts`, `error`, `fault`: its causes, and the
+    call that raised it, if one did.
+    """
 
 
 @record
@@ -283,4 +285,4 @@ class ChildEnded(Record):
     fault: Fault | None = None
     orphaned: tuple[str, ...] = ()
     tried: tuple[Json, ...] = ()
-    """What had failed in it before its fault, oldest first."""
+    """What had failed in it, oldest first: also the call that raised its fault, if one did."""

@@ -27,8 +27,8 @@ from ...errors import (
     UnknownEffect,
 )
 from ...journal import Change, Item, Journal, Post, RunRow
-from ..exits import causes
 from ..past import memory_of
+from ..stories import of_end
 from . import doubts
 from .carrying import cancel_child
 from .purse import settle_open
@@ -123,7 +123,7 @@ def _failed(execution: Execution, error: BaseException, orphans: dict[str, Any])
     errors[execution.row.no] = error.with_traceback(own_frames(error))
     if len(errors) > ERRORS_KEPT:
         del errors[next(iter(errors))]
-    tried = causes(error, execution.row.id, partial(fault_of, execution))
+    tried = of_end(error, execution.row.id, execution.vault.without)
     body = dumps({**orphans, "fault": fault_of(execution, error).body(), **({"tried": tried} if tried else {})})
     return End(EventType.RUN_FAILED, RunState.FAILED, None, body, 2)
 
