@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
+import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from tests.cli.terminal import Terminal, until
 
 FLOWS = """
 from pathlib import Path
-from segue import approve, flow, step, wait_for
+from segue import approve, detach, flow, gather, sleep, step, wait_for
 
 @flow
 async def asks(what: str) -> bool:
@@ -34,6 +37,38 @@ async def doubts(what: str) -> str:
 @flow
 async def above(kind: str) -> str:
     return str(await {"asks": asks, "listens": listens, "doubts": doubts}[kind]("it"))
+
+@flow
+async def naps(seconds: float) -> None:
+    await sleep(seconds)
+
+@flow
+async def above_naps(seconds: float) -> None:
+    await naps(seconds)
+
+@flow
+async def above_many(count: int) -> None:
+    await gather(naps(300), *(listens(str(n)) for n in range(count)))
+
+@flow
+async def twice_above_many(count: int) -> None:
+    await above_many(count)
+
+@flow
+async def breaks(what: str) -> None:
+    raise LookupError(what)
+
+@flow
+async def bears(what: str) -> str:
+    try:
+        await breaks(what)
+    except Exception:
+        return "borne"
+
+@flow
+async def lets_go(what: str) -> str:
+    await detach(breaks, what)
+    return "gone"
 
 @flow
 async def imports_late(what: str) -> str:
@@ -89,8 +124,7 @@ def test_running_it_again_says_what_a_parked_run_waits_for(flows: Terminal) -> N
         started = flows.start("run", "flows:listens", "-i", '"x"', "--id", "r")
         until(lambda started=started: "It waits for the signal 'go'" in started.err)
         started.send(signal.SIGINT)
-        started.wait()
-    assert started.err.count("It waits for the signal 'go'") == 1
+        assert started.wait().err.count("It waits for the signal 'go'") == 1
 
 
 @pytest.mark.parametrize("again", ["resume", "run"])
@@ -103,3 +137,74 @@ def test_a_child_whose_module_its_parent_imports_late_is_taken_up(flows: Termina
     (flows.folder / "door").touch()
     done = flows.segue(*(words if again == "run" else ["resume", "r"]))
     assert (done.code, done.out) == (0, "open\n")
+
+
+def test_what_began_while_all_were_resumed_is_told_as_if_it_had_been_there_before(flows: Terminal) -> None:
+    for kind in ("asks", "listens", "doubts"):
+        flows.segue("run", "flows:above", "-i", f'"{kind}"', "--id", kind, "--detach")
+    first, second = (flows.segue("resume") for _ in range(2))
+    assert (first.code, second.code) == (3, 3)
+    assert second.err.startswith("5 parked, 1 stuck\n") and first.err.endswith(second.err)
+    assert all(words in first.err for told in TOLD.values() for words in told)
+
+
+def test_what_began_while_all_were_resumed_is_told_in_json(flows: Terminal) -> None:
+    flows.segue("run", "flows:above", "-i", '"doubts"', "--id", "r", "--detach")
+    first, second = (flows.segue("resume", "--json") for _ in range(2))
+    assert [one["state"] for one in first.json] == ["parked", "stuck"]
+    assert (first.code, first.json) == (second.code, second.json) == (3, first.json)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "counts"), [("bears", 0, "1 completed"), ("lets_go", 1, "1 completed, 1 failed")]
+)
+def test_a_failure_meanwhile_counts_unless_a_parent_takes_it(
+    flows: Terminal, name: str, code: int, counts: str
+) -> None:
+    flows.segue("run", f"flows:{name}", "-i", '"it"', "--id", "r", "--detach")
+    first, second = (flows.segue("resume") for _ in range(2))
+    assert (first.code, first.err.splitlines()[-1]) == (code, counts)
+    assert (second.code, second.err) == (0, "Nothing is open.\n")
+
+
+def test_until_when_a_child_sleeps_is_told_where_its_parent_is_resumed(flows: Terminal) -> None:
+    flows.segue("run", "flows:above_naps", "-i", "3000", "--id", "r", "--detach")
+    done = flows.segue("resume", "r")
+    child = done.err.partition("Its child r/naps[")[2]
+    assert done.code == 7 and child.partition("\n")[2].startswith("It sleeps: in 49 min")
+
+
+@pytest.mark.parametrize(("count", "more"), [(3, "1 more waits"), (40, "38 more wait")])
+@pytest.mark.parametrize("top", ["above_many", "twice_above_many"])
+def test_how_many_more_children_wait_is_told_and_what_lists_them(
+    flows: Terminal, top: str, count: int, more: str
+) -> None:
+    flows.segue("run", f"flows:{top}", "-i", count, "--id", "r", "--detach")
+    done = flows.segue("resume", "r", "-q", "--patience-s", "0")
+    assert done.code == 7 and done.err.count("It waits for the signal 'go'") == 3 and "It sleeps" not in done.err
+    says, does = done.err.splitlines()[-2:]
+    assert says == f"Of its children {more}."
+    listed = shlex.split(does, comments=True)
+    assert len(flows.segue(*listed[1:], "--json").json) == count + 1
+
+
+def test_how_many_more_children_wait_is_told_once_while_their_parent_is_carried_out(flows: Terminal) -> None:
+    started = flows.start("run", "flows:above_many", "-i", "5", "--id", "r")
+    until(lambda: "Of its children 2 more wait." in started.err)
+    time.sleep(2.5)
+    assert started.err.count("Of its children") == 1
+
+
+def test_a_paused_run_before_a_child_that_has_not_begun_tells_of_the_pause_alone(flows: Terminal) -> None:
+    flows.segue("run", "flows:above", "-i", '"asks"', "--id", "r", "--detach")
+    flows.segue("pause", "r", "--why", "to look")
+    for _ in range(2):
+        told = flows.segue("resume").err
+        assert "It is paused by" in told and "child" not in told
+        assert "None" not in flows.segue("runs").out + flows.segue("show", "r").out
+        (waits,) = flows.segue("show", "r", "--json").json["waits_on"]
+        assert list(waits) == ["step", "key"] and waits["key"].startswith("asks[")
+        with sqlite3.connect(flows.db) as connection:  # as it was noted before
+            noted = f'{{"waits_on":[{{"child":null,"key":"{waits["key"]}"}}]}}'
+            connection.execute("update runs set detail = ?", (noted,))
+            connection.execute("update events set body = ? where type = 'run.parked'", (noted.encode(),))

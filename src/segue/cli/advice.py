@@ -14,6 +14,7 @@ from ..journal.damage import REMEDY
 from ..runtime.ending import Ending
 from ..runtime.lacking import Lack
 from ..runtime.nearly import nearly, told
+from ..runtime.status import noted_waits
 from . import left
 from .story import Stand, Story
 from .words import ago, clock, due, first_line, printable
@@ -101,7 +102,7 @@ class Standing:
             return [{"turn": self.ahead}]
         if self.nearly is not None:
             return [w for w in self.row.detail["waits_on"] if self.story.is_open(w["key"])]
-        said = self.story.waits or [_wait_of(c.key, c) for c in self.story.calls.values() if c.open]
+        said = noted_waits(self.story.waits) or [_wait_of(c.key, c) for c in self.story.calls.values() if c.open]
         said = [{**w, "batch": self.batches[w["key"]]._asdict()} if w.get("key") in self.batches else w for w in said]
         return sorted(said, key=lambda w: next((n for n, kind in enumerate(_ORDER) if kind in w), len(_ORDER)))
 

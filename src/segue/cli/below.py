@@ -14,21 +14,37 @@ from ..runtime.embedded.parents import with_children
 from .advice import Advice, Standing, advise, wait
 from .shelf import standing_of
 
-__all__ = ["HeldUp", "family", "held_up"]
+__all__ = ["Below", "HeldUp", "family", "held_up"]
 
 _HELD = (
-    "no in (select value from json_each(?)) and (state = 'stuck' or paused or state = 'queued'"
+    "(state = 'stuck' or paused or state = 'queued'"
     """ or (state = 'parked' and (detail like '%"signal"%' or detail like '%"person"%')))"""
 )
+_ASLEEP = """(state = 'parked' and not paused and (wake_at is not null or detail like '%"service"%'))"""
 _LOOKED_AT = 20
 """Children that are looked at, of very many."""
 
 
 class HeldUp(NamedTuple):
-    """A child that does not move by itself, with what it waits for and what helps."""
+    """A child that does not move by itself, or not yet, with what it waits for and what helps."""
 
     row: RunRow
     says: list[Advice]
+
+
+class Below(NamedTuple):
+    """Children that hold a run up: some by name, and how many more there are."""
+
+    named: list[HeldUp]
+    more: int = 0
+    listed: str = ""
+    """The command that lists those others."""
+
+    @property
+    def others(self) -> list[Advice]:
+        """That there are more of them."""
+        what = f"Of its children {self.more:,} more {'waits' if self.more == 1 else 'wait'}."
+        return [Advice(what, ((self.listed, "to see them"),))] if self.more else []
 
 
 def family(reader: Reader, no: int) -> list[int]:
@@ -36,21 +52,42 @@ def family(reader: Reader, no: int) -> list[int]:
     return [one for one in with_children(reader, no) if one != no]
 
 
-def held_up(reader: Reader, no: int, most: int) -> list[HeldUp]:
-    """Those of them that do not move by themselves, the oldest first."""
+def held_up(reader: Reader, no: int, most: int, *, asleep: bool = False) -> Below:
+    """Those of them that do not move by themselves, the oldest first, and `asleep` also what waits for its time."""
+    kinds = f"({_HELD} or {_ASLEEP})" if asleep else _HELD
+    query = (
+        "select no, parent, flow, state = 'queued' and not paused as ready from runs"
+        f" where no in (select value from json_each(?)) and {kinds} order by ready, {_HELD} desc, no"
+    )
+    all_ = reader.query(query, (json.dumps(family(reader, no)),))
     found, now = list[HeldUp](), time.time()
-    for row in reversed(reader.runs(_HELD, (json.dumps(family(reader, no)),), _LOOKED_AT)):
-        says = _says(standing_of(reader, row), now)
-        if says:
-            found.append(HeldUp(row, says))
-    return found[:most]
+    for one, *_ in all_[:_LOOKED_AT]:
+        for row in reader.runs("no = ?", (one,)):
+            if says := _says(standing_of(reader, row), now, asleep=asleep):
+                found.append(HeldUp(row, says))
+    lacking = {one.row.flow for one in found if one.row.state == RunState.QUEUED}  # others just wait for a place
+    parents = [one.row.parent for one in found[most:]]
+    parents += [parent for _, parent, flow, ready in all_[_LOOKED_AT:] if not ready or flow in lacking]
+    return Below(found[:most], len(parents), _lists(set(parents)))
 
 
-def _says(standing: Standing, now: float) -> list[Advice]:
+def _lists(parents: set[str | None]) -> str:
+    """The command that lists the open children of these."""
+    one = next(iter(parents), None) if len(parents) == 1 else None
+    if one is None or "," in one:
+        return command("runs", "--state", "open")
+    return command("runs", "--where", f"parent={one},state=open")
+
+
+def _says(standing: Standing, now: float, *, asleep: bool) -> list[Advice]:
     row = standing.row
     if row.state == RunState.STUCK or row.paused or standing.held is not None or standing.lack is not None:
         return advise(standing, now, command)
     if row.state != RunState.PARKED or standing.posts:
         return []
-    waits = [w for w in standing.waits if ("signal" in w or "person" in w) and w.get("signal") not in standing.answered]
+    waits = [w for w in standing.waits if w.get("signal") not in standing.answered]
+    if asleep:
+        waits = [w for w in waits if not w.keys() & {"child", "turn", "step"}]
+    else:
+        waits = [w for w in waits if "signal" in w or "person" in w]
     return [wait(one, row.id, now, command) for one in waits]

@@ -121,7 +121,7 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
     """Print what a run came to: its result on stdout, everything else on stderr. `code` is for one that is open."""
     with reading(how.db) as reader:
         standing = standing_of(reader, reader.get(row.no))
-        below = held_up(reader, row.no, NAMED_MAX)
+        below = held_up(reader, row.no, NAMED_MAX, asleep=True)
     standing = replace(standing, attended=standing.attended or not standing.batches)
     row, story, say = standing.row, standing.story, how.say
     if row.state == RunState.COMPLETED and story.end is not None:
@@ -141,8 +141,9 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
         tell(Text(f"– {printable(row.id)} was cancelled{printable(story.cancelled_how)}", "yellow"))
     elif row.state == RunState.STUCK or code is Exit.WAITS:
         tell(*advised(advise(standing, time.time(), say)))
-        for one in below:
+        for one in below.named:
             tell(Text(f"Its child {printable(one.row.id)}:"), *advised(one.says))
+        tell(*advised(below.others))
     elif standing.owned:
         tell(Text(f"{printable(row.id)} goes on in process {standing.pid}.", "dim"), Copyable(say("watch", row.id)))
     else:

@@ -18,7 +18,7 @@ from ..core.events import Event, EventType
 from ..core.short import short_key
 from ..journal import RunRow, Switch
 from .advice import Say, held_by, wait
-from .below import HeldUp
+from .below import Below
 from .paint import Copyable, Drawn, Harmless, advised, emit, err, glyph
 from .story import Call, Stand, Story
 from .tree import came_of
@@ -57,6 +57,8 @@ class Progress:
         self._trouble = ""
         self._rests: dict[str, str] = {}
         """Children that do not move by themselves, with their states."""
+        self._more = self._more_told = 0
+        """How many more there were, and how many were told of."""
         self._first: dict[str, float] = {}
         """When a call that is not in the journal yet was first seen."""
         self._live: Live | None = None
@@ -117,14 +119,20 @@ class Progress:
         if not self._quiet:
             emit(self.console, *self._waiting(time.time()))
 
-    def below(self, found: Sequence[HeldUp]) -> None:
-        """Say once of each child that does not move by itself what it waits for, and what helps."""
-        self._rests = {one.row.id: one.row.state for one in found}
-        for one in found:
+    def below(self, found: Below) -> None:
+        """Say once of each child that does not move by itself what it waits for, and what helps; of more of them how
+        many there are, once they do not grow.
+        """
+        self._rests = {one.row.id: one.row.state for one in found.named}
+        for one in found.named:
             said = f"{one.row.id} {' '.join(advice.says for advice in one.says)}"
             if said not in self._told and not self._quiet:
                 self._told.add(said)
                 emit(self.console, Text(f"Its child {printable(one.row.id)}:"), *advised(one.says))
+        if found.more == self._more and found.more > self._more_told and not self._quiet:
+            self._more_told = found.more
+            emit(self.console, *advised(found.others))
+        self._more, self._more_told = found.more, self._more_told if found.more else 0
 
     def advise(self, command: Copyable) -> None:
         """Print a command that helps."""

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import Any
@@ -89,6 +89,7 @@ def resume_all(how: Carrying, patience_s: float, stay: bool) -> Exit:
     """Go on with every open run whose flow can be imported, until nothing moves by itself."""
     with reading(how.db) as reader:
         open_before = _open(reader)
+        ((newest,),) = reader.query("select coalesce(max(no), 0) from runs")
         flows = reader.query(
             f"select distinct flow, version, origin from runs where state in ({_marks(OPEN)})", sorted(OPEN)
         )
@@ -97,7 +98,8 @@ def resume_all(how: Carrying, patience_s: float, stay: bool) -> Exit:
         stop = asyncio.run(_carry_all(how, patience_s, stay)) if open_before or stay else None
     damaged: list[StoreCorrupt] = []
     with reading(how.db) as reader:
-        standings = list(_standings(reader, open_before, damaged))
+        told = _open(reader, open_before, None if stay else newest)
+        standings = list(_standings(reader, told, damaged))
     if how.as_json:
         print(json.dumps([summary(s) for s in standings], ensure_ascii=False, indent=2))
     elif standings or not damaged:
@@ -114,10 +116,15 @@ def resume_all(how: Carrying, patience_s: float, stay: bool) -> Exit:
     return Exit.UNKNOWN if code is Exit.DONE and missing else code
 
 
-def _open(reader: Reader) -> list[int]:
-    """What has not ended; damaged rows too, so that they are told of."""
-    query = f"select no from runs where state not in ({_marks(ENDED)}) order by no"
-    return [no for (no,) in reader.query(query, sorted(ENDED))]
+def _open(reader: Reader, also: Sequence[int] = (), newest: int | None = None) -> list[int]:
+    """What has not ended; damaged rows too, so that they are told of. With `newest` also the detached runs made after
+    that one: nobody else tells what came of them.
+    """
+    query = (
+        f"select no from runs where state not in ({_marks(ENDED)}) or no in (select value from json_each(?))"
+        " or (no > ? and parent is not null and parent_key is null) order by no"
+    )
+    return [no for (no,) in reader.query(query, (*sorted(ENDED), json.dumps(also), newest))]
 
 
 def _standings(reader: Reader, runs: list[int], damaged: list[StoreCorrupt]) -> Iterator[Standing]:

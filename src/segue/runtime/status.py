@@ -12,7 +12,7 @@ from .ending import Ending
 from .lacking import REASON, Lack
 from .nearly import nearly, told
 
-__all__ = ["RunStatus", "status_of", "stuck_error"]
+__all__ = ["RunStatus", "noted_waits", "status_of", "stuck_error"]
 
 _STUCK: dict[str, type[RunStuck]] = {
     StuckReason.MISMATCH: ReplayMismatch,
@@ -57,6 +57,7 @@ def status_of(
     `ahead`: the turn that it waits for; `ending`: that it was asked to end, which nobody has taken up yet.
     """
     stuck = row.detail if row.state == RunState.STUCK else {}
+    waits_on = noted_waits(row.detail.get("waits_on", [])) if waits_on is None else waits_on
     if (soon := nearly(row)) is not None:
         stuck = {**soon, "reason": None, "message": told(soon)}
     if ending is not None:
@@ -66,10 +67,17 @@ def status_of(
     return RunStatus(
         id=row.id, flow=row.flow, version=row.version, state=RunState(row.state), paused=row.paused, parent=row.parent,
         created_at=row.created_at, updated_at=row.updated_at, tenant=row.tenant,
-        waits_on=[{"turn": ahead}] if ahead else row.detail.get("waits_on", []) if waits_on is None else waits_on,
+        waits_on=[{"turn": ahead}] if ahead else waits_on,
         reason=stuck.get("reason"), message=stuck.get("message"), key=stuck.get("key"), remedy=stuck.get("remedy"),
         asks=stuck.get("asks"),
     )  # fmt: skip
+
+
+def noted_waits(noted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a run that came to rest has noted that it waits for. An older one may name a child that had not begun: that
+    is a call like any other.
+    """
+    return [{"step": w["key"], "key": w["key"]} if w.get("child", "") is None else w for w in noted]
 
 
 def stuck_error(row: RunRow) -> RunStuck:

@@ -260,13 +260,15 @@ def waits_on(execution: Execution) -> list[dict[str, Any]]:
                 waits.append({"signal": command.name, "key": next(put, key)})  # a question is known by its own key
             case Timer() if key in execution.timers:
                 waits.append({command.why: execution.timers[key][0], "key": key})
-            case StartChild():
-                waits.append({"child": execution.children.get(key), "key": key})
+            case StartChild() if key in execution.children:
+                waits.append({"child": execution.children[key], "key": key})
             case RunStep() if asked := _asked(execution, key):
                 whom, to, due_at = asked
                 waits.append({whom: to, "key": key, **({} if due_at is None else {"due_at": due_at})})
             case RunStep() if key in execution.backoffs:
                 waits.append({"retry": execution.backoffs[key], "key": key})
+            case StartChild():  # not begun: a pause holds it back, for instance
+                waits.append({"step": key, "key": key})
             case RunStep():
                 unknown = {"unknown": execution.doubts[key]} if key in execution.unknowns else {}
                 waits.append({"step": key, "key": key, **unknown})
