@@ -29,6 +29,7 @@ from .escalation import by_person, escalating, told_in
 from .form import Check, Form, form_of, misfit
 from .gateway import gateway
 from .guards import Guard, Guarding, configured
+from .guards.verdicts import Verdicts
 from .media import Shown, needs_of, split
 from .options import Options, checked
 from .prompts import Prompt, worded
@@ -233,13 +234,15 @@ class _Make:
             scope.turn_of = question.thread
             return by_person(said, self.form, self.check, scope)
         question = replace(question, media=media or [], turns=turns or [], history=_history(question, scope))
-        guards, timeout_s = Guarding((*configured(), *self.guards)), self.said["timeout_s"]
+        guards = Guarding((*configured(), *self.guards), Verdicts(scope.history))
+        timeout_s = self.said["timeout_s"]
         at = gateway()
         streaming = routed(streaming_of(self.said), question, self.policy, at.router)
         make = Attempting(at, self.form, self.check, self.policy, timeout_s, self._session(), guards, streaming)
-        if in_batch(question):
-            return await Batched(make, self.said["batch_within_s"])(question, scope)
-        return await make(question, scope)
+        with guards.verdicts.carried():
+            if in_batch(question):
+                return await Batched(make, self.said["batch_within_s"])(question, scope)
+            return await make(question, scope)
 
     def whom(self, question: Question) -> Model | None:
         """Who would be asked now."""

@@ -8,8 +8,8 @@ from ..core.faults import Fault, FaultKind
 from ..core.recovery import Again, Amend, Attempt, Use
 
 __all__ = [
-    "ANYTHING", "BROKEN", "DEPLOYMENT", "ELSEWHERE", "FULL", "HALF", "HELD", "MODEL", "PASSES", "TOOK", "asked_by",
-    "asked_in", "awaits_money", "awaits_money_for_s", "cuts", "deployments_in", "down_for_s", "failed_in",
+    "ANYTHING", "BROKEN", "DEPLOYMENT", "ELSEWHERE", "FULL", "HALF", "HELD", "LOOKED", "MODEL", "PASSES", "TOOK",
+    "asked_by", "asked_in", "awaits_money", "awaits_money_for_s", "cuts", "deployments_in", "down_for_s", "failed_in",
     "has_failed", "lasted_s", "left_in", "refused_in", "repairs", "repeats", "small_in", "so_far", "spent_in",
     "spoken_in", "turned_away", "turned_down_in", "unlucky_in", "unsent",
 ]  # fmt: skip
@@ -42,6 +42,8 @@ TOOK = "took_nano"
 HELD = "held_for"
 """What the fault of a call says that would fit into its budget if calls under way held less: what was spent and held.
 """
+LOOKED = "looked_at"
+"""What a fault says that guards have found in its attempt, for the next one."""
 BROKEN = "broken"
 """What a fault says where all that kept a call away is that calls fail: an open breaker, no more retries."""
 _BELIEVED_S = 86_400.0

@@ -1,20 +1,26 @@
 """Money that calls under way hold is waited for, as a place is: what they do not use is free again when they end.
 
-Whoever waits holds none itself: it has not asked for a place yet. So each of those that it waits for ends.
+Whoever waits holds none itself: it has not asked for a place yet, and what its attempt has paid for before is settled.
+So each of those that it waits for ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from typing import Protocol
 
 from ..core.records import Decision
+from .failures import HELD
 
-__all__ = ["Holds", "Patience", "affordable"]
+__all__ = ["STUCK_S", "Holds", "Patience", "Waiting", "affordable", "paced"]
 
 _PATIENCE_S = 30.0
 """How long an attempt waits; then its Recovery says what follows, and the run may be parked."""
+STUCK_S = 600.0
+"""How long money is waited for that others hold, and settle nothing of: a process may have died over it."""
 _LOOK_S, _LOOK_MAX_S = 0.05, 2.0
 """How often it looks: others may hold the money in other processes, and who can be paid depends on more than money."""
 
@@ -37,6 +43,10 @@ class Holds(Protocol):
         """What is spent and held: another one when anything was settled or set aside."""
         ...
 
+    async def cleared(self) -> None:
+        """Until what the attempt itself has settled is committed."""
+        ...
+
 
 class Patience:
     """How long one attempt waits for money, in all."""
@@ -47,6 +57,11 @@ class Patience:
 
     async def wait(self) -> bool:
         """Until it is worth to look again. False when it has waited for long enough."""
+        pace = _pace.get()
+        with nullcontext() if pace is None else pace.still():
+            return await self._wait()
+
+    async def _wait(self) -> bool:
         seen, look_s, began = self._bill.mark, _LOOK_S, self._loop.time()
         while self._loop.time() < self._until:
             await asyncio.sleep(look_s)
@@ -56,10 +71,66 @@ class Patience:
         return False
 
 
+class Waiting:
+    """How long a call waits that has no Recovery: as long as anything is settled or set aside every so often."""
+
+    def __init__(self) -> None:
+        self._held, self._since = "", 0.0
+
+    async def again(self, bill: Holds, error: Exception | None) -> bool:
+        """After an error of a call: whether calls under way hold what it lacks. It is worth to look again then."""
+        held, now = str(getattr(error, HELD, "")), asyncio.get_running_loop().time()
+        if held != self._held:
+            self._held, self._since = held, now
+        return bool(held) and now - self._since < STUCK_S and await Patience(bill).wait()
+
+
+class _Pace:
+    """A time limit, and how many within it wait for money: it stands still then, and those around it too."""
+
+    def __init__(self, limit: asyncio.Timeout, around: _Pace | None):
+        self._limit, self._around, self._waiting, self._left_s = limit, around, 0, 0.0
+
+    @contextmanager
+    def still(self) -> Generator[None]:
+        """While one of those waits."""
+        clock = asyncio.get_running_loop().time
+        with self._around.still() if self._around is not None else nullcontext():
+            due = self._limit.when()
+            if due is not None and not self._waiting:
+                self._left_s = due - clock()
+                self._set(None)
+            self._waiting += 1
+            try:
+                yield
+            finally:
+                self._waiting -= 1
+                if not self._waiting:
+                    self._set(clock() + self._left_s)
+
+    def _set(self, when: float | None) -> None:
+        with suppress(RuntimeError):  # it is over, and whoever waits has outlived it
+            self._limit.reschedule(when)
+
+
+_pace: ContextVar[_Pace | None] = ContextVar("segue_pace", default=None)
+
+
+@contextmanager
+def paced(limit: asyncio.Timeout) -> Generator[None]:
+    """A time limit, just begun, of which no time passes while what is done in here waits for money."""
+    token = _pace.set(_Pace(limit, _pace.get()))
+    try:
+        yield
+    finally:
+        _pace.reset(token)
+
+
 async def affordable(bill: Holds, decide: Callable[[int | None], Decision]) -> tuple[Decision, Decision | None]:
     """Who answers, given what is left; waited for while there would be somebody if less were held. Where nobody came of
     it, the second one is who that would be.
     """
+    await bill.cleared()
     patience = Patience(bill)
     while True:
         seen, decision = bill.mark, decide(bill.left)

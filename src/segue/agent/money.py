@@ -124,10 +124,16 @@ class Bill:
         """What is spent and held: another one when anything was settled or set aside."""
         return " ".join(f"{at.spent}+{at.held}" for at in self._standings()[1])
 
+    async def cleared(self) -> None:
+        """What its attempt has settled so far holds nothing any more: nobody waits for what is their own."""
+        if self.purse is not None and self.scopes:
+            await self.purse.settled(self.scope.events)
+
     async def room(self, model: Model, question: Question) -> None:
         """See that the call may fit, before it stands in line for a place. What calls under way hold is waited for, as
         soon as it is known that nobody else may be paid. Raises BudgetExceeded.
         """
+        await self.cleared()
         rates, history = self._rates(model, question), self.scope.history
         patience = Patience(self) if history and awaits_money(history[-1]) else None
         while rates is not None:

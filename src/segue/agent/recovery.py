@@ -49,6 +49,7 @@ from .failures import (
     unlucky_in,
     unsent,
 )
+from .held import STUCK_S
 from .request import Question
 
 __all__ = ["Doors", "Others", "Policy", "Recover", "Refused", "plain_of", "question_of"]
@@ -130,8 +131,6 @@ _DOWN_S = 150.0
 promise nobody's return. An outage of a minute is outlasted, whenever in it a question comes; the pauses of a breaker
 grow to that.
 """
-_HELD_S = 600.0
-"""How long money is waited for that others hold, and settle nothing of: a process may have died over it."""
 _CALLS = 8
 """Calls that may have cost something, and calls at least before an outage is given up."""
 _REPEATS = 40
@@ -188,7 +187,7 @@ class Recover:
         """Somebody who fits into what is left; else the same one, where calls under way hold what it lacks: each of
         them ends. What nobody has settled a part of for long, nobody may be left to settle.
         """
-        held = bool(model and awaits_money(history[-1])) and awaits_money_for_s(history) < _HELD_S
+        held = bool(model and awaits_money(history[-1])) and awaits_money_for_s(history) < STUCK_S
         last = {model: "calls under way hold what it lacks"} if model and held else {}
         other = self.others({**failed_in(history), **last}, self._left(history))
         if other is not None:

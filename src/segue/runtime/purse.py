@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from ..core.budgets import Standing
     from ..core.records import BudgetScope, Reservation, Settlement
+
+
+Recorded = tuple[str, int, dict[str, Any]]
+"""A record of an attempt that goes out with its outcome: its type, version and body."""
 
 
 class Payer(NamedTuple):
@@ -47,4 +51,10 @@ class Purse(Protocol):
 
     def settle(self, took: Settlement) -> None:
         """Settle at once, for an attempt that will not come to an outcome of its own."""
+        ...
+
+    async def settled(self, events: list[Recorded]) -> None:
+        """Wait until all that the attempt has settled is committed; of its `events`, which would go out with its
+        outcome, those of its calls are taken out and go out before: what it paid for holds nothing more then.
+        """
         ...

@@ -115,9 +115,14 @@ class StepScope:
 
     def inner(self, name: str) -> str:
         """Names a step that is called inside of this attempt, for its streams."""
+        count = self.counted(name)
+        return f"{self.part}/{name}#{count}" if self.part else f"{name}#{count}"
+
+    def counted(self, name: str) -> int:
+        """How many of this name there were inside of this attempt, with this one."""
         self._inner = counts = self._inner or {}
         counts[name] = count = counts.get(name, 0) + 1
-        return f"{self.part}/{name}#{count}" if self.part else f"{name}#{count}"
+        return count
 
     def within(self, part: str, scope: StepScope) -> None:
         """Make a scope the one of a call inside of this attempt: what it records and streams belongs here."""

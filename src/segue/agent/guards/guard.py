@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ...core.redaction import Cut
 from ...errors import DefinitionError
+from ..held import paced
 
 __all__ = ["Cut", "Finding", "Guard", "Look", "OnFail", "OnHit", "Stage"]
 
@@ -45,6 +46,7 @@ class Guard:
     on_fail: OnFail = "closed"
     """A guard that itself raises or takes too long: `closed` blocks, `open` lets it pass, on record."""
     timeout_s: float = 10.0
+    """Of one text. While it waits for money that calls under way hold, its time stands still."""
     untrusted: bool = False
     """Whether it looks only at what is shown (parts, results of tools), and not at the instructions."""
     together: bool = False
@@ -66,6 +68,11 @@ class Guard:
         """A guard, or one of a function with the defaults."""
         return given if isinstance(given, Guard) else cls(name=getattr(given, "__name__", "guard"), look=given)
 
+    @property
+    def asks(self) -> bool:
+        """Whether its look asks a model, and says so: the same text is not paid for twice in one question."""
+        return bool(getattr(self.look, "asks", False))
+
     def at(self, stage: str) -> bool:
         """Whether it looks at this stage."""
         return self.stage in ("both", stage)
@@ -75,9 +82,10 @@ class Guard:
         limit = asyncio.timeout(self.timeout_s)
         try:
             async with limit:
-                said = self.look(text)
-                if inspect.isawaitable(said):
-                    said = await said
+                with paced(limit):
+                    said = self.look(text)
+                    if inspect.isawaitable(said):
+                        said = await said
         except TimeoutError as error:
             if not limit.expired():
                 raise

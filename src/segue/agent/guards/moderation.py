@@ -16,8 +16,10 @@ from ...core.faults import Fault, rebuild
 from ...core.records import AttemptEnd, AttemptWhy, Decision
 from ...runtime.scope import StepScope, here
 from ..called import Caller
+from ..failures import HELD
 from ..form import Form, form_of
 from ..gateway import gateway
+from ..held import Waiting, affordable
 from ..money import Bill
 from ..nobody import nobody
 from ..recorded import Recorded
@@ -43,6 +45,11 @@ class Moderation:
     categories: Sequence[str] = CATEGORIES
     timeout_s: float = 30.0
 
+    @property
+    def asks(self) -> bool:
+        """As `Guard.asks` says."""
+        return True
+
     async def __call__(self, text: str) -> Finding | None:
         """Why the text is turned down. Raises the error of the last model that was asked."""
         form, tried = form_of(_verdict(tuple(self.categories))), dict[str, str]()
@@ -51,18 +58,23 @@ class Moderation:
             prompt=_PROMPT.format(", ".join(self.categories)), parts=[text], schema=form.schema, route=self.route,
             model=self.model, kind="classify", max_tokens=200,
         )  # fmt: skip
+        scope, waiting, home = here(), Waiting(), gateway()
+        at = scope if isinstance(scope, StepScope) else StepScope("", "moderation", 1)
         while failed is None or len(tried) < _ASKED:
-            scope = here()
-            at = scope if isinstance(scope, StepScope) else StepScope("", "moderation", 1)
-            bill = Bill.of(question, at, gateway().budgets)
-            decision = gateway().decide(question, None, tried, None, left_nano=bill.left)
-            if decision.chosen is None:  # what the one before has said is why
-                raise failed or bill.nobody(decision) or nobody(decision)
-            tried[decision.chosen.target.name] = "it failed"
+            bill = Bill.of(question, at, home.budgets)
+            decision, freed = await affordable(
+                bill, lambda left_nano: home.decide(question, None, tried, None, left_nano=left_nano)
+            )
+            if decision.chosen is None:
+                lacks = bill.nobody(decision, freed)
+                if await waiting.again(bill, lacks):
+                    continue
+                raise failed or lacks or nobody(decision)  # what the one before has said is why
             try:
                 said: Any = await self._asked(question, form, bill, decision, decision.chosen.target.name)
             except Exception as error:  # noqa: BLE001  whatever it is, another one may do it
-                failed = error
+                if not await waiting.again(bill, error):
+                    tried[decision.chosen.target.name], failed = "it failed", error
                 continue
             return Finding(f"{said.category}: {said.why}" if said.why else said.category) if said.flagged else None
         raise failed
@@ -71,7 +83,9 @@ class Moderation:
         home, at = gateway(), bill.scope
         model = home.catalogue.get(name)
         called = await Caller(home, form, None, self.timeout_s).in_line(question, model, bill.named(decision.id))
-        record = Recorded(at, decision, model, question, why=AttemptWhy.PROBE, beside=_PROBES + len(at.events))
+        if called.fault is not None and HELD in (called.fault.state or {}):
+            raise rebuild(called.fault)  # it was not sent, and is waited for
+        record = Recorded(at, decision, model, question, why=AttemptWhy.PROBE, beside=_PROBES + at.counted("probe"))
         record.ended(AttemptEnd.FAILED if called.fault else AttemptEnd.ANSWERED, called)
         if called.fault is not None:
             raise rebuild(_named(called.fault, name))

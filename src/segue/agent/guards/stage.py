@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from ..recorded import Recorded
 from ..request import Given, Question, is_file
 from .guard import Finding, Guard
 from .seams import across, as_lines, base_of, closely, cuts_in, spaced, without
+from .verdicts import Verdicts
 
 __all__ = ["Guarding"]
 
@@ -31,6 +32,8 @@ class Guarding:
     """Those of one attempt. A block is on record as the attempt's end, and is never asked for elsewhere."""
 
     guards: Sequence[Guard] = ()
+    verdicts: Verdicts = field(default_factory=Verdicts)
+    """What those that ask models have said before."""
 
     @property
     def withhold(self) -> bool:
@@ -44,7 +47,7 @@ class Guarding:
 
     async def shown(self, turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Turns as a model may be shown them. Raises ContentBlocked, where a guard fails."""
-        looked, left = _Looked("before"), list(turns)
+        looked, left = _Looked("before", self.verdicts), list(turns)
         for guard in self.guards:
             if guard.at("before") and guard.on_hit == "redact":
                 changed = await looked.by(guard, _told(left))
@@ -55,7 +58,7 @@ class Guarding:
 
     async def before(self, question: Question, record: Recorded) -> tuple[Question, Recorded]:
         """The request as it may be sent. Raises ContentBlocked."""
-        looked = _Looked("before")
+        looked = _Looked("before", self.verdicts)
         for guard in self.guards:
             if guard.at("before"):
                 shown = _untrusted(question) if guard.untrusted else _said(question)
@@ -69,7 +72,7 @@ class Guarding:
 
     async def after(self, given: Given, record: Recorded, called: Called, form: Form) -> tuple[Given, Recorded]:
         """The answer as it may be used. Raises ContentBlocked."""
-        looked = _Looked("after")
+        looked = _Looked("after", self.verdicts)
         for guard in self.guards:
             if guard.at("after"):
                 changed = await looked.by(guard, _answered(given))
@@ -92,7 +95,8 @@ class Guarding:
 class _Looked:
     """What was found at one stage so far."""
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, verdicts: Verdicts | None = None) -> None:
+        self.verdicts = verdicts or Verdicts()
         self.stage, self.checks, self.redacted = stage, list[Check](), ""
         self.blocked: ContentBlocked | None = None
 
@@ -101,7 +105,7 @@ class _Looked:
         if self.blocked is not None or not any(text.strip() for group in groups for text in group):
             return {}
         try:
-            found = await _findings(guard, groups)
+            found = await _findings(guard, groups, self.verdicts)
         except Exception as error:  # noqa: BLE001  a guard may raise anything: its policy says what that means
             return self._failed(guard, error)
         why = "; ".join(dict.fromkeys(finding.why for finding in found.values()))
@@ -147,18 +151,20 @@ def _remedy(error: Exception) -> str:
     return f"see how its model is: {command('models')}" if elsewhere else "let another model judge"
 
 
-async def _findings(guard: Guard, groups: Sequence[Sequence[str]]) -> dict[str, Finding]:
+async def _findings(guard: Guard, groups: Sequence[Sequence[str]], verdicts: Verdicts) -> dict[str, Finding]:
     texts = list(dict.fromkeys(text for group in groups for text in group if text.strip()))
     shown = ["\n".join(texts)] if guard.together else texts
-    looked = {text: await guard.found(text) for text in shown}
+    looked = {text: await verdicts.of(guard, text) for text in shown}
     found = {text: finding for text, finding in looked.items() if finding is not None}
     for group in groups if not guard.together else ():
-        for text, finding in (await _across(guard, group, found)).items():
+        for text, finding in (await _across(guard, group, found, verdicts)).items():
             found[text] = finding
     return found
 
 
-async def _across(guard: Guard, group: Sequence[str], found: Mapping[str, Finding]) -> dict[str, Finding]:
+async def _across(
+    guard: Guard, group: Sequence[str], found: Mapping[str, Finding], verdicts: Verdicts
+) -> dict[str, Finding]:
     """What stands across the seams of texts that follow each other; with what was found in each alone."""
     if any(text in found and found[text].text is None for text in group):
         return {}  # all of it counts as found
@@ -167,7 +173,7 @@ async def _across(guard: Guard, group: Sequence[str], found: Mapping[str, Findin
     more, why = [list[Cut]() for _ in group], ""
     for join in (spaced, closely, as_lines):
         view = join(texts)
-        finding = None if view is None else await guard.found(view.text)
+        finding = None if view is None else await verdicts.of(guard, view.text)
         if view is None or finding is None:
             continue
         met = cuts_in(view, finding)

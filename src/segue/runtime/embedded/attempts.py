@@ -25,7 +25,7 @@ from ..exits import as_error, in_thread
 from ..outlet import close, void
 from ..scope import StepScope, enter
 from . import carrying, doubts, people, stopped
-from .purse import StepPurse
+from .purse import StepPurse, recorded
 from .sealing import fault_of
 from .stalls import confirm
 from .starting import StepTask
@@ -185,7 +185,7 @@ async def _goes_on(
         history[-1] = last._replace(answer=answer)
         retry_at = execution.host.clock.now() + answer.after_s
         if scope is not None and scope.events:
-            execution.recorded(command.key, last.n, scope)
+            recorded(execution, command.key, last.n, scope.events)
         body: dict[str, Any] = {"fault": fault.body(), "retry_at": retry_at}
         value = None
         if isinstance(answer, Use):
@@ -202,7 +202,7 @@ async def _goes_on(
     if isinstance(answer, AskPerson):
         history[-1] = last._replace(fault=fault)
         if scope is not None and scope.events:
-            execution.recorded(command.key, last.n, scope)
+            recorded(execution, command.key, last.n, scope.events)
         return await people.hand_over(execution, command, history, answer)
     if fault == INTERRUPTED:
         fault = cut_off(execution.row.id, command.key, last.n)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ...core.codec import dumps
 from ...core.commands import NEVER_HELD, Cancel, Command, Record, Rekey, RunStep, Seal, StartChild, Timer, Wait
 from ...core.events import DELIVERED, Event, EventType
 from ...core.recovery import Attempt
@@ -23,7 +22,7 @@ from ..scope import StepScope
 from . import aside, asked, carrying, doubts, ends, inbox, people, renewal, resting
 from .attempts import perform, perform_once
 from .line import Line
-from .purse import goes_with
+from .purse import recorded
 from .sealing import flow_vault, vault_of
 from .starting import Making
 
@@ -272,7 +271,7 @@ class Execution(Line):
         if self.drive.live_errors and type_ == EventType.STEP_COMPLETED:
             self.drive.live_errors.pop(command.key, None)
         if scope is not None and scope.events:
-            self.recorded(command.key, n, scope)
+            recorded(self, command.key, n, scope.events)
         more: dict[str, Any] = {}
         if scope is not None and scope.turn_of is not None and value is not None:
             more["turn"] = scope.turn_of
@@ -282,12 +281,6 @@ class Execution(Line):
             type_, key=command.key, seen=command.seen, attempt=n, began=began, value=value, body=body,
             args=command.args, **more,
         )  # fmt: skip
-
-    def recorded(self, key: str, n: int, scope: StepScope) -> None:
-        """Journal what an attempt recorded: also that of one that failed, since it was paid for."""
-        for type_, version, body in scope.events:
-            self.write(type_, key=key, attempt=n, body=dumps(body), version=version, **goes_with(self, type_, body))
-        scope.events.clear()
 
     def keep_error(self, key: str, error: BaseException) -> None:
         """Keep a live error for its traceback."""

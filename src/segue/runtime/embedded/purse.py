@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +13,7 @@ from ...core.commands import RunStep
 from ...core.events import EventType
 from ...errors import WrongLoop
 from .. import registry
-from ..purse import Payer
+from ..purse import Payer, Recorded
 
 if TYPE_CHECKING:
     from ...core.budgets import Standing
@@ -33,10 +33,12 @@ class Held(NamedTuple):
 class StepPurse:
     """A `runtime.purse.Purse` of one attempt."""
 
-    __slots__ = ("_attempt", "_execution", "_key", "_seen")
+    __slots__ = ("_attempt", "_execution", "_key", "_last", "_seen")
 
     def __init__(self, execution: Execution, command: RunStep, attempt: int):
         self._execution, self._key, self._seen, self._attempt = execution, command.key, command.seen, attempt
+        self._last: asyncio.Future[None] | None = None
+        """Done when the last settlement is committed."""
 
     def payers(self) -> Sequence[Payer]:
         """As the protocol says. The budget of a run above whose flow is unknown here is what it last said itself."""
@@ -110,7 +112,25 @@ class StepPurse:
         """As the protocol says."""
         held = self._execution.holds.get(took.settles)
         if held is not None and not self._execution.closed:
-            _settle(self._execution, held, took)
+            _settle(self._execution, held, took, done=self._done())
+
+    async def settled(self, events: list[Recorded]) -> None:
+        """As the protocol says."""
+        execution = self._execution
+        self._on_loop()
+        if execution.closed:
+            raise asyncio.CancelledError
+        if any(type_ == EventType.USAGE_SETTLED for type_, _, _ in events):
+            due = [event for event in events if event[0] in _OF_CALLS]
+            events[:] = [event for event in events if event[0] not in _OF_CALLS]
+            recorded(execution, self._key, self._attempt, due, done=self._done())
+        if self._last is not None and not self._last.done():
+            await asyncio.wait([self._last])
+
+    def _done(self) -> Callable[[], None]:
+        """Called after a commit: they come in the order of the writes."""
+        self._last = last = self._execution.host.loop.create_future()
+        return partial(_resolve, last)
 
     def _on_loop(self) -> None:
         if asyncio.get_running_loop() is not self._execution.host.loop:
@@ -122,7 +142,20 @@ class StepPurse:
             )
 
 
-def goes_with(execution: Execution, type_: str, body: Any) -> dict[str, Any]:
+def recorded(
+    execution: Execution, key: str, n: int, events: list[Recorded], done: Callable[[], None] | None = None
+) -> None:
+    """Journal what an attempt recorded: also that of one that failed, since it was paid for. `done` is called after the
+    commit of all of it.
+    """
+    for at, (type_, version, body) in enumerate(events, 1):
+        then = done if at == len(events) else None
+        more = _goes_with(execution, type_, body)
+        execution.write(type_, key=key, attempt=n, body=dumps(body), version=version, done=then, **more)
+    events.clear()
+
+
+def _goes_with(execution: Execution, type_: str, body: Any) -> dict[str, Any]:
     """What is written together with an event that an attempt has recorded: its settlement, counted with the event."""
     if type_ != EventType.USAGE_SETTLED:
         return {}
@@ -142,7 +175,15 @@ def settle_open(execution: Execution) -> None:
         _settle(execution, held, lost(held.reservation))
 
 
-def _settle(execution: Execution, held: Held, took: Settlement) -> None:
+def _settle(execution: Execution, held: Held, took: Settlement, done: Callable[[], None] | None = None) -> None:
     execution.holds.pop(took.settles, None)
     body, version = dumps(took.to_body()), took.version
-    execution.write(took.type, key=held.key, attempt=held.attempt, body=body, version=version, settle=took)
+    execution.write(took.type, key=held.key, attempt=held.attempt, body=body, version=version, settle=took, done=done)
+
+
+def _resolve(last: asyncio.Future[None]) -> None:
+    if not last.done():
+        last.set_result(None)
+
+
+_OF_CALLS = frozenset({EventType.USAGE_SETTLED, EventType.ATTEMPT_RECORDED})
