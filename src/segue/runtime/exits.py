@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 from ..core.codec import loads
 from ..core.events import Event
@@ -53,6 +53,12 @@ def place_of(error: BaseException, run: str) -> tuple[str, int]:
         if found and str(note).startswith(mark) and attempt.isdigit():
             return key, int(attempt)
     return "", 0
+
+
+def raised_by(body: Mapping[str, Any], run: str) -> str | None:
+    """The call whose error a run has ended with, as its last event says it; before it did, errors of ours alone did."""
+    state: Mapping[str, Any] = body["fault"].get("state") or {}
+    return body.get("key") or (state.get("key") if state.get("run", run) == run else None)
 
 
 def earlier(error: BaseException) -> BaseException | None:

@@ -166,11 +166,13 @@ class RunFailed(Record):
     """The flow raised."""
 
     type: ClassVar[EventType] = EventType.RUN_FAILED
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     fault: Fault
     orphaned: tuple[str, ...] = ()
     tried: tuple[Json, ...] = ()
     """What had failed before, oldest first: its causes, each with `what` (the call), `attempts`, `error`, `fault`."""
+    key: str = ""
+    """The call that raised it, where it was one."""
 
 
 @record
