@@ -361,3 +361,17 @@ async def test_a_limit_while_a_group_waits_is_a_limit_and_a_cancel_is_a_cancel(w
         with pytest.raises(RunCancelled):
             await run.result()
     assert ran == []
+
+
+@flow
+async def awaits_its_cleanup() -> str:
+    await segue.cleanup(note, "awaited")
+    segue.cleanup(note, "not awaited")
+    await note("body")
+    return "done"
+
+
+async def test_a_cleanup_may_be_awaited_like_the_calls_beside_it(world: World) -> None:
+    async with world.engine() as engine:
+        assert await engine.run(awaits_its_cleanup) == "done"
+        assert ran == ["body", "not awaited", "awaited"]

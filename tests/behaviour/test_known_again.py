@@ -151,7 +151,7 @@ async def test_a_retry_of_what_a_pause_holds_back_makes_it_once(change: str) -> 
     deploy(version(New if change == "renamed" else Old, **options), "2")
     async with testing.Engine(after=engine) as after:
         run = await after.get("r")
-        await run.signal("look")  # somebody looks in: the run is in memory, and what it asks for is held back
+        await run.pause(by="ben")  # it is taken up: the run is in memory, and what it asks for is held back
         await until(lambda: any(e.kept for e in after.host.executions.values()), tries=200, step_s=0.01)
         await run.override(await first_begun(run), retry=True, by="ann")
         await asyncio.sleep(0.1)

@@ -280,6 +280,59 @@ async def test_a_step_and_its_run_are_named(world: World) -> None:
     text = str(caught.value.__cause__)
     assert "run r" in text
     assert "an_object[" in text
+    assert (caught.value.key or "").startswith("an_object[") and caught.value.key in str(caught.value)
+
+
+@step
+async def not_there(what: str) -> str:
+    raise LookupError(what)
+
+
+@flow
+async def lacks(what: str) -> str:
+    return await not_there(what)
+
+
+@flow
+async def its_child_lacks(what: str) -> str:
+    return await lacks(what)
+
+
+@flow
+async def raises_itself(what: str) -> str:
+    raise LookupError(what)
+
+
+async def test_a_failed_run_names_the_call_that_it_failed_in(world: World) -> None:
+    async with world.engine() as engine:
+        for each in (lacks, its_child_lacks, raises_itself):
+            with pytest.raises(RunFailed):
+                await engine.run(each, "this", id=each.__name__)
+    async with world.engine() as engine:
+        keys: dict[str, str | None] = {}
+        for each in (lacks, its_child_lacks, raises_itself):
+            with pytest.raises(RunFailed) as caught:
+                await (await engine.get(each.__name__)).result()
+            keys[each.__name__] = caught.value.key
+    assert (keys["lacks"] or "").startswith("not_there[")
+    assert (keys["its_child_lacks"] or "").startswith("lacks["), "the call of this run, not one of its child's"
+    assert keys["raises_itself"] is None
+
+
+@pytest.mark.parametrize("name", ["", " "])
+async def test_a_signal_without_a_name_is_refused(world: World, name: str) -> None:
+    @flow(name="waits_for_nothing")
+    async def waits_for_nothing(name: str) -> None:
+        await wait_for(name)
+
+    async with world.engine() as engine:
+        with pytest.raises(RunFailed, match="is no name of a signal"):
+            await engine.run(waits_for_nothing, name)
+        run = await engine.start(waits_for_nothing, "x")
+        with pytest.raises(InputError, match="is empty"):
+            await run.signal(name)
+        await run.signal("x")
+        await run.result()
 
 
 async def test_an_argument_that_does_not_fit_names_the_call(world: World) -> None:

@@ -256,3 +256,21 @@ def test_a_retry_of_an_effect_on_its_way_is_not_told_as_made_again(terminal: Ter
     (terminal.folder / "door").touch()
     assert started.wait().out == "door is open\n"
     assert terminal.calls().count("gate-door") == 1
+
+
+def test_a_signal_to_a_paused_run_waits_until_it_is_resumed(terminal: Terminal) -> None:
+    with_questions(terminal)
+    waiting(terminal, "o1")
+    assert terminal.segue("pause", "o1", "--why", "look").code == 0
+    terminal.segue("resume", "--patience-s", "0")
+    sent = terminal.segue("signal", "o1", "answer", "--payload", '"yes"')
+    assert sent.code == 0 and "takes signals up when it goes on" in sent.err and "segue resume o1" in sent.err
+    assert terminal.segue("signal", "o1", "", "--payload", "1").code == 2
+    assert terminal.segue("resume").code == 0
+    assert terminal.state("o1") == "parked"
+    assert (
+        "signal answer was sent" in (shown := terminal.segue("show", "o1").out)
+        and "taken when the run goes on" in shown
+    )
+    assert terminal.segue("resume", "o1").code == 0
+    assert terminal.state("o1") == "completed"

@@ -238,6 +238,32 @@ def test_a_failed_run_is_an_error_in_json(terminal: Terminal) -> None:
     told = json.loads(done.err.splitlines()[-1])
     assert (done.code, done.out, told["error"]["code"], told["status"]["state"]) == (1, "", "failed", "failed")
     assert told["error"]["message"]
+    assert told["error"]["remedy"] == "look at it: segue show b1" and "key" not in told["error"]
+
+
+FAILS = """
+from segue import flow, step
+
+
+@step
+async def an_object() -> object:
+    return object()
+
+
+@flow
+async def fails() -> None:
+    await an_object()
+"""
+
+
+def test_the_json_of_a_failed_run_names_the_call_and_what_to_do(terminal: Terminal) -> None:
+    (terminal.folder / "failing.py").write_text(FAILS)
+    done = terminal.segue("run", "failing:fails", "--id", "f1", "--json")
+    error = json.loads(done.err.splitlines()[-1])["error"]
+    assert (error["run"], error["key"], error["exit"]) == ("f1", "an_object[b4b8bf78e9ad]#1", 1)
+    assert error["remedy"].startswith("return a pydantic model") and error["remedy"].endswith(
+        "look at it: segue show f1"
+    )
 
 
 def test_a_pause_and_a_resume_while_nobody_runs_it(terminal: Terminal) -> None:

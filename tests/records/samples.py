@@ -155,7 +155,7 @@ RUNS: tuple[Record, ...] = (
         part=3, flow_version=2, seed="51f2", revision="9c1e", carried=(7, 9), paused=True, orphaned=("old[1f]#1",)
     ),
     RunCompleted(orphaned=("old[1f]#1",)),
-    RunFailed(fault=FAULT, orphaned=("old[1f]#1",), tried=TRIED),
+    RunFailed(fault=FAULT, orphaned=("old[1f]#1",), tried=TRIED, key="pay[9c1e]#1"),
     RunCancelled(fault=FAULT, orphaned=("old[1f]#1",), by="ada", why="a duplicate"),
     StepCompleted(),
     StepFailed(fault=FAULT),

@@ -391,9 +391,9 @@ def _settles(run: str, key: str, say: Say, what: str = "it") -> tuple[tuple[str,
 
 
 def _sent(item: Item, standing: Standing, now: float, say: Say) -> Advice:
-    what = f"{item.kind} {item.name}".strip()
-    said = f"{printable(what)!s} was sent {ago(now - item.at)} and is not yet taken."
-    takes = standing.attended or (
-        standing.row.state == RunState.STUCK and item.kind not in ("resume", "override", "cancel")
-    )
+    what, later = f"{item.kind} {item.name}".strip(), item.kind == "signal" and standing.state == "paused"
+    then = "taken when the run goes on" if later else "not yet taken"
+    said = f"{printable(what)!s} was sent {ago(now - item.at)} and is {then}."
+    takes = standing.attended or later
+    takes |= standing.row.state == RunState.STUCK and item.kind not in ("resume", "override", "cancel")
     return Advice(said, () if takes else ((say("resume", standing.row.id), "to let the run take it"),))

@@ -15,7 +15,7 @@ from . import inputs
 from .carrying import load_if_there
 from .exits import Exit
 from .shelf import acting, reading
-from .telling import TAKEN_WITHIN_S, Sender
+from .telling import TAKEN_WITHIN_S, Sender, held_back
 from .words import first_line, printable
 
 
@@ -84,11 +84,16 @@ def _say(sender: Sender, found: Found, done: str, by: str, note: str, **word: An
 
 def _heard(sender: Sender, found: Found) -> Asked:
     """The question, once a living run that has taken a word has said what became of it."""
-    attended, until = sender.taken(found.row.id).attended, time.monotonic() + TAKEN_WITHIN_S
+    standing, until = sender.taken(found.row.id), time.monotonic() + TAKEN_WITHIN_S
     while True:
         with reading(sender.db) as reader:
             asked = next((f.asked for f in of_run(reader, reader.get(found.row.id)) if f.id == found.id), found.asked)
-        if len(asked.said) > len(found.asked.said) or not attended or time.monotonic() > until:
+        if (
+            len(asked.said) > len(found.asked.said)
+            or not standing.attended
+            or held_back(standing)
+            or time.monotonic() > until
+        ):
             return asked
         time.sleep(0.02)
 

@@ -21,6 +21,7 @@ from ..journal import RunRow
 from ..journal.threads import IN_TURN
 from ..runtime import registry
 from ..runtime.engine import Engine
+from ..runtime.exits import raised_by
 from ..runtime.flow import Flow
 from ..runtime.run import Run
 from .advice import Say, Standing, advise
@@ -131,8 +132,8 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
     elif how.as_json:
         exit_ = OF_STATE.get(row.state, code)
         error: dict[str, Any] = {"code": exit_.name.lower(), "message": _why(standing), "run": row.id}
-        remedy = summary(standing).get("remedy") or next(iter(_next(standing, how.say)), None)
-        error |= {"remedy": remedy, "exit": int(exit_)} if remedy else {"exit": int(exit_)}
+        error |= _place(standing, how.say)
+        error["exit"] = int(exit_)
         print(json.dumps({"error": error, "status": summary(standing)}, ensure_ascii=False), file=sys.stderr)
     elif story.fault is not None:
         fault = story.fault
@@ -151,6 +152,16 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
     if standing.left and not how.as_json:
         tell(*advised(advise(standing, time.time(), say)))
     return OF_STATE.get(row.state, code)
+
+
+def _place(standing: Standing, say: Say) -> dict[str, str]:
+    """The call that it is about, and what helps, as far as they are known."""
+    said, end, fault = summary(standing), standing.story.end, standing.story.fault
+    key, remedy = said.get("key"), said.get("remedy") or next(iter(_next(standing, say)), None)
+    if fault is not None and end is not None:
+        own, look = (fault.state or {}).get("remedy"), f"look at it: {say('show', standing.row.id)}"
+        key, remedy = raised_by(parsed(end.body), standing.row.id), f"{own}; {look}" if own else look
+    return {name: value for name, value in (("key", key), ("remedy", remedy)) if value}
 
 
 def _next(standing: Standing, say: Say) -> list[str]:

@@ -70,7 +70,7 @@ class Sender:
         """Where the run stands, once a living process has taken what was sent; there may be none that does."""
         until = time.monotonic() + TAKEN_WITHIN_S
         standing = self.look(run)
-        while standing.posts and standing.attended and time.monotonic() < until:
+        while standing.posts and standing.attended and not held_back(standing) and time.monotonic() < until:
             time.sleep(0.02)
             standing = self.look(run)
         return standing
@@ -85,12 +85,22 @@ class Sender:
             print(json.dumps(body, ensure_ascii=False))
             return Exit.DONE
         tell(Text("✓ ", "green").append(what, "default") if new else Text(what, "dim"))
-        if new and standing.posts and not standing.attended:
+        if new and held_back(standing):
+            tell(
+                Text("The run is paused, and takes signals up when it goes on.", "dim"),
+                Copyable(self.say("resume", run), "to let it go on"),
+            )
+        elif new and standing.posts and not standing.attended:
             tell(
                 Text("No process carries the run out; the next one that does takes it.", "dim"),
                 Copyable(self.say("resume", run), "to go on with it here"),
             )
         return Exit.DONE
+
+
+def held_back(standing: Standing) -> bool:
+    """Whether a pause is all that keeps it from what was sent."""
+    return standing.state == "paused" and {post.kind for post in standing.posts} == {"signal"}
 
 
 def signal(to: Sender, run: str, name: str, *, payload: str | None, id: str | None, by: str) -> Exit:
@@ -134,7 +144,8 @@ def override(
     load_if_there(standing.row)
     to.send(run, lambda r: r.override(key, value, retry=retry, skip=skip, by=by, why=why))
     what = "is made again" if retry else "is skipped" if skip else "has its result"
-    if retry and not to.taken(run).posts and _left(to, run, key):
+    taken = to.taken(run) if retry else standing
+    if retry and (not taken.posts or held_back(taken)) and _left(to, run, key):
         what = "is an effect on its way: it is left to end, and what came of it is found out first"
     return to.sent(run, f"{printable(short_key(key))} {what}")
 

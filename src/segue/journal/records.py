@@ -59,6 +59,7 @@ class Standing(NamedTuple):
     owner: str | None
     flow: str
     version: int
+    paused: bool
 
 
 class NewRun(NamedTuple):

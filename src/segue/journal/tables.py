@@ -302,7 +302,8 @@ def events(
 def items(connection: sqlite3.Connection, *, run: int | None = None, after: int = 0) -> list[tuple[Item, Standing]]:
     """Open inbox items of all runs or of one, later than item `after`, with where their run stands, in order."""
     rows = connection.execute(
-        "select i.no, i.run, i.kind, i.id, i.name, i.at, i.value, i.body, r.no, r.state, r.owner, r.flow, r.version"
+        "select i.no, i.run, i.kind, i.id, i.name, i.at, i.value, i.body, r.no, r.state, r.owner, r.flow, r.version,"
+        " r.paused"
         " from inbox i join runs r on r.id = i.run where i.consumed is null and "
         + ("i.no > ?" if run is None else "i.run = (select id from runs where no = ?)")
         + " order by i.no",
@@ -314,7 +315,7 @@ def items(connection: sqlite3.Connection, *, run: int | None = None, after: int 
 def standing(connection: sqlite3.Connection, where: str, values: tuple[Any, ...], limit: int) -> list[Standing]:
     """Where some runs stand."""
     rows = connection.execute(
-        f"select no, state, owner, flow, version from runs where {where} limit ?", (*values, limit)
+        f"select no, state, owner, flow, version, paused from runs where {where} limit ?", (*values, limit)
     )
     return [Standing._make(row) for row in rows.fetchall()]
 

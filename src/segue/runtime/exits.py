@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from ..core.codec import loads
 from ..core.events import Event
@@ -35,6 +35,12 @@ def failure(run: str, event: Event, original: BaseException | None) -> Exception
         error.with_traceback(own_frames(original))
     note_place(error, run, event.key or "", event.attempt or 1)
     return error
+
+
+def raised_by(body: Mapping[str, Any], run: str) -> str | None:
+    """The call whose error a run has ended with, as its last event says it; before it did, errors of ours alone did."""
+    state: Mapping[str, Any] = body["fault"].get("state") or {}
+    return body.get("key") or (state.get("key") if state.get("run", run) == run else None)
 
 
 def in_thread(call: Callable[[], T]) -> T:

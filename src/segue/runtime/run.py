@@ -24,6 +24,7 @@ from ..journal import NewRun, Post, RunRow
 from ..journal.threads import ahead_of
 from . import forking, given, named, opinions
 from .ending import asked_to_end
+from .exits import raised_by
 from .repeats import begun_later, repeated
 from .status import RunStatus, status_of, stuck_error
 from .streams import follow
@@ -95,12 +96,16 @@ class Run(Generic[R]):
     async def signal(self, name: str, payload: Any = None, *, id: str | None = None, by: str = "") -> bool:
         """Send a signal, before or after the flow waits for it. The same `id` again is no new signal: gives False.
 
-        Raises RunEnded, InputError for a name or an id that is no text, and UnserialisableResult for a payload that is
-        no JSON.
+        Raises RunEnded, InputError for a name or an id that is no text and for an empty name, and UnserialisableResult
+        for a payload that is no JSON.
         """
         for what, text in (("name", name), ("id", "" if id is None else id)):
             if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
                 raise InputError(f"signal {what} {text!r} is no text", run=self.id, remedy=f"give the {what} as a text")
+        if not name.strip():
+            raise InputError(
+                f"signal name {name!r} is empty", run=self.id, remedy="give the name that the flow waits for"
+            )
         value = self._encode(payload)
         return await self._post("signal", name, id or str(uuid4()), value, {"by": by})
 
@@ -311,12 +316,14 @@ class Run(Generic[R]):
         if last.type == EventType.RUN_CANCELLED:
             raise RunCancelled("the run was cancelled", run=self.id)
         with self._engine.journal.reads(self._row()):
-            fault = Fault.read(loads(last.body)["fault"])
+            body = loads(last.body)
+            fault = Fault.read(body["fault"])
         look = f"look at it: {command('show', self.id, *database_words(self._engine.path))}"
         own = (fault.state or {}).get("remedy")
         failed = RunFailed(
-            f"{fault.error.rpartition(':')[2]}: {fault.message}", run=self.id, remedy=f"{own}; {look}" if own else look
-        )
+            f"{fault.error.rpartition(':')[2]}: {fault.message}", run=self.id, key=raised_by(body, self.id),
+            remedy=f"{own}; {look}" if own else look,
+        )  # fmt: skip
         failed.error_type = fault.error
         raise failed from (self._engine.host.errors.pop(self._no, None) or rebuild(fault))
 

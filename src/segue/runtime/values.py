@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, ParamSpec
@@ -31,8 +31,18 @@ def uuid() -> UUID:
     return UUID(bytes=_bytes("uuid"), version=4)
 
 
-def cleanup(function: Callable[P, Awaitable[Any]], *args: P.args, **kwargs: P.kwargs) -> None:
+class _Registered:
+    """What `cleanup` gives: there is nothing to wait for, and whoever awaits it like the calls beside it may."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return
+        yield
+
+
+def cleanup(function: Callable[P, Awaitable[Any]], *args: P.args, **kwargs: P.kwargs) -> Awaitable[None]:
     """Call `function` when the run truly ends: returned, failed or cancelled. Durable, last registered first.
+
+    It is registered at once, whether or not the call is awaited.
 
     A `finally` also runs each time that the run is parked; this does not. One that fails or is cancelled keeps no other
     from its turn. Raises InputError for a call in the place of a function.
@@ -46,6 +56,7 @@ def cleanup(function: Callable[P, Awaitable[Any]], *args: P.args, **kwargs: P.kw
             remedy="pass the step uncalled, and its arguments after it: cleanup(step, argument)",
         )  # fmt: skip
     drive.cleanups.append(lambda: function(*args, **kwargs))
+    return _Registered()
 
 
 def _bytes(kind: str) -> bytes:

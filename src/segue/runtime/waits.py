@@ -80,7 +80,7 @@ async def wait_for(name: str, *, returns: Any = Any, timeout_s: Seconds | None =
     A payload that is no `returns` is recorded as rejected, and the wait goes on. Raises TimeoutError after `timeout_s`.
     """
     scope = in_flow("segue.wait_for")
-    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
+    if not isinstance(name, str) or not name.strip():  # pyright: ignore[reportUnnecessaryIsInstance]  users err
         raise InputError(
             f"segue.wait_for: {name!r} is no name of a signal",
             run=scope.drive.run,

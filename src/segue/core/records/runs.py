@@ -166,13 +166,15 @@ class RunFailed(Record):
     """The flow raised."""
 
     type: ClassVar[EventType] = EventType.RUN_FAILED
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     fault: Fault
     orphaned: tuple[str, ...] = ()
     tried: tuple[Json, ...] = ()
     """What had failed, oldest first, each with `what` (the call), `attempts`, `error`, `fault`: its causes, and the
     call that raised it, if one did.
     """
+    key: str = ""
+    """The call that raised it, where it was one."""
 
 
 @record

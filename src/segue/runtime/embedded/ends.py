@@ -27,8 +27,9 @@ from ...errors import (
     UnknownEffect,
 )
 from ...journal import Change, Item, Journal, Post, RunRow
+from ..exits import raised_by
 from ..past import memory_of
-from ..stories import of_end
+from ..stories import of_end, place_of
 from . import doubts
 from .carrying import cancel_child
 from .purse import settle_open
@@ -101,7 +102,7 @@ def end_of(execution: Execution) -> End:
         body = dumps({**orphans, "fault": fault_of(execution, error).body()})
         if drive.cancelling:
             return End(EventType.RUN_CANCELLED, RunState.CANCELLED, None, body)
-        return End(EventType.RUN_FAILED, RunState.FAILED, None, body, 2)
+        return End(EventType.RUN_FAILED, RunState.FAILED, None, body, 3)
     except BaseException as error:  # noqa: BLE001  whatever the flow raised is its end
         return _failed(execution, error, orphans)
     return End(EventType.RUN_COMPLETED, RunState.COMPLETED, value, dumps(orphans) if orphans else None)
@@ -123,9 +124,11 @@ def _failed(execution: Execution, error: BaseException, orphans: dict[str, Any])
     errors[execution.row.no] = error.with_traceback(own_frames(error))
     if len(errors) > ERRORS_KEPT:
         del errors[next(iter(errors))]
-    tried = of_end(error, execution.row.id, execution.vault.without)
-    body = dumps({**orphans, "fault": fault_of(execution, error).body(), **({"tried": tried} if tried else {})})
-    return End(EventType.RUN_FAILED, RunState.FAILED, None, body, 2)
+    run, fault = execution.row.id, fault_of(execution, error).body()
+    key = place_of(error, run)[0] or raised_by({"fault": fault}, run)
+    more = {"tried": of_end(error, run, execution.vault.without), "key": key}
+    body = dumps({**orphans, "fault": fault, **{k: v for k, v in more.items() if v}})
+    return End(EventType.RUN_FAILED, RunState.FAILED, None, body, 3)
 
 
 def told(execution: Execution, end: End) -> dict[str, Any]:
@@ -139,7 +142,7 @@ def farewell(execution: Execution, value: bytes | None, body: bytes | None) -> l
     seal_unread(execution)
     row, posts = execution.row, list[Post]()
     if row.parent is not None and row.parent_key is not None:
-        told = dumps({"run": row.id, **loads(body)})
+        told = dumps({"run": row.id, **{k: v for k, v in loads(body).items() if k != "key"}})  # a key of its own calls
         posts.append(Post(row.parent, "child.ended", f"child:{row.id}", row.parent_key, execution.now(), value, told))
     return posts + orphan(execution)
 

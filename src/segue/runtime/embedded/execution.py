@@ -290,14 +290,14 @@ class Execution(Line):
 
     def receive(self, item: Item) -> None:
         """Turn an inbox item into an event. Each item is taken once, and none before the journal was read."""
-        if item.no not in self.taken and self.begun and not self.closed and self.aside is None:
+        if inbox.takes(self, item):
             self.taken.add(item.no)
             key = self.drive.on_record(item.name) if item.kind in _OF_CALLS else item.name
             inbox.receive(self, item._replace(name=key))
 
     @property
     def still(self) -> bool:
-        """Whether it may start nothing new: it is paused, or a switch holds it."""
+        """Whether it may start nothing new, and is told no signals: it is paused, or a switch holds it."""
         return self.paused or self.held
 
     @property
@@ -312,7 +312,7 @@ class Execution(Line):
 
     def go_on(self) -> None:
         """Carry out what was held back, if nothing holds it any more."""
-        if self.still or self.closed or not self.begun or self.aside is not None:
+        if self.still or self.closed or not self.begun or self.aside is not None or not inbox.take_up(self):
             return
         if self.on is not None:
             self.on.set()

@@ -20,7 +20,7 @@ from ...journal.keyring import Keyring, MemoryKeyring
 from .. import registry
 from ..clock import Clock
 from ..once import apart
-from . import aside, ends, parents, switching
+from . import aside, ends, inbox, parents, switching
 from .attempts import announce
 from .endings import let_end
 from .execution import Execution
@@ -225,11 +225,15 @@ class Host:
     def _scan_inbox(self) -> None:
         """What is new; all of it at each tick, since a claim may have failed. A run reads its own as it begins."""
         woken: dict[int, tuple[Standing, bool]] = {}
-        for item, run in self.journal.items(self._scanned):
-            self._scanned = item.no
+        found = self.journal.items(self._scanned)
+        runs = {item.run: run for item, run in found}
+        for item in inbox.in_turn([item for item, _ in found]):
+            self._scanned, run = max(self._scanned, item.no), runs[item.run]
             execution = self.executions.get(run.no)
             if execution is not None:
                 execution.receive(item)
+            elif run.paused and item.kind == "signal":
+                continue  # it is taken up when the run goes on
             elif (run.state != RunState.STUCK or item.kind in _WAKES_STUCK) and not self._taken(run.owner):
                 woken[run.no] = run, run.state == RunState.STUCK
         for run in switching.free(self, [run for run, _ in woken.values()]):
@@ -290,7 +294,7 @@ class Host:
 
     def receive_items(self, execution: Execution) -> None:
         """Give a run what waits in its inbox."""
-        for item in self.journal.items_of(execution.row.no):
+        for item in inbox.in_turn(self.journal.items_of(execution.row.no), held=bool(self.switches.on)):
             execution.receive(item)
 
     def wakes(self, no: int) -> bool:

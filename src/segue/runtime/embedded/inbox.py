@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from ...core.placed import IN_PLACE_OF
 from ...core.replay import UNDER_WAY
 from ...core.sealed import sealed
 from ...core.secret import using
+from ...errors import StoreError
 from ...journal import BESIDE, Item
 from .. import words
 from . import carrying, doubts, people
@@ -19,6 +21,34 @@ from .attempts import again
 
 if TYPE_CHECKING:
     from .execution import Execution
+
+
+def in_turn(items: list[Item], *, held: bool = False) -> list[Item]:
+    """In the order in which a process takes up what it reads at once: a pause holds back the signals too that came
+    before it and were not read, and a cancel comes before those that a switch may have `held` back.
+    """
+    first = ("pause", "cancel") if held else ("pause",)
+    runs = {item.run for item in items if item.kind in first}
+    return sorted(items, key=lambda item: item.run in runs and item.kind == "signal") if runs else items
+
+
+def takes(execution: Execution, item: Item) -> bool:
+    """Whether it is taken up now: once, and not before the journal was read. In a pause signals stay in the inbox."""
+    if item.no in execution.taken or not execution.begun or execution.closed or execution.aside is not None:
+        return False
+    return not (execution.still and item.kind == "signal")
+
+
+def take_up(execution: Execution) -> bool:
+    """After a pause: the signals that it has held back, and before them whatever else has come, such as a cancel: what
+    a signal would begin is given up first. Then the timers that ran out in it. False where another pause has come.
+    """
+    with suppress(StoreError):  # it is told at the next look
+        for item in sorted(execution.host.journal.items_of(execution.row.no), key=lambda item: item.kind == "signal"):
+            execution.receive(item)
+    if not execution.still:
+        carrying.fire_late(execution)
+    return not execution.still
 
 
 def receive(execution: Execution, item: Item) -> None:
