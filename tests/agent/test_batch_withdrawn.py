@@ -109,6 +109,8 @@ async def test_that_of_a_cancelled_run(tmp_path: Path, linger_s: float) -> None:
             assert standing(engine).held > 0
             await cancelled(run)
             await nothing_was_sent(tmp_path, server, engine)
+            told = [event.body async for event in run.events(follow=False) if event.type == "usage.settled"]
+            assert sum(b"unused" in (body or b"") for body in told) == 1
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.003, 0.01, 0.03, 0.1, 1.0])

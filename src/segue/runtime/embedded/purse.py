@@ -157,8 +157,10 @@ def forgo(execution: Execution, key: str | None = None) -> None:
     if around is None or around.forgoes is None:
         return
     took, recorded = around.forgoes(execution.row.id, key)
+    took = [one for one in took if one[2].settles not in execution.forgone]
     for at, (of, attempt, said) in enumerate(took, 1):
         execution.holds.pop(said.settles, None)
+        execution.forgone.add(said.settles)
         execution.write(
             said.type, key=of, attempt=attempt, body=dumps(said.to_body()), version=said.version, settle=said,
             done=recorded if at == len(took) else None,
