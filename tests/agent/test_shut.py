@@ -41,6 +41,17 @@ async def test_those_who_stand_in_line_are_told_of_a_refused_key_too(tmp_path: P
         assert any("segue models --reopen small" in (getattr(one, "remedy", "") or "") for one in said)
 
 
+async def test_what_is_wrong_with_the_model_that_is_named_is_said_and_nothing_of_the_others(tmp_path: Path) -> None:
+    async with serve({"small": LOCKED, "middle": Served(), "large": Served()}) as server, opened(tmp_path, server, {}):
+        for _ in range(2):
+            with pytest.raises(NotAuthorised) as refused:
+                await answer("Which?", model="small")
+        assert "small: " in refused.value.message
+        assert "wants" not in refused.value.message
+        assert "large" not in refused.value.message
+        assert "segue models --reopen small" in (refused.value.remedy or "")
+
+
 @pytest.mark.parametrize("trouble", ["overloaded", "cut", "rate-limited"])
 async def test_the_good_key_of_a_pool_is_asked_again_after_a_fault(
     tmp_path: Path, trouble: str, monkeypatch: pytest.MonkeyPatch

@@ -129,3 +129,14 @@ async def test_who_waits_for_a_batch_is_told_to_resume(terminal: Terminal) -> No
         left.send(signal.SIGINT)
         error = json.loads((await asyncio.to_thread(left.wait)).err)["error"]
         assert (error["code"], error["remedy"]) == ("suspended", "segue resume b")
+
+
+async def test_that_answers_came_by_batches_is_said_once(terminal: Terminal) -> None:
+    async with serve(["chat"]) as server:
+        (terminal.folder / "segue.toml").write_text(MODELS.format(url=server.openai_url, look_s=0.2))
+        (terminal.folder / "night.py").write_text(FLOW)
+        server.next("chat", "overloaded", "overloaded")
+        ended = await segue(terminal, "run", "night:batched", "--id", "b")
+        assert (ended.code, len(server.batches.jobs)) == (0, 3), ended.err
+        assert (await segue(terminal, "show", "b")).out.count("result by its batch") == 1
+        assert max(line.count("result by its batch") for line in ended.err.splitlines()) == 1

@@ -143,6 +143,32 @@ async def test_each_fault_is_the_same_for_all_providers(format: Format, streamed
     assert found == {name: kind for name, _, kind in faults()}
 
 
+@ANY
+@pytest.mark.parametrize("end", ["", "brace", "bracket"])
+async def test_half_of_an_answer_that_is_framed_well_is_half_whatever_it_ends_with(format: Format, end: str) -> None:
+    whole = json.dumps(format.say(Asked("/", {}, {"model": "m"}), "Fine, {you} [too], thanks.").body)
+    half = whole[: whole.index({"": "thanks", "brace": " [too]", "bracket": ", thanks"}[end])]
+    async with at(format, lambda _: Say(body=half)) as (_, c):
+        with pytest.raises(errors.Unreachable, match="m: the answer broke off: ") as broken:
+            await call(c)
+    state = classify(broken.value).state or {}
+    assert state["half"] and state["within"]
+    assert "502" not in broken.value.message
+
+
+@ANY
+async def test_who_has_named_no_status_is_not_said_to_have(format: Format) -> None:
+    said: list[str] = []
+    async with at(format, lambda _: None) as (server, c):
+        for body in ("upstream connect error", "", {"error": {"message": "slow down", "code": 429}}):
+            server.say = lambda _, body=body: Say(body=body)
+            with pytest.raises(errors.ModelError) as failed:
+                await call(c)
+            said.append(failed.value.message)
+    assert said[:2] == ["m: upstream connect error", "m: the answer is empty"]
+    assert "429" in said[2]
+
+
 async def test_an_answer_without_choices_is_none() -> None:
     nothing = Say(body={"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": []})
     async with at(CHAT, lambda _: nothing) as (_, c):

@@ -39,6 +39,7 @@ from segue.routing import (
     Split,
     Weighted,
 )
+from segue.routing.reasons import reasons
 from tests.routing.made import Learned, Letters, Now, by_name, catalogues, chosen, model, names, routed, three
 
 NEVER = Explore(floor=0, ceiling=0)
@@ -314,6 +315,24 @@ def test_requests_go_where_their_likes_go() -> None:
     unlike = routed(EXAMPLES, text="world wide", embedder=Letters())
     assert (chosen(unlike), unlike.objective["example"]) == ("small", None)
     assert routed(EXAMPLES, text="zzz").objective["why"] == "there is no embedding"
+
+
+def test_a_model_that_an_example_names_is_gone_around_as_a_pinned_one_is() -> None:
+    """A route that it names says itself what follows: it may say where the data may go."""
+    like = {"text": "zz fizz buzz", "embedder": Letters()}
+    assert "If it fails: cheapest." in reasons(routed(EXAMPLES, **like))
+    failed = routed(EXAMPLES, **like, tried={"large": "overloaded"})
+    assert (chosen(failed), failed.objective["example"]) == ("small", 0)
+    named = Example(text="zzz buzz fizz", use=Pinned(name="only", model="large"))
+    strict = Examples(examples=(named,), otherwise=Cheapest(explore=NEVER), similarity_min=0.8)
+    assert chosen(routed(strict, **like)) == "large"
+    assert routed(strict, **like, tried={"large": "overloaded"}).choice is None
+
+
+def test_what_follows_a_pinned_model_is_among_the_reasons() -> None:
+    assert "If it fails: cheapest." in reasons(routed(Pinned(model="mid", otherwise=Cheapest(explore=NEVER))))
+    assert "If it fails: small." in reasons(routed(Pinned(model="mid", otherwise=pin("small"))))
+    assert not any("fails" in one for one in reasons(routed(pin("mid"))))
 
 
 def by_length(request: Request, features: Features, candidates: Sequence[Considered]) -> str:

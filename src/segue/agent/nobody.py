@@ -10,7 +10,7 @@ from ..core.shell import command
 from ..errors import InputError
 from ..models.health.admission import Standing
 from ..models.signals import made
-from ..routing.types import APART
+from ..routing.types import APART, WISH
 from .failures import BROKEN
 
 __all__ = ["RESTS", "NoRoom", "nobody", "opens"]
@@ -31,6 +31,7 @@ def nobody(decision: Decision, remedy: str | None = None, *, since: str = "") ->
     its key was refused: a person must act. `since` says what was tried so far.
     """
     out = [c for c in decision.candidates if not c.eligible]
+    out = [c for c in out if WISH not in (c.reason or "")] or out  # whoever is not asked for says nothing of who is
     shut = [c.target.name for c in out if _is_shut(c)]
     passing = [c for c in out if c.excluded_at in _PASSES and c.target.name not in shut]
     apart = next((c for c in out if (c.reason or "").startswith(APART)), None)

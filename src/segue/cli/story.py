@@ -312,8 +312,10 @@ class Story:
             return
         said: dict[str, str] = body.get("answer") or {}
         word = " ".join(filter(None, (said.get("word", ""), said.get("candidate", ""))))
-        who = "its batch" if body.get("by") == "segue:batch" else _who(body) or "a person"
-        call.notes.append(f"{word} by {who}")
+        by_batch = body.get("by") == "segue:batch"
+        note = f"{word} by {'its batch' if by_batch else _who(body) or 'a person'}"
+        if not by_batch or note not in call.notes:  # of several batches it is the same
+            call.notes.append(note)
         if call.stand is Stand.ASKING:
             call.stand, call.asks, call.due_at = Stand.RETRYING, "", None
 

@@ -233,6 +233,11 @@ def lost(reservation: Reservation) -> Settlement:
     )  # fmt: skip
 
 
+def unused(reservation: Reservation) -> Settlement:
+    """What settles the reservation of a call that was not sent: nothing."""
+    return Settlement(settles=reservation.id, amount_nano=0, currency=reservation.currency, why=SettledBy.UNUSED)
+
+
 def _better(a: Settlement | None, b: Settlement) -> Settlement:
     """The settlement that counts, whichever was heard first."""
     return b if a is None or _rank(b) > _rank(a) else a

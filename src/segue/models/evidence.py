@@ -19,6 +19,8 @@ _ERRORS = 300
 _MESSAGES = ("message", "Message", "error_message", "msg", "detail")
 WITHIN = "segue-within"
 """The header of an answer that claimed success, and was given the status of the error in it."""
+UNTOLD = "untold"
+"""The value of that header where the answer is no error in JSON either: the status is ours alone."""
 HALVED = "segue-halved"
 """The header of an answer that claimed success, and whose JSON has no end."""
 PART = "a part of the body had come"
@@ -57,6 +59,8 @@ class Evidence:
     """What a library has already read of the headers."""
     half: bool = False
     """Whether the connection broke off within an answer."""
+    untold: bool = False
+    """Whether the status is ours alone: the answer was none, nor an error."""
 
     @property
     def text(self) -> str:
@@ -79,6 +83,7 @@ def evidence_of(error: BaseException) -> Evidence:
     headers = next((s.headers for s in said if s.headers), _NO_HEADERS)
     found = next((s.found for s in said if s.found.message or s.found.code), _Found())
     status, within = _told(status, found)
+    untold = headers.get(WITHIN) == UNTOLD
     return Evidence(
         status=status,
         within=within or claimed or WITHIN in headers,
@@ -86,7 +91,7 @@ def evidence_of(error: BaseException) -> Evidence:
         code=found.code or _attribute(chain, "provider_error_code"),
         kind=found.kind or _attribute(chain, "provider_error_type"),
         param=found.param,
-        message=clean(found.message or _message(chain)),
+        message=clean(found.message or ("" if untold else _message(chain))),
         details=found.details,
         markup=any(s.found.markup for s in said),
         flagged=found.flagged,
@@ -94,6 +99,7 @@ def evidence_of(error: BaseException) -> Evidence:
         retry_after_s=next(
             (s for s in (_number(getattr(e, "retry_after", None)) for e in chain) if s is not None), None
         ),
+        untold=untold,
         half=HALVED in headers or any(_is_half(link) for link in chain),
     )
 

@@ -156,8 +156,10 @@ def _fault(seen: Evidence, kind: FaultKind, limit: str, model: str, now: float) 
 
 def _worded(seen: Evidence, model: str) -> str:
     """`fast: 429 rate_limit_exceeded: Rate limit reached for …`, the field in front where one is named."""
-    code = " ".join(filter(None, (str(seen.status or ""), seen.code or seen.kind)))
+    code = " ".join(filter(None, () if seen.untold else (str(seen.status or ""), seen.code or seen.kind)))
     message = "a page of HTML, not an answer: " + seen.message if seen.markup else seen.message
+    if seen.untold:
+        message = f"the answer broke off: {message}" if seen.half else message or "the answer is empty"
     if seen.param and seen.param not in message:
         message = f"{seen.param}: {message}"
     return ": ".join(filter(None, (model, code, message)))

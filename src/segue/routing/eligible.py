@@ -19,7 +19,7 @@ from .arrays import Flags, Rows, Vector
 from .features import needs_of
 from .predict import expected_output
 from .table import Conditions, Situation, Table
-from .types import Features, Request
+from .types import WISH, Features, Request
 
 __all__ = ["Eligibility", "Exclusion", "eligible"]
 
@@ -82,7 +82,7 @@ def _hard(at: Situation) -> Iterable[Rule]:
     request, table = at.request, at.table
     tokens_out, _ = expected_output(request, at.features)
     if request.model is not None:
-        wish = f"the {request.pinned_by} wants {request.model}"
+        wish = f"the {request.pinned_by}{WISH}{request.model}"
         yield Rule(Stage.POLICY, ~table.among((request.model,)), lambda _: wish)
     if request.barred:
         yield from _barred(request.barred, table)

@@ -145,7 +145,13 @@ def _pinned(policy: Pinned, ground: Ground, allowed: Flags) -> Lot:
     barred = {place: why for place in np.flatnonzero(allowed).tolist() if place not in wanted}
     if not wanted:
         return nobody(ground, barred)
-    return replace(certain(ground, wanted, pinned_by="policy"), barred=barred)
+    notes = {} if policy.otherwise is None else {"instead": _called(policy.otherwise)}
+    return replace(certain(ground, wanted, pinned_by="policy"), barred=barred, notes=notes)
+
+
+def _called(policy: Policy) -> str:
+    """A route by its name; a model that stands in the place of one by its own."""
+    return policy.model if isinstance(policy, Pinned) and not policy.name else policy.title
 
 
 def _examples(policy: Examples, ground: Ground, allowed: Flags) -> Lot:
@@ -160,7 +166,10 @@ def _examples(policy: Examples, ground: Ground, allowed: Flags) -> Lot:
     if like < policy.similarity_min:
         lot = plan(policy.otherwise, ground, allowed)
         return replace(lot, notes={"example": None, "similarity": round(like, 4), **lot.notes})
-    lot = plan(policy.examples[at].use, ground, allowed)
+    use = policy.examples[at].use
+    if isinstance(use, Pinned) and not use.name and use.otherwise is None:  # a route says itself what follows
+        use = replace(use, otherwise=policy.otherwise)
+    lot = plan(use, ground, allowed)
     return replace(lot, notes={"example": at, "similarity": round(like, 4), **lot.notes})
 
 

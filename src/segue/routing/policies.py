@@ -334,7 +334,7 @@ class Examples(Policy):
     kind: ClassVar[str] = "examples"
     examples: tuple[Example, ...]
     otherwise: Policy
-    """For a request that is like none."""
+    """For a request that is like none, or whose example names a model that cannot answer."""
     similarity_min: float = 0.5
     """The least cosine of the two embeddings, -1 to 1."""
 

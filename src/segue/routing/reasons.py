@@ -119,6 +119,8 @@ def _around(decision: Decision) -> Iterator[str]:
     if decision.order and decision.chosen is not None:
         rest = [names[at] for at in decision.order]
         yield f"if it fails: {', then '.join(rest[:4])}{' …' if len(rest) > 4 else ''}"
+    elif (instead := decision.objective.get("instead")) and decision.chosen is not None:
+        yield f"if it fails: {instead}"
     if decision.exploration > 0:
         how = f", estimated from {decision.samples} draws" if decision.sampling is Sampling.ESTIMATED else ""
         yield f"{share(decision.exploration)} of such requests go elsewhere, so that those are learned about{how}"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CALLER = "caller"
 """Who pins a model where nobody else is said to."""
+WISH = " wants "
+"""Within the reason of a model that nobody asks for where one is named: who wants whom."""
 APART = "the route leaves it out: "
 """Begins the reason of a model that could answer, and that a route was named with which does not choose it."""
 

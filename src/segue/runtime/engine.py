@@ -142,7 +142,8 @@ class Engine:
             try:
                 await self.surroundings.leave()
             finally:
-                self.surroundings.outside = self.surroundings.waits = self.surroundings.engine = None
+                around = self.surroundings
+                around.outside = around.waits = around.forgoes = around.engine = None
                 host, self._host = self._host, None
                 try:
                     await host.close()

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, S
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from ..core.keys import Scope
 from ..errors import NotInAFlow
@@ -15,7 +15,7 @@ from .outlet import Outlet
 
 if TYPE_CHECKING:
     from ..core.events import Event
-    from ..core.records import AttemptRecorded, Record
+    from ..core.records import AttemptRecorded, Record, Settlement
     from ..core.recovery import Attempt
     from ..core.streams import AttemptId, Kind
     from ..journal import Outcome
@@ -175,6 +175,10 @@ class Outside(Protocol):
         """Whether the run has not ended."""
         ...
 
+    def is_asked_to_end(self, run: str) -> bool:
+        """Whether the run, or one that waits for it, was told to end, and has not heard so yet."""
+        ...
+
     def heard(self, tenant: str, thread: str, run: str) -> int:
         """The number of the last turn of a thread that a run may hear; 0: there is none. A fork hears what the run that
         was forked read next, or what had been said before that went on.
@@ -254,6 +258,15 @@ class Outside(Protocol):
         ...
 
 
+class Forgone(NamedTuple):
+    """What a service had not been sent of what nobody waits for any more."""
+
+    took: Sequence[tuple[str, int, Settlement]] = ()
+    """That it took nothing, with the key and the number of the attempt."""
+    recorded: Callable[[], None] | None = None
+    """To be called once that is on disk."""
+
+
 class Surroundings:
     """What the steps of one engine share: made when it is first asked for, closed with the engine.
 
@@ -270,6 +283,10 @@ class Surroundings:
         """The engine, for what answers its steps from outside; None while it is not open."""
         self.waits: Callable[[str, str, int], None] | None = None
         """Told of each attempt that waits for a service, by run, key and number, once that is on disk."""
+        self.forgoes: Callable[[str, str | None], Forgone] | None = None
+        """Told that nobody waits any more for what a service answers to a step of a run, by its key; None: to any."""
+        self.drafts: set[tuple[str, str]] = set()
+        """Reservations, by run and id, for what is not even given to the service yet."""
         self._shared: dict[str, Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._leavers: list[Callable[[], Awaitable[None]]] = []

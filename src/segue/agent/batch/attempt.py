@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -101,8 +102,10 @@ class Batched:
         question, manifest = fitted(question, model, bill.id, thread=self.make.session.conversation)
         await scope.commit(manifest)
         await bill.room(model, question)
-        question = await bill.reserve(model, question)
+        draft = scope.run, bill.id
+        at.around.drafts.add(draft)
         try:
+            question = await bill.reserve(model, question)
             body, headers = await _written(self._call(question, model, deployment))
             held = None if bill.reservation is None or bill.held is None else bill.held.to_body()
             ticket = Ticket(
@@ -117,9 +120,14 @@ class Batched:
                     ticket.written(), now,
                 )
             )  # fmt: skip
+        except asyncio.CancelledError:
+            bill.given_up(sent=False)
+            raise
         except BaseException as error:
             bill.paid(Usage(cost_nano=0), classify(error))  # nothing will be sent
             raise
+        finally:
+            at.around.drafts.discard(draft)
         return ticket
 
     def _call(self, question: Question, model: Model, deployment: Deployment) -> Call:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.budgets import unused
 from ...errors import StoreError
 from ...models import Model
 from ...models.batches import BatchRules, Item, Outbox
 from ...runtime.companions import beside
-from ...runtime.scope import Surroundings
+from ...runtime.scope import Forgone, Surroundings
 from ..gateway import batch_rules, gateway
-from .ticket import BATCH
+from .ticket import BATCH, Ticket
 
 if TYPE_CHECKING:
     from ...models.batches.batcher import Batcher
@@ -50,7 +52,7 @@ class Office:
         path = self.outbox.path
         turn = Turn(None if path is None else path.with_name(f"{path.name}.turn"))
         self.batcher = Batcher(self.outbox, turn, self.rules, lambda: self.around.outside, self._model, BATCH)
-        self.around.waits = self._waits
+        self.around.waits, self.around.forgoes = self._waits, self._forgoes
         self.batcher.start()
 
     async def queue(self, item: Item) -> None:
@@ -78,7 +80,7 @@ class Office:
         if not self.batcher.carries and self.now() > since + _TURNS * self.rules.turn_s:
             return False
         limits = [(b.look_at, until if b.provider_id is None else since) for b in self.outbox.batches()]
-        limits += [(self.rules.due_at(g.first_at, g.last_at), until) for g in self.outbox.groups()]
+        limits += [(self.rules.due_at(g.first_at, g.last_at), until) for g in self.outbox.groups(until)]
         return any(at <= limit for at, limit in limits)
 
     async def leave(self) -> None:
@@ -98,6 +100,26 @@ class Office:
         except StoreError as error:  # the run waits all the same
             log.error("%s", error)
             asyncio.get_running_loop().call_later(_AGAIN_S, self._waits, run, key, attempt)
+
+    def _forgoes(self, run: str, key: str | None) -> Forgone:
+        """Nobody waits any more: what no batch was sent with yet is taken back, and takes nothing."""
+        try:
+            items = self.outbox.withdraw_all(run, key)
+        except StoreError as error:  # then it counts in full
+            log.error("%s", error)
+            return Forgone()
+        tickets = [(item, Ticket.read(item.ticket)) for item in items]
+        took = [(i.key, i.attempt, unused(held)) for i, ticket in tickets if (held := ticket.held) is not None]
+        forget = partial(self._forget, [item.id for item in items])
+        if not took and items:
+            forget()
+        return Forgone(took, forget)
+
+    def _forget(self, ids: list[str]) -> None:
+        try:
+            self.outbox.forget(ids)
+        except StoreError as error:  # they are not sent all the same
+            log.error("%s", error)
 
     def _model(self, name: str) -> Model | None:
         catalogue = gateway().catalogue

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Any, cast
 
 from ...core.faults import Fault, FaultKind
+from ...core.records import Reservation
 from ...core.recovery import Attempt, Told
 from ...errors import SegueError
 
@@ -47,6 +48,12 @@ class Ticket:
     reservation: dict[str, Any] | None = None
     checks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """What guards have said of the request."""
+
+    @property
+    def held(self) -> Reservation | None:
+        """What the journal has as set aside for it."""
+        held = None if self.reservation is None else Reservation.from_body(self.reservation)
+        return held if held is not None and held.scopes else None
 
     def error(self) -> Queued:
         """What the attempt ends with."""

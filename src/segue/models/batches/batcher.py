@@ -59,6 +59,10 @@ class Desk(Protocol):
         """Whether the run may still want an answer."""
         ...
 
+    def is_asked_to_end(self, run: str) -> bool:
+        """Whether the run, or one that waits for it, was told to end, and has not heard so yet."""
+        ...
+
     async def answer(self, run: str, key: str, attempt: int, value: bytes, by: str) -> bool:
         """Give an attempt its answer. It is on disk then."""
         ...
@@ -81,8 +85,6 @@ class Batcher:
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._complaints: dict[str, str] = {}
-        self._heard: set[str] = set()
-        """Batches whose submission was begun by this task, with no end of it that left a doubt."""
 
     def start(self) -> None:
         """Work from now on, on this loop."""
@@ -142,7 +144,7 @@ class Batcher:
 
     def _until(self, now: float) -> float:
         waits = [batch.look_at for batch in self._outbox.batches()]
-        waits += [self._rules.due_at(group.first_at, group.last_at) for group in self._outbox.groups()]
+        waits += [self._rules.due_at(group.first_at, group.last_at) for group in self._outbox.groups(now)]
         waits.append(now + (self._rules.turn_s if self._outbox.path else self._rules.look_s_max))
         return max(0.0, min(waits) - now)
 
@@ -152,16 +154,19 @@ class Batcher:
         """Put together what has waited long enough, or is as much as one batch takes."""
         for request, run in self._outbox.drafts(now - _DRAFT_S):
             if not desk.is_open(run):  # it ended before it could say that it waits
-                self._outbox.withdraw(request)
-        for group in self._outbox.groups():
+                self._outbox.discard(request)
+        for group in self._outbox.groups(now):
             most = min(self._rules.requests or REQUESTS_MAX, REQUESTS_MAX)
             if group.many < most and now < self._rules.due_at(group.first_at, group.last_at):
                 continue
             ids: list[str] = []
             room = BYTES_MAX
-            for request, run, size in self._outbox.waiting(group, most):
+            for request, run, size in self._outbox.waiting(group, most, now):
                 if not desk.is_open(run):
-                    self._outbox.withdraw(request)
+                    self._outbox.discard(request)
+                    continue
+                if desk.is_asked_to_end(run):  # it takes its questions back as soon as it is carried out
+                    self._outbox.put_off(request, now + self._rules.look_s)
                     continue
                 if ids and size > room:
                     break
@@ -203,7 +208,7 @@ class Batcher:
 
     async def _send(self, batch: Batch, way: _Way, desk: Desk) -> None:
         now = desk.now()
-        if batch.tried_at is not None and batch.id not in self._heard:
+        if batch.tried_at is not None:
             others = [other.provider_id for other in self._outbox.batches() if other.provider_id is not None]
             found = await way.api.find(batch.id, batch.total, batch.tried_at, [*batch.not_ours, *others])
             if found is not None:
@@ -212,13 +217,12 @@ class Batcher:
             if now < batch.tried_at + self._rules.settle_s:
                 self._outbox.change(batch.id, look_at=batch.tried_at + self._rules.settle_s)
                 return
-        items = self._outbox.items(batch.id)
-        if all(dropped for *_, dropped in self._outbox.whose(batch.id).values()):
+        wanted = not all(dropped for *_, dropped in self._outbox.whose(batch.id).values())
+        items = self._outbox.begin(batch.id, now) if wanted else []
+        if not items:
             self._outbox.done(batch.id)
             return
         requests = [Request(i.id, json.loads(i.body), json.loads(i.headers)) for i in items]
-        self._outbox.change(batch.id, tried_at=now)  # from here on it may be the provider's
-        self._heard.discard(batch.id)
         try:
             sent = await way.api.submit(batch.id, requests)
         except Exception as error:  # noqa: BLE001  whatever an SDK raises
@@ -236,7 +240,7 @@ class Batcher:
         kind, status = getattr(ours, "fault_kind", None), getattr(ours, "status", None)
         certain = isinstance(status, int) and _REFUSED <= status < 500
         if certain:
-            self._heard.add(batch.id)
+            self._outbox.change(batch.id, tried_at=None)
         if kind in _PASSING or not certain:
             self._complain(batch, ours)
             self._later(batch, desk, at_least=float(getattr(ours, "retry_after_s", None) or 0.0))

@@ -4,6 +4,8 @@ An item is a question that waits. It is here from before its run says so until i
 whatever dies in between is made up for by whoever comes next: an item is put here, sent and delivered under one id. It
 is `ready` to be sent once its run has said on disk that it waits, or an answer could come before anybody waits for it.
 An item belongs to no batch, or to one; a batch that was `tried` may be the provider's, also where nobody heard of it.
+Until it is tried its items can be withdrawn. One that is stays here, unsent, until what it took is on record: whoever
+dies in between finds out again that it was never sent.
 
 WAL with synchronous=FULL: what is queued here is queued nowhere else.
 """
@@ -103,7 +105,9 @@ class Progress(NamedTuple):
 
 _ITEM = ", ".join(Item._fields)
 _BATCH = ", ".join(Batch._fields)
-_FREE = "from items where batch is null and ready"
+_FREE = "from items where batch is null and ready and at <= ?"
+_UNSENT = "(batch is null or batch in (select id from batches where tried_at is null))"
+_WITHDRAWN = f"update items set dropped = 1, ready = 0, batch = null where {_UNSENT}"
 
 
 class Outbox:
@@ -161,19 +165,35 @@ class Outbox:
 
     def renumber(self, id: str, attempt: int) -> None:
         """Another attempt waits for the item: the one before it died before it could say so."""
-        self._do(("update items set attempt = ? where id = ?", (attempt, id)))
+        self._do(("update items set attempt = ?, dropped = 0 where id = ?", (attempt, id)))
 
     def release(self, run: str, key: str, attempt: int) -> bool:
         """Its run waits, on disk: the item may be sent. False where it was released before."""
-        sql = "update items set ready = 1 where run = ? and key = ? and attempt = ? and not ready returning id"
+        of = "run = ? and key = ? and attempt = ?"
+        sql = f"update items set ready = 1, dropped = 0 where {of} and (dropped or not ready) returning id"
         return bool(self._do((sql, (run, key, attempt))))
 
     def withdraw(self, id: str) -> bool:
-        """Nobody waits for the item any more. True where it will not be sent."""
-        rows = self._do(("delete from items where id = ? and batch is null returning id", (id,)))
+        """Nobody waits for the item any more. True where it was not sent, and will not be."""
+        rows = self._do((f"{_WITHDRAWN} and id = ? returning id", (id,)))
         if not rows:
             self._do(("update items set dropped = 1 where id = ?", (id,)))
         return bool(rows)
+
+    def withdraw_all(self, run: str, key: str | None = None) -> list[Item]:
+        """Nobody waits any more for those of a run, or of one of its steps. Gives those that are not sent."""
+        of, values = ("run = ?", (run,)) if key is None else ("run = ? and key = ?", (run, key))
+        if not self._rows(f"select 1 from items where {of} limit 1", *values):
+            return []
+        rows = self._do(
+            (f"update items set dropped = 1 where {of}", values),
+            (f"{_WITHDRAWN} and {of} returning {_ITEM}", values),
+        )
+        return [Item._make(row) for row in rows]
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Items that were withdrawn, and of which it is on record what they took."""
+        self._do(*[("delete from items where id = ? and batch is null and dropped", (one,)) for one in ids])
 
     def awaited(self, run: str) -> bool:
         """Whether a run waits for an item."""
@@ -186,25 +206,33 @@ class Outbox:
         """Whether there is nothing to do."""
         return not self._rows("select 1 from items where ready union all select 1 from batches limit 1")
 
-    def groups(self) -> list[Group]:
+    def groups(self, now: float) -> list[Group]:
         """What waits to be sent."""
         sql = f"select model, deployment, count(*), min(at), max(at) {_FREE} group by model, deployment"
-        return [Group._make(row) for row in self._rows(sql)]
+        return [Group._make(row) for row in self._rows(sql, now)]
 
     def drafts(self, before: float) -> list[tuple[str, str]]:
         """Items that are not ready since so long, with their runs."""
         rows = self._rows("select id, run from items where not ready and at < ?", before)
         return [(one, run) for one, run in rows]
 
-    def waiting(self, group: Group, most: int) -> list[tuple[str, str, int]]:
+    def waiting(self, group: Group, most: int, now: float) -> list[tuple[str, str, int]]:
         """The first items of a group, with their runs and sizes."""
         sql = f"select id, run, size {_FREE} and model = ? and deployment = ? order by at, id limit ?"
-        rows = self._rows(sql, group.model, group.deployment, most)
+        rows = self._rows(sql, now, group.model, group.deployment, most)
         return [(one, run, size) for one, run, size in rows]
+
+    def discard(self, id: str) -> None:
+        """An item whose run has ended: if no batch has it, it goes."""
+        self._do(("delete from items where id = ? and batch is null", (id,)))
+
+    def put_off(self, id: str, until: float) -> None:
+        """Look at an item again then: it may be withdrawn by that time."""
+        self._do(("update items set at = ? where id = ? and batch is null", (until, id)))
 
     def form(self, batch: str, group: Group, ids: Sequence[str]) -> None:
         """Put items into a new batch, in this order."""
-        put = "update items set batch = ?, place = ? where id = ? and batch is null"
+        put = "update items set batch = ?, place = ? where id = ? and batch is null and not dropped"
         places = [(put, (batch, at, one)) for at, one in enumerate(ids)]
         made = "insert into batches (id, model, deployment, total) values (?, ?, ?, ?)"
         self._do((made, (batch, group.model, group.deployment, len(ids))), *places)
@@ -219,6 +247,12 @@ class Outbox:
         return [
             Item._make(row) for row in self._rows(f"select {_ITEM} from items where batch = ? order by place", batch)
         ]
+
+    def begin(self, batch: str, now: float) -> list[Item]:
+        """What is sent of a batch from here on: it may be the provider's then, and nothing of it is withdrawn."""
+        tried = "update batches set tried_at = ?, total = (select count(*) from items where batch = ?) where id = ?"
+        items = f"select {_ITEM} from items where batch = ? order by place"
+        return [Item._make(row) for row in self._do((tried, (now, batch, batch)), (items, (batch,)))]
 
     def whose(self, batch: str) -> dict[str, Asker]:
         """Who waits for each item of a batch, by the item's id."""

@@ -14,8 +14,9 @@ from functools import cache
 from typing import Any
 
 import httpx2
+from pydantic_core import from_json
 
-from ..evidence import HALVED, PART, WITHIN, evidence_in, holds_error
+from ..evidence import HALVED, PART, UNTOLD, WITHIN, evidence_in, holds_error
 
 CONNECT_S = 5.0
 _SOONER = 0.9
@@ -24,6 +25,8 @@ READ_S = 600.0
 """The longest silence that a connection bears; the call's own limits are shorter."""
 BAD_GATEWAY = 502
 CONNECTIONS = 1000
+_NO_END = "EOF while parsing"
+"""What pydantic says of JSON that is right up to where it ends."""
 _BATCHES = ("/batches", "/files", "/batch/jobs", ":batchGenerateContent")
 """What is read there may speak of errors of others: of one request of many."""
 _KEPT = ("request-id", "x-request-id", "cf-ray", "retry-after")
@@ -77,11 +80,25 @@ async def look(response: Any) -> None:
     if any(part in response.request.url.path for part in _BATCHES):
         return
     body = (await _read(response)).strip()
-    whole = body.startswith((b"{", b"[")) and body.endswith((b"}", b"]"))
-    if not whole or (b'"error' in body and holds_error(body)):
-        response.status_code, response.headers[WITHIN] = evidence_in(body).status or BAD_GATEWAY, "200"
-        if not whole and body.startswith((b"{", b"[")):
+    begun = body.startswith((b"{", b"["))
+    half = begun and _is_half(body)
+    none = half or not begun
+    if none or (b'"error' in body and holds_error(body)):
+        response.status_code = evidence_in(body).status or BAD_GATEWAY
+        response.headers[WITHIN] = UNTOLD if none else "200"
+        if half:
             response.headers[HALVED] = "1"
+
+
+def _is_half(body: bytes) -> bool:
+    """Whether a JSON value ends before its end. Its last byte does not say so: there is a brace in any text."""
+    if not body.endswith((b"}", b"]")):
+        return True
+    try:
+        from_json(body)
+    except ValueError as error:
+        return _NO_END in str(error)
+    return False
 
 
 async def _read(response: Any) -> bytes:

@@ -15,6 +15,7 @@ from ...core.questions import Put
 from ...errors import DuplicateRun, StoreError
 from ...journal import NewRun, Post, input_hash
 from ..flow import Flow
+from .purse import forgo
 
 if TYPE_CHECKING:
     from .execution import Execution
@@ -143,6 +144,7 @@ def cancel_step(execution: Execution, key: str) -> None:
         making = execution.steps.get(key)
         if making is not None:
             making.cancel()
+        forgo(execution, key)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from ..past import memory_of
 from ..stories import of_end, place_of
 from . import doubts
 from .carrying import cancel_child
-from .purse import settle_open
+from .purse import forgo, settle_open
 from .sealing import fault_of
 
 if TYPE_CHECKING:
@@ -210,6 +210,7 @@ def end_cancelled(execution: Execution, item: Item) -> None:
         execution.children = memory_of(host.journal, row).children
     except StoreCorrupt:
         execution.children = {}
+    forgo(execution)
     cancelled = fault_of(execution, asyncio.CancelledError("the run was cancelled while it was set aside"))
     body = dumps({**loads(item.body), "fault": cancelled.body()})
     change, posts = Change(RunState.CANCELLED, {}, execution.now()), farewell(execution, None, body)

@@ -33,6 +33,8 @@ class Line:
         """Whether the run has left this process's memory."""
         self.holds: dict[str, Held] = {}
         """Reservations that are not settled yet, by their ids."""
+        self.forgone: set[str] = set()
+        """Those of which this process has written that they take nothing, since nobody waits any more."""
 
     def now(self) -> float:
         """The time of the next event: never before that of the last one."""

@@ -42,6 +42,15 @@ class Answers(NamedTuple):
         except UnknownRun:
             return False
 
+    def is_asked_to_end(self, run: str) -> bool:
+        """As the protocol says."""
+        row = self.journal.find(run)
+        while row is not None:
+            if any(item.kind == "cancel" for item in self.journal.items_of(row.no)):
+                return True
+            row = self.journal.find(row.parent) if row.parent is not None and row.parent_key is not None else None
+        return False
+
     def heard(self, tenant: str, thread: str, run: str) -> int:
         """As the protocol says."""
         return self.journal.last_turn(tenant, thread, run)

@@ -22,6 +22,7 @@ from ...journal import Item
 from ..scope import surroundings
 from . import carrying
 from .carrying import failed
+from .purse import forgo
 
 if TYPE_CHECKING:
     from ...core.records import ApprovalAsked, AskKind
@@ -166,6 +167,8 @@ async def _expired(execution: Execution, command: RunStep, history: list[Attempt
 
 def _acted(execution: Execution, command: RunStep, history: list[Attempt]) -> bool:
     last = history[-1]
+    if isinstance(last.answer, Take | Fail):
+        forgo(execution, command.key)
     if isinstance(last.answer, Take):
         value = dumps(last.answer.value)
         execution.step_ended(EventType.STEP_COMPLETED, command, last.n, last.began, None, value=value)

@@ -14,6 +14,7 @@ from ...core.events import EventType
 from ...errors import WrongLoop
 from .. import registry
 from ..purse import Payer, Recorded
+from ..scope import surroundings
 
 if TYPE_CHECKING:
     from ...core.budgets import Standing
@@ -100,9 +101,9 @@ class StepPurse:
         elif not answer.done():
             answer.set_result(None)
         else:
-            from ...core.records import SettledBy, Settlement  # noqa: PLC0415  it is loaded by now
+            from ...core.budgets import unused  # noqa: PLC0415  it is loaded by now
 
-            self.settle(Settlement(settles=asked.id, amount_nano=0, why=SettledBy.UNUSED, currency=asked.currency))
+            self.settle(unused(asked))
 
     def take_up(self, held: Reservation) -> None:
         """As the protocol says."""
@@ -166,13 +167,37 @@ def _goes_with(execution: Execution, type_: str, body: Any) -> dict[str, Any]:
 
 
 def settle_open(execution: Execution) -> None:
-    """The run ends while calls are on their way: what they take nobody will hear, so they count in full."""
+    """The run ends while calls are on their way: what they take nobody will hear, so they count in full. What was not
+    sent takes nothing.
+    """
+    forgo(execution)
     if not execution.holds:
         return
-    from ...core.budgets import lost  # noqa: PLC0415  it is loaded by now
+    from ...core.budgets import lost, unused  # noqa: PLC0415  it is loaded by now
 
+    around = execution.host.context.run(surroundings)
+    drafts = around.drafts if around is not None else ()
     for held in list(execution.holds.values()):
-        _settle(execution, held, lost(held.reservation))
+        sent = (execution.row.id, held.reservation.id) not in drafts
+        _settle(execution, held, lost(held.reservation) if sent else unused(held.reservation))
+
+
+def forgo(execution: Execution, key: str | None = None) -> None:
+    """Nobody waits any more for what a service answers to a step, or to any of the run: what it was not sent takes
+    nothing. That replaces what a restart has counted.
+    """
+    around = execution.host.context.run(surroundings)
+    if around is None or around.forgoes is None:
+        return
+    took, recorded = around.forgoes(execution.row.id, key)
+    took = [one for one in took if one[2].settles not in execution.forgone]
+    for at, (of, attempt, said) in enumerate(took, 1):
+        execution.holds.pop(said.settles, None)
+        execution.forgone.add(said.settles)
+        execution.write(
+            said.type, key=of, attempt=attempt, body=dumps(said.to_body()), version=said.version, settle=said,
+            done=recorded if at == len(took) else None,
+        )  # fmt: skip
 
 
 def _settle(execution: Execution, held: Held, took: Settlement, done: Callable[[], None] | None = None) -> None:
