@@ -178,3 +178,92 @@ TURNS = (
 def test_where_names_stand_alone_no_question_heads_anything(text: str) -> None:
     found = next(one for part, one in zip(pieces(text), above(text, pieces(text)), strict=True) if "Key." in part)
     assert "?" not in found
+
+
+NUMBERED = ("{n}.", "{n})", "({n})", "{n} -", "{l})", "Q{n}:", "Q{n} -")
+SECTIONS = (
+    ("Billing", "Shipping"),
+    ("BILLING", "SHIPPING"),
+    ("**Billing**", "**Shipping**"),
+    ("Billing:", "Shipping:"),
+    ("Section A: Billing", "Section B: Shipping"),
+    ("SECTION 1 - BILLING", "SECTION 2 - SHIPPING"),
+)
+
+
+def section(title: str, form: str, joint: str, before: str = "\n\n", many: int = 3) -> str:
+    """A title, and questions below it."""
+    return title + before + "\n\n".join(answered(form, n, joint) for n in range(1, many + 1))
+
+
+def answered(form: str, n: int, joint: str = "\n") -> str:
+    return f"{form.format(n=n, l='abcdef'[n - 1])} {ASKED[(n - 1) % 3]}{joint}{FILL}\n\nKey {n}. {FILL}"
+
+
+@pytest.mark.parametrize("joint", ["\n", "\n\n"])
+@pytest.mark.parametrize("form", NUMBERED)
+@pytest.mark.parametrize("titles", SECTIONS)
+@pytest.mark.parametrize(
+    ("before", "outer"),
+    [
+        (f"Customer FAQ\n\n{FILL}\n\n{FILL}\n\n", ""),
+        (f"**Customer FAQ**\n\n{FILL}\n\n{FILL}\n\n", ""),
+        ("Customer FAQ\n\n", "Customer FAQ"),
+        (f"# Customer FAQ\n\n{FILL}\n\n", "Customer FAQ"),
+        (f"Customer FAQ\n============\n\n{FILL}\n\n", "Customer FAQ"),
+        ("", ""),
+    ],
+)
+def test_questions_numbered_anew_stand_under_the_title_above_them(
+    joint: str, form: str, titles: tuple[str, ...], before: str, outer: str
+) -> None:
+    text = before + "\n\n".join(section(title, form, joint) for title in titles)
+    parts = pieces(text)
+    found = above(text, parts)
+    for title in titles:
+        at = next(no for no, part in enumerate(parts) if f"{title}\n\n" in part)
+        assert at == 0 or found[at] == outer, "not what is before it"
+        assert parts[at + 1].startswith(form.format(n=2, l="b"))
+        assert found[at + 1] == " > ".join(filter(None, (outer, title.strip("*:"))))
+
+
+@pytest.mark.parametrize("form", ["{n}.", "{n})", "{l})"])
+@pytest.mark.parametrize("before", ["\n", f"\n\n{FILL}\n\n"])
+def test_a_section_may_begin_with_prose_or_stand_right_above(form: str, before: str) -> None:
+    text = f"Customer FAQ\n\n{FILL}\n\n" + "\n\n".join(section(name, form, "\n", before) for name in ("Rome", "Oslo"))
+    for part, found in zip(pieces(text), above(text, pieces(text)), strict=True):
+        if part.startswith(form.format(n=3, l="c")):
+            assert found in ("Rome", "Oslo")
+    assert above(text, pieces(text))[-1] == "Oslo"
+
+
+@pytest.mark.parametrize(("one", "other"), [("1. Rome", "2. Oslo"), ("Section 1: Rome", "Section 2: Oslo")])
+def test_a_section_may_have_a_number_itself(one: str, other: str) -> None:
+    text = f"FAQ for all\n\n{FILL}\n\n{FILL}\n\n{section(one, '({n})', chr(10))}\n\n{section(other, '({n})', chr(10))}"
+    assert over(text, f"(2) {ASKED[1]}") == one and above(text, pieces(text))[-1] == other
+    last = f"{text}\n\n{other.replace('2', '3').replace('Oslo', 'Bonn')}\n\n{FILL}\n\n{FILL}\n\nLast. {FILL}"
+    assert over(last, "Last.").endswith("Bonn") and "Oslo" not in over(last, "Last.")
+
+
+GOES_ON = "\n\n".join(answered("{n})", n) for n in (4, 5))
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        f"Part two\n\n{GOES_ON}",  # the numbers go on: a section, or a part of an answer
+        f"By card\n\n{FILL}\n\n{FILL}\n\n{GOES_ON}",
+        f"and now (new!)\n\n{section('', '{n})', chr(10), '')}",  # no title, but the numbers begin anew
+        f"Comments\n\n{FILL}\n\n{FILL}\n\nKey 4. {FILL}",
+    ],
+)
+@pytest.mark.parametrize("colon", ["", ":"])
+def test_where_a_section_may_have_ended_no_question_stands_under_it(after: str, colon: str) -> None:
+    first = section(f"Rome{colon}", "{n})", "\n")
+    text = f"Customer FAQ\n\n{FILL}\n\n{FILL}\n\n{first}\n\n{after}\n\n{section(f'Oslo{colon}', '{n})', chr(10))}"
+    parts = pieces(text)
+    found = above(text, parts)
+    begins = next(no for no, part in enumerate(parts) if after[:20] in part) + 1
+    ends = next(no for no, part in enumerate(parts) if f"Oslo{colon}\n" in part)
+    assert begins < ends and not any("Rome" in one for one in found[begins : ends + 1])
+    assert found[-1] == "Oslo"

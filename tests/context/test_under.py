@@ -232,6 +232,74 @@ def test_rules_fences_tables_and_code_are_no_titles(line: str) -> None:
     assert over(f"# Rome\n\n{FILL}\n\nOslo\n****\n\n{LONG}\n\nKey. {FILL}", "Key.") == "Rome"
 
 
+@pytest.mark.parametrize("late", ["==", "--", "**"])
+def test_a_line_between_two_late_in_a_text_takes_no_title_from_the_others(late: str) -> None:
+    box = f"{late[0] * 9}\nChangelog\n{late[0] * 9}\n\n{LONG}\n\nKey Changelog. {FILL}"
+    text = "\n\n".join((titled("=Guide", "-Rome", "-Oslo"), box, titled("=Others", "-Paris")))
+    assert over(text, "Key Oslo.") == "Guide > Oslo" and over(text, "Key Paris.") == "Others > Paris"
+    assert over(text, "Key Changelog.") == "", "a title, or a notice: it ends those before it"
+    text = "\n\n".join((titled("=Guide", "-Rome"), box, titled("-Oslo")))
+    assert over(text, "Key Oslo.") == "Guide > Oslo" and over(text, "Key Changelog.") == "Guide"
+
+
+def test_a_sign_of_which_the_level_is_unknown_leaves_the_others_theirs() -> None:
+    text = titled("=Guide", "-Rome", "=Others", "~Bonn", "-Oslo", "=Last", "-Paris")
+    assert over(text, "Key Rome.") == "Guide > Rome" and over(text, "Key Paris.") == "Last > Paris"
+    assert over(text, "Key Bonn.") == "Bonn" and over(text, "Key Oslo.") == "Oslo", "it may be in Bonn or not"
+
+
+@pytest.mark.parametrize(
+    "notice",
+    [
+        "Ann Lee, ann@example.com",
+        "Do not copy this.",
+        "N is a count. It can be given before",
+        "As follows:",
+        "Hello!",
+        "Draft - do not circulate",
+    ],
+)
+@pytest.mark.parametrize("sign", "-=*")
+def test_a_notice_between_two_lines_heads_nothing(notice: str, sign: str) -> None:
+    rules = f"{sign * 30}\n{notice}\n{sign * 30}\n\n{LONG}\n\nKey. {FILL}"
+    assert over(f"Report\n\n{FILL}\n\n{rules}", "Key.") == ""
+    assert over(f"{titled('=Guide', '-Rome')}\n\n{rules}\n\n{titled('-Oslo')}", "Key Oslo.") == "Guide > Oslo"
+    assert notice not in over(f"{titled('=Guide', '-Rome')}\n\n{rules}\n\n{titled('-Oslo')}", "Key.")
+    plain = "\n\n".join((f"1. Rome\n\n{LONG}", rules, f"2. Oslo\n\n{LONG}\n\nKey Oslo. {FILL}"))
+    assert over(plain, "Key Oslo.") == "2. Oslo"
+
+
+@pytest.mark.parametrize(
+    ("before", "titles", "stands"),
+    [
+        ("", ("Handbook",), "Handbook > Oslo"),
+        ("Name: x\nVersion: 1\n\n", ("Handbook",), "Handbook > Oslo"),
+        (f"Tickets\n\n{FILL}\n\n", ("Ticket 1", "Ticket 2"), "Ticket 2"),
+        (f"Cities\n\n{FILL}\n\n", ("Rome", "Bonn", "Paris"), "Paris"),
+    ],
+)
+def test_a_line_between_two_is_a_title_where_it_comes_first_or_is_one_of_some(
+    before: str, titles: tuple[str, ...], stands: str
+) -> None:
+    boxes = "\n\n".join(f"{'=' * 30}\n{one}\n{'=' * 30}\n\n{LONG}" for one in titles)
+    plain = f"Rome\n\n{LONG}\n\nOslo\n\n{LONG}\n\n" if len(titles) == 1 else ""
+    assert over(f"{before}{boxes}\n\n{plain}Key. {FILL}", "Key.") == stands
+
+
+def test_lines_to_be_filled_in_are_no_titles() -> None:
+    form = f"FORM\n\nName\n....\n\nStreet\n______\n\nNotes\n\n{LONG}\n\nKey. {FILL}"
+    assert over(form, "Key.") == "Notes"
+
+
+@pytest.mark.parametrize("item", ["- Backup", "* **Backup**", "1. Backup"])
+def test_rows_of_a_table_in_an_item_stand_under_the_item(item: str) -> None:
+    table = "   | name | city |\n   |---|---|\n" + rows("   | Ann {n} Berg of the second floor | Rome {n} |")
+    assert over(f"# Ops\n\n{item}\n\n   {FILL}\n\n{table}", "Ann 80") == f"Ops\n{item} …\n| name | city |\n|---|---|"
+    long = item + " that is kept and looked at each week" * 9
+    found = over(f"# Ops\n\n{long}\n\n{table}", "Ann 80")
+    assert found.startswith(f"Ops\n{item}") and found.endswith("…\n| name | city |\n|---|---|")
+
+
 @pytest.mark.parametrize("code", ["import os", "Run this::\n\n    def f(x):\n        return 1", "#include <a.h>"])
 def test_a_line_of_code_takes_no_heading_from_a_text(code: str) -> None:
     assert over(f"# Handbook\n\n## Rome\n\n{code}\n\n{LONG}\n\nKey. {FILL}", "Key.") == "Handbook > Rome"
@@ -266,6 +334,8 @@ def test_a_megabyte_takes_no_time() -> None:
         "a,b\n" + "x,1\n" * 250_000,
         "- **Rome**\n\n" * 90_000,
         "# a\n\nb=1\n" * 90_000,
+        "Rome\n\n1) Who pays?\nAnn.\n\n2) Who asks?\nBob.\n\n" * 20_000,
+        "----\nRome\n----\n\nOslo\n====\n\nBonn\n~~~~\n\n" * 25_000,
     ):
         parts, began = pieces(text[:1_000_000]), process_time()
         above(text[:1_000_000], parts)

@@ -12,7 +12,8 @@ from itertools import accumulate
 
 from .code import FENCE, begins_document, closes_section, encloses, fenced, is_bare, is_code, is_section, manifest
 from .columns import columns, cut, goes_on, rows
-from .headings import Heading, headings, opened, path
+from .headings import headings
+from .open import Heading, opened, path
 from .records import blocks, enclosing
 
 __all__ = ["ABOVE", "above"]
@@ -123,8 +124,11 @@ class _Place:
         inner = self._columns if at > self._named + 1 else self._columns.partition("\n")[0]  # it begins with the rule
         if len(inner) > ABOVE - least:
             inner = inner.partition("\n")[0]
+        items = [one for one in self._around if _ITEM.match(one[1])] if inner and within is None else []
         if within is not None or not inner:
             inner = self._enclosing(self._around if within is None else within, ABOVE - least)
+        elif items and ABOVE - least - len(inner) > _LEAST:
+            inner = f"{self._enclosing(items, ABOVE - least - len(inner) - 1)}\n{inner}"
         room, made = ABOVE - len(inner) - bool(inner), ""
         for one in words:
             longer = f"{one} > {made}" if made else cut(one, room)

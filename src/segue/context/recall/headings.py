@@ -13,10 +13,12 @@ from itertools import pairwise
 
 from .code import Beside
 from .columns import columns
+from .open import AGAIN, ALONE, COLON, NUMBER, ONCE, TITLE, Heading
 from .questions import LONGEST, answered, asks, is_question, listed
-from .underlines import levels, underline
+from .sections import sections
+from .underlines import EXACT, levels, underline
 
-__all__ = ["LONE", "Heading", "headings", "heads_clause", "opened", "path"]
+__all__ = ["LONE", "headings", "heads_clause"]
 
 LONE = re.compile(r"#{1,6} |(?:[1-9][\d.]{0,7} )?\S[^\n.!?]{0,60}:?$")
 """A paragraph of one line that may be a heading; a text is cut before it."""
@@ -33,45 +35,16 @@ _KINDS = (
 _NUMBERED = re.compile(
     rf"(?:({_KINDS}) ?)?\(?([1-9]\d?(?:\.(?:[1-9]|1\d))*|[a-z](?=\)))([.:]|\.?\)|\s*[-–—])?\s+(\S.{{0,120}})$"
 )
+_PART = re.compile(rf"(?:{_KINDS}|{_KINDS.upper()}) (?:[A-Z]|[IVX]+|\d\d?)(?:[.:)]|\s?[-–—])\s+(?=\w)")
+_COUNT = re.compile(r"\W{0,2}[^\W\d_]{1,10} ?(\d{1,3})\b")
+"""The number of a question with a mark: `Q1:`."""
 _SENTENCE = re.compile(r"[.!?;]\s|[。！？；|\t@]|://|: ")
 _ENDS = ".!?:;,。！？…：；，、"
 _BREAK = re.compile(r"(?:[-*_=] ?){3,}\S*.*$|(?:From|Sent|Subject|Von|Gesendet|Betreff|De|Objet|Asunto): ")
 """What may begin something else: a rule, an item in bold letters, another mail."""
 _ITEM = re.compile(r"[-*+]\s")
-_TITLE, _ONCE, _AGAIN, _NUMBER, _ALONE, _COLON = 7, 8, 9, 10, 20, 21
-"""Levels of headings without marks: of the text, of what occurs once and again, of numbered ones, of those that are not
-known to be in another one, and of a line with a colon, which heads what comes next only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """A heading; without words it is what ends those without marks."""
-
-    level: int
-    words: str
-    number: tuple[int, ...] = ()
-    upto: int = -1
-    """The line before which what it heads ends, where that is known."""
-
-
-def opened(open_: Sequence[Heading], new: Heading) -> list[Heading]:
-    """Which headings stay open where another one begins."""
-    if new.level == _COLON:
-        return [one for one in open_ if one.level < _COLON]
-    if new.level == _NUMBER:
-        outer = [new.number[:size] for size in range(1, len(new.number))]
-        return [one for one in open_ if one.level <= _TITLE or one.number in outer]
-    return [one for one in open_ if one.level < new.level]
-
-
-def path(open_: Sequence[Heading], within: Heading | None) -> list[str]:
-    """The words of the headings that something surely stands under, the nearest first; `within`: what begins there."""
-    least, found = within.level == _ALONE if within else False, list[str]()
-    for one in reversed(open_):
-        if not least or one.level <= _TITLE:
-            found.append(one.words)
-        least = least or one.level == _ALONE
-    return found
+_FIELD = re.compile(r"[A-Z][\w-]{1,40}: |\s")
+"""A line of what stands before a text: the name and the value of a field."""
 
 
 def heads_clause(line: str, below: str) -> bool:
@@ -122,8 +95,32 @@ def _underlined(lines: Sequence[str], some: Sequence[int], marks: bool) -> dict[
     """The headings with a line of signs below them; in Markdown, which has `marks`, only of its own signs."""
     signs = {at: sign for at in some if (sign := underline(lines, at)) and not _BREAK.match(lines[at])}
     signs = {at: sign for at, sign in signs.items() if sign in "=-" or not marks}
-    of = zip(signs.items(), levels([*signs.values()]), strict=True)
-    return {at - (len(sign) > 1): Heading(level, lines[at].strip()) for (at, sign), level in of}
+    if {*signs.values()} <= {*EXACT}:
+        return {}  # a form has lines where something is to be filled in
+    notices, made = _notices(lines, signs), dict[int, Heading]()
+    sure = [at for at in signs if at not in notices]
+    of, next_ = dict(zip(sure, levels([*map(signs.__getitem__, sure)]), strict=True)), 1
+    for at, sign in reversed(signs.items()):
+        next_ = of.get(at, next_)
+        if sure:  # a notice ends what stands beside the title that comes next
+            made[at - (len(sign) > 1)] = Heading(next_, lines[at].strip() if at in of else "")
+    return made
+
+
+def _notices(lines: Sequence[str], signs: Mapping[int, str]) -> set[int]:
+    """Which lines between two of signs may be notices: those of a kind of their own, unless they come first; in a text
+    with no other signs also two of a kind that are not named alike.
+    """
+    first, boxes = min(signs, default=-1), {at: sign for at, sign in signs.items() if len(sign) > 1}
+    under, said = len(boxes) < len(signs), dict[str, set[str]]()
+    for at, sign in boxes.items():
+        if under or at != first:
+            said.setdefault(sign, set()).add(lines[at].strip())
+    sure = {sign for sign, of in said.items() if len(of) > 1}
+    if first in boxes and any(one.split()[0] == lines[first].split()[0] for one in said.get(signs[first], ())):
+        sure |= set() if under else {signs[first]}
+    top = under or all(_FIELD.match(line) for line in lines[: first - 1] if line.strip())
+    return {at for at, sign in boxes.items() if sign not in sure and not (at == first and top)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,38 +140,128 @@ class _Lone:
 
 def _plain(lines: Sequence[str], said: Sequence[int], marked: Mapping[int, Heading]) -> dict[int, Heading]:
     """Headings without marks, each in a paragraph of its own."""
-    asked = {at: Heading(_ALONE, words) for at, words in listed(lines, said).items() if at not in marked}
-    found, lone = dict(asked), list[_Lone]()
+    asked = {at: Heading(ALONE, words) for at, words in listed(lines, said).items() if at not in marked}
+    found, lone, marks = dict(asked), list[_Lone](), bool(marked) and not _is_banner(lines, marked)
     firsts = [at for at in said if not _line(lines, at - 1).strip()]
     alone = {at for at, _ in pairwise(firsts) if not _line(lines, at + 1).strip()}
     after, sure = dict(pairwise(firsts)), _questions(lines, firsts, marked)
+    begins = {at for at, one in asked.items() if (_counted(one.words) or ("", 0))[1] == 1}
     for at in firsts:
         line = lines[at].rstrip()
         if at in asked or _holds(lines, at):
             continue
         if at in marked or _BREAK.match(line):
-            found[at] = Heading(_TITLE, "")
+            found[at] = Heading(TITLE, "")
         elif len(line) > (LONGEST if asks(line) else _LINE) or line[0].isspace() or at not in alone:
             continue
         elif line.endswith((":", "：")) and _is_title(line[:-1].strip("*_ ")):
-            found[at] = Heading(_COLON, line[:-1].strip("*_ "), upto=_end(lines, after[at]))
+            found[at] = Heading(COLON, line[:-1].strip("*_ "), upto=_end(lines, after[at]))
         elif (one := _lone(at, line, sure)) is not None and (after[at] in asked or not _breaks(lines, after[at])):
             lone.append(one)
     for at in said:
-        if heads_clause(lines[at], _line(lines, at + 1)) and (one := _lone(at, lines[at].rstrip(), sure)) is not None:
+        over = heads_clause(lines[at], _line(lines, at + 1)) or (at in after and at + 1 in begins)
+        if over and (one := _lone(at, lines[at].rstrip(), sure)) is not None:
             lone.append(one)
             after[at] = at + 1
     found |= _numbered(lines, sorted((one for one in lone if one.number), key=lambda one: one.at), after)
     answers = {after[one.at] for one in lone if one.asked}
-    titles = [one for one in lone if not one.number and (one.strong or one.asked or not marked)]
+    titles = [one for one in lone if not one.number and (one.strong or one.asked or not marks)]
     titles = [one for one in titles if one.strong or one.asked or one.at not in answers]
     numbers = [at for at, one in found.items() if one.number]
     if numbers or len(titles) > 1 or any(one.strong for one in titles):
-        found |= _titled(lines, titles, after, numbers, bool(marked))
+        found |= _titled(lines, titles, after, numbers, marks)
     over = next((one for one in titles if one.at == firsts[0] and not one.asked), None)
-    if over is not None and not marked and after[over.at] in {*asked, *(one.at for one in lone if one.asked)}:
-        found[over.at] = Heading(_TITLE, over.words)
-    return found
+    if over is not None and not marks and after[over.at] in {*asked, *(one.at for one in lone if one.asked)}:
+        found[over.at] = Heading(TITLE, over.words)
+    return found | _sectioned(lines, firsts, _Found(found, {one.at: one for one in lone}, {*asked}, marks))
+
+
+def _is_banner(lines: Sequence[str], marked: Mapping[int, Heading]) -> bool:
+    """Whether all that is marked is one line between two of signs: the title of all, or a notice."""
+    return len(marked) == 1 and all(underline(lines, at + 1)[1:] for at in marked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is known of the headings of a text without marks, by their lines."""
+
+    headings: Mapping[int, Heading]
+    lone: Mapping[int, _Lone]
+    listed: Set[int]
+    marks: bool
+    """Whether the text has headings with marks, too."""
+
+    def asked(self, at: int) -> bool:
+        """Whether a heading is a question."""
+        return at in self.listed or (at in self.lone and self.lone[at].asked)
+
+    def titles(self, answers: Set[int]) -> dict[int, str]:
+        """What questions may stand under."""
+        titles = {at: one.words for at, one in self.lone.items() if not one.asked and at not in answers}
+        broken = {
+            at for at, one in self.headings.items() if not one.words and not (at in titles and self.lone[at].strong)
+        }
+        colons = {at: one.words for at, one in self.headings.items() if one.level == COLON}
+        return {at: words for at, words in (titles | colons).items() if at not in broken}
+
+
+def _sectioned(lines: Sequence[str], firsts: Sequence[int], of: _Found) -> dict[int, Heading]:
+    """What changes where titles surely have questions under them, since the numbers of these begin anew there."""
+    counted = {
+        at: number
+        for at, one in of.headings.items()
+        if (of.asked(at) or len(one.number) == 1) and (number := _counted(one.words))
+    }
+    kinds = {kind for at, (kind, _) in counted.items() if of.asked(at)}
+    numbers = {at: number for at, (kind, number) in counted.items() if kind in kinds}
+    after = dict(pairwise(firsts))
+    titles = of.titles(
+        {after[at] for at in numbers if of.asked(at) and at in after and not _line(lines, at + 1).strip()}
+    )
+    titles = {at: words for at, words in titles.items() if at not in numbers}
+    others = sorted(at for at, one in of.headings.items() if at not in numbers and one.level in (ALONE, NUMBER))
+    under = sections(numbers, firsts, {*titles}, others, lambda at: at not in of.headings and _is_prose(lines, at))
+    tops = {*under.values()} - {-1}
+    if not tops or (len(tops) == 1 and not _is_sure(min(tops), [*under.values()], of)):
+        return {}
+    made = {at: Heading(ONCE, titles[at]) for at in tops}
+    colons = any(of.headings[at].level == COLON for at in tops if at in of.headings)
+    for at, one in of.headings.items():
+        if at in numbers:
+            known = under[at] >= 0
+            made[at] = Heading(NUMBER if known else ONCE, one.words, (numbers[at],) if known else ())
+        elif at in tops:
+            made[at] = replace(made[at], level=AGAIN if one.level == AGAIN else ONCE)
+        elif one.level == NUMBER and len(one.number) == 1:
+            made[at] = Heading(ONCE, one.words)
+        elif one.level == COLON and colons:
+            made[at] = Heading(ONCE, "")  # a section, or a part of an answer
+    if len(tops) > 1 and not of.marks and firsts[0] in titles and after.get(firsts[0]) in tops - {firsts[0]}:
+        made[firsts[0]] = Heading(TITLE, titles[firsts[0]])
+    return made
+
+
+def _is_sure(top: int, under: Sequence[int], of: _Found) -> bool:
+    """Whether a title that alone has questions under it is one, and what follows may stand under it as well."""
+    level = of.headings[top].level if top in of.headings else ALONE
+    strong = top in of.lone and of.lone[top].strong
+    return under.count(top) > 1 and level not in (TITLE, COLON) and (strong or not of.marks)
+
+
+def _is_prose(lines: Sequence[str], at: int) -> bool:
+    """Whether a paragraph is surely no title."""
+    line = lines[at].rstrip()
+    return len(line) > _LINE or line[-1] in _ENDS or bool(_line(lines, at + 1).strip())
+
+
+def _counted(words: str) -> tuple[str, int] | None:
+    """The kind of number that words begin with, and which one; nothing for none, or one of several levels."""
+    number, mark = _NUMBERED.match(words), _COUNT.match(words)
+    if number is None or "." in number[2]:
+        return ("Q", int(mark[1])) if number is None and mark else None
+    if number[2].isalpha():
+        return "a)", ord(number[2]) - ord("a") + 1
+    return (number[1] or number[3] or "").strip(), int(number[2])
 
 
 def _breaks(lines: Sequence[str], at: int) -> bool:
@@ -217,7 +304,8 @@ def _lone(at: int, line: str, sure: Set[int]) -> _Lone | None:
         return _Lone(at, words, tuple(map(int, number[2].split("."))), kind, bool(bold), asked)
     if at in sure:
         return _Lone(at, words, strong=bool(bold), asked=True)
-    if not _is_title(words) or not words[0].isupper():
+    part = _PART.match(words)
+    if not _is_title(words[part.end() :] if part else words) or not words[0].isupper():
         return None
     return _Lone(at, words, strong=bool(bold) or (words.isupper() and len(words) > 3))
 
@@ -243,15 +331,15 @@ def _numbered(lines: Sequence[str], some: Sequence[_Lone], after: Mapping[int, i
         first, deep = one.number[0], len(one.number) > 1
         if one.at in beside:  # a list, or headings with nothing below them
             if deep or first > 1:
-                found[one.at] = Heading(_TITLE, "")
+                found[one.at] = Heading(TITLE, "")
         elif lines[after[one.at]][0].isspace() and not one.strong:
             continue
         elif deep or first == 1 or first > last.get(one.kind, 99):
             if deep or one.kind or {1, 2} <= bare:
-                found[one.at] = Heading(_NUMBER, one.words, one.number)
+                found[one.at] = Heading(NUMBER, one.words, one.number)
                 last[one.kind] = first if not deep else last.get(one.kind, 99)
         else:
-            found[one.at] = Heading(_TITLE, "")
+            found[one.at] = Heading(TITLE, "")
     return found
 
 
@@ -259,7 +347,7 @@ def _titled(
     lines: Sequence[str], some: Sequence[_Lone], after: Mapping[int, int], numbers: Sequence[int], marks: bool
 ) -> dict[int, Heading]:
     """Which paragraphs without a number are headings, and whether one stands under another."""
-    found = {one.at: Heading(_ALONE, one.words) for one in some}
+    found = {one.at: Heading(ALONE, one.words) for one in some}
     before = {at: no for no, at in after.items()}
     count = Counter(one.words.casefold() for one in some)
     first = some[0].at if some and some[0].at not in before else -1
@@ -267,15 +355,15 @@ def _titled(
     once = {one.at for one in some if count[one.words.casefold()] == 1}
     near = [after[first], after.get(after[first])] if first in once and len(lines[after[first]]) <= _LINE else []
     if not marks and numbers and numbers[0] in near:
-        found[first] = replace(found[first], level=_TITLE)
+        found[first] = replace(found[first], level=TITLE)
     rest = [one for one in some if one.at != first or after[first] not in once]  # without the title of all
     if not marks and not numbers and _clear(rest, once):
-        found |= {one.at: Heading(_ONCE if one.at in once else _AGAIN, one.words) for one in rest}
+        found |= {one.at: Heading(ONCE if one.at in once else AGAIN, one.words) for one in rest}
     for at in found:
         over = before.get(at, -1)
         chain = at in once and over in once and over != first and (at not in asked or over in asked)
         if chain or (over >= 0 and lines[over].rstrip().endswith(",")):
-            found[at] = Heading(_TITLE, "")  # a name below a greeting
+            found[at] = Heading(TITLE, "")  # a name below a greeting
     return found
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["levels", "underline"]
+__all__ = ["EXACT", "levels", "underline"]
 
 _UNDER = re.compile(r"([-=*^#\"'+~`])\1{2,}\s*$|([.:_])\2{3,}\s*$")
-_EXACT = ".:_"
+EXACT = ".:_"
 """Signs that are as long as the title: forms have longer ones where something is to be filled in."""
 _OVER = "-=*^#\"'+"
 """Signs that stand above a title as well; with others that is a fence, or a place to fill in."""
 _MARKDOWN = "=-"
 _ORDER = "#*=-"
 """Signs that are used for the outer levels, as far as there is a custom; some have the same."""
+_NOTICE = re.compile(r"@|://|\w{3}[.!?;]\s|[.,;:!]$")
+"""What a line between two rules has that is no title: a sentence, or an address."""
 _LINE = 80
 
 
@@ -29,29 +31,32 @@ def underline(lines: Sequence[str], at: int) -> str:
     sign, longer = below[0], len(below) - len(line)
     if at and lines[at - 1].strip():
         over = lines[at - 1].rstrip() == below and not (at > 1 and lines[at - 2].strip())
-        return (
-            2 * sign if over and sign in _OVER and longer >= 0 and len(below) > 3 and line.lstrip()[:1] != sign else ""
-        )
+        over = over and sign in _OVER and longer >= 0 and len(below) > 3 and line.lstrip()[:1] != sign
+        return 2 * sign if over and not _NOTICE.search(line) else ""
     if line[0].isspace() or (sign not in _MARKDOWN and (line[-1] in ".,;:" or longer < -1)):
         return ""
     if sign == "`" and (longer < 0 or "".join(lines[at + 2 : at + 3]).strip()):
         return ""
-    return "" if sign in _EXACT and longer not in (0, sum(char >= "\u1100" for char in line)) else sign
+    return "" if sign in EXACT and longer not in (0, sum(char >= "\u1100" for char in line)) else sign
 
 
 def levels(signs: Sequence[str]) -> list[int]:
     """The levels of the titles of a text, by their signs. Where these are not Markdown's alone, the first is the outer
-    one, a new one is within the one before it; if that cannot be, none is known to stand under another.
+    one, a new one is within the one before it; if that cannot be, neither it nor what comes next is known to stand
+    under another one, until there is a title of the outermost level.
     """
     if {*signs} <= {*_MARKDOWN}:
         return [1 + (sign == "-") for sign in signs]
-    known, made = list[str](), list[int]()
+    known, made, loose = list[str](), list[int](), set[str]()
+    sure = True
     for sign in signs:
-        if sign not in known:
-            if known and (made[-1] < len(known) or _rank(sign) < _rank(known[-1])):
-                return [1] * len(signs)
+        new = sign not in known and sign not in loose
+        if new and known and not (sure and made[-1] == len(known) and _rank(sign) >= _rank(known[-1])):
+            loose.add(sign)
+        elif new:
             known.append(sign)
-        made.append(1 + known.index(sign))
+        sure = sign not in loose and (sure or sign == known[0])
+        made.append(1 + known.index(sign) if sure else 1)
     return [min(level, 6) for level in made]
 
 
