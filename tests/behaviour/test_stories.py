@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from segue import Retry, delegate, escalate, flow, gather, step
+from segue import Retry, delegate, escalate, flow, gather, step, timeout, wait_for
 from segue import map as each_of
 from segue.core.codec import dumps, loads
 from segue.core.events import Event, EventType
 from segue.core.faults import classify
 from segue.core.secret import Secret
-from segue.errors import RunFailed
+from segue.errors import RunFailed, SegueError
 from segue.models import ModelError
 from segue.runtime.exits import failure
 from segue.runtime.stories import note_place, of_end, story_of
@@ -113,6 +114,74 @@ async def after_another(to: str) -> Any:
         return await pays(to)
 
 
+@flow
+async def blames_the_first(to: str) -> str:
+    try:
+        return await reserve(to)
+    except LookupError as first:
+        try:
+            return await transfer(to)
+        except ConnectionError:
+            raise RuntimeError("both have failed") from first
+
+
+async def blames_one_kept(to: str) -> Any:
+    kept: Exception | None = None
+    try:
+        return await transfer(to)
+    except ConnectionError as error:
+        kept = error
+    try:
+        return await reserve(to)
+    except LookupError:
+        raise RuntimeError("both have failed") from kept
+
+
+async def blames_a_later_one(to: str) -> Any:
+    try:
+        return await reserve(to)
+    except LookupError:
+        (found,) = await gather(transfer(to), return_exceptions=True)
+        assert isinstance(found, ConnectionError)
+        raise RuntimeError("both have failed") from found
+
+
+async def blames_the_delegation(to: str) -> Any:
+    try:
+        return await delegates.function(to)
+    except SegueError as first:
+        try:
+            return await reserve(to)
+        except LookupError:
+            raise RuntimeError("both have failed") from first
+
+
+async def blames_nobody(to: str) -> Any:
+    try:
+        return await reserve(to)
+    except LookupError:
+        try:
+            return await transfer(to)
+        except ConnectionError:
+            raise RuntimeError("both have failed") from None
+
+
+async def tasks_after_another(to: str) -> Any:
+    try:
+        return await reserve(to)
+    except LookupError:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(transfer(to))
+
+
+async def late_after_another(to: str) -> Any:
+    try:
+        return await reserve(to)
+    except LookupError:
+        async with timeout(0.05):
+            return await wait_for("never")
+
+
 WAYS: dict[str, tuple[Callable[[str], Awaitable[Any]], list[str]]] = {
     "awaited": (pays, ["transfer ×3", "pays"]),
     "raised again": (raises_again, ["transfer ×3", "raises_again"]),
@@ -124,6 +193,14 @@ WAYS: dict[str, tuple[Callable[[str], Awaitable[Any]], list[str]]] = {
     "delegated": (delegates.function, ["pays: transfer ×3", "pays: pays"]),
     "delegated in a child": (delegates, ["pays: transfer ×3", "pays: pays", "delegates"]),
     "delegated after another": (delegates_after.function, ["reserve", "pays: transfer ×3", "pays: pays", "delegates"]),
+    "from the first": (blames_the_first.function, ["reserve", "transfer ×3", "RuntimeError"]),
+    "from the first in a child": (blames_the_first, ["reserve", "transfer ×3", "blames_the_first"]),
+    "from one kept": (blames_one_kept, ["transfer ×3", "reserve", "RuntimeError"]),
+    "from a later one": (blames_a_later_one, ["reserve", "transfer ×3", "RuntimeError"]),
+    "from a delegation": (blames_the_delegation, ["pays: transfer ×3", "pays: pays", "reserve", "RuntimeError"]),
+    "from None": (blames_nobody, ["RuntimeError"]),
+    "tasks after another": (tasks_after_another, ["reserve", "transfer ×3"]),
+    "late after another": (late_after_another, ["reserve", "TimeoutError"]),
     "a question": (asks, ["small", "large", "asks"]),
     "a question before": (asks_and_wraps, ["small", "large", "asks_and_wraps"]),
 }
@@ -141,7 +218,8 @@ def calls(story: Any) -> list[str]:
     """Who was asked, the call, and how often."""
     told = list[str]()
     for one in story:
-        name = one["what"].rpartition("/")[2].partition("[")[0] if "what" in one else one["model"]
+        name = one["what"].rpartition("/")[2].partition("[")[0] if "what" in one else one.get("model")
+        name = name or one["error"].partition(":")[0]
         who = f"{one['who']}: " if "who" in one else ""
         told.append(f"{who}{name}" + (f" ×{one['attempts']}" if one.get("attempts", 1) > 1 else ""))
     return told
@@ -153,8 +231,7 @@ async def test_the_call_that_really_failed_comes_first_and_then_where_it_was(wor
         run = await engine.start(hands_over, way, id="r")
         (item,) = await waiting(engine)
         assert calls(item.story) == WAYS[way][1]
-        if "question" not in way:
-            assert SHUT in [one["error"] for one in item.story if "transfer[" in one["what"]]
+        assert {one["error"] for one in item.story if "transfer[" in one.get("what", "")} <= {SHUT}
     async with world.engine() as engine:
         run = await engine.get("r")
         (again,) = await waiting(engine)
@@ -230,3 +307,49 @@ async def test_no_secret_is_told_of_a_delegation(world: World) -> None:
             await run.result()
         (end,) = [loads(event.body) for event in await events_of(run) if event.type == "run.failed"]
         assert end["tried"][0]["who"] == "says" and "tok-8812" not in json.dumps(end)
+
+
+def test_causes_are_told_once_however_they_hold_each_other() -> None:
+    one, two, three = ValueError(1), ValueError(2), ValueError(3)
+    one.__cause__, two.__cause__, two.__context__ = two, one, three
+    three.__context__ = ExceptionGroup("all", [one, two])
+    assert [said["error"][-1] for said in map(dict[str, Any], of_end_whole(one))] == ["3", "2", "1"]
+    deep: Exception = ValueError(0)
+    for n in range(5000):
+        after = ValueError(n)
+        after.__cause__, after.__context__, deep = deep, ExceptionGroup("all", [deep]), after
+    assert len(of_end_whole(deep)) == 5001
+
+
+def of_end_whole(error: BaseException) -> list[Any]:
+    return list(story_of([error], whole=True))
+
+
+class Odd(SegueError):
+    """One of a user, with names of its own."""
+
+    tries = "three of them"
+    story = 3
+
+
+class OddModel(ModelError):
+    @property
+    def tries(self) -> str:
+        raise KeyError("tries")
+
+
+@flow
+async def fails_oddly(way: str) -> str:
+    if way == "property":
+        raise OddModel("it is odd")
+    error = Odd("it is odd")
+    vars(error)["tries"] = way
+    raise error
+
+
+@pytest.mark.parametrize("way", ["three of them", "[3]", '"x"', "{}", '[{"a": 1}]', "[" * 100_000, "property"])
+async def test_an_error_with_names_of_its_own_ends_a_run_as_any_other(world: World, way: str) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(fails_oddly, way)
+        with pytest.raises(RunFailed, match="it is odd"):
+            await run.result()

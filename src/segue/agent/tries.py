@@ -12,6 +12,7 @@ from ..models import Model
 from ..models.exchange import Reply
 from ..models.health import Place
 from ..runtime.scope import StepScope
+from ..runtime.stories import calls_of
 from .failures import DEPLOYMENT, asked_in
 from .request import Tried
 
@@ -94,5 +95,4 @@ def beside(model: Model, why: str, usage: Usage | None, seconds: float, fault: F
 
 def tried_of(error: Exception) -> tuple[Tried, ...]:
     """The calls of a question that has no answer, as its last error carries them."""
-    said: Any = getattr(error, "tries", "[]")
-    return tuple(Tried(**one) for one in json.loads(said)) if isinstance(said, str) else ()
+    return tuple(Tried(**call) for call in calls_of(error) if call.keys() <= set(Tried.__slots__))

@@ -83,9 +83,8 @@ def classify(error: BaseException) -> Fault:
 
     An error may say it itself: an attribute `fault_kind` (a FaultKind or its value) and `retry_after_s`.
     """
-    said = _said(error, "fault_kind")
     return Fault(
-        FaultKind(said) if isinstance(said, str) and said in _KINDS else _kind(error),
+        kind_of(error),
         type_name(error),
         message_of(error),
         _rebuildable_args(error),
@@ -94,6 +93,12 @@ def classify(error: BaseException) -> Fault:
         "".join(traceback.format_exception(type(error), error, own_frames(error), limit=-12)),
         _state(error),
     )
+
+
+def kind_of(error: BaseException) -> FaultKind:
+    """What went wrong, by what the error says itself, else by its type."""
+    said = _said(error, "fault_kind")
+    return FaultKind(said) if isinstance(said, str) and said in _KINDS else _kind(error)
 
 
 def own_frames(error: BaseException) -> TracebackType | None:

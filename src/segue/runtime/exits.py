@@ -33,7 +33,7 @@ def failure(run: str, event: Event, original: BaseException | None) -> Exception
         bring(error, tried)
     if original is not None:
         error.with_traceback(own_frames(original))
-    note_place(error, run, event.key or "", event.attempt or 1)
+    note_place(error, run, event.key or "", event.attempt or 1, event.seq)
     return error
 
 

@@ -90,7 +90,8 @@ class Signature:
         try:
             return encode_arguments(self.codecs, bound)
         except InputError as error:
-            raise InputError(f"{name}: {error.message}", remedy=error.remedy) from error.__cause__
+            wrong = error  # this one takes its place: it is no cause
+        raise InputError(f"{name}: {wrong.message}", remedy=wrong.remedy) from wrong.__cause__
 
     def takes(self, name: str, after: int) -> bool:
         """Whether a parameter of this name is open after so many arguments by position."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
-from ..core.faults import classify
+from ..core.faults import kind_of, message_of
 from ..errors import SegueError
 from .scope import FlowScope, here
 
 _TRIED = "segue_tried"
 """What the error of a child has of what had failed in it."""
+_AT = "segue_at"
+"""Where in its run's journal the error of a call stands."""
 _ERRORS, _LINES = 250, 200
 """Errors of a run's end that are looked at, and lines that are told of them."""
 _LONG, _SHORT = 32_000, 300
@@ -20,9 +22,29 @@ _LONG, _SHORT = 32_000, 300
 _MORE = {"error": "… and more, which is left out"}
 
 
-def note_place(error: BaseException, run: str, key: str, attempt: int) -> None:
-    """Note on an error which call it ended, and at which attempt."""
+class Told(SegueError):
+    """The error of work that several have had. It has a story of its own, of all of them, in order."""
+
+    code = "told"
+    complete: ClassVar[bool] = False
+    """Whether its story says all that the error itself would say."""
+    told: str = "[]"
+    """The story as JSON: so it is on record with the error, which takes it out of a step and a run."""
+
+    @property
+    def story(self) -> tuple[object, ...]:
+        """What a person is told of each who was tried, in order, and of those who were left out."""
+        return tuple(json.loads(self.told))
+
+    def tell(self, story: Iterable[object]) -> None:
+        """Give it its story. Of very many lines the middle is left out; of a long one the long texts are cut."""
+        self.told = json.dumps(shortened(_bounded(list(story))))
+
+
+def note_place(error: BaseException, run: str, key: str, attempt: int, at: int = 0) -> None:
+    """Note on an error which call it ended, and at which attempt; and where `at` in the run's journal that stands."""
     error.add_note(f"at: run {run} {key}, attempt {attempt}")
+    setattr(error, _AT, at)
 
 
 def place_of(error: BaseException, run: str) -> tuple[str, int]:
@@ -44,9 +66,7 @@ def of_end(error: BaseException, run: str, hide: Callable[[str], str]) -> list[o
     """What the end of a run tells its parent: what had failed before its error, and in which call the error itself
     came about, if in one. Of very many the middle is left out. `hide` takes secrets out of a text.
     """
-    told = _told(error, run, set(), whole=False, most=_ERRORS)
-    half = _LINES // 2
-    return shortened(_texts(told if len(told) <= _LINES else [*told[:half], _MORE, *told[-half:]], hide))
+    return shortened(_texts(_bounded(_told(error, run, set(), whole=False, most=_ERRORS)), hide))
 
 
 def story_of(tried: Iterable[object], *, whole: bool | None = None, but: BaseException | None = None) -> list[object]:
@@ -61,6 +81,11 @@ def story_of(tried: Iterable[object], *, whole: bool | None = None, but: BaseExc
     for one in tried:
         story += _told(one, run, seen, whole) if isinstance(one, BaseException) else [one]
     return story
+
+
+def _bounded(told: list[object]) -> list[object]:
+    half = _LINES // 2
+    return told if len(told) <= _LINES else [*told[:half], _MORE, *told[-half:]]
 
 
 def shortened(story: list[object]) -> list[object]:
@@ -82,36 +107,63 @@ def _texts(told: Any, change: Callable[[str], str]) -> Any:
 def _told(
     error: BaseException, run: str, seen: set[int], whole: bool | None = None, most: int = sys.maxsize
 ) -> list[object]:
-    """What came before it, then what it says itself. Each error is told once: two may be each other's causes."""
-    line, one, story = list[BaseException](), error, list[object]()
-    while one is not None and id(one) not in seen and len(seen) < most:
-        seen.add(id(one))
-        line.append(one)
-        one = _before(one)
-    for one in reversed(line):
-        if isinstance(one, BaseExceptionGroup):
-            for member in cast("tuple[BaseException, ...]", one.exceptions):  # pyright: ignore[reportUnknownMemberType]  of any
-                story += _told(member, run, seen, most=most)
-        else:
-            story += _itself(one, run, whole if one is error else None)
+    """What came before it, then what it says itself. Each error is told once: two may be each other's causes. Of a
+    group its members speak, and what a `timeout` cancels has not failed: that only leads to what came before.
+    """
+    story, left = list[object](), [(error, False)]
+    while left:
+        one, is_next = left.pop()
+        if is_next:
+            if not isinstance(one, BaseExceptionGroup) and (isinstance(one, Exception) or one is error):
+                story += _itself(one, run, whole if one is error else None)
+        elif id(one) not in seen and len(seen) < most:
+            seen.add(id(one))
+            left += [(one, True), *((earlier, False) for earlier in reversed(_before(one)))]
     return story
 
 
-def _before(error: BaseException) -> BaseException | None:
-    """Its cause, else the error that was being handled when it was raised: what had been tried before. The members of
-    a group come in its place, and a delegation has told of its cause.
+def _before(error: BaseException) -> list[BaseException]:
+    """What had been tried before it, the oldest first: its cause, what was being handled when it was raised, and the
+    members of a group. Work that several have had has told of its cause, and `from None` of what is not to be told.
     """
-    if isinstance(error, BaseExceptionGroup):
-        return None
-    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if error.__cause__ is not None and _own(error):
-        before = error.__context__
-    return before if isinstance(before, Exception) else None  # what a `timeout` cancels has not failed
+    cause, handled = error.__cause__, error.__context__
+    if cause is None and error.__suppress_context__ and not _is_of_tasks(error):
+        handled = None
+    if cause is not None and _own(error):
+        cause = None
+    both = [one for one in (cause, handled) if one is not None]
+    if cause is not None and handled is not None and 0 < _since(handled) < _since(cause):
+        both.reverse()  # where one of them comes of the other it is told first anyhow
+    return [*both, *_members(error)]
+
+
+def _is_of_tasks(error: BaseException) -> bool:
+    """Whether a TaskGroup has raised it: always `from None`, which says nothing of what was being handled."""
+    return isinstance(error, BaseExceptionGroup) and error.message == "unhandled errors in a TaskGroup"
+
+
+def _members(error: BaseException) -> tuple[BaseException, ...]:
+    return cast("BaseExceptionGroup[BaseException]", error).exceptions if isinstance(error, BaseExceptionGroup) else ()
+
+
+def _since(error: BaseException) -> int:
+    """Where in the journal a call has failed that it is of, or comes of; 0: nobody knows."""
+    one: BaseException | None = error
+    for _ in range(_ERRORS):
+        at: int = getattr(one, _AT, 0)
+        if at or one is None:
+            return at
+        members = _members(one)
+        one = members[-1] if members else one.__cause__ or one.__context__
+    return 0
 
 
 def _own(error: BaseException) -> tuple[object, ...]:
-    """The story of a delegation: of all who were asked, in order. A user's own type may have one of another kind."""
-    return getattr(error, "story", ()) if isinstance(error, SegueError) else ()
+    """The story of work that several have had. A user's own type may hold anything there, or raise."""
+    try:
+        return error.story if isinstance(error, Told) else ()
+    except Exception:  # noqa: BLE001  see above
+        return ()
 
 
 def _itself(error: BaseException, run: str, whole: bool | None) -> list[object]:
@@ -120,16 +172,28 @@ def _itself(error: BaseException, run: str, whole: bool | None) -> list[object]:
     if not story and (calls := _asked(error)):
         return calls
     what, attempts = place_of(error, run)
-    if not what and not (not story if whole is None else whole):
+    alone = not story or (isinstance(error, Told) and not error.complete)
+    if not what and not (alone if whole is None else whole):
         return story
-    fault = classify(error)
-    said = {"what": what, "attempts": attempts, "error": f"{type(error).__name__}: {fault.message}"}
-    kind = fault.kind.value if isinstance(error, Exception) else ""
+    said = {"what": what, "attempts": attempts, "error": f"{type(error).__name__}: {message_of(error)}"}
+    kind = kind_of(error).value if isinstance(error, Exception) else ""
     return [*story, {name: value for name, value in {**said, "fault": kind}.items() if value}]
 
 
 def _asked(error: BaseException) -> list[object]:
-    """The calls of a question that has no answer, as its last error carries them."""
-    said: object = getattr(error, "tries", "[]")
-    calls: list[dict[str, Any]] = json.loads(said) if isinstance(error, SegueError) and isinstance(said, str) else []
+    """What is told of the calls of a question that has no answer."""
+    calls = calls_of(error)
     return [{name: value for name, value in call.items() if value not in ("", 0, 0.0, None)} for call in calls]
+
+
+def calls_of(error: BaseException) -> list[dict[str, Any]]:
+    """The calls of a question that has no answer, as its last error carries them. A user's own type may hold anything
+    there, or raise: then there are none.
+    """
+    try:
+        said: Any = getattr(error, "tries", "") if isinstance(error, SegueError) else ""
+        found: Any = json.loads(said) if isinstance(said, str) and said else []
+    except Exception:  # noqa: BLE001  see above
+        return []
+    calls = cast("list[dict[str, Any]]", found if isinstance(found, list) else [])
+    return [call for call in calls if isinstance(call, dict) and "model" in call]  # pyright: ignore[reportUnnecessaryIsInstance]  see above

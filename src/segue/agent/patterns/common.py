@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
@@ -11,12 +12,14 @@ from ...core.keys import quoted
 from ...errors import DefinitionError, InputError
 from ...runtime.fan import map as each
 from ...runtime.scope import opened
+from ...runtime.stories import Told, story_of
 from ..options import Options
 
-__all__ = ["LIMIT", "Branch", "branches", "merged", "pattern", "shared"]
+__all__ = ["LIMIT", "Branch", "branches", "fallen", "merged", "pattern", "shared"]
 
 T = TypeVar("T")
 A = TypeVar("A")
+F = TypeVar("F", bound=Told)
 _MISTAKES = (InputError, DefinitionError)
 LIMIT = 4
 """Branches at once, where nothing is said."""
@@ -49,6 +52,17 @@ async def branches(
             raise one
         made.append(Branch(error=one) if isinstance(one, Exception) else Branch(cast("T", one)))
     return made
+
+
+def fallen(error: F, failed: Iterable[tuple[str, Exception]]) -> F:
+    """The error of a pattern, with the story of all branches that have failed, each with its name, or an empty one."""
+    told, busy = list[object](), sys.exception()  # what the caller is busy with none of them has done
+    for name, one in failed:
+        story = story_of([one], but=busy)
+        who = {"who": name} if name else {}
+        told += [{**who, **cast("Mapping[str, object]", said)} for said in story]
+    error.tell(told)
+    return error
 
 
 def pattern(name: str, key: str | None) -> AbstractContextManager[object]:

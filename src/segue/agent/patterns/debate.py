@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from ...errors import SegueError
+from ...runtime.stories import Told
 from ..ask import ask
 from ..options import Options
 from ..prompts import Prompt
-from .common import LIMIT, Branch, among, at_least, branches, merged, pattern, several, shared
+from .common import LIMIT, Branch, among, at_least, branches, fallen, merged, pattern, several, shared
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -25,7 +25,7 @@ JUDGE = "Decide the question by the arguments of this debate, not by who speaks 
 """What the judge is asked."""
 
 
-class Nobody(SegueError):
+class Nobody(Told):
     """No side has said anything."""
 
     code = "nobody-argued"
@@ -91,6 +91,7 @@ async def debate(
     arguing = {side.name: merged(side.options, share) for side in sides}
     options = merged(judged, share)
     said: list[Speech] = []
+    failed: list[tuple[str, Exception]] = []
 
     async def speak(side: Side) -> str:
         stance = f"Your side: {side.name}. {side.stance}".strip()
@@ -100,8 +101,10 @@ async def debate(
         for n in range(1, rounds + 1):
             spoken = await branches(speak, sides, limit=limit, key=lambda side: side.name)
             said += [_speech(side.name, n, one) for side, one in zip(sides, spoken, strict=True)]
+            failed += [(side.name, one.error) for side, one in zip(sides, spoken, strict=True) if one.error]
         if all(one.error for one in said):
-            raise Nobody(f"no side has said anything: {said[0].side}: {said[0].error}", remedy="see why each failed")
+            none = Nobody(f"no side has said anything: {said[0].side}: {said[0].error}", remedy="see why each failed")
+            raise fallen(none, failed) from failed[0][1]
         verdict = await ask(judge, f"The question: {question}", *parts, _told(said), returns=returns, **options)
     return Debate(verdict=verdict, speeches=tuple(said))
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from ...errors import InputError, SegueError
+from ...errors import InputError
+from ...runtime.stories import Told
 from ..ask import ask
 from ..delegation import delegated
 from ..delegation.delegate import hold_options
@@ -17,7 +18,7 @@ from ..delegation.delegates import delegates
 from ..delegation.options import DelegateOptions
 from ..options import Options
 from ..prompts import Prompt
-from .common import LIMIT, at_least, merged, pattern, shared
+from .common import LIMIT, at_least, fallen, merged, pattern, shared
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -32,7 +33,7 @@ FINISH = "Reach the goal from what the tasks have given. Say what is missing whe
 """What whoever puts it together is asked."""
 
 
-class NothingDone(SegueError):
+class NothingDone(Told):
     """Every task of a plan has failed."""
 
     code = "nothing-done"
@@ -130,10 +131,13 @@ async def plan_and_work(
             plan, f"The goal: {goal}", *parts, _workers(among), returns=Plan,
             check=lambda given: wrong_with(given, tasks_max), **asked,
         )  # fmt: skip
-        done = await _Working(goal, made.tasks, among, own, limit).done()
+        working = _Working(goal, made.tasks, among, own, limit)
+        done = await working.done()
         if all(one.error for one in done):
             why = "; ".join(f"{one.task.id}: {one.error.splitlines()[0]}" for one in done[:4])
-            raise NothingDone(f"no task was done: {why}", remedy="add a worker that can, or see why each failed")
+            none = NothingDone(f"no task was done: {why}", remedy="add a worker that can, or see why each failed")
+            failed = [working.errors[task.id] for task in made.tasks if task.id in working.errors]
+            raise fallen(none, [("", error) for error in failed]) from failed[0]
         value = await ask(finish, f"The goal: {goal}", *parts, _results(done), returns=returns, **told)
     return Planned(value=value, done=tuple(done))
 
@@ -148,6 +152,8 @@ class _Working:
         self._gate = asyncio.Semaphore(limit)
         self._over = {task.id: asyncio.Event() for task in tasks}
         self._done: dict[str, Done] = {}
+        self.errors: dict[str, Exception] = {}
+        """Of those that were tried and have failed."""
 
     async def done(self) -> list[Done]:
         """What came of each, in the plan's order."""
@@ -174,6 +180,7 @@ class _Working:
             options: DelegateOptions = {**self._options, "key": task.id}
             made = await delegated(request, self._workers, **options)
         except Exception as error:  # noqa: BLE001  a task that fails is told of, and the others go on
+            self.errors[task.id] = error
             return Done(task=task, error=str(error))
         return Done(task=task, value=made.value, by=made.by)
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ...context.tokens import estimate
-from ...errors import InputError, SegueError
+from ...errors import InputError
+from ...runtime.stories import Told
 from ..ask import ask
 from ..options import Options
 from ..prompts import Prompt, worded
 from ..request import shown
-from .common import LIMIT, Branch, at_least, branches, merged, pattern, shared
+from .common import LIMIT, Branch, at_least, branches, fallen, merged, pattern, shared
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -28,7 +29,7 @@ _BREAKS = (re.compile(r"\n\s*\n"), re.compile(r"\n"), re.compile(r"(?<=[.!?â€¦ã€
 """Where a text may be cut, the best place first."""
 
 
-class Incomplete(SegueError):
+class Incomplete(Told):
     """More of a document could not be read than was allowed for. `missing` names the pieces, from 1."""
 
     code = "incomplete"
@@ -154,7 +155,7 @@ def _missing(found: Sequence[Branch[Any]], most: float) -> tuple[int, ...]:
             remedy="allow for some: missing_max=0.1; or see why they failed",
         )
         error.missing = ", ".join(map(str, lost))
-        raise error from cause
+        raise fallen(error, [(f"piece {n}", one.error) for n, one in enumerate(found, 1) if one.error]) from cause
     return lost
 
 
@@ -164,10 +165,12 @@ def _lost(missing: Sequence[int]) -> str:
 
 
 def _hold(made: Iterable[Branch[Any]]) -> None:
-    """Results that could not be put together are no result. Raises the error of the first."""
-    for one in made:
-        if one.error is not None:
-            raise one.error
+    """Results that could not be put together are no result. Raises the error of the first, from those of others."""
+    lost = [one.error for one in made if one.error is not None]
+    if len(lost) > 1:
+        raise lost[0] from ExceptionGroup("others could not be put together either", lost[1:])
+    if lost:
+        raise lost[0]
 
 
 def _shown(group: Sequence[Branch[Any]]) -> list[str]:

@@ -9,11 +9,12 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from ...core.codec import codec
-from ...errors import InputError, SegueError
+from ...errors import InputError
+from ...runtime.stories import Told
 from ..ask import ask
 from ..options import Options
 from ..prompts import Prompt
-from .common import LIMIT, among, at_least, branches, merged, pattern, several, shared
+from .common import LIMIT, among, at_least, branches, fallen, merged, pattern, several, shared
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -25,7 +26,7 @@ _TEMPERATURE = 0.8
 """Of samples of one model: at 0 they would all say the same."""
 
 
-class NoMajority(SegueError):
+class NoMajority(Told):
     """Too few have voted, or there is a tie and nothing says who wins it. `tied` names the answers, a line each."""
 
     code = "no-majority"
@@ -120,7 +121,7 @@ async def vote(
         for name, one in zip(voters, made, strict=True)
     ]
     counted = tally(ballots, same)
-    _hold(counted, quorum, tie, next((one.error for one in made if one.error), None))
+    _hold(counted, quorum, tie, [(name, one.error) for name, one in zip(voters, made, strict=True) if one.error])
     return counted
 
 
@@ -143,16 +144,17 @@ def _weighs(weight: object) -> bool:
     return isinstance(weight, int | float) and not isinstance(weight, bool) and isfinite(weight) and weight >= 0
 
 
-def _hold(counted: Tally[Any], quorum: float, tie: str, cause: Exception | None) -> None:
+def _hold(counted: Tally[Any], quorum: float, tie: str, failed: Sequence[tuple[str, Exception]]) -> None:
     """Raises NoMajority."""
     whole = sum(one.weight for one in counted.ballots)
     voted = sum(one.weight for one in counted.ballots if not one.error)
     if counted.winner is None or voted < quorum * whole - _CLOSE:
         why = "; ".join(f"{one.by}: {one.error.splitlines()[0]}" for one in counted.abstained[:4])
-        raise NoMajority(
+        few = NoMajority(
             f"{len(counted.abstained)} of {len(counted.ballots)} have not voted: {why}",
             remedy="ask others, or take a lower quorum=",
-        ) from cause
+        )
+        raise fallen(few, failed) from next((error for _, error in failed), None)
     if tie == "raise" and counted.tied:
         said = [str(one) for one in counted.tied]
         error = NoMajority(f"a tie between {' and '.join(said)}", remedy="ask one more, or give weights=")
