@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -353,3 +354,42 @@ async def test_an_error_with_names_of_its_own_ends_a_run_as_any_other(world: Wor
         run = await engine.start(fails_oddly, way)
         with pytest.raises(RunFailed, match="it is odd"):
             await run.result()
+
+
+@dataclass(frozen=True)
+class Frozen(Exception):
+    pages: int
+
+
+class Sealed(Exception):
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(name)
+
+
+@step
+async def raises_sealed(kind: str) -> int:
+    raise Frozen(3) if kind == "frozen" else Sealed("it is sealed")
+
+
+@flow
+async def below_sealed(kind: str) -> int:
+    return await raises_sealed(kind)
+
+
+@flow
+async def catches_sealed(kind: str) -> list[str]:
+    caught: list[str] = []
+    for call in (raises_sealed, below_sealed):
+        try:
+            await call(kind)
+        except Frozen as error:
+            caught.append(f"{error.pages} pages")
+        except Sealed as error:
+            caught.append(str(error))
+    return caught
+
+
+@pytest.mark.parametrize(("kind", "said"), [("frozen", "3 pages"), ("sealed", "it is sealed")])
+async def test_an_error_that_refuses_attributes_is_caught_as_itself(world: World, kind: str, said: str) -> None:
+    async with world.engine() as engine:
+        assert await engine.run(catches_sealed, kind) == [said, said]

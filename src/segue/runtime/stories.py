@@ -43,8 +43,8 @@ class Told(SegueError):
 
 def note_place(error: BaseException, run: str, key: str, attempt: int, at: int = 0) -> None:
     """Note on an error which call it ended, and at which attempt; and where `at` in the run's journal that stands."""
-    error.add_note(f"at: run {run} {key}, attempt {attempt}")
-    setattr(error, _AT, at)
+    _keep(error, "__notes__", [*getattr(error, "__notes__", ()), f"at: run {run} {key}, attempt {attempt}"])
+    _keep(error, _AT, at)
 
 
 def place_of(error: BaseException, run: str) -> tuple[str, int]:
@@ -59,7 +59,12 @@ def place_of(error: BaseException, run: str) -> tuple[str, int]:
 
 def bring(error: BaseException, tried: Iterable[object]) -> None:
     """Let the error of a child tell what `of_end` has told there."""
-    setattr(error, _TRIED, tuple(tried))
+    _keep(error, _TRIED, tuple(tried))
+
+
+def _keep(error: BaseException, name: str, value: object) -> None:
+    """A user's own type may refuse new attributes: an exception that is a frozen dataclass does."""
+    object.__setattr__(error, name, value)
 
 
 def of_end(error: BaseException, run: str, hide: Callable[[str], str]) -> list[object]:
