@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from time import process_time
 
 import pytest
@@ -340,3 +341,28 @@ def test_a_megabyte_takes_no_time() -> None:
         parts, began = pieces(text[:1_000_000]), process_time()
         above(text[:1_000_000], parts)
         assert process_time() - began < 10, "about a second"
+
+
+@pytest.mark.parametrize("over", ["", "HANDBOOK\n========\n\n"])
+@pytest.mark.parametrize(
+    ("titles", "before", "rule"),
+    [
+        (["Rome", "Oslo", "Bern"], "", "-" * 30),
+        (["Rome", "Oslo, with the warehouse beside the river", "Bern"], "\n", "-" * 30),
+        (["Rome", "Before you begin!", "Bern"], "\n", "-" * 30),
+        (["Rome", "See https://acme.example", "Bern"], "\n", "*" * 30),
+        (["Rome", "Oslo\nand the harbour", "Bern"], "\n", "=" * 30),
+    ],
+)
+def test_where_one_pair_of_rules_holds_no_title_none_takes_what_comes_later(
+    titles: list[str], before: str, rule: str, over: str
+) -> None:
+    about = "Visitors are met at the door and are given a badge, and leave it at the desk when they go. " * 6
+    text = over + "".join(
+        f"{before if n else ''}{rule}\n{title}\n{rule}\n\n({n}) {about}\n\n({n}) {about}\n"
+        for n, title in enumerate(titles)
+    )
+    for piece, under in zip(pieces(text), above(text, pieces(text)), strict=True):
+        found = re.findall(r"\((\d)\)", piece)
+        if len({*found}) == 1:
+            assert not [title for n, title in enumerate(titles) if n != int(found[0]) and title in under]

@@ -16,7 +16,7 @@ from .columns import columns
 from .open import AGAIN, ALONE, COLON, NUMBER, ONCE, TITLE, Heading
 from .questions import LONGEST, answered, asks, is_question, listed
 from .sections import sections
-from .underlines import EXACT, levels, underline
+from .underlines import EXACT, levels, unclear, underline
 
 __all__ = ["LONE", "headings", "heads_clause"]
 
@@ -97,6 +97,8 @@ def _underlined(lines: Sequence[str], some: Sequence[int], marks: bool) -> dict[
     signs = {at: sign for at, sign in signs.items() if sign in "=-" or not marks}
     if {*signs.values()} <= {*EXACT}:
         return {}  # a form has lines where something is to be filled in
+    ends = unclear(lines, some, signs)
+    signs = {at: sign for at, sign in signs.items() if at - 1 not in ends}
     notices, made = _notices(lines, signs), dict[int, Heading]()
     sure = [at for at in signs if at not in notices]
     of, next_ = dict(zip(sure, levels([*map(signs.__getitem__, sure)]), strict=True)), 1
@@ -104,7 +106,8 @@ def _underlined(lines: Sequence[str], some: Sequence[int], marks: bool) -> dict[
         next_ = of.get(at, next_)
         if sure:  # a notice ends what stands beside the title that comes next
             made[at - (len(sign) > 1)] = Heading(next_, lines[at].strip() if at in of else "")
-    return made
+    of_all = sure and min(sure) < min(ends, default=0) and [*map(signs.get, sure)].count(signs[min(sure)]) == 1
+    return made | dict.fromkeys(ends if sure else (), Heading(2 if of_all else 1, ""))
 
 
 def _notices(lines: Sequence[str], signs: Mapping[int, str]) -> set[int]:
@@ -177,8 +180,9 @@ def _plain(lines: Sequence[str], said: Sequence[int], marked: Mapping[int, Headi
 
 
 def _is_banner(lines: Sequence[str], marked: Mapping[int, Heading]) -> bool:
-    """Whether all that is marked is one line between two of signs: the title of all, or a notice."""
-    return len(marked) == 1 and all(underline(lines, at + 1)[1:] for at in marked)
+    """Whether the only title that is marked is a line between two of signs: that of all, or a notice."""
+    titles = [at for at, one in marked.items() if one.words]
+    return [bool(underline(lines, at + 1)[1:]) for at in titles] == [True]
 
 
 @dataclass(frozen=True, slots=True)

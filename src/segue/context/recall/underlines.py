@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-__all__ = ["EXACT", "levels", "underline"]
+__all__ = ["EXACT", "levels", "unclear", "underline"]
 
 _UNDER = re.compile(r"([-=*^#\"'+~`])\1{2,}\s*$|([.:_])\2{3,}\s*$")
 EXACT = ".:_"
@@ -38,6 +38,28 @@ def underline(lines: Sequence[str], at: int) -> str:
     if sign == "`" and (longer < 0 or "".join(lines[at + 2 : at + 3]).strip()):
         return ""
     return "" if sign in EXACT and longer not in (0, sum(char >= "\u1100" for char in line)) else sign
+
+
+def unclear(lines: Sequence[str], some: Sequence[int], signs: Mapping[int, str]) -> set[int]:
+    """Where a line or two stand between two of signs, and one such pair with these signs holds no title: each of them
+    begins something, but what its words are is not sure. Of each the upper line; `signs` are those of the titles.
+    """
+    boxes = {at - 1: sign[0] for at, sign in signs.items() if len(sign) > 1}
+    held = {at + 1 for at in signs} | boxes.keys()
+    pairs = {at: lines[at][0] for at in some if at not in held and _pairs(lines, at)}
+    odd = {*pairs.values()} & {*_OVER}
+    return {at for at, sign in (boxes | pairs).items() if sign in odd} if odd & {*boxes.values()} else set()
+
+
+def _pairs(lines: Sequence[str], at: int) -> bool:
+    """Whether a line of signs has another one of the same below, with a line or two between."""
+    if not _UNDER.match(lines[at]):
+        return False
+    for to in (at + 2, at + 3):
+        between = lines[at + 1 : to]
+        if to < len(lines) and lines[to][:1] == lines[at][0] and _UNDER.match(lines[to]):
+            return all(line.strip() and not _UNDER.match(line) for line in between)
+    return False
 
 
 def levels(signs: Sequence[str]) -> list[int]:
