@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -33,7 +33,7 @@ def begun_in(asked: Asked) -> str:
     return next((turn.text for turn in reversed(asked.turns) if turn.role == "assistant"), "")
 
 
-async def rescued(path: Path, name: str, answer: Any) -> str:
+async def rescued(path: Path, name: str, answer: Callable[[Asked], str]) -> str:
     """What goes out where the first model breaks off midway and another one gives this answer."""
     models = {"small": answers("Small:"), "large": Served(answer=answer, token_s=0.001)}
     async with serve(models, faults=MIDWAY) as server:
