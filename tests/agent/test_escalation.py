@@ -11,7 +11,7 @@ import pytest
 from segue import Engine, Run, RunFailed, flow
 from segue.agent import answer, ask
 from segue.core.codec import loads
-from segue.errors import InputError
+from segue.errors import InputError, WrongAnswer
 from segue.models import ModelError
 from segue.testing.provider import serve
 from tests.agent.test_ask_faults import City, keys, opened
@@ -54,7 +54,14 @@ async def started(engine: Engine, server: Any, trouble: str = "wrong-schema") ->
     return run, *(await asked(run))
 
 
-async def test_a_person_answers_and_is_asked_again_until_it_fits(tmp_path: Path) -> None:
+async def unheld(self: Run[Any], asked: Any, value: bytes) -> bytes:
+    """As where the flow is not known to the sender."""
+    return value
+
+
+async def test_a_person_answers_and_is_asked_again_until_it_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with serve(MODELS) as server, opened(tmp_path, server) as engine:
         run, key, question = await started(engine, server)
         assert (question["kind"], question["by"]) == ("escalation", ["team-lead"])
@@ -63,9 +70,14 @@ async def test_a_person_answers_and_is_asked_again_until_it_fits(tmp_path: Path)
         assert all(t["fault"] == "bad output" and t["error"] and t["text"] for t in question["shown"]["tried"])
         assert set(question["form"]["properties"]) == {"name", "people"}
         calls = server.counts().calls
+        for says in (run.decide(key, result={"name": 5}, by="ann"), engine.decide("r", answer={"name": 5}, by="ann")):
+            with pytest.raises(WrongAnswer, match=r"is no City: name: .*; people: Field required"):
+                await says
+        monkeypatch.setattr(Run, "_held", unheld)
         await run.decide(key, result={"name": 5}, by="ann")
         _, again = await asked(run, 2)
         assert "people" in again["question"] and again["shown"]["tried"][-1]["model"] == "person:ann"
+        monkeypatch.undo()
         await run.decide(key, result={"name": "Ghent", "people": 3}, by="ann")
         _, again = await asked(run, 3)
         assert "it is too small" in again["question"]
@@ -112,3 +124,18 @@ async def test_outside_of_a_run_it_fails_as_ever() -> None:
 async def test_a_time_without_a_person_is_refused() -> None:
     with pytest.raises(InputError, match="goes with escalate"):
         await ask("Which city?", escalate_s=5.0)
+
+
+async def test_an_answer_of_another_type_is_refused_and_the_question_waits_on(tmp_path: Path) -> None:
+    async with serve(MODELS) as server:
+        async with opened(tmp_path, server) as engine:
+            await started(engine, server)
+        async with opened(tmp_path, server) as engine:
+            (item,) = await engine.inbox("team-lead")
+            with pytest.raises(WrongAnswer, match="people: Input should be a valid integer") as wrong:
+                await item.answer({"name": "Ghent", "people": "many"}, by="ann")
+            assert (wrong.value.run, wrong.value.key) == ("r", item.key)
+            (same,) = await engine.inbox("team-lead")
+            assert same.id == item.id and same.pending is None
+            await same.answer({"name": "Ghent", "people": 265_000}, by="ann")
+            assert (await (await engine.get("r")).result())["by"] == "person:ann"

@@ -238,6 +238,31 @@ async def test_a_guard_whose_model_fails_says_what_that_said(
         assert str(error.remedy).startswith(remedy)
 
 
+@pytest.mark.parametrize("trouble", ["overloaded", "rate-limited", "reset"])
+async def test_a_guard_outlasts_a_short_outage_of_its_model(tmp_path: Path, trouble: str) -> None:
+    guard = Guard(name="moderation", look=Moderation(model="gpt"), stage="before", together=True, timeout_s=30)
+    models = {"chat": Served(), "gpt": Served(answer=lambda _: '{"flagged": false, "category": "none", "why": ""}')}
+    async with serve(models) as server, opened(tmp_path, server, *models, guards=[guard]) as engine:
+        server.next("gpt", trouble, trouble)
+        error, checks, _ = await told(engine, "How is tea made?")
+        assert (error, [check.passed for check in checks]) == ("You said: How is tea made?", [True])
+        calls = [seen for seen in server.log if seen.model == "gpt"]
+        assert len(calls) == 3
+        assert calls[1].at - calls[0].at >= (1.0 if trouble == "rate-limited" else 0.25)
+
+
+async def test_a_guard_gives_up_within_its_time(tmp_path: Path) -> None:
+    guard = Guard(name="moderation", look=Moderation(model="gpt"), stage="before", together=True, timeout_s=3)
+    async with serve(["chat", "gpt"]) as server, opened(tmp_path, server, "chat", "gpt", guards=[guard]) as engine:
+        await told(engine, "It is warm, and what it takes is imported.")
+        server.fail("gpt", "overloaded")
+        began = asyncio.get_running_loop().time()
+        error, _, _ = await told(engine, "How is tea made?")
+        assert error.why.startswith("the guard itself failed: gpt: 503")
+        assert 2 < server.counts("gpt").calls <= 6
+        assert asyncio.get_running_loop().time() - began < 4
+
+
 async def test_a_function_of_one_question(tmp_path: Path) -> None:
     @flow(name="polite")
     async def polite(text: str) -> str:

@@ -187,6 +187,8 @@ def test_prompts_of_a_file(tmp_path: Path) -> None:
     assert dict(shelf.get("greet").shares) == {"a": 1.0, "b": 3.0}
     with pytest.raises(PromptError, match=r"stands in segue\.toml"):
         shelf.get("greet").roll_out({"a": 1})
+    with pytest.raises(PromptError, match=r"stands in segue\.toml: change its rollout there"):
+        shelf.get("greet").roll_back()
     with pytest.raises(PromptError, match="did you mean triage"):
         shelf.get("triag")
 

@@ -198,10 +198,11 @@ async def test_embeddings_refuse(body: dict[str, Any], said: str) -> None:
 
 # --- Mistral ---
 
-MISTRAL_REFUSED = [
+MISTRAL_REFUSED: list[tuple[list[dict[str, Any]], str, str]] = [
     ([user(), called(), result()], "Tool call id was call_1 but must be a-z, A-Z, 0-9, with a length of 9.", "3280"),
     ([user(), called("a" * 9), result("a" * 9), user()], "Unexpected role 'user' after role 'tool'", "3230"),
     ([user(), {"role": "assistant", "content": "x"}], "Expected last role User or Tool", "3230"),
+    ([user(), {"role": "assistant", "content": ""}, user()], "either content or tool_calls", "3240"),
 ]
 
 
@@ -219,3 +220,14 @@ async def test_mistral_takes_back_the_ids_that_it_gave() -> None:
         given = (await post(provider.url, CHAT, asked)).json()["choices"][0]["message"]
         after = [user("the weather"), {k: v for k, v in given.items() if v}, result(given["tool_calls"][0]["id"])]
         assert (await post(provider.url, CHAT, {**asked, "messages": after})).status_code == 200
+
+
+async def test_mistral_takes_the_empty_lists_of_its_own_client_and_openai_does_not() -> None:
+    async with serve({"m": Served(mistral=True), "o": Served()}) as provider:
+        said: dict[str, Any] = {"role": "assistant", "content": [{"type": "text", "text": "x"}], "tool_calls": []}
+        asked: dict[str, Any] = {"messages": [user(), {**said, "prefix": False}, user()]}
+        assert (await post(provider.url, CHAT, {"model": "m", **asked})).status_code == 200
+        call: dict[str, Any] = {**called("a" * 9), "content": list[Any](), "prefix": False}
+        asked = {"messages": [user(), call, result("a" * 9)], "tools": [function()]}
+        assert (await post(provider.url, CHAT, {"model": "m", **asked})).status_code == 200
+    await refused(CHAT, {"model": "m", "messages": [user(), said, user()]}, "empty array")

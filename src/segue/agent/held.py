@@ -7,6 +7,7 @@ So each of those that it waits for ends.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
@@ -15,7 +16,7 @@ from typing import Protocol
 from ..core.records import Decision
 from .failures import HELD
 
-__all__ = ["STUCK_S", "Holds", "Patience", "Waiting", "affordable", "paced"]
+__all__ = ["STUCK_S", "Holds", "Patience", "Waiting", "affordable", "paced", "time_left_s"]
 
 _PATIENCE_S = 30.0
 """How long an attempt waits; then its Recovery says what follows, and the run may be parked."""
@@ -108,6 +109,13 @@ class _Pace:
                 if not self._waiting:
                     self._set(clock() + self._left_s)
 
+    @property
+    def left_s(self) -> float:
+        """Seconds until the first of the limits, its own and those around it."""
+        due = self._limit.when()
+        left_s = self._left_s if self._waiting or due is None else due - asyncio.get_running_loop().time()
+        return left_s if self._around is None else min(left_s, self._around.left_s)
+
     def _set(self, when: float | None) -> None:
         with suppress(RuntimeError):  # it is over, and whoever waits has outlived it
             self._limit.reschedule(when)
@@ -124,6 +132,12 @@ def paced(limit: asyncio.Timeout) -> Generator[None]:
         yield
     finally:
         _pace.reset(token)
+
+
+def time_left_s() -> float:
+    """Seconds that are left of the time limit in which this is done."""
+    pace = _pace.get()
+    return math.inf if pace is None else pace.left_s
 
 
 async def affordable(bill: Holds, decide: Callable[[int | None], Decision]) -> tuple[Decision, Decision | None]:

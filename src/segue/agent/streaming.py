@@ -18,6 +18,7 @@ from ..runtime.outlet import Outlet, digest
 from ..runtime.scope import StepScope
 from .calling import send
 from .failures import HALF
+from .onward import Onward, added, adds
 from .request import Given, Question, messages
 from .tries import before
 
@@ -76,11 +77,11 @@ class Streaming:
         limited = replace(call, first_token_s=self.first_token_s, stall_s=self.stall_s)
         streams = call.model.can(Capability.STREAMING)
         reply = await send(limited, _Pour(outlet, question.begun, self) if streams else None)
-        if question.begun and not (reply.text.strip() or reply.tool_calls):
-            return reply  # it was to go on, and says nothing: what broke off is no whole answer for that
+        if question.begun and not (reply.tool_calls or adds(question.begun, reply.text)):
+            return replace(reply, text="")  # it was to go on, and does not: what broke off is no whole answer for that
         if streams and _stopped(reply):
             return reply  # what came of it stands as it came, for whoever goes on from there
-        whole = question.begun + reply.text
+        whole = question.begun + added(question.begun, reply.text)
         if not self.speaks(reply.text or reply.tool_calls):
             return reply
         if outlet.hash != digest(whole) or outlet.retracted:
@@ -142,6 +143,7 @@ class _Pour:
 
     def __init__(self, outlet: Outlet, begun: str, how: Streaming):
         self._outlet, self._begun, self._how = outlet, begun, how
+        self._onward = Onward(begun)
         self._held: list[Delta] = []
 
     async def __call__(self, call: Call) -> Reply:
@@ -152,6 +154,7 @@ class _Pour:
                 if isinstance(item, Reply):
                     if self._how.speaks(item.tool_calls):
                         self._tell()
+                        self._outlet.say(self._onward.rest())
                     return item
                 self._held.append(item)
                 if not self._how.speaks(item.text):
@@ -160,7 +163,10 @@ class _Pour:
                 if item.text and not self._outlet.chunks:
                     self._outlet.say(self._begun)
                 answers = item.kind == "tool" and call.output_mode == "tool" and not call.tools
-                self._outlet.say(item.text, "text" if answers else item.kind)
+                if item.kind == "text":
+                    self._outlet.say(self._onward.take(item.text))
+                else:
+                    self._outlet.say(item.text, "text" if answers else item.kind)
         raise AssertionError("a stream ends with its reply or raises")
 
     def _tell(self) -> None:

@@ -145,8 +145,9 @@ def decide(
 ) -> Exit:
     """Answer what a failed step asks a person.
 
-    With one of --retry, --result, --use and --fail. The first word counts. What an escalated question is given as its
-    result is checked like a model's answer; one that does not fit is asked for again.
+    With one of --retry, --result, --use and --fail. The first word counts. A result that is not of the step's type is
+    refused, and the question waits on. What an escalated question is given is checked like a model's answer as well:
+    the run asks again where the question's own check turns it down.
     """
     from . import deciding, telling
 

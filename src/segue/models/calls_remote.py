@@ -30,6 +30,7 @@ from pydantic_ai.tools import ToolDefinition
 from ..core.faults import FaultKind, rebuild
 from .conversation import fit, stamped
 from .exchange import OUTPUT_TOOL, Call, Delta, Reply
+from .prose import within
 from .providers import connected
 from .providers.wire import heard
 from .signals import made
@@ -211,10 +212,12 @@ def _finish(response: ModelResponse, answered: bool) -> str:
 
 
 def bare(text: str, c: Call) -> str:
-    """A text that was asked to be JSON, without the fence that many models put around it."""
+    """A text that was asked to be JSON, without the fence that many models put around it; where nothing but words asks
+    for it, without a sentence around it, too.
+    """
     if c.output_schema is None or c.output_mode == "text":
         return text
     plain = text.strip()
     if plain.startswith("```") and plain.endswith("```") and "\n" in plain:
         return plain[plain.index("\n") + 1 : -3].strip()
-    return plain
+    return within(plain) if c.output_mode == "prompt" else plain

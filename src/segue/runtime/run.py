@@ -14,12 +14,12 @@ from ..core.codec import Codec, codec, dumps, loads, roundtrip
 from ..core.events import Event, EventType
 from ..core.faults import Fault, rebuild
 from ..core.lifecycle import ENDED, RunState
-from ..core.questions import open_questions
+from ..core.questions import Question, open_questions
 from ..core.redaction import envelope_of
 from ..core.secret import Secret
 from ..core.shell import command
 from ..core.streams import StreamEvent
-from ..errors import InputError, RunCancelled, RunFailed, SegueError
+from ..errors import InputError, RunCancelled, RunFailed, SegueError, WrongAnswer
 from ..journal import NewRun, Post, RunRow
 from ..journal.threads import ahead_of
 from . import forking, given, named, opinions
@@ -146,8 +146,8 @@ class Run(Generic[R]):
         """Answer the question that a step's Recovery has put to a person: `retry`, this `result`, `use` this candidate,
         or `fail`. False when somebody else, or time, has answered it.
 
-        Raises InputError when nobody is asked about this step, and for a result of another type, as far as the flow is
-        known in this process; RunEnded after its end.
+        Raises InputError when nobody is asked about this step, and for a result of another type (WrongAnswer, of an
+        escalated question), as far as the flow is known in this process; RunEnded after its end.
         """
         if retry + (result is not MISSING) + (use is not None) + fail != 1:
             raise InputError("decide: one of retry=True, result=, use= and fail=True", run=self.id, key=key)
@@ -158,8 +158,8 @@ class Run(Generic[R]):
         if asked is None:
             raise given.not_asked(row, key, journal)
         value = self._encode(result) if word == "result" else None
-        if value is not None and not asked.escalated:
-            _, value, _ = await self._checked_override(key, value)
+        if value is not None and not asked.service:
+            value = await self._held(asked, value)
         return await self._post("decide", key, asked.id, value, {"word": word, "candidate": use, "by": by, "why": why})
 
     async def feedback(self, score: float, *, key: str | None = None, by: str = "", note: str = "") -> None:
@@ -262,6 +262,17 @@ class Run(Generic[R]):
         today = {today: k for today, k in calls.today.items() if calls.on_record(today) == k}
         given_as = {today: fits[k] for today, k in today.items() if k in fits} | on_record | fits
         return given_as, {k: today.get(k, calls.on_record(k)) for k in given_as}
+
+    async def _held(self, asked: Question, value: bytes) -> bytes | None:
+        """A person's answer, held against what the step returns; one that the step judges is sent as it was given."""
+        try:
+            _, fitting, _ = await self._checked_override(asked.key, value)
+        except InputError as error:
+            if not asked.escalated:
+                raise
+            remedy = f"see what is asked for: {command('inbox', self.id)}"
+            raise WrongAnswer(error.message, run=self.id, key=asked.key, remedy=remedy) from error.__cause__
+        return value if asked.escalated else fitting
 
     async def _checked_override(self, key: str, value: bytes | None) -> tuple[str, bytes | None, dict[str, Any]]:
         """The key on record of an open call, what it returns as the journal holds it, and what else goes with the word:

@@ -81,15 +81,15 @@ class Named:
 
     def roll_out(self, shares: Mapping[str, float], *, by: str = "") -> None:
         """Write these shares to `rollout.toml`: they hold for runs that draw from now on. Raises PromptError."""
-        if self.folder is None:
-            raise PromptError(f"prompt {self.name!r} stands in segue.toml: change its rollout there")
+        folder = self._written()
         said = ", ".join(f'"{name}" = {share:g}' for name, share in self.held(shares).items())
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        with (self.folder / _LOG).open("a", encoding="utf-8") as file:
+        with (folder / _LOG).open("a", encoding="utf-8") as file:
             file.write(f'[[rollout]]\nat = {at}\nby = "{_plain(by)}"\nshares = {{ {said} }}\n\n')
 
     def roll_back(self, *, by: str = "") -> Mapping[str, float]:
         """Give the shares that held before. Raises PromptError where there are none."""
+        self._written()
         earlier = next((s for s in reversed(self.before) if dict(s) != dict(self.shares)), None)
         if earlier is None:
             raise PromptError(
@@ -98,6 +98,12 @@ class Named:
             )
         self.roll_out(earlier, by=by)
         return earlier
+
+    def _written(self) -> Path:
+        """The folder in which its rollout is written. Raises PromptError where it has none."""
+        if self.folder is None:
+            raise PromptError(f"prompt {self.name!r} stands in segue.toml: change its rollout there")
+        return self.folder
 
 
 def luck_of(name: str, key: str) -> float:

@@ -173,11 +173,17 @@ class _Talk:
                 f"messages.[{i}].role",
             )
 
+    def listed(self, value: Json, path: str, role: str, most: int = 1 << 30) -> list[Json]:
+        """A list of a message. Mistral takes empty ones of an assistant, whose own client sends them."""
+        given = openai.typed(value, list, path)
+        empty = not given and self.served.mistral and role == "assistant"
+        return given if empty else openai.some(given, path, most)
+
     def calls(self, message: Body, i: int) -> list[str]:
         if message.get("tool_calls") is None:
             return []
         path, said = f"messages[{i}].tool_calls", list[str]()
-        for j, call in enumerate(openai.some(openai.typed(message["tool_calls"], list, path), path, 128)):
+        for j, call in enumerate(self.listed(message["tool_calls"], path, "assistant", 128)):
             where = f"{path}[{j}]"
             named = openai.at_most(openai.needed(call, "id", str, where), 40, f"{where}.id")
             openai.one_of(openai.needed(call, "type", str, where), ("function", "custom"), f"{where}.type")
@@ -201,7 +207,7 @@ class _Talk:
         if isinstance(content, str):
             return content
         path, found = f"messages[{i}].content", list[str]()
-        for j, part in enumerate(openai.some(openai.typed(content, list, path), path)):
+        for j, part in enumerate(self.listed(content, path, role)):
             kind = openai.needed(openai.typed(part, dict, f"{path}[{j}]"), "type", str, f"{path}[{j}]")
             openai.one_of(kind, _PARTS[role], f"{path}[{j}].type")
             if kind in ("text", "refusal"):
