@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from segue import flow, sleep, step, wait_for
+from segue import flow, gather, sleep, step, wait_for
 from segue.errors import InputError, RunCancelled, UnknownFlow
 from segue.runtime.clock import Clock
 from tests.behaviour.world import World, events_of, in_state, kinds_of, until
@@ -57,6 +57,12 @@ async def cleans(name: str) -> str:
 async def has_child(name: str) -> str:
     await note(f"{name} begins")
     return await held(name)
+
+
+@flow
+async def has_two(name: str) -> list[str]:
+    """One child at once, one later, and one below another flow."""
+    return [*await gather(held(f"{name}1"), has_child(f"{name}2")), await other(name), await held(f"{name}3")]
 
 
 async def test_a_paused_flow_starts_nothing_and_goes_on_when_it_is_resumed(world: World) -> None:
@@ -141,6 +147,41 @@ async def test_a_run_is_resumed_or_cancelled_by_name_while_the_engine_is_paused(
         assert "e begins" not in calls
         await engine.resume(flow=has_child)
         assert await last.result() == "e ends"
+
+
+async def test_a_run_that_is_let_go_by_name_takes_children_of_a_paused_flow_along(world: World) -> None:
+    async with world.parking() as engine:
+        await engine.pause(flow=held)
+        first, second = await engine.start(has_two, "a", id="a"), await engine.start(has_two, "b")
+        await world.pass_(2)
+        assert set(calls) == {"a2 begins", "b2 begins"}
+        calls.clear()
+        await first.resume(by="ann")
+    async with world.parking() as engine:  # it holds after a restart, too
+        first, second = await engine.get(first.id), await engine.get(second.id)
+        assert await first.result() == ["a1 ends", "a2 ends", "a ends", "a3 ends"]
+        await world.pass_(2)
+        assert not any(said.startswith("b") for said in calls)
+        await second.cancel(by="ann")
+        with pytest.raises(RunCancelled):
+            await second.result()
+
+
+async def test_a_child_that_is_paused_by_name_stays_where_its_parent_is_let_go(world: World) -> None:
+    async with world.parking() as engine:
+        await engine.pause(flow=held)
+        run = await engine.start(has_two, "a", id="a")
+        await world.pass_(2)
+        (id_,) = [
+            id_ for (id_,) in engine.journal.query("select id from runs where parent = 'a' and id like '%/held%'")
+        ]
+        child = await engine.get(id_)
+        await child.pause()
+        await run.resume()
+        await world.pass_(3)
+        assert "a2 ends" in calls and "a1 begins" not in calls
+        await child.resume()
+        assert (await run.result())[0] == "a1 ends"
 
 
 async def test_a_pause_of_one_run_outlasts_the_engines(world: World) -> None:

@@ -55,6 +55,14 @@ async def twice_above_many(count: int) -> None:
     await above_many(count)
 
 @flow
+async def above_wide(count: int) -> None:
+    await gather(*(above_many(n) for n in range(1, 1 + count)))
+
+@flow
+async def hears(count: int) -> None:
+    await gather(*(wait_for(f"go{n}") for n in range(count)))
+
+@flow
 async def breaks(what: str) -> None:
     raise LookupError(what)
 
@@ -174,7 +182,7 @@ def test_until_when_a_child_sleeps_is_told_where_its_parent_is_resumed(flows: Te
     assert done.code == 7 and child.partition("\n")[2].startswith("It sleeps: in 49 min")
 
 
-@pytest.mark.parametrize(("count", "more"), [(3, "1 more waits"), (40, "38 more wait")])
+@pytest.mark.parametrize(("count", "more"), [(3, "1 more waits"), (40, "38 more wait"), (60, "58 more wait")])
 @pytest.mark.parametrize("top", ["above_many", "twice_above_many"])
 def test_how_many_more_children_wait_is_told_and_what_lists_them(
     flows: Terminal, top: str, count: int, more: str
@@ -186,6 +194,50 @@ def test_how_many_more_children_wait_is_told_and_what_lists_them(
     assert says == f"Of its children {more}."
     listed = shlex.split(does, comments=True)
     assert len(flows.segue(*listed[1:], "--json").json) == count + 1
+    assert "The newest" not in flows.segue(*listed[1:]).err
+
+
+def test_children_of_several_parents_are_listed_by_what_they_are_all_below(flows: Terminal) -> None:
+    flows.segue("run", "flows:above_many", "-i", 4, "--id", "r", "--detach")
+    flows.segue("run", "flows:above_wide", "-i", 8, "--id", "s", "--detach")
+    done = [flows.segue("resume", run, "-q", "--patience-s", "0") for run in ("r", "s")][1]
+    does = done.err.splitlines()[-1]
+    listed = flows.segue(*shlex.split(does, comments=True)[1:], "--json").json
+    below = flows.query("select id from runs where id like 's/%' order by no desc")
+    assert [(one["id"],) for one in listed] == below and len(below) == 8 * 2 + sum(range(1, 9))
+    count = len(below) + 1 + len(flows.query("select id from runs where id = 'r' or id like 'r/%'"))
+    assert f"more runs: segue runs --state open --limit {count}\n" in flows.segue("resume", "--patience-s", "0").err
+
+
+@pytest.mark.parametrize("count", [4, 30])
+def test_of_many_children_that_a_run_waits_for_the_first_three_are_named(flows: Terminal, count: int) -> None:
+    """So it is wherever it is told what a run waits for."""
+    flows.segue("run", "flows:above_many", "-i", count - 1, "--id", "r", "--detach")
+    done = flows.segue("resume", "r", "-q", "--patience-s", "0").err
+    bare, shown = flows.segue("resume", "--patience-s", "0").err, flows.segue("show", "r").out
+    more = "1 more child." if count == 4 else "27 more children."
+    for told in (bare, shown):
+        assert told.count("It waits for its child") == 3 and f"It waits for {more}\n" in told
+        (says,) = [line for line in told.splitlines() if "to see them all" in line]
+        assert len(flows.segue(*shlex.split(says, comments=True)[1:], "--json").json) == count
+    assert "It waits for its child" not in done and done.startswith(f"It waits for {count} children.\nIts child")
+    if count == 30:
+        assert "and more" in flows.segue("runs", "--state", "parked", "--flow", "above_many").out
+
+
+def test_that_only_some_of_what_a_run_waits_for_is_noted_is_told(flows: Terminal) -> None:
+    for count, noted in ((19, False), (30, True)):
+        flows.segue("run", "flows:hears", "-i", count, "--id", f"r{count}", "--detach")
+        assert ("20 are noted; there may be more." in flows.segue("resume", f"r{count}").err) == noted
+
+
+def test_a_run_that_goes_on_elsewhere_is_told_to_do_so_where_all_are_resumed(flows: Terminal) -> None:
+    busy = flows.start("run", "flows:imports_late", "-i", '"door"', "--id", "r")
+    until(lambda: (flows.folder / "began").exists() and flows.state("r") == "parked")
+    told = flows.segue("resume", "--patience-s", "0").err
+    child = told.partition("\n\nr/gated")[2].splitlines()
+    assert child[1] == f"It goes on in process {busy.pid}." and child[2].startswith("  segue watch 'r/gated[")
+    assert all(len(block.splitlines()) > 1 for block in told.split("\n\n")[1:])
 
 
 def test_how_many_more_children_wait_is_told_once_while_their_parent_is_carried_out(flows: Terminal) -> None:

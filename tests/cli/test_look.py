@@ -51,6 +51,13 @@ def test_runs_lists_the_newest_first_and_filters(stocked: Terminal) -> None:
     assert "No such runs" in stocked.segue("runs", "--flow", "x").err
 
 
+def test_what_lists_more_runs_repeats_the_filters(stocked: Terminal) -> None:
+    some = stocked.segue("runs", "--state", "ended", "--where", "age<1h", "--where", "id=*1", "--limit", 1)
+    assert "The newest 1. More: segue runs --where 'state=ended,age<1h,id=*1' --limit N\n" in some.err
+    assert "More" not in stocked.segue("runs", "--state", "ended", "--limit", 2).err, "these are all"
+    assert "The newest 2. More: segue runs --limit N\n" in stocked.segue("runs", "--limit", 2).err
+
+
 def test_show_draws_the_tree_of_calls(stocked: Terminal) -> None:
     out = stocked.segue("show", "t1").out
     assert "t1  ✓ completed  shop:total" in out and 'input  {"items":["ab","c"]}' in out and "result  300" in out

@@ -114,6 +114,56 @@ def test_after_an_incident_runs_are_looked_at_and_let_go_one_by_one(terminal: Te
     stays.kill()
 
 
+ABOVE = """
+from segue import flow, gather, wait_for
+from shop import asks
+
+@flow
+async def waits(name: str) -> str:
+    return await wait_for(name, returns=str)
+
+@flow
+async def above(name: str) -> str:
+    return "".join(await gather(waits("one"), waits("two"))) + await waits("three")
+"""
+
+
+@pytest.fixture
+def above(terminal: Terminal) -> Terminal:
+    """Two runs that are not paused, each above two children that are."""
+    (terminal.folder / "above.py").write_text(ABOVE)
+    terminal.segue("run", "above:waits", "-i", '"one"', "--id", "w", "--detach")
+    terminal.segue("pause", "--flow", "waits")
+    for id_ in ("a", "b"):
+        terminal.segue("run", "above:above", "-i", '"x"', "--id", id_, "--detach")
+    terminal.segue("resume", "--patience-s", "0")
+    assert len(terminal.query("select id from runs where parent = 'a'")) == 2
+    return terminal
+
+
+def test_a_run_that_is_let_go_by_name_takes_its_children_of_a_paused_flow_along(above: Terminal) -> None:
+    for _ in range(2):
+        done = above.segue("resume", "a")
+        assert done.err.count("It waits for the signal") == 2 and "paused" not in done.err
+    resumed = "select count(*) from events join runs on no = run where id = 'a' and type = 'run.resumed'"
+    assert above.query(resumed) == [(1,)], "once is enough"
+    for (child,) in above.query("select id from runs where parent = 'a'"):
+        (waits,) = above.segue("show", child, "--json").json["waits_on"]
+        above.segue("signal", child, waits["signal"], "-p", '"x"')
+    told = above.segue("resume", "a").err
+    assert "It waits for the signal 'three'" in told and "paused" not in told, "one that began later"
+    assert all(run["paused"] for run in above.segue("runs", "--where", "parent=b", "--json").json)
+
+
+def test_children_that_another_process_holds_are_let_go_with_their_parent(above: Terminal) -> None:
+    stays = above.start("resume", "--stay")
+    until(lambda: above.segue("signal", "w", "later", "--json").json["attended"])
+    assert above.segue("resume", "a", "--patience-s", "0").code in (0, 7)
+    until(lambda: above.query("select state from runs where parent = 'a'") == [("parked",)] * 2)
+    assert above.query("select distinct state from runs where parent = 'b'") == [("queued",)]
+    stays.kill()
+
+
 def test_many_runs_are_cancelled_by_a_query(terminal: Terminal) -> None:
     waiting(terminal, "a1", "a2", "b1")
     query = ("cancel", "--where", "state=parked,flow=asks", "--where", "id=a*", "--by", "ann", "--why", "a mistake")

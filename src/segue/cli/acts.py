@@ -12,7 +12,7 @@ from ..errors import InputError
 from .app import ACTING, LOOKING, TIDYING, command
 from .commands import user
 from .exits import Exit
-from .options import All, AsJson, By, Config, Db, Debug, DryRun, Flow, MaybeRun, RunId, Where, Why, Yes
+from .options import LISTED, All, AsJson, By, Config, Db, Debug, DryRun, Flow, Limit, MaybeRun, RunId, Where, Why, Yes
 
 if TYPE_CHECKING:
     from .bulk import Bulk
@@ -179,7 +179,7 @@ def feedback(
 @command("acts", LOOKING)
 def acts(
     *,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")] = 50,
+    limit: Limit = LISTED,
     db: Db = DEFAULT_DATABASE,
     as_json: AsJson = False,
     debug: Debug = False,

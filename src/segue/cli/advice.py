@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from ..core.asked import Said, is_question, ticket
+from ..core.asked import Said
 from ..core.lifecycle import ENDED, RunState, StuckReason
 from ..core.short import short_key
 from ..journal import Item, RunRow, Switch
@@ -14,30 +14,18 @@ from ..journal.damage import REMEDY
 from ..runtime.ending import Ending
 from ..runtime.lacking import Lack
 from ..runtime.nearly import nearly, told
-from ..runtime.status import noted_waits
+from ..runtime.status import NOTED_MAX, noted_waits
 from . import left
 from .story import Stand, Story
-from .words import ago, clock, due, first_line, printable
+from .waits import Advice, Say, settles, time_of, told_of, wait
+from .words import ago, due, first_line, printable
 
 if TYPE_CHECKING:
     from ..models.batches import Progress
 
-Say = Callable[..., str]
-
 _ORDER = ("person", "signal", "service", "child", "retry", "step", "sleep")
-_BELLS = {
-    "reminder": "They are reminded", "reassignment": "It goes on to somebody else", "limit": "Its time is over",
-}  # fmt: skip
-"""What a question's own timers bring."""
 _MOVING = (RunState.QUEUED, RunState.RUNNING)
 _PAUSABLE = (RunState.PARKED, RunState.QUEUED, RunState.RUNNING)
-
-
-class Advice(NamedTuple):
-    """One thing that holds a run up, and commands that help: `(command, what it is for)`."""
-
-    says: str
-    do: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,8 +109,11 @@ def _wait_of(key: str, call: Any) -> dict[str, Any]:
     return {"retry": call.due_at, "key": key} if call.stand is Stand.RETRYING else {"step": key, "key": key}
 
 
-def advise(standing: Standing, now: float, say: Say) -> list[Advice]:
-    """Everything that holds the run up, what matters most first; of a run that has ended, what it has left open."""
+def advise(standing: Standing, now: float, say: Say, *, below: bool = False) -> list[Advice]:
+    """Everything that holds the run up, what matters most first; of a run that has ended, what it has left open.
+
+    `below`: its children are told of beside it, so that it is not said of many which they are.
+    """
     row = standing.row
     if row.state in ENDED:
         return [Advice(*one) for one in left.told(standing.left, say)]
@@ -130,7 +121,7 @@ def advise(standing: Standing, now: float, say: Say) -> list[Advice]:
     if row.state == RunState.STUCK:
         found += _stuck(standing, say)
     else:
-        found += _waiting(standing, now, say)
+        found += _waiting(standing, now, say, below=below)
     posts = [p for p in standing.posts if p.kind != "cancel" or standing.ending is None]
     found += [_sent(one, standing, now, say) for one in posts if one.name not in standing.answered]
     return found
@@ -190,31 +181,35 @@ def _gone(standing: Standing) -> str:
     if row.paused or standing.owned or held is not None:
         return ""
     if row.state == RunState.PARKED:
-        timed = any(_time(w) is not None for w in standing.waits)
+        timed = any(time_of(w) is not None for w in standing.waits)
         return "No process is there to go on with it." if timed and not standing.attended else ""
     if row.state == RunState.RUNNING:
         return "Its process is gone."
     return "No process carries it out." if row.state == RunState.QUEUED else ""
 
 
-def _waiting(standing: Standing, now: float, say: Say) -> list[Advice]:
+def _waiting(standing: Standing, now: float, say: Say, *, below: bool) -> list[Advice]:
     gone = (standing.row.state in _MOVING or standing.row.paused) and not standing.owned
     over = [str(w.get("key")) for w in standing.waits if w.get("signal") in standing.answered]
-    waits = [w for w in standing.waits if not (gone and "step" in w) and not _below(w, over)]
+    found = [w for w in standing.waits if not (gone and "step" in w) and not _timer_of(w, over)]
+    waits = told_of(found, sum(c.open and c.kind == "child" for c in standing.story.calls.values()), below=below)
     said = [standing.answered.get(str(w.get("signal"))) for w in waits]
     told = [
         wait(w, standing.row.id, now, say) if word is None else _answered(w, word, standing, now, say)
         for w, word in zip(waits, said, strict=True)
     ]
+    more: list[Advice] = []
+    if len(standing.story.waits) >= NOTED_MAX and waits == found:
+        more.append(Advice(f"Of what it waits for, {NOTED_MAX} are noted; there may be more."))
     again = [w for w, word in zip(waits, said, strict=True) if "retry" in w and word is None]
     if len(again) <= 1:
-        return told
+        return told + more
     soonest = min(float(w["retry"] or now) for w in again)
     summed = Advice(f"{len(again)} calls failed and are tried again, the first one {due(soonest, now)}.")
-    return [summed, *(one for one, w in zip(told, waits, strict=True) if w not in again)]
+    return [summed, *(one for one, w in zip(told, waits, strict=True) if w not in again), *more]
 
 
-def _below(waits: dict[str, Any], keys: Sequence[str]) -> bool:
+def _timer_of(waits: dict[str, Any], keys: Sequence[str]) -> bool:
     """Whether it is a timer of one of these questions."""
     return any(str(waits.get("key")).startswith(f"{key}/") for key in keys)
 
@@ -225,128 +220,6 @@ def _answered(waits: dict[str, Any], word: Said, standing: Standing, now: float,
     said = f"{question!r} was {word.verdict} by {printable(word.by) or 'somebody'} {ago(now - word.at)}"
     do = () if standing.attended or _gone(standing) else ((say("resume", standing.row.id), "to go on with it here"),)
     return Advice(f"{said}; whoever carries the run out takes that up.", do)
-
-
-def wait(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
-    """One thing that a run waits for."""
-    if is_question(str(waits.get("signal", ""))):
-        return _waits_for_a_person(str(waits["signal"]), run, say)
-    if "service" in waits:
-        return _is_served(waits, run, now, say)
-    return (_asks if "person" in waits else _waits_for)(waits, run, now, say)
-
-
-def _waits_for(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
-    key = short_key(str(waits.get("key", "")))
-    if "signal" in waits:
-        name = str(waits["signal"])
-        do = ((say("signal", run, name, "--payload", "JSON"), "to send it"),)
-        return Advice(f"It waits for the signal {printable(name)!r}.", do)
-    if "child" in waits or "turn" in waits:
-        return _waits_for_a_run(waits, say)
-    if "retry" in waits:
-        return Advice(f"{key} failed and is tried again {due(waits['retry'] or now, now)}.")
-    if "unknown" in waits:
-        how = f"nobody knows whether it was applied ({first_line(str(waits['unknown']), 160)})"
-        return Advice(f"{key}: {how}.", _settles(run, str(waits["key"]), say))
-    if "step" in waits:
-        return Advice(f"{key} is running.")
-    at = _time(waits)
-    return Advice(f"It waits for {key or waits}." if at is None else _timed(waits, at, now))
-
-
-def _waits_for_a_run(waits: dict[str, Any], say: Say) -> Advice:
-    if "child" in waits:
-        child = str(waits["child"])
-        return Advice(f"It waits for its child {printable(child)}.", ((say("show", child), "to look at it"),))
-    turn = str(waits["turn"])
-    said = f"It waits for the turn {printable(turn)}, which comes before it in its thread."
-    return Advice(said, ((say("show", turn), "to see what that one waits for"),))
-
-
-def _timed(waits: dict[str, Any], at: float, now: float) -> str:
-    """What comes in its time."""
-    why = next(k for k in waits if k != "key")
-    if why in _BELLS:
-        return f"{_BELLS[why]} {due(at, now)}."
-    runs_out = f"{short_key(str(waits.get('key', '')))} runs out {due(at, now)}."
-    return f"It sleeps: {due(at, now)}." if why == "sleep" else runs_out
-
-
-def _waits_for_a_person(name: str, run: str, say: Say) -> Advice:
-    """A question of the flow's own."""
-    id_ = ticket(run, name)
-    call, _, rest = name.partition(":")
-    do = [(say("inbox", id_), "to see what is asked")]
-    if call == "approve":
-        do += [(say("approve", id_), "yes"), (say("deny", id_), "no")]
-    else:
-        do.append((say("answer", id_, "--value", "JSON"), "to answer"))
-    return Advice(f"It waits for a person: {printable(rest.rpartition('#')[0])!r}.", tuple(do))
-
-
-def _asks(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
-    """A question to a person, and the words that they may say."""
-    key, until = str(waits.get("key", "")), waits.get("due_at")
-    limit = f", {due(until, now)} the default holds" if isinstance(until, int | float) else ""
-    do = (
-        (say("decide", run, key, "--retry"), "to try it again"),
-        (say("decide", run, key, "--result", "JSON"), "to give its result"),
-        (say("decide", run, key, "--use", "NAME"), "to try another model or candidate"),
-        (say("decide", run, key, "--fail"), "to let it fail"),
-    )
-    return Advice(f"{short_key(key)} failed and waits for the word of {printable(str(waits['person']))}{limit}.", do)
-
-
-def _is_served(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
-    """A batch, or whatever else takes its time."""
-    key, until, far = str(waits.get("key", "")), waits.get("due_at"), waits.get("batch")
-    limit = f"; it goes on without it {due(until, now)}" if isinstance(until, int | float) else ""
-    sent = far is not None and far["sent_at"] is not None
-    why = "to take it back and ask again, which is paid twice"
-    do = ((say("decide", run, key, "--retry"), why if sent else "to take it back and ask again"),)
-    return Advice(f"{short_key(key)} waits for {printable(str(waits['service']))}{_far(far, now)}{limit}.", do)
-
-
-def _far(batch: dict[str, Any] | None, now: float) -> str:
-    """How far a batch is, where the outbox says so."""
-    if batch is None:
-        return ""
-    if batch["sent_at"] is None:
-        return ", which is still collected"
-    return f", submitted {clock(batch['sent_at'], now)}, {batch['done']} of {batch['total']} done"
-
-
-def brief(waits: Sequence[dict[str, Any]], now: float) -> str:
-    """What a run waits for, in a few words: for a list."""
-    words: list[str] = []
-    for one in waits:
-        at = _time(one)
-        if "signal" in one and is_question(one["signal"]):
-            words.append(f"a person: {one['signal'].partition(':')[2].rpartition('#')[0]}")
-        elif "signal" in one:
-            words.append(f"signal {one['signal']}")
-        elif "turn" in one:
-            words.append(f"turn {one['turn']}")
-        elif "child" in one:
-            words.append(f"child {one['child']}")
-        elif "person" in one:
-            words.append(f"{one['person']}'s word on {short_key(str(one.get('key', '')))}")
-        elif "service" in one:
-            words.append(str(one["service"]))
-        elif "retry" in one:
-            words.append(f"retry of {short_key(str(one.get('key', '')))}")
-        elif "step" in one:
-            words.append(short_key(str(one["step"])))
-        elif at is not None and next(iter(one)) in _BELLS:
-            continue
-        elif at is not None:
-            words.append(f"time {due(at, now)}" if "sleep" in one else f"limit {due(at, now)}")
-    return printable(", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else ""))
-
-
-def _time(waits: dict[str, Any]) -> float | None:
-    return next((v for k, v in waits.items() if k != "key" and isinstance(v, int | float)), None)
 
 
 def _stuck(standing: Standing, say: Say) -> list[Advice]:
@@ -378,16 +251,8 @@ def _stuck(standing: Standing, say: Say) -> list[Advice]:
     first = [key] if reason == StuckReason.UNKNOWN_EFFECT else []
     doubted = sorted({*first, *standing.story.stuck.get("unknown", {})})
     for one in doubted:
-        do += _settles(run, one, say, "it" if doubted == [key] else short_key(one))
+        do += settles(run, one, say, "it" if doubted == [key] else short_key(one))
     return [Advice(says.replace("..", "."), do)]
-
-
-def _settles(run: str, key: str, say: Say, what: str = "it") -> tuple[tuple[str, str], ...]:
-    """What settles whether an effect was applied."""
-    return (
-        (say("override", run, key, "--result", "JSON"), f"if {printable(what)} was applied"),
-        (say("override", run, key, "--retry"), f"if {printable(what)} was not"),
-    )
 
 
 def _sent(item: Item, standing: Standing, now: float, say: Say) -> Advice:

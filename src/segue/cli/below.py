@@ -11,8 +11,10 @@ from ..core.shell import command
 from ..journal import RunRow
 from ..journal.reading import Reader
 from ..runtime.embedded.parents import with_children
-from .advice import Advice, Standing, advise, wait
+from . import wheres
+from .advice import Standing, advise
 from .shelf import standing_of
+from .waits import Advice, wait
 
 __all__ = ["Below", "HeldUp", "family", "held_up"]
 
@@ -68,15 +70,18 @@ def held_up(reader: Reader, no: int, most: int, *, asleep: bool = False) -> Belo
     lacking = {one.row.flow for one in found if one.row.state == RunState.QUEUED}  # others just wait for a place
     parents = [one.row.parent for one in found[most:]]
     parents += [parent for _, parent, flow, ready in all_[_LOOKED_AT:] if not ready or flow in lacking]
-    return Below(found[:most], len(parents), _lists(set(parents)))
+    return Below(found[:most], len(parents), _lists(reader, no, set(parents)) if parents else "")
 
 
-def _lists(parents: set[str | None]) -> str:
-    """The command that lists the open children of these."""
-    one = next(iter(parents), None) if len(parents) == 1 else None
-    if one is None or "," in one:
-        return command("runs", "--state", "open")
-    return command("runs", "--where", f"parent={one},state=open")
+def _lists(reader: Reader, no: int, parents: set[str | None]) -> str:
+    """The command that lists the open children of these; where they are several, all that is below the run."""
+    (parent, *others), root = parents, reader.get(no).id
+    where = ["state=open", f"id={root}/*" if others else f"parent={parent}"]
+    if "," in where[1]:
+        where.pop()
+    query, values = wheres.read(where).sql(time.time())
+    ((count,),) = reader.query(f"select count(*) from runs where {query}", values)
+    return wheres.listing(where[::-1], count, command)
 
 
 def _says(standing: Standing, now: float, *, asleep: bool) -> list[Advice]:

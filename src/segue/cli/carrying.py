@@ -24,7 +24,7 @@ from ..runtime.engine import Engine
 from ..runtime.exits import raised_by
 from ..runtime.flow import Flow
 from ..runtime.run import Run
-from .advice import Say, Standing, advise
+from .advice import Standing, advise
 from .batched import Batches
 from .below import family, held_up
 from .exits import OF_STATE, Exit
@@ -34,6 +34,7 @@ from .paint import Copyable, advised, tell
 from .progress import Progress
 from .shelf import parsed, path_of, reading, standing_of, summary
 from .tree import failed
+from .waits import Say
 from .words import harmless, plural, pretty, printable
 
 POLL_S = 0.1
@@ -141,7 +142,7 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
     elif row.state == RunState.CANCELLED:
         tell(Text(f"– {printable(row.id)} was cancelled{printable(story.cancelled_how)}", "yellow"))
     elif row.state == RunState.STUCK or code is Exit.WAITS:
-        tell(*advised(advise(standing, time.time(), say)))
+        tell(*advised(advise(standing, time.time(), say, below=below.more > 0)))
         for one in below.named:
             tell(Text(f"Its child {printable(one.row.id)}:"), *advised(one.says))
         tell(*advised(below.others))

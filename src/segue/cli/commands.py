@@ -12,6 +12,7 @@ from ..config import DEFAULT_DATABASE
 from .app import LOOKING, RUNNING, command
 from .exits import Exit
 from .options import (
+    LISTED,
     AsJson,
     By,
     Config,
@@ -19,7 +20,9 @@ from .options import (
     Debug,
     DryRun,
     Given,
+    Limit,
     NewId,
+    OfFlow,
     Patience,
     Paused,
     Quiet,
@@ -153,11 +156,9 @@ def runs(
     state: Annotated[
         str | None, typer.Option("--state", metavar="STATE", help="Only these: a state, paused, open or ended.")
     ] = None,
-    flow: Annotated[
-        str | None, typer.Option("--flow", metavar="FLOW", help="Only of this flow, with or without MODULE:.")
-    ] = None,
+    flow: OfFlow = None,
     where: Where = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")] = 50,
+    limit: Limit = LISTED,
     db: Db = DEFAULT_DATABASE,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -210,7 +211,7 @@ def budgets(
     kind: Annotated[
         str | None, typer.Option("--kind", metavar="KIND", help="Only these: tenant, thread, run or ask.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")] = 50,
+    limit: Limit = LISTED,
     db: Db = DEFAULT_DATABASE,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -261,9 +262,7 @@ def events(
 @command("check", LOOKING)
 def check(
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="A run; without it, all that are open.")] = None,
-    flow: Annotated[
-        str | None, typer.Option("--flow", metavar="FLOW", help="Only of this flow, with or without MODULE:.")
-    ] = None,
+    flow: OfFlow = None,
     db: Db = DEFAULT_DATABASE,
     as_json: AsJson = False,
     debug: Debug = False,

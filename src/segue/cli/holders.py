@@ -9,9 +9,9 @@ from typing import NamedTuple
 from ..core.lifecycle import RunState
 from ..core.shell import command
 from ..journal.reading import Reader
-from .advice import Advice
 from .shelf import Stands
 from .story import Story
+from .waits import Advice
 from .words import plural, printable
 
 __all__ = ["Holder", "holders", "told"]

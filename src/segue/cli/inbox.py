@@ -20,11 +20,11 @@ from ..core.short import short_key
 from ..runtime.questions import InboxItem, find, item_of
 from ..runtime.questions import inbox as waiting
 from . import forms
-from .advice import Say
 from .columns import Middle
 from .exits import Exit
 from .paint import Copyable, Drawn, emit, out, pairs, tell
 from .shelf import reading
+from .waits import Say
 from .words import age, ago, due, first_line, harmless, plural, pretty, printable, shorten
 
 KINDS = {"approval": ("?", "cyan"), "form": ("✎", "cyan"), "escalation": ("!", "yellow"), "other": ("!", "yellow")}

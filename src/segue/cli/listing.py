@@ -19,13 +19,14 @@ from ..journal.damage import REMEDY
 from ..journal.faults import fault
 from ..runtime.nearly import told
 from . import wheres
-from .advice import Standing, brief, named
+from .advice import Standing, named
 from .columns import Middle
 from .exits import Exit
 from .faults import as_json as error_json
 from .paint import Copyable, complain, emit, out, stated, tell
 from .shelf import Stands, path_of, reading, summary
 from .story import Story
+from .waits import brief
 from .words import age, first_line, printable
 
 _COUNTED = 9999
@@ -40,9 +41,10 @@ def runs(db: str, where: Sequence[str], limit: int, as_json: bool) -> Exit:
     query, now = wheres.read(where), time.time()
     with reading(db) as reader:
         stands = Stands(reader, now)
-        rows = reader.runs(*query.sql(now), limit=-1 if query.lacks else limit)
+        found = reader.runs(*query.sql(now), limit=-1 if query.lacks else limit + 1)
         if query.lacks:
-            rows = [row for row in rows if stands.lacking(row) is not None][:limit]
+            found = [row for row in found if stands.lacking(row) is not None]
+        rows = found[:limit]
         counts = [_steps(reader, row) for row in rows]
         standings = [stands.of(row, _rested(row)) for row in rows]
     if as_json:
@@ -53,8 +55,9 @@ def runs(db: str, where: Sequence[str], limit: int, as_json: bool) -> Exit:
     else:
         console = out()
         emit(console, table(standings, counts, now, console.width))
-        if len(rows) == limit:
-            tell(Text(f"The newest {limit}. More: {command('runs', '--limit', 'N')}", "dim"))
+        if len(found) > limit:
+            same = ("--where", ",".join(where)) if where else ()
+            tell(Text(f"The newest {limit}. More: {command('runs', *same, '--limit', 'N')}", "dim"))
     if not as_json:
         for switch in stands.switches.on:
             words = ("--all",) if switch.flow is None else ("--flow", switch.flow)

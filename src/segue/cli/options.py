@@ -43,6 +43,9 @@ By = Annotated[
 ]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", show_default=False, help="Why: for the record.")]
 
+LISTED = 50
+"""So many are listed where nothing else is said."""
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")]
 Where = Annotated[
     list[str] | None,
     typer.Option(
@@ -55,6 +58,9 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="With --where: do not ask
 Flow = Annotated[
     str | None,
     typer.Option("--flow", metavar="NAME", help="A flow: its runs, and those to come."),
+]
+OfFlow = Annotated[
+    str | None, typer.Option("--flow", metavar="FLOW", help="Only of this flow, with or without MODULE:.")
 ]
 All = Annotated[bool, typer.Option("--all", help="The whole engine: every run, and those to come.")]
 Paused = Annotated[

@@ -11,8 +11,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from .advice import Advice
 from .faults import ImportFailed, import_trace, known, whole_trace
+from .waits import Advice
 from .words import harmless, printable
 
 PIPE_WIDTH = 4000

@@ -17,11 +17,12 @@ from ..core.codec import loads
 from ..core.events import Event, EventType
 from ..core.short import short_key
 from ..journal import RunRow, Switch
-from .advice import Say, held_by, wait
+from .advice import held_by
 from .below import Below
 from .paint import Copyable, Drawn, Harmless, advised, emit, err, glyph
 from .story import Call, Stand, Story
 from .tree import came_of
+from .waits import Say, wait
 from .words import clock, due, duration, first_line, plural, printable, shorten
 
 UNDER_WAY_MAX = 6

@@ -27,9 +27,11 @@ from .batched import Batches
 from .carrying import LINGER_S, POLL_S, Carrying, Stop, carry, finished, load, rests, stoppable
 from .exits import Exit
 from .faults import as_json as error_json
+from .options import LISTED
 from .paint import Copyable, advised, complain, stated, tell
-from .shelf import path_of, reading, standing_of, summary
+from .shelf import at_one_moment, path_of, reading, standing_of, summary
 from .telling import Sender
+from .waits import Advice
 from .words import duration, plural, printable
 
 TOLD_MAX = 20
@@ -41,7 +43,8 @@ def resume(how: Carrying, run: str, patience_s: float, by: str, why: str) -> Exi
     with reading(how.db) as reader:
         row = reader.get(run)
         elsewhere = row.owner is not None and reader.alive(row.owner)
-        pausing = any(item.kind == "pause" for item in reader.items_of(row.no)) or reader.held(row.no)
+        pausing = any(item.kind == "pause" for item in reader.items_of(row.no))
+        pausing |= not reader.switches().frees(row.id)  # it may be over none but its children, also those to come
     if row.state in ENDED:
         raise RunEnded(
             f"the run has ended ({row.state})", run=run, remedy=f"look at it: {how.say('show', run)}; fork it to go on"
@@ -97,7 +100,7 @@ def resume_all(how: Carrying, patience_s: float, stay: bool) -> Exit:
         missing = _load_all(flows, how.as_json)
         stop = asyncio.run(_carry_all(how, patience_s, stay)) if open_before or stay else None
     damaged: list[StoreCorrupt] = []
-    with reading(how.db) as reader:
+    with reading(how.db) as reader, at_one_moment(reader):
         told = _open(reader, open_before, None if stay else newest)
         standings = list(_standings(reader, told, damaged))
     if how.as_json:
@@ -199,10 +202,15 @@ def _report(how: Carrying, standings: list[Standing]) -> None:
     now = time.time()
     for standing in waiting[:TOLD_MAX]:
         tell("", Text(printable(standing.row.id), "bold").append(f"  {printable(standing.row.flow)}", "dim"))
-        tell(*advised(advise(replace(standing, attended=True), now, how.say)))
+        says = advise(replace(standing, attended=True), now, how.say)
+        if standing.owned:
+            watch = (how.say("watch", standing.row.id), "to follow it")
+            says.insert(0, Advice(f"It goes on in process {standing.pid}.", (watch,)))
+        tell(*advised(says))
     if len(waiting) > TOLD_MAX:
         more = plural(len(waiting) - TOLD_MAX, "more run")
-        tell("", Text(f"{more}: {command('runs', '--state', 'open')}", "dim"))
+        limit = ("--limit", len(waiting)) if len(waiting) > LISTED else ()
+        tell("", Text(f"{more}: {command('runs', '--state', 'open', *limit)}", "dim"))
     if many := sum(bool(s.batches) and not s.attended for s in waiting):
         said = f"{plural(many, 'run')} {'waits' if many == 1 else 'wait'} for a batch."
         tell("", Text(said), Copyable(command("resume", "--stay"), "to wait, and take up what comes"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,16 @@ def path_of(db: str) -> str:
 def reading(db: str) -> Reader:
     """The database, to be read. Raises a StoreError that names the file."""
     return Journal.open_readonly(path_of(db))
+
+
+@contextmanager
+def at_one_moment(reader: Reader) -> Generator[None]:
+    """All that is read within is as it was at the first look."""
+    reader.query("begin")
+    try:
+        yield
+    finally:
+        reader.query("commit")
 
 
 def acting(db: str) -> Engine:

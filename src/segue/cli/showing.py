@@ -9,13 +9,14 @@ from typing import Any
 from ..core.shell import command
 from ..core.short import resolve
 from ..errors import InputError
-from .advice import Say, Standing, advise
+from .advice import Standing, advise
 from .decided import decisions_json
 from .exits import Exit
 from .paint import emit, out
 from .shelf import parsed, reading, standing_of, summary
 from .story import Call
 from .tree import one_call, shown
+from .waits import Say
 
 
 def show(db: str, run: str, key: str | None, full: bool, as_json: bool) -> Exit:

@@ -27,11 +27,12 @@ from ..journal import RunRow
 from ..runtime.check import GOES_ON, Verdict, check_one
 from ..runtime.run import Run
 from . import bulk, inputs
-from .advice import Say, Standing
+from .advice import Standing
 from .carrying import load_if_there
 from .exits import Exit
 from .paint import Copyable, tell
 from .shelf import acting, reading, standing_of
+from .waits import Say
 from .words import printable
 
 TAKEN_WITHIN_S = 2.0

@@ -12,13 +12,14 @@ from rich.text import Text
 from ..core.events import EventType
 from ..core.lifecycle import RunState
 from ..core.short import short_key
-from .advice import Say, Standing, advise
+from .advice import Standing, advise
 from .answered import answer_rows, answered, arguments, line_of
 from .decided import chosen_in, decisions_drawn
 from .faults import trace_of
 from .paint import Drawn, advised, glyph, pairs, stated
 from .story import Branch, Call, Stand, Story
 from .summed import line_of_summary
+from .waits import Say
 from .words import ago, clock, due, duration, first_line, plural, pretty, printable, shorten, value
 
 WHOLE = 100_000

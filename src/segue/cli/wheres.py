@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import InputError
 from ..runtime.query import RunQuery
+from .options import LISTED
 
 _UNIT_S = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _AGE = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h|d)")
@@ -36,6 +37,17 @@ def read(given: Sequence[str]) -> RunQuery:
             )
         said[field] = seconds(value, "--where") if field.endswith("_s") else value
     return RunQuery(**said)
+
+
+def listing(where: Sequence[str], count: int, say: Callable[..., str]) -> str:
+    """The command that lists so many runs: all of them."""
+    words = ("--where", ",".join(where)) if where else ()
+    return say("runs", *words, *(("--limit", count) if count > LISTED else ()))
+
+
+def children(run: str, count: int, say: Callable[..., str]) -> str:
+    """The command that lists the open children of a run."""
+    return listing(["state=open"] if "," in run else [f"parent={run}", "state=open"], count, say)
 
 
 def seconds(age: str, option: str) -> float:

@@ -59,6 +59,11 @@ class Switches(NamedTuple):
         """The one that was switched on last, of those over a flow."""
         return max((s for s in self.on if s.holds(flow)), key=lambda s: s.at, default=None)
 
+    def frees(self, run: str) -> bool:
+        """Whether none of them holds this run or what is below it: it was let go by name since, or none is on."""
+        let_go = max((at for name, at in self.freed if name == f"{GO}{run}"), default=-inf)
+        return all(let_go >= switch.at for switch in self.on)
+
     def free(self) -> tuple[str, list[Any]]:
         """SQL over `runs`: those that no switch holds. `1` where none is on."""
         parts, values = ["1"], list[Any]()

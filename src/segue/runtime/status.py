@@ -12,8 +12,10 @@ from .ending import Ending
 from .lacking import REASON, Lack
 from .nearly import nearly, told
 
-__all__ = ["RunStatus", "noted_waits", "status_of", "stuck_error"]
+__all__ = ["NOTED_MAX", "RunStatus", "noted_waits", "status_of", "stuck_error"]
 
+NOTED_MAX = 20
+"""So many of the things that a run waits for are noted when it comes to rest."""
 _STUCK: dict[str, type[RunStuck]] = {
     StuckReason.MISMATCH: ReplayMismatch,
     StuckReason.CRASHES: CrashLoop,

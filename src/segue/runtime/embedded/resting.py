@@ -9,6 +9,7 @@ from ...core.commands import Command, RunStep
 from ...core.events import EventType
 from ...core.lifecycle import RunState
 from ...journal import Change
+from ..status import NOTED_MAX
 from . import doubts, ends
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def park(execution: Execution) -> None:
     resumed.
     """
     host = execution.host
-    detail = {"waits_on": ends.waits_on(execution)[:20]} if execution.begun else execution.row.detail
+    detail = {"waits_on": ends.waits_on(execution)[:NOTED_MAX]} if execution.begun else execution.row.detail
     behind = not execution.paused and (lost_a_step(execution) or (execution.held and execution.behind))
     resting = execution.resting and not behind
     wake_at = earliest(execution) if resting and not execution.paused else None
