@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from segue import RunFailed, ask, flow
@@ -60,6 +60,7 @@ def split(draw: st.DrawFn) -> tuple[list[str], str]:
 @given(split())
 def test_wherever_it_is_cut_it_is_found_and_nothing_else_is_touched(case: tuple[list[str], str]) -> None:
     texts, secret = case
+    assume(len({*texts}) == len(texts))  # what is cut from a text is cut wherever the same text is shown
     changed, stage = looked(pii(), texts)
     left = [changed.get(text, text) for text in texts]
     assert secret not in "".join(left)

@@ -33,6 +33,8 @@ class Question(NamedTuple):
     shown: Any = None
     service: bool = False
     """Whether no person is asked: something outside takes its time to answer."""
+    form: Any = None
+    """The JSON schema of an answer, where the question has one."""
 
 
 class Put(NamedTuple):
@@ -108,8 +110,9 @@ def open_questions(events: Iterable[Event]) -> dict[str, Question]:
             kind = body.get("kind")
             escalated, service = kind in (ESCALATION, SERVICE), kind == SERVICE
             found[key] = Question(
-                key, body["id"], to, body["question"], body.get("due_at"), escalated, body.get("shown"), service
-            )
+                key, body["id"], to, body["question"], body.get("due_at"), escalated, body.get("shown"), service,
+                body.get("form"),
+            )  # fmt: skip
         elif event.type in _CLOSED or (event.type == EventType.APPROVAL_DECIDED and _decides(event)):
             found.pop(key, None)
         elif event.type == EventType.APPROVAL_DECIDED and event.attempt is not None and key in found:

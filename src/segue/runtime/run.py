@@ -264,7 +264,11 @@ class Run(Generic[R]):
         return given_as, {k: today.get(k, calls.on_record(k)) for k in given_as}
 
     async def _held(self, asked: Question, value: bytes) -> bytes | None:
-        """A person's answer, held against what the step returns; one that the step judges is sent as it was given."""
+        """A person's answer, held against what the step returns. One that the step judges is sent as it was given, and
+        held against that only where it is asked for in that form: else it may be anything.
+        """
+        if asked.escalated and asked.form is None:
+            return value
         try:
             _, fitting, _ = await self._checked_override(asked.key, value)
         except InputError as error:
