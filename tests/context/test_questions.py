@@ -267,3 +267,24 @@ def test_where_a_section_may_have_ended_no_question_stands_under_it(after: str, 
     ends = next(no for no, part in enumerate(parts) if f"Oslo{colon}\n" in part)
     assert begins < ends and not any("Rome" in one for one in found[begins : ends + 1])
     assert found[-1] == "Oslo"
+
+
+@pytest.mark.parametrize("form", ["Q: {q}", "{q}", "**{q}**", "{n}. {q}", "Q{n}: {q}"])
+def test_a_text_that_begins_with_its_first_section_puts_no_other_one_under_it(form: str) -> None:
+    sections = {
+        "Billing": ["How do I pay?", "Who sends the bill?", "Can I get it back?"],
+        "Shipping": ["When does it come?", "Who brings it?"],
+        "The shop": ["Where is it?", "When is it open?"],
+    }
+    about = "You can do this at any time in the shop or at home, as you like it best. We send you a mail. " * 4
+    said, n = list[str](), 0
+    for title, questions in sections.items():
+        said.append(title)
+        for q in questions:
+            n += 1
+            said += [form.format(n=n, q=q), *[f"[{title}] {about}"] * 3]
+    text = "\n\n".join(said)
+    for piece, under in zip(pieces(text), above(text, pieces(text)), strict=True):
+        if piece.startswith("["):
+            assert not [title for title in sections if f"[{title}]" not in piece and title in under]
+            assert "?" in under

@@ -27,7 +27,7 @@ def call_for(question: Question, model: Model, place: Place, timeout_s: float) -
         tools=_tools(question),
         must_call=question.must_call,
         output_schema=question.schema,
-        output_mode=output_mode(model, question.schema),
+        output_mode=output_mode(model, question.schema, tools=bool(question.tools)),
         max_tokens=min(question.max_tokens, model.max_output),
         settings={**question.settings, **_luck(question, model)},
         timeout_s=timeout_s,

@@ -161,11 +161,16 @@ def shown(part: object) -> str:
     return said
 
 
-def output_mode(model: Model, schema: Mapping[str, Any] | None) -> OutputMode:
-    """How a model is held to a schema: natively where it can, else as the arguments of a tool, else by being asked."""
+def output_mode(model: Model, schema: Mapping[str, Any] | None, *, tools: bool = False) -> OutputMode:
+    """How a model is held to a schema: natively where it can, else as the arguments of a tool, else by being asked.
+
+    Google's models take no schema beside `tools`.
+    """
     if schema is None:
         return "text"
-    if model.can(Capability.JSON_SCHEMA) and not (model.provider is Provider.ANTHROPIC and is_open(schema)):
+    open_ = model.provider is Provider.ANTHROPIC and is_open(schema)
+    beside = model.provider is Provider.GOOGLE and tools and model.can(Capability.TOOLS)
+    if model.can(Capability.JSON_SCHEMA) and not (open_ or beside):
         return "native"
     return "tool" if model.can(Capability.TOOLS) else "prompt"
 

@@ -65,6 +65,8 @@ class Fault(NamedTuple):
     trace: str = ""
     state: dict[str, Any] | None = None
     """What one of our own errors carries beside its message: the run, the key, the remedy."""
+    attributes: dict[str, Any] | None = None
+    """Of a user's error what its arguments alone do not give it, as far as that is JSON."""
 
     def body(self) -> dict[str, Any]:
         """As the fields of an event's body; empty ones are left out."""
@@ -76,6 +78,12 @@ class Fault(NamedTuple):
         known: dict[str, Any] = {k: v for k, v in body.items() if k in cls._fields}
         known["kind"] = FaultKind(known.get("kind", FaultKind.BUG))
         return cls(**known)
+
+
+_LONGEST = 16_000
+"""Characters of an attribute that goes with an error."""
+_MARKS = ("__", "segue_")
+"""What Python and this engine keep on errors."""
 
 
 def classify(error: BaseException) -> Fault:
@@ -90,8 +98,9 @@ def classify(error: BaseException) -> Fault:
         _rebuildable_args(error),
         _seconds(_said(error, "retry_after_s")),
         _text(_said(error, "limit")),
-        "".join(traceback.format_exception(type(error), error, own_frames(error), limit=-12)),
+        _trace(error),
         _state(error),
+        _attributes(error),
     )
 
 
@@ -99,6 +108,14 @@ def kind_of(error: BaseException) -> FaultKind:
     """What went wrong, by what the error says itself, else by its type."""
     said = _said(error, "fault_kind")
     return FaultKind(said) if isinstance(said, str) and said in _KINDS else _kind(error)
+
+
+def _trace(error: BaseException) -> str:
+    """The end of its traceback, and what it says."""
+    try:
+        return "".join(traceback.format_exception(type(error), error, own_frames(error), limit=-12))
+    except Exception:  # noqa: BLE001  a user's type may raise wherever it is read
+        return "".join(traceback.format_tb(own_frames(error), limit=-12)) + f"{type_name(error)}: {message_of(error)}\n"
 
 
 def own_frames(error: BaseException) -> TracebackType | None:
@@ -133,7 +150,7 @@ def cut_off(run: str, key: str, n: int) -> Fault:
 def rebuild(fault: Fault) -> Exception:
     """The error of a fault, the same live and on replay: its own type where it can be built, else StepFailed."""
     if fault.args is not None:
-        error = _build(fault.error, fault.args, fault.state)
+        error = _build(fault.error, fault.args, {**(fault.state or {}), **(fault.attributes or {})})
         if error is not None:
             return error
     told = fault.message if fault.error == _STEP_FAILED else f"{fault.error.rpartition(':')[2]}: {fault.message}"
@@ -196,7 +213,7 @@ def _kind(error: BaseException) -> FaultKind:
 def _rebuildable_args(error: BaseException) -> list[Any] | None:
     """The arguments, if type(error)(*args) over JSON gives an error that reads the same."""
     try:
-        args = json.loads(json.dumps(list(error.args), allow_nan=False))
+        args = json.loads(json.dumps(_arguments(error), allow_nan=False))
         again = _build(type_name(error), args, _state(error))
         if again is None or type(again) is not type(error) or str(again) != str(error):
             return None
@@ -204,6 +221,30 @@ def _rebuildable_args(error: BaseException) -> list[Any] | None:
     except Exception:  # noqa: BLE001  a user's __init__ or __str__ may raise anything: then it is not rebuildable
         return None
     return args if same else None
+
+
+def _arguments(error: BaseException) -> list[Any]:
+    """What it is built with. Those of an error of the system leave out the name of the file."""
+    if isinstance(error, OSError) and error.filename is not None and error.filename2 is None:
+        return [error.errno, error.strerror, error.filename]
+    return list(error.args)
+
+
+def _attributes(error: BaseException) -> dict[str, Any] | None:
+    """What it has beside what its arguments give it. What is no JSON, or is long, stays behind: a response, say."""
+    if isinstance(error, SegueError) or (args := _rebuildable_args(error)) is None:
+        return None
+    built, kept = vars(_build(type_name(error), args, None)), dict[str, Any]()
+    for name, value in vars(error).items():
+        try:
+            data = json.dumps(value, allow_nan=False)
+            if len(data) > _LONGEST or name.startswith(_MARKS) or json.loads(data) != value:
+                continue
+            if name not in built or built[name] != value:
+                kept[name] = value
+        except Exception:  # noqa: BLE001  a user's value may raise anything
+            continue
+    return kept or None
 
 
 def _state(error: BaseException) -> dict[str, Any] | None:

@@ -43,14 +43,19 @@ class Told(SegueError):
 
 def note_place(error: BaseException, run: str, key: str, attempt: int, at: int = 0) -> None:
     """Note on an error which call it ended, and at which attempt; and where `at` in the run's journal that stands."""
-    _keep(error, "__notes__", [*getattr(error, "__notes__", ()), f"at: run {run} {key}, attempt {attempt}"])
+    _keep(error, "__notes__", [*_notes(error), f"at: run {run} {key}, attempt {attempt}"])
     _keep(error, _AT, at)
+
+
+def _notes(error: BaseException) -> list[str]:
+    """As a user's own `__getattr__` does not come to hear of."""
+    return vars(error).get("__notes__", [])
 
 
 def place_of(error: BaseException, run: str) -> tuple[str, int]:
     """Which call of a run raised it, and at which attempt, as `note_place` has noted it; else empty and 0."""
     mark = f"at: run {run} "
-    for note in getattr(error, "__notes__", ()):
+    for note in _notes(error):
         key, found, attempt = str(note).removeprefix(mark).rpartition(", attempt ")
         if found and str(note).startswith(mark) and attempt.isdigit():
             return key, int(attempt)
@@ -155,7 +160,7 @@ def _since(error: BaseException) -> int:
     """Where in the journal a call has failed that it is of, or comes of; 0: nobody knows."""
     one: BaseException | None = error
     for _ in range(_ERRORS):
-        at: int = getattr(one, _AT, 0)
+        at: int = 0 if one is None else vars(one).get(_AT, 0)
         if at or one is None:
             return at
         members = _members(one)
@@ -173,7 +178,7 @@ def _own(error: BaseException) -> tuple[object, ...]:
 
 def _itself(error: BaseException, run: str, whole: bool | None) -> list[object]:
     """What an error brings along, and which call it has ended; of a question, which models were asked."""
-    story = list(getattr(error, _TRIED, ()) or _own(error))
+    story = list(vars(error).get(_TRIED, ()) or _own(error))
     if not story and (calls := _asked(error)):
         return calls
     what, attempts = place_of(error, run)

@@ -173,16 +173,16 @@ def _plain(lines: Sequence[str], said: Sequence[int], marked: Mapping[int, Headi
     numbers = [at for at, one in found.items() if one.number]
     if numbers or len(titles) > 1 or any(one.strong for one in titles):
         found |= _titled(lines, titles, after, numbers, marks)
-    over = next((one for one in titles if one.at == firsts[0] and not one.asked), None)
-    if over is not None and not marks and after[over.at] in {*asked, *(one.at for one in lone if one.asked)}:
-        found[over.at] = Heading(TITLE, over.words)
+    heads = {*asked, *(one.at for one in lone if one.asked)}
+    over = [one for one in titles if not one.asked and after.get(one.at) in heads]
+    if not marks and [one.at for one in over] == firsts[:1]:  # of several, each is of a section
+        found[firsts[0]] = Heading(TITLE, over[0].words)
     return found | _sectioned(lines, firsts, _Found(found, {one.at: one for one in lone}, {*asked}, marks))
 
 
 def _is_banner(lines: Sequence[str], marked: Mapping[int, Heading]) -> bool:
     """Whether the only title that is marked is a line between two of signs: that of all, or a notice."""
-    titles = [at for at, one in marked.items() if one.words]
-    return [bool(underline(lines, at + 1)[1:]) for at in titles] == [True]
+    return [bool(underline(lines, at + 1)[1:]) for at, one in marked.items() if one.words] == [True]
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +358,8 @@ def _titled(
     asked = {one.at for one in some if one.asked}
     once = {one.at for one in some if count[one.words.casefold()] == 1}
     near = [after[first], after.get(after[first])] if first in once and len(lines[after[first]]) <= _LINE else []
-    if not marks and numbers and numbers[0] in near:
+    counted = {*numbers} if numbers and asks(lines[numbers[0]].rstrip()) else set[int]()  # else no FAQ
+    if not marks and numbers and numbers[0] in near and sum(after.get(one.at) in counted for one in some) < 2:
         found[first] = replace(found[first], level=TITLE)
     rest = [one for one in some if one.at != first or after[first] not in once]  # without the title of all
     if not marks and not numbers and _clear(rest, once):
@@ -391,9 +392,7 @@ def _clear(some: Sequence[_Lone], once: Set[int]) -> bool:
 
 def _end(lines: Sequence[str], at: int) -> int:
     """The line after a paragraph."""
-    while at < len(lines) and lines[at].strip():
-        at += 1
-    return at
+    return next((to for to in range(at, len(lines)) if not lines[to].strip()), len(lines))
 
 
 def _line(lines: Sequence[str], at: int) -> str:

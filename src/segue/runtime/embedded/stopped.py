@@ -40,7 +40,7 @@ def _was_signalled(error: BaseException) -> bool:
     """Whether a program that a step has called was ended by a signal, as `subprocess` says it."""
     cause: BaseException | None = error
     while cause is not None:
-        if getattr(cause, "returncode", None) in _SIGNALS:
+        if vars(cause).get("returncode") in _SIGNALS:
             return True
         cause = cause.__cause__
     return False
