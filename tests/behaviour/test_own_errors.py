@@ -104,3 +104,24 @@ def test_what_is_no_json_or_long_stays_behind() -> None:
     again = rebuild(fault)
     assert isinstance(again, Denied) and again.status == 403 and "page" not in vars(again)
     assert classify(ValueError("plain")).attributes is None
+
+
+@step(redact="email")
+async def names_somebody() -> None:
+    error = Denied("denied")
+    error.__dict__["asked_by"] = "ann@example.com"
+    raise error
+
+
+@flow
+async def looks_who_asked() -> str:
+    try:
+        await names_somebody()
+    except Denied as error:
+        return str(vars(error)["asked_by"])
+    return ""
+
+
+async def test_what_a_step_redacts_does_not_go_with_its_error(world: World) -> None:
+    async with world.engine() as engine:
+        assert "ann@" not in await engine.run(looks_who_asked)
