@@ -103,8 +103,8 @@ def answer(
     """Answer a form, or what was escalated.
 
     The answer is held against the type that is asked for; one that does not fit is refused with the field that is
-    wrong, and the question waits on. A check of an escalated question is the run's: what
-    that turns down is asked again.
+    wrong, and the question waits on. A check of an escalated question is the run's: what that turns down is asked
+    again.
     """
     from . import answering, telling
 

@@ -91,16 +91,17 @@ def classify(error: BaseException) -> Fault:
 
     An error may say it itself: an attribute `fault_kind` (a FaultKind or its value) and `retry_after_s`.
     """
+    args = _rebuildable_args(error)
     return Fault(
         kind_of(error),
         type_name(error),
         message_of(error),
-        _rebuildable_args(error),
+        args,
         _seconds(_said(error, "retry_after_s")),
         _text(_said(error, "limit")),
         _trace(error),
         _state(error),
-        _attributes(error),
+        None if args is None else _attributes(error, args),
     )
 
 
@@ -230,11 +231,12 @@ def _arguments(error: BaseException) -> list[Any]:
     return list(error.args)
 
 
-def _attributes(error: BaseException) -> dict[str, Any] | None:
+def _attributes(error: BaseException, args: list[Any]) -> dict[str, Any] | None:
     """What it has beside what its arguments give it. What is no JSON, or is long, stays behind: a response, say."""
-    if isinstance(error, SegueError) or (args := _rebuildable_args(error)) is None:
+    again = None if isinstance(error, SegueError) else _build(type_name(error), args, None)
+    if again is None:
         return None
-    built, kept = vars(_build(type_name(error), args, None)), dict[str, Any]()
+    built, kept = vars(again), dict[str, Any]()
     for name, value in vars(error).items():
         try:
             data = json.dumps(value, allow_nan=False)
