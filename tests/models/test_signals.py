@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Generator
+from contextlib import contextmanager
 from email.utils import formatdate
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_ai.exceptions import ModelHTTPError
 
 from segue.agent.money import cost_nothing
 from segue.core.faults import Fault, FaultKind, classify, rebuild
@@ -40,8 +43,6 @@ def test_an_answer_of_a_provider_is_the_fault_that_it_stands_for(sent: Sent) -> 
 
 @pytest.mark.parametrize("sent", [p for p in ALL if p.values[0].status >= 400])
 def test_the_same_when_pydantic_ai_has_raised_it(sent: Sent) -> None:
-    from pydantic_ai.exceptions import ModelHTTPError
-
     inner = sent.body.get("error", sent.body) if isinstance(sent.body, dict) else sent.body
     unwrapped = inner if isinstance(inner, dict) else sent.body  # OpenAI's SDK keeps the inner object only
     for body in (sent.body, unwrapped):
@@ -163,8 +164,6 @@ def test_our_own_errors_are_what_they_say() -> None:
 
 
 def test_a_mistake_while_a_fault_is_handled_is_not_that_fault() -> None:
-    from pydantic_ai.exceptions import ModelHTTPError
-
     try:
         try:
             raise ModelHTTPError(429, "m", "slow down")
@@ -185,13 +184,43 @@ def test_a_fault_becomes_an_error_of_ours_that_reads_the_same_when_classified_ag
 
 
 def test_an_error_of_a_provider_is_raised_as_ours() -> None:
-    from pydantic_ai.exceptions import ModelHTTPError
-
     raised = ModelHTTPError(429, "m", openai("slow down", None, "rate_limit_exceeded"), headers={"Retry-After": "9"})
     error = error_of(raised, model="fast")
     assert isinstance(error, RateLimited)
     assert (error.status, error.said, error.retry_after_s) == (429, "rate_limit_exceeded", 9.0)
     assert str(error).startswith("fast: 429 rate_limit_exceeded: slow down")
+
+
+def failed_far_away() -> BaseException:
+    """What our call raises for a provider's refusal, as it is raised: by a library, through a context manager."""
+
+    @contextmanager
+    def named() -> Generator[None]:
+        try:
+            yield
+        except ModelHTTPError as error:
+            raise error_of(error, model="chat") from error
+
+    try:
+        with named():
+            raised = {"error": ModelHTTPError(429, "gpt", None)}
+            exec(compile("raise error", "/libraries/vendor.py", "exec"), raised)
+    except ModelFailed as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def test_what_is_on_record_of_a_providers_refusal_has_its_words_and_no_frames_of_libraries() -> None:
+    error = failed_far_away().with_traceback(None)
+    said = classify(error).trace.splitlines()
+    assert [line.partition(":")[0] for line in said] == [
+        "pydantic_ai.exceptions.ModelHTTPError", "segue.models.errors.RateLimited",
+    ]  # fmt: skip
+
+
+def test_where_a_flow_fails_by_it_the_frames_of_the_flow_are_on_record() -> None:
+    trace = classify(failed_far_away()).trace
+    assert "in failed_far_away" in trace and "vendor.py" not in trace
 
 
 def test_a_bad_request_names_the_field() -> None:

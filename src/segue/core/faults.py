@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import json
 import math
@@ -16,6 +17,7 @@ from ..errors import SegueError, StepFailed, UnserialisableResult, UsageError
 from .shell import command
 
 _HOUSE = str(Path(__file__).parent.parent)
+_PASSED = (_HOUSE, contextlib.__file__)
 
 
 class FaultKind(StrEnum):
@@ -80,6 +82,7 @@ class Fault(NamedTuple):
         return cls(**known)
 
 
+_MOST_CAUSES = 8
 _LONGEST = 16_000
 """Characters of an attribute that goes with an error."""
 _MARKS = ("__", "segue_")
@@ -89,7 +92,8 @@ _MARKS = ("__", "segue_")
 def classify(error: BaseException) -> Fault:
     """The fault that an error stands for.
 
-    An error may say it itself: an attribute `fault_kind` (a FaultKind or its value) and `retry_after_s`.
+    An error may say it itself: an attribute `fault_kind` (a FaultKind or its value) and `retry_after_s`. One that came
+    from elsewhere and tells all there is to know says `from_afar`: of its causes the words are kept, not the frames.
     """
     args = _rebuildable_args(error)
     return Fault(
@@ -114,9 +118,24 @@ def kind_of(error: BaseException) -> FaultKind:
 def _trace(error: BaseException) -> str:
     """The end of its traceback, and what it says."""
     try:
+        if _said(error, "from_afar") is True:
+            return _words(error)
         return "".join(traceback.format_exception(type(error), error, own_frames(error), limit=-12))
     except Exception:  # noqa: BLE001  a user's type may raise wherever it is read
         return "".join(traceback.format_tb(own_frames(error), limit=-12)) + f"{type_name(error)}: {message_of(error)}\n"
+
+
+def _words(error: BaseException) -> str:
+    """What it and its causes say, the first cause first, and the frames that the error itself has passed."""
+    said, seen, cause = list[str](), {id(error)}, error.__cause__
+    while cause is not None and id(cause) not in seen and len(seen) <= _MOST_CAUSES:
+        seen.add(id(cause))
+        said[:0] = traceback.format_exception_only(type(cause), cause)
+        cause = cause.__cause__
+    passed = own_frames(error)
+    far = passed is None or all(f.f_code.co_filename.startswith(_PASSED) for f, _ in traceback.walk_tb(passed))
+    kept = None if far else passed
+    return "".join([*said, *traceback.format_exception(type(error), error, kept, limit=-12, chain=False)])
 
 
 def own_frames(error: BaseException) -> TracebackType | None:

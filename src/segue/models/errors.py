@@ -149,6 +149,7 @@ class ModelFailed(ModelError):
     """
 
     code = "model-failed"
+    from_afar = True
     status: int | None = None
     said: str = ""
     retry_after_s: float | None = None

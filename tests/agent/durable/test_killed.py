@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from segue.testing import Crash
+from segue.journal.connect import MEMORY, look
 from segue.testing import Engine as InMemory
-from segue.testing.crash import play
 from segue.testing.provider import Provider, Served, serve
 from tests.agent.durable import errand
 from tests.agent.served import KEYS
@@ -57,36 +59,71 @@ def done(engine: InMemory) -> list[str]:
     return sorted(re.sub(r"ask\[[0-9a-f]*\]", "ask", key) for key in keys)
 
 
-@pytest.fixture(scope="module")
-def whole(keys: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], int]:
-    """The steps of a play without a crash, and its commits."""
+class Left(NamedTuple):
+    """What a process leaves that is killed at a commit: its journal, the world, and how often it has called a model."""
 
-    async def played() -> tuple[list[str], int]:
+    at: str
+    journal: bytes
+    world: Path
+    called: int
+
+
+class Photographed(InMemory):
+    """An engine of which is kept what it would leave, were it killed before and after each of its commits."""
+
+    def __init__(self, world: Path, server: Provider, **options: Any):
+        super().__init__(**options)
+        self.left: list[Left] = []
+        self._world, self._server = world, server
+
+    def _probe(self, when: str) -> None:
+        super()._probe(when)
+        at = f"{self.commits}-{when}"
+        there = shutil.copytree(self._world, self._world.with_name(at))
+        self.left.append(Left(at, self.connection.serialize(), Path(there), calls(self._server)))
+
+
+class Dead(InMemory):
+    """An engine that is no more, with the journal that it left."""
+
+    def __init__(self, journal: bytes):
+        super().__init__()
+        self._connection = look(MEMORY)
+        with closing(sqlite3.connect(MEMORY)) as kept:
+            kept.deserialize(journal)
+            kept.backup(self._connection)
+
+
+@pytest.fixture(scope="module")
+def whole(keys: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[Left]]:
+    """The steps of a play without a crash, and what a crash at each of its commits leaves."""
+
+    async def played() -> tuple[list[str], list[Left]]:
         async with serve(served()) as server:
             at = world(tmp_path_factory.mktemp("whole") / "world")
-            got, engine = await play(scene, resources={"catalogue": errand.catalogue(server)})
-            assert CALLS == 20 and got == END and errand.state(at) == STATE
+            async with Photographed(at, server, resources={"catalogue": errand.catalogue(server)}) as engine:
+                assert await scene(engine) == END
+            assert CALLS == 20 and errand.state(at) == STATE
             requests = {name: server.counts(name).calls for name in errand.MODELS}
             assert all(requests.values()) and sum(requests.values()) == len(errand.PLAN) + 1
-            return done(engine), engine.commits
+            return done(engine), engine.left
 
     return asyncio.run(played())
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-async def test_killed_at_every_write_it_ends_the_same(tmp_path: Path, whole: tuple[list[str], int], part: int) -> None:
-    steps, commits = whole
+async def test_killed_at_every_write_it_ends_the_same(whole: tuple[list[str], list[Left]], part: int) -> None:
+    steps, left = whole
     async with serve(served()) as server:
         resources = {"catalogue": errand.catalogue(server)}
-        for commit in range(1 + part, commits + 1, PARTS):
-            for when in ("before", "after"):
-                at = world(tmp_path / f"{commit}-{when}")
-                asked = calls(server)
-                got, last = await play(scene, [Crash(commit, when)], resources=resources)
-                assert got == END
-                assert done(last) == steps
-                assert errand.state(at) == STATE
-                assert calls(server) - asked <= len(errand.PLAN) + 2
+        for dead in left[part::PARTS]:
+            asked = calls(server)
+            errand.WORLD.append(dead.world)
+            async with InMemory(after=Dead(dead.journal), resources=resources) as engine:
+                assert await scene(engine) == END, dead.at
+            assert done(engine) == steps, dead.at
+            assert errand.state(dead.world) == STATE, dead.at
+            assert dead.called + calls(server) - asked <= len(errand.PLAN) + 2, dead.at
 
 
 def calls(server: Provider) -> int:
