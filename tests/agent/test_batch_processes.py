@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from segue.journal import Journal
 from segue.testing.provider import Provider as Server
 from segue.testing.provider import serve
 from tests.agent.batch_app import PRICE
+from tests.forked import Forked
 
 KEYS = ("OPENAI", "ANTHROPIC", "GOOGLE", "MISTRAL", "GROQ")
 ENV = {**os.environ, **{f"{name}_API_KEY": "test" for name in KEYS}}
@@ -23,14 +23,12 @@ FORMATS = {"chat": "openai", "claude": "anthropic", "gemini": "google", "mistral
 CREATED = ("/batches", ":batchGenerateContent", "/batch/jobs")
 
 
-async def started(path: Path, server: Server, *words: object) -> asyncio.subprocess.Process:
-    command = [sys.executable, "-m", "tests.agent.batch_app", str(path), server.url, *map(str, words)]
-    return await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=ENV)
+async def started(path: Path, server: Server, *words: object) -> Forked:
+    return await asyncio.to_thread(Forked, "module", "tests.agent.batch_app", path, server.url, *words, env=ENV)
 
 
-async def answers(process: asyncio.subprocess.Process) -> int:
-    out, _ = await asyncio.wait_for(process.communicate(), 90)
-    return int(out.split()[-1])
+async def answers(process: Forked) -> int:
+    return int((await process.ended(timeout=90)).split()[-1])
 
 
 def billed(server: Server) -> int:
@@ -65,7 +63,7 @@ async def test_a_batch_of_which_nobody_heard_is_found_again(
             return said
 
         monkeypatch.setattr(desk, "reply", deadly)
-        await asyncio.wait_for(killed.wait(), 60)
+        await killed.gone()
         monkeypatch.setattr(desk, "reply", reply)
         assert await answers(await started(tmp_path / "x.db", server, name, 0, 8, 8)) == 8
         assert len(server.log) == 8
@@ -82,7 +80,7 @@ async def test_who_is_left_carries_the_batches_of_who_was_killed(tmp_path: Path)
         while sum(len(job.requests) for job in server.batches.jobs.values()) < 60:
             await asyncio.sleep(0.02)
         one.send_signal(signal.SIGKILL)  # between submission and result
-        await one.wait()
+        await one.gone()
         assert await answers(two) == 60
         assert len(server.log) == 60
         assert not server.log.answered_twice()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from segue.models import Catalogue
 from segue.testing.provider import Asked, Served, serve
 from tests.agent.served import KEYS, model, opened
 from tests.agent.test_long_threads import TALK, answers, is_summary, shown
+from tests.forked import Forked
 
 CODE = "My locker code is zebra-4411, by the way."
 ASKS = "What is my locker code?"
@@ -278,14 +278,8 @@ async def test_two_processes_take_up_each_turn_once(tmp_path: Path) -> None:
     texts = [f"Fact {n} is {n * 7919}." for n in range(40)]
     async with serve({"chat": Served(answer=nods)}) as server, opened(tmp_path, server, "chat"):
         await say("t", *texts)
-    both = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _LOOKS, str(tmp_path / "x.db"), stdout=asyncio.subprocess.PIPE
-        )
-        for _ in range(2)
-    ]
-    for one in both:
-        out, _ = await asyncio.wait_for(one.communicate(), 60)
+    for one in [await asyncio.to_thread(Forked, "code", _LOOKS, tmp_path / "x.db") for _ in range(2)]:
+        out = await one.ended()
         assert (one.returncode, int(out)) == (0, 1)
     assert [note.text for note in notes_of(tmp_path, "thread:t") if note.who == "user"] == texts
 

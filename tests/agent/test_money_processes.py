@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,23 +15,21 @@ from segue.journal import Journal
 from segue.testing.provider import Provider as Server
 from segue.testing.provider import Served, serve
 from tests.agent.spender import LIMIT, PRICE
+from tests.forked import Forked
 
 TENANT = BudgetScope(kind=ScopeKind.TENANT, name="default")
 
 
-async def spender(path: Path, server: Server, first: int, count: int) -> asyncio.subprocess.Process:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.agent.spender", str(path), server.openai_url, str(first), str(count),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env={**os.environ, "OPENAI_API_KEY": "test"},
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"ready\n"
+async def spender(path: Path, server: Server, first: int, count: int) -> Forked:
+    env = {**os.environ, "OPENAI_API_KEY": "test"}
+    words = (path, server.openai_url, first, count)
+    process = await asyncio.to_thread(Forked, "module", "tests.agent.spender", *words, env=env)
+    assert await process.line() == "ready"
     return process
 
 
-async def answers(process: asyncio.subprocess.Process) -> int:
-    out, _ = await asyncio.wait_for(process.communicate(b"go\n"), 60)
-    return int(out)
+async def answers(process: Forked) -> int:
+    return int(await process.ended("go\n"))
 
 
 def billed(server: Server) -> int:
@@ -75,12 +72,11 @@ async def test_a_process_that_is_killed_leaves_nothing_uncounted(tmp_path: Path,
     path = tmp_path / "x.db"
     async with serve({"m": Served(first_token_s=0.3)}) as server:
         killed = await spender(path, server, 0, 20)
-        assert killed.stdin is not None
-        killed.stdin.write(b"go\n")
+        killed.tell("go\n")
         while server.counts().calls < after:
             await asyncio.sleep(0.01)
         killed.send_signal(signal.SIGKILL)
-        await killed.wait()
+        await killed.gone()
         await answers(await spender(path, server, 0, 20))  # the same runs: it takes up what the other left
         spent, estimated = checked(path, server)
         assert spent >= estimated > 0, "the calls that were on their way count in full"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,25 +10,21 @@ import pytest
 from segue import Engine, Thread
 from segue.journal import Journal
 from tests.agent import talker
+from tests.forked import Forked
 
 
-async def started(path: Path, name: str, count: int) -> asyncio.subprocess.Process:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.agent.talker", str(path), name, str(count), stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE, env=os.environ.copy(),
-    )  # fmt: skip
+async def started(path: Path, name: str, count: int) -> Forked:
+    process = await asyncio.to_thread(Forked, "module", "tests.agent.talker", path, name, count)
     await said(process, "ready")
     return process
 
 
-async def said(process: asyncio.subprocess.Process, word: str) -> None:
-    assert process.stdout is not None
-    assert (await asyncio.wait_for(process.stdout.readline(), 40)).decode().strip() == word
+async def said(process: Forked, word: str) -> None:
+    assert await process.line() == word
 
 
-def go(process: asyncio.subprocess.Process) -> None:
-    assert process.stdin is not None
-    process.stdin.write(b"go\n")
+def go(process: Forked) -> None:
+    process.tell("go\n")
 
 
 def in_turn(path: Path) -> list[str]:
@@ -51,7 +45,7 @@ async def test_turns_of_two_processes_run_one_at_a_time(tmp_path: Path) -> None:
     for process in both:
         await said(process, "started")
         await said(process, "done")
-        await process.wait()
+        await process.gone()
     names = in_turn(path)
     assert sorted(names) == sorted(f"{name}{n}" for name in "ab" for n in range(8))
     assert len(Path(f"{path}.log").read_text().splitlines()) == 32, "each step was carried out once"
@@ -69,9 +63,9 @@ async def test_a_kill_of_one_of_them_keeps_the_order(tmp_path: Path, after: int)
     while not log.exists() or len(log.read_text().splitlines()) < after:
         await asyncio.sleep(0.005)
     one.kill()
-    await one.wait()
+    await one.gone()
     await said(other, "done")
-    await other.wait()
+    await other.gone()
     async with Engine(str(path)) as engine:  # what the killed one had asked for last
         for n in range(8):
             assert await (await Thread("t").start(talker.turn, f"{path}.log", f"a{n}", id=f"a{n}")).result() == f"a{n}"

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from segue.models import MODELS, has_weights
+from tests.forked import Forked
 
-ROOT = Path(__file__).parents[2]
 SCRIPTED = """
 import sys
 from tests.demo import scripted
@@ -28,12 +27,11 @@ SLOW_S = 150
 """Of a busy machine: a local model is asked in some of these."""
 
 
-def start(db: Path, *words: str, program: tuple[str, ...] = ("-c", SCRIPTED)) -> subprocess.Popen[str]:
-    command = [sys.executable, *program, "--db", str(db), *words]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def start(db: Path, *words: str) -> Forked:
+    return Forked("code", SCRIPTED, "--db", db, *words, stderr="stdout")
 
 
-def finish(process: subprocess.Popen[str]) -> str:
+def finish(process: Forked) -> str:
     try:
         out, _ = process.communicate(timeout=SLOW_S)
     except subprocess.TimeoutExpired:
@@ -81,7 +79,8 @@ def test_fresh_begins_anew_and_spares_what_others_keep_in_the_file(tmp_path: Pat
     hello += (
         f"async def main():\n    async with Engine({str(db)!r}) as e:\n        await e.run(greet, 'Ada', id='mine')\n"
     )
-    subprocess.run([sys.executable, "-c", hello + "asyncio.run(main())"], cwd=ROOT, check=True, timeout=SLOW_S)
+    program = Forked("code", hello + "asyncio.run(main())", stderr="stdout")
+    assert (program.communicate(timeout=SLOW_S), program.returncode) == (("", ""), 0)
     process = start(db, "T-23", "--fresh")
     out, _ = process.communicate(timeout=SLOW_S)
     assert process.returncode == 1
@@ -104,5 +103,6 @@ def test_a_batch_goes_on_after_a_kill(tmp_path: Path) -> None:
 def test_with_the_real_model(tmp_path: Path) -> None:
     if not all(has_weights(model) for model in MODELS.values()):
         pytest.skip("the weights are not here: make weights")
-    out = finish(start(tmp_path / "desk.db", "T-25", program=("-m", "examples.support_desk")))
+    words = ("--db", tmp_path / "desk.db", "T-25")
+    out = finish(Forked("module", "examples.support_desk", *words, stderr="stdout"))
     assert "1 tickets answered" in out

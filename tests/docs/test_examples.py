@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import segue
+from tests.forked import Forked
 from tools import api_reference
 
 ROOT = Path(__file__).parents[2]
@@ -24,11 +22,9 @@ def test_code_block_runs(page: Path, number: int, code: str, tmp_path: Path) -> 
     """Each block is a program of its own."""
     script = tmp_path / f"block_{number}.py"
     script.write_text(code)
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=50, check=False
-    )
-    assert done.returncode == 0, f"{page.name}, block {number}:\n{done.stderr}"
+    program = Forked("file", str(script), cwd=tmp_path, stderr="stdout")
+    said, _ = program.communicate(timeout=50)
+    assert program.returncode == 0, f"{page.name}, block {number}:\n{said}"
 
 
 def test_links_lead_somewhere() -> None:

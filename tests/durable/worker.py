@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -17,6 +15,7 @@ from typing import Any
 
 from segue import Engine
 from tests.durable.flows import bulky, paces
+from tests.forked import Forked
 
 HEARTBEAT_S = 1.0
 
@@ -83,24 +82,19 @@ class Worker:
     """Such a process, seen from the test."""
 
     def __init__(self, database: Path, task: str, *args: object):
-        command = [sys.executable, "-m", "tests.durable.worker", str(database), task, *map(str, args)]
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(["src", "."])}
-        self.process = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True, env=env)
+        self.process = Forked("module", "tests.durable.worker", database, task, *args, stderr="pipe")
         self.pid = self.process.pid
         assert self.hear() == "open"
 
     def hear(self) -> Any:
         """The next line that it says."""
-        assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, self.process.communicate()[1]
         return json.loads(line)
 
     def tell(self) -> None:
         """Let it begin."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
+        self.process.tell("\n")
 
     def end(self) -> str:
         """Wait for its end: what it logged."""

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +19,7 @@ from segue.testing import Engine as InMemory
 from segue.testing.provider import Provider, Served, serve
 from tests.agent.durable import errand
 from tests.agent.served import KEYS
+from tests.forked import Forked
 
 PARTS = 16
 CALLS = sum(map(len, errand.PLAN))
@@ -146,14 +146,12 @@ async def test_killed_for_real_in_the_middle_it_goes_on(tmp_path: Path, turn: in
         first = await started(tmp_path, server)
         await heard.wait()
         first.kill()
-        await first.wait()
+        await first.gone()
         second = await started(tmp_path, server)
-        out, _ = await second.communicate()
-        assert json.loads(out) == END
+        assert json.loads(await second.ended()) == END
         assert errand.state(at) == STATE
         assert calls(server) <= len(errand.PLAN) + 2
 
 
-async def started(path: Path, server: Provider) -> asyncio.subprocess.Process:
-    command = [sys.executable, "-m", "tests.agent.durable.errand", str(path), server.url, server.openai_url]
-    return await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+async def started(path: Path, server: Provider) -> Forked:
+    return await asyncio.to_thread(Forked, "module", "tests.agent.durable.errand", path, server.url, server.openai_url)
