@@ -93,6 +93,10 @@ async def cannot_judge() -> object:
     return await debate("Ship?", sides=sides, rounds=1, judged={"model": "nosuch"})
 
 
+async def cannot_evaluate() -> object:
+    return await improve("Ship?", options={"model": "claude"}, evaluator={"model": "nosuch"})
+
+
 async def plans_badly() -> object:
     return await plan_and_work("A room", workers=[measure], planner={"model": "chat", "attempts": 1})
 
@@ -106,6 +110,7 @@ MADE: dict[str, tuple[Callable[[], Awaitable[object]], list[str], str]] = {
     "join": (joins, ["combiner 2 claude", "combiner 1 claude"], ""),
     "judge": (judges, ["chat chat", "chat chat", "judge gpt"], ""),
     "no judge": (cannot_judge, ["chat chat", "judge ask"], ""),
+    "no evaluator": (cannot_evaluate, ["evaluator ask"], ""),
     "planner": (plans_badly, ["planner chat"], ""),
     "finisher": (finishes, ["measure measure", "finisher gpt"], ""),
     "combiner": (combines, ["piece 2 claude", "combiner 1 claude"], ""),
@@ -159,8 +164,8 @@ async def test_all_whom_a_pattern_has_asked_are_told_of(tmp_path: Path, which: s
             (item,) = await waiting(engine)
             if where == "step" and not error:
                 last = ""  # the question's calls are all that is told
-            if which == "no judge" and where == "step":  # there was none, and the step is where it failed
-                asked = [*asked[:-1], "judge inside"]
+            if which.startswith("no ") and where == "step":  # no call was made: the step is where it failed
+                asked = [*asked[:-1], asked[-1].replace("ask", "inside")]
             assert told(item.story) == [*asked, *([last] if last else [])]
         async with opened(tmp_path, server, *models) as engine:
             (again,) = await waiting(engine)

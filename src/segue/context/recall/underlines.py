@@ -55,7 +55,7 @@ def unclear(lines: Sequence[str], some: Sequence[int], signs: Mapping[int, str])
 
 def _heads(lines: Sequence[str], at: int, to: int) -> bool:
     """Whether a line stands between two of signs, and nothing beside these, as a title would."""
-    first, beside = lines[at + 1][:1], lines[max(0, at - 1) : at] + lines[to + 1 : to + 2]
+    first, beside = lines[at + 1][:1], [*lines[max(0, at - 1) : at], *lines[to + 1 : to + 2]]
     return lines[at][0] in _OVER and first.isalnum() and not first.islower() and not "".join(beside).strip()
 
 
