@@ -33,9 +33,9 @@ async def pays(cents: int, quorum: int = 2, named: bool = True) -> str:
 
 
 @flow
-async def in_time() -> str:
-    said = await approve("Pay it?", by=THREE, quorum=2, timeout_s=0.3)
-    return f"{said.approved} by {said.by}"
+async def in_time(default: bool | None = False) -> str:
+    said = await approve("Pay it?", by=THREE, quorum=2, timeout_s=0.3, default=default)
+    return f"{said.approved} by {said.by}: {said.note}"
 
 
 async def waiting(engine: Any, who: str | None = None) -> Any:
@@ -105,8 +105,18 @@ async def test_when_time_is_over_the_default_holds(world: World) -> None:
     async with world.engine() as engine:
         run = await engine.start(in_time)
         await (await waiting(engine)).approve(by="ada")
-        assert await run.result() == "False by segue"
+        assert await run.result() == "False by segue: 1 of 2 said yes in time"
         assert await decided(run) == [("agreed", "ada"), ("expired", "segue")]
+
+
+async def test_who_said_something_in_time_is_not_called_nobody(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(in_time, None)
+        await (await waiting(engine)).deny(by="ada")
+        with pytest.raises(RunFailed, match=r"0 of 2 said yes and 1 no to 'Pay it\?' within 0.3 s; it was asked"):
+            await run.result()
+        run = await engine.start(in_time)
+        assert await run.result() == "False by segue: nobody answered in time"
 
 
 async def test_two_words_at_once_are_both_counted(world: World) -> None:

@@ -241,6 +241,27 @@ async def test_the_call_that_really_failed_comes_first_and_then_where_it_was(wor
         assert await run.result() == "done"
 
 
+@flow
+async def tells(many: int) -> str:
+    said = await escalate("What now?", tried=[f"line {n}" for n in range(many)])
+    try:
+        raise ExceptionGroup("all", [ValueError(str(n)) for n in range(many)])
+    except ExceptionGroup:
+        return said + await escalate("And now?")
+
+
+async def test_a_story_has_bounds_and_says_how_much_is_left_out(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(tells, 450)
+        for first, last in (("line 0", "line 449"), ("ValueError: 0", "ValueError: 449")):
+            (item,) = await waiting(engine)
+            told = [one if isinstance(one, str) else one["error"] for one in item.story]
+            assert (len(told), told[0], told[-1]) == (201, first, last)
+            assert told[100] == "… and 250 more, which are left out"
+            await item.answer("x", by="lead")
+        assert await run.result() == "xx"
+
+
 @pytest.mark.parametrize("n", range(1, 12))
 @pytest.mark.parametrize("side", ["before", "after"])
 async def test_it_is_the_same_after_a_crash(n: int, side: Any) -> None:
@@ -271,7 +292,7 @@ def test_a_child_of_an_older_journal_is_told_as_it_was() -> None:
 def test_what_a_run_tells_of_its_end_has_bounds() -> None:
     many: Any = ExceptionGroup("all", [ValueError(f"{n}" + "x" * 5000) for n in range(1000)])
     told: list[Any] = of_end(many, "r", str)
-    assert len(told) == 201 and "left out" in told[100]["error"]
+    assert len(told) == 201 and told[100]["error"] == "… and 800 more, which are left out"
     assert told[0]["error"].startswith("ValueError: 0x") and len(json.dumps(told)) < 100_000
     error: Exception = ValueError("first")
     tried: list[Any] = []
@@ -280,7 +301,7 @@ def test_what_a_run_tells_of_its_end_has_bounds() -> None:
         tried = of_end(error, f"r{n}", str)
         body = {"fault": classify(error).body(), "tried": tried}
         error = failure(f"r{n + 1}", ended(f"at[{n}]#1", body), None)
-    assert len(tried) == 201
+    assert len(tried) == 201 and tried[100]["error"] == "… and 100 more, which are left out"
     assert dict(tried[0]) == {
         "what": "below[x]#1", "attempts": 1, "error": "ValueError: first", "fault": "tool failed"
     }  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 
 from segue import Engine, flow, memory
 from segue.agent.memories import memory_file
-from segue.cli.exits import Exit
+from segue.cli.exits import Exit, exit_of
 from segue.cli.notes import Asked
 from segue.cli.notes import memory as acted
 from segue.context import Memory, Said, Scope
@@ -42,7 +42,12 @@ async def test_notes_are_listed_corrected_and_forgotten(tmp_path: Path, capsys: 
     assert "Bergen" in capsys.readouterr().out
     async with Engine(db) as engine:
         assert await engine.run(keeps, "Ann lives in Oslo.", "user:ann") is None
-    for action, what in (("burn", []), ("edit", ["1"]), ("forget", []), ("forget", ["x"]), ("forget", ["99"])):
+    for what in (["2"], ["99"], ["4", "2"]):
+        with pytest.raises(UsageError, match=f"no note {what[-1]}") as gone:
+            acted(asked, "forget", what, "", "")
+        assert exit_of(gone.value) is Exit.UNKNOWN
+    assert len(told("list", "user:ann")) == 1, "where one of several is not there none is forgotten"  # type: ignore[arg-type]
+    for action, what in (("burn", []), ("edit", ["1"]), ("forget", []), ("forget", ["x"])):
         with pytest.raises((InputError, UsageError)):
             acted(asked, action, what, "", "")
     assert acted(Asked(str(tmp_path / "none.db"), "default", True), "list", [], "", "") is Exit.DONE

@@ -366,3 +366,26 @@ def test_where_one_pair_of_rules_holds_no_title_none_takes_what_comes_later(
         found = re.findall(r"\((\d)\)", piece)
         if len({*found}) == 1:
             assert not [title for n, title in enumerate(titles) if n != int(found[0]) and title in under]
+
+
+def test_pairs_of_rules_that_all_hold_no_sure_title_end_what_stands_above() -> None:
+    names = ("Getting started with it", "The daily operation", "What to do when it fails")
+    text = "\n\n".join(
+        f"{'=' * 20}\nPart {n}: {name}\n{'=' * 20}\n\n{LONG}\n\nIn {n}. {FILL}\n\n{titled(f'-Notes on {n}')}"
+        for n, name in enumerate(names)
+    )
+    assert [over(text, f"In {n}.") for n in range(3)] == ["", "", ""]
+    assert over(text, "Key Notes on 2.") == "Notes on 2"
+
+
+@pytest.mark.parametrize("row", ["git log --oneline", "$ git log -p", "Tea  4\n----------\nBun  2\nTea  3"])
+def test_listings_and_tables_between_rules_end_no_section(row: str) -> None:
+    listing = f"----------\n{row}\n----------\n\n{LONG}\n\nKey. {FILL}"
+    assert over(f"{titled('=Rome', '=Oslo')}\n\n{listing}", "Key.") == "Oslo"
+
+
+def test_the_names_of_a_table_between_rules_of_a_title_are_no_title() -> None:
+    table = f"{'=' * 30}\nItem  Price\n{'=' * 30}\nTea   3.20\nBuns  1.10\n{'=' * 30}"
+    parts = (f"{'=' * 30}\nHANDBOOK\n{'=' * 30}", titled("-Rome"), table, LONG, f"Key. {FILL}", titled("-Oslo"))
+    text = "\n\n".join(parts)
+    assert over(text, "Key.") == "" and over(text, "Key Oslo.") == "Oslo" and over(text, "Key Rome.") == "Rome"

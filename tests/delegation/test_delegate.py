@@ -234,6 +234,23 @@ def test_a_person_is_told_of_each_who_was_tried_and_of_those_who_were_not(way: A
     assert len(story) == 3, "it repeats nothing of them at its end"
 
 
+async def hoarse(request: str) -> str:
+    """Writes poems, verses, songs."""
+    raise LookupError("no voice")
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_person_is_told_of_those_for_whom_no_attempt_was_left(attempts: int) -> None:
+    with pytest.raises(Undelegated) as failed:
+        asyncio.run(delegate("A poem.", to=[mute, hoarse], attempts=attempts))
+    error, why = failed.value, "attempts=1 allows no more"
+    left = {"mute", "hoarse"} - {*error.tried.split(", ")}
+    assert len(left) == 2 - attempts
+    assert [one for one in error.story if "left out" in one] == [{"who": one, "left out": why} for one in left]  # type: ignore[operator]
+    assert error.excluded == "".join(f"{one}: {why}" for one in left)
+    assert all(f"{one}: {why}" in error.message for one in left)
+
+
 @step(retry=Retry(attempts=2, backoff_s=0.1))
 async def stammers(request: str) -> str:
     """Poems, verses, songs, sonnets."""

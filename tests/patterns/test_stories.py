@@ -35,6 +35,12 @@ async def paint(what: str) -> str:
     raise LookupError("no paint")
 
 
+@step
+async def hang(what: str) -> str:
+    """Paints walls."""
+    return "painted"
+
+
 def words(text: str) -> int:
     return len(text.split())
 
@@ -65,13 +71,49 @@ async def joins() -> object:
     return await map_reduce("Risks?", "One. Two. Three. Four.", tokens=1, count=words, fan=2, options=asked)
 
 
+async def judges() -> object:
+    sides = [Side(name, options={"model": name, "attempts": 1}) for name in ("chat", "claude")]
+    return await debate("Ship?", sides=sides, rounds=2, judged={"model": "gpt", "attempts": 1})
+
+
+async def finishes() -> object:
+    last: Options = {"model": "gpt", "attempts": 1}
+    return await plan_and_work(
+        "A room", workers=[measure, hang], planner={"model": "claude"}, finisher=last, delegating={"attempts": 1}
+    )
+
+
+async def combines() -> object:
+    asked: Options = {"model": "claude", "attempts": 1, "repairs": 0}
+    return await map_reduce("Risks?", "One. Lost. Three.", tokens=1, count=words, options=asked, missing_max=0.5)
+
+
+async def cannot_judge() -> object:
+    sides = [Side(name, options={"model": name, "attempts": 1}) for name in ("chat", "claude")]
+    return await debate("Ship?", sides=sides, rounds=1, judged={"model": "nosuch"})
+
+
+async def cannot_evaluate() -> object:
+    return await improve("Ship?", options={"model": "claude"}, evaluator={"model": "nosuch"})
+
+
+async def plans_badly() -> object:
+    return await plan_and_work("A room", workers=[measure], planner={"model": "chat", "attempts": 1})
+
+
 MADE: dict[str, tuple[Callable[[], Awaitable[object]], list[str], str]] = {
     "vote": (votes, ["chat chat", "gpt gpt"], "NoMajority"),
     "debate": (debates, ["chat chat", "gpt gpt"], "Nobody"),
     "plan": (plans, ["measure measure", "paint paint"], "NothingDone"),
     "improve": (improves, ["chat"], ""),
     "reduce": (reduces, ["piece 1 chat", "piece 2 chat"], "Incomplete"),
-    "join": (joins, ["claude", "claude"], ""),
+    "join": (joins, ["combiner 2 claude", "combiner 1 claude"], ""),
+    "judge": (judges, ["chat chat", "chat chat", "judge gpt"], ""),
+    "no judge": (cannot_judge, ["chat chat", "judge ask"], ""),
+    "no evaluator": (cannot_evaluate, ["evaluator ask"], ""),
+    "planner": (plans_badly, ["planner chat"], ""),
+    "finisher": (finishes, ["measure measure", "finisher gpt"], ""),
+    "combiner": (combines, ["piece 2 claude", "combiner 1 claude"], ""),
 }
 
 
@@ -94,8 +136,8 @@ async def hands_over(which: str, where: str) -> str:
 
 
 def answer(asked: Asked) -> str:
-    """The plan and the pieces; nothing of what is put together."""
-    if "These are results" in f"{asked.system} {asked.prompt}":
+    """The plan and the pieces; nothing of what is put together, nor of one piece."""
+    if "Piece 2 of 3" in asked.prompt or "These are results" in f"{asked.system} {asked.prompt}":
         return ""
     tasks = '{"id": "a", "what": "Measures rooms", "needs": []}, {"id": "b", "what": "Paints walls", "needs": []}'
     return f'{{"tasks": [{tasks}]}}'
@@ -120,10 +162,10 @@ async def test_all_whom_a_pattern_has_asked_are_told_of(tmp_path: Path, which: s
         async with opened(tmp_path, server, *models) as engine:
             run = await engine.start(hands_over, which, where, id="r")
             (item,) = await waiting(engine)
-            if which == "join" and where == "step":  # a step's error leaves its causes behind
-                asked = asked[:1]
             if where == "step" and not error:
                 last = ""  # the question's calls are all that is told
+            if which.startswith("no ") and where == "step":  # no call was made: the step is where it failed
+                asked = [*asked[:-1], asked[-1].replace("ask", "inside")]
             assert told(item.story) == [*asked, *([last] if last else [])]
         async with opened(tmp_path, server, *models) as engine:
             (again,) = await waiting(engine)

@@ -42,7 +42,7 @@ MEANING: dict[Exit, str] = {
     Exit.STUCK: "a run is set aside; for check: today's code would set one aside or fail it",
     Exit.CANCELLED: "the run was cancelled",
     Exit.STORE: "the database: missing, locked, full, damaged, not writable",
-    Exit.UNKNOWN: "no such run, thread, flow or question",
+    Exit.UNKNOWN: "no such run, thread, flow, question or note",
     Exit.WAITS: "the run is open and waits for something from outside",
     Exit.INTERNAL: "a bug in Segue",
     Exit.SUSPENDED: "suspended by Ctrl-C: resumable",
@@ -71,7 +71,12 @@ _OF_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (SegueError, Exit.FAILED),
 )
 
+_OF_CODE = {"unknown-note": Exit.UNKNOWN}
+"""Of errors whose modules are not imported for their types: most commands never need them."""
+
 
 def exit_of(error: BaseException) -> Exit:
     """The code of an error."""
+    if isinstance(error, SegueError) and error.code in _OF_CODE:
+        return _OF_CODE[error.code]
     return next((code for kind, code in _OF_ERROR if isinstance(error, kind)), Exit.INTERNAL)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..agent.memories import memory_file
-from ..context import Memory, Note, Scope, ScopeKind
+from ..context import Memory, Note, Scope, ScopeKind, UnknownNote
 from ..core.shell import command
 from ..errors import InputError
 from .columns import cut
@@ -35,12 +35,12 @@ class Asked(NamedTuple):
 
 
 def memory(asked: Asked, action: str, what: Sequence[str], by: str, why: str) -> Exit:
-    """Do what was asked. Raises InputError for what cannot be read, InvalidContext for a note that there is not."""
+    """Do what was asked. Raises InputError for what cannot be read, UnknownNote for a note that there is not."""
     if action not in ("list", "edit", "forget"):
         raise InputError(f"memory {action}: no such action", remedy="one of: list, edit, forget")
     if not Path(asked.file).exists():
         if action != "list":
-            raise InputError("nothing is remembered here", remedy=f"list what is: {command('memory')}")
+            raise UnknownNote("nothing is remembered here", remedy=f"list what is: {command('memory')}")
         return _listed(asked, [], None)
     with Memory(asked.file) as notes:
         if action == "list":
@@ -56,6 +56,8 @@ def memory(asked: Asked, action: str, what: Sequence[str], by: str, why: str) ->
             )
         if not what:
             raise InputError("forget takes notes", remedy=f"name them by number: {command('memory', 'forget', 7)}")
+        for one in what:
+            notes.note(_number(one))  # of several that are named all are there, or none is forgotten
         for one in what:
             notes.forget(_number(one), by=by, why=why)
         return _done(asked, {"forgotten": list(map(_number, what))}, f"{plural(len(what), 'note')} forgotten.")

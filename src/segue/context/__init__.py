@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import ContextOverflow, InvalidContext
+from .errors import ContextOverflow, InvalidContext, UnknownNote
 from .types import Assembly, Budget, Context, Kind, Part, Role, Shown, Target
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Assembly", "Budget", "Call", "Compaction", "Context", "ContextOverflow", "Difference", "InvalidContext", "Kind",
     "Memory", "Note", "Part", "Ready", "Role", "Said", "Scope", "ScopeKind", "Shown", "Target", "Tokens", "Turns",
-    "View", "Work", "accepted", "assemble", "budget_for", "compact", "differences", "estimate", "exact", "latest",
-    "manifest_of", "messages_of", "parts_of", "plan", "ready", "tokens_of", "with_margin", "wrong_with",
+    "UnknownNote", "View", "Work", "accepted", "assemble", "budget_for", "compact", "differences", "estimate", "exact",
+    "latest", "manifest_of", "messages_of", "parts_of", "plan", "ready", "tokens_of", "with_margin", "wrong_with",
 ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from ..core.shell import command
-from .errors import InvalidContext
+from .errors import InvalidContext, UnknownNote
 from .notes import FIELDS, Note, Said, Scope, ScopeKind, View, hash_of, read
 from .recall.packing import heading_of, line_of
 from .recall.passages import Passage
@@ -195,12 +195,12 @@ class Memory:
             yield
 
     def note(self, id: int) -> Note:
-        """A note that stands. Raises InvalidContext for one that is not there, was corrected or forgotten."""
+        """A note that stands. Raises UnknownNote for one that is not there, was corrected or forgotten."""
         row = self._db.execute(
             f"select {FIELDS} from notes where id = ? and not forgotten and replaced_by is null", (id,)
         ).fetchone()
         if row is None:
-            raise InvalidContext(
+            raise UnknownNote(
                 f"there is no note {id}{self._why_not(id)}",
                 remedy=f"list those that stand: {command('memory', 'list', 'SCOPE')}",
             )

@@ -15,11 +15,12 @@ _TRIED = "segue_tried"
 """What the error of a child has of what had failed in it."""
 _AT = "segue_at"
 """Where in its run's journal the error of a call stands."""
-_ERRORS, _LINES = 250, 200
-"""Errors of a run's end that are looked at, and lines that are told of them."""
+_BEFORE, _WHO = "segue_before", "segue_who"
+"""What the error of a last question has of those that had failed before it, as JSON, and who was asked it."""
+_ERRORS, _LINES, _NEAR = 10_000, 200, 250
+"""Errors of a run's end that are looked at, and lines that are told of them; how far its place is looked for."""
 _LONG, _SHORT = 32_000, 300
 """Characters of a story, and of each text in one that is longer."""
-_MORE = {"error": "… and more, which is left out"}
 
 
 class Told(SegueError):
@@ -38,7 +39,7 @@ class Told(SegueError):
 
     def tell(self, story: Iterable[object]) -> None:
         """Give it its story. Of very many lines the middle is left out; of a long one the long texts are cut."""
-        self.told = json.dumps(shortened(_bounded(list(story))))
+        self.told = json.dumps(shortened(bounded(list(story))))
 
 
 def note_place(error: BaseException, run: str, key: str, attempt: int, at: int = 0) -> None:
@@ -67,6 +68,14 @@ def bring(error: BaseException, tried: Iterable[object]) -> None:
     _keep(error, _TRIED, tuple(tried))
 
 
+def bring_before(error: BaseException, who: str, story: Iterable[object]) -> None:
+    """Let the error of a last question tell who was asked it, and before that of those that had failed. As texts it is
+    on record with an error of ours, and goes out of a step with it.
+    """
+    _keep(error, _WHO, who)
+    _keep(error, _BEFORE, json.dumps(shortened(bounded(list(story)))))
+
+
 def _keep(error: BaseException, name: str, value: object) -> None:
     """A user's own type may refuse new attributes: an exception that is a frozen dataclass does."""
     object.__setattr__(error, name, value)
@@ -76,7 +85,7 @@ def of_end(error: BaseException, run: str, hide: Callable[[str], str]) -> list[o
     """What the end of a run tells its parent: what had failed before its error, and in which call the error itself
     came about, if in one. Of very many the middle is left out. `hide` takes secrets out of a text.
     """
-    return shortened(_texts(_bounded(_told(error, run, set(), whole=False, most=_ERRORS)), hide))
+    return shortened(_texts(bounded(_told(error, run, set(), whole=False, most=_ERRORS)), hide))
 
 
 def story_of(tried: Iterable[object], *, whole: bool | None = None, but: BaseException | None = None) -> list[object]:
@@ -93,9 +102,19 @@ def story_of(tried: Iterable[object], *, whole: bool | None = None, but: BaseExc
     return story
 
 
-def _bounded(told: list[object]) -> list[object]:
+def bounded(told: list[object]) -> list[object]:
+    """A story. Of very many lines the middle is left out; how many these were is said."""
     half = _LINES // 2
-    return told if len(told) <= _LINES else [*told[:half], _MORE, *told[-half:]]
+    if len(told) <= _LINES:
+        return told
+    many = sum(_stands_for(one) for one in told[half:-half])
+    return [*told[:half], {"error": f"… and {many} more, which are left out", "lines": many}, *told[-half:]]
+
+
+def _stands_for(line: object) -> int:
+    """How many lines one is, or tells of that were left out before."""
+    many = cast("dict[str, object]", line).get("lines") if isinstance(line, dict) else None
+    return many if isinstance(many, int) else 1
 
 
 def shortened(story: list[object]) -> list[object]:
@@ -159,7 +178,7 @@ def _members(error: BaseException) -> tuple[BaseException, ...]:
 def _since(error: BaseException) -> int:
     """Where in the journal a call has failed that it is of, or comes of; 0: nobody knows."""
     one: BaseException | None = error
-    for _ in range(_ERRORS):
+    for _ in range(_NEAR):
         at: int = 0 if one is None else vars(one).get(_AT, 0)
         if at or one is None:
             return at
@@ -171,26 +190,28 @@ def _since(error: BaseException) -> int:
 def _own(error: BaseException) -> tuple[object, ...]:
     """The story of work that several have had. A user's own type may hold anything there, or raise."""
     try:
-        return error.story if isinstance(error, Told) else ()
+        return error.story if isinstance(error, Told) else tuple(json.loads(vars(error).get(_BEFORE, "[]")))
     except Exception:  # noqa: BLE001  see above
         return ()
 
 
 def _itself(error: BaseException, run: str, whole: bool | None) -> list[object]:
     """What an error brings along, and which call it has ended; of a question, which models were asked."""
-    story = list(vars(error).get(_TRIED, ()) or _own(error))
-    if not story and (calls := _asked(error)):
-        return calls
+    story = list(vars(error).get(_TRIED, ()))
+    who = "" if story else str(vars(error).get(_WHO, ""))
+    story = story or list(_own(error))
+    if (who or not story) and (calls := _asked(error)):
+        return [*story, *({"who": who, **call} if who else call for call in calls)]
     what, attempts = place_of(error, run)
-    alone = not story or (isinstance(error, Told) and not error.complete)
+    alone = who or not story or (isinstance(error, Told) and not error.complete)
     if not what and not (alone if whole is None else whole):
         return story
-    said = {"what": what, "attempts": attempts, "error": f"{type(error).__name__}: {message_of(error)}"}
+    said = {"who": who, "what": what, "attempts": attempts, "error": f"{type(error).__name__}: {message_of(error)}"}
     kind = kind_of(error).value if isinstance(error, Exception) else ""
     return [*story, {name: value for name, value in {**said, "fault": kind}.items() if value}]
 
 
-def _asked(error: BaseException) -> list[object]:
+def _asked(error: BaseException) -> list[dict[str, Any]]:
     """What is told of the calls of a question that has no answer."""
     calls = calls_of(error)
     return [{name: value for name, value in call.items() if value not in ("", 0, 0.0, None)} for call in calls]

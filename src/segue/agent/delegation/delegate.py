@@ -340,8 +340,9 @@ class _Delegating:
     def _error(self, choice: Choice) -> Undelegated:
         out = {name: why for name, why in choice.excluded.items() if name not in {one.name for one in self.tried}}
         failed = [f"{one.name} failed: {one.error}" for one in self.tried]
-        told = "; ".join([*failed, *(f"{name}: {why}" for name, why in out.items())][:6])
         looped = bool(choice.loops) and set(choice.loops) == out.keys() and choice.name is None
+        out |= self._unasked(choice)
+        told = "; ".join([*failed, *(f"{name}: {why}" for name, why in out.items())][:6])
         kind = DelegationLoop if looped else Undelegated
         error = kind(f"nobody could take the request: {told}", remedy=_LOOP if looped else _remedy(self))
         error.excluded = "\n".join(f"{name}: {why}" for name, why in out.items())
@@ -349,6 +350,13 @@ class _Delegating:
         error.tried = ", ".join(one.name for one in self.tried)
         error.tell(self._story(out))
         return error
+
+    def _unasked(self, choice: Choice) -> dict[str, str]:
+        """Who could have had it next, and why they were not asked; nobody where the last choice found none."""
+        why = "nobody else is to do again what was done, or may have been" if self.doubt else ""
+        why = why or f"attempts={self.said.attempts} allows no more"
+        tried = {one.name for one in self.tried}
+        return {} if choice.name is None else {name: why for name in choice.then if name not in tried}
 
     def _story(self, out: Mapping[str, str]) -> tuple[object, ...]:
         """Of each who was tried, what their error tells; of the others, why they were not."""

@@ -13,8 +13,8 @@ __all__ = ["DelegationLoop", "Undelegated", "Unfit"]
 class Undelegated(Told):
     """Nobody can take a request, or all who could have failed.
 
-    `excluded` says of each why, a line each; `tried` who was asked, in order, a comma between them; `chain` who had
-    delegated before, from the first one down. Its cause is the error of the last one that was asked.
+    `excluded` says of each who was not asked why, a line each; `tried` who was asked, in order, a comma between them;
+    `chain` who had delegated before, from the first one down. Its cause is the error of the last one that was asked.
     """
 
     code = "undelegated"

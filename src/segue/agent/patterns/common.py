@@ -12,13 +12,14 @@ from ...core.keys import quoted
 from ...errors import DefinitionError, InputError
 from ...runtime.fan import map as each
 from ...runtime.scope import opened
-from ...runtime.stories import Told, story_of
+from ...runtime.stories import Told, bring_before, story_of
 from ..options import Options
 
-__all__ = ["LIMIT", "Branch", "branches", "fallen", "merged", "pattern", "shared"]
+__all__ = ["LIMIT", "Branch", "branches", "fallen", "last", "late", "merged", "pattern", "shared"]
 
 T = TypeVar("T")
 A = TypeVar("A")
+E = TypeVar("E", bound=Exception)
 F = TypeVar("F", bound=Told)
 _MISTAKES = (InputError, DefinitionError)
 LIMIT = 4
@@ -56,13 +57,35 @@ async def branches(
 
 def fallen(error: F, failed: Iterable[tuple[str, Exception]]) -> F:
     """The error of a pattern, with the story of all branches that have failed, each with its name, or an empty one."""
-    told, busy = list[object](), sys.exception()  # what the caller is busy with none of them has done
-    for name, one in failed:
-        story = story_of([one], but=busy)
-        who = {"who": name} if name else {}
-        told += [{**who, **cast("Mapping[str, object]", said)} for said in story]
-    error.tell(told)
+    error.tell(_stories(failed, sys.exception()))
     return error
+
+
+async def last(who: str, asking: Awaitable[T], failed: Iterable[tuple[str, Exception]] = ()) -> T:
+    """What comes of the last question of a pattern. Its error tells who was asked it, and of all branches that had
+    failed before: that is the error of the pattern.
+    """
+    busy = sys.exception()
+    try:
+        return await asking
+    except Exception as error:
+        late(error, who, failed, busy)
+        raise
+
+
+def late(error: E, who: str, failed: Iterable[tuple[str, Exception]], busy: BaseException | None = None) -> E:
+    """The error of a last question, with the story of all branches that had failed before."""
+    bring_before(error, who, _stories(failed, busy))
+    return error
+
+
+def _stories(failed: Iterable[tuple[str, Exception]], busy: BaseException | None) -> list[object]:
+    """What is told of branches; nothing of what the caller is busy with, which none of them has done."""
+    told = list[object]()
+    for name, one in failed:
+        who = {"who": name} if name else {}
+        told += [{**who, **cast("Mapping[str, object]", said)} for said in story_of([one], but=busy)]
+    return told
 
 
 def pattern(name: str, key: str | None) -> AbstractContextManager[object]:

@@ -10,7 +10,7 @@ from ...runtime.stories import Told
 from ..ask import ask
 from ..options import Options
 from ..prompts import Prompt
-from .common import LIMIT, Branch, among, at_least, branches, fallen, merged, pattern, several, shared
+from .common import LIMIT, Branch, among, at_least, branches, fallen, last, merged, pattern, several, shared
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -105,7 +105,8 @@ async def debate(
         if all(one.error for one in said):
             none = Nobody(f"no side has said anything: {said[0].side}: {said[0].error}", remedy="see why each failed")
             raise fallen(none, failed) from failed[0][1]
-        verdict = await ask(judge, f"The question: {question}", *parts, _told(said), returns=returns, **options)
+        deciding = ask(judge, f"The question: {question}", *parts, _told(said), returns=returns, **options)
+        verdict = await last("judge", deciding, failed)
     return Debate(verdict=verdict, speeches=tuple(said))
 
 

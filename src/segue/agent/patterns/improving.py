@@ -17,7 +17,7 @@ from ..nobody import NoRoom
 from ..options import Options
 from ..prompts import Prompt, worded
 from ..request import shown
-from .common import at_least, merged, pattern, shared
+from .common import at_least, last, merged, pattern, shared
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -95,7 +95,8 @@ async def improve(
                 said = evaluator(value)
                 given = await said if inspect.isawaitable(said) else said
             else:
-                given = await ask(evaluate, f"The task: {task}", *parts, _shown(value), returns=Score, **judging)
+                judge = ask(evaluate, f"The task: {task}", *parts, _shown(value), returns=Score, **judging)
+                given = await last("evaluator", judge)
             made = given if isinstance(given, Score) else Score(score=float(given))
         except Exception as error:  # an answer that nobody could judge is still an answer
             if not callable(evaluator) and _is_hopeless(error) and all(one.score is None for one in versions):

@@ -18,7 +18,7 @@ from ..delegation.delegates import delegates
 from ..delegation.options import DelegateOptions
 from ..options import Options
 from ..prompts import Prompt
-from .common import LIMIT, at_least, fallen, merged, pattern, shared
+from .common import LIMIT, at_least, fallen, last, merged, pattern, shared
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -127,18 +127,20 @@ async def plan_and_work(
     asked, told = merged(planner, share), merged(finisher, share)
     own = _own(delegating or {}, share)
     with pattern("plan_and_work", key):
-        made = await ask(
+        planning = ask(
             plan, f"The goal: {goal}", *parts, _workers(among), returns=Plan,
             check=lambda given: wrong_with(given, tasks_max), **asked,
         )  # fmt: skip
+        made = await last("planner", planning)
         working = _Working(goal, made.tasks, among, own, limit)
         done = await working.done()
+        failed = [("", working.errors[task.id]) for task in made.tasks if task.id in working.errors]
         if all(one.error for one in done):
             why = "; ".join(f"{one.task.id}: {one.error.splitlines()[0]}" for one in done[:4])
             none = NothingDone(f"no task was done: {why}", remedy="add a worker that can, or see why each failed")
-            failed = [working.errors[task.id] for task in made.tasks if task.id in working.errors]
-            raise fallen(none, [("", error) for error in failed]) from failed[0]
-        value = await ask(finish, f"The goal: {goal}", *parts, _results(done), returns=returns, **told)
+            raise fallen(none, failed) from failed[0][1]
+        finishing = ask(finish, f"The goal: {goal}", *parts, _results(done), returns=returns, **told)
+        value = await last("finisher", finishing, failed)
     return Planned(value=value, done=tuple(done))
 
 

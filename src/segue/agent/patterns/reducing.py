@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -14,7 +15,7 @@ from ..ask import ask
 from ..options import Options
 from ..prompts import Prompt, worded
 from ..request import shown
-from .common import LIMIT, Branch, at_least, branches, fallen, merged, pattern, shared
+from .common import LIMIT, Branch, at_least, branches, fallen, late, merged, pattern, shared
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -130,7 +131,7 @@ async def map_reduce(
             many = [group for group in groups if sum(not one.failed for one in group[1]) > 1]
             made = dict(zip((n for n, _ in many), await branches(joined, many, limit=limit, key=_number), strict=True))
             level, levels = [made.get(n) or _only(group) for n, group in groups], levels + 1
-            _hold(made.values())
+            _hold(made, found)
     value = cast("T", level[0].value)  # it has not failed
     return Reduced(value=value, pieces=len(pieces), missing=missing, levels=levels)
 
@@ -155,7 +156,7 @@ def _missing(found: Sequence[Branch[Any]], most: float) -> tuple[int, ...]:
             remedy="allow for some: missing_max=0.1; or see why they failed",
         )
         error.missing = ", ".join(map(str, lost))
-        raise fallen(error, [(f"piece {n}", one.error) for n, one in enumerate(found, 1) if one.error]) from cause
+        raise fallen(error, _failed("piece", dict(enumerate(found, 1)))) from cause
     return lost
 
 
@@ -164,13 +165,21 @@ def _lost(missing: Sequence[int]) -> str:
     return f"\nPieces that could not be read: {', '.join(map(str, missing))}." if missing else ""
 
 
-def _hold(made: Iterable[Branch[Any]]) -> None:
-    """Results that could not be put together are no result. Raises the error of the first, from those of others."""
-    lost = [one.error for one in made if one.error is not None]
-    if len(lost) > 1:
-        raise lost[0] from ExceptionGroup("others could not be put together either", lost[1:])
+def _hold(made: Mapping[int, Branch[Any]], found: Sequence[Branch[Any]]) -> None:
+    """Results that could not be put together are no result. Raises the error of the first, which tells of the pieces
+    that had failed and of the others.
+    """
+    lost = _failed("combiner", made)
     if lost:
-        raise lost[0]
+        (who, error), *others = lost
+        late(error, who, [*_failed("piece", dict(enumerate(found, 1))), *others], sys.exception())
+        if others:
+            raise error from ExceptionGroup("others could not be put together either", [one for _, one in others])
+        raise error
+
+
+def _failed(what: str, of: Mapping[int, Branch[Any]]) -> list[tuple[str, Exception]]:
+    return [(f"{what} {n}", one.error) for n, one in of.items() if one.error is not None]
 
 
 def _shown(group: Sequence[Branch[Any]]) -> list[str]:

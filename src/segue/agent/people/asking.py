@@ -238,7 +238,7 @@ class _Open:
 
     def _rings(self, bell: Bell) -> Said | None:
         if bell.kind == "limit":
-            said = "nobody answered in time"
+            said = self._votes.told()
             self._record(Verdict.EXPIRED, "decided", answer=self.request.default, why=said)
             return Said("expired", "segue", self.drive.now, said, self.request.default, asked_of=self.to)
         if bell.kind == "reminder":

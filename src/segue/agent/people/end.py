@@ -11,10 +11,12 @@ __all__ = ["declined", "unanswered"]
 
 
 def unanswered(scope: FlowScope, request: Request, said: Said, key: str) -> Unanswered:
-    """Nobody answered in time, and nothing was said to hold then. It names those who were asked last."""
+    """Nobody answered in time, or too few, and nothing was said to hold then. It names those who were asked last."""
+    few = said.note.removesuffix(" in time")
+    few = few if few == "nobody answered" else f"{few} to"
     after_s, who = request.bells[-1].after_s, ", ".join(said.asked_of) or "anybody"
     error = Unanswered(
-        f"nobody answered {request.question!r} within {after_s:g} s; it was asked of {who}",
+        f"{few} {request.question!r} within {after_s:g} s; it was asked of {who}",
         run=scope.drive.run,
         key=key,
         remedy="catch it in the flow, give default=, or fork the run to ask again",

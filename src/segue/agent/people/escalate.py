@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from ...core.records import AskKind
 from ...errors import InputError
 from ...runtime.scope import in_flow
-from ...runtime.stories import story_of
+from ...runtime.stories import bounded, story_of
 from ...runtime.waits import Seconds
 from .asking import Request, evidence_as, shown_as
 from .form import MISSING, answered, typed
@@ -60,12 +60,12 @@ async def escalate(
     The story is made of `tried`: an error or several, or words of your own; without it, of the error that is being
     handled. An error of a step says which call it was and how many attempts it took, one of `ask` also which models
     were asked and what they said; its causes, the error that was being handled when it was raised, and the members of
-    a group come along. The story is shown, so that the decision is bound to it. Journaled under
-    `escalate[fingerprint of question and shown]#k`.
+    a group come along; of more than 200 lines the middle is left out. The story is shown, so that the decision is
+    bound to it. Journaled under `escalate[fingerprint of question and shown]#k`.
     """
     scope = in_flow("segue.escalate")
     handled = sys.exception()
-    story = story_of(_given(tried) or ([] if handled is None else [handled]))
+    story = bounded(story_of(_given(tried) or ([] if handled is None else [handled])))
     request = Request(
         call="escalate", kind=AskKind.ESCALATION, question=question, to=names(by),
         shown=shown_as({"about": shown, "tried": story} if shown is not None else {"tried": story}),

@@ -33,6 +33,15 @@ class Votes:
         said = tally([yes for yes, _, _ in self._said.values()], self.quorum, asked)
         return None if said is None else Verdict.APPROVED if said else Verdict.DENIED
 
+    def told(self) -> str:
+        """How far it has come where time is over."""
+        yes = [yes for yes, _, _ in self._said.values()].count(True)
+        noes = len(self._said) - yes
+        said = (
+            f"{yes} of {self.quorum} said yes{f' and {noes} no' if noes else ''}" if self._said else "nobody answered"
+        )
+        return f"{said} in time"
+
     def joined(self, word: Word, verdict: Verdict) -> Word:
         """The word that decided, as that of all who said what it came to."""
         if self.quorum == 1 or word.word not in ("approve", "deny"):

@@ -17,7 +17,7 @@ _ORDER = "#*=-"
 """Signs that are used for the outer levels, as far as there is a custom; some have the same."""
 _NOTICE = re.compile(r"@|://|\w{3}[.!?;]\s|[.,;:!]$")
 """What a line between two rules has that is no title: a sentence, or an address."""
-_LINE = 80
+_LINE, _TABLE = 80, 200
 
 
 def underline(lines: Sequence[str], at: int) -> str:
@@ -32,7 +32,7 @@ def underline(lines: Sequence[str], at: int) -> str:
     if at and lines[at - 1].strip():
         over = lines[at - 1].rstrip() == below and not (at > 1 and lines[at - 2].strip())
         over = over and sign in _OVER and longer >= 0 and len(below) > 3 and line.lstrip()[:1] != sign
-        return 2 * sign if over and not _NOTICE.search(line) else ""
+        return 2 * sign if over and not _NOTICE.search(line) and not _goes_on(lines, at + 1) else ""
     if line[0].isspace() or (sign not in _MARKDOWN and (line[-1] in ".,;:" or longer < -1)):
         return ""
     if sign == "`" and (longer < 0 or "".join(lines[at + 2 : at + 3]).strip()):
@@ -42,24 +42,40 @@ def underline(lines: Sequence[str], at: int) -> str:
 
 def unclear(lines: Sequence[str], some: Sequence[int], signs: Mapping[int, str]) -> set[int]:
     """Where a line or two stand between two of signs, and one such pair with these signs holds no title: each of them
-    begins something, but what its words are is not sure. Of each the upper line; `signs` are those of the titles.
+    begins something, but what its words are is not sure. Of each the upper line; `signs` are those of the titles. Where
+    no pair of a kind holds a title, one must have the form of one: others may be listings and tables.
     """
     boxes = {at - 1: sign[0] for at, sign in signs.items() if len(sign) > 1}
-    held = {at + 1 for at in signs} | boxes.keys()
-    pairs = {at: lines[at][0] for at in some if at not in held and _pairs(lines, at)}
-    odd = {*pairs.values()} & {*_OVER}
-    return {at for at, sign in (boxes | pairs).items() if sign in odd} if odd & {*boxes.values()} else set()
+    held, boxed = {at + 1 for at in signs} | boxes.keys(), {*boxes.values()}
+    pairs = {at: to for at in some if at not in held and (to := _pair(lines, at))}
+    odd = {lines[at][0] for at, to in pairs.items() if lines[at][0] in boxed or _heads(lines, at, to)}
+    odd -= {*signs.values()} - boxed
+    return {at for at in (*boxes, *pairs) if lines[at][0] in odd}
 
 
-def _pairs(lines: Sequence[str], at: int) -> bool:
-    """Whether a line of signs has another one of the same below, with a line or two between."""
+def _heads(lines: Sequence[str], at: int, to: int) -> bool:
+    """Whether a line stands between two of signs, and nothing beside these, as a title would."""
+    first, beside = lines[at + 1][:1], [*lines[max(0, at - 1) : at], *lines[to + 1 : to + 2]]
+    return lines[at][0] in _OVER and first.isalnum() and not first.islower() and not "".join(beside).strip()
+
+
+def _goes_on(lines: Sequence[str], at: int) -> bool:
+    """Whether lines stand right below one of signs, down to another such one: a table with its names, it seems."""
+    for line in lines[at + 1 : at + _TABLE]:
+        if not line.strip() or line.rstrip() == lines[at].rstrip():
+            return bool(line.strip())
+    return False
+
+
+def _pair(lines: Sequence[str], at: int) -> int:
+    """Where a line of signs has another one of the same below, with a line or two between; 0: nowhere."""
     if not _UNDER.match(lines[at]):
-        return False
+        return 0
     for to in (at + 2, at + 3):
         between = lines[at + 1 : to]
         if to < len(lines) and lines[to][:1] == lines[at][0] and _UNDER.match(lines[to]):
-            return all(line.strip() and not _UNDER.match(line) for line in between)
-    return False
+            return to if all(line.strip() and not _UNDER.match(line) for line in between) else 0
+    return 0
 
 
 def levels(signs: Sequence[str]) -> list[int]:
