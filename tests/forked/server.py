@@ -89,7 +89,7 @@ def _run(asked: dict[str, Any], fds: list[int]) -> int:
     except BaseException:  # noqa: BLE001  as Python does
         traceback.print_exc()
         code = 1
-    threading._shutdown()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType]
+    threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
