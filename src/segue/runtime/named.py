@@ -21,11 +21,14 @@ def whole(reader: Reader, row: RunRow, given: str) -> str:
 
 
 def of_step(reader: Reader, row: RunRow, given: str) -> str:
-    """The whole key of a step on record. Of a run that a living process carries out it may be one that has just begun.
+    """The whole key of a step on record, or of what steps were made for: a delegation. Of a run that a living process
+    carries out it may be one that has just begun.
 
     Raises InputError where the run has no such step, naming those that are most like it.
     """
     keys, given = _keys(reader, row), str(given)
+    above = {key[:at] for key in keys for at, sign in enumerate(key) if sign == "/"}
+    keys += sorted(filter(is_counted, above.difference(keys)))
     key = given if is_whole(given) else resolve(given, keys, what="step", run=row.id) or given
     carried = row.state not in ENDED and row.owner is not None and reader.alive(row.owner)
     if key in keys or (carried and is_whole(key)):
