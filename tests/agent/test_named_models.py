@@ -88,3 +88,24 @@ async def test_a_model_that_embeds_is_named_as_well(tmp_path: Path) -> None:
         opened(tmp_path, server, {"default": DEFAULTS["cascade"]}, models=more) as engine,
     ):
         assert await engine.run(placed, "large") == "large"
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        ({}, "name a model that the route allows, or let the `require` of route default allow its residency"),
+        ({"require": {"residency": "us"}}, "name a model that the route allows, or let the `require` of route default"),
+        ({"route": "draft"}, "leave one of them out, or let the route draft allow its residency by `require`"),
+        ({"require": {"residency": "ch"}}, "look at it: segue route PROMPT"),
+    ],
+)
+async def test_the_require_of_the_route_that_keeps_a_model_out_is_named(
+    tmp_path: Path, options: dict[str, Any], remedy: str
+) -> None:
+    policy, tags = Cascade(steps=("small",), require={"residency": "eu"}), {"tags": {"residency": "us"}}
+    routes = {"default": policy, "draft": policy}
+    async with serve(served()) as server, opened(tmp_path, server, routes, models=tags) as engine:
+        with pytest.raises(RunFailed, match="its residency is us, not") as failed:
+            await engine.run(put, {"model": "small", **options})
+        cause = failed.value.__cause__
+        assert isinstance(cause, InputError) and str(cause.remedy).startswith(remedy)

@@ -32,8 +32,8 @@ async def look_up(n: int) -> str:
 
 
 @flow
-async def turn(text: str, who: str) -> str:
-    return await ask(text, model=who, tools=[look_up], timeout_s=5, max_tokens=300)
+async def turn(text: str, who: str, streamed: bool = False) -> str:
+    return await ask(text, model=who, tools=[look_up], timeout_s=5, max_tokens=300, stream=streamed)
 
 
 def reader(asked: Asked) -> Any:
@@ -45,7 +45,8 @@ def reader(asked: Asked) -> Any:
     return "I know it." if n % 2 else calls("look_up", n=n)
 
 
-async def test_a_thread_crosses_all_providers_with_tools() -> None:
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_a_thread_crosses_all_providers_with_tools(streamed: bool) -> None:
     models = {name: Served(answer=reader, mistral=name == "mistral") for name in NAMES}
     async with serve(models) as server:
         own = replace(model(server, "chat"), name="mistral", id="mistral", provider=Provider.MISTRAL, url=server.url)
@@ -53,7 +54,7 @@ async def test_a_thread_crosses_all_providers_with_tools() -> None:
         async with InMemory(resources={"catalogue": known}) as engine:
             thread = Thread("t", engine)
             for n, name in enumerate(ORDER):
-                said = await (await thread.start(turn, f"look up {n}", name)).result()
+                said = await (await thread.start(turn, f"look up {n}", name, streamed)).result()
                 assert ("I know it." if n % 2 else f"result {n}") in said, name
         assert {seen.outcome for seen in server.log} == {Outcome.ANSWERED}
         assert len(server.log) == len(ORDER) * 3 // 2

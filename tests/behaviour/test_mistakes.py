@@ -26,7 +26,7 @@ from segue.errors import (
     UnknownFlow,
     UnserialisableResult,
 )
-from tests.behaviour.world import World, in_state, kinds_of
+from tests.behaviour.world import World, events_of, in_state, kinds_of
 
 SRC = Path(segue.__file__).parent
 
@@ -659,6 +659,46 @@ async def test_feedback_that_is_no_score(world: World, score: Any) -> None:
         run = await engine.start(plain, 1)
         with pytest.raises(InputError, match="is not between 0 and 1"):
             await run.feedback(score)
+
+
+@flow
+async def thrice_and_waits() -> Any:
+    for n in range(3):
+        await numbered(n)
+    return await wait_for("x")
+
+
+@step
+async def numbered(n: int) -> int:
+    return n
+
+
+async def test_feedback_on_a_step_that_there_is_not_names_those_that_there_are(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(thrice_and_waits, id="r")
+        await run.signal("x", 1)
+        await run.result()
+        for wrong in ("numbred", "numbered[ffffffffffff]#1", "no such step"):
+            with pytest.raises(InputError, match=r"the run has no step .*; its steps: .*numbered\[") as refused:
+                await run.feedback(0.5, key=wrong)
+            assert (refused.value.run, refused.value.key) == ("r", wrong)
+            assert "segue show r" in str(refused.value)
+        assert "feedback.given" not in await kinds_of(run)
+        key = next(e.key for e in await events_of(run) if e.type == "step.completed")
+        await run.feedback(0.5, key=key)
+        await run.feedback(1.0)
+        assert (await kinds_of(run)).count("feedback.given") == 2
+
+
+async def test_feedback_on_a_step_that_is_on_its_way_is_taken(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(waits, id="r")
+        with pytest.raises(InputError, match="the run has no step 'nothing'"):
+            await run.feedback(0.5, key="nothing")
+        await run.feedback(0.5, key="soon[0123456789ab]#1")
+        await run.signal("x", 1)
+        await run.result()
+        assert "feedback.given" in await kinds_of(run)
 
 
 async def test_a_payload_that_is_no_json_names_the_run(world: World) -> None:

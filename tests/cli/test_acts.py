@@ -80,6 +80,18 @@ def test_a_paused_run_starts_nothing_until_it_is_resumed(terminal: Terminal) -> 
     assert paused < priced
 
 
+def test_a_run_that_ended_while_it_was_paused_is_paused_no_more(terminal: Terminal) -> None:
+    started = terminal.start("run", "shop:child", "-i", '"door"', "--id", "c1")
+    until(lambda: "gate-door" in terminal.calls())
+    assert terminal.segue("pause", "c1").code == 0
+    assert terminal.segue("runs", "--state", "paused", "--json").json[0]["paused"] is True
+    (terminal.folder / "door").touch()
+    assert started.wait().out == "door is open\n"
+    assert terminal.segue("runs", "--state", "paused", "--json").json == []
+    (ended,) = terminal.segue("runs", "--json").json
+    assert (ended["state"], ended["paused"]) == ("completed", False)
+
+
 def test_a_paused_run_stays_paused_when_everything_is_resumed(terminal: Terminal) -> None:
     asking(terminal).kill()
     terminal.segue("pause", "a1")
@@ -219,7 +231,8 @@ def test_feedback_reaches_a_run_after_its_end(terminal: Terminal) -> None:
     assert terminal.segue("feedback", "t1", 1).code == 0
     assert "feedback 0.5 by ann: so so" in terminal.segue("show", "t1").out
     assert terminal.segue("feedback", "t1", 2).code == 2
-    assert terminal.segue("feedback", "t1", 1, "--key", "nope").code == 2
+    refused = terminal.segue("feedback", "t1", 1, "--key", "nope")
+    assert refused.code == 2 and "the run has no step 'nope'; its steps: " in refused.err and "price" in refused.err
 
 
 def test_gc_deletes_what_ended_long_ago(terminal: Terminal) -> None:

@@ -67,6 +67,9 @@ def test_what_is_left_at_ctrl_c_is_named_with_the_command_that_takes_it_up(termi
     (todo,) = found["todo"]
     (command,) = todo["do"]
     assert command in done.err and command in said
+    again = terminal.segue("resume", "k")
+    assert again.code == 2 and "the run has ended (cancelled)" in again.err
+    assert f"to let it clean up: {command}" in again.err.replace("\n", " ")
     (terminal.folder / "x").touch()
     assert terminal.segue(*shlex.split(command)[1:]).code == 4
     assert terminal.state(child) == "cancelled"

@@ -84,6 +84,33 @@ def test_the_asks_that_were_named_do_suffice() -> None:
     assert judged(replace(world, runs=int(0.5 * grown)))[Measure.COST].standing is Standing.CAUTIOUS
 
 
+def kept_to(keys: int) -> Callable[[Logged], Logged]:
+    """Rows as those of a split that sticks to so many keys."""
+    return lambda row: replace(row, cluster=f"split:{int(row.cluster.removeprefix('run-')) % keys}")
+
+
+@pytest.mark.parametrize("runs", [400, 1600])
+@pytest.mark.parametrize("keys", [1, 3, 20])
+def test_more_asks_of_the_same_few_keys_do_not_help(keys: int, runs: int) -> None:
+    found = judged(replace(MUCH, runs=runs), change=kept_to(keys))[Measure.COST]
+    assert found.standing is (Standing.CAUTIOUS if keys == 20 else Standing.REFUSED)
+    assert found.need is not None
+    assert found.need.keys_to_claim == 30
+    assert found.need.asks_to_claim is found.need.days_to_claim is found.need.days_then is None
+    assert found.need.exploration_wanted == found.need.exploration
+    said = says(found)
+    assert "keys that a split sticks to" in said and "runs" not in said
+    assert "more asks of the same keys do not help, other keys do: it takes 30" in said and "day" not in said
+
+
+def test_where_there_are_keys_enough_it_is_said_that_new_ones_are_counted_on() -> None:
+    found = judged(replace(SOME, exploration=0.03), change=kept_to(300))[Measure.COST]
+    assert found.need is not None and found.need.keys_to_claim is None and found.need.days_to_claim is not None
+    assert "for a claim, if new keys come as they have so far" in says(found)
+    runs = judged(replace(SOME, exploration=0.03))[Measure.COST]
+    assert "new keys" not in says(runs)
+
+
 def test_more_exploration_needs_fewer_days() -> None:
     now, more = (judged(replace(LITTLE, exploration=share))[Measure.COST].need for share in (0.02, 0.04))
     assert now is not None

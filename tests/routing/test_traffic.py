@@ -22,6 +22,7 @@ from segue.core.records import (
     Record,
     Usage,
 )
+from segue.errors import InputError
 from segue.journal import Journal
 from segue.routing import Best, Shadow
 from segue.routing.lessons import lessons, table_of
@@ -197,10 +198,11 @@ async def test_feedback_finds_its_answer(bench: Bench) -> None:
     assert first.score == second.score == 1.0
     await run.feedback(0.0, key=second.key, by="ada")
     await run.feedback(0.5, key=second.key, by="bob")
-    await run.feedback(0.5, key="nobody[1]#1")
+    with pytest.raises(InputError, match="the run has no step") as refused:
+        await run.feedback(0.5, key="nobody[1]#1")
+    assert refused.value.run == run.id and refused.value.key == "nobody[1]#1"
     first, second = bench.asks()
     assert (first.score, second.score) == (1.0, 0.25)
-    assert bench.traffic.passed_over == {"feedback on what is not known": 1}
 
 
 @benched

@@ -245,6 +245,18 @@ async def test_json_in_a_code_fence_goes_out_without_it(tmp_path: Path) -> None:
         assert json.loads(await text_of("Who?", returns=City)) == {"name": "Rex", "people": 4}
 
 
+@pytest.mark.parametrize("around", ["{}\n\nHope it helps, and do ask.", "\n{}\n", "Here you are: {} Enjoy!"])
+async def test_words_around_json_are_no_part_of_what_goes_out(around: str, tmp_path: Path) -> None:
+    said, bare = json.dumps({"name": "Rex", "people": 4}), frozenset({Capability.STREAMING})
+    small = Served(answer=lambda _: around.replace("{}", said), token_s=0.001)
+    async with serve({"small": small, "large": answers("Large:")}) as server:
+        models = catalogue(server, Provider.OPENAI_COMPATIBLE, bare)
+        routes = {"cheap": Cheapest(name="cheap", explore=NEVER)}
+        async with Engine(str(tmp_path / "x.db"), resources={"catalogue": models, "routes": routes}):
+            assert await text_of("Who?", returns=City) == said
+            assert server.counts("large").calls == 0
+
+
 async def test_a_failure_within_the_hold_is_not_seen(tmp_path: Path) -> None:
     async with opened(tmp_path, Provider.ANTHROPIC, hold_ms=5000) as (_, server):
         server.next("small", "cut")

@@ -103,3 +103,18 @@ def test_what_begins_as_no_object_goes_out_whole_since_a_wrapping_may_be_taken_o
     relay = Relay(plain=False)
     assert fed(relay, *fenced[:2]) == ""
     assert fed(relay, *fenced[2:], Ended(K, first, 8)) == '{"a": 1}' and relay.broken is None
+
+
+def test_what_follows_an_object_waits_for_the_end_as_it_may_be_words() -> None:
+    first, said = (1, 1), [' {"a": "}\\"', '}", "b": {}', "}\nDo ", 'ask {more}."']
+    ends = [len("".join(said[:n]).encode()) for n in range(5)]
+    pieces = [Piece(K, first, at, text) for at, text in zip(ends, said, strict=False)]
+    relay, whole = Relay(plain=False), '{"a": "}\\"}", "b": {}}'
+    assert fed(relay, *pieces[:2]) == whole[:-1] and fed(relay, *pieces[2:]) == whole
+    assert fed(relay, Retracted(K, first, "tidied"), Piece(K, first, 0, whole), Ended(K, first, len(whole))) == whole
+    assert relay.ended and relay.broken is None
+    other = Relay(plain=False)
+    assert fed(other, *pieces, Retracted(K, first, "bad output")) == whole and other.broken == "bad output"
+    changed = Relay(plain=False)
+    assert fed(changed, *pieces, Retracted(K, first, "tidied"), Piece(K, first, 0, '{"a": 1}')) == whole
+    assert changed.broken == "the attempt that followed gave another answer"

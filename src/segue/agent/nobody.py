@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 from ..core.faults import FaultKind, rebuild
 from ..core.records import Candidate, Decision, Stage
@@ -10,7 +11,8 @@ from ..core.shell import command
 from ..errors import InputError
 from ..models.health.admission import Standing
 from ..models.signals import made
-from ..routing.types import APART, WISH
+from ..routing.eligible import misses
+from ..routing.types import APART, CALLER, WISH
 from .failures import BROKEN
 
 __all__ = ["RESTS", "NoRoom", "nobody", "opens"]
@@ -36,7 +38,7 @@ def nobody(decision: Decision, remedy: str | None = None, *, since: str = "") ->
     passing = [c for c in out if c.excluded_at in _PASSES and c.target.name not in shut]
     apart = next((c for c in out if (c.reason or "").startswith(APART)), None)
     if apart is not None and decision.route is not None:
-        return _apart(decision.route, apart)
+        return _apart(decision, decision.route, apart)
     unwell = min(passing, key=lambda c: (c.excluded_at is Stage.TRIED, not _rests(c)), default=None)
     why = "; ".join(f"{c.target.name}: {_reason(c)}" for c in out[:6]) or "the catalogue is empty"
     said = f"no model can answer by route {decision.policy}: {why}"
@@ -47,6 +49,9 @@ def nobody(decision: Decision, remedy: str | None = None, *, since: str = "") ->
         return rebuild(made(FaultKind.OVERLOADED, said + since, model=unwell.target.name, **waited))
     if shut:
         return rebuild(made(FaultKind.UNAUTHORISED, said, model=shut[0], remedy=opens(shut)))
+    if decision.pinned_by == CALLER and len(out) == 1 and (key := _required(decision, out[0])) is not None:
+        allows = f"let the `require` of route {decision.policy} allow its {key}"
+        return InputError(said, remedy=f"name a model that the route allows, or {allows}")
     full = any(c.excluded_at is Stage.WINDOW for c in out)
     less = f"look at it: {command('route', 'PROMPT')}; then ask for less, or add a model to segue.toml"
     return (NoRoom if full else InputError)(said, remedy=remedy or less)
@@ -58,11 +63,20 @@ def opens(shut: Sequence[str]) -> str:
     return f"see to the key and the account that it was refused for, then: {then}"
 
 
-def _apart(route: str, out: Candidate) -> InputError:
+def _apart(decision: Decision, route: str, out: Candidate) -> InputError:
     """Where a model and a route are asked for that do not go together."""
     name = out.target.name
     said = f"model={name!r} and route={route!r} are both asked for, and do not go together: {name}: {out.reason}"
-    return InputError(said, remedy=f"leave one of them out, or let the route {route} name {name}")
+    key = _required(decision, out)
+    may = f"name {name}" if key is None else f"allow its {key} by `require`"
+    return InputError(said, remedy=f"leave one of them out, or let the route {route} {may}")
+
+
+def _required(decision: Decision, out: Candidate) -> str | None:
+    """The tag for which a model is left out by what the route itself requires."""
+    required = cast("Mapping[str, str | list[str]]", decision.objective.get("require") or {})
+    why = (out.reason or "").removeprefix(APART)
+    return next((key for key, allowed in required.items() if misses(why, key, allowed)), None)
 
 
 def _reason(candidate: Candidate) -> str:

@@ -199,8 +199,8 @@ def _waiting(standing: Standing, now: float, say: Say, *, below: bool) -> list[A
         for w, word in zip(waits, said, strict=True)
     ]
     more: list[Advice] = []
-    if len(standing.story.waits) >= NOTED_MAX and waits == found:
-        more.append(Advice(f"Of what it waits for, {NOTED_MAX} are noted; there may be more."))
+    if len(standing.story.waits) > NOTED_MAX and waits == found:
+        more.append(Advice(f"Of what it waits for, {NOTED_MAX} are noted; there are more."))
     again = [w for w, word in zip(waits, said, strict=True) if "retry" in w and word is None]
     if len(again) <= 1:
         return told + more

@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from ..core.asked import Asked, distinct, person
+from ..core.shell import command
 from ..errors import InputError, WrongAnswer
 from ..runtime.questions import Found, find, of_run
 from . import inputs
@@ -69,7 +70,7 @@ def _say(sender: Sender, found: Found, done: str, by: str, note: str, **word: An
     if now.refused > asked.refused:
         why = next(s.note for s in reversed(now.said) if s.verdict == "refused")
         raise WrongAnswer(
-            f"the run has refused it: {why}", run=run, key=asked.key, remedy=f"see {sender.say('inbox', found.id)}"
+            f"the run has refused it: {why}", run=run, key=asked.key, remedy=f"see {command('inbox', found.id)}"
         )
     if asked.quorum > 1 and now.word is None and now.end is None:
         done = f"{done} by {by}, and {asked.quorum} people must agree"

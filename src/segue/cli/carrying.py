@@ -56,11 +56,6 @@ class Carrying:
     paused: bool = False
     """Whether the engine is paused before anything is carried out."""
 
-    @property
-    def say(self) -> Say:
-        """Writes commands for this database."""
-        return command
-
 
 @dataclass(slots=True)
 class Stop:
@@ -125,7 +120,7 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
         standing = standing_of(reader, reader.get(row.no))
         below = held_up(reader, row.no, NAMED_MAX, asleep=True)
     standing = replace(standing, attended=standing.attended or not standing.batches)
-    row, story, say = standing.row, standing.story, how.say
+    row, story, say = standing.row, standing.story, command
     if row.state == RunState.COMPLETED and story.end is not None:
         _print_result(story.end.value or b"null", how.as_json)
         if standing.left and how.as_json:
@@ -133,7 +128,7 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
     elif how.as_json:
         exit_ = OF_STATE.get(row.state, code)
         error: dict[str, Any] = {"code": exit_.name.lower(), "message": _why(standing), "run": row.id}
-        error |= _place(standing, how.say)
+        error |= _place(standing, say)
         error["exit"] = int(exit_)
         print(json.dumps({"error": error, "status": summary(standing)}, ensure_ascii=False), file=sys.stderr)
     elif story.fault is not None:
@@ -202,7 +197,7 @@ async def carry(
         begun = time.time()
         run = await make(engine)
         row = engine.journal.get(run.id)
-        with Progress(row, how.say, quiet=how.quiet or how.as_json, leaves=patience_s is not None) as progress:
+        with Progress(row, command, quiet=how.quiet or how.as_json, leaves=patience_s is not None) as progress:
             progress.open()
             progress.skip(e for e in engine.journal.events(row) if e.at < begun)
             for one in family(engine.journal, row.no):

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.lifecycle import ENDED
 from ..core.questions import open_questions
+from ..core.shell import command
 from ..core.short import resolve, short_key
 from ..errors import InputError, RunEnded
 from ..runtime.questions import of_run
@@ -31,10 +32,10 @@ def decide(
         asked = open_questions(reader.events(row))
         own = [] if asked else [found for found in of_run(reader, row) if found.open]
     if row.state in ENDED:
-        remedy = f"fork it: {to.say('fork', run)}"
+        remedy = f"fork it: {command('fork', run)}"
         raise RunEnded(f"the run has ended ({row.state}): nobody is asked any more", run=run, remedy=remedy)
     if own:
-        remedy = f"see how: {to.say('inbox', own[0].id)}"
+        remedy = f"see how: {command('inbox', own[0].id)}"
         raise InputError(f"no step of it asks; the flow does: {own[0].asked.question!r}", run=run, remedy=remedy)
     key = _asked(to, run, given, asked)
     load_if_there(row)
@@ -55,7 +56,7 @@ def _asked(to: Sender, run: str, given: str | None, asked: Collection[str]) -> s
         return key
     names = ", ".join(short_key(k) for k in asked) or "nothing"
     who = "a person is asked" if given is None else f"nobody is asked about {given!r}, but"
-    other = to.say("override", run, given or "KEY", "--retry")
+    other = command("override", run, given or "KEY", "--retry")
     raise InputError(
         f"{who} about {names}", run=run, remedy=f"name one of them; of an open step that nobody is asked about: {other}"
     )

@@ -190,9 +190,8 @@ def _amount(measure: str) -> Callable[[float], str]:
 
 def _about(verdict: Judgement, traffic: Traffic) -> list[Drawn]:
     days = "" if verdict.days is None else f" in {max(verdict.days, 0.01):.3g} days"
-    said = (
-        f"{plural(verdict.rows, 'ask')} of {plural(verdict.clusters, 'run')}{days}, {verdict.weighable} of them drawn"
-    )
+    of = plural(verdict.clusters, "key" if verdict.keyed else "run") + (" of a split" if verdict.keyed else "")
+    said = f"{plural(verdict.rows, 'ask')} of {of}{days}, {verdict.weighable} of them drawn"
     lines: list[Drawn] = [Text(f"{said}; {verdict.exploration:.1%} of the traffic explored", "dim")]
     for why, many in traffic.left_out.most_common(6):
         lines.append(Text(f"{many} left out: {printable(why)}", "dim"))

@@ -22,6 +22,7 @@ from ..journal.reading import Reader
 from ..runtime import registry
 from ..runtime.engine import Engine
 from ..runtime.run import Run
+from . import left
 from .advice import Standing, advise
 from .batched import Batches
 from .carrying import LINGER_S, POLL_S, Carrying, Stop, carry, finished, load, rests, stoppable
@@ -45,10 +46,11 @@ def resume(how: Carrying, run: str, patience_s: float, by: str, why: str) -> Exi
         elsewhere = row.owner is not None and reader.alive(row.owner)
         pausing = any(item.kind == "pause" for item in reader.items_of(row.no))
         pausing |= not reader.switches().frees(row.id)  # it may be over none but its children, also those to come
+        below = left.told(left.left_of(reader, row), command) if row.state in ENDED else []
     if row.state in ENDED:
-        raise RunEnded(
-            f"the run has ended ({row.state})", run=run, remedy=f"look at it: {how.say('show', run)}; fork it to go on"
-        )
+        does = "".join(f"; {why}: {one}" for _, do in below for one, why in do)
+        remedy = f"look at it: {command('show', run)}; fork it to go on{does}"
+        raise RunEnded(f"the run has ended ({row.state})", run=run, remedy=remedy)
     asks = row.paused or pausing or row.state == RunState.STUCK
     if elsewhere:
         return _elsewhere(how, row, asks, by, why)
@@ -74,7 +76,7 @@ def _elsewhere(how: Carrying, row: RunRow, asks: bool, by: str, why: str) -> Exi
         return to.sent(row.id, "", new=asks)
     pid = (row.owner or "").partition("-")[0]
     told = "is told to go on" if asks else "carries it out already"
-    tell(Text(f"Process {pid} {told}.", "dim"), Copyable(how.say("watch", row.id), "to follow it"))
+    tell(Text(f"Process {pid} {told}.", "dim"), Copyable(command("watch", row.id), "to follow it"))
     return Exit.DONE
 
 
@@ -202,9 +204,9 @@ def _report(how: Carrying, standings: list[Standing]) -> None:
     now = time.time()
     for standing in waiting[:TOLD_MAX]:
         tell("", Text(printable(standing.row.id), "bold").append(f"  {printable(standing.row.flow)}", "dim"))
-        says = advise(replace(standing, attended=True), now, how.say)
+        says = advise(replace(standing, attended=True), now, command)
         if standing.owned:
-            watch = (how.say("watch", standing.row.id), "to follow it")
+            watch = (command("watch", standing.row.id), "to follow it")
             says.insert(0, Advice(f"It goes on in process {standing.pid}.", (watch,)))
         tell(*advised(says))
     if len(waiting) > TOLD_MAX:

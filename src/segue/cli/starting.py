@@ -84,7 +84,7 @@ def _recorded(how: Carrying, row: RunRow) -> Exit:
         print(json.dumps({"run": row.id, "state": row.state}, ensure_ascii=False))
         return Exit.DONE
     print(row.id)
-    resume = Copyable(how.say("resume", row.id), "to carry it out")
+    resume = Copyable(command("resume", row.id), "to carry it out")
     tell(Text("It is recorded, and not yet carried out here.", "dim"), resume)
     return Exit.DONE
 

@@ -24,6 +24,7 @@ from ..core.shell import command
 from ..core.short import resolve, short_key
 from ..errors import InputError, RunEnded
 from ..journal import RunRow
+from ..runtime import named
 from ..runtime.check import GOES_ON, Verdict, check_one
 from ..runtime.run import Run
 from . import bulk, inputs
@@ -32,7 +33,6 @@ from .carrying import load_if_there
 from .exits import Exit
 from .paint import Copyable, tell
 from .shelf import acting, reading, standing_of
-from .waits import Say
 from .words import printable
 
 TAKEN_WITHIN_S = 2.0
@@ -47,11 +47,6 @@ class Sender:
 
     db: str
     as_json: bool = False
-
-    @property
-    def say(self) -> Say:
-        """Writes commands for this database."""
-        return command
 
     def look(self, run: str) -> Standing:
         """What is known of the run. Raises UnknownRun."""
@@ -89,12 +84,12 @@ class Sender:
         if new and held_back(standing):
             tell(
                 Text("The run is paused, and takes signals up when it goes on.", "dim"),
-                Copyable(self.say("resume", run), "to let it go on"),
+                Copyable(command("resume", run), "to let it go on"),
             )
         elif new and standing.posts and not standing.attended:
             tell(
                 Text("No process carries the run out; the next one that does takes it.", "dim"),
-                Copyable(self.say("resume", run), "to go on with it here"),
+                Copyable(command("resume", run), "to go on with it here"),
             )
         return Exit.DONE
 
@@ -125,7 +120,7 @@ def pause(to: Sender, run: str, by: str, why: str) -> Exit:
     """Let a run start no new work."""
     to.look(run)
     to.send(run, lambda r: r.pause(by=by, why=why))
-    return to.sent(run, f"{printable(run)} is asked to pause; {printable(to.say('resume', run))} lets it go on")
+    return to.sent(run, f"{printable(run)} is asked to pause; {printable(command('resume', run))} lets it go on")
 
 
 def override(
@@ -137,7 +132,7 @@ def override(
     value = None if result is None else inputs.read_json(result, "--result")
     standing = to.look(run)
     if standing.row.state in ENDED:
-        again = to.say("fork", run, "--at", given)
+        again = command("fork", run, "--at", given)
         raise RunEnded(
             f"the run has ended ({standing.row.state})", run=run, remedy=f"make the step again in a fork: {again}"
         )
@@ -210,7 +205,7 @@ def _found(to: Sender, run: str, given: str) -> str:
 
 def _open_key(given: str, standing: Standing, to: Sender) -> str:
     """The open step that is meant. Raises InputError for one that has an outcome, or that the run does not know."""
-    row, calls, say = standing.row, standing.story.calls, to.say
+    row, calls, say = standing.row, standing.story.calls, command
     known = [str(row.detail.get("asks") or row.detail.get("key") or "")] if row.state == RunState.STUCK else []
     known += [str(w.get("key", "")) for w in standing.waits] + [c.key for c in calls.values() if c.open]
     known = [k for k in known if k]
@@ -237,11 +232,8 @@ def _open_key(given: str, standing: Standing, to: Sender) -> str:
 
 def feedback(to: Sender, run: str, score: float, *, key: str | None, by: str, note: str) -> Exit:
     """Record how good a result was."""
-    standing = to.look(run)
-    found = key
-    if key is not None:
-        found = resolve(key, [c.key for c in standing.story.calls.values()], what="step", run=run)
-        if found is None:
-            raise InputError(f"the run has no step {key!r}", run=run, remedy=f"list its keys: {to.say('show', run)}")
+    with reading(to.db) as reader:
+        row = reader.get(run)
+        found = None if key is None else named.of_step(reader, row, key)
     to.send(run, lambda r: r.feedback(score, key=found, by=by, note=note))
     return to.sent(run, f"feedback {score:g} for {printable(short_key(found)) if found else printable(run)}")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from .closing import Closing
 from .streams import AttemptId, Ended, Piece, Retracted, StreamEvent
 
 __all__ = ["Relay"]
@@ -24,8 +25,8 @@ class Relay:
 
     With `rescue="continue"` it waits for an attempt that goes on from what went out, with `fail` it is broken when the
     attempt is that it was from. `plain` says that the answer is text: within JSON, and within a tool call, it is always
-    `fail`. Nothing of a `whole` answer goes out before its end, nor of JSON that does not begin as an object: what
-    comes first may be a wrapping or a code fence, which is no part of it.
+    `fail`. Nothing of a `whole` answer goes out before its end, nor of JSON that does not begin as an object, nor what
+    follows an object: that may be a wrapping, a code fence or words, which are no part of it, and are gone by the end.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Relay:
         """The attempt that is heard now."""
         self.out = ""
         """What has gone out."""
-        self._heard = ""
+        self._heard, self._object = "", Closing()
         self._size = 0
         self._since: float | None = None
 
@@ -68,7 +69,8 @@ class Relay:
         held = self._waits if due is None else now < due
         if self.broken is not None or self._since is None or held:
             return ""
-        return self._heard[len(self.out) :] if self._heard.startswith(self.out) else ""
+        upto = None if self._plain or self.ended else self._object.at
+        return self._heard[len(self.out) : upto] if self._heard.startswith(self.out) else ""
 
     def sent(self, text: str) -> None:
         """So much of what was ready has gone out."""
@@ -83,12 +85,12 @@ class Relay:
         """Whether nothing may go out before the end."""
         if self._over or self._plain:
             return self._whole and not self._over
-        return self._whole or not self._heard.lstrip().startswith("{")
+        return self._whole or not self._heard.startswith("{")
 
     def _hear(self, piece: Piece, now: float) -> None:
         if piece.attempt != self.attempt:
-            self.attempt, self._heard, self._size = piece.attempt, "", 0
-            self._since = None
+            self.attempt = piece.attempt
+            self._begin()
         if piece.kind == "tool":
             self._continues = False
         if piece.kind != "text":
@@ -96,7 +98,10 @@ class Relay:
         if piece.offset != self._size or piece.lost:
             return self._break("some of it was lost")
         self._since = now if self._since is None else self._since
-        self._heard += piece.text
+        said = piece.text if self._plain or self._heard else piece.text.lstrip()
+        self._heard += said
+        if self._heard.startswith("{"):
+            self._object.hear(said)
         self._size += len(piece.text.encode())
         if not (self._heard.startswith(self.out) or self.out.startswith(self._heard)):
             return self._break("the attempt that followed gave another answer")
@@ -104,9 +109,12 @@ class Relay:
 
     def _forget(self, event: Retracted) -> None:
         if event.attempt == self.attempt:
-            self._heard, self._size, self._since = "", 0, None
-        if self.out and not self._continues:
+            self._begin()
+        if self.out and not self._continues and event.why != "tidied":
             self._break(event.why)
+
+    def _begin(self) -> None:
+        self._heard, self._object, self._size, self._since = "", Closing(), 0, None
 
     def _end(self, event: Ended) -> None:
         if event.lost or event.bytes_total != self._size or not self._heard.startswith(self.out):

@@ -30,9 +30,11 @@ _ENDS = Many(
     f"(?, ?, ?, ?, '{_RUN_COMPLETED}', 1, ?)",
     5,
 )
+_OVER = ", ".join(f"'{state}'" for state in sorted(ENDED))
 _CHANGES = Many(
     "update runs set state = v.column2, detail = v.column3, wake_at = v.column4, updated_at = v.column5,"
-    " owner = iif(v.column6, null, owner) from (values {}) as v where no = v.column1",
+    f" owner = iif(v.column6, null, owner), paused = iif(v.column2 in ({_OVER}), 0, paused)"
+    " from (values {}) as v where no = v.column1",
     "(?, ?, ?, ?, ?, ?)",
     6,
 )

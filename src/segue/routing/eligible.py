@@ -21,7 +21,7 @@ from .predict import expected_output
 from .table import Conditions, Situation, Table
 from .types import WISH, Features, Request
 
-__all__ = ["Eligibility", "Exclusion", "eligible"]
+__all__ = ["Eligibility", "Exclusion", "eligible", "misses"]
 
 _MARGIN = 1.1
 """An estimated input may be longer than it seems."""
@@ -98,13 +98,24 @@ def _hard(at: Situation) -> Iterable[Rule]:
 
 
 def _tag_reason(table: Table, key: str, allowed: str | Collection[str]) -> Callable[[int], str]:
-    wanted = allowed if isinstance(allowed, str) else " or ".join(sorted(allowed)) or "nothing"
+    wanted = _any_of(allowed)
 
     def reason(row: int) -> str:
         has = table.options[row].tags.get(key)
         return f"its {key} is {has}, not {wanted}" if has else f"it has no tag {key}; wanted is {wanted}"
 
     return reason
+
+
+def misses(reason: str, key: str, allowed: str | Collection[str]) -> bool:
+    """Whether this is why a model is left out of which this tag is required."""
+    wanted = _any_of(allowed)
+    has_other = reason.startswith(f"its {key} is ") and reason.endswith(f", not {wanted}")
+    return has_other or reason == f"it has no tag {key}; wanted is {wanted}"
+
+
+def _any_of(allowed: str | Collection[str]) -> str:
+    return allowed if isinstance(allowed, str) else " or ".join(sorted(allowed)) or "nothing"
 
 
 def _barred(barred: Mapping[str, tuple[Stage, str]], table: Table) -> Iterable[Rule]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ..core.short import is_counted, is_whole, resolve
+from ..core.lifecycle import ENDED
+from ..core.shell import command
+from ..core.short import is_counted, is_whole, resolve, short_key
+from ..errors import InputError
 from ..journal import Reader, RunRow
 
 
@@ -14,6 +18,25 @@ def whole(reader: Reader, row: RunRow, given: str) -> str:
     if not isinstance(given, str) or is_whole(given):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
         return given
     return resolve(given, _keys(reader, row), what="call", run=row.id) or given
+
+
+def of_step(reader: Reader, row: RunRow, given: str) -> str:
+    """The whole key of a step on record, or of what steps were made for: a delegation. Of a run that a living process
+    carries out it may be one that has just begun.
+
+    Raises InputError where the run has no such step, naming those that are most like it.
+    """
+    keys, given = _keys(reader, row), str(given)
+    above = {key[:at] for key in keys for at, sign in enumerate(key) if sign == "/"}
+    keys += sorted(filter(is_counted, above.difference(keys)))
+    key = given if is_whole(given) else resolve(given, keys, what="step", run=row.id) or given
+    carried = row.state not in ENDED and row.owner is not None and reader.alive(row.owner)
+    if key in keys or (carried and is_whole(key)):
+        return key
+    near = difflib.get_close_matches(given, dict.fromkeys(map(short_key, keys)), 5, 0.0)
+    what = f"; its steps: {', '.join(near)}{', …' if len(keys) > len(near) else ''}" if near else "; it has none yet"
+    remedy = f"list its keys: {command('show', row.id)}"
+    raise InputError(f"the run has no step {given!r}{what}", run=row.id, key=given, remedy=remedy)
 
 
 def of_fork(

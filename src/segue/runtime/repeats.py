@@ -21,6 +21,10 @@ _SAID = (EventType.STEP_COMPLETED,)
 """How it ends where somebody has said what came of it."""
 
 
+Forked = tuple[RunRow, Mapping[str, list[str]]]
+"""A fork, and the effects that it was given results for, each with its other keys."""
+
+
 class Repeat(NamedTuple):
     """A once-effect that would be applied again."""
 
@@ -34,15 +38,19 @@ class Repeat(NamedTuple):
     """Calls on record that a person has said to be the same effect."""
 
 
-def repeated(reader: Reader, row: RunRow, upto: int, given: Collection[str]) -> list[Repeat]:
+def repeated(
+    reader: Reader, row: RunRow, upto: int, given: Collection[str], forked: Sequence[Forked] | None = None
+) -> list[Repeat]:
     """What a fork that keeps this run's events up to `upto` would apply again: the run's own once-effects that were
     begun later, and all those of the children that the fork starts anew. Not those that it is `given` a result for, nor
     what raised: nothing was applied.
 
     Anew are the children whose end it does not keep, unless the run gave them up, and those detached later. A detached
-    child with an id of its own is the same run again.
+    child with an id of its own is the same run again. `forked` is what `_forked` gives, for whoever has read it.
     """
-    own, open_, later = list(_given_before(reader, row, upto, given)), list[tuple[str, str]](), list[tuple[str, str]]()
+    forked = _forked(reader, row) if forked is None else forked
+    own = list(_given_before(reader, row, upto, given, forked))
+    open_, later = list[tuple[str, str]](), list[tuple[str, str]]()
     settled = set(given)  # what need not be made again
     for of, event in _history(reader, row):
         key, kept = event.key or "", event.seq <= upto
@@ -89,12 +97,20 @@ def _stood_for(event: Event) -> str | None:
     return None if said.get("act") == "retry" else said.get("in_place_of")
 
 
-def _given_before(reader: Reader, row: RunRow, upto: int, given: Collection[str]) -> Iterator[Repeat]:
+def _forked(reader: Reader, row: RunRow) -> list[Forked]:
+    """Of a fork, and those that it was forked from: the effects that each was given results for."""
+    found = _history(reader, row, types=(EventType.RUN_FORKED,))
+    return [(of, loads(event.body).get("begun", {})) for of, event in found]
+
+
+def _given_before(
+    reader: Reader, row: RunRow, upto: int, given: Collection[str], forked: Sequence[Forked]
+) -> Iterator[Repeat]:
     """Effects that this run, a fork itself, was given results for, and that a fork of it asks for anew: it keeps none
     of these, and is not given them again.
     """
-    for of, event in _history(reader, row, types=(EventType.RUN_FORKED,)):
-        for key, others in loads(event.body).get("begun", {}).items():
+    for of, begun in forked:
+        for key, others in begun.items():
             known = (key, *others)
             kept = any(e.seq <= upto for k in known for _, e in _history(reader, row, k, OUTCOMES))
             if not kept and not any(k in given for k in known):
@@ -114,9 +130,12 @@ def begun_later(reader: Reader, row: RunRow, upto: int, given: Mapping[str, str]
     """What of it a fork is given, or makes anew. `given` are the keys of its results, each with that on record of the
     same call.
     """
-    begun = {_given_as(one, given): list[str]() for one in repeated(reader, row, upto, ())} if given else {}
-    for _, event in _history(reader, row, types=(EventType.RUN_FORKED,)) if given else ():
-        begun |= loads(event.body).get("begun", {})
+    if not given:
+        return Later({}, [])
+    forked = _forked(reader, row)
+    begun = {_given_as(one, given): list[str]() for one in repeated(reader, row, upto, (), forked)}
+    for _, before in forked:
+        begun |= before
     known = {key: sorted({*begun[key], *_others(key, given)}) for key in sorted(begun) if key in given}
     return Later(known, sorted(begun.keys() - known.keys()) if known else [])
 

@@ -163,13 +163,17 @@ class Run(Generic[R]):
         return await self._post("decide", key, asked.id, value, {"word": word, "candidate": use, "by": by, "why": why})
 
     async def feedback(self, score: float, *, key: str | None = None, by: str = "", note: str = "") -> None:
-        """Record how good the result was, from 0 to 1; also after the end. `key` names a step, else the run."""
+        """Record how good the result was, from 0 to 1; also after the end. `key` names a step, else the run.
+
+        Raises InputError for another score, and where the run has no such step.
+        """
         if not isinstance(score, int | float) or not 0 <= score <= 1:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
             raise InputError(
                 f"feedback {score!r} is not between 0 and 1", run=self.id, key=key, remedy="give a number from 0 to 1"
             )
         body = {"score": score, "by": by, "note": note}
-        await self._post("feedback", self._whole(key) if key else "", str(uuid4()), None, body)
+        of = named.of_step(self._engine.journal, self._row(), key) if key else ""
+        await self._post("feedback", of, str(uuid4()), None, body)
 
     async def prefer(
         self, key: str, over: str | None = None, *, model: str | None = None, over_model: str | None = None,

@@ -15,7 +15,7 @@ from .nearly import nearly, told
 __all__ = ["NOTED_MAX", "RunStatus", "noted_waits", "status_of", "stuck_error"]
 
 NOTED_MAX = 20
-"""So many of the things that a run waits for are noted when it comes to rest."""
+"""So many of the things that a run waits for are noted when it comes to rest; one beyond is a sign of more."""
 _STUCK: dict[str, type[RunStuck]] = {
     StuckReason.MISMATCH: ReplayMismatch,
     StuckReason.CRASHES: CrashLoop,
@@ -79,7 +79,8 @@ def noted_waits(noted: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What a run that came to rest has noted that it waits for. An older one may name a child that had not begun: that
     is a call like any other.
     """
-    return [{"step": w["key"], "key": w["key"]} if w.get("child", "") is None else w for w in noted]
+    told = noted[:NOTED_MAX]
+    return [{"step": w["key"], "key": w["key"]} if w.get("child", "") is None else w for w in told]
 
 
 def stuck_error(row: RunRow) -> RunStuck:

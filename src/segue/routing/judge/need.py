@@ -18,8 +18,12 @@ CLAIM, REFUSE = 200.0, 30.0
 """The effective samples from which a figure is claimed, and below which none is given."""
 AGREEING_TO_CLAIM, AGREEING_TO_ANSWER = 30.0, 10.0
 """The same for the choices that agree with the policy where it differs most."""
+CLUSTERS_TO_CLAIM, CLUSTERS_TO_ANSWER = 30.0, 8.0
+"""The same for the runs, or the keys of a sticky split, that the evidence comes from, effectively."""
 UNREACHED = 1e-3
 """The target's mean chance of what could not have been chosen, above which weights say nothing of it."""
+_ANSWER = (REFUSE, AGREEING_TO_ANSWER, CLUSTERS_TO_ANSWER)
+_CLAIM = (CLAIM, AGREEING_TO_CLAIM, CLUSTERS_TO_CLAIM)
 _SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 
 
@@ -40,9 +44,15 @@ class Need:
     days_then: float | None
     """Days from now until a claim, with that share."""
     within_days: float
+    keyed: bool = False
+    """Whether a sticky split has sent the asks: those of one key count as little more than one, however many come."""
+    keys_to_claim: int | None = None
+    """The busy keys that a claim takes, where there are too few: no number of asks of the same ones would do."""
 
     def says(self) -> str:
         """For a reader, in a sentence."""
+        if self.keys_to_claim is not None:
+            return f"more asks of the same keys do not help, other keys do: it takes {self.keys_to_claim}, effectively"
         now = f"exploration is {self.exploration:.1%} of the traffic"
         if self.asks_to_claim is None:
             still = "at that share no number of days would do"
@@ -51,6 +61,7 @@ class Need:
         else:
             first = f"{_days(self.days_to_answer)} for a cautious answer and " if self.days_to_answer else ""
             still = f"at that share and the present traffic it takes {first}{_days(self.days_to_claim)} for a claim"
+        still += ", if new keys come as they have so far" if self.keyed and self.asks_to_claim is not None else ""
         if self.exploration_wanted <= self.exploration:
             return f"{now}; {still}"
         then = "" if self.days_then is None else f", {_days(self.days_then)} would do"
@@ -75,13 +86,15 @@ class Have:
     """The clusters' design effect."""
     known: float = 1.0
     """The share of asks whose outcome becomes known."""
+    clusters: float = math.inf
+    """The runs or keys that the evidence comes from, effectively; infinite where they are not what is missing."""
 
 
 def need(w: Weighed, have: Have, rate: float | None, within_days: float = 14.0) -> Need:
     """What is missing for a claim; `rate` is asks per day. Reckoned from the chances alone, not from what was drawn."""
-    answer = _asks(w, w.logged, have, (REFUSE, AGREEING_TO_ANSWER))
-    claim = _asks(w, w.logged, have, (CLAIM, AGREEING_TO_CLAIM))
-    enough = rate is not None and claim is not None and claim / rate <= within_days
+    answer, claim = _asks(w, w.logged, have, _ANSWER), _asks(w, w.logged, have, _CLAIM)
+    few = w.keyed and have.clusters < CLUSTERS_TO_CLAIM
+    enough = few or (rate is not None and claim is not None and claim / rate <= within_days)
     wanted, then = (w.exploration, _over(claim, rate)) if enough else _wanted(w, have, rate, within_days)
     return Need(
         exploration=w.exploration,
@@ -93,6 +106,8 @@ def need(w: Weighed, have: Have, rate: float | None, within_days: float = 14.0) 
         exploration_wanted=wanted,
         days_then=then,
         within_days=within_days,
+        keyed=w.keyed,
+        keys_to_claim=int(CLUSTERS_TO_CLAIM) if few else None,
     )
 
 
@@ -100,14 +115,14 @@ def _wanted(w: Weighed, have: Have, rate: float | None, within_days: float) -> t
     """The least share of exploration, above the present one, that allows a claim in time, and the days it takes."""
     days: float | None = None
     for share in (s for s in _SHARES if s > 1.01 * w.exploration):
-        days = _over(_asks(w, _mixed(w, share), have, (CLAIM, AGREEING_TO_CLAIM)), rate)
+        days = _over(_asks(w, _mixed(w, share), have, _CLAIM), rate)
         if days is not None and days <= within_days:
             return share, days
     return 1.0, days
 
 
-def _asks(w: Weighed, logged: Array, have: Have, wanted: tuple[float, float]) -> int | None:
-    """Further asks until both levels are reached when candidates are drawn with these chances; None: never."""
+def _asks(w: Weighed, logged: Array, have: Have, wanted: tuple[float, float, float]) -> int | None:
+    """Further asks until all levels are reached when candidates are drawn with these chances; None: never."""
     drawn = replace(w, logged=logged)
     if not len(w) or float(drawn.unreached.mean()) > UNREACHED:
         return None
@@ -115,6 +130,7 @@ def _asks(w: Weighed, logged: Array, have: Have, wanted: tuple[float, float]) ->
     pairs = (
         (wanted[0] - have.effective, effective_expected(drawn) / have.effect * per_ask),
         (wanted[1] - have.agreeing, agreement(drawn).count * per_ask),
+        (wanted[2] - have.clusters, 0.0 if w.keyed else have.clusters / len(w)),
     )
     missing = [math.ceil(lack / gain) if gain > 0.0 else None for lack, gain in pairs if lack > 0.0]
     return None if None in missing else max((m for m in missing if m is not None), default=0)

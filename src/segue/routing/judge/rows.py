@@ -79,7 +79,7 @@ class Logged:
     """
 
     cluster: str
-    """The run, or what a sticky split sticks to."""
+    """The run, or the key that a sticky split sticks to, after `split:`."""
     candidates: tuple[str, ...]
     propensities: tuple[float, ...]
     """The chance of each under the policy that chose. They weigh only where `sampling` says that chance was at work."""

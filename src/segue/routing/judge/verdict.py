@@ -28,11 +28,22 @@ from .estimators import (
     shadowed,
     weighted,
 )
-from .need import AGREEING_TO_ANSWER, AGREEING_TO_CLAIM, CLAIM, REFUSE, UNREACHED, Have, Need, need, per_day
+from .need import (
+    AGREEING_TO_ANSWER,
+    AGREEING_TO_CLAIM,
+    CLAIM,
+    CLUSTERS_TO_ANSWER,
+    CLUSTERS_TO_CLAIM,
+    REFUSE,
+    UNREACHED,
+    Have,
+    Need,
+    need,
+    per_day,
+)
 from .rows import Logged, Measure, Target
 from .weighed import Weighed, shadows_of, weigh
 
-_RUNS_TO_CLAIM, _RUNS_TO_ANSWER = 30.0, 8.0
 _SAMPLING_BIAS = 0.01
 _TINY_UNREACHED = 1e-6
 _NO_CHANCE = "these choices were not drawn: no weights can be formed"
@@ -92,6 +103,9 @@ class Judgement:
     weighable: int
     """Rows with propensities."""
     clusters: int
+    """The runs, or the keys of a sticky split: asks of one are not independent of each other."""
+    keyed: bool
+    """Whether they are keys of a split."""
     exploration: float
     """The mean share that the logged policies explored with."""
     unreached: float
@@ -132,6 +146,7 @@ def judge(rows: Sequence[Logged], target: Target, *, within_days: float = 14.0, 
         rows=len(rows),
         weighable=len(drawn),
         clusters=every.clusters,
+        keyed=every.keyed,
         exploration=every.exploration,
         unreached=float(drawn.unreached.mean()) if len(drawn) else 1.0,
         days=None if rate is None else len(rows) / rate,
@@ -152,7 +167,7 @@ def _weighted(w: Weighed, m: Measure, ask: _Asked) -> Finding:
         notes.append(f"known for {share:.0%} of these asks; the others are taken to be alike")
     missing = standing is not Standing.CLAIMED
     have = Have(effect=effect, known=share)
-    have = have if unreached > UNREACHED else replace(have, effective=effective, agreeing=matching)
+    have = have if unreached > UNREACHED else replace(have, effective=effective, agreeing=matching, clusters=runs)
     return Finding(
         measure=m,
         standing=standing,
@@ -174,17 +189,18 @@ def _standing(
     if unreached > UNREACHED:
         why = f"{unreached:.1%} of its choices could not have been drawn by the policies that were logged"
         return Standing.REFUSED, [why]
+    few = f"the evidence comes from {runs:.0f} {'keys that a split sticks to' if w.keyed else 'runs'}, effectively"
     refusals = {
         f"the effective sample is {math.floor(effective)}, below {REFUSE:.0f}": effective < REFUSE,
         f"where it differs most, only {matching:.0f} choices agree with it": matching < AGREEING_TO_ANSWER,
-        f"the evidence comes from {runs:.0f} runs, effectively": runs < _RUNS_TO_ANSWER,
+        few: runs < CLUSTERS_TO_ANSWER,
     }
     if any(refusals.values()):
         return Standing.REFUSED, [why for why, holds in refusals.items() if holds]
     limits = {
         f"the effective sample is {math.floor(effective)}, below {CLAIM:.0f}": effective < CLAIM,
         f"where it differs most, only {matching:.0f} choices agree with it": matching < AGREEING_TO_CLAIM,
-        f"the evidence comes from {runs:.0f} runs, effectively": runs < _RUNS_TO_CLAIM,
+        few: runs < CLUSTERS_TO_CLAIM,
         f"{unreached:.2%} of its choices could not have been drawn": unreached > _TINY_UNREACHED,
         "propensities were estimated from too few draws": _sampling_bias(w) > _SAMPLING_BIAS,
     }
@@ -216,8 +232,8 @@ def _unweighted(
     beside = pairs(w, shadows_of(rows, w, m), m)
     same = not beside.differs.any()
     effective = kish(w.sums(np.ones(len(w)))[:, 0]) if same else beside.effective
-    if found.now is not None and effective >= REFUSE and (same or beside.runs >= _RUNS_TO_ANSWER):
-        claims = effective >= CLAIM and (same or beside.runs >= _RUNS_TO_CLAIM)
+    if found.now is not None and effective >= REFUSE and (same or beside.runs >= CLUSTERS_TO_ANSWER):
+        claims = effective >= CLAIM and (same or beside.runs >= CLUSTERS_TO_CLAIM)
         return replace(
             found,
             standing=Standing.CLAIMED if claims else Standing.CAUTIOUS,

@@ -40,6 +40,8 @@ class Weighed:
     """(n,) draws behind estimated propensities; infinite where they are exact."""
     exploration: float = 0.0
     """The mean share that the logging policies explored with."""
+    keyed: bool = False
+    """Whether the clusters are keys of a sticky split, and no runs."""
 
     def __len__(self) -> int:
         return len(self.choice)
@@ -77,6 +79,7 @@ class Weighed:
             features=self.features[mask],
             samples=self.samples[mask],
             exploration=self.exploration,
+            keyed=self.keyed,
         )
 
     def sums(self, *columns: Array) -> Array:
@@ -118,6 +121,7 @@ def weigh(rows: Sequence[Logged], target: Target) -> Weighed:
         features=np.array([row.features[:dims] for row in rows], dtype=np.float64).reshape(n, dims),
         samples=np.array([_samples(row) for row in rows], dtype=np.float64),
         exploration=sum(row.exploration for row in rows) / max(1, n),
+        keyed=n > 0 and all(row.cluster.startswith("split:") for row in rows),
     )
 
 

@@ -233,12 +233,9 @@ class Execution(Line):
         return True
 
     async def _perform(self, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        try:
-            if self.host.pace_s:
-                await self.late()
-            await make()
-        except Exception as error:  # noqa: BLE001  not the user's: their errors are faults by now
-            self.host.crashed(self, error)
+        if self.host.pace_s:
+            await self.late()
+        await make()
 
     async def late(self) -> None:
         """For tests: a step may begin late."""

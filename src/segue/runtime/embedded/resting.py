@@ -37,7 +37,7 @@ def park(execution: Execution) -> None:
     resumed.
     """
     host = execution.host
-    detail = {"waits_on": ends.waits_on(execution)[:NOTED_MAX]} if execution.begun else execution.row.detail
+    detail = {"waits_on": ends.waits_on(execution)[: NOTED_MAX + 1]} if execution.begun else execution.row.detail
     behind = not execution.paused and (lost_a_step(execution) or (execution.held and execution.behind))
     resting = execution.resting and not behind
     wake_at = earliest(execution) if resting and not execution.paused else None

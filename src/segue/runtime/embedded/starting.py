@@ -62,6 +62,10 @@ class Making:
         except (StopIteration, asyncio.CancelledError):
             self.execution.made(self)
             return False
+        except Exception as error:  # noqa: BLE001  not the user's: their errors are faults by now
+            self.execution.host.crashed(self.execution, error)
+            self.execution.made(self)
+            return False
         except BaseException:  # Ctrl-C, or the end of the process
             self.execution.made(self)
             raise

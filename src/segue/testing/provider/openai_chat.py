@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from . import openai_checks as openai
@@ -95,12 +96,9 @@ class OpenAIChat(Format):
         for piece in tokens.split(said.text):
             found.append(chunk({field: piece}, count=1 + hidden))
             hidden = 0
-        for i, call in enumerate(said.calls):
-            start = {**_call(asked, call._replace(arguments=""), ids, i), "index": i}
-            found.append(chunk({"tool_calls": [start]}, count=tokens.count(call.name) + hidden))
+        for calls, count in _told(asked, said.calls, ids):
+            found.append(chunk({"tool_calls": calls}, count=count + hidden))
             hidden = 0
-            for piece in tokens.split(call.arguments):
-                found.append(chunk({"tool_calls": [{"index": i, "function": {"arguments": piece}}]}, count=1))
         found.append(chunk({}, _FINISH[said.finish], hidden, "tail"))
         if asked.mistral:
             data: Body = {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": _FINISH[said.finish]}]}
@@ -145,6 +143,18 @@ def _call(asked: Asked, call: Call, ids: Ids, i: int) -> Body:
         "type": "function",
         "function": {"name": call.name, "arguments": call.arguments},
     }
+
+
+def _told(asked: Asked, calls: Sequence[Call], ids: Ids) -> Iterator[tuple[list[Body], int]]:
+    """The calls as chunks tell of them, with their tokens: the name, then each token; Mistral says all in one chunk."""
+    if asked.mistral and calls:
+        count = sum(tokens.count(call.name) + tokens.count(call.arguments) for call in calls)
+        yield [{**_call(asked, call, ids, i), "index": i} for i, call in enumerate(calls)], count
+        return
+    for i, call in enumerate(calls):
+        yield [{**_call(asked, call._replace(arguments=""), ids, i), "index": i}], tokens.count(call.name)
+        for piece in tokens.split(call.arguments):
+            yield [{"index": i, "function": {"arguments": piece}}], 1
 
 
 def _usage(usage: Usage) -> Body:
