@@ -203,10 +203,10 @@ async def test_a_pause_holds_in_all_processes_on_the_file(world: World) -> None:
     if world.virtual:
         pytest.skip("two engines at a time need a file")
     async with world.engine() as engine, world.engine() as operator:
-        run = await engine.start(held, "a", nap_s=0.1)
+        run = await engine.start(held, "a", nap_s=1.0)
         await until(lambda: calls)
         await operator.pause(flow="held")
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.5)
         assert calls == ["a begins"]
         async with world.engine() as third:
             await third.start(held, "b", id="b")

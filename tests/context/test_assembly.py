@@ -99,12 +99,30 @@ def test_old_results_are_cleared_before_turns_go_and_can_be_recalled() -> None:
     assert [p.text for p in made.parts[-1:]] == [parts[-1].text]
 
 
-def test_a_result_that_was_given_before_is_said_once() -> None:
+def test_a_result_that_was_given_before_is_said_once_where_room_is_short() -> None:
     long = "the same thing again " * 20
     parts = [user("u"), call("a"), result("a", long), call("b"), result("b", long), user("v")]
-    made = fitted(parts, 10_000)
+    whole = fitted(parts, 10_000)
+    assert sum(long == p.text for p in whole.parts) == 2
+    made = fitted(parts, whole.tokens - 1, result_share=1.0, results_kept=9)
     assert sum(long == p.text for p in made.parts) == 1
     assert made.shown[4].into == parts[2].hash
+    assert "begins 'the same thing" in made.parts[4].text
+
+
+def test_a_result_points_at_none_that_another_one_could_be_taken_for() -> None:
+    """The balance of an account, asked for four times; the second and third are told from the first by their middle."""
+    said = [
+        f"The balance of the account of Ann and Bob, as it was told by the bank: {n} euros. {'As always. ' * 9}"
+        for n in (12, 20, 12)
+    ]
+    parts = [user("u")]
+    for n, text in enumerate([said[0], *said]):
+        parts += [call(str(n)), result(str(n), text)]
+    parts.append(user("v"))
+    made = fitted(parts, fitted(parts, 10_000).tokens - 1, result_share=1.0, results_kept=9)
+    shown = [p.text for p in made.parts if p.kind is Kind.RESULT]
+    assert shown[0] == said[0] and shown[1].startswith("[as before") and shown[2:] == said[1:]
 
 
 def test_what_points_at_a_part_that_is_gone_says_it_itself() -> None:

@@ -209,7 +209,7 @@ def _form(part: Part, entry: ManifestPart, manifest: Manifest, found: _Found) ->
         return None
     first = found.parts.get(entry.into)
     if first is not None and first.kind is Kind.RESULT:
-        return pointing(part, first).text
+        return pointing(part).text
     forms = (cleared(part), *_cuts(part, manifest))
     return next((one.text for one in forms if one.hash == entry.into), None)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from ..core.records import Fate
 from .form import form
 from .pairs import Units
-from .shorter import REPEATED, cleared, cut, pointing, recalled_by, repeats
+from .shorter import REPEATED, cleared, cut, ends_of, pointing, recalled_by, repeats
 from .tokens import Tokens
 from .types import Budget, Kind, Part, Role, Shown, Target
 
@@ -44,6 +44,8 @@ class Fitting:
         self._cut_results()
         self._once()
         room = self.budget.input
+        if self.total + gone > room:
+            self._pointed()
         if self.total > room:
             self._clear(self._old_results(), self.total + gone - room)
         if self.total > room:  # rather one more result than a turn
@@ -93,23 +95,34 @@ class Fitting:
             self._show(at, as_, why)
 
     def _once(self) -> None:
-        """What is there twice is shown where it first stands."""
-        if not self.kinds & REPEATED:
-            return
-        first: dict[str, int] = {}
-        for at, part in enumerate(self.units.parts):
-            if self.as_[at] is None or not repeats(part):
-                continue
-            earlier = first.setdefault(part.same, at)
-            if earlier == at:
-                continue
-            original = self.units.parts[earlier]
-            if part.kind is not Kind.RESULT:
-                self._show(at, None, f"duplicate of {recalled_by(original)}")
+        """What is given twice, a document or what was recalled, is shown where it first stands."""
+        for at, _, original in self._repeated(REPEATED - {Kind.RESULT}):
+            self._show(at, None, f"duplicate of {recalled_by(original)}")
+            self.into[at] = original.hash
+
+    def _pointed(self) -> None:
+        """A tool result that says again what an earlier one has said points at it, where no other reads like that."""
+        alike: dict[tuple[str, str], set[str]] = {}
+        unclear = set[int]()
+        for at, part in enumerate(self.units.parts if Kind.RESULT in self.kinds else ()):
+            if part.kind is Kind.RESULT:
+                said = alike.setdefault(ends_of(part), set())
+                said.add(part.same)
+                if len(said) > 1:
+                    unclear.add(at)
+        for at, part, original in self._repeated({Kind.RESULT}):
+            if at not in unclear and self.count(pointing(part)) < self.size[at]:
+                self._show(at, pointing(part), f"duplicate of {recalled_by(original)}")
                 self.into[at] = original.hash
-            elif self.count(pointing(part, original)) < self.size[at]:
-                self._show(at, pointing(part, original), f"duplicate of {recalled_by(original)}")
-                self.into[at] = original.hash
+
+    def _repeated(self, kinds: Set[Kind]) -> Iterator[tuple[int, Part, Part]]:
+        """What says what an earlier part has said, and that one."""
+        first: dict[str, Part] = {}
+        for at, part in enumerate(self.units.parts if self.kinds & kinds else ()):
+            if part.kind in kinds and self.as_[at] is not None and repeats(part):
+                earlier = first.setdefault(part.same, part)
+                if earlier is not part:
+                    yield at, part, earlier
 
     # --- room ---------------------------------------------------------------------------------------------------------
 
@@ -191,7 +204,7 @@ class Fitting:
         for at in others:
             self.into[at] = part.hash
             if self.units.parts[at].kind is Kind.RESULT:
-                self._show(at, pointing(self.units.parts[at], part), f"duplicate of {recalled_by(part)}")
+                self._show(at, pointing(self.units.parts[at]), f"duplicate of {recalled_by(part)}")
 
 
 def without_far(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from .types import HANDLE, Kind, Part
 
-__all__ = ["REPEATED", "cleared", "cut", "pointing", "recalled_by", "repeats"]
+__all__ = ["REPEATED", "cleared", "cut", "ends_of", "pointing", "recalled_by", "repeats"]
 
 
 def recalled_by(part: Part) -> str:
@@ -20,9 +20,18 @@ def cleared(part: Part) -> Part:
     return replace(part, text=f"[old result of {part.tool or 'the tool'} cleared; recall {recalled_by(part)}]", data={})
 
 
-def pointing(part: Part, first: Part) -> Part:
-    """A tool result that says what another one has said."""
-    return replace(part, text=f"[the same as the result of call {first.call}, which is shown]", data={})
+def pointing(part: Part) -> Part:
+    """A tool result that says what an earlier one has said: known by its words, since ids change with the format."""
+    begins, ends = ends_of(part)
+    return replace(part, text=f"[as before, the result that begins {begins!r} and ends {ends!r}]", data={})
+
+
+def ends_of(part: Part) -> tuple[str, str]:
+    """How a tool result begins and ends, by which another one is told from it."""
+    return part.text[:_BEGINS], part.text[-_ENDS:]
+
+
+_BEGINS, _ENDS = 60, 30
 
 
 def cut(part: Part, room: int, count: Callable[[str], int]) -> Part:

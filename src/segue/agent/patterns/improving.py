@@ -84,8 +84,7 @@ async def improve(
         raise InputError(f"improve: evaluator={evaluator!r}: options of ask, or a function, were expected")
     judges = 0 if callable(evaluator) else rounds
     share = shared(budget_usd, rounds + judges)
-    asked = merged(options, share)
-    judging = merged(None if callable(evaluator) else evaluator, share)
+    asked, judging = merged(options, share), merged(None if callable(evaluator) else evaluator, share)
     versions: list[Version[T]] = []
     stopped = "rounds"
 
