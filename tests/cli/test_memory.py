@@ -35,7 +35,7 @@ async def test_notes_are_listed_corrected_and_forgotten(tmp_path: Path, capsys: 
 
     assert told("list") == [{"scope": "team:a", "notes": 1}, {"scope": "user:ann", "notes": 2}]
     assert told("edit", "1", "Ann lives in Bergen.") == {"note": 4, "stands_for": 1}
-    assert told("forget", "2") == {"forgotten": [2]}
+    assert told("forget", "note-2") == {"forgotten": [2]}, "as a manifest names it"
     (note,) = told("list", "user:ann")  # type: ignore[misc]
     assert (note["text"], note["source"], note["stands_for"]) == ("Ann lives in Bergen.", "turn 4", 1)
     acted(plain, "list", ["user:ann"], "", "")

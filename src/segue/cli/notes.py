@@ -68,9 +68,10 @@ def _found(notes: Memory, what: Sequence[str]) -> list[Note]:
 
 
 def _number(text: str) -> int:
-    if not text.isdecimal():
+    number = text.removeprefix("note-")  # as manifests say it
+    if not number.isdecimal():
         raise InputError(f"{text!r} is no note", remedy=f"notes have numbers: {command('memory', 'list', 'user:ann')}")
-    return int(text)
+    return int(number)
 
 
 def _listed(asked: Asked, found: list[Note], scopes: list[tuple[Scope, int]] | None) -> Exit:
