@@ -110,6 +110,20 @@ def test_a_result_that_was_given_before_is_said_once_where_room_is_short() -> No
     assert "begins 'the same thing" in made.parts[4].text
 
 
+@pytest.mark.parametrize("again", [True, False])
+def test_results_that_repeat_others_are_cleared_like_those_that_do_not_before_a_turn_goes(again: bool) -> None:
+    """Six files, each read twice, and then talk."""
+    files = [f"file {n}: " + "some words of it " * 40 for n in range(6)]
+    parts = [user("My name is Ann.")]
+    for n, text in enumerate([*files, *(text if again else text.upper() for text in files)]):
+        parts += [user("Read on."), call(str(n)), result(str(n), text)]
+    parts += [part for n in range(6) for part in (user(f"And {n}?"), said("Well, " * 20))]
+    whole = fitted([*parts, user("v")], 100_000)
+    made = fitted([*parts, user("v")], whole.tokens // 2)
+    assert "My name is Ann." in [p.text for p in made.parts]
+    assert {one.why for one in made.shown} <= {"", "old tool result", "too long"}
+
+
 def test_a_result_points_at_none_that_another_one_could_be_taken_for() -> None:
     """The balance of an account, asked for four times; the second and third are told from the first by their middle."""
     said = [

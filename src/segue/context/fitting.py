@@ -44,16 +44,16 @@ class Fitting:
         self._cut_results()
         self._once()
         room = self.budget.input
-        if self.total + gone > room:
-            self._pointed()
         if self.total > room:
             self._clear(self._old_results(), self.total + gone - room)
         if self.total > room:  # rather one more result than a turn
             self._clear(self._old_results(in_steps=False), self.total - room)
         if self.total > room:
+            self._pointed()
+        if self.total > room:
             self._drop(room, gone)
         if self.total > room:
-            self._clear([at for at, part in enumerate(self.units.parts) if self._clearable(at, part)], math.inf)
+            self._clear_all()
 
     def shown(self, at: int) -> Shown:
         """What became of a part."""
@@ -101,7 +101,7 @@ class Fitting:
             self.into[at] = original.hash
 
     def _pointed(self) -> None:
-        """A tool result that says again what an earlier one has said points at it, where no other reads like that."""
+        """A tool result that says again what one that is shown has said points at it, if no other reads like that."""
         alike: dict[tuple[str, str], set[str]] = {}
         unclear = set[int]()
         for at, part in enumerate(self.units.parts if Kind.RESULT in self.kinds else ()):
@@ -119,7 +119,7 @@ class Fitting:
         """What says what an earlier part has said, and that one."""
         first: dict[str, Part] = {}
         for at, part in enumerate(self.units.parts if self.kinds & kinds else ()):
-            if part.kind in kinds and self.as_[at] is not None and repeats(part):
+            if part.kind in kinds and self.as_[at] is not None and repeats(part) and self.why.get(at) != _OLD:
                 earlier = first.setdefault(part.same, part)
                 if earlier is not part:
                     yield at, part, earlier
@@ -139,18 +139,23 @@ class Fitting:
         return [at for at in results[: max(0, old)] if self._clearable(at, self.units.parts[at])]
 
     def _clearable(self, at: int, part: Part) -> bool:
-        return part.kind is Kind.RESULT and not part.pinned and self.as_[at] is not None and at not in self.into
+        return part.kind is Kind.RESULT and not part.pinned and self.as_[at] is not None
 
     def _clear(self, places: Iterable[int], need: float) -> None:
         """Clear results until so much is saved, rounded up to steps."""
         goal = self.total - (need if math.isinf(need) else math.ceil(need / self._step) * self._step)
-        pointed_at = {into for at, into in self.into.items() if self.as_[at] is not None}
         for at in places:
             if self.total <= goal:
                 return
-            part = self.units.parts[at]
-            if not pointed_at or part.hash not in pointed_at:
-                self._shorten(at, cleared(part), "old tool result")
+            self._shorten(at, cleared(self.units.parts[at]), _OLD)
+
+    def _clear_all(self) -> None:
+        """Every result, those that point at others among them: these would point at what is gone."""
+        for at, part in enumerate(self.units.parts):
+            if self._clearable(at, part):
+                if self.into.pop(at, None) is not None:
+                    self._show(at, part, "")
+                self._shorten(at, cleared(part), _OLD)
 
     def _order(self) -> tuple[list[int], list[int]]:
         """Units that may go, in the order in which they go: old turns; then what was recalled, and the newest."""
@@ -242,6 +247,7 @@ def _answers_far(near: Iterable[Part]) -> bool:
 
 
 _FAR = 256
+_OLD = "old tool result"
 
 
 def counts(parts: Sequence[Part], tokens: Tokens, around: int) -> list[int]:
