@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import json
 import math
 import traceback
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from ..errors import SegueError, StepFailed, UnserialisableResult, UsageError
+from .modules import bearers, real_name
 from .shell import command
 
 _HOUSE = str(Path(__file__).parent.parent)
@@ -180,8 +180,13 @@ def rebuild(fault: Fault) -> Exception:
 
 
 def type_name(error: BaseException) -> str:
-    """The type of an error as `module:qualname`."""
-    return f"{type(error).__module__}:{type(error).__qualname__}"
+    """The type of an error as `module:qualname`, in every process the same."""
+    return name_of(type(error))
+
+
+def name_of(kind: type[Any]) -> str:
+    """`type_name` of the errors of a type."""
+    return f"{real_name(kind.__module__)}:{kind.__qualname__}"
 
 
 def message_of(error: BaseException) -> str:
@@ -235,7 +240,7 @@ def _rebuildable_args(error: BaseException) -> list[Any] | None:
     try:
         args = json.loads(json.dumps(_arguments(error), allow_nan=False))
         again = _build(type_name(error), args, _state(error))
-        if again is None or type(again) is not type(error) or str(again) != str(error):
+        if again is None or type_name(again) != type_name(error) or str(again) != str(error):
             return None
         same = list(again.args) == list(error.args)
     except Exception:  # noqa: BLE001  a user's __init__ or __str__ may raise anything: then it is not rebuildable
@@ -291,10 +296,10 @@ def _build(name: str, args: list[Any], state: dict[str, Any] | None) -> Exceptio
 def type_of(name: str) -> type[Exception] | None:
     """The type of an error by its name, as `type_name` gives it; None where it is gone, or is made in a function."""
     module, _, qualname = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
+    for found in bearers(module):
+        kind: Any = found
         for part in qualname.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError):
-        return None
-    return found if isinstance(found, type) and issubclass(found, Exception) else None
+            kind = getattr(kind, part, None)
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            return kind
+    return None
