@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
 import traceback
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from pydantic import BaseModel
 
 import segue
 from segue import Engine, flow, sleep, step, wait_for
+from segue.core.codec import codec
 from segue.errors import (
     DefinitionError,
     DuplicateRun,
@@ -344,6 +347,17 @@ async def test_an_argument_that_does_not_fit_names_the_call(world: World) -> Non
     cause = caught.value.__cause__
     assert isinstance(cause, InputError) and (cause.run, cause.key) == ("r", "typed")
     assert "typed: argument 'n' is no int" in str(cause)
+
+
+class Plain(typing.TypedDict):
+    n: int
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="it can be read from 3.12 on")
+def test_a_typed_dict_of_typing_says_where_the_other_one_is() -> None:
+    with pytest.raises(DefinitionError, match="Plain cannot be stored") as refused:
+        codec(Plain).ready()
+    assert "import TypedDict from typing_extensions" in str(refused.value.remedy)
 
 
 def test_decorators_say_what_they_need() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -125,3 +126,51 @@ async def looks_who_asked() -> str:
 async def test_what_a_step_redacts_does_not_go_with_its_error(world: World) -> None:
     async with world.engine() as engine:
         assert "ann@" not in await engine.run(looks_who_asked)
+
+
+@step
+def renames() -> None:
+    os.rename("/not/there", "/not/there/either")
+
+
+@step
+async def notes(build: bool) -> None:
+    error = Denied("denied") if build else json.JSONDecodeError("no JSON", "{", 1)
+    error.add_note("asked twice")
+    error.add_note("at: run r-1 other, attempt 1")
+    raise error
+
+
+@flow
+async def reads_notes(build: bool) -> list[str]:
+    try:
+        await notes(build)
+    except Exception as error:  # noqa: BLE001
+        return error.__notes__
+    return []
+
+
+@flow
+async def catches_a_rename() -> list[Any]:
+    try:
+        await renames()
+    except FileNotFoundError as error:
+        return [error.errno, error.filename, error.filename2]
+    return []
+
+
+async def test_an_error_of_two_files_is_caught_as_itself(world: World) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(catches_a_rename)
+        assert await run.result() == [2, "/not/there", "/not/there/either"]
+        assert await (await run.fork()).result() == await run.result()
+
+
+@pytest.mark.parametrize("build", [True, False])
+async def test_notes_on_an_error_reach_the_flow_before_the_place_of_the_call(world: World, build: bool) -> None:
+    async with world.engine() as engine:
+        run = await engine.start(reads_notes, build, id="n")
+        said = await run.result()
+        assert said[0] == "asked twice" and len(said) == 2
+        assert said[1].startswith("at: run n notes[")
+        assert (await (await run.fork()).result())[0] == "asked twice"

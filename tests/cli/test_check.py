@@ -216,3 +216,14 @@ def test_a_fork_and_a_secret_are_replayed_as_the_engine_does(terminal: Terminal)
 def test_the_database_is_not_needed_to_be_writable(dealt: Terminal, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*-keys"))
     assert dealt.segue("check").code == 0 and not list(tmp_path.glob("*-keys"))
+
+
+def test_of_a_run_that_has_ended_it_says_so(dealt: Terminal) -> None:
+    dealt.segue("signal", "d1", "go", "--payload", '"now"')
+    assert dealt.segue("resume", "d1").code == 0
+    done = dealt.segue("check", "d1")
+    assert (done.code, done.err) == (0, "The run has ended (completed): there is nothing to go on with.\n")
+    code = (dealt.folder / "deals.py").read_text()
+    (dealt.folder / "deals.py").write_text(code.replace("await pay(b)", "await pay(b + 'x')"))
+    done = dealt.segue("check", "d1")
+    assert done.code == 3 and "the code would not replay it" in done.err

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import segue
 from tests.cli.terminal import Terminal, until
 
 
@@ -177,6 +178,20 @@ def test_a_second_ctrl_c_kills(terminal: Terminal) -> None:
     until(lambda: "once more kills" in started.err)  # the effect on its way gets five seconds
     started.send(signal.SIGINT)
     assert started.wait(4).code == -signal.SIGINT
+
+
+def test_ctrl_c_after_the_end_of_a_run_leaves_its_result(terminal: Terminal) -> None:
+    code = "import threading, time\nthreading.Thread(target=time.sleep, args=(30,)).start()\n"
+    shop = terminal.folder / "shop.py"
+    shop.write_text(shop.read_text() + code)
+    source = str(Path(segue.__file__).parents[1])
+    words = [sys.executable, "-m", "segue", "run", "shop:total", "-i", '{"items": ["ab"]}']
+    env = {**os.environ, "PYTHONPATH": source, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(words, cwd=terminal.folder, env=env, stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None and started.stdout.readline() == "200\n"
+        time.sleep(0.5)  # it waits for the thread now
+        started.send_signal(signal.SIGINT)
+        assert started.wait(10) == 0
 
 
 def test_resume_follows_ctrl_c_too(terminal: Terminal) -> None:

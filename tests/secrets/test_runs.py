@@ -162,6 +162,29 @@ async def test_an_error_that_quotes_a_secret_is_journaled_without_it(tmp_path: P
     assert_not_stored(tmp_path)
 
 
+@step
+async def refuses(token: Secret[str]) -> None:
+    error = RuntimeError("refused")
+    error.__dict__["by_token"] = {token.reveal(): [{token.reveal(): 1}]}
+    error.add_note(f"sent {token.reveal()}")
+    raise error
+
+
+@flow
+async def is_refused(token: Secret[str]) -> list[str]:
+    try:
+        await refuses(token)
+    except RuntimeError as error:
+        return [str(vars(error)["by_token"]), error.__notes__[0]]
+    return []
+
+
+async def test_a_secret_in_a_key_or_a_note_of_an_error_is_journaled_without_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as engine:
+        assert await engine.run(is_refused, TOKEN) == [f"{{'{MASK}': [{{'{MASK}': 1}}]}}", f"sent {MASK}"]
+    assert_not_stored(tmp_path)
+
+
 async def test_every_event_can_be_shown_masked(tmp_path: Path) -> None:
     async with opened(tmp_path) as engine:
         run = await engine.start(child, TOKEN)

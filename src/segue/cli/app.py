@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import wraps
+from functools import partial, wraps
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, NoReturn, ParamSpec, cast
@@ -54,8 +54,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = _unreadable(error, as_json=_asks_for_json(words))
     if code in (Exit.SUSPENDED, Exit.TERMINATED):
         _leave_at_once(code)
-    if arguments is None:  # what is left of this process is Python's own end: Ctrl-C just ends it
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if arguments is None:  # what is left of this process is Python's own end: Ctrl-C cuts it short
+        signal.signal(signal.SIGINT, partial(_leave_at_once, int(code or 0)))
     sys.exit(int(code or 0))
 
 
@@ -72,7 +72,7 @@ def _only(name: str) -> typer.Typer:
     return one
 
 
-def _leave_at_once(code: int) -> NoReturn:
+def _leave_at_once(code: int, *_: object) -> NoReturn:
     """Everything is on disk; a step in a thread that still works would hold an ordinary exit up."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):

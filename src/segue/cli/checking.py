@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
+from ..core.lifecycle import ENDED
 from ..core.short import short_key
 from ..runtime.check import GOES_ON, Finding, Verdict, check, check_one
 from .exits import Exit
@@ -39,6 +40,9 @@ def checked(db: str, run: str | None, flow: str | None, as_json: bool) -> Exit:
 def _summed_up(verdicts: list[Verdict]) -> None:
     bad = sum(v.finding not in GOES_ON for v in verdicts)
     unsure = sum(v.finding is Finding.UNSURE for v in verdicts)
+    if verdicts and verdicts[0].state in ENDED:  # it was asked for by its name: else only open runs are checked
+        left = ", and the code would not replay it" if bad else ""
+        return tell(Text(f"The run has ended ({verdicts[0].state}): there is nothing to go on with{left}.", "dim"))
     said = plural(len(verdicts), "run") + (f", {bad:,} would not go on" if bad else ": the code can go on with all")
     said += f", {unsure:,} of them checked up to a new call" if unsure else ""
     tell(Text(said if verdicts else "No open runs.", "dim"))

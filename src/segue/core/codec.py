@@ -309,7 +309,9 @@ def _adapter(annotation: Any, bytes_as: Literal["utf8", "base64"] = "utf8") -> T
     except PydanticUserError as error:
         raise DefinitionError(
             f"values of type {describe(annotation)} cannot be stored: {error.message.splitlines()[0]}",
-            remedy="use a pydantic model, a dataclass, a TypedDict or plain JSON types in the annotation",
+            remedy="import TypedDict from typing_extensions, not from typing: Python before 3.12 says too little of it"
+            if error.code == "typed-dict-version"
+            else "use a pydantic model, a dataclass, a TypedDict or plain JSON types in the annotation",
         ) from error
 
 

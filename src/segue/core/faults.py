@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import json
 import math
 import traceback
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ..errors import SegueError, StepFailed, UnserialisableResult, UsageError
+from .modules import bearers, real_name
 from .shell import command
 
 _HOUSE = str(Path(__file__).parent.parent)
@@ -83,6 +83,8 @@ class Fault(NamedTuple):
 
 
 _MOST_CAUSES = 8
+PLACE = "at: run "
+"""How the note begins that says which call an error ended."""
 _LONGEST = 16_000
 """Characters of an attribute that goes with an error."""
 _MARKS = ("__", "segue_")
@@ -105,7 +107,7 @@ def classify(error: BaseException) -> Fault:
         _text(_said(error, "limit")),
         _trace(error),
         _state(error),
-        None if args is None else _attributes(error, args),
+        {**(_attributes(error, args) or {} if args is not None else {}), **_notes(error)} or None,
     )
 
 
@@ -176,12 +178,18 @@ def rebuild(fault: Fault) -> Exception:
     told = fault.message if fault.error == _STEP_FAILED else f"{fault.error.rpartition(':')[2]}: {fault.message}"
     failed = StepFailed(told)
     failed.error_type, failed.fault = fault.error, fault.kind.value
+    vars(failed).update({k: v for k, v in (fault.attributes or {}).items() if k == "__notes__"})
     return failed
 
 
 def type_name(error: BaseException) -> str:
-    """The type of an error as `module:qualname`."""
-    return f"{type(error).__module__}:{type(error).__qualname__}"
+    """The type of an error as `module:qualname`, in every process the same."""
+    return name_of(type(error))
+
+
+def name_of(kind: type[Any]) -> str:
+    """`type_name` of the errors of a type."""
+    return f"{real_name(kind.__module__)}:{kind.__qualname__}"
 
 
 def message_of(error: BaseException) -> str:
@@ -235,7 +243,7 @@ def _rebuildable_args(error: BaseException) -> list[Any] | None:
     try:
         args = json.loads(json.dumps(_arguments(error), allow_nan=False))
         again = _build(type_name(error), args, _state(error))
-        if again is None or type(again) is not type(error) or str(again) != str(error):
+        if again is None or type_name(again) != type_name(error) or str(again) != str(error):
             return None
         same = list(again.args) == list(error.args)
     except Exception:  # noqa: BLE001  a user's __init__ or __str__ may raise anything: then it is not rebuildable
@@ -244,9 +252,10 @@ def _rebuildable_args(error: BaseException) -> list[Any] | None:
 
 
 def _arguments(error: BaseException) -> list[Any]:
-    """What it is built with. Those of an error of the system leave out the name of the file."""
-    if isinstance(error, OSError) and error.filename is not None and error.filename2 is None:
-        return [error.errno, error.strerror, error.filename]
+    """What it is built with. Those of an error of the system leave out the names of files."""
+    if isinstance(error, OSError) and error.filename is not None:
+        second = [] if error.filename2 is None else [None, error.filename2]  # between them what only Windows has
+        return [error.errno, error.strerror, error.filename, *second]
     return list(error.args)
 
 
@@ -266,6 +275,14 @@ def _attributes(error: BaseException, args: list[Any]) -> dict[str, Any] | None:
         except Exception:  # noqa: BLE001  a user's value may raise anything
             continue
     return kept or None
+
+
+def _notes(error: BaseException) -> dict[str, list[str]]:
+    """What `add_note` has put on it, as an attribute; not where it was raised, which is noted anew where it is seen."""
+    notes = vars(error).get("__notes__")
+    given = cast("list[object]", notes) if isinstance(notes, list) else []
+    kept = [note for note in given if isinstance(note, str) and not note.startswith(PLACE)]
+    return {"__notes__": kept} if kept and sum(map(len, kept)) <= _LONGEST else {}
 
 
 def _state(error: BaseException) -> dict[str, Any] | None:
@@ -291,10 +308,10 @@ def _build(name: str, args: list[Any], state: dict[str, Any] | None) -> Exceptio
 def type_of(name: str) -> type[Exception] | None:
     """The type of an error by its name, as `type_name` gives it; None where it is gone, or is made in a function."""
     module, _, qualname = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
+    for found in bearers(module):
+        kind: Any = found
         for part in qualname.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError):
-        return None
-    return found if isinstance(found, type) and issubclass(found, Exception) else None
+            kind = getattr(kind, part, None)
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            return kind
+    return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import DefinitionError
-from .faults import PERMANENT, Fault, FaultKind
+from .faults import PERMANENT, Fault, FaultKind, name_of
 
 
 class Attempt(NamedTuple):
@@ -172,7 +172,7 @@ class Retry:
             if one not in found:
                 found.add(one)
                 left += one.__subclasses__()
-        return {f"{e.__module__}:{e.__qualname__}" for e in found}
+        return {name_of(e) for e in found}
 
 
 def _is_number(value: Any) -> bool:

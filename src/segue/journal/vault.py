@@ -78,7 +78,7 @@ class Vault:
                 value = value.replace(seen, MASK)
             return value
         if isinstance(value, dict):
-            return {k: self.without(v) for k, v in cast("dict[str, Any]", value).items()}
+            return {self.without(k): self.without(v) for k, v in cast("dict[str, Any]", value).items()}
         if isinstance(value, list):
             return [self.without(v) for v in cast("list[Any]", value)]
         return MASK if str(value) in self._seen else value

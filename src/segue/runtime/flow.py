@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
@@ -11,6 +12,7 @@ from ..core.codec import dumps, fingerprint, loads, misfit
 from ..core.commands import StartChild
 from ..core.events import EventType
 from ..core.keys import quoted
+from ..core.modules import asks
 from ..errors import DefinitionError, InputError
 from .registry import module_of, register, revision_of
 from .scope import FlowScope, here
@@ -40,6 +42,7 @@ class Flow(Generic[P, R]):
         budget_nano: int | None = None,
     ):
         module, self.origin = module_of(function)
+        self._home = sys.modules.get(function.__module__)
         self.function = function
         self.short = name or function.__name__
         self.name = f"{module}:{name or function.__qualname__}"
@@ -89,7 +92,12 @@ class Flow(Generic[P, R]):
 
     def body(self, values: dict[str, Any]) -> Callable[[], Awaitable[R]]:
         """The coroutine function of one run, its input given."""
-        return lambda: self.function(**values)  # pyright: ignore[reportCallIssue]  by name, as they were stored
+
+        def begin() -> Awaitable[R]:
+            asks.set(self._home)
+            return self.function(**values)  # pyright: ignore[reportCallIssue]  by name, as they were stored
+
+        return begin
 
 
 @overload

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from ..core.modules import file_of, real_name
 from ..errors import UnknownFlow
 
 if TYPE_CHECKING:
@@ -71,14 +72,7 @@ def find(name: str, origin: str | None = None) -> Flow[..., Any]:
 
 def module_of(function: Callable[..., Any]) -> tuple[str, str | None]:
     """The importable name of a function's module, and its file. A script's name is that of its file."""
-    name = function.__module__
-    module = sys.modules.get(name)
-    file = getattr(module, "__file__", None)
-    origin = str(Path(file).resolve()) if file else None
-    if name == "__main__":
-        spec = getattr(module, "__spec__", None)
-        name = spec.name if spec is not None else Path(origin).stem if origin else name
-    return name, origin
+    return real_name(function.__module__), file_of(function.__module__)
 
 
 def revision_of(function: Callable[..., Any]) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, cast
 
-from ..core.faults import kind_of, message_of
+from ..core.faults import PLACE, kind_of, message_of
 from ..errors import SegueError
 from .scope import FlowScope, here
 
@@ -44,7 +44,7 @@ class Told(SegueError):
 
 def note_place(error: BaseException, run: str, key: str, attempt: int, at: int = 0) -> None:
     """Note on an error which call it ended, and at which attempt; and where `at` in the run's journal that stands."""
-    _keep(error, "__notes__", [*_notes(error), f"at: run {run} {key}, attempt {attempt}"])
+    _keep(error, "__notes__", [*_notes(error), f"{PLACE}{run} {key}, attempt {attempt}"])
     _keep(error, _AT, at)
 
 
@@ -55,7 +55,7 @@ def _notes(error: BaseException) -> list[str]:
 
 def place_of(error: BaseException, run: str) -> tuple[str, int]:
     """Which call of a run raised it, and at which attempt, as `note_place` has noted it; else empty and 0."""
-    mark = f"at: run {run} "
+    mark = f"{PLACE}{run} "
     for note in _notes(error):
         key, found, attempt = str(note).removeprefix(mark).rpartition(", attempt ")
         if found and str(note).startswith(mark) and attempt.isdigit():
