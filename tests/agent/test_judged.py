@@ -46,6 +46,11 @@ policy = "shadow"
 of = "small"
 shadows = ["large"]
 """
+HALVES = """
+[routes.r]
+policy = "split"
+arms = { small = 0.5, large = 0.5 }
+"""
 LARGE = """
 [routes.r]
 policy = "pinned"
@@ -130,6 +135,21 @@ async def test_a_policy_by_examples_is_judged_by_what_was_asked(
         said, large = (verdict(tmp_path, server, routes, capsys) for routes in (LIKE, LARGE))
     assert said["left_out"] == {}
     assert said["findings"]["reward"]["figures"] == large["findings"]["reward"]["figures"]
+
+
+async def test_of_what_a_split_has_dealt_no_exploration_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serve({"small": right_on(2), "large": right_on(10)}) as server:
+        await traffic(tmp_path, server, HALVES, 120)
+        said = verdict(tmp_path, server, LARGE, capsys)
+        judging.evaluated(str(tmp_path / "new.toml"), Wanted(db=str(tmp_path / "x.db"), as_json=False))
+    told, found = capsys.readouterr(), said["findings"]["cost_usd"]
+    shown = " ".join((told.err + told.out).split())
+    assert "120 of them drawn" in shown and "explor" not in shown.partition("120 of them drawn")[2][:40]
+    assert "exploration is" not in shown and "at the shares of the split" in shown
+    assert f"{int(found['effective'])} effective" in shown
+    assert f"the effective sample is {int(found['effective'])}," in shown
 
 
 async def test_a_fixed_policy_is_judged_by_its_shadows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,7 +96,7 @@ async def test_a_model_that_embeds_is_named_as_well(tmp_path: Path) -> None:
         ({}, "name a model that the route allows, or let the `require` of route default allow its residency"),
         ({"require": {"residency": "us"}}, "name a model that the route allows, or let the `require` of route default"),
         ({"route": "draft"}, "leave one of them out, or let the route draft allow its residency by `require`"),
-        ({"require": {"residency": "ch"}}, "look at it: segue route PROMPT"),
+        ({"require": {"residency": "ch"}}, "leave `model=` out, or change `require`"),
     ],
 )
 async def test_the_require_of_the_route_that_keeps_a_model_out_is_named(

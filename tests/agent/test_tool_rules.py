@@ -332,6 +332,23 @@ async def test_what_nobody_approves_in_time_is_not_called() -> None:
     assert DID == [] and SHOWN[-1] == ["never was not called: nobody approved it in time"]
 
 
+async def test_of_a_quorum_that_was_not_reached_in_time_is_told_how_many_said_yes() -> None:
+    @tool(approve=ApprovalRule(by=["ada", "bob", "cy"], quorum=2, timeout_s=0.4))
+    async def rarely(city: str) -> str:
+        """Rarely."""
+        DID.append("rarely")
+        return city
+
+    ALL["rarely"] = rarely
+    async with model(calls("rarely", city="Rome"), "Done.") as resources, InMemory(resources=resources) as engine:
+        run = await engine.start(uses, "rarely", id="main")
+        while not (items := await engine.inbox()):
+            await asyncio.sleep(0.005)
+        await items[0].approve(by="ada")
+        await run.result()
+    assert DID == [] and SHOWN[-1] == ["rarely was not called: 1 of 2 said yes in time"]
+
+
 async def test_an_approved_call_survives_a_crash_at_every_commit() -> None:
     """It is asked for once, called once or reported, and never called without the yes."""
     async with model(calls("refund", order="a", cents=20_000), "Done.") as resources:

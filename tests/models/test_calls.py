@@ -9,7 +9,10 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
+from pydantic_ai import UnexpectedModelBehavior
 from pydantic_ai.messages import ModelRequest, UserPromptPart
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIStreamedResponse
 from pydantic_ai.tools import ToolDefinition
 
 from segue.core.faults import FaultKind, classify
@@ -388,3 +391,31 @@ async def test_a_model_in_this_process_takes_the_same_conversation(smollm2: str)
     said, reply = await text_of(c)
     assert json.loads(reply.text) in ("well", "badly") and said == reply.text
     assert made_by(reply.message) == ("small", "small") and reply.usage.tokens_in > 0
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ValueError("expected value"), FaultKind.BAD_OUTPUT), (TypeError("None"), FaultKind.BAD_OUTPUT),
+        (UnicodeError("half a character"), FaultKind.BAD_OUTPUT), (RecursionError("too deep"), FaultKind.BAD_OUTPUT),
+        (ArithmeticError("how many"), FaultKind.BAD_OUTPUT), (Exception("of its own"), FaultKind.BAD_OUTPUT),
+        (ValidationError.from_exception_data("Answer", []), FaultKind.BAD_OUTPUT),
+        (UnexpectedModelBehavior("odd"), FaultKind.BAD_OUTPUT), (KeyError("choices"), FaultKind.UNREACHABLE),
+        (AttributeError("delta"), FaultKind.UNREACHABLE), (AssertionError("no choice"), FaultKind.UNREACHABLE),
+    ],
+    ids=lambda given: type(given).__name__ if isinstance(given, Exception) else "",
+)  # fmt: skip
+async def test_whatever_an_adapter_raises_over_an_answer_is_a_fault_of_that_answer(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, kind: FaultKind, streamed: bool
+) -> None:
+    def odd(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(OpenAIChatModel, "_process_response", odd)
+    monkeypatch.setattr(OpenAIStreamedResponse, "_map_part_delta", odd)
+    async with at(CHAT, lambda asked: CHAT.say(asked, "Fine.")) as (_, c):
+        with pytest.raises(errors.ModelError) as failed:
+            await (text_of(c) if streamed else call(c))
+    assert classify(failed.value).kind is kind
+    assert failed.value.message.startswith("m: ")

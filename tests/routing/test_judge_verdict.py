@@ -74,6 +74,14 @@ def test_little_evidence_is_refused_and_names_exploration_and_days() -> None:
         assert "days for a claim" in says(found)
 
 
+def test_of_what_a_split_has_dealt_no_exploration_is_told() -> None:
+    found = judged(LITTLE, change=lambda row: replace(row, exploration=0.0))[Measure.COST]
+    assert found.need is not None and found.need.dealt and found.need.days_to_claim is not None
+    said = says(found)
+    assert "exploration is" not in said and "0.0%" not in said
+    assert "at the shares of the split and the present traffic it takes" in said and "explored" in said
+
+
 def test_the_asks_that_were_named_do_suffice() -> None:
     world = World(runs=50, exploration=0.1)
     found = judged(world)[Measure.COST]

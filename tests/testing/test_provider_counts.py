@@ -287,6 +287,14 @@ async def test_its_state_is_seen_and_steered_from_outside() -> None:
         assert [entry.get("trouble") for entry in log] == ["overloaded", None, None]
         wrong = await desk.post("/-/fail", json={"model": "m", "trouble": "nonsense"})
         assert (wrong.status_code, "there are: rate-limited" in wrong.json()["error"]) == (400, True)
+        for act, body in (
+            ("fail", {"model": "m", "fault": "cut"}),
+            ("next", {}),
+            ("heal", []),
+            ("next", {"troubles": 1}),
+        ):
+            wrong = await desk.post(f"/-/{act}", json=body)
+            assert wrong.status_code == 400 and wrong.json()["error"].startswith('the body is {"model": "small"')
 
 
 async def test_models_are_listed_and_tokens_counted() -> None:

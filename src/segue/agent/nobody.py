@@ -11,7 +11,7 @@ from ..core.shell import command
 from ..errors import InputError
 from ..models.health.admission import Standing
 from ..models.signals import made
-from ..routing.eligible import misses
+from ..routing.eligible import lacks_tag, misses
 from ..routing.types import APART, CALLER, WISH
 from .failures import BROKEN
 
@@ -52,6 +52,8 @@ def nobody(decision: Decision, remedy: str | None = None, *, since: str = "") ->
     if decision.pinned_by == CALLER and len(out) == 1 and (key := _required(decision, out[0])) is not None:
         allows = f"let the `require` of route {decision.policy} allow its {key}"
         return InputError(said, remedy=f"name a model that the route allows, or {allows}")
+    if decision.pinned_by == CALLER and len(out) == 1 and lacks_tag(out[0].reason or ""):
+        return InputError(said, remedy="leave `model=` out, or change `require`")
     full = any(c.excluded_at is Stage.WINDOW for c in out)
     less = f"look at it: {command('route', 'PROMPT')}; then ask for less, or add a model to segue.toml"
     return (NoRoom if full else InputError)(said, remedy=remedy or less)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -158,7 +159,7 @@ def _cells(measure: str, found: Finding) -> list[str | Text]:
     standing = Text(found.standing.value, _STANDING.get(found.standing.value, ""))
     best = found.best
     if best is not None:
-        standing.append(f"  {best.estimator.value}, {found.effective:.0f} effective", "dim")
+        standing.append(f"  {best.estimator.value}, {math.floor(found.effective)} effective", "dim")
         value, change = best.value, best.difference
         sign = "+" if change.value >= 0 else "−"
         return [
@@ -192,7 +193,9 @@ def _about(verdict: Judgement, traffic: Traffic) -> list[Drawn]:
     days = "" if verdict.days is None else f" in {max(verdict.days, 0.01):.3g} days"
     of = plural(verdict.clusters, "key" if verdict.keyed else "run") + (" of a split" if verdict.keyed else "")
     said = f"{plural(verdict.rows, 'ask')} of {of}{days}, {verdict.weighable} of them drawn"
-    lines: list[Drawn] = [Text(f"{said}; {verdict.exploration:.1%} of the traffic explored", "dim")]
+    if verdict.exploration or not verdict.weighable:  # what a split has dealt explores nothing
+        said += f"; {verdict.exploration:.1%} of the traffic explored"
+    lines: list[Drawn] = [Text(said, "dim")]
     for why, many in traffic.left_out.most_common(6):
         lines.append(Text(f"{many} left out: {printable(why)}", "dim"))
     return lines

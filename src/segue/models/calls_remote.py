@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
@@ -22,23 +23,28 @@ from pydantic_ai.messages import (
     ToolCallPart,
     ToolCallPartDelta,
 )
-from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.models import ModelRequestParameters, StreamedResponse
 from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
 from ..core.faults import FaultKind, rebuild
+from ..errors import SegueError
 from .conversation import fit, stamped
 from .exchange import OUTPUT_TOOL, Call, Delta, Reply
 from .prose import within
 from .providers import connected
 from .providers.wire import heard
-from .signals import made
+from .signals import error_of, made
 from .spec import Provider
 from .usage import usage_of
 from .wrapping import is_object, unwrapped, wrapped
 
 _STRAY_REFUSAL = "refusal"
+_TAKEN_FOR_GRANTED = (AssertionError, AttributeError, LookupError)
+"""What an adapter raises where something is not there."""
+_OTHER = (SegueError, OSError, ImportError, MemoryError, NotImplementedError)
+"""What says nothing of an answer."""
 
 
 async def call(c: Call, began: float) -> Reply:
@@ -46,18 +52,11 @@ async def call(c: Call, began: float) -> Reply:
     noted: dict[str, str] = {}
     token = heard.set(noted)
     try:
-        response = await model_request(
-            (await connected(c.model, c.deployment)).model,
-            _messages(c),
-            model_settings=_settings(c),
-            model_request_parameters=_parameters(c),
-            instrument=False,
-        )
-    except (AttributeError, IndexError, KeyError) as odd:  # an adapter that took for granted what is not there
-        raise rebuild(made(FaultKind.UNREACHABLE, f"{c.model.name}: what came is no whole answer: {odd!r}")) from odd
+        model, asked = (await connected(c.model, c.deployment)).model, _asked(c)
+        with _read(c):
+            return _reply(c, await model_request(model, **asked), noted, began, None)
     finally:
         heard.reset(token)
-    return _reply(c, response, noted, began, None)
 
 
 async def stream(c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]:
@@ -65,22 +64,41 @@ async def stream(c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]:
     noted: dict[str, str] = {}
     ttft_s: float | None = None
     heard.set(noted)
-    async with model_request_stream(
-        (await connected(c.model, c.deployment)).model,
-        _messages(c),
-        model_settings=_settings(c),
-        model_request_parameters=_parameters(c),
-        instrument=False,
-    ) as events:
-        async for event in events:
-            delta = _delta(event)
-            if ttft_s is None and delta.text:
-                ttft_s = asyncio.get_running_loop().time() - began
-            yield delta
-        response = events.get()
-    if not _ended(response):
-        raise rebuild(made(FaultKind.UNREACHABLE, f"{c.model.name}: the stream ended without a sign of its end"))
-    yield _reply(c, response, noted, began, ttft_s)
+    model, asked = (await connected(c.model, c.deployment)).model, _asked(c)
+    with _read(c):
+        async with model_request_stream(model, **asked) as events:
+            said = _Said(events)
+            async for event in events:
+                delta = said.next(_delta(event))
+                if ttft_s is None and delta.text:
+                    ttft_s = asyncio.get_running_loop().time() - began
+                yield delta
+            response = events.get()
+        if not _ended(response):
+            raise rebuild(made(FaultKind.UNREACHABLE, f"{c.model.name}: the stream ended without a sign of its end"))
+        reply = _reply(c, response, noted, began, ttft_s)
+    yield reply
+
+
+@contextmanager
+def _read(c: Call) -> Generator[None]:
+    """Whatever an adapter raises over an answer, and no rule of `signals` knows, is a fault of that answer."""
+    try:
+        yield
+    except Exception as odd:
+        if isinstance(odd, _OTHER) or error_of(odd) is not odd:
+            raise
+        missing = isinstance(odd, _TAKEN_FOR_GRANTED)
+        kind = FaultKind.UNREACHABLE if missing else FaultKind.BAD_OUTPUT
+        what = "is no whole answer" if missing else "cannot be read as an answer"
+        raise rebuild(made(kind, f"{c.model.name}: what came {what}: {odd!r}")) from odd
+
+
+def _asked(c: Call) -> dict[str, Any]:
+    return {
+        "messages": _messages(c), "model_settings": _settings(c), "model_request_parameters": _parameters(c),
+        "instrument": False,
+    }  # fmt: skip
 
 
 def _messages(c: Call) -> list[ModelMessage]:
@@ -135,6 +153,22 @@ def _parameters(c: Call) -> ModelRequestParameters:
     return ModelRequestParameters(
         function_tools=tools, output_mode="tool", output_tools=[answer], allow_text_output=False
     )
+
+
+class _Said:
+    """What was said of the answer. Texts with another part between them are set apart, as in a whole one."""
+
+    def __init__(self, events: StreamedResponse):
+        self._events, self._pieces = events, list[str]()
+
+    def next(self, delta: Delta) -> Delta:
+        """The next piece, with the blank line before it where it begins such a text."""
+        if isinstance(delta.event, PartStartEvent) and isinstance(delta.event.part, TextPart) and self._pieces:
+            said, now = "".join(self._pieces), self._events.get().text or ""
+            delta = replace(delta, text=now[len(said) :]) if now.startswith(said) else delta
+        if delta.kind == "text" and delta.text:
+            self._pieces.append(delta.text)
+        return delta
 
 
 def _delta(event: object) -> Delta:

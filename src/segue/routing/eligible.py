@@ -7,6 +7,7 @@ answer has no place free, waiting is better than nobody.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,11 +22,13 @@ from .predict import expected_output
 from .table import Conditions, Situation, Table
 from .types import WISH, Features, Request
 
-__all__ = ["Eligibility", "Exclusion", "eligible", "misses"]
+__all__ = ["Eligibility", "Exclusion", "eligible", "lacks_tag", "misses"]
 
 _MARGIN = 1.1
 """An estimated input may be longer than it seems."""
 _EMBEDDINGS = "embeddings"
+_TAG_REASON = re.compile(r"its .+ is .+, not |it has no tag ")
+"""How `_tag_reason` begins."""
 
 
 class Exclusion(NamedTuple):
@@ -112,6 +115,11 @@ def misses(reason: str, key: str, allowed: str | Collection[str]) -> bool:
     wanted = _any_of(allowed)
     has_other = reason.startswith(f"its {key} is ") and reason.endswith(f", not {wanted}")
     return has_other or reason == f"it has no tag {key}; wanted is {wanted}"
+
+
+def lacks_tag(reason: str) -> bool:
+    """Whether some required tag is why a model is left out."""
+    return bool(_TAG_REASON.match(reason))
 
 
 def _any_of(allowed: str | Collection[str]) -> str:

@@ -36,8 +36,9 @@ async def approved(
     if said.approval:
         return said.id, None
     who, because = said.approval.by or "somebody", f": {said.approval.note}" if said.approval.note else ""
+    few = said.approval.note.replace("nobody answered", "nobody approved it")
     says = (
-        f"{name} was not called: nobody approved it in time" if who == "segue" else
+        f"{name} was not called: {few}" if who == "segue" else
         f"{name} was not called: {who} has denied it{because}"
     )  # fmt: skip
     return said.id, Told(content=says, outcome=ToolOutcome.DENIED, approval=said.id)

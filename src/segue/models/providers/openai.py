@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 from openai import AsyncOpenAI, omit
-from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+from pydantic_ai.messages import ModelResponse, ModelResponseStreamEvent
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel, OpenAIStreamedResponse
 from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.ollama import OllamaProvider
 from pydantic_ai.providers.openai import OpenAIProvider
@@ -14,11 +17,34 @@ from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 from ..batches.openai import OpenAIBatches
 from ..spec import Deployment, Model, Provider
 from . import NO_KEY, Connection, Embedded, base_url
+from .streamed import EXACT, Tags
 from .wire import client, closing
 
 OLLAMA_URL = "http://localhost:11434/v1"
-_ENDS = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True)
+_ENDS = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True, **EXACT)
 """A stream that ends without saying that it has ended was cut."""
+
+
+class _Streamed(OpenAIStreamedResponse):
+    """A stream whose thoughts are told apart however they come."""
+
+    @cached_property
+    def _tags(self) -> Tags:
+        return Tags(self._model_profile)
+
+    def _map_part_delta(self, choice: Any) -> Iterable[ModelResponseStreamEvent]:
+        for one in self._tags.choices(choice):
+            yield from super()._map_part_delta(one)
+
+    def get(self) -> ModelResponse:
+        """The answer, as far as it has come."""
+        return self._tags.whole(super().get())
+
+
+class _Chat(OpenAIChatModel):
+    @property
+    def _streamed_response_cls(self) -> type[OpenAIStreamedResponse]:
+        return _Streamed
 
 
 def connect(model: Model, deployment: Deployment, key: str | None) -> Connection:
@@ -33,7 +59,7 @@ def connect(model: Model, deployment: Deployment, key: str | None) -> Connection
     if model.provider is Provider.OPENAI_RESPONSES:
         batches = OpenAIBatches(sdk, "/v1/responses", keeps=keeps)
         return Connection(OpenAIResponsesModel(model.id, provider=provider), closing(http), _embed(sdk, model), batches)
-    chat = OpenAIChatModel(model.id, provider=provider, profile=_ENDS)
+    chat = _Chat(model.id, provider=provider, profile=_ENDS)
     batches = OpenAIBatches(sdk, "/v1/chat/completions", keeps=keeps)
     return Connection(chat, closing(http), _embed(sdk, model), batches)
 

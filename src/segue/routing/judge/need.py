@@ -46,6 +46,8 @@ class Need:
     within_days: float
     keyed: bool = False
     """Whether a sticky split has sent the asks: those of one key count as little more than one, however many come."""
+    dealt: bool = False
+    """Whether what was drawn was drawn by a split alone: nothing is explored with."""
     keys_to_claim: int | None = None
     """The busy keys that a claim takes, where there are too few: no number of asks of the same ones would do."""
 
@@ -53,19 +55,21 @@ class Need:
         """For a reader, in a sentence."""
         if self.keys_to_claim is not None:
             return f"more asks of the same keys do not help, other keys do: it takes {self.keys_to_claim}, effectively"
-        now = f"exploration is {self.exploration:.1%} of the traffic"
+        now = "" if self.dealt else f"exploration is {self.exploration:.1%} of the traffic; "
+        share = "at the shares of the split" if self.dealt else "at that share"
         if self.asks_to_claim is None:
-            still = "at that share no number of days would do"
+            still = f"{share} no number of days would do"
         elif self.days_to_claim is None:
-            still = f"at that share {self.asks_to_claim:,} more asks are needed for a claim"
+            still = f"{share} {self.asks_to_claim:,} more asks are needed for a claim"
         else:
             first = f"{_days(self.days_to_answer)} for a cautious answer and " if self.days_to_answer else ""
-            still = f"at that share and the present traffic it takes {first}{_days(self.days_to_claim)} for a claim"
+            still = f"{share} and the present traffic it takes {first}{_days(self.days_to_claim)} for a claim"
         still += ", if new keys come as they have so far" if self.keyed and self.asks_to_claim is not None else ""
         if self.exploration_wanted <= self.exploration:
-            return f"{now}; {still}"
+            return f"{now}{still}"
         then = "" if self.days_then is None else f", {_days(self.days_then)} would do"
-        return f"{now}; {still}; with {self.exploration_wanted:.1%}{then}"
+        explored = " explored" if self.dealt else ""
+        return f"{now}{still}; with {self.exploration_wanted:.1%}{explored}{then}"
 
 
 def per_day(rows: Sequence[Logged]) -> float | None:
@@ -107,6 +111,7 @@ def need(w: Weighed, have: Have, rate: float | None, within_days: float = 14.0) 
         days_then=then,
         within_days=within_days,
         keyed=w.keyed,
+        dealt=w.dealt,
         keys_to_claim=int(CLUSTERS_TO_CLAIM) if few else None,
     )
 

@@ -257,7 +257,7 @@ def says(found: Finding) -> str:
         value, change = best.value, best.difference
         said = f"{name}: {value.value:.4g} [{value.low:.4g}, {value.high:.4g}] per ask, now {found.now or 0.0:.4g}"
         said += f"; change {change.value:+.4g} [{change.low:+.4g}, {change.high:+.4g}]"
-        said += f" ({found.standing.value}, {best.estimator.value}, effective sample {found.effective:.0f})"
+        said += f" ({found.standing.value}, {best.estimator.value}, effective sample {math.floor(found.effective)})"
     elif found.standing is Standing.MODELLED:
         said = f"{name}: {found.modelled or 0.0:.4g} per ask is what the models expect; nobody has tried it"
         said += "" if found.models_off is None else f" (they were {-found.models_off:+.2g} off about what was logged)"

@@ -51,6 +51,11 @@ class Weighed:
         """How many there are."""
         return int(self.cluster.max()) + 1 if len(self) else 0
 
+    @property
+    def dealt(self) -> bool:
+        """Whether what was drawn was drawn by splits alone: nothing is explored with."""
+        return not self.exploration and bool(((self.logged > 0.0) & (self.logged < 1.0)).any())
+
     def at_choice(self, columns: Array) -> Array:
         """(n, K) to (n,): the column of what was chosen."""
         return columns[np.arange(len(self)), self.choice]

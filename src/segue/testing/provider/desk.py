@@ -20,6 +20,12 @@ from .speech import Body, Json, Refused
 if TYPE_CHECKING:
     from .server import Provider
 
+_BODIES = {
+    "fail": '{"model": "small", "trouble": "overloaded"}',
+    "next": '{"model": "small", "troubles": ["cut", null]}',
+    "heal": '{"model": "small"}, or {} for all of them',
+}
+"""What is posted to each act."""
 Reply = tuple[int, Json]
 """A status and a body."""
 
@@ -80,6 +86,8 @@ def _own(provider: Provider, request: Request, what: str) -> Reply:
         return 404, {"error": f"there are: counts, log, {', '.join(acts)}"}
     try:
         acts[what](cast("Body", json.loads(request.body or b"{}")))
-    except (UsageError, KeyError, ValueError) as error:
+    except UsageError as error:
         return 400, {"error": str(error)}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return 400, {"error": f"the body is {_BODIES[what]}"}
     return 200, {"ok": True}

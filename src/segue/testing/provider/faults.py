@@ -212,11 +212,13 @@ def known(name: str) -> Trouble:
 
 
 def fitted(trouble: Trouble, asked: Asked, *, calls: bool) -> Trouble:
-    """The trouble in the form that this call can meet: prose needs an answer in JSON, bad arguments need a call."""
+    """The trouble in the form that this call can meet: prose needs an answer in JSON, bad arguments need a call. Only
+    Mistral's models speak where they must call.
+    """
     if trouble in (Trouble.BAD_ARGUMENTS, Trouble.UNKNOWN_TOOL) and not calls:
         trouble = Trouble.WRONG_SCHEMA
     if trouble is Trouble.NOT_JSON and calls:
-        return Trouble.BAD_ARGUMENTS
+        return trouble if asked.mistral else Trouble.BAD_ARGUMENTS
     if trouble in (Trouble.NOT_JSON, Trouble.WRONG_SCHEMA) and not calls and asked.schema is None:
         return Trouble.NOT_JSON if asked.json else Trouble.EMPTY_CONTENT
     if trouble is Trouble.NO_END and not asked.stream:
