@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -345,6 +346,15 @@ def test_a_function_chooses_by_name() -> None:
     assert (chosen(short), chosen(long)) == ("small", "large")
     assert names(short, short.order) == ["mid", "large"]
     assert short.sampling is Sampling.DETERMINISTIC
+
+
+def test_a_script_and_whoever_imports_it_call_a_function_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "/somewhere/shop.py", raising=False)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    imported = Function(function=by_length).body()
+    monkeypatch.setattr(by_length, "__module__", "__main__")
+    script = Function(function=by_length).body()
+    assert (imported["function"], script["function"]) == (f"{__name__}:by_length", "shop:by_length")
 
 
 def test_a_function_may_give_an_order_or_a_distribution() -> None:

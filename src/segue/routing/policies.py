@@ -13,6 +13,7 @@ from hashlib import blake2b
 from json import dumps
 from typing import Any, ClassVar, Literal, cast
 
+from ..core.modules import real_name
 from ..core.records import Json
 from .errors import expect
 from .kinds import hold_kinds
@@ -395,5 +396,5 @@ def _plain(value: object) -> Json:
     elif isinstance(value, list | tuple):
         said = [_plain(one) for one in cast("list[object]", value)]
     elif callable(value):
-        said = f"{getattr(value, '__module__', '?')}:{getattr(value, '__qualname__', '?')}"
+        said = f"{real_name(getattr(value, '__module__', '?'))}:{getattr(value, '__qualname__', '?')}"
     return cast("Json", said)
