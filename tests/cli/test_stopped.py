@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -136,3 +138,84 @@ def test_a_step_that_fails_of_itself_fails_still(book: Terminal) -> None:
     (book.folder / "quick").touch()
     done = book.segue("run", "book:book", "-i", '{"name": "converts", "pages": 1}', "--id", "b")
     assert done.code == 1 and "non-zero exit status 1" in done.err and book.state("b") == "failed"
+
+
+LAST = """
+from segue import flow, step
+
+@step
+def writes(length: int) -> str:
+    return "A" * length
+
+@flow
+async def last(length: int) -> str:
+    return await writes(length)
+"""
+
+
+def ending(folder: Path, length: int, prelude: str = "", **settings: str) -> subprocess.Popen[bytes]:
+    """A fresh process that runs a flow whose result is this long; its signals are Python's, to the very end."""
+    (folder / "last.py").write_text(prelude + LAST)
+    code = "from segue.cli import main; main()"
+    words = ["run", "last:last", "-i", f'{{"length": {length}}}', "--id", "x", "--db", "last.db", "-q"]
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *words], cwd=folder, env=os.environ | settings, stdout=-1, stderr=-1
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+@pytest.mark.parametrize("after_s", [0, 0.002, 0.01, 0.03, 0.06])
+def test_a_signal_after_the_result_was_printed_leaves_the_code_of_the_run(
+    tmp_path: Path, number: signal.Signals, after_s: float
+) -> None:
+    with ending(tmp_path, 1) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"A\n"
+        time.sleep(after_s)
+        process.send_signal(number)
+        process.send_signal(number)
+        assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_a_signal_ends_a_run_whose_result_nobody_reads_with_its_code(tmp_path: Path, number: signal.Signals) -> None:
+    with ending(tmp_path, 1_000_000) as process:
+        assert process.stdout is not None
+        assert select.select([process.stdout], [], [], 20)[0]
+        process.send_signal(number)
+        assert process.wait(5) == 0
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_a_signal_while_a_long_result_is_read_does_not_cut_it(tmp_path: Path, unbuffered: str) -> None:
+    with ending(tmp_path, 1_000_000, PYTHONUNBUFFERED=unbuffered) as process:
+        assert process.stdout is not None
+        assert select.select([process.stdout], [], [], 20)[0]
+        process.send_signal(signal.SIGTERM)
+        assert len(process.stdout.read()) == 1_000_001
+        assert process.wait(5) == 0
+
+
+SLOW = """
+import asyncio, sys
+from segue import Engine
+
+closes = Engine.close
+
+async def slowly(self):
+    print("closing", file=sys.stderr, flush=True)
+    await asyncio.sleep(20)
+    await closes(self)
+
+Engine.close = slowly
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_a_second_signal_ends_a_long_close_with_the_code_of_the_run(tmp_path: Path, number: signal.Signals) -> None:
+    with ending(tmp_path, 1, prelude=SLOW) as process:
+        assert process.stderr is not None and process.stderr.readline() == b"closing\n"
+        process.send_signal(number)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        process.send_signal(number)
+        assert process.wait(5) == 0

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import copy
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial, wraps
+from functools import wraps
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, NoReturn, ParamSpec, cast
@@ -19,6 +17,7 @@ import typer
 from ..config import config_option, database_option
 from ..core.shell import naming
 from .exits import MEANING, Exit
+from .leaving import deaf_at_last, ends, leave_at_once
 from .manual import Command, Commands
 
 P = ParamSpec("P")
@@ -47,15 +46,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
+    if arguments is None:
+        deaf_at_last()
     words = sys.argv[1:] if arguments is None else arguments
     try:
         code = _only(words[0] if words else "")(words, prog_name="segue", standalone_mode=False)
     except Exception as error:  # noqa: BLE001  the parser's own: commands end with a code
         code = _unreadable(error, as_json=_asks_for_json(words))
     if code in (Exit.SUSPENDED, Exit.TERMINATED):
-        _leave_at_once(code)
-    if arguments is None:  # what is left of this process is Python's own end: Ctrl-C cuts it short
-        signal.signal(signal.SIGINT, partial(_leave_at_once, int(code or 0)))
+        leave_at_once(int(code))
+    if arguments is None:
+        ends(int(code or 0))
     sys.exit(int(code or 0))
 
 
@@ -70,14 +71,6 @@ def _only(name: str) -> typer.Typer:
     one = copy.copy(app)
     one.registered_commands = called
     return one
-
-
-def _leave_at_once(code: int, *_: object) -> NoReturn:
-    """Everything is on disk; a step in a thread that still works would hold an ordinary exit up."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(int(code))
 
 
 def _asks_for_json(arguments: Sequence[str]) -> bool:

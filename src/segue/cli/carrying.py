@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import sys
 import time
@@ -29,6 +30,7 @@ from .batched import Batches
 from .below import family, held_up
 from .exits import OF_STATE, Exit
 from .faults import ImportFailed, trace_of
+from .leaving import GRACE_S, settle
 from .left import NAMED_MAX, left_of
 from .paint import Copyable, advised, tell
 from .progress import Progress
@@ -121,6 +123,7 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
         below = held_up(reader, row.no, NAMED_MAX, asleep=True)
     standing = replace(standing, attended=standing.attended or not standing.batches)
     row, story, say = standing.row, standing.story, command
+    settle(OF_STATE.get(row.state, code), grace_s=GRACE_S)
     if row.state == RunState.COMPLETED and story.end is not None:
         _print_result(story.end.value or b"null", how.as_json)
         if standing.left and how.as_json:
@@ -179,10 +182,18 @@ def _why(standing: Standing) -> str:
 
 def _print_result(data: bytes, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(parsed(data), ensure_ascii=False))
+        _print_whole(json.dumps(parsed(data), ensure_ascii=False))
     elif data != b"null":
         text = pretty(data)
-        print(harmless(text) if sys.stdout.isatty() else text)
+        _print_whole(harmless(text) if sys.stdout.isatty() else text)
+
+
+def _print_whole(text: str) -> None:
+    """A stdout without a buffer (PYTHONUNBUFFERED) loses the rest of a write that a signal interrupts."""
+    own = sys.stdout
+    own.flush()
+    with open(own.fileno(), "w", encoding=own.encoding, errors=own.errors, closefd=False) as out:
+        print(text, file=out)
 
 
 async def carry(
@@ -194,6 +205,7 @@ async def carry(
         Engine(path_of(how.db), recover=False, linger_s=LINGER_S, paused=how.paused) as engine,
     ):
         stop.at_once = engine.stopping
+        logging.getLogger("segue.journal").addHandler(logging.NullHandler())  # it is told with the progress
         begun = time.time()
         run = await make(engine)
         row = engine.journal.get(run.id)
@@ -206,6 +218,8 @@ async def carry(
             row = engine.journal.get(row.no)
             if row.state in ENDED:
                 await _clean_up(engine, row, progress, stop, PATIENCE_S if patience_s is None else patience_s)
+        if row.state in ENDED:
+            settle(OF_STATE[row.state], asked=stop.asked.is_set())
     return (stop.exit if stop.asked.is_set() else Exit.WAITS), row
 
 
