@@ -154,6 +154,24 @@ async def test_a_locked_file_makes_running_work_wait_and_names_who_holds_it(tmp_
     sound(path)
 
 
+async def test_a_run_whose_writes_wait_says_so_and_what_helps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "segue.db"
+    async with Engine(str(path), lock_timeout_s=0.05) as engine:
+        run = await engine.start(bulky, 300, id="running")
+        async with held(path):
+            async with asyncio.timeout(10):
+                while (status := await run.status()).message is None:
+                    await asyncio.sleep(0.01)
+            assert status.message.startswith(f"waits for the database: {path}: database is locked")
+            assert status.remedy is not None and "end the program that holds it" in status.remedy
+            assert status.state == "running" and status.reason is None
+            await asyncio.sleep(0.5)
+        await run.result()
+        assert (await run.status()).message is None
+    (said,) = [r for r in caplog.records if r.name == "segue.journal"]
+    assert said.levelname == "WARNING" and f"{path}: database is locked" in said.getMessage()
+
+
 async def test_a_file_that_is_moved_away_takes_no_more_writes(tmp_path: Path) -> None:
     path = tmp_path / "segue.db"
     async with Engine(str(path)) as engine:

@@ -13,7 +13,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, TypeVar
 
-from ..errors import EngineClosed, StoreError, StoreReadOnly, WrongLoop
+from ..errors import EngineClosed, SegueError, StoreError, StoreReadOnly, WrongLoop
 from . import switches, tables, traces, workers
 from .batch import Accept, Batcher, Call
 from .blobs import INLINE_MAX, Payloads
@@ -117,8 +117,8 @@ class Journal(Reader):
         return self._live is None
 
     @property
-    def trouble(self) -> Exception | None:
-        """Why the last write was refused or waits (a full disk, a foreign lock), or None when it was written."""
+    def trouble(self) -> SegueError | None:
+        """Why what runs waits to be written (a full disk, a foreign lock), or None when it was written."""
         return self._writer.trouble
 
     def check_file(self) -> None:

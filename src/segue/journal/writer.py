@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from .records import Write
 from .turns import Turns
 
 BATCH_MAX = 2048
+log = logging.getLogger("segue.journal")
 _RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 
 
@@ -43,7 +45,7 @@ class Writer:
         self.told: Callable[[], None] = _nothing
         """Called on the loop after the answers of a commit."""
         self.trouble: SegueError | None = None
-        """Why the last write was refused or waits; None when it was written."""
+        """Why what runs waits to be written; None when it was written."""
         self._thread = threading.Thread(target=self._run, name="segue-writer", daemon=True)
         self._thread.start()
 
@@ -106,10 +108,10 @@ class Writer:
                 if not passes(cause) or self._closed.is_set():
                     self._tell([_failed(j, error) for j in jobs])
                     return
-                self.trouble = error
                 jobs = self._refuse_questions(jobs, error)
                 if not jobs:
                     return
+                self._waits(error)
                 self._make_room(error)
                 self._live()
                 self._closed.wait(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
@@ -117,6 +119,12 @@ class Writer:
                 jobs += self._waiting()
             else:
                 jobs, self.trouble = [], None
+
+    def _waits(self, error: SegueError) -> None:
+        """Note why, and log it once as long as it is the same."""
+        if str(error) != str(self.trouble):
+            log.warning("what runs waits for the database: %s", error)
+        self.trouble = error
 
     def _make_room(self, error: SegueError) -> None:
         """The log may be larger than what is in it."""

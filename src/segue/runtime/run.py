@@ -372,4 +372,6 @@ def seen(engine: Engine, row: RunRow, lacking: Lacking) -> RunStatus:
     """Where a run stands, as this process sees it."""
     host, journal = engine.host, engine.journal
     ahead, ending = ahead_of(journal.query, row), asked_to_end(journal, row, attended=host.carries)
-    return status_of(row, host.waits_on(row.no), lacking(row), ahead, ending)
+    waits_on = host.waits_on(row.no)
+    trouble = None if waits_on is None else journal.trouble
+    return status_of(row, waits_on, lacking(row), ahead, ending, trouble=trouble)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.lifecycle import RunState, StuckReason
-from ..errors import CrashLoop, ReplayMismatch, RunStuck, Undecodable, UnknownEffect
+from ..errors import CrashLoop, ReplayMismatch, RunStuck, SegueError, Undecodable, UnknownEffect
 from ..journal import RunRow
 from .ending import Ending
 from .lacking import REASON, Lack
@@ -41,7 +41,9 @@ class RunStatus:
     reason: str | None = None
     """Why it is set aside; `no worker` for one that is ready, while no living process knows its flow."""
     message: str | None = None
-    """The same in words; of one that is about to be set aside too, or was asked to end, which has no reason."""
+    """The same in words; of one that is about to be set aside too, was asked to end, or waits for the database to be
+    written, which has no reason.
+    """
     key: str | None = None
     remedy: str | None = None
     asks: str | None = None
@@ -54,9 +56,12 @@ def status_of(
     lack: Lack | None = None,
     ahead: str | None = None,
     ending: Ending | None = None,
+    *,
+    trouble: SegueError | None = None,
 ) -> RunStatus:
     """A row as a status; `waits_on` of a run that is in memory is newer than the row's; `lack`: nobody can take it;
-    `ahead`: the turn that it waits for; `ending`: that it was asked to end, which nobody has taken up yet.
+    `ahead`: the turn that it waits for; `ending`: that it was asked to end, which nobody has taken up yet;
+    `trouble`: why nothing of it can be written.
     """
     stuck = row.detail if row.state == RunState.STUCK else {}
     waits_on = noted_waits(row.detail.get("waits_on", [])) if waits_on is None else waits_on
@@ -66,6 +71,8 @@ def status_of(
         waits_on, ahead, stuck = [], None, ending._asdict()
     if lack is not None:
         stuck = {"reason": REASON, "message": lack.message, "remedy": lack.remedy}
+    if trouble is not None:
+        stuck = {"message": f"waits for the database: {trouble.message}", "remedy": trouble.remedy}
     return RunStatus(
         id=row.id, flow=row.flow, version=row.version, state=RunState(row.state), paused=row.paused, parent=row.parent,
         created_at=row.created_at, updated_at=row.updated_at, tenant=row.tenant,
