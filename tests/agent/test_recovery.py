@@ -184,6 +184,37 @@ def test_who_had_bad_luck_is_asked_again_where_nobody_else_can_be_paid() -> None
     assert recover("a", "cheap")(dear, after(shut, dear), 1.0) == Fail()
 
 
+def test_whoever_fits_once_what_is_held_is_settled_is_waited_for() -> None:
+    """The one that was refused would not fit even then: another one, which only rests or had bad luck, does."""
+
+    class Doors:
+        def resting(self, tried: Mapping[str, str], left_nano: int | None = None, /) -> list[str]:
+            return []
+
+        def broken(self, model: str, refused: Collection[str], /) -> bool:
+            return False
+
+        def spare(self, model: str, failed: Collection[str], /) -> bool:
+            return False
+
+        def pays(self, model: str, left_nano: int, /) -> bool:
+            return left_nano >= {"cheap": 5, "dear": 50}[model]
+
+        def ready_in(self, model: str, refused: Collection[str], /) -> float:
+            return 9.0
+
+    recovery = Recover(Policy(), QUESTION, lambda *_: None, Doors())
+    unlucky = failed(FaultKind.RATE_LIMITED, model="cheap", retry_after_s=9)
+
+    def then(**state: int) -> Answer:
+        refused = failed(FaultKind.BUDGET_EXCEEDED, model="dear", **state)
+        return recovery(refused, after(unlucky, refused), 1.0)
+
+    assert then(left_nano=1, held_nano=4) == Use("cheap", 9.0)
+    assert then(left_nano=1, held_nano=3) == Fail(), "nor would it fit"
+    assert then(left_nano=1) == Fail(), "nothing is held"
+
+
 def test_nobody_is_waited_for_who_cannot_be_paid_with_what_is_left() -> None:
     tight = Question(prompt="Which?", budget_usd=0.01)
     ask = recover("dear", "a", question=tight, attempts=9, ready={"dear": 1.0})

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic_ai.messages import TextPart, ThinkingPart
 
@@ -65,6 +65,9 @@ def heard(pieces: list[str]) -> list[tuple[str, str]]:
 
 
 @given(WORDS, st.lists(st.integers(0, 60)))
+@example(["<think>", "\n", "<think>"], [])
+@example(["<think>", "<think>", "<think>"], [])
+@example(["<think>", "\n", "<think>", "a"], [])
 def test_any_split_gives_what_the_whole_text_gives(words: list[str], cuts: list[int]) -> None:
     text, apart = "".join(words), Apart(TAGS)
     ends = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
@@ -92,6 +95,7 @@ def test_of_an_answer_that_was_cut_no_thought_becomes_text(words: list[str]) -> 
 TEXTS = [
     "<think>\nhm\n</think>\n\nYes.", "\n<think>hm</think>Yes.", "<think>hm</think>", "<think></think>Yes.", "<think>hm",
     "Use <think> as a tag.", "One <think>hm</think> two <think>ha</think> three", "hm</think>Yes.", "a < b <thin",
+    "<think>\n<think>",
 ]  # fmt: skip
 
 

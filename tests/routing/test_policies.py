@@ -133,6 +133,21 @@ def test_a_session_stays_while_it_may() -> None:
     assert chosen(routed(policy, conversation=Conversation(last="small"), luck=0.5)) == "mid", "it is not good enough"
 
 
+@pytest.mark.parametrize("kind", [Cheapest, Best, Fastest, Weighted])
+def test_an_affinity_may_be_given_by_its_word(kind: Any) -> None:
+    policy = kind(affinity="session")
+    assert policy.affinity is Affinity.SESSION and replace(policy, name="stay").affinity is Affinity.SESSION
+    assert policy.version() == kind(affinity=Affinity.SESSION).version()
+    assert routed(policy, conversation=Conversation(last="large")).pinned_by == "session"
+
+
+@pytest.mark.parametrize("word", ["sesion", "nothing", "", None, ["session"]])
+def test_an_affinity_that_there_is_not_is_refused(word: Any) -> None:
+    with pytest.raises(InvalidPolicy, match=r"affinity: cache or session was expected, not ") as caught:
+        Cheapest(affinity=word)
+    assert caught.value.field == "affinity"
+
+
 # --- cascade ----------------------------------------------------------------------------------------------------------
 
 

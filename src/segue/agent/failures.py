@@ -188,11 +188,16 @@ def spent_in(history: Sequence[Attempt]) -> dict[str, str]:
     return {name: said for name, said in spent.items() if said != FaultKind.UNAUTHORISED or name not in others}
 
 
-def left_in(history: Sequence[Attempt], bound_nano: int | None) -> int | None:
-    """What is left of the question's own bound, and of the budget that has just refused a call; None: no limit."""
+def left_in(history: Sequence[Attempt], bound_nano: int | None, *, freed: bool = False) -> int | None:
+    """What is left of the question's own bound, and of the budget that has just refused a call; None: no limit. With
+    `freed` as if that budget's calls under way took nothing of what they hold.
+    """
     took = [int((a.fault.state or {}).get(TOOK) or 0) for a in history if a.fault is not None]
     last = history[-1].fault
-    said = (last.state or {}).get("left_nano") if last is not None else None
+    state = (last.state or {}) if last is not None else {}
+    said = state.get("left_nano")
+    if freed and isinstance(said, int):
+        said += int(state.get("held_nano") or 0)
     left = [bound_nano - sum(took)] if bound_nano is not None else []
     return min([*left, said] if isinstance(said, int) else left, default=None)
 

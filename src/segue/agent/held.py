@@ -13,8 +13,9 @@ from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from typing import Protocol
 
-from ..core.records import Decision
+from ..core.records import Candidate, Decision, Stage
 from .failures import HELD
+from .nobody import is_shut, rests
 
 __all__ = ["STUCK_S", "Holds", "Patience", "Waiting", "affordable", "paced", "time_left_s"]
 
@@ -140,9 +141,9 @@ def time_left_s() -> float:
     return math.inf if pace is None else pace.left_s
 
 
-async def affordable(bill: Holds, decide: Callable[[int | None], Decision]) -> tuple[Decision, Decision | None]:
-    """Who answers, given what is left; waited for while there would be somebody if less were held. Where nobody came of
-    it, the second one is who that would be.
+async def affordable(bill: Holds, decide: Callable[[int | None], Decision]) -> tuple[Decision, Candidate | None]:
+    """Who answers, given what is left; waited for while there would be somebody if less were held, also one that takes
+    no calls now. Where nobody came of it, the second one is who that would be.
     """
     await bill.cleared()
     patience = Patience(bill)
@@ -155,6 +156,13 @@ async def affordable(bill: Holds, decide: Callable[[int | None], Decision]) -> t
             continue  # another process has settled something: what was left and what is held do not go together
         if rest is None:
             return decision, None
-        would = decide(rest)
-        if would.chosen is None or not await patience.wait():
-            return decision, would if would.chosen is not None else None
+        who = _would(decision, decide(rest))
+        if who is None or not await patience.wait():
+            return decision, who
+
+
+def _would(decision: Decision, freed: Decision) -> Candidate | None:
+    """Who would answer if less were held, now or as soon as it takes calls again."""
+    dear = {c.target.name for c in decision.candidates if c.excluded_at is Stage.BUDGET}
+    resting = (c for c in freed.candidates if c.target.name in dear and rests(c) and not is_shut(c))
+    return freed.chosen or next(resting, None)

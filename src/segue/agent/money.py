@@ -29,6 +29,7 @@ from ..core.faults import Fault, FaultKind, classify
 from ..core.records import (
     AttemptRef,
     BudgetScope,
+    Candidate,
     Decision,
     Reservation,
     ScopeKind,
@@ -229,7 +230,7 @@ class Bill:
         if self.own is not None:
             setattr(error, TOOK, self.account.spent)
 
-    def nobody(self, decision: Decision, freed: Decision | None = None, *, since: str = "") -> BudgetExceeded | None:
+    def nobody(self, decision: Decision, freed: Candidate | None = None, *, since: str = "") -> BudgetExceeded | None:
         """The refusal where a budget is what stands between the question and an answer; `freed` is who would answer if
         less of it were held. `since` says how often was asked, and for how long.
         """
@@ -249,9 +250,8 @@ class Bill:
             remedy=remedy(stands.held),
         )
         error.scope, error.limit_nano, error.left_nano, error.held_nano = name, limit, rest, stands.held
-        chosen = None if freed is None else freed.chosen
-        setattr(error, MODEL, (out[0] if chosen is None else chosen).target.name)  # somebody else may be waited for
-        if chosen is not None:
+        setattr(error, MODEL, (freed or out[0]).target.name)  # somebody else may be waited for
+        if freed is not None:
             setattr(error, HELD, self.mark)
         return error
 

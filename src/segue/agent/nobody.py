@@ -15,7 +15,7 @@ from ..routing.eligible import lacks_tag, misses
 from ..routing.types import APART, CALLER, WISH
 from .failures import BROKEN
 
-__all__ = ["RESTS", "NoRoom", "nobody", "opens"]
+__all__ = ["RESTS", "NoRoom", "is_shut", "nobody", "opens", "rests"]
 
 RESTS = "it takes no calls now: "
 """Begins why somebody was passed over who was named, and takes no calls now."""
@@ -34,17 +34,17 @@ def nobody(decision: Decision, remedy: str | None = None, *, since: str = "") ->
     """
     out = [c for c in decision.candidates if not c.eligible]
     out = [c for c in out if WISH not in (c.reason or "")] or out  # whoever is not asked for says nothing of who is
-    shut = [c.target.name for c in out if _is_shut(c)]
+    shut = [c.target.name for c in out if is_shut(c)]
     passing = [c for c in out if c.excluded_at in _PASSES and c.target.name not in shut]
     apart = next((c for c in out if (c.reason or "").startswith(APART)), None)
     if apart is not None and decision.route is not None:
         return _apart(decision, decision.route, apart)
-    unwell = min(passing, key=lambda c: (c.excluded_at is Stage.TRIED, not _rests(c)), default=None)
+    unwell = min(passing, key=lambda c: (c.excluded_at is Stage.TRIED, not rests(c)), default=None)
     why = "; ".join(f"{c.target.name}: {_reason(c)}" for c in out[:6]) or "the catalogue is empty"
     said = f"no model can answer by route {decision.policy}: {why}"
     if unwell is not None:
-        waited = {"unsent": 1} if _rests(unwell) else {}  # a wait for nobody is bounded as calls are
-        if waited and all(_reason(c).startswith(f"{Standing.BROKEN}:") for c in passing if _rests(c)):
+        waited = {"unsent": 1} if rests(unwell) else {}  # a wait for nobody is bounded as calls are
+        if waited and all(_reason(c).startswith(f"{Standing.BROKEN}:") for c in passing if rests(c)):
             waited[BROKEN] = 1
         return rebuild(made(FaultKind.OVERLOADED, said + since, model=unwell.target.name, **waited))
     if shut:
@@ -85,10 +85,11 @@ def _reason(candidate: Candidate) -> str:
     return (candidate.reason or "").removeprefix(_PASSED_OVER)
 
 
-def _rests(candidate: Candidate) -> bool:
+def rests(candidate: Candidate) -> bool:
     """Whether it only takes no calls now."""
     return candidate.excluded_at in {Stage.HEALTH, Stage.LIMIT} or (candidate.reason or "").startswith(_PASSED_OVER)
 
 
-def _is_shut(candidate: Candidate) -> bool:
-    return _rests(candidate) and _reason(candidate).startswith(f"{Standing.SHUT}:")
+def is_shut(candidate: Candidate) -> bool:
+    """Whether it takes calls again only when a person has acted."""
+    return rests(candidate) and _reason(candidate).startswith(f"{Standing.SHUT}:")

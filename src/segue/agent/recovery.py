@@ -185,7 +185,8 @@ class Recover:
 
     def _within(self, history: Sequence[Attempt], model: str | None, luck: float) -> Answer:
         """Somebody who fits into what is left; else the same one, where calls under way hold what it lacks: each of
-        them ends. What nobody has settled a part of for long, nobody may be left to settle.
+        them ends. What nobody has settled a part of for long, nobody may be left to settle. Else somebody who fits
+        once nothing is held, and that one finds out whether to wait for it.
         """
         held = bool(model and awaits_money(history[-1])) and awaits_money_for_s(history) < STUCK_S
         last = {model: "calls under way hold what it lacks"} if model and held else {}
@@ -195,7 +196,7 @@ class Recover:
         soonest = self._soonest(history, luck)
         if model and held and (soonest is None or soonest.after_s > _PATIENCE_S):
             return Use(model, _crowded(history, luck))
-        return soonest or Fail()
+        return soonest or self._soonest(history, luck, freed=True) or Fail()
 
     def _rescued(self, fault: Fault, history: Sequence[Attempt], model: str | None, luck: float) -> Answer:
         """Somebody who cannot be told to forget has had some of the answer: go on from there, or not at all."""
@@ -263,12 +264,14 @@ class Recover:
             again = self.others(lost, left)  # even the last one, before a long pause
         return soonest if again is None else Use(again, _pause(history, luck))
 
-    def _soonest(self, history: Sequence[Attempt], luck: float, out: Mapping[str, str] = _NOBODY) -> Use | None:
+    def _soonest(
+        self, history: Sequence[Attempt], luck: float, out: Mapping[str, str] = _NOBODY, *, freed: bool = False
+    ) -> Use | None:
         """Of those who have failed by bad luck, or take no calls now, the one that takes a call first; of several the
         one that has failed longest ago. A pool of which one key was refused is among them, as long as another is left.
         Nobody who cannot be paid; nor anybody, where all are down.
         """
-        unlucky, spent, left = unlucky_in(history), spent_in(history), self._left(history)
+        unlucky, spent, left = unlucky_in(history), spent_in(history), self._left(history, freed=freed)
         pools = {n for n, said in spent.items() if said == FaultKind.UNAUTHORISED and refused_in(history, n)}
         among = {*unlucky, *pools, *self.doors.resting({**failed_in(history), **out}, left)} - out.keys()
         among = {name for name in among if name in pools or name not in spent}
@@ -299,9 +302,10 @@ class Recover:
             self.doors.broken(name, refused_in(history, name)) for name in models
         )
 
-    def _left(self, history: Sequence[Attempt]) -> int | None:
+    def _left(self, history: Sequence[Attempt], *, freed: bool = False) -> int | None:
         """Nano-dollars that a call may cost by now, as far as the question and its last fault know; None: any."""
-        return left_in(history, None if self.question.budget_usd is None else nano(self.question.budget_usd))
+        bound = self.question.budget_usd
+        return left_in(history, None if bound is None else nano(bound), freed=freed)
 
     def _has_spare(self, history: Sequence[Attempt], model: str) -> bool:
         """Whether another deployment of the model takes calls, and the last one was called at all."""

@@ -34,7 +34,7 @@ class Apart:
 
     def rest(self, *, whole: bool) -> list[str]:
         """What is left at the end. Of an answer that is `whole`, a thought that nothing has closed is said again: as
-        text, in two pieces, as it could be a tag itself.
+        text, in two pieces, neither of which is a tag.
         """
         pieces = self._say(self._held)
         self._held = ""
@@ -42,7 +42,8 @@ class Apart:
             return pieces
         self.unclosed, tag = "".join(self._thought), self._awaited
         self._thought = None
-        return [*pieces, tag, *filter(None, (self.unclosed[:1], self.unclosed[1:]))]
+        cut = 2 if self.unclosed[1:] == self._awaited else 1
+        return [*pieces, tag, *filter(None, (self.unclosed[:cut], self.unclosed[cut:]))]
 
     @property
     def _awaited(self) -> str:

@@ -1,8 +1,12 @@
-"""What the fields of a policy may hold: where another kind of value is natural, what to write instead. Pure."""
+"""What the fields of a policy may hold: where another kind of value is natural, what to write instead. Pure, but that a
+word of an enum becomes its member.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
+from enum import StrEnum
 from typing import Any
 
 from .errors import expect
@@ -17,7 +21,7 @@ _NUMBERS = (
 )  # fmt: skip
 
 
-def hold_kinds(policy: object) -> None:
+def hold_kinds(policy: Any) -> None:
     """See that each field of a policy holds a value of its kind. Raises InvalidPolicy."""
     given: dict[str, Any] = {
         name: getattr(policy, name) for name in (*_NAMES, *_POLICIES, *_NUMBERS, *_OTHERS) if hasattr(policy, name)
@@ -35,6 +39,15 @@ def hold_kinds(policy: object) -> None:
     expect(isinstance(given.get("require", {}), Mapping), "require", 'tags were expected, as {"residency": "eu"}')
     function = given.get("function", "")
     expect(isinstance(function, str) or callable(function), "function", "a function, or module:name of one")
+    _words(policy)
+
+
+def _words(policy: Any) -> None:
+    for field in fields(policy):
+        if isinstance(field.default, StrEnum):
+            kind, value = type(field.default), getattr(policy, field.name)
+            expect(value in list(kind), field.name, f"{' or '.join(kind)} was expected, not {value!r}")
+            object.__setattr__(policy, field.name, kind(value))  # the policy is frozen, and just being made
 
 
 _OTHERS = ("explore", "arms", "require", "function")
