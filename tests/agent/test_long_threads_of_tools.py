@@ -145,6 +145,43 @@ async def test_what_fits_with_its_results_cleared_is_shown_and_not_summed_up(win
     assert json.loads(last) == EVERYTHING
 
 
+@tool(effect="read")
+async def stock(n: int, words: int) -> str:
+    """What is in stock."""
+    return f"stock {n}: " + "gamma delta " * words + f"end {n}"
+
+
+@flow
+async def shop(text: str) -> str:
+    return await ask(text, tools=[stock], timeout_s=5, max_tokens=300)
+
+
+@pytest.mark.parametrize("words", [(30, 40, 150), (20, 200), (250, 250, 20), (60, 10)])
+async def test_every_call_of_a_question_knows_the_first_turn(words: tuple[int, ...]) -> None:
+    """Whatever the results' lengths: neither the tool `recall` nor a result pushes out what nobody has summed up."""
+    known: list[bool] = []
+
+    def keeper(asked: Asked) -> str | Answer:
+        if is_summary(asked):
+            return summed_up(asked)
+        known.append("Ann Lindqvist" in shown(asked))
+        if asked.turns[-1].role == "tool":
+            return "Fine, noted. " * 12
+        n = len(known)
+        return Answer(calls=(Call("stock", json.dumps({"n": n, "words": words[n // 2 % len(words)]}), id=f"call-{n}"),))
+
+    async with (
+        serve({"chat": Served(answer=keeper)}) as server,
+        InMemory(resources=small(server, "chat", window=8_000)) as engine,
+    ):
+        thread = Thread("t", engine)
+        for n in range(30):
+            said = FIRST if n == 0 else f"Question {n}: how many pens? " + "I want to know more. " * 12
+            await (await thread.start(shop, said, id=str(n))).result()
+        assert engine.journal.query("select count(*) from summaries") > [(0,)]
+    assert all(known), f"calls {[n for n, knows in enumerate(known) if not knows]} of {len(known)}"
+
+
 async def test_a_turn_that_is_not_read_is_named_where_nobody_can_sum_it_up() -> None:
     """A summariser that fails: old turns are left out as before, and each call says which."""
 

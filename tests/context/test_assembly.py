@@ -147,6 +147,14 @@ def test_what_points_at_a_part_that_is_gone_says_it_itself() -> None:
     assert [p.text for p in made.parts if p.kind is Kind.RESULT] == [long]
 
 
+@pytest.mark.parametrize("relevance", [(0.9, 0.1), (0.1, 0.9), (0.5, 0.5)])
+def test_what_is_recalled_twice_gives_way_whichever_is_more_relevant(relevance: tuple[float, float]) -> None:
+    notes = [Part(role=Role.USER, kind=Kind.MEMORY, text="a note " * 60, relevance=of) for of in relevance]
+    parts = [user("u"), *notes, user("v")]
+    must = fitted([user("u"), user("v")], 10_000).tokens
+    assert [p.text for p in fitted(parts, must + 9).parts] == ["u", "v"]
+
+
 def test_the_beginning_stays_the_same_over_many_calls() -> None:
     parts, starts = [system("rules " * 10)], []
     for n in range(120):

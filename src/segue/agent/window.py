@@ -36,14 +36,8 @@ def fitted(
     past, turns = list(parts_in(question.history)), list(parts_in(question.turns, len(question.history)))
     said = (part for _, part in turns)
     parts = [*_head(question), *(part for _, part in past), *_request(question), *said, *_tail(question)]
-    asked = _with_recall(question) if any(_is_cut(part) for _, part in past) else question
-    made = _assembled(parts, model, asked)
+    asked, made = _made(question, model, parts, [*past, *turns], cut=any(_is_cut(part) for _, part in past))
     changed = _changes(made, [*past, *turns])
-    if changed and asked is question:
-        asked = _with_recall(question)  # it takes room, too
-        if asked is not question:
-            made = _assembled(parts, model, asked)
-            changed = _changes(made, [*past, *turns])
     target = Target(kind=TargetKind.MODEL, name=model.name, provider=model.provider.value)
     call = Shows(id=id, target=target, decision=id.partition("+")[0] or None, thread=thread, before=before)
     manifest = with_covered(manifest_of(made, call), covered(question.history))
@@ -55,13 +49,24 @@ def fitted(
 
 
 def overfull(question: Question, model: Model) -> bool:
-    """Whether turns of the thread would be left out for the window of this model, or were not read.
+    """Whether turns of the thread would be left out for the window of this model, or were not read; with tools, where
+    one of them gives as much as is shown of a result.
 
     Raises ContextOverflow.
     """
-    made = _assembled([*whole(question)], model, question)
-    if unread(question.history) is not None:
+    said = [*parts_in(question.history), *parts_in(question.turns, len(question.history))]
+    parts, cut = [*whole(question)], any(_is_cut(part) for _, part in said)
+    _, made = _made(question, model, parts, said, cut=cut)
+    if unread(question.history) is not None or _lacks(made):
         return True
+    try:
+        return bool(question.tools) and _lacks(_made(question, model, parts, said, cut=cut, more=True)[1])
+    except ContextOverflow:  # no more of the thread can give way than what does already
+        return False
+
+
+def _lacks(made: Assembly) -> bool:
+    """Whether turns are left out."""
     return any(one.as_ is None and one.why == "window" and one.part.kind is not Kind.MEMORY for one in made.shown)
 
 
@@ -70,7 +75,7 @@ def whole(question: Question) -> Iterator[Part]:
     yield from _head(question)
     yield from (part for _, part in parts_in(question.history))
     yield from _request(question)
-    yield from (part for _, part in parts_in(question.turns))
+    yield from (part for _, part in parts_in(question.turns, len(question.history)))
     yield from _tail(question)
 
 
@@ -82,10 +87,26 @@ def room_in(question: Question, model: Model) -> Budget:
     )
 
 
-def _assembled(parts: Sequence[Part], model: Model, question: Question) -> Assembly:
+def _made(
+    question: Question, model: Model, parts: Sequence[Part], said: Sequence[tuple[Place, Part]], *, cut: bool,
+    more: bool = False,
+) -> tuple[Question, Assembly]:  # fmt: skip
+    """The parts fitted, and the question with the tool `recall` where something of what was said is not shown whole, or
+    was cut before: the tool takes room, too. `more` keeps room for one more result.
+    """
+    asked = _with_recall(question) if cut else question
+    made = _assembled(parts, model, asked, more=more)
+    if asked is question and _changes(made, said) and (with_it := _with_recall(question)) is not question:
+        return with_it, _assembled(parts, model, with_it, more=more)
+    return asked, made
+
+
+def _assembled(parts: Sequence[Part], model: Model, question: Question, *, more: bool = False) -> Assembly:
     """Fitted with the margin of an estimate; where only that keeps it from fitting, without it."""
     tokens, reader = tokens_of(model), Reader(model=model.name, provider=model.provider.value)
     limit = room_in(question, model)
+    if more:
+        limit = replace(limit, tools=limit.tools + int(limit.input * limit.result_share))
     try:
         return assemble(parts, limit, reader, tokens)
     except ContextOverflow:

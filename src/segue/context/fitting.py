@@ -174,6 +174,8 @@ class Fitting:
         floor = sum(size for size, stays in zip(self.size, self.stays, strict=True) if stays)
         self._drop_until(old, goal if goal >= floor + self._step else room)
         self._drop_until(last, room)
+        if self.total > room:  # what one of them had stood for, further up, has come back
+            self._drop_until(last, room)
 
     def _drop_until(self, units: Sequence[int], goal: int) -> None:
         for unit in units:
