@@ -173,9 +173,7 @@ class Fitting:
         goal = all_ - math.ceil((all_ - room) / self._step) * self._step
         floor = sum(size for size, stays in zip(self.size, self.stays, strict=True) if stays)
         self._drop_until(old, goal if goal >= floor + self._step else room)
-        self._drop_until(last, room)
-        if self.total > room:  # what one of them had stood for, further up, has come back
-            self._drop_until(last, room)
+        self._drop_until([*last[:-1], *last], room)  # what one of them had stood for, further up, may have come back
 
     def _drop_until(self, units: Sequence[int], goal: int) -> None:
         for unit in units:
