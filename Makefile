@@ -23,7 +23,7 @@ weights: $(LOCAL) ## fetch the local model's weights, once; SEGUE_CACHE=~/.cache
 	$(BIN)/python -m segue.models.weights
 
 test: $(DEV) ## run the tests; ARGS="-k name"
-	$(BIN)/pytest -n 5 $(ARGS)
+	$(BIN)/pytest -n 4 $(ARGS)
 
 histories: $(DEV) ## fit 100,000 random histories and 5,000 threads, and hold what must be true of each
 	SEGUE_HISTORIES=100000 $(BIN)/pytest -n 2 tests/context/test_invariants.py tests/agent/test_wired_histories.py $(ARGS)
