@@ -147,6 +147,14 @@ def test_what_points_at_a_part_that_is_gone_says_it_itself() -> None:
     assert [p.text for p in made.parts if p.kind is Kind.RESULT] == [long]
 
 
+def test_calls_that_were_just_made_are_heard_of_beside_a_long_document() -> None:
+    parts = [replace(user("a long document " * 100), asks=True), *(call(str(n)) for n in range(3))]
+    parts += [result(str(n), f"{n} " * 100) for n in range(3)]
+    made = fitted(parts, fitted(parts[:1], 10_000).tokens + 150, result_share=1.0)
+    assert [p.kind for p in made.parts[1:]] == [Kind.CALL] * 3 + [Kind.RESULT] * 3
+    assert all("cleared; recall" in p.text for p in made.parts[4:])
+
+
 @pytest.mark.parametrize("relevance", [(0.9, 0.1), (0.1, 0.9), (0.5, 0.5)])
 def test_what_is_recalled_twice_gives_way_whichever_is_more_relevant(relevance: tuple[float, float]) -> None:
     notes = [Part(role=Role.USER, kind=Kind.MEMORY, text="a note " * 60, relevance=of) for of in relevance]

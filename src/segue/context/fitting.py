@@ -54,6 +54,8 @@ class Fitting:
             self._drop(room, gone)
         if self.total > room:
             self._clear_all()
+        if self.total > room:  # rather all results than the newest turn: what was just called would be called again
+            self._drop_until(self._newest(), room)
 
     def shown(self, at: int) -> Shown:
         """What became of a part."""
@@ -157,23 +159,26 @@ class Fitting:
                     self._show(at, part, "")
                 self._shorten(at, cleared(part), _OLD)
 
-    def _order(self) -> tuple[list[int], list[int]]:
-        """Units that may go, in the order in which they go: old turns; then what was recalled, and the newest."""
+    def _order(self) -> tuple[list[int], list[int], list[int]]:
+        """Units that may go, in the order in which they go: old turns; what was recalled; the newest turn."""
         parts = self.units.parts
         may = [unit for unit, members in self.members.items() if not any(self.stays[at] for at in members)]
         said = [unit for unit in may if parts[self.members[unit][0]].kind is not Kind.MEMORY]
         recalled = [unit for unit in may if parts[self.members[unit][0]].kind is Kind.MEMORY]
         recalled.sort(key=lambda unit: parts[self.members[unit][0]].relevance or 0.0)
-        return said[:-1], [*recalled, *said[-1:]]
+        return said[:-1], recalled, said[-1:]
+
+    def _newest(self) -> list[int]:
+        return self._order()[2]
 
     def _drop(self, room: int, gone: int) -> None:
         """Leave units out until the rest fits: in whole steps while old turns are left, then one by one."""
-        old, last = self._order()
+        old, recalled, _ = self._order()
         all_ = self.total + gone
         goal = all_ - math.ceil((all_ - room) / self._step) * self._step
         floor = sum(size for size, stays in zip(self.size, self.stays, strict=True) if stays)
         self._drop_until(old, goal if goal >= floor + self._step else room)
-        self._drop_until([*last[:-1], *last], room)  # what one of them had stood for, further up, may have come back
+        self._drop_until([*recalled, *recalled], room)  # what one of them had stood for, further up, may have come back
 
     def _drop_until(self, units: Sequence[int], goal: int) -> None:
         for unit in units:
