@@ -262,8 +262,7 @@ async def test_what_is_held_is_waited_for_while_calls_are_on_their_way(tmp_path:
         async with opened(tmp_path, model("small", SMALL, server)) as engine:
             answered = await (await engine.start(many, 30, id="r")).result()
         assert server.counts().calls == answered == 30
-        peak = server.counts("small").peak_active
-        assert peak < 16, "nine fit; on a busy machine the server may still count some that have just been settled"
+        assert server.counts("small").peak_active < 12
 
 
 @flow(budget_usd=0.02)
