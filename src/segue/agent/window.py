@@ -33,11 +33,7 @@ def fitted(
     `id` is that of the decision, with `+N` for a call beside the attempt; `before` is what the last call was shown.
     Raises ContextOverflow where what must stay does not fit.
     """
-    past, turns = list(parts_in(question.history)), list(parts_in(question.turns, len(question.history)))
-    said = (part for _, part in turns)
-    parts = [*_head(question), *(part for _, part in past), *_request(question), *said, *_tail(question)]
-    asked, made = _made(question, model, parts, [*past, *turns], cut=any(_is_cut(part) for _, part in past))
-    changed = _changes(made, [*past, *turns])
+    asked, made, changed = _made(question, model)
     target = Target(kind=TargetKind.MODEL, name=model.name, provider=model.provider.value)
     call = Shows(id=id, target=target, decision=id.partition("+")[0] or None, thread=thread, before=before)
     manifest = with_covered(manifest_of(made, call), covered(question.history))
@@ -54,13 +50,11 @@ def overfull(question: Question, model: Model) -> bool:
 
     Raises ContextOverflow.
     """
-    said = [*parts_in(question.history), *parts_in(question.turns, len(question.history))]
-    parts, cut = [*whole(question)], any(_is_cut(part) for _, part in said)
-    _, made = _made(question, model, parts, said, cut=cut)
+    _, made, _ = _made(question, model)
     if unread(question.history) is not None or _lacks(made):
         return True
     try:
-        return bool(question.tools) and _lacks(_made(question, model, parts, said, cut=cut, more=True)[1])
+        return bool(question.tools) and _lacks(_made(question, model, more=True)[1])
     except ContextOverflow:  # no more of the thread can give way than what does already
         return False
 
@@ -75,7 +69,7 @@ def whole(question: Question) -> Iterator[Part]:
     yield from _head(question)
     yield from (part for _, part in parts_in(question.history))
     yield from _request(question)
-    yield from (part for _, part in parts_in(question.turns, len(question.history)))
+    yield from (part for _, part in parts_in(question.turns))
     yield from _tail(question)
 
 
@@ -88,17 +82,23 @@ def room_in(question: Question, model: Model) -> Budget:
 
 
 def _made(
-    question: Question, model: Model, parts: Sequence[Part], said: Sequence[tuple[Place, Part]], *, cut: bool,
-    more: bool = False,
-) -> tuple[Question, Assembly]:  # fmt: skip
-    """The parts fitted, and the question with the tool `recall` where something of what was said is not shown whole, or
-    was cut before: the tool takes room, too. `more` keeps room for one more result.
+    question: Question, model: Model, *, more: bool = False
+) -> tuple[Question, Assembly, dict[Place, Part | None]]:
+    """The parts fitted, with what is not shown as it was, and the question with the tool `recall` where there is or was
+    any of that: it takes room, too. `more` keeps room for one more result.
     """
-    asked = _with_recall(question) if cut else question
+    past, turns = list(parts_in(question.history)), list(parts_in(question.turns, len(question.history)))
+    said = (part for _, part in turns)
+    parts = [*_head(question), *(part for _, part in past), *_request(question), *said, *_tail(question)]
+    asked = _with_recall(question) if any(_is_cut(part) for _, part in past) else question
     made = _assembled(parts, model, asked, more=more)
-    if asked is question and _changes(made, said) and (with_it := _with_recall(question)) is not question:
-        return with_it, _assembled(parts, model, with_it, more=more)
-    return asked, made
+    changed = _changes(made, [*past, *turns])
+    if changed and asked is question:
+        asked = _with_recall(question)
+        if asked is not question:
+            made = _assembled(parts, model, asked, more=more)
+            changed = _changes(made, [*past, *turns])
+    return asked, made, changed
 
 
 def _assembled(parts: Sequence[Part], model: Model, question: Question, *, more: bool = False) -> Assembly:

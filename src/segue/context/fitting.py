@@ -55,7 +55,7 @@ class Fitting:
         if self.total > room:
             self._clear_all()
         if self.total > room:  # rather all results than the newest turn: what was just called would be called again
-            self._drop_until(self._newest(), room)
+            self._drop_until(self._order()[2], room)
 
     def shown(self, at: int) -> Shown:
         """What became of a part."""
@@ -143,9 +143,9 @@ class Fitting:
     def _clearable(self, at: int, part: Part) -> bool:
         return part.kind is Kind.RESULT and not part.pinned and self.as_[at] is not None
 
-    def _clear(self, places: Iterable[int], need: float) -> None:
+    def _clear(self, places: Iterable[int], need: int) -> None:
         """Clear results until so much is saved, rounded up to steps."""
-        goal = self.total - (need if math.isinf(need) else math.ceil(need / self._step) * self._step)
+        goal = self.total - math.ceil(need / self._step) * self._step
         for at in places:
             if self.total <= goal:
                 return
@@ -167,9 +167,6 @@ class Fitting:
         recalled = [unit for unit in may if parts[self.members[unit][0]].kind is Kind.MEMORY]
         recalled.sort(key=lambda unit: parts[self.members[unit][0]].relevance or 0.0)
         return said[:-1], recalled, said[-1:]
-
-    def _newest(self) -> list[int]:
-        return self._order()[2]
 
     def _drop(self, room: int, gone: int) -> None:
         """Leave units out until the rest fits: in whole steps while old turns are left, then one by one."""
