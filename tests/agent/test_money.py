@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from segue import Engine, RunFailed, flow, gather, step
+from segue import Engine, RunFailed, flow, gather, sleep, step
 from segue.agent import Allowance, Budgets, answer, ask
 from segue.core.budgets import Ledger, Standing, nano
 from segue.core.records import AttemptRecorded, BudgetScope, Reservation, ScopeKind, Settlement, record_of
@@ -20,6 +21,7 @@ from segue.journal import NewRun
 from segue.models import Capability, Catalogue, Limits, Model, Price, Provider
 from segue.routing import Cheapest
 from segue.routing.policies import NEVER
+from segue.runtime.embedded.purse import StepPurse
 from segue.testing.provider import Provider as Server
 from segue.testing.provider import Served, serve
 
@@ -95,6 +97,23 @@ async def one(text: str) -> str:
 @flow(budget_usd=0.02)
 async def many(count: int) -> int:
     return sum(await gather(*(asked(n) for n in range(count))))
+
+
+@flow(budget_usd=0.02)
+async def at_length(count: int) -> list[int]:
+    answers = await gather(*(ask(f"City {n}?", max_tokens=500, key=str(n)) for n in range(count)))
+    return [len(answer.split()) for answer in answers]
+
+
+@flow(budget_usd=0.02)
+async def beside_a_long_one() -> str:
+    long = asyncio.ensure_future(ask("And in the long run?", model="slow", max_tokens=500))
+    await sleep(0.2)
+    try:
+        await ask("Which city?", model="small", max_tokens=500)
+    finally:
+        long.cancel()
+    return "small"
 
 
 async def asked(n: int) -> int:
@@ -256,13 +275,70 @@ async def test_a_hundred_asks_at_once_never_overspend(tmp_path: Path) -> None:
         assert billed(server) == at.spent <= nano(0.02)
 
 
-async def test_what_is_held_is_waited_for_while_calls_are_on_their_way(tmp_path: Path) -> None:
-    """Only as many are sent at once as their worst cases fit; the others when those have ended."""
+def most_at_once(server: Server, price: Price = SMALL) -> int:
+    """The most that was billed at any time together with the worst case of the calls under way, by the provider's log:
+    what each was sent with, in nano-dollars.
+    """
+    at = billed_now = most = 0
+    moments: list[tuple[float, int, int]] = []
+    for entry in server.log:
+        out = int(entry.body.get("max_tokens") or entry.body["max_completion_tokens"])
+        took = entry.tokens_in * price.per_million_in + entry.tokens_out * price.per_million_out
+        worst = entry.tokens_in * price.per_million_in + out * price.per_million_out
+        moments += [(entry.at, worst, 0), (entry.ended, -worst, took)]
+    for _, worst, took in sorted(moments, key=lambda moment: moment[0]):
+        at, billed_now = at + worst, billed_now + took
+        most = max(most, at + billed_now)
+    return most // 1_000_000
+
+
+@pytest.mark.parametrize("slow_s", [0.0, 0.3])
+async def test_what_is_held_is_waited_for_while_calls_are_on_their_way(
+    tmp_path: Path, slow_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only as many are sent at once as their worst cases fit, however long a commit takes; the others when those have
+    ended, none of them cut short by what those held.
+    """
+    chance = Random(7)
+    reserve = StepPurse.reserve
+
+    async def slowly(self: StepPurse, asked: Reservation) -> None:
+        await asyncio.sleep(slow_s * chance.random())
+        await reserve(self, asked)
+
+    monkeypatch.setattr(StepPurse, "reserve", slowly)
     async with serve({"small": Served(first_token_s=0.4)}) as server:
         async with opened(tmp_path, model("small", SMALL, server)) as engine:
             answered = await (await engine.start(many, 30, id="r")).result()
+            overruns = ledger(engine).overruns()
         assert server.counts().calls == answered == 30
-        assert server.counts("small").peak_active < 12
+        assert most_at_once(server) <= nano(0.02)
+        assert overruns == []
+        assert {entry.body["max_completion_tokens"] for entry in server.log} == {500}
+        assert server.counts("small").peak_active < 10
+
+
+async def test_nobody_is_cut_short_by_what_others_hold_for_a_moment(tmp_path: Path) -> None:
+    """The budget pays for all twelve, though not for their worst cases at once."""
+    async with serve({"small": Served(first_token_s=0.2, answer=lambda _: "word " * 300)}) as server:
+        async with opened(tmp_path, model("small", SMALL, server)) as engine:
+            assert await (await engine.start(at_length, 12, id="r")).result() == [300] * 12
+        assert server.counts().calls == 12
+
+
+async def test_where_nobody_settles_anything_a_limit_is_lowered_after_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may hold it for hours, as a batch does."""
+    for module in ("held", "money"):
+        monkeypatch.setattr(f"segue.agent.{module}.PATIENCE_S", 0.3)
+    async with serve({"small": Served(), "slow": Served(first_token_s=60)}) as server:
+        models = model("small", SMALL, server), model("slow", Price.dollars(1, 37), server)
+        async with opened(tmp_path, *models) as engine:
+            assert await (await engine.start(beside_a_long_one, id="r")).result() == "small"
+        limits = {entry.model: entry.body["max_completion_tokens"] for entry in server.log}
+        assert limits["slow"] == 500
+        assert 125 <= limits["small"] < 500
 
 
 @flow(budget_usd=0.02)

@@ -16,6 +16,7 @@ from ..core.budgets import nano
 from ..core.records import BudgetScope, ScopeKind
 from ..errors import DefinitionError, InputError
 from ..models.reading import Table, open_config, read_config
+from ..runtime.purse import Purse
 
 __all__ = ["Allowance", "Budgets", "Period", "load_budgets", "read_budgets"]
 
@@ -66,6 +67,24 @@ class Budgets:
     def thread(self, name: str) -> Allowance | None:
         """That of a conversation."""
         return self.threads.get(name) or self.threads.get(DEFAULT)
+
+    def scopes(self, purse: Purse, thread: str | None) -> tuple[BudgetScope, ...]:
+        """What a call counts against: the run and those above it that have a budget; its thread, which is the one that
+        is given or that of the run, and its tenant, where they have an allowance.
+        """
+        payers = purse.payers()
+        found = [
+            BudgetScope(kind=ScopeKind.RUN, name=p.run, limit_nano=p.budget_nano)
+            for p in payers
+            if p.budget_nano is not None
+        ]
+        thread = (thread or purse.thread()) if self.threads else None
+        if thread is not None and (given := self.thread(thread)) is not None:
+            found.append(given.scope(ScopeKind.THREAD, thread, purse.now()))
+        tenant = payers[0].tenant
+        if self.tenants and (given := self.tenant(tenant)) is not None:
+            found.append(given.scope(ScopeKind.TENANT, tenant, purse.now()))
+        return tuple(found)
 
 
 def load_budgets(path: str | os.PathLike[str] | None = None) -> Budgets:

@@ -17,9 +17,9 @@ from ..core.records import Candidate, Decision, Stage
 from .failures import HELD
 from .nobody import is_shut, rests
 
-__all__ = ["STUCK_S", "Holds", "Patience", "Waiting", "affordable", "paced", "time_left_s"]
+__all__ = ["PATIENCE_S", "STUCK_S", "Holds", "Patience", "Waiting", "affordable", "paced", "time_left_s"]
 
-_PATIENCE_S = 30.0
+PATIENCE_S = 30.0
 """How long an attempt waits; then its Recovery says what follows, and the run may be parked."""
 STUCK_S = 600.0
 """How long money is waited for that others hold, and settle nothing of: a process may have died over it."""
@@ -55,7 +55,7 @@ class Patience:
 
     def __init__(self, bill: Holds):
         self._bill, self._loop = bill, asyncio.get_running_loop()
-        self._until = self._loop.time() + _PATIENCE_S
+        self._until = self._loop.time() + PATIENCE_S
 
     async def wait(self) -> bool:
         """Until it is worth to look again. False when it has waited for long enough."""

@@ -3,8 +3,9 @@
 Most calls pass by: a model that costs nothing, and a question that no budget holds, touch no ledger. Where there is a
 budget, the worst case (every byte of input that could be a token, and the output limit used up) is reserved in the
 journal against the run and those above it, its thread, its tenant and the question itself, and the call waits for that
-commit. Where it does not fit, the output limit is lowered, down to a quarter of what was asked for; below that the call
-is refused.
+commit. Where it does not fit into what is not spent, the output limit is lowered, down to a quarter of what was asked
+for; below that the call is refused. What calls under way hold is waited for, and lowers a limit only where nothing of
+it is settled for long.
 
 | how the call ended | what it took |
 | --- | --- |
@@ -19,7 +20,7 @@ stands beside. It is sent only while half of each budget is left after it, and i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -46,8 +47,8 @@ from ..models.exchange import Reply
 from ..runtime.purse import Purse
 from ..runtime.scope import StepScope
 from .budgets import Budgets
-from .failures import HELD, MODEL, TOOK, awaits_money
-from .held import Patience
+from .failures import HELD, MODEL, TOOK, awaits_money, awaits_money_for_s
+from .held import PATIENCE_S, Patience
 from .request import Question, input_bound
 
 __all__ = ["Bill"]
@@ -95,10 +96,13 @@ class Bill:
     def of(cls, question: Question, scope: StepScope, budgets: Budgets) -> Bill:
         """Whom an attempt at this question counts against."""
         bound = None if question.budget_usd is None else nano(question.budget_usd)
-        own = None if bound is None else _scope(ScopeKind.ASK, scope.idempotency_key, bound)
+        own = None
+        if bound is not None:
+            own = BudgetScope(kind=ScopeKind.ASK, name=scope.idempotency_key, limit_nano=bound)
+        counted = () if scope.purse is None else budgets.scopes(scope.purse, question.thread)
         if scope.purse is None or not scope.epoch:
-            return cls(scope, scope.purse, _scopes(scope.purse, budgets, question.thread), own)
-        return cls(scope, scope.purse, (*_scopes(scope.purse, budgets, question.thread), *([own] if own else [])))
+            return cls(scope, scope.purse, counted, own)
+        return cls(scope, scope.purse, counted if own is None else (*counted, own))
 
     def named(self, id: str) -> Bill:
         """That of one call, under a name of its own."""
@@ -295,6 +299,8 @@ class Bill:
         least = thinks + max(1, (wanted - thinks) // _LEAST)
         least = min(least, wanted) if self.aside is None else wanted  # cut short it would compare with nothing
         fits = wanted if rest is None else lowered(rates, into, wanted, rest, least)
+        held = self._held_back(scopes, standings, lambda room: lowered(rates, into, wanted, room, least), fits)
+        fits = None if held and self._patient else fits
         out = wanted if fits is None else fits
         price = model.price
         asked = Reservation(
@@ -305,30 +311,29 @@ class Bill:
             price_version=price.version if price else None,
         )  # fmt: skip
         if fits is None:
-            room = left(scopes, _settled(standings))
-            held = self.aside is None and room is not None and lowered(rates, into, wanted, room, least) is not None
             _refuse(replace(asked, scopes=scopes), standings, self.aside is not None, self.mark if held else "")
         return asked
+
+    def _held_back(
+        self, scopes: Sequence[BudgetScope], standings: Sequence[Standing], fit: Callable[[int], int | None],
+        fits: int | None,
+    ) -> bool:  # fmt: skip
+        """Whether more of it would fit if nothing were held."""
+        room = left(scopes, _settled(standings))
+        if self.aside is not None or room is None:
+            return False
+        return (fit(room) or 0) > (fits or 0)
+
+    @property
+    def _patient(self) -> bool:
+        """Whether it waits for what is held rather than being cut short: not where nobody settles anything."""
+        history = self.scope.history
+        return not history or awaits_money_for_s(history) < PATIENCE_S
 
 
 def _thoughts(model: Model, question: Question) -> int:
     """Tokens of the output limit that are for thinking."""
     return model.output_limit(0, question.settings)
-
-
-def _scopes(purse: Purse | None, budgets: Budgets, named: str | None) -> tuple[BudgetScope, ...]:
-    """The run and those above it that have a budget; its tenant and its thread where they have an allowance."""
-    if purse is None:
-        return ()
-    payers = purse.payers()
-    found = [_scope(ScopeKind.RUN, p.run, p.budget_nano) for p in payers if p.budget_nano is not None]
-    thread = (named or purse.thread()) if budgets.threads else None
-    if thread is not None and (given := budgets.thread(thread)) is not None:
-        found.append(given.scope(ScopeKind.THREAD, thread, purse.now()))
-    tenant = payers[0].tenant
-    if budgets.tenants and (given := budgets.tenant(tenant)) is not None:
-        found.append(given.scope(ScopeKind.TENANT, tenant, purse.now()))
-    return tuple(found)
 
 
 def _settled(standings: Sequence[Standing]) -> list[Standing]:
@@ -353,10 +358,6 @@ def _refuse(asked: Reservation, standings: Sequence[Standing], aside: bool, held
 def _halved(scopes: tuple[BudgetScope, ...]) -> tuple[BudgetScope, ...]:
     """What calls on the side may use of them."""
     return tuple(s if s.limit_nano is None else replace(s, limit_nano=s.limit_nano // 2) for s in scopes)
-
-
-def _scope(kind: ScopeKind, name: str, limit: int) -> BudgetScope:
-    return BudgetScope(kind=kind, name=name, limit_nano=limit)
 
 
 def _took(held: Reservation, usage: Usage | None, fault: Fault | None) -> tuple[int, bool]:
