@@ -182,6 +182,40 @@ async def test_every_call_of_a_question_knows_the_first_turn(words: tuple[int, .
     assert all(known), f"calls {[n for n, knows in enumerate(known) if not knows]} of {len(known)}"
 
 
+@flow
+async def review(text: str, tools: bool) -> str:
+    return await ask(text, tools=[stock] if tools else [], timeout_s=5, max_tokens=300)
+
+
+@pytest.mark.parametrize("tools", [False, True])
+@pytest.mark.parametrize("share", [0.6, 0.75, 0.85])
+async def test_a_document_of_most_of_the_window_leaves_the_first_turn_summed_up(share: float, tools: bool) -> None:
+    """The turns that it leaves no room for are summed up before it is asked about."""
+    known: list[bool] = []
+
+    def keeper(asked: Asked) -> str | Answer:
+        if is_summary(asked):
+            return summed_up(asked)
+        known.append("Ann Lindqvist" in shown(asked))
+        if tools and asked.turns[-1].role != "tool":
+            return Answer(calls=(Call("stock", json.dumps({"n": len(known), "words": 20}), id=f"call-{len(known)}"),))
+        return "Fine, noted. " * 12
+
+    clause = "The supplier delivers the goods within ten days, and the buyer pays what the list says. "
+    async with (
+        serve({"chat": Served(answer=keeper)}) as server,
+        InMemory(resources=small(server, "chat", window=16_000)) as engine,
+    ):
+        thread, document = Thread("t", engine), clause * int(share * 14_500 / 24)
+        for n in range(16):
+            talk = f"Question {n}: how many pens? " + "I want to know more. " * 12
+            said = FIRST if n == 0 else talk if n < 15 else f"Does my budget suffice? {document}"
+            await (await thread.start(review, said, tools, id=str(n))).result()
+        _, last = manifests(engine)[-1]
+    assert all(known), f"calls {[n for n, knows in enumerate(known) if not knows]} of {len(known)}"
+    assert [part for part in last.parts if part.fate is Fate.DROPPED and part.why == "window"] == []
+
+
 async def test_a_turn_that_is_not_read_is_named_where_nobody_can_sum_it_up() -> None:
     """A summariser that fails: old turns are left out as before, and each call says which."""
 

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ..context import Budget, Compaction, ContextOverflow, Kind, Part, Role, Work, tokens_of
-from ..context.compaction import LEFT, as_read, covering, unknown_in, wrong_with
+from ..context.compaction import LEFT, LONGEST, SHORTEST, as_read, covering, unknown_in, wrong_with
 from ..core.codec import codec
 from ..core.faults import FaultKind, classify
 from ..core.recovery import Retry
@@ -27,7 +27,7 @@ from .media import Shown
 from .past import CLEARED, Turn
 from .request import Question, bound
 from .threads import Room, history, kept_past, latest, outside, raw_most, summary_of, turns_down
-from .window import overfull, room_in
+from .window import overfull, room_beside, room_in
 
 __all__ = ["Summarise", "Told", "roomy"]
 
@@ -150,6 +150,8 @@ def _room(value: bytes) -> Room | None:
 _OUTCOME = codec(Room | None)
 
 
+_TURNS, _SUMMARY = 0.6, 0.2
+"""Of what the question itself leaves of the input: what turns that are not summed up take at most, and a summary."""
 _SHARES = (2 / 3, 1 / 4)
 """Of the window that is too full, for one bite; the second one where the first is too long for whoever sums up."""
 
@@ -175,7 +177,9 @@ class _Reading:
     around: Outside
 
     def goal(self) -> int:
-        """The last turn that must be summed up; 0 where all fits, and where nothing would help."""
+        """The last turn that must be summed up; 0 where all fits, and where nothing would help: what is asked may leave
+        no room for a summary.
+        """
         budget = room_in(self.question, self.model)
         if not self._may_be_full(budget):
             return 0
@@ -185,12 +189,15 @@ class _Reading:
                 return 0
         except ContextOverflow:
             return 0
-        kept = raw = results = 0
+        beside = room_beside(self.question, self.model)
+        if beside * _SUMMARY < SHORTEST:
+            return 0
+        most, kept, raw, results = min(budget.input * LEFT, beside * _TURNS), 0, 0, 0
         first = self.question.heard + 1
         for no, turn in self._down():
             sizes = self._shown(turn, budget, budget.results_kept - results)
             kept, raw, results = kept + sum(sizes), raw + turn.tokens, results + _results(turn)
-            full = kept > budget.input * LEFT or raw > raw_most(self.model.window) * LEFT
+            full = kept > most or raw > raw_most(self.model.window) * LEFT
             if full and first <= self.question.heard:
                 break
             first = no
@@ -212,7 +219,10 @@ class _Reading:
             tokens += sum(count(part.text) + budget.per_part for part in turn.parts)
             covers += turn.parts
             since, last = since or no, no
-        return _Bite(covering(covers, budget, count, work), since, last, tokens, work) if last else None
+        if not last:
+            return None
+        longest = min(LONGEST, int(room_beside(self.question, self.model) * _SUMMARY))
+        return _Bite(covering(covers, budget, count, work, longest), since, last, tokens, work)
 
     def _may_be_full(self, budget: Budget) -> bool:
         """Whether it is worth fitting it: estimates are no further off than by half."""

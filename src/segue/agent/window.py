@@ -14,6 +14,7 @@ from hashlib import blake2b
 from ..context import Assembly, Budget, ContextOverflow, Kind, Part, Role, assemble, tokens_of
 from ..context import Call as Shows
 from ..context import Target as Reader
+from ..context.fitting import counts
 from ..context.manifest import manifest_of, with_covered, with_unread
 from ..context.sending import budget_for
 from ..core.records import Manifest, Target, TargetKind
@@ -22,7 +23,7 @@ from .media import Shown
 from .request import Question
 from .turns import IS_CUT, RECALL, Place, covered, parts_in, shown_as, unread
 
-__all__ = ["fitted", "overfull", "room_in", "whole"]
+__all__ = ["fitted", "overfull", "room_beside", "room_in", "whole"]
 
 
 def fitted(
@@ -79,6 +80,16 @@ def room_in(question: Question, model: Model) -> Budget:
     return budget_for(
         model, min(model.output_limit(question.max_tokens, question.settings), model.window // 2), schemas
     )
+
+
+def room_beside(question: Question, model: Model) -> int:
+    """Tokens of the input that what is asked itself leaves for what was said before; with tools, beside one result, of
+    which half of them are kept at most.
+    """
+    limit, count = room_in(question, model), tokens_of(model)
+    own = [*_head(question), *_request(question), *(part for _, part in parts_in(question.turns)), *_tail(question)]
+    left = limit.input - sum(counts(own, count, limit.per_part))
+    return left - min(left // 2, int(limit.input * limit.result_share)) if question.tools else left
 
 
 def _made(

@@ -18,7 +18,19 @@ from .tokens import Tokens
 from .types import Budget, Kind, Part, Role
 from .work import Work
 
-__all__ = ["LEFT", "Compaction", "accepted", "as_read", "compact", "covering", "plan", "unknown_in", "wrong_with"]
+__all__ = [
+    "LEFT",
+    "LONGEST",
+    "SHORTEST",
+    "Compaction",
+    "accepted",
+    "as_read",
+    "compact",
+    "covering",
+    "plan",
+    "unknown_in",
+    "wrong_with",
+]
 
 FULL = 0.7
 """The share of the input at which the oldest turns are summarised."""
@@ -28,8 +40,8 @@ BITE = 6000
 """Tokens that one step summarises at most: a longer past takes several steps, each with the summary before it."""
 RATIO = 0.5
 """A summary is at most so long, in relation to what it stands for."""
-LONGEST = 2000
-"""Tokens of a summary at most."""
+SHORTEST, LONGEST = 64, 2000
+"""Tokens that a summary is asked for at least, and at most."""
 KNOWN = 0.6
 """The share of its names and numbers that must stand in what it summarises."""
 
@@ -68,10 +80,14 @@ def plan(parts: Sequence[Part], budget: Budget, tokens: Tokens, work: Work | Non
     return covering([open_[at] for at in chosen], budget, tokens, work)
 
 
-def covering(parts: Sequence[Part], budget: Budget, tokens: Tokens, work: Work | None = None) -> Compaction:
-    """The step that covers these parts: an earlier summary stands first among them."""
+def covering(
+    parts: Sequence[Part], budget: Budget, tokens: Tokens, work: Work | None = None, longest: int = LONGEST
+) -> Compaction:
+    """The step that covers these parts: an earlier summary stands first among them. It is asked for `longest` tokens at
+    most, but not for less than a paragraph.
+    """
     total = sum(tokens(part.text) + budget.per_part for part in parts)
-    most = max(64, min(int(total * RATIO), int(budget.input * 0.15), LONGEST))
+    most = max(SHORTEST, min(int(total * RATIO), int(budget.input * 0.15), longest))
     return Compaction(tuple(parts), _prompt(most, work), "\n".join(map(_line, parts)), most)
 
 
