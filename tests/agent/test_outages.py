@@ -105,7 +105,7 @@ def calls_of(engine: testing.Engine, run: str) -> int:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("models", [1, 2, 3])
+@pytest.mark.parametrize("models", [1, pytest.param(2, marks=pytest.mark.soak), 3])
 def test_an_outage_of_a_minute_is_outlasted_however_many_ask(models: int, kind: str) -> None:
     async def case() -> None:
         for questions in MANY if kind == "refused" else (1, 4):

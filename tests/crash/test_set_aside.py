@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -15,6 +15,8 @@ from segue.testing import Crash, Engine
 from segue.testing.engine import Died
 from tests.crash.changed import STORIES, Phase, deploy
 from tests.crash.witness import Witness, reset
+
+SIDES: tuple[Literal["before", "after"], ...] = ("before", "after")
 
 
 async def story(name: str, at: int, crashes: Sequence[Crash], seed: object, *, skip: bool, pace_s: float) -> list[int]:
@@ -80,12 +82,12 @@ def played(
 
 
 @pytest.mark.parametrize("name", STORIES)
-def test_a_crash_at_every_write_of_a_run_whose_code_changes(name: str) -> None:
+@pytest.mark.parametrize("of", [pytest.param(1, marks=pytest.mark.soak), 3], ids=["all", "some"])
+def test_a_crash_at_every_write_of_a_run_whose_code_changes(name: str, of: int) -> None:
     for at, commits in enumerate(played(name)):
         if at or first_with(STORIES[name].phases[0]) == name:
-            for commit in range(1, commits + 1):
-                for when in ("before", "after"):
-                    played(name, at, [Crash(commit, when)])
+            for crash in [Crash(n, when) for n in range(1, commits + 1) for when in SIDES][at % of :: of]:
+                played(name, at, [crash])
 
 
 @pytest.mark.parametrize("name", ["put right", "changed back"])
