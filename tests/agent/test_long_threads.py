@@ -149,6 +149,35 @@ async def test_a_summary_that_fails_its_check_is_not_used(bad: str) -> None:
         assert any(b"BadOutput" in (value or b"") for (value,) in wrong), "why is on record"
 
 
+@pytest.mark.parametrize("share", [0.8, 0.9])
+async def test_a_document_costs_no_question_but_its_own_what_was_said_before(share: float) -> None:
+    """Forty turns with a price each, a document, and more questions: these know every price."""
+    known: list[int] = []
+
+    def answer(asked: Asked) -> str:
+        prices = re.findall(r"item \d+ costs \d+", shown(asked))
+        if not is_summary(asked):
+            known.append(len(set(prices)))
+            return "Noted. " * 10
+        (most,) = re.findall(r"at most (\d+) words", shown(asked))
+        kept = sorted(set(prices), key=lambda price: int(price.split()[1]))[: int(most) // 4]
+        return json.dumps({"summary": "; ".join(kept)})
+
+    async with (
+        serve({"chat": Served(answer=answer)}) as server,
+        InMemory(resources=small(server, "chat", window=8_000)) as engine,
+    ):
+        thread = Thread("t", engine)
+        for n in range(46):
+            price = f"Please note that item {n} costs {100 + n}. " + "We talk about the weather. " * 4
+            document = "What of this contract? " + "The buyer pays what the list says. " * int(share * 7_000 / 10)
+            said = price if n < 40 else document if n == 40 else "And what was the price again?"
+            await (await thread.start(turn, said, id=str(n))).result()
+    assert known[39] == 40
+    assert known[41:] == [40] * 5
+    assert known[40] == 40 or share > 0.8
+
+
 async def test_a_crash_at_every_write_of_a_compaction_makes_one_summary() -> None:
     async with serve({"chat": Served(answer=answers)}) as server:
         resources = small(server, "chat", window=2_600)

@@ -341,6 +341,25 @@ async def test_where_nobody_settles_anything_a_limit_is_lowered_after_all(
         assert 125 <= limits["small"] < 500
 
 
+@flow
+async def short_of_money(limit: int, budget_usd: float) -> str:
+    return await ask("Which city?", max_tokens=limit, budget_usd=budget_usd)
+
+
+@pytest.mark.parametrize("limit", [60, 250, 500, 1024])
+async def test_a_limit_is_lowered_down_to_a_quarter(tmp_path: Path, limit: int) -> None:
+    """Of the worst case of its output six tenths or three are there, and then a fifth."""
+    dear = Price.dollars(0, 100)
+    async with serve({"small": Served(answer=lambda _: "Oslo")}) as server:
+        async with opened(tmp_path, model("small", dear, server)) as engine:
+            for share in (0.6, 0.3):
+                run = await engine.start(short_of_money, limit, share * limit * 100e-6, id=str(share))
+                assert await run.result() == "Oslo"
+            with pytest.raises(RunFailed, match="BudgetExceeded"):
+                await engine.run(short_of_money, limit, 0.2 * limit * 100e-6, id="a fifth")
+        assert [entry.body["max_completion_tokens"] for entry in server.log] == [int(0.6 * limit), int(0.3 * limit)]
+
+
 @flow(budget_usd=0.02)
 async def family(count: int) -> int:
     return sum(await gather(*(child(n) for n in range(count))))

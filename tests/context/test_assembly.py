@@ -181,6 +181,19 @@ def test_a_summary_stands_where_what_it_covers_stood_and_a_call_is_never_cut_in_
     assert [one.fate for one in made.shown if one.part.text == "one"] == [Fate.SUMMARISED]
 
 
+def test_a_summary_goes_where_nothing_else_is_left_to_go() -> None:
+    old = [user("one"), said("two")]
+    covers = tuple(p.hash for p in old)
+    summary = Part(role=Role.USER, kind=Kind.SUMMARY, text="so far " * 20, made_of=covers, source="turns 1 to 1")
+    state, document = Part(role=Role.USER, kind=Kind.STATE, text="task"), user("document " * 100, asks=True)
+    whole = fitted([*old, summary, state, said("newest"), document], 10_000).tokens
+    parts = [*old, summary, state, said("newest"), document]
+    assert [p.kind for p in fitted(parts, whole - 1).parts] == [Kind.SUMMARY, Kind.STATE, Kind.TEXT]
+    assert [p.kind for p in fitted(parts, whole - 30).parts] == [Kind.STATE, Kind.TEXT]
+    (out,) = [one for one in fitted(parts, whole - 30).shown if one.part is summary]
+    assert (out.fate, out.why) == (Fate.DROPPED, "window")
+
+
 def test_an_equal_part_that_was_said_after_the_summary_is_not_covered() -> None:
     ok = user("ok")
     summary = Part(role=Role.USER, kind=Kind.SUMMARY, text="so far", made_of=(ok.hash,))

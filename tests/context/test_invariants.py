@@ -76,6 +76,11 @@ def what_must_stay_stays(made: Assembly, parts: list[Part]) -> None:
         if at in asked or p.role is Role.SYSTEM or p.kind is Kind.STATE or (p.pinned and p.kind is not Kind.RESULT)
     ]  # fmt: skip
     must += pinned_results(parts)
+    if any(
+        part.kind is Kind.TEXT and not (part.asks or part.pinned) and part.role is not Role.SYSTEM for part in shown
+    ):
+        out = [one for one in made.shown if one.part.kind is Kind.SUMMARY and one.as_ is None]
+        assert not [one for one in out if one.why == "window"], "a summary goes last of all"
     must = [part for part in must if part.bound in (None, TARGET.model)]
     assert not Counter(part.hash for part in must if part.kind is not Kind.CALL) - hashes
 

@@ -70,7 +70,7 @@ def test_residency_is_a_stage_of_its_own_and_other_tags_are_policy() -> None:
 def test_what_is_left_of_a_budget_excludes_the_dear_and_those_without_a_price() -> None:
     found = why(three().with_(model("odd", usd=None)), budget_nano=5_000_000)
     assert found == {
-        "large": (Stage.BUDGET, "it may cost 0.03 USD, 0.005 are left"),
+        "large": (Stage.BUDGET, "it may cost 0.02024 USD, 0.005 are left"),
         "odd": (Stage.BUDGET, "no price is known, and there is a budget"),
     }
 

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ..context import Budget, Compaction, ContextOverflow, Kind, Part, Role, Work, tokens_of
-from ..context.compaction import LEFT, LONGEST, SHORTEST, as_read, covering, unknown_in, wrong_with
+from ..context.compaction import LEFT, as_read, covering, length, may_take, unknown_in, wrong_with
 from ..core.codec import codec
 from ..core.faults import FaultKind, classify
 from ..core.recovery import Retry
@@ -150,8 +150,6 @@ def _room(value: bytes) -> Room | None:
 _OUTCOME = codec(Room | None)
 
 
-_TURNS, _SUMMARY = 0.6, 0.2
-"""Of what the question itself leaves of the input: what turns that are not summed up take at most, and a summary."""
 _SHARES = (2 / 3, 1 / 4)
 """Of the window that is too full, for one bite; the second one where the first is too long for whoever sums up."""
 
@@ -177,9 +175,7 @@ class _Reading:
     around: Outside
 
     def goal(self) -> int:
-        """The last turn that must be summed up; 0 where all fits, and where nothing would help: what is asked may leave
-        no room for a summary.
-        """
+        """The last turn that must be summed up; 0 where all fits, and where nothing would help."""
         budget = room_in(self.question, self.model)
         if not self._may_be_full(budget):
             return 0
@@ -189,10 +185,7 @@ class _Reading:
                 return 0
         except ContextOverflow:
             return 0
-        beside = room_beside(self.question, self.model)
-        if beside * _SUMMARY < SHORTEST:
-            return 0
-        most, kept, raw, results = min(budget.input * LEFT, beside * _TURNS), 0, 0, 0
+        most, kept, raw, results = self._most(budget), 0, 0, 0
         first = self.question.heard + 1
         for no, turn in self._down():
             sizes = self._shown(turn, budget, budget.results_kept - results)
@@ -219,10 +212,28 @@ class _Reading:
             tokens += sum(count(part.text) + budget.per_part for part in turn.parts)
             covers += turn.parts
             since, last = since or no, no
-        if not last:
-            return None
-        longest = min(LONGEST, int(room_beside(self.question, self.model) * _SUMMARY))
-        return _Bite(covering(covers, budget, count, work, longest), since, last, tokens, work)
+        return _Bite(covering(covers, budget, count, work), since, last, tokens, work) if last else None
+
+    def _most(self, budget: Budget) -> int:
+        """Tokens that turns which are not summed up take at most: of what is asked itself, beside a summary and, with
+        tools, one result, there may be room for fewer. Where there is less than a summary may take, they share it.
+        """
+        beside, standing = max(0, room_beside(self.question, self.model)), self._standing(budget)
+        result = int(budget.input * budget.result_share) if self.question.tools else 0
+        room = beside - standing - result if beside >= standing else (beside - min(result, beside // 2)) // 2
+        return min(int(budget.input * LEFT), max(0, room))
+
+    def _standing(self, budget: Budget) -> int:
+        """Tokens that the next summary takes at most, with what stands beside it now."""
+        count, before = tokens_of(self.model), self.before
+        earlier = 0 if before is None else count(before.text) + budget.per_part
+        raw, longest = earlier, length(budget.window, budget)
+        for _, turn in self._down():
+            if length(raw, budget, earlier) == longest:
+                break
+            raw += turn.tokens
+        work = (Work() if before is None else before.work).with_children(self.question.children)
+        return may_take(length(raw, budget, earlier)) + count(work.part().text)
 
     def _may_be_full(self, budget: Budget) -> bool:
         """Whether it is worth fitting it: estimates are no further off than by half."""

@@ -25,7 +25,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..core.budgets import Rates, Standing, check, dollars, left, lost, lowered, nano, remedy, worst_case
+from ..core.budgets import Rates, Standing, check, dollars, least_output, left, lost, lowered, nano, remedy, worst_case
 from ..core.faults import Fault, FaultKind, classify
 from ..core.records import (
     AttemptRef,
@@ -53,8 +53,6 @@ from .request import Question, input_bound
 
 __all__ = ["Bill"]
 
-_LEAST = 4
-"""An output limit is lowered to a quarter at least: of less, an answer is rarely whole."""
 _RACES = 5
 """How often a reservation is made anew when somebody else was quicker, with what is left then."""
 _REFUSES = 400
@@ -86,6 +84,8 @@ class Bill:
     aside: asyncio.Lock | None = None
     """Of calls beside the attempt: they set money aside one after the other, so that each sees what the last one took.
     It settles by itself, since the attempt may have ended before."""
+    patient: bool = True
+    """Whether it waits for what is held rather than being cut short by that."""
     account: _Account = field(default_factory=_Account)
     """Of all calls of the attempt: what one holds, the one beside it cannot have."""
     held: Reservation | None = field(default=None, init=False)
@@ -106,7 +106,7 @@ class Bill:
 
     def named(self, id: str) -> Bill:
         """That of one call, under a name of its own."""
-        return Bill(self.scope, self.purse, self.scopes, self.own, id, self.aside, self.account)
+        return replace(self, id=id)
 
     def beside(self, line: asyncio.Lock) -> Bill:
         """That of calls on the side: the question's own bound is not theirs, and of other budgets they leave half."""
@@ -296,7 +296,7 @@ class Bill:
         rest, into = left(scopes, standings), input_bound(question)
         wanted = model.output_limit(question.max_tokens, question.settings)
         thinks = _thoughts(model, question)
-        least = thinks + max(1, (wanted - thinks) // _LEAST)
+        least = thinks + least_output(wanted - thinks)
         least = min(least, wanted) if self.aside is None else wanted  # cut short it would compare with nothing
         fits = wanted if rest is None else lowered(rates, into, wanted, rest, least)
         held = self._held_back(scopes, standings, lambda room: lowered(rates, into, wanted, room, least), fits)
@@ -326,9 +326,9 @@ class Bill:
 
     @property
     def _patient(self) -> bool:
-        """Whether it waits for what is held rather than being cut short: not where nobody settles anything."""
+        """Whether it goes on waiting rather than being cut short: not where nobody settles anything."""
         history = self.scope.history
-        return not history or awaits_money_for_s(history) < PATIENCE_S
+        return self.patient and (not history or awaits_money_for_s(history) < PATIENCE_S)
 
 
 def _thoughts(model: Model, question: Question) -> int:

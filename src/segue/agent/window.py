@@ -83,13 +83,10 @@ def room_in(question: Question, model: Model) -> Budget:
 
 
 def room_beside(question: Question, model: Model) -> int:
-    """Tokens of the input that what is asked itself leaves for what was said before; with tools, beside one result, of
-    which half of them are kept at most.
-    """
+    """Tokens of the input that what is asked itself leaves for what was said before."""
     limit, count = room_in(question, model), tokens_of(model)
     own = [*_head(question), *_request(question), *(part for _, part in parts_in(question.turns)), *_tail(question)]
-    left = limit.input - sum(counts(own, count, limit.per_part))
-    return left - min(left // 2, int(limit.input * limit.result_share)) if question.tools else left
+    return limit.input - sum(counts(own, count, limit.per_part))
 
 
 def _made(

@@ -2,7 +2,8 @@
 
 In this order, each only if it must: what is bound to another model goes; what a summary covers gives way to it; what is
 there twice is shown once; the middle of an overlong tool result is cut; old tool results are cleared; old units go,
-then what was recalled, the least relevant first. The system's, pinned parts, states, summaries and the request stay.
+then what was recalled, the least relevant first; a summary last of all. The system's, pinned parts, states and the
+request stay.
 A call is never shown without its result nor a result without its call, and the order never changes. Room is made in
 steps, so that the beginning stays the same over many calls and a prompt cache can hold it.
 """

@@ -40,11 +40,13 @@ BITE = 6000
 """Tokens that one step summarises at most: a longer past takes several steps, each with the summary before it."""
 RATIO = 0.5
 """A summary is at most so long, in relation to what it stands for."""
-SHORTEST, LONGEST = 64, 2000
-"""Tokens that a summary is asked for at least, and at most."""
+SHORTEST, LONGEST, SHARE = 64, 2000, 0.15
+"""Tokens that a summary is asked for at least, and at most; and its share of the input."""
 KNOWN = 0.6
 """The share of its names and numbers that must stand in what it summarises."""
 
+_OVER = 1.25
+"""So much longer than asked for it may be: models do not count well."""
 _LONG = 1500
 """Characters of a tool's result that a summariser reads; of a longer one its middle is cut."""
 
@@ -80,15 +82,24 @@ def plan(parts: Sequence[Part], budget: Budget, tokens: Tokens, work: Work | Non
     return covering([open_[at] for at in chosen], budget, tokens, work)
 
 
-def covering(
-    parts: Sequence[Part], budget: Budget, tokens: Tokens, work: Work | None = None, longest: int = LONGEST
-) -> Compaction:
-    """The step that covers these parts: an earlier summary stands first among them. It is asked for `longest` tokens at
-    most, but not for less than a paragraph.
-    """
-    total = sum(tokens(part.text) + budget.per_part for part in parts)
-    most = max(SHORTEST, min(int(total * RATIO), int(budget.input * 0.15), longest))
+def covering(parts: Sequence[Part], budget: Budget, tokens: Tokens, work: Work | None = None) -> Compaction:
+    """The step that covers these parts: an earlier summary stands first among them."""
+    sizes = [tokens(part.text) + budget.per_part for part in parts]
+    earlier = sum(size for part, size in zip(parts, sizes, strict=True) if part.kind is Kind.SUMMARY)
+    most = length(sum(sizes), budget, earlier)
     return Compaction(tuple(parts), _prompt(most, work), "\n".join(map(_line, parts)), most)
+
+
+def length(total: int, budget: Budget, earlier: int = 0) -> int:
+    """Tokens that a summary of so many is asked for at most, of which `earlier` are a summary already: it need not be
+    shorter than that. It stands in the thread for good, so it is the same for any question.
+    """
+    return max(SHORTEST, min(max(int(total * RATIO), earlier), int(budget.input * SHARE), LONGEST))
+
+
+def may_take(asked: int) -> int:
+    """Tokens that a summary takes at most that was asked for with so many."""
+    return int(asked * _OVER)
 
 
 def as_read(part: Part, tokens: Tokens) -> int:
@@ -111,7 +122,7 @@ def wrong_with(text: str, step: Compaction, tokens: Tokens) -> str:
         return "it is empty"
     if _REFUSED.search(said):
         return "it is a refusal"
-    if tokens(said) > step.most * 1.25 or len(said) >= len(step.text):
+    if tokens(said) > may_take(step.most) or len(said) >= len(step.text):
         return f"it is too long: {tokens(said)} tokens where {step.most} were asked for"
     if _TAGS.search(said):
         return "it poses as a turn of somebody else"

@@ -56,6 +56,8 @@ class Fitting:
             self._clear_all()
         if self.total > room:  # rather all results than the newest turn: what was just called would be called again
             self._drop_until(self._order()[2], room)
+        if self.total > room:  # rather an answer without what was summed up than none
+            self._drop_until([unit for unit, at in self.members.items() if self._sums_up(at)], room)
 
     def shown(self, at: int) -> Shown:
         """What became of a part."""
@@ -176,6 +178,10 @@ class Fitting:
         floor = sum(size for size, stays in zip(self.size, self.stays, strict=True) if stays)
         self._drop_until(old, goal if goal >= floor + self._step else room)
         self._drop_until([*recalled, *recalled], room)  # what one of them had stood for, further up, may have come back
+
+    def _sums_up(self, members: Sequence[int]) -> bool:
+        parts = [self.units.parts[at] for at in members]
+        return all(part.kind is Kind.SUMMARY and not (part.pinned or part.asks) for part in parts)
 
     def _drop_until(self, units: Sequence[int], goal: int) -> None:
         for unit in units:

@@ -65,6 +65,13 @@ def worst_case(rates: Rates, tokens_in: int, tokens_out: int) -> int:
     return rates.per_request - (-per_million // MILLION)
 
 
+def least_output(wanted: int) -> int:
+    """The lowest limit that an answer may be given in place of what was asked for, in tokens: a quarter. Of less, it is
+    rarely whole.
+    """
+    return max(1, wanted // 4)
+
+
 def lowered(rates: Rates, tokens_in: int, tokens_out: int, left_nano: int, at_least: int = 1) -> int | None:
     """The largest output limit, up to `tokens_out`, whose worst case fits into `left_nano`; None below `at_least`."""
     if worst_case(rates, tokens_in, tokens_out) <= left_nano:

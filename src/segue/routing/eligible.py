@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core.budgets import dollars
+from ..core.budgets import dollars, least_output
 from ..core.records import Stage
 from .arrays import Flags, Rows, Vector
 from .features import needs_of
@@ -95,7 +95,8 @@ def _hard(at: Situation) -> Iterable[Rule]:
     yield from _window(request, at.features, table, tokens_out)
     yield from tag_rules(request.require, table)
     if request.budget_nano is not None:
-        yield _budget(request.budget_nano, at.features, table, tokens_out)
+        least = min(tokens_out, least_output(request.tokens_out_max))
+        yield _budget(request.budget_nano, at.features, table, least)
     if not request.awaits:
         yield Rule(Stage.HEALTH, at.conditions.down, lambda row: at.conditions.reasons.get(row, "it is down"))
 
@@ -166,7 +167,7 @@ def _window(request: Request, features: Features, table: Table, tokens_out: floa
 
 
 def _budget(left_nano: int, features: Features, table: Table, tokens_out: float) -> Rule:
-    """By the dearest kind of input, and the output that is expected: the reservation itself is exact."""
+    """By the dearest kind of input, and the least output that it may be lowered to: the reservation itself is exact."""
     needed = _dearest_nano(features, table, tokens_out)
 
     def reason(row: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 from ...core.faults import Fault, FaultKind, classify
 from ...core.records import Check, Decision, Reservation, Usage
 from ...core.recovery import Attempt
-from ...errors import InputError
+from ...errors import BudgetExceeded, InputError
 from ...models import Deployment, Model, Provider
 from ...models.batches import Item
 from ...models.exchange import Call, Reply
@@ -24,6 +24,7 @@ from ...runtime.scope import StepScope, surroundings
 from ..attempt import Attempting
 from ..called import Called, Caller
 from ..calling import call_for, ready, send
+from ..held import Waiting, affordable
 from ..media import hold_seen
 from ..money import Bill
 from ..nobody import nobody
@@ -77,10 +78,10 @@ class Batched:
         make = self.make
         hold_seen(question.media, make.gateway.catalogue, question.model)
         bill = Bill.of(question, scope, make.gateway.budgets)
-        decision = make.decide(question, scope, bill.left)
+        decision, freed = await affordable(bill, partial(make.decide, question, scope))
         await scope.commit(decision)
         if decision.chosen is None:
-            raise bill.nobody(decision) or nobody(decision, _REMEDY)
+            raise bill.nobody(decision, freed) or nobody(decision, _REMEDY)
         if decision.hedge is not None:
             raise InputError(
                 f"route {decision.policy} hedges: a batch has no second request to race",
@@ -89,9 +90,8 @@ class Batched:
         model = make.gateway.catalogue.get(decision.chosen.target.name).in_batch()
         record = Recorded(scope, decision, model, question, batch=request)
         question, record = await make.guards.before(question, record)
-        bill = bill.named(decision.id)
-        ticket = await self._ticket(question, record, bill, at)
-        return ticket.error()
+        bill = replace(bill.named(decision.id), patient=False)  # what a batch holds it holds for long
+        return (await self._ticket(question, record, bill, at)).error()
 
     async def _ticket(self, question: Question, record: Recorded, bill: Bill, at: Office) -> Ticket:
         """The money set aside, the request written down as it would be sent, and both on disk."""
@@ -101,11 +101,10 @@ class Batched:
         await ready(self._call(question, model, deployment))
         question, manifest = fitted(question, model, bill.id, thread=self.make.session.conversation)
         await scope.commit(manifest)
-        await bill.room(model, question)
         draft = scope.run, bill.id
         at.around.drafts.add(draft)
         try:
-            question = await bill.reserve(model, question)
+            question = await _reserved(bill, model, question)
             body, headers = await _written(self._call(question, model, deployment))
             held = None if bill.reservation is None or bill.held is None else bill.held.to_body()
             ticket = Ticket(
@@ -185,6 +184,18 @@ class Batched:
         what = "no batch has answered in time" if late else "it was taken back from its batch"
         fault = made(FaultKind.TIMED_OUT, f"{ticket.model}: {what}", **{LATE: late})
         return (Usage(cost_nano=0) if unsent else None), fault
+
+
+async def _reserved(bill: Bill, model: Model, question: Question) -> Question:
+    """Set the money aside; what calls under way hold is waited for, within the attempt: nothing is parked over it."""
+    patience = Waiting()
+    while True:
+        try:
+            await bill.room(model, question)
+            return await bill.reserve(model, question)
+        except BudgetExceeded as error:
+            if not await patience.again(bill, error):
+                raise
 
 
 async def _written(asked: Call) -> tuple[str, str]:
