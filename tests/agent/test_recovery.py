@@ -381,3 +381,17 @@ def test_who_is_asked_again_after_a_crash_is_no_fallback(
         name=model, provider=Provider.OPENAI_COMPATIBLE, id=model, url="http://localhost", window=1, max_output=1
     )
     assert Recorded(scope, nobody, asked, QUESTION).made(AttemptEnd.ANSWERED).why == why
+
+
+def test_what_no_adapter_could_read_is_shown_to_nobody() -> None:
+    unread, wrong = failed(FaultKind.BAD_OUTPUT, unread=1), failed(FaultKind.BAD_OUTPUT)
+    again = recover("a", "b")(unread, after(unread), 0.5)
+    assert isinstance(again, Amend)
+    assert (again.changes["question"]["first"], again.changes["question"]["mistakes"]) == ("a", [])
+    mended = [Attempt(1, n, 0.0, unread, again) for n in (1, 2)]
+    onward = recover("a", "b")(unread, [*mended, Attempt(1, 3, 0.0, unread)], 0.5)
+    assert isinstance(onward, Amend)
+    assert (onward.changes["question"]["first"], onward.changes["question"]["mistakes"]) == ("b", [])
+    shown = recover("a", "b")(wrong, after(wrong), 0.5)
+    assert isinstance(shown, Amend)
+    assert shown.changes["question"]["mistakes"] == ["no"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ from pydantic_ai.messages import (
 )
 
 from segue.models.calls_local import asked
-from segue.models.conversation import GO_ON, fit, is_own, stamped
+from segue.models.conversation import GO_ON, begins_with_thinking, fit, is_own, stamped
 from segue.models.exchange import Call
 from segue.models.pairing import NO_RESULT
 from segue.models.spec import Capability, Model, Provider
@@ -204,6 +205,8 @@ def claude_said(*parts: ModelResponsePart, by: str = CLAUDE.name, at: str = "one
 
 
 THOUGHT = ThinkingPart("Hm.", signature="sealed", provider_name="anthropic")
+CALLED, GAVE = ToolCallPart("add", {}, "toolu_1"), [ToolReturnPart("add", "2", "toolu_1")]
+CALLED_AGAIN, GAVE_AGAIN = ToolCallPart("add", {}, "toolu_2"), [ToolReturnPart("add", "3", "toolu_2")]
 
 
 def test_a_maker_gets_back_what_it_sealed_and_nobody_else() -> None:
@@ -218,10 +221,46 @@ def test_a_maker_gets_back_what_it_sealed_and_nobody_else() -> None:
     assert fit(talk, other)[1].parts == [TextPart("Hello.")]
 
 
-def test_another_deployment_of_a_pool_does_not_get_it() -> None:
+def test_signed_thinking_of_a_claude_goes_to_each_deployment_of_it() -> None:
     talk = [ModelRequest.user_text_prompt("Hi"), claude_said(THOUGHT, TextPart("Hello."), at="east")]
-    assert THOUGHT in fit(talk, CLAUDE, deployment="east")[1].parts
-    assert THOUGHT not in fit(talk, CLAUDE, deployment="west")[1].parts
+    for place in ("east", "west"):
+        assert fit(talk, CLAUDE, deployment=place)[1].parts == [THOUGHT, TextPart("Hello.")]
+
+
+@pytest.mark.parametrize("id", ["us.anthropic.claude-sonnet-4-20250514-v1:0", "us.deepseek.r1-v1:0"])
+def test_of_the_models_of_bedrock_only_a_claude_s_does(id: str) -> None:
+    asked, sealed = model(Provider.BEDROCK, id=id), replace(THOUGHT, provider_name="bedrock")
+    said = ModelResponse(parts=[sealed, TextPart("Hello.")], provider_name="bedrock")
+    talk = [ModelRequest.user_text_prompt("Hi"), stamped(said, asked.name, "east")]
+    assert sealed in fit(talk, asked, deployment="east")[1].parts
+    assert (sealed in fit(talk, asked, deployment="west")[1].parts) is ("claude" in id)
+
+
+def test_what_else_is_bound_to_an_account_does_not_go_to_another_deployment() -> None:
+    redacted = ThinkingPart("", id="redacted_thinking", signature="sealed", provider_name="anthropic")
+    called = NativeToolCallPart("web_search", {}, "srvtoolu_1", provider_name="anthropic")
+    for sealed in (redacted, called):
+        talk = [ModelRequest.user_text_prompt("Hi"), claude_said(THOUGHT, sealed, TextPart("Hello."), at="east")]
+        assert sealed not in fit(talk, CLAUDE, deployment="west")[1].parts
+    gpt = stamped(ModelResponse(parts=[THOUGHT, TextPart("Hello.")], provider_name="openai"), GPT.name, "east")
+    talk = [ModelRequest.user_text_prompt("Hi"), gpt]
+    assert fit(talk, GPT, deployment="west")[1].parts == [TextPart("Hello.")]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([], True), ([[TextPart("Hello.")]], True), ([[THOUGHT, CALLED], GAVE], True), ([[CALLED], GAVE], False),
+        ([[THOUGHT, CALLED], GAVE, [CALLED_AGAIN], GAVE_AGAIN], True), ([[TextPart("So."), CALLED], GAVE], False),
+        ([[CALLED], GAVE, [THOUGHT, CALLED_AGAIN], GAVE_AGAIN], False), ([[CALLED], GAVE, [TextPart("Done.")]], True),
+        ([[CALLED], [*GAVE, UserPromptPart("And?")]], False),
+    ],
+)  # fmt: skip
+def test_a_loop_of_tools_begins_with_its_first_call(said: list[list[Any]], expected: bool) -> None:
+    talk: list[ModelMessage] = [ModelRequest.user_text_prompt("Hi")]
+    for n, parts in enumerate(said):
+        talk.append(ModelRequest(parts=parts) if n % 2 else claude_said(*parts))
+    assert begins_with_thinking(fit(talk, CLAUDE)) is expected
 
 
 def test_thinking_that_was_cut_before_its_signature_is_not_sent() -> None:

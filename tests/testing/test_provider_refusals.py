@@ -113,6 +113,16 @@ async def test_anthropic_demands_its_fields_and_its_version() -> None:
         assert got.json()["error"]["message"] == "anthropic-version: header is required"
 
 
+async def test_anthropic_asks_for_thoughts_at_the_start_of_a_loop_and_where_they_have_a_budget() -> None:
+    thought = block("thinking", thinking="x", signature=sign("anthropic", "x"))
+    again = [says({**USE, "id": "t2"}), says({**GAVE["content"][0], "tool_use_id": "t2"}, role="user")]
+    asked = {**THINKING, "tools": [OWN_TOOL]}
+    await taken(MESSAGES, {**asked, "messages": [user(), says(thought, USE), GAVE, *again]})
+    late = [user(), says(USE), GAVE, says(thought, *again[0]["content"]), again[1]]
+    await refused(MESSAGES, {**asked, "messages": late}, "messages.1.content.0.type: Expected `thinking`")
+    await taken(MESSAGES, {**asked, "thinking": {"type": "adaptive"}, "messages": [user(), says(USE), GAVE]})
+
+
 async def test_anthropic_takes_turns_in_a_row_and_its_own_thoughts() -> None:
     thought = block("thinking", thinking="x", signature=sign("anthropic", "x"))
     await taken(MESSAGES, {"model": "m", "max_tokens": 50, "messages": [user(), user(), says(USE), GAVE, user("so?")]})

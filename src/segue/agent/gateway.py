@@ -41,7 +41,7 @@ from .failures import BROKEN
 from .learning import Live, task
 from .line import Line
 from .nobody import opens
-from .pool import Part
+from .pool import Part, home_of
 from .recorded import Recorded
 from .request import Question, bound
 from .seen import Seen
@@ -200,7 +200,13 @@ class Gateway:
         """
         tokens, line = _tokens(model, question), self._lines.setdefault(model.name, Line())
         patience_s = self.detour_s if detour else min(self.wait_s_max, max(timeout_s, self.patience_s))
-        answer, waited = await line.place(lambda: self.health.try_acquire(model, tokens), patience_s)
+        home = home_of(model, question)
+
+        def acquire() -> Place | Wait:
+            there = None if home is None else self.health.try_acquire(home, tokens)
+            return there if isinstance(there, Place) else self.health.try_acquire(model, tokens)
+
+        answer, waited = await line.place(acquire, patience_s)
         if isinstance(answer, Place):
             return answer, waited
         raise rebuild(_no_place(model, answer))

@@ -1,19 +1,22 @@
 """A model with several deployments: another key, region or server of it comes before another model.
 
 A deployment that has failed a question is passed over for the rest of it, as long as another one takes calls. Its
-health, its limits and its key are its own (`models.health`), so a refused key shuts no other.
+health, its limits and its key are its own (`models.health`), so a refused key shuts no other. A loop of tools goes on
+where it began, as long as that one is free: there is its prompt cache, and what is bound to an account.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..core.recovery import Attempt
 from ..models import Deployment, Limits, Model
 from .failures import deployments_in
+from .request import Question
 
-__all__ = ["Part", "part_of"]
+__all__ = ["Part", "home_of", "part_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +45,19 @@ def part_of(model: Model, history: Sequence[Attempt], takes: Callable[[str, Coll
     """Who may be called: those that have not failed, where one of them `takes` a call now; else all of them."""
     without = deployments_in(history, model.name) if len(model.deployments) > 1 else frozenset[str]()
     return Part(model, without) if without and takes(model.name, without) else model
+
+
+def home_of(model: Model | Part, question: Question) -> Part | None:
+    """The deployment of a pool that has said what a question goes on from; None where none of them has."""
+    names = {one.name for one in model.pool()}
+    if len(names) < 2 or not question.turns:
+        return None
+    from ..models.conversation import MAKER  # noqa: PLC0415  heavy, and only who asks needs it
+
+    said = next((turn for turn in reversed(question.turns) if turn["kind"] == "response"), dict[str, Any]())
+    metadata: dict[str, Any] = said.get("metadata") or {}
+    maker: dict[str, str] = metadata.get(MAKER) or {}
+    if maker.get("model") != model.name or maker.get("deployment") not in names:
+        return None
+    whole = model.model if isinstance(model, Part) else model
+    return Part(whole, {one.name for one in whole.pool()} - {maker["deployment"]})

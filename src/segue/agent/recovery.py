@@ -7,6 +7,7 @@
 | | (those whose answers were turned down count as none, while somebody else may answer) |
 | unauthorised | the next candidate |
 | bad output | the same model, shown its mistake (a cut answer: given more room, if it has any); then the next one |
+| | (what its adapter could not read: nobody is shown that) |
 | context too long | the next one with a larger window; else the parts are cut, three times; else whoever is left |
 | content refused | failed, unless `refused="next"`: then each one once |
 | budget exceeded | the next candidate that may fit into what is left, now or after a pause; the same, where |
@@ -212,9 +213,13 @@ class Recover:
     def _climbed(self, fault: Fault, history: Sequence[Attempt], other: Use) -> Answer:
         """The next one up, which is shown what was wrong with the answers before."""
         question = question_of(self.question, plan_of(history).changes)
-        mistakes = [*question.mistakes, fault.message][-3:]
         room = question.max_tokens * (2 if fault.limit == "max tokens" else 1)
-        changed = {**plain_of(question), "mistakes": mistakes, "max_tokens": room, "first": other.candidate}
+        changed = {
+            **plain_of(question),
+            "mistakes": _mistakes(question, fault),
+            "max_tokens": room,
+            "first": other.candidate,
+        }
         return Amend({"question": changed}, other.after_s)
 
     def _larger(self, history: Sequence[Attempt], luck: float) -> Use | None:
@@ -322,7 +327,7 @@ class Recover:
         if fault.limit == "max tokens":
             changed = {**plain_of(question), "max_tokens": question.max_tokens * 2}
         else:
-            changed = {**plain_of(question), "mistakes": [*question.mistakes, fault.message][-3:]}
+            changed = {**plain_of(question), "mistakes": _mistakes(question, fault)}
         return Amend({"question": {**changed, "first": model}})
 
     def _mendable(self, fault: Fault, history: Sequence[Attempt], model: str) -> bool:
@@ -337,6 +342,12 @@ class Recover:
         if sum(map(cuts, history)) >= _CUTS or cut == question.parts:
             return None
         return Amend({"question": {**plain_of(question), "parts": cut, "first": model}})
+
+
+def _mistakes(question: Question, fault: Fault) -> list[str]:
+    """What was wrong with the answers so far. That no adapter could read one is no mistake of who wrote it."""
+    said = [] if "unread" in (fault.state or {}) else [fault.message]
+    return [*question.mistakes, *said][-3:]
 
 
 def _pause(history: Sequence[Attempt], luck: float) -> float:

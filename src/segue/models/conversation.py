@@ -2,8 +2,9 @@
 
 Messages are pydantic-ai's. What is bound to its maker (signatures of thinking, encrypted reasoning, ids of items,
 native tools, files that were uploaded) goes back to that maker only; for every other model it is dropped or becomes
-text. Then each tool call gets exactly one result right behind it, turns alternate, the user begins and ends, and ids
-and names of tools become what the model's API takes. Fitting twice changes nothing more.
+text. Signed thinking of a Claude goes to all deployments of that model. Then each tool call gets exactly one result
+right behind it, turns alternate, the user begins and ends, and ids and names of tools become what the model's API
+takes. Fitting twice changes nothing more.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ EMPTY = "(empty)"
 _SYSTEM_ANYWHERE = frozenset({Provider.OPENAI, Provider.OPENAI_RESPONSES})
 _SIGNED = frozenset({Provider.ANTHROPIC, Provider.BEDROCK})
 """They take back no thinking without its signature."""
+_REDACTED = frozenset({"redacted_thinking", "redacted_content"})
+"""What pydantic-ai calls thinking that is encrypted as a whole."""
 _NAMES = {Provider.OPENAI_RESPONSES: "openai"}
 """What pydantic-ai calls a provider, where it is not our word."""
 
@@ -55,13 +58,29 @@ def fit(
     """The conversation as `model` takes it: begins and ends with a request, at least one of them.
 
     Without `tools` (or for a model that has none), tool calls and their results become text. A `deployment` keeps what
-    is bound to a maker only where that deployment made it: the keys of a pool may belong to different accounts.
+    is bound to a maker only where that deployment made it: the keys of a pool may belong to different accounts. What a
+    Claude has thought and signed is bound to the model alone.
     """
     with_tools = tools and Capability.TOOLS in model.capabilities and model.provider is not Provider.LOCAL
     fitted = _settled(_portable(messages, model, deployment, with_tools))
     if with_tools:
         fitted = with_valid_ids(_settled(paired(fitted)), model)
     return fitted
+
+
+def begins_with_thinking(fitted: Sequence[ModelMessage]) -> bool:
+    """Whether the loop of tools that a fitted conversation is in the middle of begins with thinking; true where it is
+    in none.
+
+    A loop is one turn of the model, from what the user said last to the results at the end.
+    """
+    first: ModelResponse | None = None
+    for turn in reversed(fitted):
+        if isinstance(turn, ModelResponse):
+            first = turn
+        elif not any(isinstance(part, ToolReturnPart) for part in turn.parts):
+            break
+    return first is None or isinstance(first.parts[0], ThinkingPart)
 
 
 def made_by(response: ModelResponse) -> tuple[str | None, str | None]:
@@ -94,7 +113,9 @@ def _portable(
     for message in messages:
         if isinstance(message, ModelResponse):
             opening = False
-            yield _response(message, model, is_own(message, model, deployment), tools)
+            own = is_own(message, model, deployment)
+            signed = own or (is_own(message, model) and _travels(message, model))
+            yield _response(message, model, own, tools, signed=signed)
         else:
             inline = opening or model.provider in _SYSTEM_ANYWHERE
             parts = [p for part in message.parts for p in _asked(part, model, inline, tools)]
@@ -133,11 +154,21 @@ def _old_retry(part: Any, tools: bool) -> Iterator[ModelRequestPart]:
         yield UserPromptPart(text, timestamp=part.timestamp)
 
 
-def _response(message: ModelResponse, model: Model, own: bool, tools: bool) -> ModelResponse:
+def _travels(message: ModelResponse, model: Model) -> bool:
+    """Whether what it has thought goes to other deployments of the model too: Anthropic says so of signatures, on all
+    platforms that have the model. Of redacted thinking it does not, and what a turn has thought goes back whole.
+    """
+    claude = model.provider is Provider.ANTHROPIC or (model.provider is Provider.BEDROCK and "claude" in model.id)
+    return claude and not any(isinstance(p, ThinkingPart) and p.id in _REDACTED for p in message.parts)
+
+
+def _response(message: ModelResponse, model: Model, own: bool, tools: bool, *, signed: bool) -> ModelResponse:
+    """`signed`: what was thought and signed goes back also where nothing else of it is the deployment's own."""
     parts: list[ModelResponsePart] = []
     answered = {part.tool_call_id for part in message.parts if isinstance(part, NativeToolReturnPart)}
     for part in message.parts:
-        kept = own and getattr(part, "provider_name", None) in (None, message.provider_name)
+        kept = own or (signed and isinstance(part, ThinkingPart))
+        kept = kept and getattr(part, "provider_name", None) in (None, message.provider_name)
         if isinstance(part, NativeToolCallPart) and part.tool_call_id not in answered:
             kept = False
         parts += _as_it_was(part, model, tools) if kept else _freed(part, tools)

@@ -77,7 +77,8 @@ def fault_of(error: BaseException, *, model: str = "", now: float | None = None)
 
     It names an error of `models.errors`, so that a replay builds it without a vendor's library. `state` holds the HTTP
     `status` (`within`: only the body of an answer says so), that nothing was sent (`unconnected`), that the connection
-    broke off within an answer (`half`), what the provider `said` (its code), and for a context that is too long the
+    broke off within an answer (`half`), that an adapter could not read it (`unread`), what the provider `said` (its
+    code), and for a context that is too long the
     `window` where it is told.
     `model` begins the message. `now`, in seconds since the epoch, is what dates are counted from where the answer has
     no Date of its own; the clock's time if none is given. What is no provider's error is classified as `core` does.
@@ -145,6 +146,7 @@ def _fault(seen: Evidence, kind: FaultKind, limit: str, model: str, now: float) 
         unconnected=int(seen.status is None and not UNCONNECTED.isdisjoint(seen.names)) or None,
         half=int(seen.half) or None,
         within=int(seen.within) or None,
+        unread=int(kind is FaultKind.BAD_OUTPUT and not (seen.code or seen.kind)) or None,
         said=seen.code or seen.kind,
         retry_after_s=waits,
         limit=limit or (_limit(seen) if kind is FaultKind.RATE_LIMITED else ""),

@@ -81,7 +81,7 @@ def read(body: Body, served: Served) -> Asked:
             raise bad(f"{name}: Field required")
     thinks = _numbers(body, served)
     groups = _groups(_listed(body["messages"], "messages"), served)
-    _order(groups, body, served, thinks=thinks)
+    _order(groups, body, served)
     offered = _tools(body)
     said = [_turns(group) for group in groups]
     return Asked(
@@ -252,7 +252,7 @@ def _signed(block: Body, path: str) -> None:
         raise bad(f"{path}: Invalid `signature` in `thinking` block")
 
 
-def _order(groups: list[Group], body: Body, served: Served, *, thinks: bool) -> None:
+def _order(groups: list[Group], body: Body, served: Served) -> None:
     """Calls have their results, in the next turn and first in it; results have their calls; the end is allowed."""
     seen: set[str] = set()
     for i, group in enumerate(groups):
@@ -268,7 +268,7 @@ def _order(groups: list[Group], body: Body, served: Served, *, thinks: bool) -> 
             raise bad("messages: `tool_use` ids must be unique")
         seen |= set(names)
         _answered(group, names, groups[i + 1] if i + 1 < len(groups) else None)
-    _ending(groups, body, served, thinks=thinks)
+    _ending(groups, body, served)
 
 
 def _answered(group: Group, named: list[str], after: Group | None) -> None:
@@ -285,7 +285,7 @@ def _answered(group: Group, named: list[str], after: Group | None) -> None:
         )
 
 
-def _ending(groups: list[Group], body: Body, served: Served, *, thinks: bool) -> None:
+def _ending(groups: list[Group], body: Body, served: Served) -> None:
     last = groups[-1]
     if last.role == "assistant":
         if not served.prefill or _schema(body) is not None:
@@ -297,8 +297,8 @@ def _ending(groups: list[Group], body: Body, served: Served, *, thinks: bool) ->
             and last.blocks[-1].body["text"] != (last.blocks[-1].body["text"].rstrip())
         ):
             raise bad("messages: final assistant content cannot end with trailing whitespace")
-    elif thinks and last.of("tool_result") and len(groups) > 1:
-        first = groups[-2].blocks[0]
+    elif object_of(body.get("thinking")).get("type") == "enabled" and last.of("tool_result") and len(groups) > 1:
+        first = _loop(groups).blocks[0]
         if first.kind not in ("thinking", "redacted_thinking"):
             raise bad(
                 f"{first.path}.type: Expected `thinking` or `redacted_thinking`, but found `{first.kind}`. When"
@@ -307,6 +307,14 @@ def _ending(groups: list[Group], body: Body, served: Served, *, thinks: bool) ->
                 " previous turns. To avoid this requirement, disable `thinking`. Please consult our documentation at"
                 f" {_HELP}"
             )
+
+
+def _loop(groups: list[Group]) -> Group:
+    """The turn of the model that the results at the end belong to: a loop of tools is one, from its first call on."""
+    at = len(groups) - 2
+    while at > 1 and groups[at - 1].of("tool_result"):
+        at -= 2
+    return groups[at]
 
 
 def _turns(group: Group) -> list[Turn]:
