@@ -25,6 +25,7 @@ from .loop import FlowLoop, aside
 from .match import in_the_way, mismatch, not_given_up, stray, unread
 from .once import Known, came_of
 from .scope import FlowScope, enter
+from .unwinding import Unwinding, abandon, drained, unwind
 
 Future = asyncio.Future[Event]
 Bind = Callable[[tuple[Any, ...], dict[str, Any]], bytes]
@@ -66,7 +67,7 @@ class Drive:
         self._root: asyncio.Task[Any] | None = None
         self._waits, self._dropped = dict[str, deque[str]](), set[str]()
         self._out, self._given_up, self._recorded = list[Command](), dict[str, Command](), set[tuple[str, str]]()
-        self._unwinding: BaseException | None = None
+        self._unwinding: Unwinding | None = None
         self._failed: Exception | None = None
 
     # the far side's face
@@ -88,6 +89,7 @@ class Drive:
     def replay(self, memory: Memory) -> None:
         """Run up to the end of the journal, then keep only the commands that are still wanted."""
         self._recorded, self.replaying, self.claims.memory = set(memory.recorded), True, memory
+        self.loop.quiet = not memory.fresh
         with aside():
             self.loop.drain_aside()
             for event in memory.outcomes:
@@ -98,7 +100,7 @@ class Drive:
                 elif event.type == EventType.SIGNAL_RECEIVED:
                     self._give_signal(event)  # for the next part of a run that goes on as new
                 self.cancelling |= event.type == EventType.RUN_CANCELLING
-        self.replaying = False
+        self.replaying = self.loop.quiet = False
         if memory.fresh and len(self._out) == len(self.waiting):
             return
         wanted = {id(c) for c, _ in self.waiting.values()}
@@ -185,25 +187,29 @@ class Drive:
         return self.claims.orphans
 
     def suspend(self) -> None:
-        """Unwind the coroutine. Whatever it returns, raises or calls meanwhile is discarded."""
-        self._unwind(Suspended())
-        self._root = None  # its traceback holds the flow's frames, and they its locals
+        """Unwind the coroutine. Whatever it returns, raises or calls meanwhile is discarded. Raises an interruption."""
+        try:
+            self._unwind(Suspended())
+        finally:
+            if abandon(self.loop, self.run):
+                self.claims = Claims()  # the journal that was read is not kept with them
+            self._root = None  # its traceback holds the flow's frames, and they its locals
 
     def fail(self, error: Exception) -> None:
         """Raise an error at the flow's await."""
         assert self._root is not None
         for key in list(self.waiting):
             self._forget(key)
-        self._unwinding = self._failed = error
+        self._unwinding, self._failed = Unwinding(error), error
         self._root.cancel()
-        self.loop.drain()
+        drained(self.loop)
 
     # the near side's face
 
     def request(self, command: RunStep | Wait | Timer | StartChild) -> Future:
         """A durable call: a future of its outcome."""
         if self._unwinding is not None:
-            raise self._unwinding
+            return self._unwinding.refuse(self.loop)
         future: Future = asyncio.Future(loop=self.loop)
         if self.claims:
             command = self.claims.of(command)
@@ -287,7 +293,7 @@ class Drive:
     async def _clean_up(self) -> None:
         """All of them, whatever becomes of the others. Raises the first error, or else a cancellation."""
         failed: BaseException | None = None
-        while self.cleanups and not isinstance(self._unwinding, Suspended):
+        while self.cleanups and not (self._unwinding and self._unwinding.leaves):
             try:
                 await self.cleanups.pop()()
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  raised after the others' turn
@@ -376,19 +382,13 @@ class Drive:
             self.stuck = in_the_way(self.run, instead, command.key, strict=self.strict, led=self.claims.led_elsewhere)
 
     def _unwind(self, error: BaseException) -> None:
-        self._unwinding = error
+        self._unwinding = Unwinding(error)
         for key, (_, future) in list(self.waiting.items()):
             if not future.done():
                 future.set_exception(Suspended())
                 future.exception()
             self._forget(key)
-        self.loop.drain()
-        for _ in range(8):
-            if not self.loop.tasks:
-                return
-            for task in list(self.loop.tasks):
-                task.cancel()
-            self.loop.drain()
+        unwind(self.loop)
 
     def _forget(self, key: str) -> Command:
         command, _ = self.waiting.pop(key)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import sys
 from asyncio import AbstractEventLoop
 from collections import deque
@@ -18,6 +19,8 @@ from typing import Any
 from zlib import crc32
 
 from ..errors import UnjournaledTime, UnjournaledWork, UsageError
+
+log = logging.getLogger("segue.runtime")
 
 MAX_TURNS = 1_000_000
 """Callbacks in one drain. A flow that needs more spins without waiting for anything."""
@@ -135,6 +138,8 @@ class FlowLoop(AbstractEventLoop):
 
     def __init__(self, where: str, time_of: Callable[[], float]):
         self._where, self._time_of = where, time_of
+        self.quiet = False
+        """Whether callbacks run again, or for nothing: what they raise is not logged."""
         self._ready: deque[Turn] = deque()
         self.tasks: set[asyncio.Task[Any]] = set()
         self._last_hash = crc32(where.encode()) << _NUMBER_BITS
@@ -153,10 +158,14 @@ class FlowLoop(AbstractEventLoop):
             turn = ready.popleft()
             if turn:
                 callback, args, context = turn
-                try:  # noqa: SIM105  `suppress` costs a microsecond a turn
+                try:
                     context.run(callback, *args)
                 except SystemExit:  # asyncio raises it through the loop: the task has it, and fails with it
                     pass
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # noqa: BLE001  as asyncio: also CancelledError, of `task.exception()`
+                    self.call_exception_handler({"handle": turn, "exception": error})
             turns += 1
             if turns > MAX_TURNS:
                 ready.clear()
@@ -216,7 +225,13 @@ class FlowLoop(AbstractEventLoop):
         return False
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Errors that nobody retrieved belong to tasks that the flow dropped; the journal has their steps."""
+        """Log what a callback has raised. Errors that nobody retrieved belong to tasks that the flow dropped: the
+        journal has their steps.
+        """
+        if "handle" in context and not self.quiet:
+            callback, error = context["handle"][0], context["exception"]
+            name = getattr(getattr(callback, "func", callback), "__qualname__", type(callback).__name__)
+            log.error("run %s: exception in the callback %s, its flow goes on", self._where, name, exc_info=error)
 
     def call_later(self, delay: float, *_: Any, **__: Any) -> Any:
         """Raise: asyncio's timers are not durable."""

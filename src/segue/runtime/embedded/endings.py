@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +27,13 @@ async def let_end(host: Host) -> None:
         await asyncio.wait(threads)
         if busy := _under_way(host):
             await asyncio.wait(busy, timeout=1.0)
+
+
+def each(calls: Iterable[Callable[[], None]]) -> None:
+    """Call all of them. What one raises, as Ctrl-C in the code of a flow does, is raised after the others' turn."""
+    with ExitStack() as turns:
+        for call in reversed(list(calls)):
+            turns.callback(call)
 
 
 def _under_way(host: Host) -> list[asyncio.Task[None]]:

@@ -164,14 +164,18 @@ class Execution(Line):
             making.cancel()
         for _, handle in self.timers.values():
             handle.cancel()
-        self.drive.suspend()
-        self.host.gone(self)
+        try:
+            self.drive.suspend()
+        finally:
+            self.host.gone(self)
 
     def lost(self, error: Exception) -> None:
         """This process can no longer write to the run."""
         if not self.closed:
-            self.drop()
-            self.host.lost(self, error)
+            try:
+                self.drop()
+            finally:
+                self.host.lost(self, error)
         elif isinstance(error, StoreCorrupt):
             self.host.unwritable(self.row.no, error)
 

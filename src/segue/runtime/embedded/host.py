@@ -22,7 +22,7 @@ from ..clock import Clock
 from ..once import apart
 from . import aside, ends, inbox, parents, switching
 from .attempts import announce
-from .endings import let_end
+from .endings import each, let_end
 from .execution import Execution
 from .outcomes import Outcomes
 from .stalls import let_go
@@ -108,13 +108,14 @@ class Host:
         try:
             await let_end(self)
         finally:
-            for execution in list(self.executions.values()):
-                execution.leave()
-            self.threads.shutdown(wait=False, cancel_futures=True)
             try:
-                await asyncio.shield(asyncio.ensure_future(self.journal.close()))
-            finally:  # a step may close its own engine, and is cancelled by that
-                self.watchers.close()
+                each(execution.leave for execution in self.executions.values())
+            finally:
+                self.threads.shutdown(wait=False, cancel_futures=True)
+                try:
+                    await asyncio.shield(asyncio.ensure_future(self.journal.close()))
+                finally:  # a step may close its own engine, and is cancelled by that
+                    self.watchers.close()
 
     def waits_on(self, no: int) -> list[dict[str, Any]] | None:
         """What a run in memory waits for; None when it is not in memory."""
@@ -194,12 +195,12 @@ class Host:
             self._scanned = 0
             self._scans(self.look)
             now = self.loop.time()
-            if now - self._ticked > self.stall_s:
+            stalled, self._ticked = now - self._ticked > self.stall_s, now
+            self._ticker = self.loop.call_later(self._tick_s, self._tick)
+            if stalled:
                 let_go(self)
-            self._ticked = now
             for execution in self.executions.values():
                 announce(execution)
-            self._ticker = self.loop.call_later(self._tick_s, self._tick)
 
     def _scan(self) -> None:
         self._scanning = False

@@ -5,7 +5,7 @@ commands are carried out.
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...core.events import Event
@@ -59,25 +59,31 @@ class Outcomes:
         except BaseException:  # Ctrl-C in the code of a flow
             self._interrupted(execution, waiting)
             raise
-        for run, error in broken:
-            run.host.crashed(run, error)
-        self._settle(waiting)
+        try:
+            for run, error in broken:
+                run.host.crashed(run, error)
+        finally:
+            self._settle(iter(waiting))
 
-    def _settle(self, told: Iterable[Execution]) -> None:
-        for execution in told:
-            self._moved.discard(execution)
-            try:
-                execution.settle()
-            except Exception as error:  # noqa: BLE001  see above
-                execution.host.crashed(execution, error)
+    def _settle(self, told: Iterator[Execution]) -> None:
+        try:
+            for execution in told:
+                self._moved.discard(execution)
+                try:
+                    execution.settle()
+                except Exception as error:  # noqa: BLE001  see above
+                    execution.host.crashed(execution, error)
+        except BaseException:  # Ctrl-C in the code of a flow that ends or parks: the others go on
+            self._loop.call_soon(self._settle, told)
+            raise
 
     def _interrupted(self, execution: Execution | None, waiting: dict[Execution, Event]) -> None:
         """A flow was interrupted as it moved: where the loop goes on, it begins anew, and the others go on."""
         runs = list(waiting)
         at = runs.index(execution) if execution is not None else 0
         self._waiting = {run: waiting[run] for run in runs[at + 1 :]} | self._waiting
+        self._loop.call_soon(self._settle, iter(runs[:at]))
+        self._loop.call_soon(self.give)
         if execution is not None:
             self._moved.discard(execution)
             execution.interrupted()
-        self._loop.call_soon(self._settle, runs[:at])
-        self._loop.call_soon(self.give)

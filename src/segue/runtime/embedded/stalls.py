@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ...errors import StaleOwner
+from .endings import each
 
 if TYPE_CHECKING:
     from .execution import Execution
@@ -18,8 +20,9 @@ def let_go(host: Host) -> None:
         "select no from runs where state in ('queued', 'running') and owner = ?", (host.journal.owner,)
     )
     mine = {no for (no,) in rows}
-    for execution in [e for no, e in host.executions.items() if no not in mine]:
-        execution.lost(StaleOwner("another process took it over while this one stood still", run=execution.row.id))
+    lost = [e for no, e in host.executions.items() if no not in mine]
+    why = "another process took it over while this one stood still"
+    each(partial(execution.lost, StaleOwner(why, run=execution.row.id)) for execution in lost)
 
 
 def confirm(execution: Execution) -> None:
