@@ -36,6 +36,11 @@ found by its module's name, else by the file that it was started from.
 - **Ctrl-C suspends**, and so does SIGTERM: what is done is on disk, what was under way is made again by
   `segue resume`. A second one kills, which loses nothing either. Once a run's end is recorded, a
   signal changes its exit code no more; what nobody reads is waited for a second longer, or until a second signal.
+- **Whoever reads changes nothing for a run.** What stderr does not take (a pipe that has ended, a full disk) is not
+  said, and the run is carried on. The code of `run`, `resume`, `fork` and `watch` is the runs' own also where stdout
+  does not take their result (`segue run … | head -0` ends with 0 when the run completed): it is on record, and
+  `segue show RUN --json` has it. Any other command ends with 0 once its reader has gone (`segue runs | head`), and with
+  8 where stdout is full. A stream that is closed is as `/dev/null`.
 - **A KEY may be shortened** to what `segue show` prints, to the step's name, or to any beginning that fits one step.
 """
 

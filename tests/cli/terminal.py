@@ -176,7 +176,8 @@ def _command(words: list[str], cwd: str, env: dict[str, str], files: list[str], 
     os.environ.update(env)
     for number, path in enumerate(files):
         os.dup2(os.open(path, os.O_WRONLY if number else os.O_RDONLY), number)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115  as a fresh process has them
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115  as a fresh process has them
+    sys.stdout, sys.stderr = (open(n, "w", closefd=False) for n in (1, 2))  # noqa: SIM115
     sys.path[:] = [p for p in sys.path if p not in ("", cwd)]
     from segue.cli import main
 

@@ -155,3 +155,13 @@ def test_a_folder_that_is_to_be_made_is_quoted(terminal: Terminal) -> None:
     told = terminal.segue("runs", "--db", "my data/x.db")
     command = told.err[told.err.index("mkdir -p") :].strip()
     assert shlex.split(command)[2:] == [str((terminal.folder / "my data").resolve())]
+
+
+def test_a_step_of_a_run_that_has_ended_is_made_again_by_its_whole_key(terminal: Terminal) -> None:
+    terminal.segue("run", "shop:total", "-i", '["a", "b"]', "--id", "t")
+    refused = terminal.segue("override", "t", "price", "--skip")
+    forks = [shlex.split(one)[1:] for one in re.findall(r"segue fork t --at [^,\n]+?(?=, or|\n)", refused.err)]
+    assert refused.code == 2 and len(forks) == 2
+    assert [terminal.segue(*words).code for words in forks] == [0, 0]
+    unknown = terminal.segue("override", "t", "nope", "--skip").err
+    assert "it has no step 'nope'" in unknown and "segue show t" in unknown and "fork t" not in unknown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -219,3 +220,52 @@ def test_a_second_signal_ends_a_long_close_with_the_code_of_the_run(tmp_path: Pa
             process.wait(0.3)
         process.send_signal(number)
         assert process.wait(5) == 0
+
+
+STUBBORN = """
+import asyncio, time
+from segue import cleanup, flow, step, wait_for
+
+@step
+async def tidies() -> None:
+    for _ in range(40):
+        time.sleep(0.4)  # blocks the loop: a signal is heard, and nothing is done about it yet
+        await asyncio.sleep(0.02)
+
+@flow
+async def child() -> int:
+    cleanup(tidies)
+    return await wait_for("never", returns=int)
+
+@step
+async def works() -> int:
+    return 1
+
+@flow
+async def ends() -> str:
+    task = asyncio.ensure_future(child())
+    await works()
+    task.cancel()
+    return "ended"
+"""
+
+
+@pytest.mark.parametrize("gap_s", [0.005, 0.02])
+def test_a_held_ctrl_c_leaves_a_run_that_has_ended_its_code(terminal: Terminal, gap_s: float) -> None:
+    (terminal.folder / "stubborn.py").write_text(STUBBORN)
+    started = terminal.start("run", "stubborn:ends", "--id", "e")
+    until(lambda: terminal.state("e") == "completed" and "cleans up" in started.err)
+    with contextlib.suppress(ProcessLookupError):
+        for _ in range(6):
+            started.send(signal.SIGINT)
+            time.sleep(gap_s)
+    assert started.wait(5).code == 0
+
+
+def test_one_ctrl_c_still_ends_what_a_run_has_left_to_clean_up(terminal: Terminal) -> None:
+    (terminal.folder / "stubborn.py").write_text(STUBBORN)
+    started = terminal.start("run", "stubborn:ends", "--id", "e")
+    until(lambda: "cleans up" in started.err)
+    started.send(signal.SIGINT)
+    done = started.wait(10)
+    assert (done.code, done.out) == (0, "ended\n") and "once more kills" in done.err

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -19,6 +18,7 @@ from ..core.shell import naming
 from .exits import MEANING, Exit
 from .leaving import deaf_at_last, ends, leave_at_once
 from .manual import Command, Commands
+from .outputs import OutputError, Unread, ready, say
 
 P = ParamSpec("P")
 
@@ -39,10 +39,7 @@ app = typer.Typer(
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="replace")  # a terminal without UTF-8 gets question marks, not a crash
+    ready()
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -51,6 +48,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         code = _only(words[0] if words else "")(words, prog_name="segue", standalone_mode=False)
+        sys.stdout.flush()
+    except Unread:
+        code = Exit.DONE  # `segue runs | head`: nothing more is written, and nothing is said about it
+    except OutputError as error:
+        code = _failed(error, as_json=_asks_for_json(words))
     except Exception as error:  # noqa: BLE001  the parser's own: commands end with a code
         code = _unreadable(error, as_json=_asks_for_json(words))
     if code in (Exit.SUSPENDED, Exit.TERMINATED):
@@ -87,12 +89,6 @@ def _unreadable(error: Exception, *, as_json: bool) -> Exit:
     return _failed(UsageError(shown.rstrip("."), remedy=f"see {path} --help"), as_json=as_json)
 
 
-def _nobody_reads() -> Exit:
-    """`segue runs | head` closes the pipe: nothing more is written, and nothing is said about it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return Exit.DONE
-
-
 def command(name: str, panel: str) -> Callable[[Callable[P, Exit]], Callable[P, Exit]]:
     """Register a command whose errors are said calmly and whose code is its exit."""
 
@@ -105,8 +101,8 @@ def command(name: str, panel: str) -> Callable[[Callable[P, Exit]], Callable[P, 
                     sys.stdout.flush()
                 except KeyboardInterrupt:
                     code = Exit.SUSPENDED
-                except BrokenPipeError:
-                    code = _nobody_reads()
+                except OutputError:
+                    raise
                 except Exception as error:  # noqa: BLE001  the edge: every error is said, and none as a traceback of ours
                     of = _cause(error, kwargs.get("db"), kwargs.get("run"))
                     code = _failed(of, debug=bool(kwargs.get("debug")), as_json=bool(kwargs.get("as_json")))
@@ -126,13 +122,8 @@ def _cause(error: Exception, db: object, run: object) -> Exception:
 
 def _failed(error: Exception, *, as_json: bool, debug: bool = False) -> Exit:
     from .exits import exit_of
-    from .faults import as_json as error_json
-    from .paint import complain
 
-    if as_json and not debug:
-        print(error_json(error), file=sys.stderr)
-    else:
-        complain(error, debug=debug)
+    say(error, as_json=as_json, debug=debug)
     return exit_of(error)
 
 

@@ -11,10 +11,12 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from rich.text import Text
 
+from ..core.events import ENDS, Event
 from ..core.lifecycle import ENDED, RunState
 from ..core.shell import command
 from ..errors import SegueError, UnknownFlow
@@ -32,6 +34,7 @@ from .exits import OF_STATE, Exit
 from .faults import ImportFailed, trace_of
 from .leaving import GRACE_S, settle
 from .left import NAMED_MAX, left_of
+from .outputs import of_runs
 from .paint import Copyable, advised, tell
 from .progress import Progress
 from .shelf import parsed, path_of, reading, standing_of, summary
@@ -64,9 +67,22 @@ class Stop:
     """What asked this process to stop, if anything has: a first signal asks, a second one kills."""
 
     asked: asyncio.Event = field(default_factory=asyncio.Event)
+    came: bool = False
     exit: Exit = Exit.SUSPENDED
     at_once: Callable[[], None] = lambda: None
     """What the signal's own handler does."""
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+
+    def ask(self) -> None:
+        """What a first signal does, in its handler."""
+        self.came = True
+        self.at_once()
+        if not self._loop.is_closed():  # what is left to do then is to print
+            self._loop.call_soon_threadsafe(self.asked.set)
+
+    def ended(self, state: str) -> None:
+        """A run's end is recorded: its code is this process's, whatever signal comes. A first one still asks."""
+        settle(OF_STATE[state], asked=self.came, ask=self.ask)
 
 
 _STOPS = {signal.SIGINT: Exit.SUSPENDED, signal.SIGTERM: Exit.TERMINATED}
@@ -77,14 +93,13 @@ async def stoppable() -> AsyncGenerator[Stop]:
     """Ctrl-C and SIGTERM set `asked`. The handlers are Python's own: asyncio's would wait for code that blocks the
     loop, and then a second signal could not kill it.
     """
-    stop, loop = Stop(), asyncio.get_running_loop()
+    stop = Stop()
 
     def ask(number: int, _: object) -> None:
         for each in _STOPS:
             signal.signal(each, signal.SIG_DFL)
         stop.exit = _STOPS[signal.Signals(number)]
-        stop.at_once()
-        loop.call_soon_threadsafe(stop.asked.set)
+        stop.ask()
 
     before = {number: signal.signal(number, ask) for number in _STOPS}
     try:
@@ -125,7 +140,9 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
     row, story, say = standing.row, standing.story, command
     settle(OF_STATE.get(row.state, code), grace_s=GRACE_S)
     if row.state == RunState.COMPLETED and story.end is not None:
-        _print_result(story.end.value or b"null", how.as_json)
+        remedy = f"its result is on record: {say('show', row.id, '--json')}"
+        with of_runs(Exit.DONE, as_json=how.as_json, run=row.id, remedy=remedy):
+            _print_result(story.end.value or b"null", how.as_json)
         if standing.left and how.as_json:
             print(json.dumps({"status": summary(standing)}, ensure_ascii=False), file=sys.stderr)
     elif how.as_json:
@@ -182,18 +199,10 @@ def _why(standing: Standing) -> str:
 
 def _print_result(data: bytes, as_json: bool) -> None:
     if as_json:
-        _print_whole(json.dumps(parsed(data), ensure_ascii=False))
+        print(json.dumps(parsed(data), ensure_ascii=False))
     elif data != b"null":
         text = pretty(data)
-        _print_whole(harmless(text) if sys.stdout.isatty() else text)
-
-
-def _print_whole(text: str) -> None:
-    """A stdout without a buffer (PYTHONUNBUFFERED) loses the rest of a write that a signal interrupts."""
-    own = sys.stdout
-    own.flush()
-    with open(own.fileno(), "w", encoding=own.encoding, errors=own.errors, closefd=False) as out:
-        print(text, file=out)
+        print(harmless(text) if sys.stdout.isatty() else text)
 
 
 async def carry(
@@ -209,6 +218,7 @@ async def carry(
         begun = time.time()
         run = await make(engine)
         row = engine.journal.get(run.id)
+        engine.host.watch(row.no).add_done_callback(partial(_settled, stop))
         with Progress(row, command, quiet=how.quiet or how.as_json, leaves=patience_s is not None) as progress:
             progress.open()
             progress.skip(e for e in engine.journal.events(row) if e.at < begun)
@@ -217,10 +227,16 @@ async def carry(
             await _follow(engine, row, progress, stop, patience_s)
             row = engine.journal.get(row.no)
             if row.state in ENDED:
+                stop.ended(row.state)
                 await _clean_up(engine, row, progress, stop, PATIENCE_S if patience_s is None else patience_s)
-        if row.state in ENDED:
-            settle(OF_STATE[row.state], asked=stop.asked.is_set())
-    return (stop.exit if stop.asked.is_set() else Exit.WAITS), row
+    return (stop.exit if stop.came else Exit.WAITS), row
+
+
+def _settled(stop: Stop, told: asyncio.Future[Event | None]) -> None:
+    """As soon as a run's end is on disk, also while what is under way is waited for after a first signal."""
+    end = None if told.cancelled() else told.result()
+    if end is not None and end.type in ENDS:
+        stop.ended(end.type.removeprefix("run."))
 
 
 async def _follow(engine: Engine, row: RunRow, progress: Progress, stop: Stop, patience_s: float | None) -> None:

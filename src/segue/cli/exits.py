@@ -30,6 +30,7 @@ class Exit(IntEnum):
     STORE = 5
     UNKNOWN = 6
     WAITS = 7
+    OUTPUT = 8
     INTERNAL = 70
     SUSPENDED = 130
     TERMINATED = 143
@@ -44,6 +45,7 @@ MEANING: dict[Exit, str] = {
     Exit.STORE: "the database: missing, locked, full, damaged, not writable",
     Exit.UNKNOWN: "no such run, thread, flow, question or note",
     Exit.WAITS: "the run is open and waits for something from outside",
+    Exit.OUTPUT: "stdout cannot be written; a run that was carried out has its own code",
     Exit.INTERNAL: "a bug in Segue",
     Exit.SUSPENDED: "suspended by Ctrl-C: resumable",
     Exit.TERMINATED: "suspended by SIGTERM: resumable",
@@ -71,7 +73,7 @@ _OF_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (SegueError, Exit.FAILED),
 )
 
-_OF_CODE = {"unknown-note": Exit.UNKNOWN}
+_OF_CODE = {"unknown-note": Exit.UNKNOWN, "output": Exit.OUTPUT}
 """Of errors whose modules are not imported for their types: most commands never need them."""
 
 

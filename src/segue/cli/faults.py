@@ -34,12 +34,12 @@ def known(error: BaseException) -> SegueError:
     return InternalError(f"a bug in Segue: {said}", remedy="report it, with the traceback that --debug prints")
 
 
-def as_json(error: BaseException) -> str:
-    """An error as one JSON object in one line."""
+def as_json(error: BaseException, exit_: int | None = None) -> str:
+    """An error as one JSON object in one line. `exit_`: of a command that ends with another code than the error's."""
     of = known(error)
     body = {
         "code": of.code, "message": of.message, "run": of.run, "key": of.key, "remedy": of.remedy,
-        "exit": int(exit_of(error)),
+        "exit": int(exit_of(error) if exit_ is None else exit_),
     }  # fmt: skip
     body |= {name: getattr(error, name, None) or None for name in ("field", "by", "verdict", "at")}
     return json.dumps({"error": {k: v for k, v in body.items() if v is not None}}, ensure_ascii=False)

@@ -19,6 +19,7 @@ from ..journal import RunRow
 from ..journal.reading import Reader
 from ..runtime.ending import asked_to_end
 from .exits import OF_STATE, Exit
+from .outputs import of_runs
 from .paint import Copyable, emit, out
 from .progress import Progress
 from .shelf import parsed, reading, standing_of
@@ -107,7 +108,8 @@ def watch(db: str, run: str, as_json: bool) -> Exit:
             row = _watch(reader, row, progress, as_json)
         standing = standing_of(reader, row, progress.story)
     if not as_json:
-        emit(out(), *shown(standing, time.time(), say))
+        with of_runs(OF_STATE[row.state], as_json=False, run=row.id):
+            emit(out(), *shown(standing, time.time(), say))
     return OF_STATE[row.state]
 
 

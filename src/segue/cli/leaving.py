@@ -19,14 +19,16 @@ GRACE_S = 1.0
 def leave_at_once(code: int) -> NoReturn:
     """Everything is on disk; a step in a thread that still works would hold an ordinary exit up."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
+        with suppress(Exception):
             stream.flush()
     os._exit(code)
 
 
-def settle(code: int, *, asked: bool = False, grace_s: float | None = None) -> None:
+def settle(
+    code: int, *, asked: bool = False, ask: Callable[[], None] | None = None, grace_s: float | None = None
+) -> None:
     """From now on this process ends with `code`, whatever signal comes: after a second one at once, after a first one
-    when it is done, or when `grace_s` has passed. `asked`: the first one has come already.
+    (which calls `ask`) when it is done, or when `grace_s` has passed. `asked`: the first one has come already.
     """
 
     def leave(*_: object) -> None:
@@ -34,6 +36,8 @@ def settle(code: int, *, asked: bool = False, grace_s: float | None = None) -> N
 
     def hurry(*_: object) -> None:
         _handle(leave)
+        if ask is not None:
+            ask()
         if grace_s is not None:
             timer = threading.Timer(grace_s, leave)
             timer.daemon = True

@@ -172,11 +172,3 @@ def warn(text: str) -> None:
 def tell(*drawn: Drawn) -> None:
     """What is no result: on stderr."""
     emit(err(), *drawn)
-
-
-def unicode_or_replaced() -> None:
-    """A terminal without UTF-8 gets question marks, not a crash."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="replace")

@@ -27,9 +27,10 @@ from .advice import Standing, advise
 from .batched import Batches
 from .carrying import LINGER_S, POLL_S, Carrying, Stop, carry, finished, load, rests, stoppable
 from .exits import Exit
-from .faults import as_json as error_json
+from .leaving import GRACE_S, settle
 from .options import LISTED
-from .paint import Copyable, advised, complain, stated, tell
+from .outputs import of_runs, say
+from .paint import Copyable, advised, stated, tell
 from .shelf import at_one_moment, path_of, reading, standing_of, summary
 from .telling import Sender
 from .waits import Advice
@@ -105,14 +106,22 @@ def resume_all(how: Carrying, patience_s: float, stay: bool) -> Exit:
     with reading(how.db) as reader, at_one_moment(reader):
         told = _open(reader, open_before, None if stay else newest)
         standings = list(_standings(reader, told, damaged))
+    code = _code(standings, stop, missing=missing, damaged=damaged)
+    settle(code, asked=stop is not None and stop.came, grace_s=GRACE_S)
     if how.as_json:
-        print(json.dumps([summary(s) for s in standings], ensure_ascii=False, indent=2))
+        with of_runs(code, as_json=True):
+            print(json.dumps([summary(s) for s in standings], ensure_ascii=False, indent=2))
     elif standings or not damaged:
         _report(how, standings)
-    if stop is not None and stop.asked.is_set():
+    if stop is None or not stop.came:
+        for error in damaged:
+            say(error, as_json=how.as_json)
+    return code
+
+
+def _code(standings: list[Standing], stop: Stop | None, *, missing: int, damaged: Sequence[StoreCorrupt]) -> Exit:
+    if stop is not None and stop.came:
         return stop.exit
-    for error in damaged:
-        print(error_json(error), file=sys.stderr) if how.as_json else complain(error)
     if damaged:
         return Exit.STORE
     states = {s.row.state for s in standings}
@@ -153,10 +162,7 @@ def _load_all(flows: list[tuple[Any, ...]], as_json: bool) -> int:
             load_for(flow, version, origin)
         except UnknownFlow as error:
             missing += 1
-            if as_json:
-                print(error_json(error), file=sys.stderr)
-            else:
-                complain(error)
+            say(error, as_json=as_json)
     return missing
 
 

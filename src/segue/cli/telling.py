@@ -21,7 +21,7 @@ from ..core.events import EventType
 from ..core.lifecycle import ENDED, RunState
 from ..core.replay import UNDER_WAY
 from ..core.shell import command
-from ..core.short import resolve, short_key
+from ..core.short import fitting, resolve, short_key
 from ..errors import InputError, RunEnded
 from ..journal import RunRow
 from ..runtime import named
@@ -31,6 +31,7 @@ from . import bulk, inputs
 from .advice import Standing
 from .carrying import load_if_there
 from .exits import Exit
+from .left import NAMED_MAX
 from .paint import Copyable, tell
 from .shelf import acting, reading, standing_of
 from .words import printable
@@ -132,10 +133,7 @@ def override(
     value = None if result is None else inputs.read_json(result, "--result")
     standing = to.look(run)
     if standing.row.state in ENDED:
-        again = command("fork", run, "--at", given)
-        raise RunEnded(
-            f"the run has ended ({standing.row.state})", run=run, remedy=f"make the step again in a fork: {again}"
-        )
+        raise RunEnded(f"the run has ended ({standing.row.state})", run=run, remedy=_anew(given, standing))
     key = _open_key(given, standing, to)
     load_if_there(standing.row)
     to.send(run, lambda r: r.override(key, value, retry=retry, skip=skip, by=by, why=why))
@@ -187,6 +185,17 @@ def _stops(to: Sender, row: RunRow) -> str:
         return key
     verdict = _today(to, row)
     return "" if verdict.finding in GOES_ON else verdict.asks or str(row.detail["asks"])
+
+
+def _anew(given: str, standing: Standing) -> str:
+    """How a step of a run that has ended is made again: by its whole key, and where several may be meant by each."""
+    run, steps = standing.row.id, [c.key for c in standing.story.calls.values() if c.kind != "signal"]
+    fits = fitting(given, steps)
+    if not fits:
+        return f"it has no step {given!r}: list its keys, and make one again in a fork: {command('show', run)}"
+    each = ", or ".join(command("fork", run, "--at", key) for key in fits[:NAMED_MAX])
+    more = f"; {len(fits) - NAMED_MAX} more: {command('show', run)}" if len(fits) > NAMED_MAX else ""
+    return f"make the step again in a fork: {each}{more}"
 
 
 def _today(to: Sender, row: RunRow) -> Verdict:

@@ -39,28 +39,32 @@ def resolve(given: str, keys: Iterable[str], *, what: str, run: str) -> str | No
 
     Raises InputError when several fit equally well, naming the first of them.
     """
+    fits = fitting(given, keys)
+    if len(fits) > 1:
+        short = list(map(short_key, fits))
+        shown = short if len(set(short)) == len(short) else fits
+        raise InputError(
+            f"{given!r} fits {len(fits)} {what}s: {', '.join(shown[:5])}" + (", …" if len(fits) > 5 else ""),
+            run=run,
+            remedy="name one of them in full",
+        )
+    return fits[0] if fits else None
+
+
+def fitting(given: str, keys: Iterable[str]) -> list[str]:
+    """The keys that fit best, all of them equally well."""
     known = list(dict.fromkeys(keys))
     if given in known:
-        return given
-    for fits in (
+        return [given]
+    ways = (
         [k for k in known if given == short_key(k)],
         [k for k in known if given == short_key(_last(k))],
         [k for k in known if given == name_of(k)],
         [k for k in known if len(given) >= _DIGITS and (part := _FINGERPRINT.search(k)) and part[1].startswith(given)],
         [k for k in known if f"/{_plain(k)}".endswith(f"/{given}")],
         [k for k in known if not _COUNTED.search(given) and (k.startswith(given) or _last(k).startswith(given))],
-    ):
-        if len(fits) == 1:
-            return fits[0]
-        if fits:
-            short = list(map(short_key, fits))
-            shown = short if len(set(short)) == len(short) else fits
-            raise InputError(
-                f"{given!r} fits {len(fits)} {what}s: {', '.join(shown[:5])}" + (", …" if len(fits) > 5 else ""),
-                run=run,
-                remedy="name one of them in full",
-            )
-    return None
+    )
+    return next((fits for fits in ways if fits), list[str]())
 
 
 def _last(key: str) -> str:

@@ -1,0 +1,118 @@
+"""Where a command writes: its results on stdout, everything else on stderr, whether anybody reads them or not.
+
+What stderr does not take is not said, and nothing else changes: a run is carried on. What stdout does not take is an
+error of ours, so that a pipe of somebody else's is never taken for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from io import BufferedWriter, FileIO, TextIOWrapper
+from typing import TYPE_CHECKING, TextIO
+
+from ..errors import SegueError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class OutputError(SegueError):
+    """What was to be printed cannot be written to stdout."""
+
+    code = "output"
+
+
+class Unread(OutputError):
+    """Whoever read stdout has gone, as `head` does that has enough: nobody is to be told."""
+
+
+class Results(FileIO):
+    """Stdout. Once it has failed it takes nothing more: what came after a gap would be read as if there were none."""
+
+    lost = False
+
+    def write(self, b: ReadableBuffer, /) -> int:
+        """Raises OutputError, once."""
+        if self.lost:
+            return memoryview(b).nbytes
+        try:
+            return super().write(b)
+        except BrokenPipeError as error:
+            self.lost = True
+            raise Unread("nobody reads stdout any more") from error
+        except OSError as error:
+            self.lost = True
+            raise OutputError(
+                f"stdout cannot be written: {error.strerror}",
+                remedy="make room where it goes, or name another place: segue … > FILE",
+            ) from error
+
+
+class Words(FileIO):
+    """Stderr. What it does not take is lost, and nobody is held up by it."""
+
+    def write(self, b: ReadableBuffer, /) -> int:
+        """Raises nothing."""
+        try:
+            return super().write(b)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())  # nor are the programs that steps call
+        except OSError:
+            pass
+        return memoryview(b).nbytes
+
+
+def ready() -> None:
+    """Make this process's own streams such ones. One that was closed is as /dev/null from now on."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115  it is there to the end
+    sys.stdout, sys.stderr = _own(sys.stdout, 1, Results), _own(sys.stderr, 2, Words)
+
+
+def _own(stream: TextIO | None, number: int, kind: type[FileIO]) -> TextIO:
+    if stream is None:
+        return open(os.devnull, "w")
+    if not _is(stream, number):
+        return stream
+    return TextIOWrapper(
+        BufferedWriter(kind(number, "w", closefd=False)),
+        encoding=stream.encoding,
+        errors="replace",  # a terminal without UTF-8 gets question marks, not a crash
+        line_buffering=number == 2 or os.isatty(number) or getattr(stream, "write_through", False),
+    )
+
+
+def _is(stream: TextIO, number: int) -> bool:
+    try:
+        return stream.fileno() == number
+    except (OSError, ValueError):  # somebody catches what is printed
+        return False
+
+
+@contextmanager
+def of_runs(code: int, *, as_json: bool, run: str | None = None, remedy: str | None = None) -> Generator[None]:
+    """Print what runs came to. The command ends with `code`, which is theirs, also where this cannot be printed."""
+    try:
+        yield
+        sys.stdout.flush()
+    except Unread:
+        pass
+    except OutputError as error:
+        say(OutputError(error.message, run=run, remedy=remedy or error.remedy), as_json=as_json, code=code)
+
+
+def say(error: Exception, *, as_json: bool, debug: bool = False, code: int | None = None) -> None:
+    """Tell an error on stderr. `code`: of a command that ends with another one than the error's."""
+    from .faults import as_json as error_json  # noqa: PLC0415  few commands fail
+    from .paint import complain  # noqa: PLC0415
+
+    if as_json and not debug:
+        print(error_json(error, code), file=sys.stderr)
+    else:
+        complain(error, debug=debug)
