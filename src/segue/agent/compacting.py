@@ -150,6 +150,8 @@ def _room(value: bytes) -> Room | None:
 _OUTCOME = codec(Room | None)
 
 
+_PART = 0.6
+"""Of the room that a question leaves beside a summary, what turns that are not summed up take at most."""
 _SHARES = (2 / 3, 1 / 4)
 """Of the window that is too full, for one bite; the second one where the first is too long for whoever sums up."""
 
@@ -180,12 +182,13 @@ class _Reading:
         if not self._may_be_full(budget):
             return 0
         question = replace(self.question, history=list(history(self.question, self.scope, self.model.window)))
+        most, more = self._room(budget)
         try:
-            if not overfull(question, self.model):
+            if not overfull(question, self.model, more=more):
                 return 0
         except ContextOverflow:
             return 0
-        most, kept, raw, results = self._most(budget), 0, 0, 0
+        kept = raw = results = 0
         first = self.question.heard + 1
         for no, turn in self._down():
             sizes = self._shown(turn, budget, budget.results_kept - results)
@@ -214,14 +217,19 @@ class _Reading:
             since, last = since or no, no
         return _Bite(covering(covers, budget, count, work), since, last, tokens, work) if last else None
 
-    def _most(self, budget: Budget) -> int:
-        """Tokens that turns which are not summed up take at most: of what is asked itself, beside a summary and, with
-        tools, one result, there may be room for fewer. Where there is less than a summary may take, they share it.
+    def _room(self, budget: Budget) -> tuple[int, bool]:
+        """Tokens that turns which are not summed up take at most, and whether one more result counts beside them.
+
+        What is asked itself may leave fewer than ever: of what it leaves beside a summary they take a part, so that not
+        each question finds too many of them again. Where it leaves no summary its room, they share it.
         """
         beside, standing = max(0, room_beside(self.question, self.model)), self._standing(budget)
-        result = int(budget.input * budget.result_share) if self.question.tools else 0
-        room = beside - standing - result if beside >= standing else (beside - min(result, beside // 2)) // 2
-        return min(int(budget.input * LEFT), max(0, room))
+        if beside < standing:
+            beside += budget.margin  # what a summary needs, it has
+        room, result = beside - standing, int(budget.input * budget.result_share)
+        more = room - result >= beside // 4
+        room = max(room - result if more and self.question.tools else room, beside // 2)
+        return min(int(budget.input * LEFT), int(room * _PART)), more
 
     def _standing(self, budget: Budget) -> int:
         """Tokens that the next summary takes at most, with what stands beside it now."""

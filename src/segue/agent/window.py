@@ -45,9 +45,9 @@ def fitted(
     return replace(asked, history=[*history], turns=[*shown]), manifest
 
 
-def overfull(question: Question, model: Model) -> bool:
-    """Whether turns of the thread would be left out for the window of this model, or were not read; with tools, where
-    one of them gives as much as is shown of a result.
+def overfull(question: Question, model: Model, *, more: bool = True) -> bool:
+    """Whether turns of the thread would be left out for the window of this model, or were not read; with `more`, where
+    one of its tools gives as much as is shown of a result.
 
     Raises ContextOverflow.
     """
@@ -55,7 +55,7 @@ def overfull(question: Question, model: Model) -> bool:
     if unread(question.history) is not None or _lacks(made):
         return True
     try:
-        return bool(question.tools) and _lacks(_made(question, model, more=True)[1])
+        return more and bool(question.tools) and _lacks(_made(question, model, more=True)[1])
     except ContextOverflow:  # no more of the thread can give way than what does already
         return False
 
@@ -110,17 +110,19 @@ def _made(
 
 
 def _assembled(parts: Sequence[Part], model: Model, question: Question, *, more: bool = False) -> Assembly:
-    """Fitted with the margin of an estimate; where only that keeps it from fitting, without it."""
+    """Fitted with the margin of an estimate; where only that keeps it from fitting, or its summary, without it."""
     tokens, reader = tokens_of(model), Reader(model=model.name, provider=model.provider.value)
     limit = room_in(question, model)
     if more:
         limit = replace(limit, tools=limit.tools + int(limit.input * limit.result_share))
     try:
-        return assemble(parts, limit, reader, tokens)
+        made = assemble(parts, limit, reader, tokens)
+        if tokens.exact or not any(one.as_ is None and one.part.kind is Kind.SUMMARY for one in made.shown):
+            return made
     except ContextOverflow:
         if tokens.exact:
             raise
-        return assemble(parts, replace(limit, margin=0), reader, tokens)
+    return assemble(parts, replace(limit, margin=0), reader, tokens)
 
 
 def _head(question: Question) -> Iterator[Part]:
