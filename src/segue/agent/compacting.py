@@ -224,8 +224,6 @@ class _Reading:
         each question finds too many of them again. Where it leaves no summary its room, they share it.
         """
         beside, standing = max(0, room_beside(self.question, self.model)), self._standing(budget)
-        if beside < standing:
-            beside += budget.margin  # what a summary needs, it has
         room, result = beside - standing, int(budget.input * budget.result_share)
         more = room - result >= beside // 4
         room = max(room - result if more and self.question.tools else room, beside // 2)
