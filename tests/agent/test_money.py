@@ -360,6 +360,24 @@ async def test_a_limit_is_lowered_down_to_a_quarter(tmp_path: Path, limit: int) 
         assert [entry.body["max_completion_tokens"] for entry in server.log] == [int(0.6 * limit), int(0.3 * limit)]
 
 
+@flow(budget_usd=0.03)
+async def six() -> list[int]:
+    return [len((await ask("Answer.", f"ticket {n}", route="best-paid")).split()) for n in range(6)]
+
+
+async def test_whoever_writes_a_whole_answer_comes_before_one_whose_limit_is_lowered(tmp_path: Path) -> None:
+    """The good one is asked as long as the budget pays for answers as long as it gives, and then the cheap one."""
+    routes = {"best-paid": Cheapest(name="best-paid", quality_min=0.8, explore=NEVER)}
+    async with serve({name: Served(answer=lambda _: "word " * 400) for name in ("dear", "cheap")}) as server:
+        dear = model("dear", Price.dollars(3, 15), server, quality={"any": 0.9})
+        cheap = model("cheap", Price.dollars("0.3", 1), server, quality={"any": 0.6})
+        resources = {"catalogue": Catalogue.of(dear, cheap), "routes": routes}
+        async with Engine(str(tmp_path / "x.db"), resources=resources) as engine:
+            assert await engine.run(six, id="r") == [400] * 6
+    asked = [entry.model for entry in server.log]
+    assert asked == ["dear"] * 4 + ["cheap"] * 2
+
+
 @flow(budget_usd=0.02)
 async def family(count: int) -> int:
     return sum(await gather(*(child(n) for n in range(count))))

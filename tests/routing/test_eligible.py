@@ -67,6 +67,13 @@ def test_residency_is_a_stage_of_its_own_and_other_tags_are_policy() -> None:
     assert {stage for stage, _ in why(pair, require={"owner": "me"}).values()} == {Stage.POLICY}
 
 
+def test_one_whose_answer_a_budget_would_cut_is_left_out_while_another_is_paid_whole() -> None:
+    pair = Catalogue.of(model("dear", usd=10), model("cheap", usd=0.1))
+    found = why(pair, budget_nano=22_000_000, tokens_out_max=1000)
+    assert list(found) == ["dear"] and found["dear"][0] is Stage.BUDGET
+    assert why(Catalogue.of(model("dear", usd=10)), budget_nano=22_000_000, tokens_out_max=1000) == {}
+
+
 def test_what_is_left_of_a_budget_excludes_the_dear_and_those_without_a_price() -> None:
     found = why(three().with_(model("odd", usd=None)), budget_nano=5_000_000)
     assert found == {

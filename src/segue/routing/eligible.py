@@ -18,7 +18,7 @@ from ..core.budgets import dollars, least_output
 from ..core.records import Stage
 from .arrays import Flags, Rows, Vector
 from .features import needs_of
-from .predict import expected_output
+from .predict import expected_output, likely_lengths
 from .table import Conditions, Situation, Table
 from .types import WISH, Features, Request
 
@@ -60,10 +60,21 @@ def eligible(at: Situation) -> Eligibility:
     excluded: dict[int, Exclusion] = {}
     for rule in _hard(at):
         apply(rule, fits, excluded)
-    busy = _limit(at.request, at.conditions)
-    if not at.request.awaits and (fits & ~busy.bad).any():
-        apply(busy, fits, excluded)
+    for rule in _while_others(at):
+        if (fits & ~rule.bad).any():
+            apply(rule, fits, excluded)
     return Eligibility(np.flatnonzero(fits), excluded)
+
+
+def _while_others(at: Situation) -> Iterable[Rule]:
+    """Rules that hold as long as they leave somebody."""
+    request = at.request
+    if (
+        request.budget_nano is not None
+    ):  # who may be paid for an answer of its length, before one whose limit is lowered
+        yield _budget(request.budget_nano, at.features, at.table, likely_lengths(at))
+    if not request.awaits:
+        yield _limit(request, at.conditions)
 
 
 def apply(rule: Rule, fits: Flags, excluded: dict[int, Exclusion]) -> None:
@@ -166,8 +177,8 @@ def _window(request: Request, features: Features, table: Table, tokens_out: floa
     yield Rule(Stage.WINDOW, most < least, lambda row: f"it writes {most[row]} tokens at most, not {least}")
 
 
-def _budget(left_nano: int, features: Features, table: Table, tokens_out: float) -> Rule:
-    """By the dearest kind of input, and the least output that it may be lowered to: the reservation itself is exact."""
+def _budget(left_nano: int, features: Features, table: Table, tokens_out: float | Vector) -> Rule:
+    """By the dearest kind of input, and so much output: the reservation itself is exact."""
     needed = _dearest_nano(features, table, tokens_out)
 
     def reason(row: int) -> str:
@@ -178,7 +189,7 @@ def _budget(left_nano: int, features: Features, table: Table, tokens_out: float)
     return Rule(Stage.BUDGET, ~(needed <= left_nano), reason)
 
 
-def _dearest_nano(features: Features, table: Table, tokens_out: float) -> Vector:
+def _dearest_nano(features: Features, table: Table, tokens_out: float | Vector) -> Vector:
     """What a call costs if all its input is of the dearest kind, in nano-dollars; NaN where no price is known."""
     into, out, read, write = table.rates(features.tokens)
     dearest = np.maximum(into, np.maximum(read, write))

@@ -17,7 +17,7 @@ from .arrays import Rows, Vector, numbered
 from .table import PRIOR_SD, Situation, Table
 from .types import Conversation, Features, Kind, Predictions, Predictor, Request, Spread
 
-__all__ = ["expected_output", "predict"]
+__all__ = ["expected_output", "likely_lengths", "predict"]
 
 _OUTPUT: Mapping[str, int] = {
     Kind.CLASSIFY: 12, Kind.EXTRACT: 150, Kind.QUESTION: 180, Kind.CHAT: 80, Kind.SUMMARISE: 220, Kind.MATHS: 320,
@@ -54,6 +54,15 @@ def expected_output(request: Request, features: Features) -> tuple[float, float]
         mean = _OUTPUT.get(features.kind, _OUTPUT_ANY)
     mean = min(float(mean), float(request.tokens_out_max))
     return mean, _OUTPUT_SPREAD * mean
+
+
+def likely_lengths(at: Situation) -> Vector:
+    """The tokens that each candidate's answer is not likely to exceed, a standard deviation above what is expected, by
+    what was learned where that speaks; without what it thinks.
+    """
+    out = _output(_Who(at, np.arange(len(at.table)), at.table.names))
+    most = np.minimum(out.mean + out.sd - at.table.thoughts * _THOUGHT, at.request.tokens_out_max)
+    return np.maximum(most, 0.0)
 
 
 def predict(at: Situation, rows: Rows) -> Predictions:
