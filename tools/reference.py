@@ -25,8 +25,9 @@ CLI = """`segue` starts runs, shows them, and carries an operator's acts to them
 Python, or `FILE.py:FLOW`; the current folder is on the import path. A run whose flow was started from a script is
 found by its module's name, else by the file that it was started from.
 
-- **Results go to stdout, everything else to stderr.** What flows and steps print goes to stderr too. With `--json`,
-  stdout is one JSON document (JSON lines for `events` and `watch`), and an error is one JSON object on stderr:
+- **Results go to stdout, everything else to stderr.** What flows and steps print goes to stderr too, and so does what
+  the programs print that they call. With `--json`, stdout is one JSON document (JSON lines for `events`
+  and `watch`), and an error is one JSON object on stderr:
   `{"error": {"code", "message", "run", "key", "remedy", "exit"}}`, also for a command line that cannot be read. What
   is sent to a run (`signal`, `cancel`, `pause`, `override`, `feedback`) gives
   `{"run", "state", "sent", "taken", "attended"}`, a word on a question (`approve`, `deny`, `answer`, `reassign`) also
@@ -34,8 +35,9 @@ found by its module's name, else by the file that it was started from.
 - **Looking never starts an engine.** `runs`, `show`, `watch`, `events` and `check` open the database to be read:
   nothing is taken over, nothing is written, and a missing file is an error, not a new database.
 - **Ctrl-C suspends**, and so does SIGTERM: what is done is on disk, what was under way is made again by
-  `segue resume`. A second one kills, which loses nothing either. Once a run's end is recorded, a
-  signal changes its exit code no more; what nobody reads is waited for a second longer, or until a second signal.
+  `segue resume`. A second one kills, which loses nothing either. Workers of `multiprocessing` end with it.
+  Once a run's end is recorded, a signal changes its exit code no more; what nobody reads is waited for a second longer,
+  or until a second signal.
 - **Whoever reads changes nothing for a run.** What stderr does not take (a pipe that has ended, a full disk) is not
   said, and the run is carried on. The code of `run`, `resume`, `fork` and `watch` is the runs' own also where stdout
   does not take their result (`segue run … | head -0` ends with 0 when the run completed): it is on record, and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -81,12 +82,14 @@ async def collects() -> list[int]:
 async def raises(how: str) -> int:
     def wrong(*_: object) -> None:
         heard.append(how)
+        if how == "exit":
+            sys.exit("a slip")
         raise ValueError("a slip")
 
     if how == "call_soon":
         asyncio.get_running_loop().call_soon(wrong)
     task = asyncio.create_task(work(1))
-    if how == "done":
+    if how != "call_soon":
         task.add_done_callback(wrong)
     await task
     await wait_for("go")
@@ -149,7 +152,7 @@ async def test_a_run_parks_whatever_its_callbacks_raise_and_is_woken(
         assert await result(collecting) == [1, 2]
 
 
-@pytest.mark.parametrize("how", ["done", "call_soon"])
+@pytest.mark.parametrize("how", ["done", "call_soon", "exit"])
 async def test_an_ordinary_error_of_a_callback_is_logged_once(
     world: World, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:

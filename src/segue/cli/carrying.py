@@ -32,7 +32,7 @@ from .batched import Batches
 from .below import family, held_up
 from .exits import OF_STATE, Exit
 from .faults import ImportFailed, trace_of
-from .leaving import GRACE_S, settle
+from .leaving import GRACE_S, give_back, handle, settle
 from .left import NAMED_MAX, left_of
 from .outputs import of_runs
 from .paint import Copyable, advised, tell
@@ -96,18 +96,15 @@ async def stoppable() -> AsyncGenerator[Stop]:
     stop = Stop()
 
     def ask(number: int, _: object) -> None:
-        for each in _STOPS:
-            signal.signal(each, signal.SIG_DFL)
+        handle(signal.SIG_DFL)
         stop.exit = _STOPS[signal.Signals(number)]
         stop.ask()
 
-    before = {number: signal.signal(number, ask) for number in _STOPS}
+    ours = handle(ask)
     try:
         yield stop
     finally:
-        for number, handler in before.items():
-            if signal.getsignal(number) is ask:
-                signal.signal(number, handler)
+        give_back(ours)
 
 
 def load(name: str, origin: str | None = None) -> Flow[..., Any]:

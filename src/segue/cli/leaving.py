@@ -9,9 +9,11 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_DEFAULTS: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+SIGNALS = tuple(_DEFAULTS)
+Handler = signal.Handlers | Callable[..., object]
 GRACE_S = 1.0
 """How long what is left to be printed may take once a signal has come: maybe nobody reads it."""
 
@@ -21,6 +23,17 @@ def leave_at_once(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()
+    _exit(code)
+
+
+def _exit(code: int) -> NoReturn:
+    """End at once, and the workers of steps with it: Python's own end would see to them."""
+    if "multiprocessing" in sys.modules:
+        import multiprocessing  # noqa: PLC0415  few steps have workers
+
+        with suppress(Exception):
+            for worker in multiprocessing.active_children():
+                worker.terminate()
     os._exit(code)
 
 
@@ -32,10 +45,10 @@ def settle(
     """
 
     def leave(*_: object) -> None:
-        os._exit(code)  # what cannot be printed is not waited for
+        _exit(code)  # what cannot be printed is not waited for
 
     def hurry(*_: object) -> None:
-        _handle(leave)
+        handle(leave)
         if ask is not None:
             ask()
         if grace_s is not None:
@@ -43,19 +56,67 @@ def settle(
             timer.daemon = True
             timer.start()
 
-    _handle(leave if asked else hurry)
+    handle(leave if asked else hurry)
 
 
 def ends(code: int) -> None:
     """All is printed: what is left of this process is Python's own end, which a signal cuts short."""
-    _handle(lambda *_: leave_at_once(code))
+    handle(lambda *_: leave_at_once(code))
 
 
 def deaf_at_last() -> None:
     """Python gives signals their default back as one of the last things it does: by then they are ignored."""
-    atexit.register(_handle, signal.SIG_IGN)
+    atexit.register(handle, signal.SIG_IGN)
 
 
-def _handle(handler: signal.Handlers | Callable[..., object]) -> None:
+_found: dict[int, Any] = {}
+"""What handled a signal before ours did."""
+_ours: dict[int, Handler] = {}
+
+
+def handle(handler: Handler) -> Handler:
+    """Handle both signals so in this process, and in none that is forked from it. Returns what they have."""
+    here = handler if isinstance(handler, signal.Handlers) else _only_here(handler)
     for number in SIGNALS:
-        signal.signal(number, handler)
+        found = signal.signal(number, here)
+        if found is not _ours.get(number):
+            _found[number] = found
+        _ours[number] = here
+    return here
+
+
+def give_back(ours: Handler) -> None:
+    """What handled the signals before does so again, where `ours` still does."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is ours:
+            signal.signal(number, _found[number])
+
+
+def _only_here(handler: Callable[..., object]) -> Callable[..., object]:
+    here = os.getpid()
+
+    def handles(number: int, frame: object) -> None:
+        if os.getpid() == here:
+            handler(number, frame)
+        else:  # it came as the process was being forked
+            _forked()
+            os.kill(os.getpid(), number)
+
+    return handles
+
+
+def _forked() -> None:
+    """A worker of a step ends by a signal, as in any program: its pool could not end it otherwise."""
+    for number, ours in _ours.items():
+        if signal.getsignal(number) is ours:
+            found = _found[number]
+            signal.signal(number, _DEFAULTS[number] if found is None or _is_of_asyncio(found) else found)
+    _ours.clear()
+
+
+def _is_of_asyncio(handler: object) -> bool:
+    """Whether it cancels the task that `asyncio.run` runs, which no forked process does."""
+    return getattr(getattr(handler, "func", None), "__module__", None) == "asyncio.runners"
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -11,6 +10,8 @@ from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+from .outputs import columns
 
 COMMON = "Common"
 _WIDTH_MAX = 100
@@ -91,7 +92,7 @@ def _option(option: TyperOption) -> Entry:
 
 
 def _page(head: str, text: str, sections: Iterable[tuple[str, list[Entry]]], epilog: str) -> str:
-    width = min(_WIDTH_MAX, shutil.get_terminal_size().columns)
+    width = min(_WIDTH_MAX, columns())
     bold = sys.stdout.isatty()
     lines = [f"Usage: {head}", "", *_paragraphs(text, width)]
     filled = [(name, entries) for name, entries in sections if entries]

@@ -1,7 +1,8 @@
 """Where a command writes: its results on stdout, everything else on stderr, whether anybody reads them or not.
 
 What stderr does not take is not said, and nothing else changes: a run is carried on. What stdout does not take is an
-error of ours, so that a pipe of somebody else's is never taken for it.
+error of ours, so that a pipe of somebody else's is never taken for it. Results have a descriptor of their own: what
+the programs print that steps call, to the stdout that they find, goes to stderr as well.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import TYPE_CHECKING, TextIO
 
@@ -52,16 +53,19 @@ class Results(FileIO):
 
 
 class Words(FileIO):
-    """Stderr. What it does not take is lost, and nobody is held up by it."""
+    """Stderr. What it does not take is lost, and nobody is held up by it, nor are the programs that steps call."""
+
+    theirs: tuple[int, ...] = ()
+    """Other descriptors by which programs write to it."""
 
     def write(self, b: ReadableBuffer, /) -> int:
         """Raises nothing."""
         try:
             return super().write(b)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())  # nor are the programs that steps call
-        except OSError:
-            pass
+            _to_nowhere(self.fileno(), *self.theirs)
+        except OSError:  # there may be room again
+            _to_nowhere(*self.theirs)
         return memoryview(b).nbytes
 
 
@@ -72,20 +76,43 @@ def ready() -> None:
     os.close(number)
     if sys.stdin is None:
         sys.stdin = open(os.devnull)  # noqa: SIM115  it is there to the end
-    sys.stdout, sys.stderr = _own(sys.stdout, 1, Results), _own(sys.stderr, 2, Words)
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    elif _is(sys.stdout, 1):
+        sys.stdout.flush()
+        sys.stdout = _own(sys.stdout, Results(os.dup(1), "w"))
+        os.dup2(2, 1)
+        Words.theirs = (1,)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    elif _is(sys.stderr, 2):
+        sys.stderr = _own(sys.stderr, Words(2, "w", closefd=False))
 
 
-def _own(stream: TextIO | None, number: int, kind: type[FileIO]) -> TextIO:
-    if stream is None:
-        return open(os.devnull, "w")
-    if not _is(stream, number):
-        return stream
+def columns() -> int:
+    """How wide stdout is: what COLUMNS says, or its terminal, or 80."""
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdigit() and int(asked):
+        return int(asked)
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    return 80
+
+
+def _own(stream: TextIO, raw: FileIO) -> TextIO:
     return TextIOWrapper(
-        BufferedWriter(kind(number, "w", closefd=False)),
+        BufferedWriter(raw),
         encoding=stream.encoding,
         errors="replace",  # a terminal without UTF-8 gets question marks, not a crash
-        line_buffering=number == 2 or os.isatty(number) or getattr(stream, "write_through", False),
+        line_buffering=isinstance(raw, Words) or raw.isatty() or getattr(stream, "write_through", False),
     )
+
+
+def _to_nowhere(*descriptors: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    for number in descriptors:
+        os.dup2(null, number)
+    os.close(null)
 
 
 def _is(stream: TextIO, number: int) -> bool:

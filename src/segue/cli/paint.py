@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .faults import ImportFailed, import_trace, known, whole_trace
+from .outputs import columns
 from .waits import Advice
 from .words import harmless, printable
 
@@ -46,7 +47,7 @@ OF_STATE: dict[str, tuple[str, str]] = {
 def out() -> Console:
     """Where results go: to the stdout of now, whatever is redirected later."""
     file = sys.stdout
-    width = None if file.isatty() else PIPE_WIDTH
+    width = columns() if file.isatty() else PIPE_WIDTH
     return Console(file=file, highlight=False, markup=False, emoji=False, width=width)
 
 

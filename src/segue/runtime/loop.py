@@ -160,12 +160,11 @@ class FlowLoop(AbstractEventLoop):
                 callback, args, context = turn
                 try:
                     context.run(callback, *args)
-                except SystemExit:  # asyncio raises it through the loop: the task has it, and fails with it
-                    pass
                 except KeyboardInterrupt:
                     raise
                 except BaseException as error:  # noqa: BLE001  as asyncio: also CancelledError, of `task.exception()`
-                    self.call_exception_handler({"handle": turn, "exception": error})
+                    if not (isinstance(error, SystemExit) and _is_of_task(callback)):
+                        self.call_exception_handler({"handle": turn, "exception": error})
             turns += 1
             if turns > MAX_TURNS:
                 ready.clear()
@@ -251,6 +250,11 @@ class FlowLoop(AbstractEventLoop):
 
         scope = here()
         return getattr(scope, "path", None) or None
+
+
+def _is_of_task(callback: object) -> bool:
+    """Whether a task goes on by it. What `sys.exit` raises there fails the task, and asyncio raises it too."""
+    return isinstance(getattr(callback, "__self__", None), asyncio.Task)
 
 
 def _refuse(name: str) -> Callable[..., Any]:
