@@ -23,6 +23,7 @@ from ..errors import InputError, SegueError
 from ..models import Model
 from ..runtime.scope import Outside, StepScope, step_scope
 from ..runtime.step import step
+from .given import Shows, below
 from .media import Shown
 from .past import CLEARED, Turn
 from .request import Question, bound
@@ -115,7 +116,7 @@ async def _compacted(  # noqa: PLR0917  made in `roomy`
         scope.sums_up = (thread, bite.last)
         return Room(
             upto=bite.last, text=told.summary.strip(), work=_kept(bite.work, told), since=bite.since, goal=goal,
-            made_of=tuple(part.hash for part in bite.asks.covers), tokens=bite.tokens, model=by, children=children,
+            made_of=bite.made_of, tokens=bite.tokens, model=by, children=children,
             covered=bite.tokens + (0 if before is None else before.covered or before.tokens),
         )  # fmt: skip
     if wrong is not None:
@@ -160,6 +161,8 @@ class _Bite(NamedTuple):
     """What one step sums up: from which turn to which, and what is known beside it."""
 
     asks: Compaction
+    made_of: tuple[str, ...]
+    """The hashes of what it sums up, as it was said."""
     since: int
     last: int
     tokens: int
@@ -189,10 +192,11 @@ class _Reading:
         except ContextOverflow:
             return 0
         kept = raw = results = 0
-        first = self.question.heard + 1
+        first, shows = self.question.heard + 1, below(self.question)
         for no, turn in self._down():
-            sizes = self._shown(turn, budget, budget.results_kept - results)
-            kept, raw, results = kept + sum(sizes), raw + turn.tokens, results + _results(turn)
+            once = turn.once(shows)
+            sizes = self._shown(once, budget, budget.results_kept - results)
+            kept, raw, results = kept + sum(sizes), raw + turn.read_as(once), results + _results(turn)
             full = kept > most or raw > raw_most(self.model.window) * LEFT
             if full and first <= self.question.heard:
                 break
@@ -203,19 +207,22 @@ class _Reading:
         """What the next summary stands for, on the way to a goal. None where it is reached."""
         budget = room_in(self.question, self.model)
         covers: list[Part] = [] if self.before is None else [summary_of(self.before)]
+        made_of, shows = [part.hash for part in covers], Shows("above")
         taken, tokens, since, last, most = 0, 0, 0, 0, min(BITE, int(budget.input * share))
         work, past, count = Work() if self.before is None else self.before.work, kept_past(), tokens_of(self.model)
         for said in self.around.said(self.scope.tenant, self._thread, goal, self._after, oldest=True):
             turn, no = past.turn(said), said.no
             if self.before is None and not work.task:
                 work = replace(work, task=_task(turn))
-            taken += sum(as_read(part, count) + budget.per_part for part in turn.parts)
+            once = turn.once(shows)
+            taken += sum(as_read(part, count) + budget.per_part for part in once.parts)
             if last and taken > most:
                 break
             tokens += sum(count(part.text) + budget.per_part for part in turn.parts)
-            covers += turn.parts
+            covers += once.parts
+            made_of += [part.hash for part in turn.parts]
             since, last = since or no, no
-        return _Bite(covering(covers, budget, count, work), since, last, tokens, work) if last else None
+        return _Bite(covering(covers, budget, count, work), (*made_of,), since, last, tokens, work) if last else None
 
     def _room(self, budget: Budget) -> tuple[int, bool]:
         """Tokens that turns which are not summed up take at most, and whether one more result counts beside them.

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from ..context import Kind, Part, estimate
+from ..context.fitting import counts
+from .given import Shows, places
 from .turns import Told, told
 
 if TYPE_CHECKING:
@@ -42,6 +44,24 @@ class Turn:
     def parts(self) -> Iterator[Part]:
         """What it is made of."""
         return (part for message in self.messages for part in message.parts)
+
+    def once(self, shows: Shows) -> Turn:
+        """With notes for the documents that are shown elsewhere."""
+        messages = tuple(map(shows.told, self.messages))
+        saved = sum(_size(a) - _size(b) for a, b in zip(self.messages, messages, strict=True) if a is not b)
+        return Turn(messages, self.tokens - saved, self.least - saved) if saved else self
+
+    def read_as(self, once: Turn) -> int:
+        """What reading it counts for, where it is shown like this."""
+        return once.tokens + (self.tokens - once.tokens) // _UNSHOWN
+
+
+def _size(message: Told) -> int:
+    return sum(counts(message.parts, estimate(), 4))
+
+
+_UNSHOWN = 8
+"""What is read and not shown counts for so much less: it takes a while, but no room."""
 
 
 @dataclass(slots=True)
@@ -95,10 +115,13 @@ def turn_of(args: dict[str, Any], given: dict[str, Any]) -> Iterator[dict[str, A
     question: dict[str, Any] = args["question"]
     yield from said_before(question.get("before", ()))
     seen = [f"({one['type']} was shown)" for one in args.get("media", ())]
-    asked = "\n".join([question["prompt"], *question.get("parts", ()), *seen])
+    parts = question.get("parts", ())
     by, role = question.get("asked_by", ""), question.get("role", "")
-    asked_by = {"metadata": {MAKER: {"who": by}}} if by else {}
-    yield {"kind": "request", "parts": [{"part_kind": "user-prompt", "content": spoken(asked, by)}], **asked_by}
+    prompt = spoken(question["prompt"], by)
+    known = ({MAKER: {"who": by}} if by else {}) | places(prompt, parts)
+    asked_by = {"metadata": known} if known else {}
+    asked = "\n".join([prompt, *parts, *seen])
+    yield {"kind": "request", "parts": [{"part_kind": "user-prompt", "content": asked}], **asked_by}
     yield from args.get("turns", ())
     tried: list[dict[str, Any]] = given["tried"]
     last: dict[str, Any] = tried[-1] if tried else {}

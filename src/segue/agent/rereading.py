@@ -28,6 +28,7 @@ from ..core.events import Event, EventType
 from ..core.keys import name_of
 from ..core.records import Fate, Manifest, ManifestPart
 from ..core.redaction import SEALED, Patterns, mask
+from .given import Shows
 from .memories import Recalled, memory_file
 from .past import said_before, turn_of
 from .request import Question
@@ -122,7 +123,9 @@ class Rereading:
                 return
             with suppress(ValueError, KeyError):
                 messages = turn_of(loads(turn.args or b"{}"), loads(turn.value or b"null"))
-                found.take(_readable(part for one in messages for part in told([one])[0].parts))
+                for one in told(messages):
+                    found.take(_readable(one.parts))
+                    found.take(_readable(Shows.nothing(one).parts))
 
     def _room(self, question: Question) -> Room | None:
         """The summary that it read."""
@@ -210,6 +213,8 @@ def _form(part: Part, entry: ManifestPart, manifest: Manifest, found: _Found) ->
     first = found.parts.get(entry.into)
     if first is not None and first.kind is Kind.RESULT:
         return pointing(part).text
+    if first is not None and entry.why.startswith("duplicate"):
+        return first.text
     forms = (cleared(part), *_cuts(part, manifest))
     return next((one.text for one in forms if one.hash == entry.into), None)
 

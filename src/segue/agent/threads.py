@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..journal.hearing import READ
 from ..runtime.scope import Outside, StepScope, step_scope, surroundings
 from ..runtime.step import step
+from .given import Shows, below
 from .memories import remembered
 from .past import MOST, Past, Turn, said_before
 from .turns import Unread, stands, told, with_unread
@@ -198,7 +199,7 @@ def history(question: Question, scope: StepScope, window: int) -> Sequence[dict[
         return said
     room = latest(scope, thread, question.summed)
     after = 0 if room is None else room.upto
-    turns, last = _read(around.said(scope.tenant, thread, question.heard, after), window)
+    turns, last = _read(around.said(scope.tenant, thread, question.heard, after), window, below(question))
     messages = [message for turn in reversed(turns) for message in turn.messages]
     if last:
         messages[0] = with_unread(messages[0], Unread(after + 1, last))
@@ -206,8 +207,10 @@ def history(question: Question, scope: StepScope, window: int) -> Sequence[dict[
     return [*standing, *messages, *said]
 
 
-def _read(outcomes: Iterator[Outcome], window: int) -> tuple[list[Turn], int]:
-    """Turns, the newest first, until they fill a window, and the number of the first one that was not read; 0: none."""
+def _read(outcomes: Iterator[Outcome], window: int, shows: Shows) -> tuple[list[Turn], int]:
+    """Turns, the newest first, until they fill a window, and the number of the first one that was not read; 0: none.
+    A document counts where it is shown.
+    """
     turns, past = list[Turn](), kept_past()
     left, raw = int(window * _MOST), raw_most(window)
     for said in outcomes:
@@ -215,8 +218,9 @@ def _read(outcomes: Iterator[Outcome], window: int) -> tuple[list[Turn], int]:
             return turns, said.no
         turn = past.turn(said)
         turns.append(turn)
-        left -= turn.least
-        raw -= turn.tokens
+        once = turn.once(shows)
+        left -= once.least
+        raw -= turn.read_as(once)
     return turns, 0
 
 

@@ -48,8 +48,14 @@ def parts_in(turns: Sequence[Mapping[str, Any]], first: int = 0) -> Iterator[tup
 class Told(dict[str, Any]):
     """A message as JSON that knows its parts."""
 
-    __slots__ = ("parts",)
+    __slots__ = ("noted", "parts")
     parts: tuple[Part, ...]
+    noted: dict[object, Told]
+    """The same with notes in place of documents that are shown elsewhere, by which ones."""
+
+    def __init__(self, message: Mapping[str, Any]):
+        super().__init__(message)
+        self.noted = {}
 
 
 def told(messages: Iterable[Mapping[str, Any]]) -> list[Told]:

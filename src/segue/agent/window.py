@@ -19,6 +19,7 @@ from ..context.manifest import manifest_of, with_covered, with_unread
 from ..context.sending import budget_for
 from ..core.records import Manifest, Target, TargetKind
 from ..models import Capability, Model
+from .given import once, with_whole
 from .media import Shown
 from .request import Question
 from .turns import IS_CUT, RECALL, Place, covered, parts_in, shown_as, unread
@@ -41,7 +42,7 @@ def fitted(
     manifest = replace(with_unread(manifest, unread(question.history)), prompts=dict(question.prompts))
     if not changed:
         return asked, manifest
-    history, shown = shown_as(question.history, changed), shown_as(question.turns, changed, len(question.history))
+    history, shown = shown_as(asked.history, changed), shown_as(asked.turns, changed, len(asked.history))
     return replace(asked, history=[*history], turns=[*shown]), manifest
 
 
@@ -93,8 +94,9 @@ def _made(
     question: Question, model: Model, *, more: bool = False
 ) -> tuple[Question, Assembly, dict[Place, Part | None]]:
     """The parts fitted, with what is not shown as it was, and the question with the tool `recall` where there is or was
-    any of that: it takes room, too. `more` keeps room for one more result.
+    any of that: it takes room, too. `more` keeps room for one more result. A document is shown once.
     """
+    question, instead = once(question)
     past, turns = list(parts_in(question.history)), list(parts_in(question.turns, len(question.history)))
     said = (part for _, part in turns)
     parts = [*_head(question), *(part for _, part in past), *_request(question), *said, *_tail(question)]
@@ -106,7 +108,7 @@ def _made(
         if asked is not question:
             made = _assembled(parts, model, asked, more=more)
             changed = _changes(made, [*past, *turns])
-    return asked, made, changed
+    return asked, with_whole(made, instead, tokens_of(model)), changed
 
 
 def _assembled(parts: Sequence[Part], model: Model, question: Question, *, more: bool = False) -> Assembly:

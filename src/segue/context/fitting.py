@@ -110,7 +110,7 @@ class Fitting:
         unclear = set[int]()
         for at, part in enumerate(self.units.parts if Kind.RESULT in self.kinds else ()):
             if part.kind is Kind.RESULT:
-                said = alike.setdefault(ends_of(part), set())
+                said = alike.setdefault(ends_of(part.text), set())
                 said.add(part.same)
                 if len(said) > 1:
                     unclear.add(at)

@@ -22,13 +22,13 @@ def cleared(part: Part) -> Part:
 
 def pointing(part: Part) -> Part:
     """A tool result that says what an earlier one has said: known by its words, since ids change with the format."""
-    begins, ends = ends_of(part)
+    begins, ends = ends_of(part.text)
     return replace(part, text=f"[as before, the result that begins {begins!r} and ends {ends!r}]", data={})
 
 
-def ends_of(part: Part) -> tuple[str, str]:
-    """How a tool result begins and ends, by which another one is told from it."""
-    return part.text[:_BEGINS], part.text[-_ENDS:]
+def ends_of(text: str) -> tuple[str, str]:
+    """How a tool result or a document begins and ends, by which another one is told from it."""
+    return text[:_BEGINS], text[-_ENDS:]
 
 
 _BEGINS, _ENDS = 60, 30
