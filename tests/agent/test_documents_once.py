@@ -22,6 +22,7 @@ from segue.core.records import Fate, Manifest, record_of
 from segue.models import Catalogue
 from segue.testing.provider import Asked, Served, serve
 from tests.agent.served import KEYS, calls, model, results
+from tests.agent.test_long_threads import shown
 
 NOTE = re.compile(r"\[as (above|below), the document that begins '(.*?)' and ends '(.*?)'\]")
 CONTRACT = "CONTRACT: " + " ".join(f"clause {n} says who pays." for n in range(600))
@@ -32,10 +33,6 @@ OTHER = "OFFER: " + " ".join(f"item {n} costs more." for n in range(100))
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in KEYS:
         monkeypatch.setenv(name, "test")
-
-
-def shown(asked: Asked) -> str:
-    return "\n".join([asked.system, *(turn.text for turn in asked.turns)])
 
 
 async def clause(n: int) -> str:

@@ -93,7 +93,7 @@ def check(seed: int, monkeypatch: pytest.MonkeyPatch) -> tuple[bool, bool]:
         accounted(manifest, kept, length)
         reading = compacting._Reading(question, model, kept.room, scope, cast("Outside", kept))  # pyright: ignore[reportPrivateUsage]
         goal = reading.goal()
-        left_out = overfull(whole, model)
+        left_out = overfull(whole, model, more=bool(whole.tools))
         not_read = any(part.why == NOT_READ for part in manifest.parts)
         gone, unread = gone or left_out, unread or not_read
         assert not not_read or left_out, "what is not read is left out, too"

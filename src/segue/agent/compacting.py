@@ -185,7 +185,7 @@ class _Reading:
         if not self._may_be_full(budget):
             return 0
         question = replace(self.question, history=list(history(self.question, self.scope, self.model.window)))
-        most, more = self._room(budget)
+        most, more = self._beside(budget)
         try:
             if not overfull(question, self.model, more=more):
                 return 0
@@ -224,7 +224,7 @@ class _Reading:
             since, last = since or no, no
         return _Bite(covering(covers, budget, count, work), (*made_of,), since, last, tokens, work) if last else None
 
-    def _room(self, budget: Budget) -> tuple[int, bool]:
+    def _beside(self, budget: Budget) -> tuple[int, bool]:
         """Tokens that turns which are not summed up take at most, and whether one more result counts beside them.
 
         What is asked itself may leave fewer than ever: of what it leaves beside a summary they take a part, so that not
@@ -232,8 +232,8 @@ class _Reading:
         """
         beside, standing = max(0, room_beside(self.question, self.model)), self._standing(budget)
         room, result = beside - standing, int(budget.input * budget.result_share)
-        more = room - result >= beside // 4
-        room = max(room - result if more and self.question.tools else room, beside // 2)
+        more = bool(self.question.tools) and room - result >= beside // 4
+        room = max(room - result if more else room, beside // 2)
         return min(int(budget.input * LEFT), int(room * _PART)), more
 
     def _standing(self, budget: Budget) -> int:

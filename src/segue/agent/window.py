@@ -46,7 +46,7 @@ def fitted(
     return replace(asked, history=[*history], turns=[*shown]), manifest
 
 
-def overfull(question: Question, model: Model, *, more: bool = True) -> bool:
+def overfull(question: Question, model: Model, *, more: bool) -> bool:
     """Whether turns of the thread would be left out for the window of this model, or were not read; with `more`, where
     one of its tools gives as much as is shown of a result.
 
@@ -56,7 +56,7 @@ def overfull(question: Question, model: Model, *, more: bool = True) -> bool:
     if unread(question.history) is not None or _lacks(made):
         return True
     try:
-        return more and bool(question.tools) and _lacks(_made(question, model, more=True)[1])
+        return more and _lacks(_made(question, model, more=True)[1])
     except ContextOverflow:  # no more of the thread can give way than what does already
         return False
 

@@ -19,18 +19,9 @@ from .types import Budget, Kind, Part, Role
 from .work import Work
 
 __all__ = [
-    "LEFT",
-    "LONGEST",
-    "SHORTEST",
-    "Compaction",
-    "accepted",
-    "as_read",
-    "compact",
-    "covering",
-    "plan",
-    "unknown_in",
+    "LEFT", "Compaction", "accepted", "as_read", "compact", "covering", "length", "may_take", "plan", "unknown_in",
     "wrong_with",
-]
+]  # fmt: skip
 
 FULL = 0.7
 """The share of the input at which the oldest turns are summarised."""

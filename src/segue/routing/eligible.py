@@ -69,9 +69,7 @@ def eligible(at: Situation) -> Eligibility:
 def _while_others(at: Situation) -> Iterable[Rule]:
     """Rules that hold as long as they leave somebody."""
     request = at.request
-    if (
-        request.budget_nano is not None
-    ):  # who may be paid for an answer of its length, before one whose limit is lowered
+    if request.budget_nano is not None:  # rather a whole answer of another one than one whose limit is lowered
         yield _budget(request.budget_nano, at.features, at.table, likely_lengths(at))
     if not request.awaits:
         yield _limit(request, at.conditions)
