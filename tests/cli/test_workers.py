@@ -12,7 +12,7 @@ from tests.cli.terminal import Terminal, until
 from tests.cli.test_outputs import shell
 
 WORK = """
-import multiprocessing, os, subprocess, sys, time
+import multiprocessing, os, signal, subprocess, sys, time
 from pathlib import Path
 from segue import flow, step
 
@@ -29,6 +29,18 @@ def long(_: object = None) -> None:
 def pooled(n: int) -> list[int]:
     with multiprocessing.get_context("fork").Pool(2) as pool:
         return pool.map(square, range(n))
+
+@step
+def hasty(n: int) -> list[int]:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # a new process does not begin before its parent waits
+    codes = []
+    for _ in range(n):
+        if not (pid := os.fork()):
+            time.sleep(1)
+            os._exit(0)
+        os.kill(pid, signal.SIGTERM)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    return codes
 
 @step
 def limited() -> int | None:
@@ -56,6 +68,10 @@ async def pools(n: int) -> int:
     return sum([sum(await pooled(4)) for _ in range(n)])
 
 @flow
+async def hastes(n: int) -> list[int]:
+    return await hasty(n)
+
+@flow
 async def limits() -> int | None:
     return await limited()
 
@@ -78,6 +94,10 @@ def work(terminal: Terminal) -> Terminal:
 def test_a_pool_of_a_step_ends_each_time(work: Terminal) -> None:
     done = work.segue("run", "work:pools", "-i", "10", "--json")
     assert (done.code, done.json) == (0, 140)
+
+
+def test_a_worker_is_ended_that_has_hardly_begun(work: Terminal) -> None:
+    assert work.segue("run", "work:hastes", "-i", "20", "--json").json == [-signal.SIGTERM] * 20
 
 
 def test_a_worker_is_ended_by_its_step(work: Terminal) -> None:

@@ -100,11 +100,11 @@ async def stoppable() -> AsyncGenerator[Stop]:
         stop.exit = _STOPS[signal.Signals(number)]
         stop.ask()
 
-    ours = handle(ask)
+    handle(ask)
     try:
         yield stop
     finally:
-        give_back(ours)
+        give_back(ask)
 
 
 def load(name: str, origin: str | None = None) -> Flow[..., Any]:

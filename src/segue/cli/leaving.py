@@ -74,15 +74,13 @@ _found: dict[int, Any] = {}
 _ours: dict[int, Handler] = {}
 
 
-def handle(handler: Handler) -> Handler:
-    """Handle both signals so in this process, and in none that is forked from it. Returns what they have."""
-    here = handler if isinstance(handler, signal.Handlers) else _only_here(handler)
+def handle(handler: Handler) -> None:
+    """Handle both signals so in this process, and in none that is forked from it."""
     for number in SIGNALS:
-        found = signal.signal(number, here)
+        found = signal.signal(number, handler)
         if found is not _ours.get(number):
             _found[number] = found
-        _ours[number] = here
-    return here
+        _ours[number] = handler
 
 
 def give_back(ours: Handler) -> None:
@@ -92,17 +90,20 @@ def give_back(ours: Handler) -> None:
             signal.signal(number, _found[number])
 
 
-def _only_here(handler: Callable[..., object]) -> Callable[..., object]:
-    here = os.getpid()
+_forking = threading.local()
+"""What this thread lets through, while it forks."""
 
-    def handles(number: int, frame: object) -> None:
-        if os.getpid() == here:
-            handler(number, frame)
-        else:  # it came as the process was being forked
-            _forked()
-            os.kill(os.getpid(), number)
 
-    return handles
+def _fork() -> None:
+    """A signal that reaches a new process before Python has made it ready would be lost: it waits so long."""
+    if _ours:
+        _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _fork_done() -> None:
+    mask = vars(_forking).pop("mask", None)
+    if mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _forked() -> None:
@@ -112,6 +113,7 @@ def _forked() -> None:
             found = _found[number]
             signal.signal(number, _DEFAULTS[number] if found is None or _is_of_asyncio(found) else found)
     _ours.clear()
+    _fork_done()
 
 
 def _is_of_asyncio(handler: object) -> bool:
@@ -119,4 +121,4 @@ def _is_of_asyncio(handler: object) -> bool:
     return getattr(getattr(handler, "func", None), "__module__", None) == "asyncio.runners"
 
 
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(before=_fork, after_in_parent=_fork_done, after_in_child=_forked)
