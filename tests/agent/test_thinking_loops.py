@@ -12,6 +12,7 @@ import pytest
 from segue import Engine, ask, flow, gather
 from segue.agent import agent
 from segue.agent.tools import tool
+from segue.core.records import Reservation, record_of
 from segue.models import Catalogue, Deployment, Model, Price, Provider
 from segue.routing import Cascade
 from segue.testing.provider import Entry, Served, serve
@@ -47,6 +48,13 @@ async def twice(first: str, stream: bool) -> list[str]:
     route = Cascade(steps=(first, "claude"))
     begun = await ask("Use look for Oslo", route=route, tools=[look], max_tokens=300, stream=stream, thread="t")
     return [begun, await ask("And now?", model="claude", max_tokens=300, stream=stream, thread="t")]
+
+
+@flow
+async def within_a_budget(usd: float) -> str:
+    return await ask(
+        "Use look for Oslo", route=Cascade(steps=("other", "claude")), tools=[look], max_tokens=300, budget_usd=usd
+    )
 
 
 AGENT = agent("You help.", name="helper", tools=[look], route=Cascade(steps=("other", "claude")))
@@ -138,3 +146,19 @@ async def test_thinking_that_adapts_goes_on(tmp_path: Path) -> None:
             assert await engine.run(helped)
         last = server.log.entries[-1]
         assert (last.model, last.status, thinks(last)) == (opus, 200, "adaptive")
+
+
+@pytest.mark.parametrize("settings", [LOW, FIXED], ids=["word", "budget"])
+async def test_a_loop_that_is_taken_over_costs_no_thinking(tmp_path: Path, settings: dict[str, Any]) -> None:
+    async with serve({"other": Served(), "claude": Served(thinking=True)}) as server:
+        begins = replace(claude(server, "other"), settings={})
+        async with opened(tmp_path, begins, claude(server, settings=settings)) as engine:
+            server.next("other", None, "overloaded")
+            run = await engine.start(within_a_budget, 0.004)  # 2,048 tokens for thinking would cost 0.006
+            assert await run.result()
+            said = [record_of(event) async for event in run.events(follow=False)]
+            held = [one.tokens_out_max for one in said if isinstance(one, Reservation)]
+        assert [(e.model, e.status, thinks(e)) for e in server.log][1:] == [
+            ("other", 529, None), ("claude", 200, None)
+        ]  # fmt: skip
+        assert held == [300] * 3

@@ -211,17 +211,18 @@ class _Make:
 
     async def request(self, question: Question, turns: Sequence[dict[str, Any]], key: str | None = None) -> Given:
         """The step. What it is shown beside its texts are arguments of their own: each is stored once."""
-        whom = self._whom(question)
+        aside: dict[str, Any] = {"media": list(self.media), "turns": list(turns)}
+        whom = self._whom(replace(question, **aside))
         recovery: Recovery = self.far.recovery(question, whom, whom)
         if in_batch(question):
             in_flow("ask(batch=True)")
-            plain = self._whom(one_by_one(question))
-            ordinary = self.far.recovery(plain.question, plain, plain)
+            alone = one_by_one(question)
+            plain = self._whom(replace(alone, **aside))
+            ordinary = self.far.recovery(alone, plain, plain)
             recovery = Batching(question, recovery, ordinary)
         recovery = escalating(recovery, question, self.said["escalate"], self.said["escalate_s"])
         made = asked.carried_out_by(self.attempt, recovery, partial(by_hand_as, self.form), self.form.title)
         made = made if key is None else made.using(key=key)
-        aside: dict[str, Any] = {"media": list(self.media), "turns": list(turns)}
         return await made(question, **{name: given for name, given in aside.items() if given})
 
     async def attempt(

@@ -23,6 +23,7 @@ from .money import Bill
 from .pool import part_of
 from .request import Question
 from .streaming import Floor, Streaming, partial
+from .thinking import output_limit
 from .window import fitted
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ class Caller:
 
 def _full(model: Model, question: Question) -> bool:
     """Whether an answer may already be as long as the model can write."""
-    return model.output_limit(question.max_tokens, question.settings) >= model.max_output
+    return output_limit(question, model) >= model.max_output
 
 
 async def _noted(manifest: Manifest, bill: Bill) -> None:

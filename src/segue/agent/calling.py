@@ -11,6 +11,7 @@ from ..models.errors import RequestRefused
 from ..models.exchange import Call, Reply
 from ..models.health import Place
 from .request import Question, messages, output_mode
+from .thinking import settings_for
 
 if TYPE_CHECKING:
     from pydantic_ai.tools import ToolDefinition
@@ -29,7 +30,7 @@ def call_for(question: Question, model: Model, place: Place, timeout_s: float) -
         output_schema=question.schema,
         output_mode=output_mode(model, question.schema, tools=bool(question.tools)),
         max_tokens=min(question.max_tokens, model.max_output),
-        settings={**question.settings, **_luck(question, model)},
+        settings={**settings_for(question, model), **_luck(question, model)},
         timeout_s=timeout_s,
     )
 

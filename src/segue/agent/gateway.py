@@ -47,6 +47,7 @@ from .request import Question, bound
 from .seen import Seen
 from .sessions import Session, Sessions
 from .shadowing import Shadows
+from .thinking import output_limit, thoughts_of
 
 __all__ = ["DEFAULT_ROUTE", "Gateway", "batch_rules", "config_of", "gateway", "shared", "use_models"]
 
@@ -121,6 +122,7 @@ class Gateway:
             require=question.require,
             tokens_in=None,
             tokens_out_max=question.max_tokens,
+            thoughts=thoughts_of(question, self.catalogue),
             budget_nano=nano(question.budget_usd) if left_nano is None and question.budget_usd else left_nano,
             task=task(question),
             key=session.key,
@@ -230,7 +232,7 @@ class Gateway:
 def _tokens(model: Model | Part, question: Question) -> int:
     """What a call may take at most, for the limits of a minute."""
     whole = model.model if isinstance(model, Part) else model
-    return bound(question) + whole.output_limit(question.max_tokens, question.settings)
+    return bound(question) + output_limit(question, whole)
 
 
 def _no_place(model: Model | Part, answer: Wait) -> Fault:

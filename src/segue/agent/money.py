@@ -50,6 +50,7 @@ from .budgets import Budgets
 from .failures import HELD, MODEL, TOOK, awaits_money, awaits_money_for_s
 from .held import PATIENCE_S, Patience
 from .request import Question, input_bound
+from .thinking import output_limit, settings_for
 
 __all__ = ["Bill"]
 
@@ -294,7 +295,7 @@ class Bill:
         if self.aside is not None:
             scopes = _halved(scopes)
         rest, into = left(scopes, standings), input_bound(question)
-        wanted = model.output_limit(question.max_tokens, question.settings)
+        wanted = output_limit(question, model)
         thinks = _thoughts(model, question)
         least = thinks + least_output(wanted - thinks)
         least = min(least, wanted) if self.aside is None else wanted  # cut short it would compare with nothing
@@ -333,7 +334,7 @@ class Bill:
 
 def _thoughts(model: Model, question: Question) -> int:
     """Tokens of the output limit that are for thinking."""
-    return model.output_limit(0, question.settings)
+    return model.output_limit(0, settings_for(question, model))
 
 
 def _settled(standings: Sequence[Standing]) -> list[Standing]:

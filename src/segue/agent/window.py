@@ -22,6 +22,7 @@ from ..models import Capability, Model
 from .given import once, with_whole
 from .media import Shown
 from .request import Question
+from .thinking import output_limit
 from .turns import IS_CUT, RECALL, Place, covered, parts_in, shown_as, unread
 
 __all__ = ["fitted", "overfull", "room_beside", "room_in", "whole"]
@@ -78,9 +79,7 @@ def whole(question: Question) -> Iterator[Part]:
 def room_in(question: Question, model: Model) -> Budget:
     """What the input of a call is fitted to."""
     schemas = [*question.tools, *([question.schema] if question.schema else [])]
-    return budget_for(
-        model, min(model.output_limit(question.max_tokens, question.settings), model.window // 2), schemas
-    )
+    return budget_for(model, min(output_limit(question, model), model.window // 2), schemas)
 
 
 def room_beside(question: Question, model: Model) -> int:

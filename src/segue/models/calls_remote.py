@@ -30,22 +30,18 @@ from pydantic_ai.tools import ToolDefinition
 
 from ..core.faults import FaultKind, rebuild
 from ..errors import SegueError
-from .conversation import begins_with_thinking, fit, stamped
+from .conversation import fit, stamped
 from .exchange import OUTPUT_TOOL, Call, Delta, Reply
+from .loops import settings_in
 from .prose import within
 from .providers import connected
 from .providers.wire import heard
 from .signals import error_of, made
 from .spec import Provider
-from .thoughts import unthinking
 from .usage import usage_of
 from .wrapping import is_object, unwrapped, wrapped
 
 _STRAY_REFUSAL = "refusal"
-_ADAPTS: Mapping[Provider, str] = {
-    Provider.ANTHROPIC: "anthropic_supports_adaptive_thinking", Provider.BEDROCK: "bedrock_supports_adaptive_thinking",
-}  # fmt: skip
-"""Where a profile of pydantic-ai says whether the word `thinking` is no budget, of who has Claude."""
 _TAKEN_FOR_GRANTED = (AssertionError, AttributeError, LookupError)
 """What an adapter raises where something is not there."""
 _OTHER = (SegueError, OSError, ImportError, MemoryError, NotImplementedError)
@@ -58,7 +54,7 @@ async def call(c: Call, began: float) -> Reply:
     token = heard.set(noted)
     try:
         model = (await connected(c.model, c.deployment)).model
-        asked = _asked(c, model.profile)
+        asked = _asked(c)
         with _read(c):
             return _reply(c, await model_request(model, **asked), noted, began, None)
     finally:
@@ -71,7 +67,7 @@ async def stream(c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]:
     ttft_s: float | None = None
     heard.set(noted)
     model = (await connected(c.model, c.deployment)).model
-    asked = _asked(c, model.profile)
+    asked = _asked(c)
     with _read(c):
         async with model_request_stream(model, **asked) as events:
             said = _Said(events)
@@ -101,10 +97,10 @@ def _read(c: Call) -> Generator[None]:
         raise rebuild(made(kind, f"{c.model.name}: what came {what}: {odd!r}", unread=1)) from odd
 
 
-def _asked(c: Call, profile: Mapping[str, Any]) -> dict[str, Any]:
+def _asked(c: Call) -> dict[str, Any]:
     messages = _messages(c)
     return {
-        "messages": messages, "model_settings": _settings(c, profile, messages),
+        "messages": messages, "model_settings": _settings(c, messages),
         "model_request_parameters": _parameters(c), "instrument": False,
     }  # fmt: skip
 
@@ -135,12 +131,8 @@ def _has_tools(c: Call) -> bool:
     return bool(c.tools) or (c.output_mode == "tool" and c.output_schema is not None)
 
 
-def _settings(c: Call, profile: Mapping[str, Any], messages: list[ModelMessage]) -> ModelSettings:
-    given: dict[str, Any] = {**c.model.settings, **c.settings}
-    adapts = _ADAPTS.get(c.model.provider)
-    if adapts and not begins_with_thinking(messages):
-        claude = profile.get("bedrock_thinking_variant", "anthropic") == "anthropic"
-        given = unthinking(c.model.provider, given, budgeted=claude and not profile.get(adapts))
+def _settings(c: Call, messages: list[ModelMessage]) -> ModelSettings:
+    given = settings_in(messages, c.model, c.settings)
     given["max_tokens"] = c.model.output_limit(c.max_tokens, given)
     if c.model.provider is not Provider.BEDROCK:  # botocore's are those of its client
         given["timeout"] = c.timeout_s

@@ -68,21 +68,6 @@ def fit(
     return fitted
 
 
-def begins_with_thinking(fitted: Sequence[ModelMessage]) -> bool:
-    """Whether the loop of tools that a fitted conversation is in the middle of begins with thinking; true where it is
-    in none.
-
-    A loop is one turn of the model, from what the user said last to the results at the end.
-    """
-    first: ModelResponse | None = None
-    for turn in reversed(fitted):
-        if isinstance(turn, ModelResponse):
-            first = turn
-        elif not any(isinstance(part, ToolReturnPart) for part in turn.parts):
-            break
-    return first is None or isinstance(first.parts[0], ThinkingPart)
-
-
 def made_by(response: ModelResponse) -> tuple[str | None, str | None]:
     """The model and the deployment of ours that made a response; None where it is not on record."""
     said: Any = (response.metadata or {}).get(MAKER)

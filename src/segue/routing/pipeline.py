@@ -118,7 +118,8 @@ class Router:
         conditions = self._well
         if self._view is not None:
             conditions = self._now = Conditions(self.table, self._view, self._now)
-        return Situation(request, features_of(request, self.embedder), self.table, conditions, self.predictors)
+        table = self.table.thinking(request.thoughts)
+        return Situation(request, features_of(request, self.embedder), table, conditions, self.predictors)
 
     def decide(self, request: Request, *, id: str, luck: float, route: str | Policy | None = None) -> Decision:
         """The decision for a request, by its own route or by another one. Where neither is said, a model that the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,16 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def thinking(self, thoughts: Mapping[str, int]) -> Table:
+        """The same, where these candidates have so many tokens for thinking."""
+        known = {self.place[name]: tokens for name, tokens in thoughts.items() if name in self.place}
+        if not known:
+            return self
+        other = copy(self)
+        other.thoughts = self.thoughts.copy()
+        other.thoughts[list(known)] = list(known.values())
+        return other
 
     def rates(self, tokens_in: int) -> Vector:
         """Rows of input, output, cache read and cache write, a column per candidate, for an input of this length."""

@@ -139,6 +139,8 @@ class Request:
     """Whether it waits for whoever is chosen: then those may be, too, who take no calls now."""
     wait_s_max: float = 30.0
     """How long to wait for a free place at most."""
+    thoughts: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Tokens for thinking, on top of the answer's, of those who are asked for another number than is their own."""
     key: str | None = None
     """What a split sticks to: a user, a thread. It is hashed, never recorded."""
     conversation: Conversation = field(default_factory=Conversation)
