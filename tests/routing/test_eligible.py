@@ -17,7 +17,7 @@ from tests.routing.made import Now, asked, catalogues, conditions, model, situat
 def why(catalogue: Catalogue, features: Features | None = None, **request: Any) -> dict[str, tuple[Stage, str]]:
     """Who is excluded, at which stage, and what is said."""
     at = situation(catalogue, features, **request)
-    found = eligible(at)
+    found = next(eligible(at))
     assert sorted([*found.rows.tolist(), *found.excluded]) == list(range(len(catalogue)))
     return {at.table.names[row]: (one.stage, one.reason) for row, one in found.excluded.items()}
 

@@ -344,7 +344,7 @@ def route(
 def routes(
     action: Annotated[
         str, typer.Argument(metavar="ACTION", help="list, eval NEW.toml, train, versions, rollback NAME, bench DATA.")
-    ],
+    ] = "list",
     what: Annotated[
         str | None,
         typer.Argument(

@@ -1,14 +1,15 @@
 """Who could answer, and of everybody else the stage and the reason why not. Pure, over columns.
 
-Each candidate is excluded by the first rule that it does not pass. Only `LIMIT` is soft: where everybody who could
-answer has no place free, waiting is better than nobody.
+Each candidate is excluded by the first rule that it does not pass. Two rules are soft, since waiting, or an answer that
+may be cut, is better than none: that a place is free, and that a budget pays for a whole answer. They hold as long as
+they leave somebody whom the policy chooses: who could answer, and is not among those of a route, is nobody to it.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -54,20 +55,34 @@ class Rule:
     reason: Callable[[int], str]
 
 
-def eligible(at: Situation) -> Eligibility:
-    """Who can answer. No rule costs more than a look at a column."""
+def eligible(at: Situation) -> Iterator[Eligibility]:
+    """Who can answer: first by all rules, then, for whom that leaves nobody, with ever fewer of the soft ones. At least
+    one. No rule costs more than a look at a column.
+    """
     fits = np.ones(len(at.table), np.bool_)
     excluded: dict[int, Exclusion] = {}
     for rule in _hard(at):
         apply(rule, fits, excluded)
-    for rule in _while_others(at):
-        if (fits & ~rule.bad).any():
-            apply(rule, fits, excluded)
-    return Eligibility(np.flatnonzero(fits), excluded)
+    soft = [rule for rule in _soft(at) if (fits & rule.bad).any()]
+    for kept in _fewer(soft):
+        left, out = fits.copy(), dict(excluded)
+        for rule in kept:
+            apply(rule, left, out)
+        if left.any() or not kept:
+            yield Eligibility(np.flatnonzero(left), out)
 
 
-def _while_others(at: Situation) -> Iterable[Rule]:
-    """Rules that hold as long as they leave somebody."""
+def _fewer(rules: Sequence[Rule]) -> Iterator[Sequence[Rule]]:
+    """All of them, and then fewer: the first ones are given up last."""
+    if not rules:
+        yield ()
+        return
+    for others in _fewer(rules[1:]):
+        yield (rules[0], *others)
+    yield from _fewer(rules[1:])
+
+
+def _soft(at: Situation) -> Iterable[Rule]:
     request = at.request
     if request.budget_nano is not None:  # rather a whole answer of another one than one whose limit is lowered
         yield _budget(request.budget_nano, at.features, at.table, likely_lengths(at))

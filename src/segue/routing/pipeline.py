@@ -22,7 +22,7 @@ from .eligible import Exclusion, eligible
 from .errors import PolicyFailed, UnknownRoute
 from .features import features_of
 from .instead import instead
-from .lots import Ground
+from .lots import Ground, Lot
 from .plans import plan
 from .policies import Examples, Policy
 from .record import decision
@@ -47,8 +47,7 @@ def decide(
     `luck` is a number in [0, 1): with the same one, and all else equal, the decision is the same. `vectors` gives the
     embeddings of a policy's examples. Raises PolicyFailed where a function of the user chooses nobody there is.
     """
-    ground = Ground(at, eligible(at), luck, vectors)
-    lot = plan(policy, ground, np.ones(ground.many, np.bool_))
+    ground, lot = _chosen(policy, at, luck, vectors)
     if lot.hedge_after_s is not None and lot.hedge is None:
         second = _second(policy, ground)
         lot = replace(lot, hedge=second, hedge_after_s=None if second is None else lot.hedge_after_s)
@@ -56,6 +55,20 @@ def decide(
     if lot.choice is None and wanted is not None and by == CALLER and at.request.route is not None:
         lot = replace(lot, barred={place: _apart(lot.barred.get(place)) for place in range(ground.many)})
     return decision(policy, ground, lot, id=id)
+
+
+def _chosen(
+    policy: Policy, at: Situation, luck: float, vectors: Callable[[Examples], NDArray[np.float32]] | None
+) -> tuple[Ground, Lot]:
+    """What the policy comes to among the first of those who can answer that leave it anybody."""
+    found: tuple[Ground, Lot] | None = None
+    for fit in eligible(at):
+        ground = Ground(at, fit, luck, vectors)
+        found = ground, plan(policy, ground, np.ones(ground.many, np.bool_))
+        if found[1].choice is not None:
+            break
+    assert found is not None
+    return found
 
 
 def _apart(why: Exclusion | None) -> Exclusion:
@@ -68,8 +81,7 @@ def _second(policy: Policy, ground: Ground) -> int | None:
     request = ground.at.request
     tried = {**request.tried, str(request.model): "it is asked first"}
     at = ground.at._replace(request=replace(request, model=None, tried=tried, stage=len(tried)))
-    others = Ground(at, eligible(at), ground.luck, ground.vectors)
-    lot = plan(policy, others, np.ones(others.many, np.bool_))
+    others, lot = _chosen(policy, at, ground.luck, ground.vectors)
     return None if lot.choice is None else int(others.base.rows[lot.choice])
 
 

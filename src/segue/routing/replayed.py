@@ -71,7 +71,7 @@ class Replayed:
         )
         at = Situation(request, features, self.table, self._well)
         logged = {c.target.name: c for c in decision.candidates}
-        fit = eligible(at)
+        fit = next(eligible(at))
         rows = np.array(
             [row for row, name in enumerate(self.table.names) if _may(logged.get(name), row in fit.rows)], np.intp
         )

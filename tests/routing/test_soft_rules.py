@@ -1,0 +1,81 @@
+"""A place that is free, and money for a whole answer, are asked for as long as that leaves somebody of the policy's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from segue.core.records import Stage
+from segue.models.spec import Catalogue
+from segue.routing import Best, Cascade, Cheapest, Hedge, Pinned, Policy, Split
+from segue.routing.eligible import eligible
+from segue.routing.policies import NEVER, Arm, Function
+from tests.routing.made import Now, asked, by_name, catalogues, chosen, conditions, model, names, routed, situation
+
+EU = {"residency": "eu"}
+TIGHT = {"tokens_out": 500.0, "budget_nano": 2_100_000}
+"""It pays `mid` for a quarter of the output limit, and `tiny` for everything."""
+BUSY = Now("busy", free=0, wait_s=40.0)
+POLICIES = [
+    Cheapest(name="among", among=("mid", "large"), explore=NEVER),
+    Cheapest(name="tags", require=EU, explore=NEVER),
+    Cheapest(name="quality", quality_min=0.6, strict=True, explore=NEVER),
+    Best(name="best", among=("mid",), explore=NEVER),
+    Cascade(name="cascade", steps=("mid", "large")),
+    Pinned(name="pinned", model="mid"),
+    Function(name="function", function=lambda *_: ["mid", "large"]),
+    Split(name="split", arms=(Arm(name="a", policy=Pinned(model="mid"), share=1.0),)),
+    Hedge(name="hedge", of=Pinned(model="mid"), after_s=1.0),
+]
+
+
+def catalogue() -> Catalogue:
+    return Catalogue.of(
+        model("tiny", 0.2, 0.01), model("mid", 0.7, 1.0, tags=EU), model("large", 0.9, 10.0, tags=EU)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
+def test_a_cheap_model_that_a_route_does_not_choose_takes_nobody_out(policy: Policy) -> None:
+    assert chosen(routed(policy, catalogue(), **TIGHT)) == "mid"
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
+def test_nor_does_one_that_is_free(policy: Policy) -> None:
+    busy = {"mid": BUSY, "large": BUSY}
+    assert chosen(routed(policy, catalogue(), now=busy)) == "mid"
+
+
+@pytest.mark.parametrize(
+    "more", [{"now": {"mid": BUSY}}, {**TIGHT, "budget_nano": 22_000_000}], ids=["busy", "short of money"]
+)
+def test_within_a_route_another_one_comes_first(more: dict[str, Any]) -> None:
+    pair = Catalogue.of(model("mid", 0.7, 9.0, tags=EU), model("other", 0.9, 2.0, tags=EU), model("tiny", 0.2, 0.01))
+    made = routed(Cascade(name="cascade", steps=("mid", "other")), pair, **more)
+    assert chosen(made) == "other"
+    assert by_name(made)["mid"].excluded_at in (Stage.LIMIT, Stage.BUDGET)
+
+
+def test_money_for_a_whole_answer_is_worth_more_than_a_free_place() -> None:
+    pair = Catalogue.of(model("short", 0.7, 1.0), model("busy", 0.7, 0.3), model("tiny", 0.2, 0.01))
+    made = routed(Cascade(name="cascade", steps=("short", "busy")), pair, now={"busy": BUSY}, **TIGHT)
+    assert chosen(made) == "busy"
+
+
+def test_a_second_one_of_a_hedge_is_of_the_route() -> None:
+    made = routed(
+        Hedge(name="h", of=Cheapest(name="c", among=("mid", "large"), explore=NEVER), after_s=1.0), catalogue(),
+        model="mid", pinned_by="recovery", now={"large": BUSY},
+    )  # fmt: skip
+    assert made.hedge is not None
+    assert names(made, (made.hedge,)) == ["large"]
+
+
+@given(catalogues(), asked(), conditions())
+def test_the_last_try_has_all_that_any_other_has(catalogue: Catalogue, request: dict[str, Any], now: Any) -> None:
+    tries = [set(one.rows.tolist()) for one in eligible(situation(catalogue, **request, now=now))]
+    assert 1 <= len(tries) <= 4
+    assert all(one <= tries[-1] for one in tries)
+    assert all(tries[:-1])
