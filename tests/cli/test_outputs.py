@@ -8,6 +8,8 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
+from typing import Any
 
 import pytest
 
@@ -38,6 +40,44 @@ def test_a_run_that_nobody_hears_of_ends_and_its_code_is_its_own(
 ) -> None:
     assert shell(terminal, f"segue {run} {to}")[0] == code
     assert terminal.state("r") == state
+
+
+TALKS = """
+import sys
+from segue import flow, step
+
+@step
+def talk() -> str:
+    print("word " * 60_000)
+    sys.__stdout__.write("said")
+    return "x" * 300_000
+
+@flow
+async def talks() -> str:
+    return await talk()
+"""
+
+
+@pytest.mark.parametrize(("which", "said"), [("stdout", b"x" * 300_000 + b"\n"), ("stderr", b"word " * 60_000)])
+def test_a_slow_reader_of_a_pipe_that_does_not_block_gets_all(terminal: Terminal, which: str, said: bytes) -> None:
+    (terminal.folder / "talking.py").write_text(TALKS)
+    words = [sys.executable, "-m", "segue", "run", "talking:talks", "--db", str(terminal.db)]
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+    with (terminal.folder / "other").open("wb") as other:
+        streams: dict[str, Any] = {"stdout": other, "stderr": other, which: writes}
+        process = subprocess.Popen(words, cwd=terminal.folder, **streams)
+    os.close(writes)
+    time.sleep(1.5)
+    with open(reads, "rb") as pipe:
+        assert said in pipe.read()
+    assert process.wait(20) == 0
+
+
+def test_a_closed_stdout_is_one_for_programs_too(terminal: Terminal) -> None:
+    (terminal.folder / "talking.py").write_text(TALKS)
+    assert shell(terminal, "segue run talking:talks --id t >&-")[0] == 0
+    assert terminal.state("t") == "completed"
 
 
 def test_ctrl_c_that_ends_the_reader_too_has_its_own_code(terminal: Terminal) -> None:

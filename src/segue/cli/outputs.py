@@ -8,11 +8,12 @@ the programs print that steps call, to the stdout that they find, goes to stderr
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from io import BufferedWriter, FileIO, TextIOWrapper
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
 from ..errors import SegueError
 
@@ -30,7 +31,17 @@ class Unread(OutputError):
     """Whoever read stdout has gone, as `head` does that has enough: nobody is to be told."""
 
 
-class Results(FileIO):
+class Patient(FileIO):
+    """A descriptor that may not block, as some programs hand theirs on: what it has no room for now waits."""
+
+    def write(self, b: ReadableBuffer, /) -> int:
+        """Raises OSError."""
+        while (taken := cast("int | None", super().write(b))) is None:
+            select.select([], [self.fileno()], [])
+        return taken
+
+
+class Results(Patient):
     """Stdout. Once it has failed it takes nothing more: what came after a gap would be read as if there were none."""
 
     lost = False
@@ -52,7 +63,7 @@ class Results(FileIO):
             ) from error
 
 
-class Words(FileIO):
+class Words(Patient):
     """Stderr. What it does not take is lost, and nobody is held up by it, nor are the programs that steps call."""
 
     theirs: tuple[int, ...] = ()
@@ -87,6 +98,9 @@ def ready() -> None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     elif _is(sys.stderr, 2):
         sys.stderr = _own(sys.stderr, Words(2, "w", closefd=False))
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, f"__{name}__") is None:
+            setattr(sys, f"__{name}__", getattr(sys, name))
 
 
 def columns() -> int:
