@@ -66,7 +66,7 @@ class Options(TypedDict, total=False):
     """Whose words the prompt is, where it is not the user's: in the thread it stands under that name."""
     history: Sequence[Mapping[str, str]]
     """What was said before, as a client holds it: `{"role": "user", "content": text}`, or `assistant`. What the thread
-    holds already is not said twice.
+    holds already is not said twice, and neither is the question, whether the client sends it with its parts or without.
     """
     memory: Sequence[str | Scope]
     """Whose memory is looked through for what it holds on the question: `user:ann`, `team:sales`; `thread:t` and

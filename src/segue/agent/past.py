@@ -17,6 +17,7 @@ from pydantic_core import from_json
 from ..context import Kind, Part, estimate
 from ..context.fitting import counts
 from .given import Shows, places
+from .resent import Span, Words, spans
 from .turns import Told, told
 
 if TYPE_CHECKING:
@@ -39,6 +40,19 @@ class Turn:
     """About: as `estimate` counts."""
     least: int
     """What it takes where the results of its tools are cleared."""
+    first: int = 0
+    """Which message is the question: those before it are what a client says was said before."""
+    spans: tuple[Span, ...] = ()
+    """Where in it the prompt stands, and what was given beside it."""
+
+    @property
+    def asked(self) -> Iterator[Words]:
+        """What the user said, as a client may send it again, the first first."""
+        for message in self.messages[: self.first]:
+            if message["kind"] == "request":
+                yield Words.of(message.parts[0].text)
+        if self.spans:
+            yield Words(self.messages[self.first].parts[0].text, self.spans)
 
     @property
     def parts(self) -> Iterator[Part]:
@@ -79,7 +93,8 @@ class Past:
         if found is not None:
             self._kept.move_to_end(name)
             return found
-        messages = told(turn_of(from_json(said.args or b"{}"), from_json(said.value or b"null")))
+        args = from_json(said.args or b"{}")
+        messages = told(turn_of(args, from_json(said.value or b"null")))
         count = estimate()
         tokens = least = 0
         for message in messages:
@@ -87,7 +102,7 @@ class Past:
                 size = count(part.text) + 4
                 tokens += size
                 least += size if part.kind is not Kind.RESULT else min(size, CLEARED)
-        made = self._kept[name] = Turn(tuple(messages), tokens, least)
+        made = self._kept[name] = Turn(tuple(messages), tokens, least, *_asked(args))
         self._tokens += tokens
         while self._tokens > self.most and len(self._kept) > 1:
             self._tokens -= self._kept.popitem(last=False)[1].tokens
@@ -114,8 +129,7 @@ def turn_of(args: dict[str, Any], given: dict[str, Any]) -> Iterator[dict[str, A
 
     question: dict[str, Any] = args["question"]
     yield from said_before(question.get("before", ()))
-    seen = [f"({one['type']} was shown)" for one in args.get("media", ())]
-    parts = question.get("parts", ())
+    parts, seen = question.get("parts", ()), _seen(args)
     by, role = question.get("asked_by", ""), question.get("role", "")
     prompt = spoken(question["prompt"], by)
     known = ({MAKER: {"who": by}} if by else {}) | places(prompt, parts)
@@ -130,6 +144,18 @@ def turn_of(args: dict[str, Any], given: dict[str, Any]) -> Iterator[dict[str, A
     made |= {"who": role} if role else {}
     maker = {"metadata": {MAKER: made}} if made else {}
     yield {"kind": "response", "parts": [{"part_kind": "text", "content": spoken(said, role)}], **maker}
+
+
+def _asked(args: dict[str, Any]) -> tuple[int, tuple[Span, ...]]:
+    """Of a turn: which message is the question, and where in it the prompt stands and what was given beside it."""
+    question: dict[str, Any] = args["question"]
+    prompt = spoken(question["prompt"], question.get("asked_by", ""))
+    beside = [*question.get("parts", ()), *_seen(args)]
+    return len(question.get("before", ())), spans(prompt, beside, len(prompt) - len(question["prompt"]))
+
+
+def _seen(args: dict[str, Any]) -> list[str]:
+    return [f"({one['type']} was shown)" for one in args.get("media", ())]
 
 
 def spoken(text: str, who: str) -> str:

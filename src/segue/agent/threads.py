@@ -8,7 +8,7 @@ turns are left that were not read, the first message that was says so: they are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -24,6 +24,7 @@ from ..runtime.step import step
 from .given import Shows, below
 from .memories import remembered
 from .past import MOST, Past, Turn, said_before
+from .resent import Words, known, without_question
 from .turns import Unread, stands, told, with_unread
 
 if TYPE_CHECKING:
@@ -131,45 +132,32 @@ async def fresh(question: Question, sent: Sequence[Mapping[str, str]]) -> list[d
     """
     if isinstance(sent, Since):
         return sent.unheard(question.heard)
-    said = [_message(one) for one in sent]
-    if said and said[-1] == {"role": "user", "content": question.prompt}:
-        said = said[:-1]
+    words = Words.of(question.prompt, question.parts)
+    said, asked = without_question([_message(one) for one in sent], words)
     if not said or question.thread is None or not question.heard:
         return said
-    known = _news.carried_out_by(partial(_known, said), Retry(attempts=1))
-    return said[await known(question.thread, question.heard, len(said)) :]
+    news = _news.carried_out_by(partial(_known, said, partial(known, question=words, asked=asked)), Retry(attempts=1))
+    return said[await news(question.thread, question.heard, len(said)) :]
 
 
-async def _known(said: Sequence[Mapping[str, str]], thread: str, upto: int, count: int) -> int:
+async def _known(
+    said: Sequence[Mapping[str, str]],
+    matched: Callable[[list[Words], list[str]], int],
+    thread: str,
+    upto: int,
+    count: int,
+) -> int:
     """What both hold is told by what the user said: an answer may have another form here than there."""
     around = outside()
     sent = [one["content"] for one in said if one["role"] == "user"]
     if around is None or not sent:
         return 0
     turns = turns_down(around, step_scope(), thread, upto, 0)
-    have = [text for _, turn in islice(turns, 2 * len(sent) + _LOOKED_AT) for text in _asked(turn)]
-    known = _overlap(have[::-1], sent)
+    looked_at = [turn for _, turn in islice(turns, 2 * len(sent) + _LOOKED_AT)]
+    have = [words for turn in reversed(looked_at) for words in turn.asked]
+    found = matched(have, sent)
     users = [at for at, one in enumerate(said) if one["role"] == "user"]
-    return len(said) if known == len(users) else users[known] if known else 0
-
-
-def _asked(turn: Turn) -> list[str]:
-    """What the user said in a turn, the last first."""
-    return [part.text for part in turn.parts if part.role is Role.USER][::-1]
-
-
-def _overlap(have: Sequence[str], sent: Sequence[str]) -> int:
-    """How many of the first of `sent` stand in `have`, in this order: others may have spoken in between."""
-    known = 0
-    for text in have:
-        if known < len(sent) and _same(text, sent[known]):
-            known += 1
-    return known
-
-
-def _same(have: str, sent: str) -> bool:
-    """A flow may put words of its own before what the user said."""
-    return have == sent or have.endswith(f"\n{sent}")
+    return len(said) if found == len(users) else users[found] if found else 0
 
 
 def _message(one: Mapping[str, str]) -> dict[str, str]:

@@ -34,6 +34,7 @@ from ...models.conversation import made_by
 from ...models.exchange import OUTPUT_TOOL
 from ..media import Shown, needs_of, split
 from ..request import Asked, Given, Question, Tried, is_file
+from ..resent import Words, is_question
 
 __all__ = ["Asking", "asking", "given_of", "messages_of", "put_in_time", "response_of", "turns_of"]
 
@@ -90,7 +91,7 @@ def asking(
     return Asking(question=question, history=turns_of(history), turns=turns_of(turns), media=media)
 
 
-def messages_of(history: object, prompt: str, agent: str) -> list[ModelMessage]:
+def messages_of(history: object, question: Words, agent: str) -> list[ModelMessage]:
     """What was said before, which a client holds (`{"role": "user", "content": text}`) or an earlier run has given. As
     `ask` does, it leaves out the question where that comes last. Raises InputError for what is no message.
     """
@@ -105,7 +106,8 @@ def messages_of(history: object, prompt: str, agent: str) -> list[ModelMessage]:
             raise InputError(f"{agent}: history has {one!r}", remedy=remedy)
         made.append(said)
     last = cast("Sequence[Any]", history)[-1] if made else None
-    return made[:-1] if last == {"role": "user", "content": prompt} else made
+    sent: Mapping[str, Any] = cast("Mapping[str, Any]", last) if isinstance(last, Mapping) else {}
+    return made[:-1] if sent.get("role") == "user" and is_question(sent["content"], question) else made
 
 
 def _message(one: Any) -> ModelMessage | None:

@@ -11,6 +11,7 @@ from ...errors import DefinitionError, InputError
 from ...runtime.step import Step
 from ..media import media_of
 from ..request import shown
+from ..resent import Words
 from ..tools import Tool as OurTool
 from .routing import Routing, routing
 
@@ -81,8 +82,10 @@ class DurableAgent(Generic[T]):
 
         if not any(not isinstance(part, str) or part.strip() for part in (prompt, *parts)):
             raise InputError(f"{self.name}: nothing is asked: the prompt is empty", remedy="give a prompt, or parts")
-        said = [prompt, *map(_content, parts)] if parts else prompt
-        held = None if history is None else messages_of(history, prompt, self.name)
+        beside = [_content(part) for part in parts]
+        said = [prompt, *beside] if parts else prompt
+        question = Words.of(prompt, [part for part in beside if isinstance(part, str)])
+        held = None if history is None else messages_of(history, question, self.name)
         return await self.agent.run(said, message_history=held, usage_limits=self._limits())
 
 
