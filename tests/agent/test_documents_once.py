@@ -64,7 +64,8 @@ class Talk:
         if "Summarise this part" in asked.system:
             self.summaries += 1
             hold_pointed(shown(asked))
-            return json.dumps({"summary": "They talked.", "constraints": [], "open": []})
+            facts = sorted({*re.findall(r"FACT-\d", shown(asked))})
+            return json.dumps({"summary": " ".join(["They talked.", *facts]), "constraints": [], "open": []})
         self.calls.append(shown(asked))
         hold_pointed(self.calls[-1])
         return calls("clause", n=1) if "tools" in asked.body and not results(asked)[-1:] else "Noted."
@@ -183,6 +184,25 @@ def test_pieces_of_a_turn_are_its_documents_and_what_stands_beside_them(prompt: 
     assert with_pieces(message, pieces) == message
     longer = with_pieces(message, [f"<{piece}>" for piece in pieces])
     assert in_pieces(longer) == [f"<{piece}>" for piece in pieces]
+
+
+@pytest.mark.parametrize("window", [9_000, 24_000])
+async def test_a_question_about_a_second_long_document_still_knows_the_first(tmp_path: Path, window: int) -> None:
+    second = CONTRACT.replace("clause", "paragraph")
+    turns = [(chat, f"What of FACT-{n}?", [document]) for n, document in enumerate([CONTRACT, second] * 3)]
+    talk, manifests = await talked(tmp_path, window, *turns)
+    for n, text in enumerate(talk.calls):
+        assert all(f"FACT-{known}" in text for known in range(n + 1)), n
+    (summary,) = (part for part in manifests[-1].parts if part.kind == "summary") if window == 9_000 else [None]
+    assert talk.summaries == (5 if summary else 0)
+    assert summary is None or (summary.source, summary.fate) == ("turns 1 to 5", Fate.KEPT)
+
+
+async def test_a_short_turn_before_a_long_document_stays_word_for_word(tmp_path: Path) -> None:
+    weather, documents = "We talk about the weather. " * 30, list[str]()
+    turns = [(chat, f"Question {n}? {weather}", documents) for n in range(12)]
+    talk, _ = await talked(tmp_path, 8_000, *turns, (chat, "What of this?", [CONTRACT]))
+    assert talk.summaries and f"Question 11? {weather}" in talk.calls[-1]
 
 
 def test_plain_turns_are_told_as_before() -> None:
