@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segue import Engine, Thread, ask, flow
+from segue.agent.given import in_pieces, with_pieces
+from segue.agent.guards import Finding, Guard
+from segue.agent.guards.builtin import LOOKS
 from segue.agent.past import turn_of
 from segue.agent.request import Question
 from segue.agent.turns import told
@@ -60,7 +64,8 @@ class Talk:
         if "Summarise this part" in asked.system:
             self.summaries += 1
             hold_pointed(shown(asked))
-            return json.dumps({"summary": "They talked.", "constraints": [], "open": []})
+            facts = sorted({*re.findall(r"FACT-\d", shown(asked))})
+            return json.dumps({"summary": " ".join(["They talked.", *facts]), "constraints": [], "open": []})
         self.calls.append(shown(asked))
         hold_pointed(self.calls[-1])
         return calls("clause", n=1) if "tools" in asked.body and not results(asked)[-1:] else "Noted."
@@ -75,10 +80,13 @@ def hold_pointed(text: str) -> None:
         assert any(not beside[:at].endswith("begins '") for at in places) and ends in beside, note.group()
 
 
-async def talked(path: Path, window: int, *turns: tuple[Any, ...]) -> tuple[Talk, list[Manifest]]:
+async def talked(
+    path: Path, window: int, *turns: tuple[Any, ...], guards: Sequence[Guard] = ()
+) -> tuple[Talk, list[Manifest]]:
     talk = Talk()
     async with serve({"gpt": Served(answer=talk.answer)}) as server:
-        known = {"catalogue": Catalogue.of(replace(model(server, "gpt"), window=window, max_output=900))}
+        catalogue = Catalogue.of(replace(model(server, "gpt"), window=window, max_output=900))
+        known = {"catalogue": catalogue, "guards": [*guards]}
         async with Engine(str(path / "x.db"), resources=known) as engine:
             thread = Thread("t", engine)
             manifests = list[Manifest]()
@@ -129,6 +137,72 @@ async def test_a_document_outlives_the_turns_that_gave_it_first(tmp_path: Path) 
     assert talk.summaries
     assert all(text.count(OTHER) <= 1 for text in talk.calls)
     assert any("[as below" in text for text in talk.calls)
+
+
+def redacting(look: Any) -> Guard:
+    return Guard(name="redacts", look=look, on_hit="redact", stage="before")
+
+
+async def test_what_a_guard_takes_out_of_the_questions_leaves_their_document_shown_once(tmp_path: Path) -> None:
+    turns = [(chat, f"I am {'x' * n}@example.com. Question {n}?", [CONTRACT]) for n in range(1, 9)]
+    talk, _ = await talked(tmp_path, 16_000, *turns, guards=[redacting(LOOKS["pii"]())])
+    assert {text.count(CONTRACT) for text in talk.calls} == {1} and talk.summaries == 0
+    assert all(f"I am [email]. Question {n}?" in talk.calls[-1] for n in range(1, 9))
+
+
+def blurred(text: str) -> Finding | None:
+    """Tells only what is left, which may be longer than what was there."""
+    left = text.replace("OFFER", "[the kind of paper]").replace("item 99 costs more.", "[]")
+    return Finding("a word", left) if left != text else None
+
+
+@pytest.mark.parametrize("what", [chat, looks])
+async def test_documents_are_shown_once_whatever_a_guard_takes_out_of_them(tmp_path: Path, what: Any) -> None:
+    turns = [(what, f"OFFER {n}?", [OTHER, "OFFER", CONTRACT]) for n in range(6)]
+    talk, _ = await talked(tmp_path, 16_000, *turns, guards=[redacting(blurred)])
+    assert {(text.count("item 50 costs more."), text.count(CONTRACT)) for text in talk.calls} == {(1, 1)}
+    assert "OFFER" not in talk.calls[-1] and talk.calls[-1].count("as below, the document that begins '[the kind") == 5
+
+
+async def test_a_number_that_a_question_and_its_document_share_is_told_in_no_later_call(tmp_path: Path) -> None:
+    split = (chat, "Whose is 4111 1111", ["1111 1111 in this? " + CONTRACT])
+    talk, _ = await talked(tmp_path, 16_000, split, (chat, "And now?", []), guards=[redacting(LOOKS["pii"]())])
+    assert "Whose is [card]\n[card] in this? CONTRACT" in talk.calls[1]
+
+
+@given(
+    prompt=st.text(max_size=9),
+    parts=st.lists(st.sampled_from(["", "short", "\n", CONTRACT[:500], OTHER[:400]]), min_size=1, max_size=6),
+)
+def test_pieces_of_a_turn_are_its_documents_and_what_stands_beside_them(prompt: str, parts: list[str]) -> None:
+    message, _ = turn_of({"question": {"prompt": prompt, "parts": parts}}, {"value": "ok", "tried": []})
+    pieces = in_pieces(message)
+    documents = [part for part in parts if len(part) >= 400]
+    assert [piece for piece in pieces if len(piece) >= 400] == documents
+    if not documents:
+        return
+    assert with_pieces(message, pieces) == message
+    longer = with_pieces(message, [f"<{piece}>" for piece in pieces])
+    assert in_pieces(longer) == [f"<{piece}>" for piece in pieces]
+
+
+@pytest.mark.parametrize("window", [9_000, 24_000])
+async def test_a_question_about_a_second_long_document_still_knows_the_first(tmp_path: Path, window: int) -> None:
+    second = CONTRACT.replace("clause", "paragraph")
+    turns = [(chat, f"What of FACT-{n}?", [document]) for n, document in enumerate([CONTRACT, second] * 3)]
+    talk, manifests = await talked(tmp_path, window, *turns)
+    for n, text in enumerate(talk.calls):
+        assert all(f"FACT-{known}" in text for known in range(n + 1)), n
+    (summary,) = (part for part in manifests[-1].parts if part.kind == "summary") if window == 9_000 else [None]
+    assert talk.summaries == (5 if summary else 0)
+    assert summary is None or (summary.source, summary.fate) == ("turns 1 to 5", Fate.KEPT)
+
+
+async def test_a_short_turn_before_a_long_document_stays_word_for_word(tmp_path: Path) -> None:
+    weather, documents = "We talk about the weather. " * 30, list[str]()
+    turns = [(chat, f"Question {n}? {weather}", documents) for n in range(12)]
+    talk, _ = await talked(tmp_path, 8_000, *turns, (chat, "What of this?", [CONTRACT]))
+    assert talk.summaries and f"Question 11? {weather}" in talk.calls[-1]
 
 
 def test_plain_turns_are_told_as_before() -> None:

@@ -169,6 +169,19 @@ class _Bite(NamedTuple):
     work: Work
 
 
+class _Beside(NamedTuple):
+    """What turns that are not summed up take beside what is asked and a summary."""
+
+    most: int
+    """Tokens, of all of them."""
+    newest: int
+    """Tokens, of the newest one alone: one that takes more would be left out, so it is summed up, too. A whole window
+    where its summary would be left out as well.
+    """
+    result: bool
+    """Whether one more result of a tool counts beside them."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """A thread as one question has it before it, since its last summary."""
@@ -185,9 +198,9 @@ class _Reading:
         if not self._may_be_full(budget):
             return 0
         question = replace(self.question, history=list(history(self.question, self.scope, self.model.window)))
-        most, more = self._beside(budget)
+        room = self._beside(budget)
         try:
-            if not overfull(question, self.model, more=more):
+            if not overfull(question, self.model, more=room.result):
                 return 0
         except ContextOverflow:
             return 0
@@ -197,8 +210,8 @@ class _Reading:
             once = turn.once(shows)
             sizes = self._shown(once, budget, budget.results_kept - results)
             kept, raw, results = kept + sum(sizes), raw + turn.read_as(once), results + _results(turn)
-            full = kept > most or raw > raw_most(self.model.window) * LEFT
-            if full and first <= self.question.heard:
+            full = kept > room.most or raw > raw_most(self.model.window) * LEFT
+            if full and (first <= self.question.heard or sum(self._shown(once, budget, 0)) > room.newest):
                 break
             first = no
         return first - 1
@@ -224,17 +237,18 @@ class _Reading:
             since, last = since or no, no
         return _Bite(covering(covers, budget, count, work), (*made_of,), since, last, tokens, work) if last else None
 
-    def _beside(self, budget: Budget) -> tuple[int, bool]:
-        """Tokens that turns which are not summed up take at most, and whether one more result counts beside them.
+    def _beside(self, budget: Budget) -> _Beside:
+        """What turns that are not summed up take.
 
         What is asked itself may leave fewer than ever: of what it leaves beside a summary they take a part, so that not
         each question finds too many of them again. Where it leaves no summary its room, they share it.
         """
         beside, standing = max(0, room_beside(self.question, self.model)), self._standing(budget)
         room, result = beside - standing, int(budget.input * budget.result_share)
+        newest = max(0, room) if room + budget.margin >= 0 else budget.window
         more = bool(self.question.tools) and room - result >= beside // 4
         room = max(room - result if more else room, beside // 2)
-        return min(int(budget.input * LEFT), int(room * _PART)), more
+        return _Beside(min(int(budget.input * LEFT), int(room * _PART)), newest, more)
 
     def _standing(self, budget: Budget) -> int:
         """Tokens that the next summary takes at most, with what stands beside it now."""

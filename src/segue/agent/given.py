@@ -20,7 +20,7 @@ from .turns import Told, told
 if TYPE_CHECKING:
     from .request import Question
 
-__all__ = ["GIVEN", "LONG", "Shows", "below", "once", "places", "with_whole"]
+__all__ = ["GIVEN", "LONG", "Shows", "below", "in_pieces", "once", "places", "with_pieces", "with_whole"]
 
 LONG = 400
 """Characters of a part that is shown once: the note in its place has about 150, and must be worth it."""
@@ -41,6 +41,39 @@ def places(before: str, parts: Iterable[str]) -> dict[str, Any]:
             found.append((at, at + len(part)))
         at += len(part)
     return {GIVEN: found} if found else {}
+
+
+def in_pieces(message: Mapping[str, Any]) -> list[str]:
+    """What a message with documents says, in order: each document, and each text before, between and after them.
+    Between two pieces is a line break. Empty where it has no documents.
+    """
+    return [text for text, _ in _pieces(message)]
+
+
+def with_pieces(message: Mapping[str, Any], said: Sequence[str]) -> dict[str, Any]:
+    """The message with these in place of its pieces: its documents stand where they stand now."""
+    spans, at = list[Span](), 0
+    for text, (_, is_document) in zip(said, _pieces(message), strict=True):
+        if is_document:
+            spans.append((at, at + len(text)))
+        at += len(text) + 1
+    (part,) = message["parts"]
+    parts = [{**part, "content": "\n".join(said)}]
+    return {**message, "parts": parts, "metadata": {**message["metadata"], GIVEN: spans}}
+
+
+def _pieces(message: Mapping[str, Any]) -> list[tuple[str, bool]]:
+    """The pieces, and whether each is a document."""
+    spans = _spans(message)
+    if not spans:
+        return []
+    text, last, found = message["parts"][0]["content"], 0, list[tuple[str, bool]]()
+    for start, end in spans:
+        if start > last:
+            found.append((text[last : start - 1], False))
+        found.append((text[start:end], True))
+        last = end + 1
+    return [*found, (text[last:], False)] if last <= len(text) else found
 
 
 class Shows:

@@ -18,6 +18,7 @@ from ...models.exchange import Reply
 from ..called import Called
 from ..failures import ELSEWHERE
 from ..form import Form
+from ..given import in_pieces, with_pieces
 from ..recorded import Recorded
 from ..request import Given, Question, is_file
 from .guard import Finding, Guard
@@ -173,8 +174,10 @@ async def _across(
     more, why = [list[Cut]() for _ in group], ""
     for join in (spaced, closely, as_lines):
         view = join(texts)
-        finding = None if view is None else await verdicts.of(guard, view.text)
-        if view is None or finding is None:
+        if view is None or (join is closely and view == spaced(texts)):
+            continue
+        finding = await verdicts.of(guard, view.text)
+        if finding is None:
             continue
         met = cuts_in(view, finding)
         if met is None and join is as_lines:  # it can be anywhere in them
@@ -205,9 +208,13 @@ def _said(question: Question) -> list[list[str]]:
 
 
 def _told(turns: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """What messages say: not the names, ids and seals in them."""
+    """What messages say: not the names, ids and seals in them. Documents are looked at as they were in the question."""
     found: list[list[str]] = []
     for turn in turns:
+        pieces = in_pieces(turn)
+        if pieces:
+            found.append(pieces)
+            continue
         last = ""
         for part in turn["parts"]:
             kind, content = str(part.get("part_kind")), part.get("content")
@@ -247,14 +254,18 @@ def _as(new: Mapping[str, str], text: str) -> str:
 
 def _retold(turns: Sequence[dict[str, Any]], change: Callable[[str], str]) -> list[dict[str, Any]]:
     """Messages with other texts in the places that `_told` looks at."""
+    return [_anew(turn, change) for turn in turns]
+
+
+def _anew(turn: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    pieces = in_pieces(turn)
+    if pieces:
+        return with_pieces(turn, [change(piece) for piece in pieces])
     by: dict[str, Callable[[Any], Any]] = {
         "content": lambda content: _mapped(content, change),
         "args": lambda args: _rewritten(args, change),
     }
-    return [
-        {**turn, "parts": [{k: by[k](v) if k in by else v for k, v in part.items()} for part in turn["parts"]]}
-        for turn in turns
-    ]
+    return {**turn, "parts": [{k: by[k](v) if k in by else v for k, v in part.items()} for part in turn["parts"]]}
 
 
 def _answered(given: Given) -> list[list[str]]:
