@@ -35,7 +35,8 @@ found by its module's name, else by the file that it was started from.
 - **Looking never starts an engine.** `runs`, `show`, `watch`, `events` and `check` open the database to be read:
   nothing is taken over, nothing is written, and a missing file is an error, not a new database.
 - **Ctrl-C suspends**, and so does SIGTERM: what is done is on disk, what was under way is made again by
-  `segue resume`. A second one kills, which loses nothing either. Workers of `multiprocessing` end with it, but not what these have started.
+  `segue resume`. A second one kills, which loses nothing either. Workers of `multiprocessing` end
+  with it, but not what these have started.
   Once a run's end is recorded, a signal changes its exit code no more; what nobody reads is waited for a second longer,
   or until a second signal.
 - **Whoever reads changes nothing for a run.** What stderr does not take (a pipe that has ended, a full disk) is not
