@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from segue import Engine, RunFailed, ask, flow
-from segue.agent.guards import Finding, Guard, load_guards
+from segue.agent.guards import Finding, Guard, load_guards, moderation
 from segue.agent.guards.builtin import injection, patterns
 from segue.agent.guards.moderation import Moderation
 from segue.core.records import AttemptRecorded, Check, record_of
@@ -213,6 +213,24 @@ async def test_a_small_model_moderates_by_a_schema_and_its_call_is_on_record(tmp
         error, _, _ = await told(engine, "How is tea made?")
         assert isinstance(error, ContentBlocked)
         assert "the guard itself failed" in error.why
+
+
+async def test_the_form_of_a_verdict_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+
+    def counted(*args: Any, **fields: Any) -> Any:
+        made.append(args)
+        return create_model(*args, **fields)
+
+    monkeypatch.setattr(moderation, "create_model", counted)
+    look = Moderation(model="gpt", categories=("spam", "noise"), timeout_s=50)
+    guard = Guard(name="moderation", look=look, stage="before", timeout_s=50)
+    models = {"chat": Served(), "gpt": Served(answer=lambda asked: json.dumps({"flagged": False}))}
+    async with serve(models) as server, opened(tmp_path, server, *models, guards=[guard]) as engine:
+        for word in ("one", "two", "three"):
+            assert (await told(engine, word))[0] == f"You said: {word}"
+        assert server.counts("gpt").calls >= 3
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from segue.context import recollection
 from segue.context.errors import InvalidContext
 from segue.context.memory import Memory, Scope, ScopeKind
 from segue.context.notes import Said, Turns, View
+from segue.context.recall.above import above
 from segue.context.recall.pieces import nearest, pieces
 from segue.context.tokens import estimate
 
@@ -292,3 +295,23 @@ def test_long_texts_are_cut_between_sentences_and_nothing_of_them_is_lost() -> N
     assert all(part.startswith("# Part") for part in pieces(headed))
     bolts = pieces(f"{'Pumps are blue. ' * 90}The valve has eight bolts now.")
     assert bolts[nearest("The valve has seven bolts.", bolts)].endswith("now.")
+
+
+def test_a_long_note_is_cut_once_however_often_it_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[int] = []
+
+    def counted(text: str, parts: Sequence[str]) -> list[str]:
+        cut.append(len(parts))
+        return above(text, parts)
+
+    monkeypatch.setattr(recollection, "above", counted)
+    with Memory() as memory:
+        manual = memory.remember("\n\n".join(f"Valve {n} opens. {'It is red. ' * 30}" for n in range(20)), ANN)
+        assert manual is not None
+        first = memory.part([manual], pieces=[2])
+        assert first is not None and "Valve" in first.text
+        assert memory.part([manual], pieces=[2]) == first
+        assert "Valve 7" in told(memory, "Does valve 7 open?", ANN, room=400)
+        memory.edit(manual, "\n\n".join(f"Pump {n} turns. {'It is blue. ' * 30}" for n in range(20)))
+        assert (now := memory.part([manual], pieces=[2])) is not None and "Pump" in now.text
+    assert len(cut) == 2

@@ -34,8 +34,9 @@ from pydantic_ai.messages import (
 )
 
 from segue.models.calls_local import asked
-from segue.models.conversation import GO_ON, begins_with_thinking, fit, is_own, stamped
+from segue.models.conversation import GO_ON, fit, is_own, stamped
 from segue.models.exchange import Call
+from segue.models.loops import begins_with_thinking
 from segue.models.pairing import NO_RESULT
 from segue.models.spec import Capability, Model, Provider
 

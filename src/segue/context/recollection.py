@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from .notes import FIELDS, Note, Scope, Turns, View, hash_of, read
 from .recall.above import above
 from .recall.packing import packed, parts_of
 from .recall.passages import Passage, Passages
-from .recall.pieces import WHOLE, pieces
+from .recall.pieces import WHOLE, is_long, pieces
 from .recall.postings import Vector
 from .recall.ranking import ranked
 from .recall.terms import terms, words
@@ -178,16 +179,23 @@ class Recollection:
 
 def passages_of(note: Note, session: str = "") -> list[Passage]:
     """A note as passages: one, or several of a long one."""
-    parts, name = pieces(note.text), f"note-{note.id}"
-    if len(parts) == 1:
+    parts, name = _cut(note.text) if is_long(note.text) else (), f"note-{note.id}"
+    if len(parts) < 2:
         return [Passage(id=name, text=note.text, who=note.who, at=note.at, session=session)]
     return [
         Passage(
             id=f"{name}.{n}", text=part, who=note.who, at=note.at, session=f"{session} {name}" if session else name,
             place=f"{n} of {len(parts)}", source="" if note.taken else note.source, above=over,
         )
-        for n, (part, over) in enumerate(zip(parts, above(note.text, parts), strict=True), 1)
+        for n, (part, over) in enumerate(parts, 1)
     ]  # fmt: skip
+
+
+@lru_cache(maxsize=16)
+def _cut(text: str) -> tuple[tuple[str, str], ...]:
+    """The pieces of a long text, and what each stands under. Kept: each turn of a thread shows the same ones again."""
+    parts = pieces(text)
+    return tuple(zip(parts, above(text, parts), strict=True))
 
 
 def asked_for(request: str) -> str:

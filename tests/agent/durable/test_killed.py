@@ -68,8 +68,14 @@ class Left(NamedTuple):
     called: int
 
 
+def things(world: Path) -> dict[str, bytes]:
+    """All that is in a world."""
+    return {str(path.relative_to(world)): path.read_bytes() for path in world.rglob("*") if path.is_file()}
+
+
 class Photographed(InMemory):
-    """An engine of which is kept what it would leave, were it killed before and after each of its commits."""
+    """An engine of which is kept what it would leave, were it killed before and after each of its commits. Where
+    before one is as after the one before, in the journal and in the world, it is kept once."""
 
     def __init__(self, world: Path, server: Provider, **options: Any):
         super().__init__(**options)
@@ -79,8 +85,13 @@ class Photographed(InMemory):
     def _probe(self, when: str) -> None:
         super()._probe(when)
         at = f"{self.commits}-{when}"
+        journal, called = self.connection.serialize(), calls(self._server)
+        if self.left and self.left[-1].journal == journal and things(self.left[-1].world) == things(self._world):
+            last = self.left.pop()  # nothing has happened since: it is one and the same death
+            self.left.append(last._replace(at=f"{last.at} {at}", called=max(called, last.called)))
+            return
         there = shutil.copytree(self._world, self._world.with_name(at))
-        self.left.append(Left(at, self.connection.serialize(), Path(there), calls(self._server)))
+        self.left.append(Left(at, journal, Path(there), called))
 
 
 class Dead(InMemory):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, create_model
@@ -132,7 +133,8 @@ def _named(fault: Fault, model: str) -> Fault:
     return fault._replace(message=said, args=[said]) if fault.args == [fault.message] else fault
 
 
+@lru_cache(maxsize=256)
 def _verdict(categories: tuple[str, ...]) -> type[BaseModel]:
-    """What the model answers."""
+    """What the model answers. Made once: pydantic takes milliseconds for it, and keeps it."""
     words: Any = Literal[("none", *categories)]
     return create_model("Moderated", flagged=(bool, ...), category=(words, "none"), why=(str, ""))

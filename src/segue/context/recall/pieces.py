@@ -12,7 +12,7 @@ from .questions import asks, leads
 from .records import Value, atoms, blocks
 from .terms import terms
 
-__all__ = ["WHOLE", "nearest", "pieces"]
+__all__ = ["WHOLE", "is_long", "nearest", "pieces"]
 
 WHOLE = 1000
 """A text of so many characters is one piece: 250 tokens of English. What costs more tokens counts for more."""
@@ -26,7 +26,7 @@ _NUMBER, _SIGNS = re.compile(r"\d{1,3}"), re.compile(r"[^\w\s]+")
 
 def pieces(text: str) -> list[str]:
     """The pieces of a text in their order. A heading stands with what follows it, a question with its answer."""
-    if not _long(text):
+    if not is_long(text):
         return [text]
     made: list[str] = []
     open_: list[tuple[str, str]] = []
@@ -95,7 +95,7 @@ def _bits(text: str) -> Iterator[tuple[str, str, bool]]:
     """
     at = 0
     for block in blocks(text):
-        if _long(text[block.start : block.end]):
+        if is_long(text[block.start : block.end]):
             yield from _prose(text[at : block.start])
             yield from _values(text, block)
             at = block.end
@@ -118,12 +118,12 @@ def _prose(text: str) -> Iterator[tuple[str, str, bool]]:
     """Paragraphs, of those that are too long the rows or sentences."""
     for some, begins in _paragraphs(text):
         paragraph = "\n".join(some)
-        if not _long(paragraph):
+        if not is_long(paragraph):
             yield paragraph, "\n\n", begins
             continue
         joint, apart = "\n\n", begins
         for row in some:
-            for line in row.split("\n") if _long(row) else [row]:
+            for line in row.split("\n") if is_long(row) else [row]:
                 for part in _sentences(line):
                     yield part, joint, apart
                     joint, apart = " ", False
@@ -132,7 +132,7 @@ def _prose(text: str) -> Iterator[tuple[str, str, bool]]:
 
 def _sentences(line: str) -> Iterator[str]:
     """The sentences of a line that is too long, in parts where they are, too."""
-    for sentence in _SENTENCE.split(line) if _long(line) else [line]:
+    for sentence in _SENTENCE.split(line) if is_long(line) else [line]:
         yield from _cut(sentence)
 
 
@@ -154,7 +154,7 @@ def _paragraphs(text: str) -> Iterator[tuple[list[str], bool]]:
 def _cut(sentence: str) -> Iterator[str]:
     """A sentence, or what is none, in parts of at most a piece: between words, where there are any."""
     rest = sentence.rstrip()
-    while _long(rest):
+    while is_long(rest):
         most = WHOLE * WHOLE // max(_size(rest[:WHOLE]), WHOLE)
         at = rest.rfind(" ", most // 2, most)
         at = most if at < 0 else at
@@ -164,7 +164,8 @@ def _cut(sentence: str) -> Iterator[str]:
         yield rest
 
 
-def _long(text: str) -> bool:
+def is_long(text: str) -> bool:
+    """Whether a text is more than one piece may be."""
     return len(text) > WHOLE or _size(text) > WHOLE
 
 
