@@ -235,3 +235,9 @@ def test_a_turn_knows_its_parts_behind_the_name_of_who_asks() -> None:
     old, asked = Past().turn(outcome).asked
     assert (old.prompt, asked.prompt) == ("old", "Q") and asked.text == "[ann] Q\na\nb\n(image/png was shown)"
     assert all(map(asked.are, ["Q", "Q\na", "Q\na\nb", asked.text])) and not any(map(asked.are, ["Q\nb", "a"]))
+
+
+def test_what_is_said_a_second_time_is_known_where_the_question_is_not_sent() -> None:
+    have = [Words.of(f"Customer: {text}") for text in ("yes", "Rome", "no")]
+    assert known(have, ["yes", "Rome", "no"], Words.of("Customer: yes")) == 3
+    assert known(have, ["yesterday", "Rome", "no"], Words.of("Customer: yes")) == 0

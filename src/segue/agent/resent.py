@@ -126,7 +126,7 @@ def _framed_alike(prompt: str, sent: str, now: str, asked: str) -> bool:
     """Whether a message stands in a prompt in the words that are around the question that is asked now too."""
     wanted = sent.strip()
     if prompt == now:
-        return bool(asked) and wanted == asked.strip()
+        return wanted == asked.strip() if asked else any(_stands_out(prompt, *at) for at in _places(wanted, prompt))
     if not wanted or wanted not in prompt:
         return False
     before, behind = _shared(prompt, now), _shared(prompt[::-1], now[::-1])
