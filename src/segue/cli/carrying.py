@@ -330,7 +330,7 @@ def _moves(engine: Engine, runs: list[int] | None, patience_s: float, batches: B
     host, journal, limit = engine.host, engine.journal, engine.clock.now() + patience_s
     found = journal.query(_ALL) if runs is None else journal.query(_FAMILY, (json.dumps(runs),))
     for no, id_, flow, version, state, owner, paused, wake_at, posted, cancelled in found:
-        elsewhere = owner is not None and owner != journal.owner and journal.alive(owner)
+        elsewhere = owner is not None and owner != journal.owner and journal.alive(owner) and not journal.silent(owner)
         if (
             elsewhere
             or (paused and not cancelled)

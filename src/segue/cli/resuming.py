@@ -44,7 +44,7 @@ def resume(how: Carrying, run: str, patience_s: float, by: str, why: str) -> Exi
     """Go on with one run: after an interruption or a pause, or once what set it aside is put right."""
     with reading(how.db) as reader:
         row = reader.get(run)
-        elsewhere = row.owner is not None and reader.alive(row.owner)
+        elsewhere = row.owner is not None and reader.alive(row.owner) and not reader.silent(row.owner)
         pausing = any(item.kind == "pause" for item in reader.items_of(row.no))
         pausing |= not reader.switches().frees(row.id)  # it may be over none but its children, also those to come
         below = left.told(left.left_of(reader, row), command) if row.state in ENDED else []

@@ -151,6 +151,16 @@ def holds(folder: Path, owner: str) -> bool:
     return _locked(folder / owner)
 
 
+def silent(folder: Path, owner: str) -> bool:
+    """Whether a process that holds its place seems to hang: by the wall clock its last heartbeat is longer ago than it
+    promised. That says only that it is worth to look on for as long: `Owners.alive` knows then.
+    """
+    path = folder / owner
+    with suppress(OSError, ValueError):
+        return time.time() - path.stat().st_mtime > float(path.read_bytes())
+    return False
+
+
 def remove(folder: Path, owner: str) -> None:
     """Remove an owner's files."""
     for name in (f"{owner}{_BELL}", f"{owner}{FLOWS}", f"{owner}{TAP}", owner):

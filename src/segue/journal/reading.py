@@ -18,7 +18,7 @@ from . import switches, tables, threads, workers
 from .blobs import Payloads, is_reference
 from .damage import BEGINNINGS, REMEDY, UNREADABLE, first_damaged, gapless
 from .faults import fault, identity, translate
-from .owners import holds, living
+from .owners import holds, living, silent
 from .records import Item, RunRow, Standing, Write, listed_row
 
 if TYPE_CHECKING:
@@ -346,14 +346,16 @@ class Reader:
 
     def runs(self, where: str = "1", parameters: Iterable[Any] = (), limit: int = 100) -> list[RunRow]:
         """Runs, newest first. `where` is SQL over the columns of RunRow."""
-        rows = self.query(
-            f"select {tables.RUN_COLUMNS} from runs where {where} order by no desc limit {int(limit)}", parameters
-        )
-        return [listed_row(r) for r in rows]
+        sql = f"select {tables.RUN_COLUMNS} from runs where {where} order by no desc limit {int(limit)}"
+        return [listed_row(r) for r in self.query(sql, parameters)]
 
     def alive(self, owner: str | None) -> bool:
         """Whether the process of this id lives."""
         return owner is not None and holds(Path(f"{self.path}-live"), owner)
+
+    def silent(self, owner: str) -> bool:
+        """Whether it seems to hang, as far as one look can tell."""
+        return silent(Path(f"{self.path}-live"), owner)
 
     def attended(self) -> bool:
         """Whether any process that carries runs out has this database open."""

@@ -1,0 +1,46 @@
+"""A process that hangs keeps its runs from nobody: `segue resume` looks on for a heartbeat, and takes them over."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.terminal import Started, Terminal, until
+
+PROMISED_S = 0.4
+"""The heartbeat that the hung process is made to have promised: by default it is ten seconds."""
+
+
+@pytest.fixture
+def hung(terminal: Terminal) -> Started:
+    """A process that hangs in the step of run `h`, which waits for the file `door`."""
+    started = terminal.start("run", "shop:guarded", "-i", '"door"', "--id", "h")
+    until(lambda: terminal.has("h", "attempt.started", "gate%"))
+    time.sleep(0.1)  # what was under way is committed
+    started.send(signal.SIGSTOP)
+    (owner,) = terminal.query("select owner from runs where id = 'h'")[0]
+    (Path(f"{terminal.db}-live") / owner).write_text(str(PROMISED_S))
+    time.sleep(PROMISED_S)
+    (terminal.folder / "door").touch()
+    return started
+
+
+@pytest.mark.parametrize("words", [("resume", "h"), ("resume",)], ids=["one", "all"])
+def test_a_run_of_a_hung_process_is_resumed(terminal: Terminal, hung: Started, words: tuple[str, ...]) -> None:
+    time.sleep(PROMISED_S)
+    done = terminal.segue(*words, "--json")
+    assert done.code == 0
+    assert terminal.state("h") == "completed", done.err
+    hung.kill()
+
+
+def test_one_that_works_is_left_alone(terminal: Terminal) -> None:
+    started = terminal.start("run", "shop:guarded", "-i", '"door"', "--id", "h")
+    until(lambda: terminal.has("h", "attempt.started", "gate%"))
+    assert "carries it out already" in terminal.segue("resume", "h").err
+    (terminal.folder / "door").touch()
+    assert started.wait().code == 0
+    assert terminal.calls().count("gate-door") == 1
