@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import given
 
 from segue.core.records import Stage
 from segue.models.spec import Catalogue
-from segue.routing import Best, Cascade, Cheapest, Hedge, Pinned, Policy, Split
+from segue.routing import Best, Cascade, Cheapest, Features, Hedge, Pinned, Policy, Request, Split
 from segue.routing.eligible import eligible
+from segue.routing.functions import Considered
 from segue.routing.policies import NEVER, Arm, Function
 from tests.routing.made import Now, asked, by_name, catalogues, chosen, conditions, model, names, routed, situation
 
@@ -79,3 +81,25 @@ def test_the_last_try_has_all_that_any_other_has(catalogue: Catalogue, request: 
     assert 1 <= len(tries) <= 4
     assert all(one <= tries[-1] for one in tries)
     assert all(tries[:-1])
+
+
+def european(request: Request, features: Features, seen: Sequence[Considered]) -> list[str]:
+    return [one.name for one in seen if one.tags.get("residency") == "eu"]
+
+
+def best_european(request: Request, features: Features, seen: Sequence[Considered]) -> str:
+    return max((one for one in seen if one.tags), key=lambda one: one.quality or 0.0).name
+
+
+EUROPEAN = Function(name="eu", function=european)
+BEST = Function(name="best eu", function=best_european)
+
+
+@pytest.mark.parametrize("policy", [EUROPEAN, BEST], ids=lambda policy: policy.name)
+@pytest.mark.parametrize("more", [{"now": {"mid": BUSY, "large": BUSY}}, TIGHT], ids=["busy", "short of money"])
+def test_a_function_that_finds_nobody_among_few_is_shown_more(policy: Policy, more: dict[str, Any]) -> None:
+    assert chosen(routed(policy, catalogue(), **more)) in ("mid", "large")
+
+
+def test_a_function_may_find_nobody_among_those_who_are_left() -> None:
+    assert chosen(routed(EUROPEAN, catalogue(), tried={"mid": "overloaded", "large": "overloaded"})) is None

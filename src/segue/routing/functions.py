@@ -29,8 +29,8 @@ class Considered(NamedTuple):
 def chosen(policy: Function, at: Situation, seen: Sequence[Considered]) -> dict[str, float]:
     """What the function says: names with their weights, of which the first is the choice where all weigh nothing.
 
-    It may name models that cannot answer now. Raises PolicyFailed where the function cannot be found, raises, or names
-    somebody there is not.
+    It may name models that cannot answer now; and nobody, where it is not shown all. Raises PolicyFailed where the
+    function cannot be found, raises, or names somebody there is not.
     """
     title, function = policy.title, policy.function
     call = load_function(function) if isinstance(function, str) else function
@@ -38,6 +38,8 @@ def chosen(policy: Function, at: Situation, seen: Sequence[Considered]) -> dict[
         answer: object = call(at.request, at.features, seen)
     except Exception as error:
         raise PolicyFailed(f"the function of {title} raised {type(error).__name__}: {error}") from error
+    if answer in ([], (), {}) and len(seen) < len(at.table):
+        return {}  # whom it would choose is not among these
     weights = _weights(title, answer)
     for name, weight in weights.items():
         if name not in at.table.place:

@@ -60,14 +60,22 @@ def decide(
 def _chosen(
     policy: Policy, at: Situation, luck: float, vectors: Callable[[Examples], NDArray[np.float32]] | None
 ) -> tuple[Ground, Lot]:
-    """What the policy comes to among the first of those who can answer that leave it anybody."""
-    found: tuple[Ground, Lot] | None = None
+    """What the policy comes to among the first of those who can answer that leave it anybody. A function of the user
+    may fail over few of them: what it makes of the last ones counts.
+    """
+    found: tuple[Ground, Lot] | PolicyFailed | None = None
     for fit in eligible(at):
         ground = Ground(at, fit, luck, vectors)
-        found = ground, plan(policy, ground, np.ones(ground.many, np.bool_))
+        try:
+            found = ground, plan(policy, ground, np.ones(ground.many, np.bool_))
+        except PolicyFailed as error:
+            found = error
+            continue
         if found[1].choice is not None:
             break
     assert found is not None
+    if isinstance(found, PolicyFailed):
+        raise found
     return found
 
 
