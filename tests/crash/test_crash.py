@@ -62,7 +62,7 @@ def test_a_crash_at_every_write(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(SCENES))
 @pytest.mark.parametrize("of", [pytest.param(1, marks=pytest.mark.soak), 4], ids=["all", "some"])
 def test_a_crash_at_every_write_and_another_soon_after(name: str, of: int) -> None:
-    """The first crash is at each write where it soaks, else at every second one."""
+    """The first crash is at each of the points where it soaks, else at every fourth."""
     for crash in points(name)[::of]:
         played(name, [crash, Crash(2, crash.when)], 0)
 
