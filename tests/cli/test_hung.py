@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from pathlib import Path
@@ -35,6 +36,21 @@ def test_a_run_of_a_hung_process_is_resumed(terminal: Terminal, hung: Started, w
     assert done.code == 0
     assert terminal.state("h") == "completed", done.err
     hung.kill()
+
+
+def test_it_is_told_that_its_process_seems_to_hang(terminal: Terminal, hung: Started) -> None:
+    pid = hung.pid
+    time.sleep(1)
+    shown, listed = terminal.segue("show", "h").out, terminal.segue("runs").out
+    assert f"Its process {pid} seems to hang: it was last heard of " in shown
+    assert "segue resume h" in shown
+    assert f"process {pid} seems to hang" in " ".join(listed.split())
+    (row,) = json.loads(terminal.segue("runs", "--json").out)
+    assert row["silent_s"] >= 1
+    hung.send(signal.SIGCONT)
+    until(lambda: terminal.state("h") == "completed")
+    assert "hang" not in terminal.segue("show", "h").out
+    assert "silent_s" not in json.loads(terminal.segue("show", "h", "--json").out)
 
 
 def test_one_that_works_is_left_alone(terminal: Terminal) -> None:

@@ -38,6 +38,8 @@ class Standing:
     row: RunRow
     story: Story
     alive: bool = False
+    silent_s: float | None = None
+    """For how long the process that owns it was not heard of; None where it is heard of, or gone."""
     attended: bool = False
     posts: Sequence[Item] = field(default=())
     """What was sent and not yet taken."""
@@ -60,6 +62,11 @@ class Standing:
     def owned(self) -> bool:
         """Whether a living process carries it out."""
         return self.row.owner is not None and self.alive
+
+    @property
+    def hung(self) -> bool:
+        """Whether the process that owns it lives, and seems to hang."""
+        return self.owned and self.silent_s is not None and self.row.state in _MOVING
 
     @property
     def nearly(self) -> dict[str, Any] | None:
@@ -145,11 +152,18 @@ def _held(standing: Standing, say: Say) -> list[Advice]:
         held.append(Advice(f"It is {printable(standing.ending.message)}.", do))
     if standing.nearly is not None:
         held.append(Advice(f"It is {first_line(told(standing.nearly))}.".replace("..", ".")))
+    if standing.hung:
+        held.append(Advice(f"{hangs(standing)}.", ((say("resume", row.id), "to take it over, unless it stirs"),)))
     gone = _gone(standing)
     if gone:
         why = "to wait for its batch, and go on" if standing.batches else "to go on"
         held.append(Advice(gone, ((say("resume", row.id), why),)))
     return held
+
+
+def hangs(standing: Standing) -> str:
+    """That the process which carries it out seems to hang."""
+    return f"Its process {standing.pid} seems to hang: it was last heard of {ago(standing.silent_s or 0)}"
 
 
 def held_by(switch: Switch, run: str, say: Say) -> Advice:

@@ -153,7 +153,7 @@ def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
         tell(*failed(fault.error, fault.message, trace_of(fault)), Copyable(say("show", row.id), "to look at it"))
     elif row.state == RunState.CANCELLED:
         tell(Text(f"– {printable(row.id)} was cancelled{printable(story.cancelled_how)}", "yellow"))
-    elif row.state == RunState.STUCK or code is Exit.WAITS:
+    elif row.state == RunState.STUCK or code is Exit.WAITS or standing.hung:
         tell(*advised(advise(standing, time.time(), say, below=below.more > 0)))
         for one in below.named:
             tell(Text(f"Its child {printable(one.row.id)}:"), *advised(one.says))
@@ -330,7 +330,7 @@ def _moves(engine: Engine, runs: list[int] | None, patience_s: float, batches: B
     host, journal, limit = engine.host, engine.journal, engine.clock.now() + patience_s
     found = journal.query(_ALL) if runs is None else journal.query(_FAMILY, (json.dumps(runs),))
     for no, id_, flow, version, state, owner, paused, wake_at, posted, cancelled in found:
-        elsewhere = owner is not None and owner != journal.owner and journal.alive(owner) and not journal.silent(owner)
+        elsewhere = owner not in (None, journal.owner) and journal.alive(owner) and journal.silent_s(owner) is None
         if (
             elsewhere
             or (paused and not cancelled)

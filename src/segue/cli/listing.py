@@ -27,7 +27,7 @@ from .paint import Copyable, complain, emit, out, stated, tell
 from .shelf import Stands, path_of, reading, summary
 from .story import Story
 from .waits import brief
-from .words import age, first_line, printable
+from .words import age, ago, first_line, printable
 
 _COUNTED = 9999
 _COUNT = (
@@ -125,6 +125,13 @@ def _said(standing: Standing, now: float) -> str:
         return f"paused: {named(standing.held)}"
     if row.state == RunState.STUCK:
         return f"{row.detail.get('reason', '')}: {first_line(str(row.detail.get('message', '')))}"
+    return _held_up(standing, now)
+
+
+def _held_up(standing: Standing, now: float) -> str:
+    """What it waits for, or why it does not go on."""
     if standing.nearly is not None:
         return first_line(told(standing.nearly))
+    if standing.hung:
+        return f"process {standing.pid} seems to hang, last heard of {ago(standing.silent_s or 0)}"
     return printable(standing.ending.message) if standing.ending is not None else brief(standing.waits, now)

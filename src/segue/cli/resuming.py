@@ -44,7 +44,7 @@ def resume(how: Carrying, run: str, patience_s: float, by: str, why: str) -> Exi
     """Go on with one run: after an interruption or a pause, or once what set it aside is put right."""
     with reading(how.db) as reader:
         row = reader.get(run)
-        elsewhere = row.owner is not None and reader.alive(row.owner) and not reader.silent(row.owner)
+        elsewhere = row.owner is not None and reader.alive(row.owner) and reader.silent_s(row.owner) is None
         pausing = any(item.kind == "pause" for item in reader.items_of(row.no))
         pausing |= not reader.switches().frees(row.id)  # it may be over none but its children, also those to come
         below = left.told(left.left_of(reader, row), command) if row.state in ENDED else []
@@ -211,7 +211,7 @@ def _report(how: Carrying, standings: list[Standing]) -> None:
     for standing in waiting[:TOLD_MAX]:
         tell("", Text(printable(standing.row.id), "bold").append(f"  {printable(standing.row.flow)}", "dim"))
         says = advise(replace(standing, attended=True), now, command)
-        if standing.owned:
+        if standing.owned and not standing.hung:
             watch = (command("watch", standing.row.id), "to follow it")
             says.insert(0, Advice(f"It goes on in process {standing.pid}.", (watch,)))
         tell(*advised(says))

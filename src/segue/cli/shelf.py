@@ -70,19 +70,22 @@ class Stands:
     """Says where runs stand, as far as their rows and the living processes tell."""
 
     def __init__(self, reader: Reader, now: float):
-        self._reader, self._alive = reader, dict[str | None, bool]()
+        self._reader = reader
+        self._alive = dict[str | None, tuple[bool, float | None]]()
         self.lacking, self.switches = Lacking(reader, now), reader.switches()
         self._attended = reader.attended()
 
     def of(self, row: RunRow, story: Story) -> Standing:
         """One run."""
         if row.owner not in self._alive:
-            self._alive[row.owner] = self._reader.alive(row.owner)
+            alive = self._reader.alive(row.owner)
+            self._alive[row.owner] = alive, self._reader.silent_s(row.owner) if alive and row.owner else None
+        alive, silent_s = self._alive[row.owner]
         held = self.switches.over(row.flow)
         if held is not None and (row.state in ENDED or not self._reader.held(row.no, self.switches)):
             held = None
         return Standing(
-            row=row, story=story, alive=self._alive[row.owner], held=held, lack=self.lacking(row),
+            row=row, story=story, alive=alive, silent_s=silent_s, held=held, lack=self.lacking(row),
             ahead=ahead_of(self._reader.query, row), attended=self._attended,
             ending=asked_to_end(self._reader, row, attended=self._attended),
         )  # fmt: skip
@@ -128,7 +131,7 @@ def summary(standing: Standing) -> dict[str, Any]:
     body: dict[str, Any] = {
         "id": row.id, "flow": row.flow, "version": row.version, "tenant": row.tenant, "state": row.state,
         "paused": row.paused or standing.held is not None, "interrupted": standing.state == "interrupted",
-        "parent": row.parent,
+        "silent_s": round(standing.silent_s or 0, 1) if standing.hung else None, "parent": row.parent,
         "created_at": row.created_at, "updated_at": row.updated_at, "waits_on": standing.waits,
         "reason": stuck.get("reason"), "message": stuck.get("message"), "key": stuck.get("key"),
         "remedy": stuck.get("remedy"), "asks": stuck.get("asks"),

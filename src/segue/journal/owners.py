@@ -151,14 +151,15 @@ def holds(folder: Path, owner: str) -> bool:
     return _locked(folder / owner)
 
 
-def silent(folder: Path, owner: str) -> bool:
-    """Whether a process that holds its place seems to hang: by the wall clock its last heartbeat is longer ago than it
-    promised. That says only that it is worth to look on for as long: `Owners.alive` knows then.
+def silent_s(folder: Path, owner: str) -> float | None:
+    """For how many seconds a process that holds its place seems to hang; None where by the wall clock its last beat
+    is no longer ago than it promised. That says only that it is worth to look on: `Owner.alive` knows then.
     """
     path = folder / owner
     with suppress(OSError, ValueError):
-        return time.time() - path.stat().st_mtime > float(path.read_bytes())
-    return False
+        since = time.time() - path.stat().st_mtime
+        return since if since > float(path.read_bytes()) else None
+    return None
 
 
 def remove(folder: Path, owner: str) -> None:

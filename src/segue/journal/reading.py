@@ -18,7 +18,7 @@ from . import switches, tables, threads, workers
 from .blobs import Payloads, is_reference
 from .damage import BEGINNINGS, REMEDY, UNREADABLE, first_damaged, gapless
 from .faults import fault, identity, translate
-from .owners import holds, living, silent
+from .owners import holds, living, silent_s
 from .records import Item, RunRow, Standing, Write, listed_row
 
 if TYPE_CHECKING:
@@ -353,9 +353,9 @@ class Reader:
         """Whether the process of this id lives."""
         return owner is not None and holds(Path(f"{self.path}-live"), owner)
 
-    def silent(self, owner: str) -> bool:
-        """Whether it seems to hang, as far as one look can tell."""
-        return silent(Path(f"{self.path}-live"), owner)
+    def silent_s(self, owner: str) -> float | None:
+        """For how long it seems to hang, as far as one look can tell; None where it does not."""
+        return silent_s(Path(f"{self.path}-live"), owner)
 
     def attended(self) -> bool:
         """Whether any process that carries runs out has this database open."""
