@@ -12,6 +12,7 @@ from segue.core.records import Stage
 from segue.models.spec import Catalogue
 from segue.routing import Best, Cascade, Cheapest, Features, Hedge, Pinned, Policy, Request, Split
 from segue.routing.eligible import eligible
+from segue.routing.errors import PolicyFailed
 from segue.routing.functions import Considered
 from segue.routing.policies import NEVER, Arm, Function
 from tests.routing.made import Now, asked, by_name, catalogues, chosen, conditions, model, names, routed, situation
@@ -91,15 +92,52 @@ def best_european(request: Request, features: Features, seen: Sequence[Considere
     return max((one for one in seen if one.tags), key=lambda one: one.quality or 0.0).name
 
 
+def first_european(request: Request, features: Features, seen: Sequence[Considered]) -> str | None:
+    return next(iter(european(request, features, seen)), None)
+
+
+def each_european(request: Request, features: Features, seen: Sequence[Considered]) -> Any:
+    return (name for name in european(request, features, seen))
+
+
 EUROPEAN = Function(name="eu", function=european)
 BEST = Function(name="best eu", function=best_european)
+FIRST = Function(name="first eu", function=first_european)
+EACH = Function(name="each eu", function=each_european)
+FUNCTIONS = pytest.mark.parametrize("policy", [EUROPEAN, BEST, FIRST, EACH], ids=lambda policy: policy.name)
+FAILED = {"mid": "overloaded", "large": "overloaded"}
 
 
-@pytest.mark.parametrize("policy", [EUROPEAN, BEST], ids=lambda policy: policy.name)
+@FUNCTIONS
 @pytest.mark.parametrize("more", [{"now": {"mid": BUSY, "large": BUSY}}, TIGHT], ids=["busy", "short of money"])
 def test_a_function_that_finds_nobody_among_few_is_shown_more(policy: Policy, more: dict[str, Any]) -> None:
     assert chosen(routed(policy, catalogue(), **more)) in ("mid", "large")
 
 
-def test_a_function_may_find_nobody_among_those_who_are_left() -> None:
-    assert chosen(routed(EUROPEAN, catalogue(), tried={"mid": "overloaded", "large": "overloaded"})) is None
+@FUNCTIONS
+def test_a_function_may_find_nobody_among_those_who_are_left(policy: Policy) -> None:
+    made = routed(policy, catalogue(), tried=FAILED)
+    assert made.choice is None
+    assert "the function of " in (by_name(made)["tiny"].reason or "")
+
+
+def test_where_a_function_raises_over_those_who_are_left_its_error_is_the_reason() -> None:
+    made = routed(BEST, catalogue(), tried=FAILED)
+    assert "raised ValueError: max()" in (by_name(made)["tiny"].reason or "")
+
+
+@FUNCTIONS
+def test_a_hedge_without_a_second_one_asks_the_first(policy: Policy) -> None:
+    hedge = Hedge(name="h", of=policy, after_s=1.0)
+    made = routed(hedge, catalogue(), model="mid", pinned_by="recovery", tried={"large": "overloaded"})
+    assert chosen(made) == "mid"
+    assert made.hedge is None
+
+
+@pytest.mark.parametrize(
+    "function", [lambda *_: [], lambda *_: None, lambda *_: 1 / 0], ids=["empty", "none", "raises"]
+)
+def test_who_never_answers_is_nobody_that_a_function_waits_for(function: Any) -> None:
+    only = catalogue().with_(model("emb", can=["embeddings"], max_output=0), model("short", window=2, max_output=1))
+    with pytest.raises(PolicyFailed, match="the function of r "):
+        routed(Function(name="r", function=function, among=("tiny", "emb", "short")), only)

@@ -12,7 +12,15 @@ from .errors import PolicyFailed
 from .policies import Function
 from .table import Situation
 
-__all__ = ["Considered", "chosen", "load_function"]
+__all__ = ["ChoseNobody", "Considered", "chosen", "load_function"]
+
+
+class ChoseNobody(Exception):
+    """A function chose nobody of those that it was shown, or raised over them."""
+
+    def __init__(self, message: str, remedy: str | None = None):
+        super().__init__(message)
+        self.message, self.remedy = message, remedy
 
 
 class Considered(NamedTuple):
@@ -29,17 +37,15 @@ class Considered(NamedTuple):
 def chosen(policy: Function, at: Situation, seen: Sequence[Considered]) -> dict[str, float]:
     """What the function says: names with their weights, of which the first is the choice where all weigh nothing.
 
-    It may name models that cannot answer now; and nobody, where it is not shown all. Raises PolicyFailed where the
-    function cannot be found, raises, or names somebody there is not.
+    It may name models that cannot answer now. Raises ChoseNobody where it raises or names nobody, PolicyFailed where it
+    cannot be found, or names somebody there is not.
     """
     title, function = policy.title, policy.function
     call = load_function(function) if isinstance(function, str) else function
     try:
         answer: object = call(at.request, at.features, seen)
     except Exception as error:
-        raise PolicyFailed(f"the function of {title} raised {type(error).__name__}: {error}") from error
-    if answer in ([], (), {}) and len(seen) < len(at.table):
-        return {}  # whom it would choose is not among these
+        raise ChoseNobody(f"the function of {title} raised {type(error).__name__}: {error}") from error
     weights = _weights(title, answer)
     for name, weight in weights.items():
         if name not in at.table.place:
@@ -72,13 +78,13 @@ def load_function(name: str) -> Callable[..., Any]:
 def _weights(title: str, answer: object) -> dict[str, float]:
     if isinstance(answer, str):
         return {answer: 0.0}
-    given = cast("Mapping[Any, Any] | Sequence[Any]", answer)
+    given = cast("Mapping[Any, Any] | Sequence[Any]", () if answer is None else answer)
+    says, remedy = f"the function of {title} gave {answer!r}", "give a name, several in their order, or weights by name"
     try:
         pairs = given.items() if isinstance(given, Mapping) else [(name, 0.0) for name in given]
         weights = {str(name): float(weight) for name, weight in pairs}
     except (TypeError, ValueError):
-        weights = {}
+        raise PolicyFailed(says, remedy=remedy) from None
     if not weights:
-        says = f"the function of {title} gave {answer!r}"
-        raise PolicyFailed(says, remedy="give a name, several in their order, or weights by name")
+        raise ChoseNobody(says, remedy)
     return weights

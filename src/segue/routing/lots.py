@@ -13,7 +13,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.records import Json, Sampling
+from ..core.records import Json, Sampling, Stage
 from ..core.records import Split as SplitRecord
 from .arrays import Rows, Vector, numbered
 from .choose import only
@@ -25,6 +25,7 @@ from .types import Predictions, Spread
 
 __all__ = ["Ground", "Lot", "certain", "following", "nobody", "placed", "taken"]
 
+_PASSING = frozenset({Stage.TRIED, Stage.HEALTH, Stage.LIMIT, Stage.BUDGET})
 _ORDER_MAX = 32
 """So many of those who come next are named."""
 
@@ -44,6 +45,13 @@ class Ground:
     def many(self) -> int:
         """How many are eligible before the policy speaks."""
         return len(self.base.rows)
+
+    @property
+    def few(self) -> bool:
+        """Whether others could answer at another time: they are busy, unwell, beyond the budget, or have failed; or
+        one was named.
+        """
+        return self.at.request.model is not None or any(why.stage in _PASSING for why in self.base.excluded.values())
 
     @property
     def expected(self) -> Predictions:

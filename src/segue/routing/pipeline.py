@@ -60,8 +60,8 @@ def decide(
 def _chosen(
     policy: Policy, at: Situation, luck: float, vectors: Callable[[Examples], NDArray[np.float32]] | None
 ) -> tuple[Ground, Lot]:
-    """What the policy comes to among the first of those who can answer that leave it anybody. A function of the user
-    may fail over few of them: what it makes of the last ones counts.
+    """What the policy comes to among the first of those who can answer that leave it anybody. What a function of the
+    user names in vain among few of them is passed over: what it makes of the last ones counts.
     """
     found: tuple[Ground, Lot] | PolicyFailed | None = None
     for fit in eligible(at):
@@ -89,7 +89,10 @@ def _second(policy: Policy, ground: Ground) -> int | None:
     request = ground.at.request
     tried = {**request.tried, str(request.model): "it is asked first"}
     at = ground.at._replace(request=replace(request, model=None, tried=tried, stage=len(tried)))
-    others, lot = _chosen(policy, at, ground.luck, ground.vectors)
+    try:
+        others, lot = _chosen(policy, at, ground.luck, ground.vectors)
+    except PolicyFailed:
+        return None  # one is there to answer
     return None if lot.choice is None else int(others.base.rows[lot.choice])
 
 

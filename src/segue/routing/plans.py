@@ -18,7 +18,8 @@ from ..core.records import Split as SplitRecord
 from .arrays import Flags, Rows, Vector, listed, numbered
 from .choose import draw
 from .eligible import Exclusion, Rule, apply, tag_rules
-from .functions import Considered, chosen
+from .errors import PolicyFailed
+from .functions import ChoseNobody, Considered, chosen
 from .lots import Ground, Lot, certain, following, nobody, placed
 from .policies import Cascade, Examples, Function, Hedge, Pinned, Policy, Ranked, Shadow, Split
 from .ranked import cascade, ranked
@@ -176,12 +177,18 @@ def _examples(policy: Examples, ground: Ground, allowed: Flags) -> Lot:
 def _function(policy: Function, ground: Ground, allowed: Flags) -> Lot:
     """Weights are a distribution; else the first name is the choice, and the others are next; after one, anybody.
 
-    Who cannot answer now is passed over: names in their order stay right when the first one has failed.
+    Who cannot answer now is passed over: names in their order stay right when the first one has failed. A function that
+    is shown few may find nobody it would choose among them, or take the most of nothing.
     """
     seats = np.flatnonzero(allowed)
     if not len(seats):
         return nobody(ground)
-    said = chosen(policy, ground.at, _considered(ground, seats))
+    try:
+        said = chosen(policy, ground.at, _considered(ground, seats))
+    except ChoseNobody as error:
+        if not ground.few:
+            raise PolicyFailed(error.message, remedy=error.remedy) from error.__cause__
+        return nobody(ground, dict.fromkeys(seats.tolist(), Exclusion(Stage.POLICY, error.message)))
     order = [place for place in ground.places(tuple(said)) if allowed[place]]
     total = sum(said[ground.name(place)] for place in order)
     if total <= 0.0:
