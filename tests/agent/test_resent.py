@@ -15,7 +15,7 @@ from segue import Media, Run, Thread, agent, ask, flow
 from segue.agent.guards import Guard
 from segue.agent.guards.builtin import patterns
 from segue.agent.past import Past
-from segue.agent.resent import Words, known, without_question
+from segue.agent.resent import Words, is_question, known, without_question
 from segue.journal import Outcome
 from segue.testing.provider import Asked, Served, serve
 from tests.agent.served import KEYS, opened
@@ -203,6 +203,21 @@ def test_what_is_in_the_thread_in_this_order_is_found_in_any_form(said: list[tup
     have = [Words.of(prompt, parts) for prompt, parts in said]
     assert known(have, sent, NOW) == len(sent)
     assert known(have, [*sent, "never said"], NOW) == len(sent)
+
+
+SPACED = st.tuples(
+    st.sampled_from(["", " ", "\t"]), st.sampled_from(["yes", "Why?", "I am A."]), st.sampled_from(["", " ", "  "])
+)
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@given(said=st.lists(SPACED.map("".join), min_size=1, max_size=6))
+def test_spaces_at_the_ends_of_what_a_user_typed_change_nothing(frame: str, said: list[str]) -> None:
+    *before, last = said
+    have, question = [Words.of(frame.format(one)) for one in before], Words.of(frame.format(last))
+    assert is_question(last, question)
+    for asked in (last, ""):
+        assert known(have, before, question, asked) == len(before)
 
 
 def test_words_behind_are_those_that_are_behind_the_question_too() -> None:

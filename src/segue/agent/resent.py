@@ -96,7 +96,7 @@ def without_question(said: list[dict[str, str]], question: Words) -> tuple[list[
 def is_question(last: str, question: Words) -> bool:
     """Whether the last message that a client sends is what is asked now."""
     prompt = question.prompt
-    stands = (_stands_out(prompt, *place) for place in _places(last.strip(), prompt))
+    stands = (_stands_out(prompt, *place) for place in _places(_in(prompt, last), prompt))
     return question.are(last) or question.hold(last) or any(stands)
 
 
@@ -124,9 +124,11 @@ def known(have: Sequence[Words], sent: Sequence[str], question: Words, asked: st
 
 def _framed_alike(prompt: str, sent: str, now: str, asked: str) -> bool:
     """Whether a message stands in a prompt in the words that are around the question that is asked now too."""
-    wanted = sent.strip()
+    wanted = _in(prompt, sent)
     if prompt == now:
-        return wanted == asked.strip() if asked else any(_stands_out(prompt, *at) for at in _places(wanted, prompt))
+        if asked:
+            return wanted.strip() == asked.strip()
+        return any(_stands_out(prompt, *at) for at in _places(wanted, prompt))
     if not wanted or wanted not in prompt:
         return False
     before, behind = _shared(prompt, now), _shared(prompt[::-1], now[::-1])
@@ -140,6 +142,12 @@ def _shared(one: str, other: str) -> int:
     """How many characters both begin with."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _in(text: str, sent: str) -> str:
+    """A message as it may stand in a text: with the spaces at its ends where these stand there too."""
+    whole = sent.strip("\r\n")
+    return whole if whole in text and whole.strip() else sent.strip()
 
 
 def _stands_out(text: str, begin: int, end: int) -> bool:
