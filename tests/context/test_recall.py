@@ -63,6 +63,36 @@ def test_the_passage_that_answers_is_among_the_first(request_: str, id: str) -> 
     assert id in order
 
 
+FACTS = {
+    "Okonkwo": "The landlord is Mr Okonkwo.", "Zebulon": "Our router is called Zebulon, by the way.",
+    "gate code": "The gate code is 5530#.", "Biscuit": "Our cat Biscuit is diabetic.",
+    "walnuts allergic": "I am allergic to walnuts.",
+    "surgery on the knee": "Dad had surgery on his knee.",
+}  # fmt: skip
+FILLERS = ["And how is that done?", "Tell me more about this.", "What of the other case?", "Why so?", "Go on, please."]
+
+
+def pages() -> list[str]:
+    """Long paragraphs of this project's own documentation."""
+    texts = "\n\n".join(path.read_text() for path in sorted((Path(__file__).parents[2] / "docs").glob("*.md")))
+    found = [" ".join(text.split()) for text in texts.split("\n\n") if "```" not in text and "|" not in text]
+    return [text for text in found if 520 < len(text) < 990]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_a_user_once_said_is_found_beside_long_answers(seed: int) -> None:
+    luck, long = random.Random(seed), pages()
+    told = luck.sample(range(40), len(FACTS))
+    says = dict(zip(told, FACTS.values(), strict=True))
+    talk = Passages()
+    for n, answer in enumerate(luck.sample(long, 40)):
+        for who, text in (("user", says.get(n) or luck.choice(FILLERS)), ("assistant", answer)):
+            talk.add(Passage(id=f"{who}{n}", text=text, who=who, session=str(n // 20)))
+    for request, at in zip(FACTS, told, strict=True):
+        scores = ranked(request, talk)
+        assert (scores > scores[at * 2]).sum() < 3, request
+
+
 def test_a_date_in_the_request_counts() -> None:
     assert int(best("What happened in February?")[1:]) in range(4, 8)
     assert [(d.month, d.day, d.year) for d in mentioned("on 5 May, 2023, or May 7th; it may rain in June")] == [
