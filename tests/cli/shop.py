@@ -153,6 +153,19 @@ async def nothing() -> None:
     return None
 
 
+@step
+async def tick(n: int) -> int:
+    return n
+
+
+@flow
+async def hurries(n: int) -> int:
+    """Commits all the time."""
+    for at in range(n):
+        await tick(at)
+    return n
+
+
 @flow
 async def counts(n: int) -> int:
     """Adds what it is told."""

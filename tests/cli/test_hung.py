@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,16 +17,22 @@ PROMISED_S = 0.4
 """The heartbeat that the hung process is made to have promised: by default it is ten seconds."""
 
 
-@pytest.fixture
-def hung(terminal: Terminal) -> Started:
+def hang(terminal: Terminal, promised_s: float) -> Started:
     """A process that hangs in the step of run `h`, which waits for the file `door`."""
     started = terminal.start("run", "shop:guarded", "-i", '"door"', "--id", "h")
     until(lambda: terminal.has("h", "attempt.started", "gate%"))
     time.sleep(0.1)  # what was under way is committed
     started.send(signal.SIGSTOP)
     (owner,) = terminal.query("select owner from runs where id = 'h'")[0]
-    (Path(f"{terminal.db}-live") / owner).write_text(str(PROMISED_S))
-    time.sleep(PROMISED_S)
+    (Path(f"{terminal.db}-live") / owner).write_text(str(promised_s))
+    time.sleep(promised_s)
+    return started
+
+
+@pytest.fixture
+def hung(terminal: Terminal) -> Started:
+    """One that has hung for so long, and could go on."""
+    started = hang(terminal, PROMISED_S)
     (terminal.folder / "door").touch()
     return started
 
@@ -60,3 +68,39 @@ def test_one_that_works_is_left_alone(terminal: Terminal) -> None:
     (terminal.folder / "door").touch()
     assert started.wait().code == 0
     assert terminal.calls().count("gate-door") == 1
+
+
+def test_one_that_stirs_while_it_is_looked_on_keeps_its_run(terminal: Terminal) -> None:
+    started = hang(terminal, 2.0)
+    resumed = terminal.start("resume", "h")
+    time.sleep(1.0)
+    started.send(signal.SIGCONT)
+    assert resumed.wait().code == 0
+    assert f"Process {started.pid} carries it out already" in resumed.err
+    (terminal.folder / "door").touch()
+    assert started.wait().code == 0
+    assert terminal.calls().count("gate-door") == 1
+
+
+def stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+HURRIES = ("run", "shop:hurries", "-i", "100000", "--id", "h")
+
+
+@pytest.mark.parametrize("words", [HURRIES, ("resume",)], ids=["run", "resume"])
+def test_one_that_its_terminal_stops_keeps_no_lock_from_others(terminal: Terminal, words: tuple[str, ...]) -> None:
+    if words == ("resume",):
+        assert terminal.segue(*HURRIES, "--detach").code == 0
+    started = terminal.start(*words)
+    until(lambda: terminal.has("h", "step.completed", "tick%"))
+    for _ in range(8):
+        started.send(signal.SIGTSTP)
+        until(lambda: stopped(started.pid))
+        with closing(sqlite3.connect(terminal.db, timeout=0.1, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            other.execute("rollback")
+        started.send(signal.SIGCONT)
+        time.sleep(0.05)
+    started.kill()

@@ -24,6 +24,20 @@ def test_a_slow_heart_is_not_a_stopped_one(tmp_path: Path) -> None:
         quick.close()
 
 
+def test_the_time_that_one_stood_still_itself_does_not_count(tmp_path: Path) -> None:
+    looks, beats = Owner(tmp_path, 10.0), Owner(tmp_path, 0.3)
+    try:
+        assert looks.alive(beats.id)
+        time.sleep(0.5)
+        looks.looked_away(0.5)
+        assert looks.alive(beats.id), "it may have stood still with it"
+        time.sleep(0.4)
+        assert not looks.alive(beats.id)
+    finally:
+        looks.close()
+        beats.close()
+
+
 def test_who_may_open_no_more_files_goes_by_no_heartbeat_of_its_own(tmp_path: Path) -> None:
     slow, quick = Owner(tmp_path, 10.0), Owner(tmp_path, 0.05)
     try:

@@ -153,7 +153,8 @@ def _held(standing: Standing, say: Say) -> list[Advice]:
     if standing.nearly is not None:
         held.append(Advice(f"It is {first_line(told(standing.nearly))}.".replace("..", ".")))
     if standing.hung:
-        held.append(Advice(f"{hangs(standing)}.", ((say("resume", row.id), "to take it over, unless it stirs"),)))
+        ends = (f"kill -9 {standing.pid}", "or to end it, where it keeps the file locked: nothing is lost")
+        held.append(Advice(f"{hangs(standing)}.", ((say("resume", row.id), "to take it over, unless it stirs"), ends)))
     gone = _gone(standing)
     if gone:
         why = "to wait for its batch, and go on" if standing.batches else "to go on"

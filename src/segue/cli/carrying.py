@@ -38,6 +38,7 @@ from .outputs import of_runs
 from .paint import Copyable, advised, tell
 from .progress import Progress
 from .shelf import parsed, path_of, reading, standing_of, summary
+from .suspending import stops_between_commits
 from .tree import failed
 from .waits import Say
 from .words import harmless, plural, pretty, printable
@@ -216,7 +217,8 @@ async def carry(
         run = await make(engine)
         row = engine.journal.get(run.id)
         engine.host.watch(row.no).add_done_callback(partial(_settled, stop))
-        with Progress(row, command, quiet=how.quiet or how.as_json, leaves=patience_s is not None) as progress:
+        shown = Progress(row, command, quiet=how.quiet or how.as_json, leaves=patience_s is not None)
+        with stops_between_commits(engine.journal), shown as progress:
             progress.open()
             progress.skip(e for e in engine.journal.events(row) if e.at < begun)
             for one in family(engine.journal, row.no):

@@ -32,6 +32,7 @@ from .options import LISTED
 from .outputs import of_runs, say
 from .paint import Copyable, advised, stated, tell
 from .shelf import at_one_moment, path_of, reading, standing_of, summary
+from .suspending import stops_between_commits
 from .telling import Sender
 from .waits import Advice
 from .words import duration, plural, printable
@@ -44,7 +45,7 @@ def resume(how: Carrying, run: str, patience_s: float, by: str, why: str) -> Exi
     """Go on with one run: after an interruption or a pause, or once what set it aside is put right."""
     with reading(how.db) as reader:
         row = reader.get(run)
-        elsewhere = row.owner is not None and reader.alive(row.owner) and reader.silent_s(row.owner) is None
+        elsewhere = _is_elsewhere(reader, row)
         pausing = any(item.kind == "pause" for item in reader.items_of(row.no))
         pausing |= not reader.switches().frees(row.id)  # it may be over none but its children, also those to come
         below = left.told(left.left_of(reader, row), command) if row.state in ENDED else []
@@ -66,7 +67,18 @@ def resume(how: Carrying, run: str, patience_s: float, by: str, why: str) -> Exi
     with redirect_stdout(sys.stderr):
         load_for(row.flow, row.version, row.origin)
         code, row = asyncio.run(carry(how, make, patience_s=patience_s))
+    if code is Exit.WAITS:
+        with reading(how.db) as reader:
+            row = reader.get(run)
+            elsewhere = row.state not in ENDED and _is_elsewhere(reader, row)
+        if elsewhere:  # its process stirs again, or another one was first
+            return _elsewhere(how, row, False, by, why)
     return finished(how, code, row)
+
+
+def _is_elsewhere(reader: Reader, row: RunRow) -> bool:
+    """Whether another process carries it out, as far as one look can tell."""
+    return row.owner is not None and reader.alive(row.owner) and reader.silent_s(row.owner) is None
 
 
 def _elsewhere(how: Carrying, row: RunRow, asks: bool, by: str, why: str) -> Exit:
@@ -172,11 +184,12 @@ async def _carry_all(how: Carrying, patience_s: float, stay: bool) -> Stop:
         stopped = asyncio.ensure_future(stop.asked.wait())
         since, told, batches = time.time(), set[tuple[int, str]](), Batches(engine)
         batches.hurry()
-        while not stopped.done() and (stay or not rests(engine, None, patience_s, batches)):
-            await asyncio.wait([stopped], timeout=POLL_S)
-            engine.journal.check_file()
-            if not how.as_json and not how.quiet:
-                _tell_ended(engine, since, told)
+        with stops_between_commits(engine.journal):
+            while not stopped.done() and (stay or not rests(engine, None, patience_s, batches)):
+                await asyncio.wait([stopped], timeout=POLL_S)
+                engine.journal.check_file()
+                if not how.as_json and not how.quiet:
+                    _tell_ended(engine, since, told)
         if stopped.done() and not how.quiet and not how.as_json:
             tell(Text("Suspending; once more kills.", "dim"))
         stopped.cancel()

@@ -6,8 +6,8 @@ import asyncio
 import os
 import sqlite3
 import weakref
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -254,6 +254,17 @@ class Journal(Reader):
         if owner is None or self._owner is None:
             return owner == self.owner
         return self._owner.alive(owner)
+
+    @contextmanager
+    def between_commits(self, wait_s: float) -> Generator[None]:
+        """Within it this process holds no lock that others need to write; unless a commit takes longer than that."""
+        with self._writer.between_commits(wait_s) if isinstance(self._writer, Writer) else nullcontext():
+            yield
+
+    def looked_away(self, seconds: float) -> None:
+        """This process stood still for so long, and could not see whether others live."""
+        if self._owner is not None:
+            self._owner.looked_away(seconds)
 
     @property
     def is_closed(self) -> bool:

@@ -104,6 +104,10 @@ class Owner:
             return True
         return now - since < self._patience(path)
 
+    def looked_away(self, seconds: float) -> None:
+        """This process stood still itself for so long: nobody's heart was looked at."""
+        self._seen = {owner: (beat, since + seconds) for owner, (beat, since) in self._seen.items()}
+
     def _patience(self, path: Path) -> float:
         """The heartbeat that another process has promised; processes may differ in it."""
         try:

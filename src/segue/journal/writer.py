@@ -6,8 +6,8 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from queue import Empty, SimpleQueue
 
 from ..errors import SegueError, StoreFull, StoreMissing
@@ -39,7 +39,7 @@ class Writer:
         self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._made: list[Job] = []
         self._loop = asyncio.get_running_loop()
-        self._closed = threading.Event()
+        self._closed, self._committing = threading.Event(), threading.Lock()
         self._wal = f"{os.path.realpath(path)}-wal"
         self._file, self._log = identity(path), identity(self._wal)
         self.told: Callable[[], None] = _nothing
@@ -139,8 +139,18 @@ class Writer:
                 self._batcher.rescue()
             raise gone
         self._batcher.pack(jobs)
-        with self._turns.taken() if self._turns is not None else nullcontext():
+        with self._committing, self._turns.taken() if self._turns is not None else nullcontext():
             return self._batcher.commit(jobs)
+
+    @contextmanager
+    def between_commits(self, wait_s: float) -> Generator[None]:
+        """Within it nothing is committed, so no lock is held that others need; unless one takes longer than that."""
+        mine = self._committing.acquire(timeout=wait_s)
+        try:
+            yield
+        finally:
+            if mine:
+                self._committing.release()
 
     def gone(self) -> StoreMissing | None:
         """Why nothing can be written: the file or its log was taken away. Any thread may ask."""

@@ -246,9 +246,10 @@ def set_unknown_aside(execution: Execution) -> None:
 def crash_loop(execution: Execution, starts: int) -> CrashLoop:
     """The run seems to end its process."""
     return CrashLoop(
-        f"the run has been started {starts} times without progress: it seems to end its process",
+        f"the run has been started {starts} times without progress: it seems to end its process, or to make it hang",
         run=execution.row.id,
-        remedy=f"find out what kills the process (memory? os._exit?), then: {shell('resume', execution.row.id)}",
+        remedy=f"find out what kills the process (memory? os._exit?) or keeps all of it busy, then: "
+        f"{shell('resume', execution.row.id)}",
     )
 
 

@@ -195,10 +195,10 @@ class Host:
             self._scanned = 0
             self._scans(self.look)
             now = self.loop.time()
-            stalled, self._ticked = now - self._ticked > self.stall_s, now
+            stood_s, self._ticked = now - self._ticked, now
             self._ticker = self.loop.call_later(self._tick_s, self._tick)
-            if stalled:
-                let_go(self)
+            if stood_s > self.stall_s:
+                let_go(self, stood_s)
             for execution in self.executions.values():
                 announce(execution)
 

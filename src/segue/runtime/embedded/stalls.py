@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from .host import Host
 
 
-def let_go(host: Host) -> None:
-    """Drop the runs that others have taken over meanwhile."""
+def let_go(host: Host, stood_s: float) -> None:
+    """Drop the runs that others have taken over meanwhile. Whether these live was not seen for so long."""
+    host.journal.looked_away(stood_s)
     rows = host.journal.query(
         "select no from runs where state in ('queued', 'running') and owner = ?", (host.journal.owner,)
     )
