@@ -135,7 +135,7 @@ class DuplicateRun(UsageError):
 
 
 class RunEnded(UsageError):
-    """The run has ended; later work is a fork."""
+    """The run has ended, or was asked to end and takes no word on a question any more; later work is a fork."""
 
     code = "run-ended"
 

@@ -210,7 +210,11 @@ def test_what_cannot_be_decided_says_why(desk: Terminal) -> None:
     pay = asks(desk, "refund", 500)
     step = desk.segue("decide", "r", "--retry")
     assert step.code == 2 and "the flow does: 'Pay back 500?'" in step.err and f"segue inbox {pay}" in step.err
-    desk.segue("cancel", "r")
+    desk.segue("cancel", "r", "--by", "ops")
+    for word in ("approve", "deny", "inbox"):  # nobody carries it out: it has not taken the cancel up
+        ending = desk.segue(word, pay)
+        assert ending.code == 2 and "asked to end (ops): nobody is asked 'Pay back 500?' any more" in ending.err
+    assert inbox(desk) == []
     desk.segue("resume", "r", "-q")
     ended = desk.segue("approve", pay)
     assert ended.code == 2 and "nobody is asked 'Pay back 500?' any more" in ended.err and "segue fork r" in ended.err

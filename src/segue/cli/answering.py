@@ -11,7 +11,7 @@ from typing import Any
 from ..core.asked import Asked, distinct, person
 from ..core.shell import command
 from ..errors import InputError, WrongAnswer
-from ..runtime.questions import Found, find, of_run
+from ..runtime.questions import Found, closed, find, of_run
 from . import inputs
 from .carrying import load_if_there
 from .exits import Exit
@@ -62,11 +62,15 @@ def _value(given: str, form: dict[str, Any]) -> Any:
 
 
 def _say(sender: Sender, found: Found, done: str, by: str, note: str, **word: Any) -> Exit:
-    """Send it, and look whether the run has taken it. Raises WrongAnswer where the run itself has refused it."""
+    """Send it, and look whether the run has taken it. Raises WrongAnswer where the run itself has refused it, and
+    RunEnded where it had given the question up.
+    """
     asked, run = found.asked, found.row.id
     with redirect_stdout(sys.stderr):  # a replay runs the flow, which may print
         asyncio.run(_send(sender, found, by=by, note=note, **word))
     now = _heard(sender, found)
+    if now.end is not None and now.end.verdict == "withdrawn":  # it was given up while the word was on its way
+        raise closed(found._replace(asked=now))
     if now.refused > asked.refused:
         why = next(s.note for s in reversed(now.said) if s.verdict == "refused")
         raise WrongAnswer(

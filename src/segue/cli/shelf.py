@@ -102,7 +102,7 @@ def standing_of(reader: Reader, row: RunRow, story: Story | None = None) -> Stan
     if any(is_question(post.name) for post in posts):
         from ..runtime.questions import of_run  # noqa: PLC0415  few runs were just answered
 
-        words = ((found.asked.id, found.asked.word) for found in of_run(reader, row) if found.open)
+        words = ((found.asked.id, found.asked.word) for found in of_run(reader, row) if found.waits)
         standing = replace(standing, answered={name: word for name, word in words if word is not None})
     keys = [str(w.get("key", "")) for w in standing.waits if "service" in w]
     if not keys:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import math
+import re
 import traceback
 from enum import StrEnum
 from pathlib import Path
@@ -89,6 +90,22 @@ _LONGEST = 16_000
 """Characters of an attribute that goes with an error."""
 _MARKS = ("__", "segue_")
 """What Python and this engine keep on errors."""
+
+
+_DOUBTFUL = frozenset({FaultKind.INTERRUPTED, FaultKind.TIMED_OUT, FaultKind.UNREACHABLE})
+NEVER_SENT = "builtins:ConnectionRefusedError"
+"""The error of a call that has surely not been begun."""
+_LOST = re.compile(
+    r"Time(d)?[Oo]ut|Transport|Network|Protocol|Disconnect|Connect(ion)?Error|(Read|Write)Error|Incomplete"
+)
+"""Errors of the network have these names, whichever library raises them."""
+
+
+def in_doubt(kind: str, error: str) -> bool:
+    """Whether a call that failed like this may have had its effect. `error` is the type's name."""
+    if error == NEVER_SENT:
+        return False
+    return kind in _DOUBTFUL or _LOST.search(error.rpartition(":")[2]) is not None
 
 
 def classify(error: BaseException) -> Fault:

@@ -13,7 +13,7 @@ from ..core.events import ENDS, Event, EventType
 from ..core.lifecycle import ENDED, RunState
 from ..core.shell import command
 from ..errors import DuplicateRun, InputError, RunEnded, UnknownRun
-from . import accounts, switches
+from . import accounts, cancels, switches
 from .blobs import INLINE_MAX, Payloads, refers
 from .records import BESIDE, LATE, SAID_AFTER, Item, Late, NewRun, Post, RunRow, Standing, run_row
 from .threads import IN_TURN, branch
@@ -226,10 +226,15 @@ def _inbox_id(post: Post) -> str:
     return post.id if post.kind == "signal" else f"{post.kind}\x1f{post.id}"
 
 
+def _is_known(connection: sqlite3.Connection, item: Post) -> bool:
+    sql = "select 1 from inbox where run = ? and id = ?"
+    return connection.execute(sql, (item.run, _inbox_id(item))).fetchone() is not None
+
+
 def post(connection: sqlite3.Connection, item: Post) -> bool:
     """`insert_post` for an open run; False for an item that it has had.
 
-    Raises UnknownRun, and RunEnded when the run can take nothing any more.
+    Raises UnknownRun, and RunEnded when the run can take nothing any more, or no word on a question since a cancel.
     """
     row = connection.execute("select state, no from runs where id = ?", (item.run,)).fetchone()
     if row is None:
@@ -237,10 +242,7 @@ def post(connection: sqlite3.Connection, item: Post) -> bool:
             f"no run {item.run!r} in this database", run=item.run, remedy=f"list the runs: {command('runs')}"
         )
     if row[0] in _ENDED and item.kind not in LATE:
-        known = connection.execute(
-            "select 1 from inbox where run = ? and id = ?", (item.run, _inbox_id(item))
-        ).fetchone()
-        if known is not None:
+        if _is_known(connection, item):
             return False  # the same item again: it was taken, or it came too late the first time
         raise RunEnded(
             f"the run has ended ({row[0]}): it takes no {item.kind}", run=item.run, remedy="fork it to do more work"
@@ -253,6 +255,9 @@ def post(connection: sqlite3.Connection, item: Post) -> bool:
     if item.kind == "override":
         _check_pending(connection, item)
         item = _dated(connection, row[1], item)
+    refused = cancels.refusal(connection, item)
+    if refused is not None and not _is_known(connection, item):
+        raise refused
     if item.kind in ("cancel", "resume"):
         switches.let_go(connection, item.run, item.at)
     return insert_post(connection, item)

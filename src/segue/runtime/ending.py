@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..core.codec import loads
 from ..core.lifecycle import RunState
 from ..core.shell import command
-from ..journal import Reader, RunRow
+from ..journal import Reader, RunRow, cancels
 
 _WAITING = (RunState.QUEUED, RunState.RUNNING, RunState.PARKED)
-_CANCEL = "select body from inbox where run = ? and kind = 'cancel' and consumed is null order by no limit 1"
 
 
 class Ending(NamedTuple):
@@ -26,10 +24,8 @@ def asked_to_end(reader: Reader, row: RunRow, *, attended: bool) -> Ending | Non
     """
     if row.state not in _WAITING or (row.owner is not None and reader.alive(row.owner)):
         return None
-    found = reader.query(_CANCEL, (row.id,))
+    found = reader.query(cancels.PENDING, (row.id,))
     if not found:
         return None
-    said = loads(found[0][0])
-    who = ": ".join(filter(None, (said.get("by"), said.get("why"))))
     remedy = None if attended else f"let it clean up: {command('resume', row.id)}"
-    return Ending(f"being cancelled ({who})" if who else "being cancelled", remedy)
+    return Ending(f"being cancelled{cancels.told(found[0][0])}", remedy)

@@ -23,6 +23,11 @@ def as_error(raised: BaseException, what: str = "") -> StepFailed:
     return error.with_traceback(raised.__traceback__)
 
 
+def fault_in(event: Event) -> Fault:
+    """The fault that a step or a child has failed with."""
+    return Fault.read(loads(event.body)["fault"])
+
+
 def failure(run: str, event: Event, original: BaseException | None) -> Exception:
     """The error of a failed step or child, with a note of where it happened. Of an error of this process the
     traceback is kept, as far as it is the user's.

@@ -15,7 +15,7 @@ from ..core.lifecycle import ENDED, RunState
 from ..core.redaction import mask
 from ..core.shell import command
 from ..errors import AlreadyDecided, InputError, RunEnded, SegueError, StaleDecision, UnknownQuestion
-from ..journal import Item, Reader, RunRow
+from ..journal import Item, Reader, RunRow, cancels
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -47,7 +47,8 @@ class InboxItem:
 
     Its methods decide it, from any process; each returns once the word is on disk. `by` is who decides: it is on
     record, and may be somebody else than who is asked. They raise AlreadyDecided (who, what, when) when somebody was
-    quicker, StaleDecision when what is asked is no longer what this item shows, RunEnded after the end of the run.
+    quicker, StaleDecision when what is asked is no longer what this item shows, RunEnded after the end of the run, and
+    once it was asked to end.
     """
 
     id: str
@@ -129,6 +130,8 @@ class Found(NamedTuple):
     asked: Asked
     live: bool
     """Whether the run, as far as it says, still waits for it."""
+    cancel: bytes | None = None
+    """The body of a cancel that its run has not taken up yet: nobody can decide it any more."""
 
     @property
     def id(self) -> str:
@@ -136,9 +139,14 @@ class Found(NamedTuple):
         return ticket(self.row.id, self.asked.id)
 
     @property
+    def waits(self) -> bool:
+        """Whether its run still waits for it, or for the cancel that ends that to be taken up."""
+        return self.asked.end is None and self.row.state not in ENDED and self.live
+
+    @property
     def open(self) -> bool:
         """Whether a word would be taken."""
-        return self.asked.end is None and self.row.state not in ENDED and self.live
+        return self.waits and self.cancel is None
 
 
 def inbox(reader: Reader, engine: Engine | None = None, for_: str | None = None) -> list[InboxItem]:
@@ -169,8 +177,9 @@ def of_run(reader: Reader, row: RunRow) -> list[Found]:
 
 
 def _of(reader: Reader, row: RunRow, sent: Iterable[Item]) -> list[Found]:
-    asked = asked_in(_events(reader, row, 1 << 62))
+    asked, sent = asked_in(_events(reader, row, 1 << 62)), list(sent)
     _hear(sent, asked)
+    cancel = next((item.body or b"{}" for item in sent if item.kind == "cancel"), None)
     noted: list[dict[str, Any]] = row.detail.get("waits_on", [])
     rests = row.state in (RunState.PARKED, RunState.QUEUED)
     told, names = rests and len(noted) < _WAITS_NOTED, {str(wait.get("signal", "")) for wait in noted}
@@ -178,7 +187,7 @@ def _of(reader: Reader, row: RunRow, sent: Iterable[Item]) -> list[Found]:
     def live(one: Asked) -> bool:
         return one.attempt is not None or one.id in names if told else rests or not one.earlier
 
-    return [Found(row, one, live(one)) for one in asked.values()]
+    return [Found(row, one, live(one), cancel) for one in asked.values()]
 
 
 def _events(reader: Reader, row: RunRow, until: int) -> Iterator[Event]:
@@ -277,6 +286,8 @@ def _still_open(found: Found, of_it: Sequence[Found]) -> Found:
         raise closed(found)
     if found.asked.word is not None:
         raise decided(found, found.asked.word, "; the run has not taken it up yet")
+    if found.cancel is not None:
+        raise cancels.ending(cancels.told(found.cancel), found.row.id, found.asked.question, found.asked.key)
     if not found.live:
         instead = [f.id for f in of_it if f.open]
         now = f"; it now asks {', '.join(instead)}" if instead else ""

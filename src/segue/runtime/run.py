@@ -147,7 +147,8 @@ class Run(Generic[R]):
         or `fail`. False when somebody else, or time, has answered it.
 
         Raises InputError when nobody is asked about this step, and for a result of another type (WrongAnswer, of an
-        escalated question), as far as the flow is known in this process; RunEnded after its end.
+        escalated question), as far as the flow is known in this process; RunEnded after its end, and once
+        the run was asked to end.
         """
         if retry + (result is not MISSING) + (use is not None) + fail != 1:
             raise InputError("decide: one of retry=True, result=, use= and fail=True", run=self.id, key=key)

@@ -20,6 +20,8 @@ from ..core.keys import quoted
 from ..core.recovery import ONCE, Recovery, Retry
 from ..core.redaction import Redact, redacted, redaction
 from ..errors import DefinitionError, InputError
+from .effects import is_looked_into, settle
+from .exits import fault_in
 from .inline import inline
 from .once import may_begin, note, noted
 from .scope import FlowScope, here
@@ -112,7 +114,10 @@ class Step(Generic[P, R]):
             drive.give_up(key)
             raise
         if event.type == EventType.STEP_FAILED:
-            raise drive.failure(event)
+            error = drive.failure(event)
+            if once and is_looked_into(fault_in(event), self.options):
+                settle(error)  # a step whose effect may have been applied does not fail: its run waits for a word
+            raise error
         try:
             if self.options.upcast is None:
                 return signature.result.decode(event.value or b"null")

@@ -199,6 +199,115 @@ async def test_the_words_and_the_records_are_the_same() -> None:
     ]  # fmt: skip
 
 
+class ReadTimeout(Exception):
+    """As those of HTTP clients, which are no TimeoutError."""
+
+
+async def never_was(city: str) -> NotApplied:
+    DID.append("asked")
+    return NotApplied()
+
+
+@tool(effect="once", reconcile=never_was, timeout_s=0.05)
+async def hung(city: str) -> str:
+    """Takes too long."""
+    DID.append("hung")
+    await asyncio.sleep(5)
+    return city
+
+
+@tool(effect="once", reconcile=never_was)
+async def cut(city: str) -> str:
+    """Loses its connection."""
+    DID.append("cut")
+    raise ConnectionResetError("gone")
+
+
+@tool(effect="once", reconcile=never_was)
+def unheard(city: str) -> str:
+    """Loses its connection, as an HTTP client says it."""
+    DID.append("unheard")
+    raise ReadTimeout("no answer")
+
+
+@tool(effect="once", reconcile=never_was, retry=Retry(attempts=2, backoff_s=0))
+async def cut_twice(city: str) -> str:
+    """Loses its connection each time."""
+    DID.append("cut_twice")
+    raise ConnectionResetError("gone")
+
+
+@tool(effect="once", reconcile=never_was)
+async def full(city: str) -> str:
+    """Says itself that it failed."""
+    DID.append("full")
+    raise KeyError("full")
+
+
+SETTLED: dict[str, tuple[list[str], str]] = {
+    "hung": (["hung", "asked"], "hung was not carried out: TimeoutError: the attempt took longer than timeout_s=0.05"),
+    "cut": (["cut", "asked"], "cut was not carried out: ConnectionResetError: gone"),
+    "unheard": (["unheard", "asked"], "unheard was not carried out: ReadTimeout: no answer"),
+    "cut_twice": (["cut_twice", "asked"] * 2, "cut_twice was not carried out: ConnectionResetError: gone"),
+    "full": (["full"], "full failed: KeyError: 'full'"),
+}
+for one in (hung, cut, unheard, cut_twice, full):
+    TOOLS[one.name] = one
+    AGENTS[one.name] = agent("You do.", name="a", tools=[one], timeout_s=5)
+    THEIRS[one.name] = Agent(name="a", tools=[one], capabilities=[Durable(timeout_s=5)])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", SETTLED)
+async def test_a_model_is_told_that_a_call_did_not_happen_where_reconcile_says_so(way: str, name: str) -> None:
+    """It was told that nobody knows, and to find out first."""
+    made, says = SETTLED[name]
+    given, (record,) = await once(way, name, calls(name, city="Rome"), "Done.")
+    assert given == "Done." and made == DID
+    assert record.outcome is ToolOutcome.FAILED and record.why is not None and record.why in SHOWN[-1][0]
+    assert record.why == (f"{says}. It may be called again." if "asked" in made else says)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_after_a_crash_a_model_is_told_the_same_of_it(way: str) -> None:
+    """Killed at every commit. What reconcile says of the call that the crash cut off has it made again."""
+    async with serve({"chat": speaking(calls("cut", city="Rome"), "Done.")}) as server:
+        resources = {"catalogue": catalogue(server, "chat")}
+
+        async def scene(engine: InMemory) -> str:
+            return await engine.run(uses, way, "cut", id="main")
+
+        _, engine = await play(scene, resources=resources)
+        whole, made = SHOWN[-1], set[int]()
+        for commit in range(1, engine.commits + 1):
+            for when in SIDES:
+                DID.clear()
+                got, last = await play(scene, [Crash(commit, when)], resources=resources)
+                (record,) = told(last)
+                assert (got, SHOWN[-1], record.outcome) == ("Done.", whole, ToolOutcome.FAILED)
+                made.add(DID.count("cut"))
+    assert made == {1, 2}
+
+
+@step
+async def in_a_step(way: str) -> str:
+    return await ask("How is Rome?", tools=[TOOLS["cut"]], timeout_s=5)
+
+
+@flow
+async def asks_in_a_step(way: str) -> str:
+    return await in_a_step(way)
+
+
+async def test_inside_of_a_step_nobody_asks_reconcile_and_nobody_knows() -> None:
+    async with (
+        serve({"chat": speaking(calls("cut", city="Rome"), "Done.")}) as server,
+        InMemory(resources={"catalogue": catalogue(server, "chat")}) as engine,
+    ):
+        await engine.run(asks_in_a_step, "ask")
+    assert DID == ["cut"] and "nobody knows whether cut had its effect" in SHOWN[-1][0]
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_an_error_that_is_to_be_raised_fails_it(way: str) -> None:
     with pytest.raises(RunFailed, match="Rome"):

@@ -30,12 +30,11 @@ from pydantic_ai.messages import ModelResponse
 from pydantic_ai.toolsets import ToolsetTool
 from pydantic_core import PydanticSerializationError
 
-from ...core.faults import Fault
+from ...core.faults import NEVER_SENT, Fault
 from ...core.recovery import ONCE, Answer, Attempt, Fail, Reading, Retry
 from ...errors import UnserialisableResult
 from ...runtime.scope import FlowScope, here
 from ...runtime.step import step
-from ..tools.careful import NEVER_SENT
 from ..tools.tool import unseen
 from .by_hand import outputs_of, said_by_hand
 from .conversation import asking, response_of

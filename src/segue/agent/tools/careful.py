@@ -6,33 +6,18 @@ a `read` is made again. A `write` ends there, and whoever called it is told so; 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...core.commands import Effect
-from ...core.faults import Fault, FaultKind, type_of
+from ...core.faults import Fault, in_doubt, type_of
 from ...core.recovery import ONCE, Again, Amend, Answer, Attempt, Fail, Recovery, Retry, Use
 
-__all__ = ["NEVER_SENT", "Careful", "careful", "in_doubt", "is_refusal"]
+__all__ = ["Careful", "careful", "is_refusal"]
 
 READ = Retry(attempts=3)
 """How often a `read` is made that does not say so itself."""
-_DOUBTFUL = frozenset({FaultKind.INTERRUPTED, FaultKind.TIMED_OUT, FaultKind.UNREACHABLE})
-NEVER_SENT = "builtins:ConnectionRefusedError"
-"""The error of a call that has surely not been begun."""
 _SAID_SO = frozenset({"pydantic_ai.exceptions:ModelRetry", "pydantic_ai.exceptions:ToolFailed"})
-_LOST = re.compile(
-    r"Time(d)?[Oo]ut|Transport|Network|Protocol|Disconnect|Connect(ion)?Error|(Read|Write)Error|Incomplete"
-)
-"""Errors of the network have these names, whichever library raises them."""
-
-
-def in_doubt(kind: str, error: str) -> bool:
-    """Whether a call that failed like this may have had its effect. `error` is the type's name."""
-    if error == NEVER_SENT:
-        return False
-    return kind in _DOUBTFUL or _LOST.search(error.rpartition(":")[2]) is not None
 
 
 def is_refusal(error: str) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from ...core.commands import Effect
-from ...core.faults import classify
+from ...core.faults import classify, in_doubt
 from ...core.records import ToolOutcome
 from ...errors import Declined, SegueError, StepFailed, Unanswered, UnserialisableResult
 from ...models import ModelError
-from .careful import in_doubt, is_refusal
+from ...runtime.effects import is_settled
+from .careful import is_refusal
 from .result import Told
 from .tool import OnError
 
@@ -48,10 +49,12 @@ def failure(tool: Called, error: Exception) -> Told | None:
         return _told(ToolOutcome.REFUSED, said or "the tool refused")
     if tool.on_error == "raise" or (isinstance(error, SegueError) and not isinstance(error, _TELLABLE)):
         return None
-    if isinstance(error, UnserialisableResult):
+    if isinstance(error, UnserialisableResult) and not is_settled(error):
         return _told(ToolOutcome.FAILED, f"{tool.name} was carried out, and its result cannot be shown: {said}")
     short = name.rpartition(":")[2]
     says = f"{short}: {said}".rstrip(": ") if short and short != "StepFailed" else said
+    if is_settled(error) and (in_doubt(kind, name) or name == _UNSHOWN):
+        return _told(ToolOutcome.FAILED, f"{tool.name} was not carried out: {says}. It may be called again.")
     if tool.effect != "read" and in_doubt(kind, name):
         unknown = f"nobody knows whether {tool.name} had its effect: {says}. Find out before you call it again."
         return _told(ToolOutcome.UNKNOWN, unknown)
@@ -61,12 +64,12 @@ def failure(tool: Called, error: Exception) -> Told | None:
 def may_have_happened(error: Exception) -> bool:
     """Whether nobody knows what came of the call that raised this."""
     kind, name, _ = _named(error)
-    return in_doubt(kind, name)
+    return in_doubt(kind, name) and not is_settled(error)
 
 
 def has_happened(error: Exception) -> bool:
     """Whether the call was made, and its result alone could not be kept."""
-    return _named(error)[1] == _UNSHOWN
+    return _named(error)[1] == _UNSHOWN and not is_settled(error)
 
 
 def _told(outcome: ToolOutcome, says: str) -> Told:

@@ -20,7 +20,7 @@ from ...core.recovery import Again, Amend, Answer, AskPerson, Attempt, Fail, Tak
 from ...core.redaction import redacted
 from ...errors import SegueError, UnserialisableResult
 from ...journal import BESIDE, Post
-from ..effects import Applied, NotApplied
+from ..effects import Applied, NotApplied, is_looked_into
 from ..exits import as_error, in_thread
 from ..outlet import close, void
 from ..scope import StepScope, enter
@@ -318,21 +318,13 @@ async def _its_end(execution: Execution, key: str, call: asyncio.Future[Any]) ->
             del execution.in_thread[key]
 
 
-_DOUBTFUL = frozenset({FaultKind.TIMED_OUT, FaultKind.UNREACHABLE})
-
-
 async def _certain(execution: Execution, command: RunStep, fault: Fault, error: Exception) -> bool:
-    """Whether a once-effect that failed was surely not applied. Reconciles it where that is in doubt.
-
-    A time limit or a lost connection leaves it open; any other error is the step's own word that it failed. A result
-    that cannot be stored came of an effect that was applied. Before another attempt it is always asked.
-    """
-    doubtful = fault.kind in _DOUBTFUL and not isinstance(error, ConnectionRefusedError)
+    """Whether a once-effect that failed was surely not applied. Reconciles it where that is in doubt."""
+    if not is_looked_into(fault, command.options):
+        return True
     if isinstance(error, UnserialisableResult):
         return await _reconcile(execution, command, f"it was made, and its result cannot be stored: {fault.message}")
-    if doubtful or command.options.attempts > 1:
-        return await _reconcile(execution, command, f"{fault.kind.value}: {fault.message}")
-    return True
+    return await _reconcile(execution, command, f"{fault.kind.value}: {fault.message}")
 
 
 async def _reconcile(execution: Execution, command: RunStep, why: str) -> bool:
