@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -97,6 +99,30 @@ def test_old_results_are_cleared_before_turns_go_and_can_be_recalled() -> None:
     assert cut
     assert all(one.recall and one.recall in (one.as_ or one.part).text for one in cut)
     assert [p.text for p in made.parts[-1:]] == [parts[-1].text]
+
+
+@pytest.mark.parametrize(
+    ("turns", "words", "window", "more"),
+    [(33, 40, 4_000, {}), (30, 20, 3_000, {"results_kept": 5, "step": 0.5})],
+    ids=["by tokens", "by results"],
+)
+def test_results_are_cleared_in_steps_so_that_the_prefix_holds_for_several_turns(
+    turns: int, words: int, window: int, more: dict[str, Any]
+) -> None:
+    """Cleared one at a time, each turn would change what the one before it was shown."""
+    parts, cleared, breaks = [user("Read the book.")], list[int](), list[int]()
+    before = list[str]()
+    for n in range(turns):
+        parts += [call(f"c{n}"), result(f"c{n}", f"{n} " + "some long result " * words), said(f"{n} " + "ok " * 30)]
+        made = fitted(parts, window, **more)
+        assert not any(one.fate is Fate.DROPPED for one in made.shown)
+        shown = [part.text for part in made.parts]
+        cleared.append(sum(one.why == "old tool result" for one in made.shown))
+        if shown[: len(before)] != before:
+            breaks.append(n)
+        before = shown
+    assert len(breaks) >= 3 and cleared == sorted(cleared) and cleared[-1] > 2 * len(breaks)
+    assert min(later - earlier for earlier, later in pairwise(breaks)) >= 3, breaks
 
 
 def test_a_result_that_was_given_before_is_said_once_where_room_is_short() -> None:

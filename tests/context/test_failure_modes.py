@@ -10,15 +10,20 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, ThinkingPart, UserPromptPart
 
-from segue import ApprovalRule, Engine, Media, ask, flow, tool
+from segue import ApprovalRule, Engine, Media, Thread, ask, flow, tool
+from segue.context import Budget, Kind, Target, assemble, tokens_of
+from segue.context.messages import parts_of
 from segue.core.events import EventType
 from segue.core.records import AttemptRecorded, Fate, Manifest, record_of
-from segue.models import Catalogue
+from segue.models import Catalogue, Model, Provider
+from segue.models.conversation import fit, stamped
 from segue.testing import Crash
 from segue.testing import Engine as InMemory
 from segue.testing.crash import play
@@ -211,6 +216,32 @@ async def test_5_a_question_whose_model_breaks_down_goes_on_elsewhere_unsealed(t
     assert len({one.target.name for one in asked if isinstance(one, AttemptRecorded)}) >= 3
 
 
+def thought(maker: Model) -> ModelResponse:
+    """What a model thought and sealed, and then said."""
+    sealed = ThinkingPart("thought of it", signature="c2VhbGVk", provider_name="anthropic")
+    said = ModelResponse(parts=[sealed, TextPart("Said.")], model_name=maker.id, provider_name="anthropic")
+    return stamped(said, maker.name, maker.name)
+
+
+CLAUDE = Model(name="claude", provider=Provider.ANTHROPIC, id="claude", window=8_000, max_output=500)
+OPUS = replace(CLAUDE, name="opus", id="opus")
+
+
+@pytest.mark.parametrize(("reader", "kept"), [(CLAUDE, True), (OPUS, False)], ids=["its maker", "another"])
+def test_5_each_of_two_layers_keeps_what_is_sealed_from_another_model_of_the_same_provider(
+    reader: Model, kept: bool
+) -> None:
+    """What is fitted to a window, and what is put into a provider's form: each by itself."""
+    said: list[ModelMessage] = [ModelRequest(parts=[UserPromptPart("Go.")]), thought(CLAUDE)]
+    said += [ModelRequest(parts=[UserPromptPart("On.")])]
+    target = Target(model=reader.name, provider=reader.provider.value)
+    fitted = assemble([*parts_of(said)], Budget(window=8_000, reserved_out=500), target, tokens_of(reader))
+    assert [part.bound for part in fitted.parts if part.kind is Kind.THINKING] == (["claude"] if kept else [])
+    sent = [part for message in fit(said, reader) for part in message.parts]
+    assert [part.signature for part in sent if isinstance(part, ThinkingPart)] == (["c2VhbGVk"] if kept else [])
+    assert any(isinstance(part, TextPart) and part.content == "Said." for part in sent)
+
+
 # 8. Overflow ----------------------------------------------------------------------------------------------------------
 
 
@@ -301,6 +332,34 @@ async def test_9_each_call_begins_as_the_one_before_it(tmp_path: Path, name: str
     assert len(used) == 13
     fresh = [one.tokens_in - one.tokens_cache_read for one in used[1:]]
     assert max(fresh) < used[0].tokens_in, "only what is new is paid in full"
+
+
+@flow
+async def looks(text: str) -> str:
+    system = "You are careful. " * 20
+    return await ask(text, system=system, tools=[page], rounds=4, max_tokens=300, timeout_s=10)
+
+
+async def test_9_the_list_of_tools_changes_once_over_clearings_and_summaries(tmp_path: Path) -> None:
+    """It stands first in what a provider caches: `recall` joins it where the first result is cleared, and stays."""
+    lists: list[list[str]] = []
+
+    def answer(asked: Asked) -> Any:
+        if "Summarise this part" in asked.system:
+            return json.dumps({"summary": "Pages were read."})
+        lists.append([one.name for one in asked.tools])
+        return "Read." if asked.turns[-1].role == "tool" else calls("page", n=len(lists))
+
+    async with serve({"chat": Served(answer=answer)}) as server:
+        async with Engine(str(tmp_path / "x.db"), resources=small(server, "chat", 2_600)) as engine:
+            thread = Thread("t", engine)
+            for n in range(24):
+                talk = "We talk of food and rain. " * 6
+                assert await (await thread.start(looks, f"Read on from {n}. {talk}")).result() == "Read."
+            assert engine.journal.query("select count(*) from summaries")[0][0] >= 2
+        none_refused(server)
+    assert lists[0] == ["page"] and lists[-1] == ["page", "recall"]
+    assert sum(one != other for one, other in pairwise(lists)) == 1
 
 
 # 11. Partial turns ----------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from .media import Shown
 from .past import CLEARED, Turn
 from .request import Question, bound
 from .threads import Room, history, kept_past, latest, outside, raw_most, summary_of, turns_down
-from .window import overfull, room_beside, room_in
+from .window import overfull, room_beside, room_in, with_recall
 
 __all__ = ["Summarise", "Told", "roomy"]
 
@@ -243,7 +243,8 @@ class _Reading:
         What is asked itself may leave fewer than ever: of what it leaves beside a summary they take a part, so that not
         each question finds too many of them again. Where it leaves no summary its room, they share it.
         """
-        beside, standing = max(0, room_beside(self.question, self.model)), self._standing(budget)
+        asked, standing = with_recall(self.question), self._standing(budget)  # beside a summary it is offered
+        beside = max(0, room_beside(asked, self.model))
         room, result = beside - standing, int(budget.input * budget.result_share)
         newest = max(0, room) if room + budget.margin >= 0 else budget.window
         more = bool(self.question.tools) and room - result >= beside // 4

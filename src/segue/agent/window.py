@@ -25,7 +25,7 @@ from .request import Question
 from .thinking import output_limit
 from .turns import IS_CUT, RECALL, Place, covered, parts_in, shown_as, unread
 
-__all__ = ["fitted", "overfull", "room_beside", "room_in", "whole"]
+__all__ = ["fitted", "overfull", "room_beside", "room_in", "whole", "with_recall"]
 
 
 def fitted(
@@ -64,7 +64,7 @@ def overfull(question: Question, model: Model, *, more: bool) -> bool:
 
 def _lacks(made: Assembly) -> bool:
     """Whether turns are left out."""
-    return any(one.as_ is None and one.why == "window" and one.part.kind is not Kind.MEMORY for one in made.shown)
+    return any(one.as_ is None and one.why == _WINDOW and one.part.kind is not Kind.MEMORY for one in made.shown)
 
 
 def whole(question: Question) -> Iterator[Part]:
@@ -92,22 +92,20 @@ def room_beside(question: Question, model: Model) -> int:
 def _made(
     question: Question, model: Model, *, more: bool = False
 ) -> tuple[Question, Assembly, dict[Place, Part | None]]:
-    """The parts fitted, with what is not shown as it was, and the question with the tool `recall` where there is or was
-    any of that: it takes room, too. `more` keeps room for one more result. A document is shown once.
+    """The parts fitted, with what is not shown as it was, and the question with the tool `recall` where something gave
+    way or had done so before: it takes room, too. `more` keeps room for one more result. A document is shown once.
     """
     question, instead = once(question)
     past, turns = list(parts_in(question.history)), list(parts_in(question.turns, len(question.history)))
     said = (part for _, part in turns)
     parts = [*_head(question), *(part for _, part in past), *_request(question), *said, *_tail(question)]
-    asked = _with_recall(question) if any(_is_cut(part) for _, part in past) else question
+    asked = with_recall(question) if any(_had_recall(part) for part in parts) else question
     made = _assembled(parts, model, asked, more=more)
-    changed = _changes(made, [*past, *turns])
-    if changed and asked is question:
-        asked = _with_recall(question)
+    if asked is question and _gave_way(made):
+        asked = with_recall(question)
         if asked is not question:
             made = _assembled(parts, model, asked, more=more)
-            changed = _changes(made, [*past, *turns])
-    return asked, with_whole(made, instead, tokens_of(model)), changed
+    return asked, with_whole(made, instead, tokens_of(model)), _changes(made, [*past, *turns])
 
 
 def _assembled(parts: Sequence[Part], model: Model, question: Question, *, more: bool = False) -> Assembly:
@@ -167,11 +165,28 @@ def _changes(made: Assembly, turns: Iterable[tuple[Place, Part]]) -> dict[Place,
     return {of[id(one.part)]: one.as_ for one in made.shown if id(one.part) in of and one.as_ is not one.part}
 
 
-def _with_recall(question: Question) -> Question:
+def with_recall(question: Question) -> Question:
     """With the tool that gives results back, where there are tools and none of this name."""
     names = {tool["name"] for tool in question.tools}
     return replace(question, tools=[*question.tools, RECALL]) if names and RECALL["name"] not in names else question
 
 
-def _is_cut(part: Part) -> bool:
-    return part.kind is Kind.RESULT and IS_CUT.search(part.text) is not None
+def _gave_way(made: Assembly) -> bool:
+    """Whether something has a handle in its place, or was left out for the window. What another model sealed is left
+    out in any window, and no handle gives it back.
+    """
+    return any(one.as_ is not one.part and (one.as_ is not None or one.why == _WINDOW) for one in made.shown)
+
+
+def _had_recall(part: Part) -> bool:
+    """Whether this part of what was said shows that `recall` was offered: a summary stands for what gave way, a result
+    was shown in part, or it was called. Then it stays: the tools stand first in what a provider caches, so a tool that
+    goes and comes again costs the whole prefix each time.
+    """
+    if part.kind is Kind.CALL:
+        return part.tool == RECALL["name"]
+    return part.kind is Kind.SUMMARY or (part.kind is Kind.RESULT and IS_CUT.search(part.text) is not None)
+
+
+_WINDOW = "window"
+"""Why a part is left out: it has no room."""

@@ -9,10 +9,12 @@ import asyncio
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
+from uuid import uuid4
 
 from pydantic import BaseModel
 from pydantic_ai import Agent
@@ -27,7 +29,8 @@ from tests.agent.served import model, results
 
 MODELS = ("chat", "claude", "gpt")
 WORLD: list[Path] = []
-Kind = Literal["look", "put", "charge"]
+Kind = Literal["look", "put", "charge", "post"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 PLAN: list[list[tuple[Kind, dict[str, Any]]]] = [
     [("look", {"at": "a"}), ("look", {"at": "b"}), ("put", {"name": "a", "value": 1})],
     [("charge", {"cents": 100})],
@@ -36,7 +39,7 @@ PLAN: list[list[tuple[Kind, dict[str, Any]]]] = [
     [("put", {"name": "f", "value": 6})],
     [("look", {"at": "d"}), ("look", {"at": "d"}), ("put", {"name": "g", "value": 7})],
     [("charge", {"cents": 300}), ("charge", {"cents": 400})],
-    [("put", {"name": "h", "value": 8}), ("put", {"name": "h", "value": 8}), ("look", {"at": "h"})],
+    [("put", {"name": "h", "value": 8}), ("put", {"name": "h", "value": 8}), ("post", {"text": "h"})],
     [("put", {"name": "i", "value": 9})],
 ]
 """The calls of each turn: 20 in all."""
@@ -52,12 +55,13 @@ def did(kind: str, what: object) -> None:
     key = step_scope().idempotency_key.replace("/", "|")
     with (WORLD[-1] / "asked").open("a") as asked:
         asked.write(f"{kind} {key}\n")
+    written = WORLD[-1] / f"written-{uuid4().hex}"  # whole, before it is there: a crash leaves no half of it
+    written.write_text(json.dumps(what))
     try:
-        with (WORLD[-1] / f"{kind} {key}").open("x") as made:
-            made.write(json.dumps(what))
+        (WORLD[-1] / f"{kind} {key}").hardlink_to(written)
     except FileExistsError:
-        if kind == "charge":
-            raise AssertionError("what happens once was asked for twice") from None
+        if kind != "put":
+            raise AssertionError(f"{kind} was asked for twice") from None
 
 
 async def was_it_charged(cents: int) -> Applied | NotApplied:
@@ -89,6 +93,13 @@ async def charge(cents: int) -> str:
     return f"charged {cents}"
 
 
+@shop.tool_plain(metadata={"segue": {"effect": "write"}})
+async def post(text: str) -> str:
+    """Post a letter."""
+    did("post", text)
+    return f"posted {text}"
+
+
 runner = Agent(
     name="runner", output_type=Receipt, toolsets=[shop],
     capabilities=[SelectModel(lambda ctx: MODELS[ctx.run_step % 3]), Durable(timeout_s=10)],
@@ -99,7 +110,7 @@ runner = Agent(
 async def errand(text: str) -> dict[str, Any]:
     result = await runner.run(text)
     asked = [getattr(part, "tool_name", "") for message in result.all_messages() for part in message.parts]
-    return {**result.output.model_dump(), "calls": sum(name in ("look", "put", "charge") for name in asked) // 2}
+    return {**result.output.model_dump(), "calls": sum(name in KINDS for name in asked) // 2}
 
 
 def plan(asked: Asked) -> Answer | str:
@@ -115,6 +126,12 @@ def plan(asked: Asked) -> Answer | str:
 def state(world: Path) -> list[str]:
     """What has been done, in the end."""
     return sorted(f"{path.name.partition(' ')[0]} {path.read_text()}" for path in world.iterdir() if " " in path.name)
+
+
+def repeated(world: Path) -> list[str]:
+    """What must be asked for at most once, and was asked for again."""
+    asked = [line for line in (world / "asked").read_text().splitlines() if not line.startswith("put ")]
+    return [line for line, times in Counter(asked).items() if times > 1]
 
 
 def catalogue(server: Any) -> Catalogue:
