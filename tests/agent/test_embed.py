@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from segue import Engine, RunFailed, embed, flow
 from segue.agent import Embedded, embedding
+from segue.core.faults import FaultKind
 from segue.core.records import AttemptRecorded, record_of
 from segue.errors import InputError
 from segue.models import Capability, Catalogue, Limits, Model, Price, Provider
@@ -25,6 +26,8 @@ from segue.testing.crash import play
 from segue.testing.provider import Provider as Server
 from segue.testing.provider import Served, serve
 from segue.testing.provider.embeddings import vector
+from tests.models.loopback import Say
+from tests.models.loopback import serve as loopback
 
 EMBEDS = frozenset({Capability.EMBEDDINGS})
 
@@ -71,8 +74,37 @@ async def embeds(texts: list[str], model: str | None = None, like: str | None = 
 
 
 @flow
+async def unbounded(text: str) -> list[float]:
+    return await embed(text)
+
+
+@flow
 async def one(text: str) -> list[float]:
     return await embed(text, model="first")
+
+
+async def test_the_test_server_embeds_for_mistrals_own_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISTRAL_API_KEY", "test")
+    async with serve({"e": Served()}) as server:
+        among = Catalogue.of(model("only", server.url, provider=Provider.MISTRAL))
+        async with Engine(":memory:", resources={"catalogue": among}) as engine:
+            assert await engine.run(unbounded, "red apple") == pytest.approx(vector("red apple", 64))
+        assert len(list(server.log)) == 1
+
+
+async def test_a_model_whose_answers_cannot_be_read_is_not_asked_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISTRAL_API_KEY", "test")
+    said = {"object": "list", "data": [{"index": 0}], "model": "e", "usage": {"prompt_tokens": 7, "total_tokens": 7}}
+    async with loopback(lambda _: Say(body=said)) as server:
+        among = Catalogue.of(model("only", server.url, provider=Provider.MISTRAL))
+        async with InMemory(resources={"catalogue": among}) as engine:
+            run = await engine.start(unbounded, "red apple")
+            with pytest.raises(RunFailed, match="BadOutput"):
+                await run.result()
+            ends = [record_of(e) async for e in run.events(follow=False) if e.type == "attempt.recorded"]
+    faults = [end.fault for end in ends if isinstance(end, AttemptRecorded)]
+    assert len(server.asked) == len(faults) <= 8
+    assert all(fault is not None and fault.kind is FaultKind.BAD_OUTPUT for fault in faults)
 
 
 async def test_vectors_come_in_the_order_of_their_texts_and_usage_is_on_record(tmp_path: Path) -> None:

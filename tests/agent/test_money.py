@@ -164,6 +164,20 @@ async def test_a_call_that_does_not_fit_is_refused_before_it_is_sent(tmp_path: P
         assert server.counts().calls == 0
 
 
+async def test_where_no_price_is_known_giving_one_is_what_helps(tmp_path: Path) -> None:
+    dear, unknown = Price.dollars(100, 400), "give small a price in the catalogue"
+    async with serve(["small", "large"]) as server:
+        for n, models in enumerate([[("small", None)], [("small", None), ("large", dear)]]):
+            (tmp_path / str(n)).mkdir()
+            made = [model(name, price, server) for name, price in models]
+            async with opened(tmp_path / str(n), *made) as engine:
+                with pytest.raises(RunFailed, match="no price is known") as error:
+                    await engine.run(one, "Which city?")
+            assert unknown in str(error.value.remedy)
+            assert ("raise the budget" in str(error.value.remedy)) == (n == 1)
+        assert server.counts().calls == 0
+
+
 async def test_the_output_limit_is_lowered_to_fit(tmp_path: Path) -> None:
     price = Price.dollars(1, 60)  # 500 tokens of output are 0.03
     async with serve(["small"]) as server, opened(tmp_path, model("small", price, server)) as engine:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from segue.core.records import Usage
 from segue.errors import InputError
 from segue.models import InvalidModel
 from segue.models.prices import price_of, priced, published, version
-from segue.models.spec import FREE, Deployment, Model, Price, Provider, Tier
+from segue.models.spec import FREE, Catalogue, Deployment, Model, Price, Provider, Tier
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KINDS = ("cache_read", "cache_write", "audio_in", "audio_out")
@@ -303,6 +304,49 @@ def test_models_are_given_the_prices_that_they_lack() -> None:
     own = Price.dollars(1, 2)
     made = priced([model("openai", id="gpt-4o-mini"), model("openai", id="x", price=own)], AT)
     assert [one.price for one in made] == [published("openai", "gpt-4o-mini", at=AT), own]
+
+
+def test_a_catalogue_has_the_prices_of_its_models_however_it_is_made() -> None:
+    own, mini = Price.dollars(1, 2), published("openai", "gpt-4o-mini")
+    models = [
+        model("openai", name="listed", id="gpt-4o-mini"), model("openai", name="proxied", id="gpt-4o-mini", url="http://h"),
+        model("openai", name="own", id="gpt-4o-mini", price=own), model("openai", name="unlisted", id="x"),
+        model("ollama", name="home"),
+    ]  # fmt: skip
+    wanted = [mini, mini, own, None, FREE]
+    assert mini is not None and [one.price for one in Catalogue.of(*models)] == wanted
+    assert [one.price for one in Catalogue.of().with_(*models)] == wanted
+    assert [one.price for one in Catalogue(models={one.name: one for one in models})] == wanted
+    assert Catalogue.of(*models).get("unlisted") is models[3]
+
+
+NO_LOOK = """
+import sys
+import segue
+from segue.models import Catalogue, Model, Price
+
+some = {"window": 9, "max_output": 3}
+known = Model(name="a", provider="openai", id="gpt-4o-mini", price=Price.dollars(1, 2), **some)
+home = Model(name="b", provider="ollama", **some)
+Catalogue.load().with_(known, home)
+print("genai_prices" in sys.modules)
+Catalogue.of(Model(name="c", provider="openai", id="gpt-4o-mini", **some))
+print("genai_prices" in sys.modules)
+"""
+
+
+def test_the_tables_are_not_read_for_a_catalogue_whose_prices_are_known_without(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", NO_LOOK], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["False", "True"], done.stderr
+
+
+def test_without_the_tables_a_price_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    version.cache_clear()
+    monkeypatch.setitem(sys.modules, "genai_prices", None)
+    try:
+        assert Catalogue.of(model("openai", id="gpt-4o-mini")).get("m").price is None
+    finally:
+        version.cache_clear()
 
 
 OFFLINE = """

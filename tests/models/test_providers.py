@@ -41,6 +41,27 @@ async def test_texts_are_embedded_in_their_order(provider: Provider) -> None:
     assert limited.value.retry_after_s == 2.0 and len(server.asked) == 3
 
 
+USED = {"prompt_tokens": 7, "total_tokens": 7}
+ODD = [
+    (Provider.OPENAI, {"object": "list", "data": None, "model": "e", "usage": USED}),
+    (Provider.OPENAI, {"object": "list", "data": [{"index": 0}], "model": "e", "usage": USED}),
+    (Provider.MISTRAL, {"object": "list", "data": [{"index": 0, "embedding": [0.5]}], "model": "e", "usage": USED}),
+    (Provider.MISTRAL, {"id": "e", "object": "list", "data": [{"index": 0}], "model": "e", "usage": USED}),
+]
+
+
+@pytest.mark.parametrize(("provider", "said"), ODD)
+async def test_whole_answers_of_another_form_are_no_embeddings(provider: Provider, said: dict[str, object]) -> None:
+    async with serve(lambda _: Say(body=said)) as server:
+        model = Model(
+            name="e", provider=provider, capabilities=frozenset({Capability.EMBEDDINGS}), window=1000, max_output=0,
+            url=server.url + "/v1", key_env="TEST_KEY",
+        )  # fmt: skip
+        with pytest.raises(errors.BadOutput, match=r"cannot be read as embeddings|1 vectors"):
+            await embed(model, model.pool()[0], ["a"], 10)
+        await close()
+
+
 async def test_a_provider_without_embeddings_says_so() -> None:
     model = CLAUDE.model("http://127.0.0.1:9")
     with pytest.raises(errors.RequestRefused, match="anthropic has no embeddings"):

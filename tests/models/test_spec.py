@@ -212,3 +212,9 @@ def test_settings_are_called_as_the_library_calls_them() -> None:
     known: dict[str, Any] = dict.fromkeys((*SETTINGS, "openai_user", "anthropic_new", "bedrock_guardrail_config"), 1)
     known |= {"stop_sequences": ["."], "extra_headers": {"x-team": "a"}, "extra_body": {}}
     assert model(settings=known)
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "groq", "local"])
+def test_a_provider_without_embeddings_has_no_model_that_embeds(provider: str) -> None:
+    with pytest.raises(InvalidModel, match=f"capabilities: {provider} has no embeddings"):
+        Model(name="smollm2", provider=provider, window=9, max_output=3, capabilities={"embeddings"})  # pyright: ignore[reportArgumentType]

@@ -366,7 +366,15 @@ def test_what_is_loaded_has_prices(elsewhere: Path) -> None:
     fast, own = Catalogue.load()
     assert fast.price is not None and fast.price.source == "genai-prices"
     assert own.price is not None and own.price.source == "local"
-    assert read(text).get("fast").price is None
+    assert list(read(text)) == [fast, own]
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "groq", "local"])
+def test_a_provider_without_embeddings_has_no_model_that_embeds(provider: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        read(f"[models.smollm2]\nprovider = '{provider}'\nwindow = 9\nmax_output = 3\ncapabilities = ['embeddings']\n")
+    assert "line 5: models.smollm2.capabilities[0]" in str(error.value)
+    assert f"{provider} has no embeddings: leave it out; allowed for openai, " in str(error.value)
 
 
 # --- anything ---------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..core.budgets import Rates, Standing, check, dollars, least_output, left, lost, lowered, nano, remedy, worst_case
+from ..core.budgets import Rates, Standing, check, dollars, least_output, left, lost, lowered, nano, worst_case
 from ..core.faults import Fault, FaultKind, classify
 from ..core.records import (
     AttemptRef,
@@ -49,6 +49,7 @@ from ..runtime.scope import StepScope
 from .budgets import Budgets
 from .failures import HELD, MODEL, TOOK, awaits_money, awaits_money_for_s
 from .held import PATIENCE_S, Patience
+from .nobody import payable, priced
 from .request import Question, input_bound
 from .thinking import output_limit, settings_for
 
@@ -252,7 +253,7 @@ class Bill:
         error = BudgetExceeded(
             f"no model can answer within the budget {name}, "
             f"which is {dollars(limit)} USD with {dollars(rest)} left{held}: {why}{since}",
-            remedy=remedy(stands.held),
+            remedy=payable(out, stands.held),
         )
         error.scope, error.limit_nano, error.left_nano, error.held_nano = name, limit, rest, stands.held
         setattr(error, MODEL, (freed or out[0]).target.name)  # somebody else may be waited for
@@ -283,7 +284,7 @@ class Bill:
     def _rates(self, model: Model, question: Question) -> Rates | None:
         """What a token costs at most; None where nothing is to be set aside."""
         if model.price is None and self.aside is not None and any(s.limit_nano is not None for s in self.scopes):
-            raise BudgetExceeded(f"{model.name} has no price, and there is a budget", remedy="say its price")
+            raise BudgetExceeded(f"{model.name} has no price, and there is a budget", remedy=priced([model.name]))
         if model.price is None or not (self.scopes or self.own):
             return None
         rates = model.price.rates(input_bound(question))

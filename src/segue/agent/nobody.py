@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from ..core.budgets import remedy as less_money
 from ..core.faults import FaultKind, rebuild
 from ..core.records import Candidate, Decision, Stage
 from ..core.shell import command
 from ..errors import InputError
 from ..models.health.admission import Standing
 from ..models.signals import made
-from ..routing.eligible import lacks_tag, misses
+from ..routing.eligible import UNPRICED, lacks_tag, misses
 from ..routing.types import APART, CALLER, WISH
 from .failures import BROKEN
 
-__all__ = ["RESTS", "NoRoom", "is_shut", "nobody", "opens", "rests"]
+__all__ = ["RESTS", "NoRoom", "is_shut", "nobody", "opens", "payable", "priced", "rests"]
 
 RESTS = "it takes no calls now: "
 """Begins why somebody was passed over who was named, and takes no calls now."""
@@ -63,6 +64,21 @@ def opens(shut: Sequence[str]) -> str:
     """What a person does about models whose keys were refused."""
     then = "; ".join(command("models", "--reopen", name) for name in shut)
     return f"see to the key and the account that it was refused for, then: {then}"
+
+
+def payable(out: Sequence[Candidate], held: int) -> str:
+    """What helps where a budget leaves nobody of these, and calls under way hold so much of it."""
+    unpriced = [c.target.name for c in out if c.reason == UNPRICED]
+    costly = less_money(held) if len(unpriced) < len(out) else ""
+    return "; or ".join(filter(None, (costly, priced(unpriced) if unpriced else "")))
+
+
+def priced(models: Sequence[str]) -> str:
+    """What a person does about models whose price is not known."""
+    return (
+        f"give {', '.join(models[:6])} a price in the catalogue, in USD per million tokens: "
+        "price = { in = …, out = … } in segue.toml, price=Price.dollars(…, …) in Python"
+    )
 
 
 def _apart(decision: Decision, route: str, out: Candidate) -> InputError:

@@ -20,6 +20,7 @@ from .exchange import OUTPUT_TOOL, Call, Delta, OutputMode, Reply
 from .providers import close, connected, no_embeddings
 from .signals import error_of, made
 from .spec import Deployment, Model, Provider
+from .unread import read
 
 __all__ = ["OUTPUT_TOOL", "Call", "Delta", "OutputMode", "Reply", "call", "close", "embed", "ready", "stream"]
 
@@ -76,7 +77,8 @@ async def embed(
             raise no_embeddings(model)
         try:
             async with asyncio.timeout(timeout_s):
-                found = await connection.embed(list(texts))
+                with read(model.name, "embeddings"):
+                    found = await connection.embed(list(texts))
         except TimeoutError as late:
             raise _late(model, timeout_s, "no embeddings") from late
     if len(found.vectors) != len(texts) or not all(found.vectors):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -29,23 +28,19 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
 from ..core.faults import FaultKind, rebuild
-from ..errors import SegueError
 from .conversation import fit, stamped
 from .exchange import OUTPUT_TOOL, Call, Delta, Reply
 from .loops import settings_in
 from .prose import within
 from .providers import connected
 from .providers.wire import heard
-from .signals import error_of, made
+from .signals import made
 from .spec import Provider
+from .unread import read
 from .usage import usage_of
 from .wrapping import is_object, unwrapped, wrapped
 
 _STRAY_REFUSAL = "refusal"
-_TAKEN_FOR_GRANTED = (AssertionError, AttributeError, LookupError)
-"""What an adapter raises where something is not there."""
-_OTHER = (SegueError, OSError, ImportError, MemoryError, NotImplementedError)
-"""What says nothing of an answer."""
 
 
 async def call(c: Call, began: float) -> Reply:
@@ -55,7 +50,7 @@ async def call(c: Call, began: float) -> Reply:
     try:
         model = (await connected(c.model, c.deployment)).model
         asked = _asked(c)
-        with _read(c):
+        with read(c.model.name, missing=FaultKind.UNREACHABLE):
             return _reply(c, await model_request(model, **asked), noted, began, None)
     finally:
         heard.reset(token)
@@ -68,7 +63,7 @@ async def stream(c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]:
     heard.set(noted)
     model = (await connected(c.model, c.deployment)).model
     asked = _asked(c)
-    with _read(c):
+    with read(c.model.name, missing=FaultKind.UNREACHABLE):
         async with model_request_stream(model, **asked) as events:
             said = _Said(events)
             async for event in events:
@@ -81,20 +76,6 @@ async def stream(c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]:
             raise rebuild(made(FaultKind.UNREACHABLE, f"{c.model.name}: the stream ended without a sign of its end"))
         reply = _reply(c, response, noted, began, ttft_s)
     yield reply
-
-
-@contextmanager
-def _read(c: Call) -> Generator[None]:
-    """Whatever an adapter raises over an answer, and no rule of `signals` knows, is a fault of that answer."""
-    try:
-        yield
-    except Exception as odd:
-        if isinstance(odd, _OTHER) or error_of(odd) is not odd:
-            raise
-        missing = isinstance(odd, _TAKEN_FOR_GRANTED)
-        kind = FaultKind.UNREACHABLE if missing else FaultKind.BAD_OUTPUT
-        what = "is no whole answer" if missing else "cannot be read as an answer"
-        raise rebuild(made(kind, f"{c.model.name}: what came {what}: {odd!r}", unread=1)) from odd
 
 
 def _asked(c: Call) -> dict[str, Any]:

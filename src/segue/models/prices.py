@@ -63,7 +63,8 @@ def price_of(model: Model, at: datetime | None = None) -> Price | None:
 def priced(models: Iterable[Model], at: datetime | None = None) -> Iterator[Model]:
     """The models with their prices, as `price_of` knows them."""
     for model in models:
-        yield model if model.price is not None else replace(model, price=price_of(model, at))
+        price = price_of(model, at)
+        yield model if price is model.price else replace(model, price=price)
 
 
 def published(provider: Provider | str, id: str, *, url: str | None = None, at: datetime | None = None) -> Price | None:

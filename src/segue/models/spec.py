@@ -72,6 +72,8 @@ BATCHES = frozenset(
     }
 )  # fmt: skip
 """Whose batch API is spoken here."""
+EMBEDS = frozenset(Provider) - {Provider.ANTHROPIC, Provider.GROQ, Provider.LOCAL}
+"""Who has embeddings."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,7 +133,8 @@ class Model:
     max_output: int
     """Tokens of an answer at most; 0 for a model that only embeds."""
     price: Price | None = None
-    """None: not known. A model without a price cannot be asked under a budget."""
+    """None: what genai-prices lists, once it is in a catalogue; None there: not known, and it cannot be asked under a
+    budget. `Price.dollars(0, 0)` costs nothing."""
     limits: Limits = field(default_factory=Limits)
     """Of all its deployments together."""
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -177,6 +180,7 @@ class Model:
         return hash((self.name, self.provider, self.id))
 
     def _expect_sizes(self) -> None:
+        expect(not self.embeds or self.provider in EMBEDS, "capabilities", f"{self.provider} has no embeddings")
         expect(self.window >= 1, "window", f"{self.window} is too small: at least 1 token")
         least = 0 if self.embeds else 1
         fits = least <= self.max_output <= self.window
@@ -251,7 +255,8 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """All models by name, in the order in which they were given.
+    """All models by name, in the order in which they were given. A model without a price gets that of genai-prices,
+    where it is listed, and costs nothing where it runs on one's own machine.
 
     Raises InvalidModel where a name is given twice.
     """
@@ -259,6 +264,13 @@ class Catalogue:
     models: Mapping[str, Model]
     source: str | None = None
     """The file that it was read from."""
+
+    def __post_init__(self) -> None:
+        """Give each model its price."""
+        if any(model.price is None for model in self.models.values()):
+            from .prices import priced  # noqa: PLC0415  it knows what is described here
+
+            object.__setattr__(self, "models", dict(zip(self.models, priced(self.models.values()), strict=True)))
 
     @classmethod
     def of(cls, *models: Model) -> Catalogue:
@@ -273,8 +285,8 @@ class Catalogue:
     def load(cls, path: str | os.PathLike[str] | None = None) -> Catalogue:
         """What a file says; without `path` the one that SEGUE_CONFIG names, else segue.toml in this folder.
 
-        A model without a price gets that of genai-prices. Where there is no file, or none of models, the catalogue
-        holds the local models. Raises ConfigError, which names file, line, key and what is allowed.
+        Where there is no file, or none of models, the catalogue holds the local models. Raises ConfigError, which names
+        file, line, key and what is allowed.
         """
         from .toml import load  # noqa: PLC0415  it reads what is described here
 

@@ -13,10 +13,22 @@ from typing import Any, TypeVar
 from ..core.budgets import nano
 from .catalogue import MODELS, LocalModel
 from .errors import InvalidModel
-from .prices import priced
 from .reading import Table, open_config, read_config
 from .settings import mistaken
-from .spec import ANY, BATCHES, Capability, Catalogue, Deployment, Limits, Model, Price, Provider, Tier, local_models
+from .spec import (
+    ANY,
+    BATCHES,
+    EMBEDS,
+    Capability,
+    Catalogue,
+    Deployment,
+    Limits,
+    Model,
+    Price,
+    Provider,
+    Tier,
+    local_models,
+)
 
 T = TypeVar("T")
 
@@ -33,20 +45,22 @@ _OTHER_CAPABILITIES = {
     "json": "json-schema", "pdf": "documents", "reasoning": "thinking", "schema": "json-schema",
     "structured_output": "json-schema",
 }  # fmt: skip
+_ONLY_OF = {
+    Capability.BATCH: (BATCHES, "the batch API of {} is not spoken here"),
+    Capability.EMBEDDINGS: (EMBEDS, "{} has no embeddings"),
+}
+"""Capabilities that not every provider's model may have: whose may, and what is said of another one."""
 _DOLLARS = {"input": "in", "output": "out", "cached": "cache_read", "prompt": "in", "completion": "out"}
 
 
 def load(path: str | os.PathLike[str] | None = None) -> Catalogue:
     """What `Catalogue.load` gives. Raises ConfigError."""
     table = open_config(path)
-    if table is None:
-        return local_models()
-    found = _catalogue(table)
-    return replace(found, models={model.name: model for model in priced(found)})
+    return local_models() if table is None else _catalogue(table)
 
 
 def read(text: str, path: str = "segue.toml") -> Catalogue:
-    """The catalogue of a file's text, with the prices that stand in it and no others. Raises ConfigError."""
+    """The catalogue of a file's text. Raises ConfigError."""
     return _catalogue(read_config(text, path))
 
 
@@ -80,7 +94,7 @@ def _identity(name: str, table: Table) -> dict[str, Any]:
 def _abilities(table: Table, local: LocalModel | None, *, required: bool) -> dict[str, Any]:
     """Sizes and capabilities; a local model knows its own."""
     able = table.words("capabilities", Capability, hints=_OTHER_CAPABILITIES)
-    _expect_batches(table, able or [])
+    _expect_offered(table, able or [])
     if able is None:
         able = [Capability.JSON_SCHEMA] if local else []
     asks = "how many tokens request and answer may have together"
@@ -94,13 +108,14 @@ def _abilities(table: Table, local: LocalModel | None, *, required: bool) -> dic
     return {"capabilities": able, "window": window, "max_output": most, "dimensions": table.whole("dimensions")}
 
 
-def _expect_batches(table: Table, able: list[str]) -> None:
-    """See that a model with the capability "batch" is of a provider whose batch API is spoken."""
+def _expect_offered(table: Table, able: list[str]) -> None:
+    """See that a model has no capability that its provider does not offer."""
     provider = table.values.get("provider")
-    if Capability.BATCH in able and provider in list(Provider) and provider not in BATCHES:
-        allowed = f"allowed for {', '.join(one for one in Provider if one in BATCHES)}"
-        place = (*table.at, "capabilities", table.values["capabilities"].index(Capability.BATCH))
-        table.mistakes.add(place, f"the batch API of {provider} is not spoken here: leave it out; {allowed}")
+    for capability, (offered, says) in _ONLY_OF.items():
+        if capability in able and provider in list(Provider) and provider not in offered:
+            allowed = f"allowed for {', '.join(one for one in Provider if one in offered)}"
+            place = (*table.at, "capabilities", table.values["capabilities"].index(capability))
+            table.mistakes.add(place, f"{says.format(provider)}: leave it out; {allowed}")
 
 
 def _price(table: Table, *, embeds: bool) -> Price | None:

@@ -23,8 +23,10 @@ from .predict import expected_output, likely_lengths
 from .table import Conditions, Situation, Table
 from .types import WISH, Features, Request
 
-__all__ = ["Eligibility", "Exclusion", "eligible", "lacks_tag", "misses"]
+__all__ = ["UNPRICED", "Eligibility", "Exclusion", "eligible", "lacks_tag", "misses"]
 
+UNPRICED = "no price is known, and there is a budget"
+"""Why a budget excludes a model without a price."""
 _MARGIN = 1.1
 """An estimated input may be longer than it seems."""
 _EMBEDDINGS = "embeddings"
@@ -196,7 +198,7 @@ def _budget(left_nano: int, features: Features, table: Table, tokens_out: float 
 
     def reason(row: int) -> str:
         if np.isnan(needed[row]):
-            return "no price is known, and there is a budget"
+            return UNPRICED
         return f"it may cost {dollars(math.ceil(needed[row]))} USD, {dollars(left_nano)} are left"
 
     return Rule(Stage.BUDGET, ~(needed <= left_nano), reason)

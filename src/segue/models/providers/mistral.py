@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from mistralai.client.errors import ResponseValidationError
 from pydantic_ai.messages import ModelResponseStreamEvent
 from pydantic_ai.models import ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.mistral import MistralModel, MistralStreamedResponse
@@ -12,6 +13,7 @@ from pydantic_ai.providers.mistral import MistralProvider
 
 from ..batches.mistral import MistralBatches
 from ..spec import Deployment, Model
+from ..unread import cannot_read
 from . import Connection, Embedded, base_url
 from .streamed import remade
 from .wire import client, closing
@@ -41,7 +43,10 @@ def connect(model: Model, deployment: Deployment, key: str | None) -> Connection
 
 def _embed(sdk: Any, model: Model) -> Any:
     async def embed(texts: list[str]) -> Embedded:
-        answer = await sdk.embeddings.create_async(model=model.id, inputs=texts)
+        try:
+            answer = await sdk.embeddings.create_async(model=model.id, inputs=texts)
+        except ResponseValidationError as odd:  # over a whole body: `wire` sees to half of one
+            raise cannot_read(model.name, "embeddings", odd) from odd
         ordered = sorted(answer.data, key=lambda item: item.index)
         return Embedded([list(item.embedding) for item in ordered], answer.usage.prompt_tokens or 0)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ..learn.fit import fit
-from .rows import Row, common_models, scores
+from .rows import Row, common_models, scores, without
 
 __all__ = ["ALL", "left_out"]
 
@@ -47,8 +47,7 @@ def left_out(
 
 def _one(task: str, train: Sequence[Row], test: Sequence[Row], models: Sequence[str], report: Report) -> dict[str, Any]:
     asked = [row for row in test if row.task == task]
-    prompts = {row.prompt for row in asked}
-    others = [row for row in train if row.task != task and row.prompt not in prompts]
+    others = without([row for row in train if row.task != task], asked)
     if not others:
         raise InputError(f"without {task} there are no training rows", remedy="give files of several tasks to --train")
     learned = scores(others, models)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 
-__all__ = ["Row", "common_models", "costs", "read", "scores"]
+__all__ = ["Row", "common_models", "costs", "read", "scores", "without"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,21 @@ def _wrong(where: str, what: str) -> InputError:
         f"{where}: {what}",
         remedy='a row is {"id", "task", "prompt", "scores": {model: 0..1}, "usd": {model: cost} | null}',
     )
+
+
+def without(rows: Sequence[Row], others: Sequence[Row]) -> list[Row]:
+    """The rows whose requests are not among those of `others`."""
+    known = {mark for row in others for mark in _marks(row)}
+    return [row for row in rows if known.isdisjoint(_marks(row))]
+
+
+def _marks(row: Row) -> Iterator[tuple[str, ...]]:
+    """What no row of another request has: the words of the prompt, however they are spaced, and the id within its task.
+    A bare number is no such id: each file may count its rows anew.
+    """
+    yield (" ".join(row.prompt.split()),)
+    if not row.id.isdecimal():
+        yield row.task, row.id
 
 
 def common_models(rows: Sequence[Row]) -> list[str]:

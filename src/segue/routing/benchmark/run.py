@@ -12,7 +12,7 @@ from ...core.shell import command
 from ...errors import InputError
 from ..learn.fit import fit
 from .measures import Curve, apgr, curve, frontier_area, share_for
-from .rows import Row, common_models, costs, scores
+from .rows import Row, common_models, costs, scores, without
 
 __all__ = ["SEEDS", "many", "pair"]
 
@@ -106,8 +106,7 @@ def _learned(
 
 def _apart(train: Sequence[Row], test: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     """Without the training rows that are also test rows: none of those is ever learned from."""
-    prompts = {row.prompt for row in test}
-    kept = [row for row in train if row.prompt not in prompts]
+    kept = without(train, test)
     if not kept:
         raise InputError("all training rows are test rows too", remedy="give other files to --train")
     return kept, list(test)

@@ -78,17 +78,21 @@ class OpenAIEmbeddings(OpenAIChat):
                 f" ({longest} in your prompt; 0 for the completion). Please reduce your prompt; or completion length.",
             )
         size = body.get("dimensions") or served.dimensions
-        return Asked(model=body["model"], body=body, turns=turns, extra_tokens=numbers, dimensions=size)
+        mistral = served.mistral or "mistral" in request.headers.get("user-agent", "")
+        return Asked(
+            model=body["model"], body=body, turns=turns, extra_tokens=numbers, dimensions=size, mistral=mistral
+        )
 
     def whole(self, asked: Asked, said: Answer, usage: Usage | None, ids: Ids) -> Body:
-        """A list of embeddings; of none, where the answer is empty."""
+        """A list of embeddings; of none, where the answer is empty. Mistral's has an id, which its SDK demands."""
         packed = asked.body.get("encoding_format") == "base64"
         vectors = [vector(turn.text, asked.dimensions) for turn in asked.turns] if said.text else []
         data = [
             {"object": "embedding", "index": i, "embedding": _packed(found) if packed else found}
             for i, found in enumerate(vectors)
         ]
-        body: Body = {"object": "list", "data": data, "model": asked.model}
+        body: Body = {"id": ids.of("embd-", length=32)} if asked.mistral else {}
+        body |= {"object": "list", "data": data, "model": asked.model}
         told = usage and {"prompt_tokens": usage.tokens_in, "total_tokens": usage.tokens_in}
         return {**body, "usage": told} if told else body
 

@@ -40,7 +40,8 @@ class Served:
     alternate: bool = False
     """Turns must alternate, as older models, templates of local ones and Bedrock want it."""
     mistral: bool = False
-    """In chat completions it has Mistral's rules for ids and turns, and its form of errors."""
+    """In chat completions it has Mistral's rules for ids and turns, and its form of errors; its embeddings have an id,
+    as for whoever asks with Mistral's own library."""
     cache: bool = False
     """A prefix of turns that was seen before counts as cached."""
     strict_parameters: bool = True
