@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -93,14 +95,31 @@ HURRIES = ("run", "shop:hurries", "-i", "100000", "--id", "h")
 def test_one_that_its_terminal_stops_keeps_no_lock_from_others(terminal: Terminal, words: tuple[str, ...]) -> None:
     if words == ("resume",):
         assert terminal.segue(*HURRIES, "--detach").code == 0
-    started = terminal.start(*words)
+    started = subprocess.Popen(  # in a process group of its own, as a shell with job control has it
+        [sys.executable, "-m", "segue", *words], cwd=terminal.folder, process_group=0, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        until(lambda: terminal.has("h", "step.completed", "tick%"))
+        for _ in range(8):
+            started.send_signal(signal.SIGTSTP)
+            until(lambda: stopped(started.pid))
+            with closing(sqlite3.connect(terminal.db, timeout=0.1, isolation_level=None)) as other:
+                other.execute("begin immediate")
+                other.execute("rollback")
+            started.send_signal(signal.SIGCONT)
+            time.sleep(0.05)
+    finally:
+        started.kill()
+        started.wait()
+
+
+def test_one_whom_no_shell_could_wake_is_not_stopped(terminal: Terminal) -> None:
+    started = terminal.start(*HURRIES)
     until(lambda: terminal.has("h", "step.completed", "tick%"))
-    for _ in range(8):
+    for _ in range(3):
         started.send(signal.SIGTSTP)
-        until(lambda: stopped(started.pid))
-        with closing(sqlite3.connect(terminal.db, timeout=0.1, isolation_level=None)) as other:
-            other.execute("begin immediate")
-            other.execute("rollback")
-        started.send(signal.SIGCONT)
-        time.sleep(0.05)
+        time.sleep(0.1)
+        ((before,),) = terminal.query("select count(*) from events")
+        until(lambda count=before: terminal.query("select count(*) from events")[0][0] > count)
+        assert not stopped(started.pid)
     started.kill()

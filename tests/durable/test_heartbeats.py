@@ -38,6 +38,20 @@ def test_the_time_that_one_stood_still_itself_does_not_count(tmp_path: Path) -> 
         beats.close()
 
 
+def test_one_that_is_busy_all_the_time_still_finds_who_hangs(tmp_path: Path) -> None:
+    looks, beats = Owner(tmp_path, 10.0), Owner(tmp_path, 0.6)
+    try:
+        assert looks.alive(beats.id)
+        for _ in range(8):
+            time.sleep(0.1)
+            looks.looked_away(0.1)
+            looks.alive(beats.id)
+        assert not looks.alive(beats.id)
+    finally:
+        looks.close()
+        beats.close()
+
+
 def test_who_may_open_no_more_files_goes_by_no_heartbeat_of_its_own(tmp_path: Path) -> None:
     slow, quick = Owner(tmp_path, 10.0), Owner(tmp_path, 0.05)
     try:

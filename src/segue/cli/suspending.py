@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -23,7 +24,9 @@ def stops_between_commits(journal: Journal) -> Generator[None]:
             signal.signal(number, signal.SIG_DFL)
             return os.kill(os.getpid(), number)
         with journal.between_commits(_COMMIT_S):
-            os.kill(process, signal.SIGSTOP)
+            signal.signal(number, signal.SIG_DFL)  # what its terminal sends stops nobody whom no shell could wake
+            signal.pthread_kill(threading.get_ident(), number)
+            signal.signal(number, stop)
 
     if signal.getsignal(signal.SIGTSTP) is not signal.SIG_DFL:
         yield

@@ -105,8 +105,13 @@ class Owner:
         return now - since < self._patience(path)
 
     def looked_away(self, seconds: float) -> None:
-        """This process stood still itself for so long: nobody's heart was looked at."""
-        self._seen = {owner: (beat, since + seconds) for owner, (beat, since) in self._seen.items()}
+        """This process stood still itself for so long: nobody's heart was looked at. What is too short to make a living
+        heart look stopped counts all the same, so that who is busy all the time still finds those that hang.
+        """
+        self._seen = {
+            owner: (beat, since + (seconds if seconds > self._patience(self._folder / owner) / 2 else 0.0))
+            for owner, (beat, since) in self._seen.items()
+        }
 
     def _patience(self, path: Path) -> float:
         """The heartbeat that another process has promised; processes may differ in it."""
