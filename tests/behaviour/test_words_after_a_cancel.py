@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from segue import Run, approve, ask_human, flow, step, wait_for
+from segue import Run, approve, ask_human, detach, flow, step, wait_for
 from segue.core.faults import Fault
 from segue.core.recovery import AskPerson
 from segue.errors import AlreadyDecided, RunCancelled, RunEnded
@@ -92,6 +92,42 @@ async def test_while_nobody_carries_the_run_out_it_is_refused_and_says_who_ends_
         run = await engine.get("r")
         await cancelled(run)
         assert "signal.received" not in await kinds_of(run)
+
+
+@flow
+async def orders() -> str:
+    return await pays()
+
+
+@flow
+async def leaves() -> str:
+    await detach(pays, id="d")
+    return await wait_for("go", returns=str)
+
+
+@pytest.mark.parametrize("above", [orders, leaves], ids=["awaited", "detached"])
+async def test_so_is_one_on_what_a_child_asks_that_the_run_waits_for(world: World, above: Any) -> None:
+    """It was taken: the child made what was approved, after its parent was asked to end."""
+    async with world.parking() as engine:
+        run = await engine.start(above, id="r")
+        (item,) = await waiting(engine)
+        await in_state(run, "parked")
+        await in_state(await engine.get(item.run), "parked")
+    engine = world.engine()
+    engine.carries = False
+    async with engine:
+        await (await engine.get("r")).cancel(by="ops")
+        if above is leaves:
+            assert [one.id for one in await engine.inbox()] == [item.id], "a detached run goes on"
+            return
+        assert await engine.inbox() == []
+        with pytest.raises(RunEnded, match=r"asked to end \(ops\)"):
+            await engine.decide(item.id, approved=True, by="ada")
+        with pytest.raises(RunEnded, match="asked to end"):
+            await item_of(item, engine).approve(by="ada")
+    async with world.engine() as engine:
+        await cancelled(await engine.get("r"))
+        await in_state(await engine.get(item.run), "cancelled")
 
 
 def item_of(item: InboxItem, engine: Any) -> InboxItem:

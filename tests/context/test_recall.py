@@ -93,6 +93,42 @@ def test_what_a_user_once_said_is_found_beside_long_answers(seed: int) -> None:
         assert (scores > scores[at * 2]).sum() < 3, request
 
 
+MAIL = (
+    "Here is the mail I got, I paste it whole so that you see its tone. They begin with thanks, as people do, and they "
+    "hope that we are well, and that the family enjoyed the summer and the new garden. {} They would have called, but "
+    "they could not find the time, what with the move and all that comes with it: boxes in each room, and nobody knows "
+    "any more what is in them. It has rained for a week, and the cellar is wet. Write to them soon, and tell them how "
+    "the school is, and whether we shall come."
+)
+TOLD = {
+    "Where should the hives go?": "The beekeeper wants the hives two metres behind the hazel hedge.",
+    "Who gets the piano?": "Aunt Rosalind leaves the piano to her godchild.",
+    "Where does the choir rehearse?": "The choir sings the Fauré in November, rehearsals are in the crypt.",
+}
+SMALL = [
+    "Go on!",
+    "Did you get it?",
+    "Where?",
+    "Who goes?",
+    "Let us go there.",
+    "She gets up early.",
+    "Who does?",
+    "I did.",
+]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("request_", TOLD)
+def test_the_one_long_text_that_answers_is_found_among_short_ones(request_: str, seed: int) -> None:
+    luck, talk = random.Random(seed), Passages()
+    at = luck.randrange(20, 180)
+    for n in range(200):
+        text = MAIL.format(TOLD[request_]) if n == at else f"{luck.choice(SMALL)} {luck.choice(SMALL)}"
+        talk.add(Passage(id=str(n), text=text, who="Ann" if n % 2 else "Bob", session=str(n // 20)))
+    scores = ranked(request_, talk)
+    assert (scores > scores[at]).sum() < 3
+
+
 def test_a_date_in_the_request_counts() -> None:
     assert int(best("What happened in February?")[1:]) in range(4, 8)
     assert [(d.month, d.day, d.year) for d in mentioned("on 5 May, 2023, or May 7th; it may rain in June")] == [

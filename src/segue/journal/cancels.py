@@ -12,6 +12,13 @@ from .records import Post
 
 PENDING = "select body from inbox where run = ? and kind = 'cancel' and consumed is null order by no limit 1"
 """The body of the first cancel that a run, by its id, has not taken up."""
+ABOVE = (
+    "with recursive above(id, parent, key) as (select id, parent, parent_key from runs where id = ?"
+    " union select r.id, r.parent, r.parent_key from runs r join above a on r.id = a.parent where a.key is not null)"
+    " select i.body from above a join inbox i on i.run = a.id where i.kind = 'cancel' and i.consumed is null"
+    " order by i.no limit 1"
+)
+"""The same of a run or of those that wait for it as their child: who ends gives its children up."""
 
 
 def told(body: bytes) -> str:
@@ -27,7 +34,7 @@ def refusal(connection: sqlite3.Connection, item: Post) -> RunEnded | None:
     """
     if item.kind not in ("decide", "reassign") and not (item.kind == "signal" and is_question(item.name)):
         return None
-    row = connection.execute(PENDING, (item.run,)).fetchone()
+    row = connection.execute(ABOVE, (item.run,)).fetchone()
     return None if row is None else ending(told(row[0]), item.run)
 
 

@@ -179,7 +179,7 @@ def of_run(reader: Reader, row: RunRow) -> list[Found]:
 def _of(reader: Reader, row: RunRow, sent: Iterable[Item]) -> list[Found]:
     asked, sent = asked_in(_events(reader, row, 1 << 62)), list(sent)
     _hear(sent, asked)
-    cancel = next((item.body or b"{}" for item in sent if item.kind == "cancel"), None)
+    cancel = next((body or b"{}" for (body,) in reader.query(cancels.ABOVE, (row.id,))), None) if asked else None
     noted: list[dict[str, Any]] = row.detail.get("waits_on", [])
     rests = row.state in (RunState.PARKED, RunState.QUEUED)
     told, names = rests and len(noted) < _WAITS_NOTED, {str(wait.get("signal", "")) for wait in noted}

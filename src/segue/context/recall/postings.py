@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,15 @@ class Postings:
     def bm25(self, wanted: Mapping[str, float]) -> Vector:
         """How well each passage fits weighted terms."""
         return self._scored(wanted, lambda row: row, np.array(self._lengths), len(self))
+
+    def covered(self, wanted: Iterable[str]) -> Vector:
+        """How much of the terms each passage has, however often and however long it is: a rare one counts for more."""
+        weights = np.zeros(len(self))
+        for term in dict.fromkeys(wanted):
+            if term in self._at:
+                places = self.places(term)
+                weights[places] += self.idf(term, among=len(self), having=len(places))
+        return weights
 
     def bm25_around(self, wanted: Mapping[str, float], gather: Callable[[Vector], Vector]) -> Vector:
         """The same over what `gather` joins: the passages around each, or those of a session.

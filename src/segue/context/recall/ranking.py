@@ -31,22 +31,21 @@ def ranked(request: str, passages: Passages) -> Vector:
 
 
 def _with_long(request: str, passages: Passages, scores: Vector) -> Vector:
-    """The scores with those of long passages by BM25: one that fits about as well as the short one that fits best is
-    wanted as much as the short one that is wanted most.
+    """The scores with those of long passages: among themselves by BM25 and by the weights. The best one, if it has as
+    much of the words as any short one, is wanted as much as the short one that is wanted most.
     """
     wanted = terms(_HOW_MANY.sub(" ", request)) or terms(request)
-    long, own = passages.long, passages.stems.bm25(dict.fromkeys(wanted, 1.0))
-    most = float(own.max(initial=0.0)) or 1.0
-    top, fits = float(scores[~long].max(initial=-np.inf)), _AS_WELL * float(own[~long].max(initial=0.0))
-    by_words = _BY_WORDS * (own - fits) / most + _BY_WEIGHTS * (scores - scores[long].max())
-    return np.where(long, (top if np.isfinite(top) else 0.0) + by_words, scores)
+    long, has, own = passages.long, passages.stems.covered(wanted), passages.stems.bm25(dict.fromkeys(wanted, 1.0))
+    short = ~long
+    top = float(scores[short].max()) if short.any() else 0.0
+    lacks = (has - has[short].max(initial=0.0)) / (float(has.max(initial=0.0)) or 1.0)
+    among = (own - own[long].max()) / (float(own.max(initial=0.0)) or 1.0)
+    return np.where(long, top + _BY_WORDS * (lacks + among) + scores - scores[long].max(), scores)
 
 
 _HOW_MANY = re.compile(r"\bhow (?:many|much|often|long)\b", re.I)
 """It asks for a number, and is said in no text for it."""
-_BY_WORDS, _BY_WEIGHTS = 30.0, 1.0
-"""What counts of a long passage."""
-_AS_WELL = 0.75
-"""In a short one a word counts for more. All three were measured on chats with long answers, on dialogues beside pages
-of documents, and on these alone.
+_BY_WORDS = 30.0
+"""What its words count for, beside the weights: measured on chats with long answers, on dialogues beside pages of
+documents or with few long turns, and on pages alone.
 """
