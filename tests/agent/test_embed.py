@@ -107,6 +107,18 @@ async def test_a_model_whose_answers_cannot_be_read_is_not_asked_without_end(mon
     assert all(fault is not None and fault.kind is FaultKind.BAD_OUTPUT for fault in faults)
 
 
+@pytest.mark.parametrize("odd", [None, "0.5", float("nan")])
+async def test_a_vector_with_what_is_no_number_is_bad_output(odd: Any) -> None:
+    vector = [0.5, odd]
+    said = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": vector}], "model": "e"}
+    said |= {"usage": {"prompt_tokens": 7, "total_tokens": 7}}
+    async with loopback(lambda _: Say(body=said)) as server:
+        among = Catalogue.of(model("only", server.url, provider=Provider.OPENAI_COMPATIBLE))
+        async with InMemory(resources={"catalogue": among}) as engine:
+            with pytest.raises(RunFailed, match="BadOutput"):
+                await engine.run(unbounded, "red apple")
+
+
 async def test_vectors_come_in_the_order_of_their_texts_and_usage_is_on_record(tmp_path: Path) -> None:
     async with world(tmp_path) as (server, engine):
         run = await engine.start(embeds, ["red apple", "blue sky", "red sky"])

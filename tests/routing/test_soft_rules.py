@@ -126,6 +126,22 @@ def test_where_a_function_raises_over_those_who_are_left_its_error_is_the_reason
     assert "raised ValueError: max()" in (by_name(made)["tiny"].reason or "")
 
 
+def second_cheapest(request: Request, features: Features, seen: Sequence[Considered]) -> str:
+    return sorted(seen, key=lambda one: one.cost_usd or 0.0)[1].name
+
+
+def not_the_cheapest(request: Request, features: Features, seen: Sequence[Considered]) -> list[str]:
+    return [one.name for one in sorted(seen, key=lambda one: one.cost_usd or 0.0)[1:]]
+
+
+@pytest.mark.parametrize("function", [second_cheapest, not_the_cheapest])
+def test_whom_recovery_has_named_is_asked_by_a_function_that_compares(function: Any) -> None:
+    policy = Function(name="f", function=function)
+    assert chosen(routed(policy, catalogue())) == "mid"
+    made = routed(policy, catalogue(), model="mid", pinned_by="recovery", tried={})
+    assert chosen(made) == "mid"
+
+
 @FUNCTIONS
 def test_a_hedge_without_a_second_one_asks_the_first(policy: Policy) -> None:
     hedge = Hedge(name="h", of=policy, after_s=1.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Protocol
@@ -84,6 +85,9 @@ async def embed(
     if len(found.vectors) != len(texts) or not all(found.vectors):
         fault = made(FaultKind.BAD_OUTPUT, f"{model.name}: {len(found.vectors)} vectors for {len(texts)} texts")
         raise rebuild(fault)
+    with read(model.name, "embeddings"):
+        if not all(math.isfinite(sum(vector)) for vector in found.vectors):
+            raise ValueError("a vector with what is no finite number")
     return found.vectors, _embedded(model, texts, found.tokens_in)
 
 

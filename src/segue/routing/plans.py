@@ -23,6 +23,7 @@ from .functions import ChoseNobody, Considered, chosen
 from .lots import Ground, Lot, certain, following, nobody, placed
 from .policies import Cascade, Examples, Function, Hedge, Pinned, Policy, Ranked, Shadow, Split
 from .ranked import cascade, ranked
+from .types import CALLER
 
 __all__ = ["plan"]
 
@@ -178,11 +179,14 @@ def _function(policy: Function, ground: Ground, allowed: Flags) -> Lot:
     """Weights are a distribution; else the first name is the choice, and the others are next; after one, anybody.
 
     Who cannot answer now is passed over: names in their order stay right when the first one has failed. A function that
-    is shown few may find nobody it would choose among them, or take the most of nothing.
+    is shown few may find nobody it would choose among them, or take the most of nothing. Whom recovery or a person has
+    named was chosen: one that compares its candidates could say nothing of one alone.
     """
-    seats = np.flatnonzero(allowed)
+    seats, request = np.flatnonzero(allowed), ground.at.request
     if not len(seats):
         return nobody(ground)
+    if request.model is not None and request.pinned_by != CALLER:
+        return certain(ground, seats.tolist())
     try:
         said = chosen(policy, ground.at, _considered(ground, seats))
     except ChoseNobody as error:

@@ -43,13 +43,14 @@ _COMPILED = [(why, re.compile(sign, re.IGNORECASE | re.MULTILINE | re.DOTALL)) f
 
 
 def injection(text: str) -> Finding | None:
-    """The first sign of an attempt to give the model other orders, with its words."""
+    """The first sign of an attempt to give the model other orders, with its words; and the text without all of them."""
     plain = re.sub(r"[\u200b-\u200f\u2060\ufeff\u00ad]", "", text)  # marks that nobody sees break phrases up
-    for why, sign in _COMPILED:
-        met = sign.search(plain)
-        if met is not None:
-            return Finding(f"{why}: {met[0][:80]!r}")
-    return None
+    found = [(f"{why}: {met[0][:80]!r}", sign) for why, sign in _COMPILED if (met := sign.search(plain)) is not None]
+    if not found:
+        return None
+    for _, sign in found:
+        plain = sign.sub("[injection]", plain)
+    return Finding(found[0][0], plain)
 
 
 def patterns(*names: str) -> Look:
