@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from segue.journal.owners import Owner
 from tests.durable import places
 
@@ -38,13 +40,14 @@ def test_the_time_that_one_stood_still_itself_does_not_count(tmp_path: Path) -> 
         beats.close()
 
 
-def test_one_that_is_busy_all_the_time_still_finds_who_hangs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("blocks_s", [0.1, 0.35])
+def test_one_that_is_busy_all_the_time_still_finds_who_hangs(tmp_path: Path, blocks_s: float) -> None:
     looks, beats = Owner(tmp_path, 10.0), Owner(tmp_path, 0.6)
     try:
         assert looks.alive(beats.id)
-        for _ in range(8):
-            time.sleep(0.1)
-            looks.looked_away(0.1)
+        for _ in range(round(1.1 / blocks_s)):
+            time.sleep(blocks_s)
+            looks.looked_away(blocks_s)
             looks.alive(beats.id)
         assert not looks.alive(beats.id)
     finally:

@@ -39,6 +39,8 @@ class Owner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._seen: dict[str, tuple[int, float]] = {}
         """When which heartbeat of another process was seen first, by this machine's monotonic clock."""
+        self._granted: dict[str, int] = {}
+        """The heartbeats for which a standstill of this process was taken into account."""
         self.sweep()
 
     def _settle(self) -> BufferedWriter:
@@ -92,6 +94,7 @@ class Owner:
         if not _locked(path):
             remove(self._folder, owner)
             self._seen.pop(owner, None)
+            self._granted.pop(owner, None)
             return False
         try:
             beat = path.stat().st_mtime_ns
@@ -105,13 +108,13 @@ class Owner:
         return now - since < self._patience(path)
 
     def looked_away(self, seconds: float) -> None:
-        """This process stood still itself for so long: nobody's heart was looked at. What is too short to make a living
-        heart look stopped counts all the same, so that who is busy all the time still finds those that hang.
+        """This process stood still itself for so long: nobody's heart was looked at. That is granted to each heart once
+        until it beats again: one that stood still too does soon, and one that hangs is found also by who is busy.
         """
-        self._seen = {
-            owner: (beat, since + (seconds if seconds > self._patience(self._folder / owner) / 2 else 0.0))
-            for owner, (beat, since) in self._seen.items()
-        }
+        for owner, (beat, since) in self._seen.items():
+            if seconds > self._patience(self._folder / owner) / 2 and self._granted.get(owner) != beat:
+                self._granted[owner] = beat
+                self._seen[owner] = beat, since + seconds
 
     def _patience(self, path: Path) -> float:
         """The heartbeat that another process has promised; processes may differ in it."""
