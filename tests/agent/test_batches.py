@@ -204,7 +204,8 @@ async def test_another_batch_of_the_same_size_is_not_taken_for_ours(tmp_path: Pa
 
 @pytest.mark.parametrize("trouble", ["server-error", "overloaded", "rate-limited", "reset"])
 async def test_a_request_that_fails_for_a_while_goes_into_the_next_batch(tmp_path: Path, trouble: str) -> None:
-    async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat")) as engine:
+    rules = replace(SOON, wait_s=2.0, requests=3)  # the three travel together, however slowly they come
+    async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat"), rules=rules) as engine:
         server.next("chat", trouble)
         assert len(await engine.run(tallies, ["a", "b", "c"], id="r")) == 3
         assert len(server.log) == 4
