@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from segue import Run, approve, ask_human, detach, flow, step, wait_for
+from segue import Engine, Run, approve, ask_human, detach, flow, step, wait_for
 from segue.core.faults import Fault
 from segue.core.recovery import AskPerson
 from segue.errors import AlreadyDecided, RunCancelled, RunEnded
@@ -70,15 +70,22 @@ async def cancelled(run: Run[Any]) -> None:
         await run.result()
 
 
+async def left(world: World, flow_: Any) -> tuple[InboxItem, Engine]:
+    """What run `r` asks, itself or by a child, once all is parked; and an engine that carries nothing out."""
+    async with world.parking() as engine:
+        run = await engine.start(flow_, id="r")
+        (item,) = await waiting(engine)
+        await in_state(run, "parked")
+        await in_state(await engine.get(item.run), "parked")
+    engine = world.engine()
+    engine.carries = False
+    return item, engine
+
+
 @pytest.mark.parametrize("word", WORDS)
 async def test_while_nobody_carries_the_run_out_it_is_refused_and_says_who_ends_it(world: World, word: str) -> None:
     """It was taken, and when the run went on it ended all the same."""
-    async with world.parking() as engine:
-        run = await engine.start(pays, id="r")
-        (item,) = await waiting(engine)
-        await in_state(run, "parked")
-    engine = world.engine()
-    engine.carries = False
+    item, engine = await left(world, pays)
     async with engine:
         await (await engine.get("r")).cancel(by="ops", why="too late")
         assert await engine.inbox() == []
@@ -108,13 +115,7 @@ async def leaves() -> str:
 @pytest.mark.parametrize("above", [orders, leaves], ids=["awaited", "detached"])
 async def test_so_is_one_on_what_a_child_asks_that_the_run_waits_for(world: World, above: Any) -> None:
     """It was taken: the child made what was approved, after its parent was asked to end."""
-    async with world.parking() as engine:
-        run = await engine.start(above, id="r")
-        (item,) = await waiting(engine)
-        await in_state(run, "parked")
-        await in_state(await engine.get(item.run), "parked")
-    engine = world.engine()
-    engine.carries = False
+    item, engine = await left(world, above)
     async with engine:
         await (await engine.get("r")).cancel(by="ops")
         if above is leaves:
@@ -159,12 +160,7 @@ async def test_of_a_cancel_and_a_word_at_once_the_first_counts(world: World, wor
 
 
 async def test_a_word_that_came_before_the_cancel_counts(world: World) -> None:
-    async with world.parking() as engine:
-        run = await engine.start(pays, id="r")
-        (item,) = await waiting(engine)
-        await in_state(run, "parked")
-    engine = world.engine()
-    engine.carries = False
+    item, engine = await left(world, pays)
     async with engine:
         item = item_of(item, engine)
         await item.approve(by="ada")
@@ -209,12 +205,7 @@ async def test_a_second_cancel_ends_what_the_cleanup_asks_too(world: World) -> N
 
 
 async def test_what_a_failed_step_asks_takes_no_word_either(world: World) -> None:
-    async with world.parking() as engine:
-        run = await engine.start(fetches, id="r")
-        (item,) = await waiting(engine)
-        await in_state(run, "parked")
-    engine = world.engine()
-    engine.carries = False
+    item, engine = await left(world, fetches)
     async with engine:
         run = await engine.get("r")
         await run.cancel(by="ops")

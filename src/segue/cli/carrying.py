@@ -37,7 +37,7 @@ from .left import NAMED_MAX, left_of
 from .outputs import of_runs
 from .paint import Copyable, advised, tell
 from .progress import Progress
-from .shelf import parsed, path_of, reading, standing_of, summary
+from .shelf import parsed, path_of, reading, standing_of, summary, works
 from .suspending import stops_between_commits
 from .tree import failed
 from .waits import Say
@@ -332,7 +332,7 @@ def _moves(engine: Engine, runs: list[int] | None, patience_s: float, batches: B
     host, journal, limit = engine.host, engine.journal, engine.clock.now() + patience_s
     found = journal.query(_ALL) if runs is None else journal.query(_FAMILY, (json.dumps(runs),))
     for no, id_, flow, version, state, owner, paused, wake_at, posted, cancelled in found:
-        elsewhere = owner not in (None, journal.owner) and journal.alive(owner) and journal.silent_s(owner) is None
+        elsewhere = owner != journal.owner and works(journal, owner)
         if (
             elsewhere
             or (paused and not cancelled)

@@ -31,7 +31,7 @@ from .leaving import GRACE_S, settle
 from .options import LISTED
 from .outputs import of_runs, say
 from .paint import Copyable, advised, stated, tell
-from .shelf import at_one_moment, path_of, reading, standing_of, summary
+from .shelf import at_one_moment, path_of, reading, standing_of, summary, works
 from .suspending import stops_between_commits
 from .telling import Sender
 from .waits import Advice
@@ -45,7 +45,7 @@ def resume(how: Carrying, run: str, patience_s: float, by: str, why: str) -> Exi
     """Go on with one run: after an interruption or a pause, or once what set it aside is put right."""
     with reading(how.db) as reader:
         row = reader.get(run)
-        elsewhere = _is_elsewhere(reader, row)
+        elsewhere = works(reader, row.owner)
         pausing = any(item.kind == "pause" for item in reader.items_of(row.no))
         pausing |= not reader.switches().frees(row.id)  # it may be over none but its children, also those to come
         below = left.told(left.left_of(reader, row), command) if row.state in ENDED else []
@@ -70,15 +70,10 @@ def resume(how: Carrying, run: str, patience_s: float, by: str, why: str) -> Exi
     if code is Exit.WAITS:
         with reading(how.db) as reader:
             row = reader.get(run)
-            elsewhere = row.state not in ENDED and _is_elsewhere(reader, row)
+            elsewhere = row.state not in ENDED and works(reader, row.owner)
         if elsewhere:  # its process stirs again, or another one was first
             return _elsewhere(how, row, False, by, why)
     return finished(how, code, row)
-
-
-def _is_elsewhere(reader: Reader, row: RunRow) -> bool:
-    """Whether another process carries it out, as far as one look can tell."""
-    return row.owner is not None and reader.alive(row.owner) and reader.silent_s(row.owner) is None
 
 
 def _elsewhere(how: Carrying, row: RunRow, asks: bool, by: str, why: str) -> Exit:

@@ -66,6 +66,11 @@ def acting(db: str) -> Engine:
     return engine
 
 
+def works(reader: Reader, owner: str | None) -> bool:
+    """Whether the process of this id lives and does not seem to hang, as far as one look can tell."""
+    return owner is not None and reader.alive(owner) and reader.silent_s(owner) is None
+
+
 class Stands:
     """Says where runs stand, as far as their rows and the living processes tell."""
 

@@ -131,7 +131,7 @@ class Found(NamedTuple):
     live: bool
     """Whether the run, as far as it says, still waits for it."""
     cancel: bytes | None = None
-    """The body of a cancel that its run has not taken up yet: nobody can decide it any more."""
+    """The body of a cancel that its run, or one that waits for it, has not taken up: nobody can decide it any more."""
 
     @property
     def id(self) -> str:
@@ -177,7 +177,7 @@ def of_run(reader: Reader, row: RunRow) -> list[Found]:
 
 
 def _of(reader: Reader, row: RunRow, sent: Iterable[Item]) -> list[Found]:
-    asked, sent = asked_in(_events(reader, row, 1 << 62)), list(sent)
+    asked = asked_in(_events(reader, row, 1 << 62))
     _hear(sent, asked)
     cancel = next((body or b"{}" for (body,) in reader.query(cancels.ABOVE, (row.id,))), None) if asked else None
     noted: list[dict[str, Any]] = row.detail.get("waits_on", [])
