@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
+from math import inf, nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,20 +114,20 @@ class Conditions:
         self, table: Table, view: Callable[[Any], Condition | None] | None = None, before: Conditions | None = None
     ) -> None:
         """`view` is asked for each option that the table was made of. What stands as `before` (of the same table) is
-        not worked out again: a view that has not changed is the same object.
+        not worked out again: that is a view that is the same object, or equal to it.
         """
         seen: list[Condition] = (
             [_WELL] * len(table) if view is None else [view(option) or _WELL for option in table.options]
         )
         known: list[Condition | None] = [None] * len(seen) if before is None else before.seen
-        new = [at for at, (now, then) in enumerate(zip(seen, known, strict=True)) if now is not then]
+        new = [at for at, (now, then) in enumerate(zip(seen, known, strict=True)) if now is not then and now != then]
         self.seen: list[Condition | None] = list(seen)
         columns: Vector = np.empty((5, len(seen))) if before is None else before.columns.copy()
         self.down: Flags = np.zeros(len(seen), np.bool_) if before is None else before.down.copy()
         """Who would not answer at all."""
         self.reasons: dict[int, str] = {} if before is None else dict(before.reasons)
         if new:
-            columns[:, new] = np.array([_numbers(seen[at]) for at in new]).T
+            columns[:, new] = _columns([seen[at] for at in new])
             self.down[new] = [seen[at].standing in _DOWN for at in new]
         for at in new:
             now = seen[at]
@@ -156,16 +156,14 @@ _DOWN = frozenset({"stalled", "broken", "shut"})
 _WAIT_S_MAX = 86_400.0
 
 
-def _numbers(now: Condition) -> tuple[float, float, float, float, float]:
-    free, p95_s = now.free, now.p95_s
-    ttft_s, tokens_per_s = getattr(now, "ttft_s", None), getattr(now, "tokens_per_s", None)
-    return (
-        math.inf if free is None else free,
-        min(now.wait_s, _WAIT_S_MAX),
-        math.nan if p95_s is None else p95_s,
-        math.nan if ttft_s is None else ttft_s,
-        math.nan if tokens_per_s is None else tokens_per_s,
-    )
+def _columns(seen: Sequence[Condition]) -> Vector:
+    """A row per number, for many candidates at once: one attribute after the other is the quickest way to read them."""
+    free = [inf if (n := now.free) is None else n for now in seen]
+    wait_s = [min(now.wait_s, _WAIT_S_MAX) for now in seen]
+    p95_s = [nan if (s := now.p95_s) is None else s for now in seen]
+    ttft_s = [nan if (s := getattr(now, "ttft_s", None)) is None else s for now in seen]
+    tokens_per_s = [nan if (n := getattr(now, "tokens_per_s", None)) is None else n for now in seen]
+    return np.array((free, wait_s, p95_s, ttft_s, tokens_per_s), np.float64)
 
 
 class Situation(NamedTuple):
