@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 import typing
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,11 @@ async def fine(n: int = 1) -> int:
 @step
 async def an_object() -> Any:
     return threading.Lock()
+
+
+@step
+def an_open_file() -> Any:
+    return StringIO("a line")
 
 
 @step
@@ -100,6 +106,10 @@ def flows() -> dict[str, tuple[Any, type[BaseException], str]]:
     @flow
     async def unserialisable() -> None:
         await an_object()
+
+    @flow
+    async def returns_a_file() -> None:
+        await an_open_file()
 
     @flow
     async def wrong_result() -> None:
@@ -224,6 +234,7 @@ def flows() -> dict[str, tuple[Any, type[BaseException], str]]:
 
     return {
         "unserialisable": (unserialisable, UnserialisableResult, "return a pydantic model"),
+        "returns_a_file": (returns_a_file, UnserialisableResult, "read it, and take what it says"),
         "wrong_result": (wrong_result, UnserialisableResult, "stored as int"),
         "nan": (nan, UnserialisableResult, "float"),
         "inf": (inf, UnserialisableResult, "dict"),

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache, wraps
 from hashlib import blake2b
+from io import IOBase
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 from ..errors import DefinitionError, InputError, SegueError, UnserialisableResult
@@ -84,9 +85,11 @@ class Codec:
             _ = self.adapter
 
     def validate(self, value: Any) -> Any:
-        """`value` as the declared type. Raises pydantic's ValidationError."""
+        """`value` as the declared type. Raises pydantic's ValidationError, and ValueError for an open file."""
         if self.atom is not None and type(value) is self.atom:
             return value
+        if self.any and isinstance(value, IOBase):  # pydantic would take the lines that are left in it
+            raise ValueError("an open file is no value: read it, and take what it says")
         return self.adapter.validate_python(value)
 
     def encode(self, value: Any) -> bytes:
