@@ -372,6 +372,13 @@ def test_a_script_and_whoever_imports_it_call_a_function_the_same(monkeypatch: p
     assert (imported["function"], script["function"]) == (f"{__name__}:by_length", "shop:by_length")
 
 
+def test_a_function_may_give_candidates_as_it_was_shown_them() -> None:
+    best = Function(function=lambda _request, _features, seen: max(seen, key=lambda one: one.quality or 0.0))
+    assert names(routed(best), [routed(best).choice, *routed(best).order]) == ["large", "mid", "small"]
+    last = Function(function=lambda _request, _features, seen: seen[1:])
+    assert names(routed(last), [routed(last).choice, *routed(last).order]) == ["mid", "large"]
+
+
 def test_a_function_may_give_an_order_or_a_distribution() -> None:
     ordered = routed(Function(function=lambda *_: ["large", "small"]))
     assert (chosen(ordered), names(ordered, ordered.order)) == ("large", ["small"])
@@ -388,7 +395,8 @@ def test_a_function_sees_the_candidates_with_what_is_expected() -> None:
         return candidates[0].name
 
     routed(Function(function=look, among=("mid", "odd")), three().with_(model("odd", 0.4, None)))
-    assert [(one.name, one.quality) for one in seen] == [("mid", 0.75), ("odd", 0.4)]
+    assert [(one.name, one.quality) for one in seen[:2]] == [("mid", 0.75), ("odd", 0.4)]
+    assert [one.name for one in seen[2:]] == ["odd"], "after one name it is asked who is next"
     assert seen[0].cost_usd == pytest.approx(1000e-6 + 80 * 4e-6)
     assert seen[1].cost_usd is None
 
@@ -421,10 +429,11 @@ def test_a_field_of_another_kind_is_told_with_what_to_write(make: Any, says: str
     ("says", "then"),
     [
         (["large", "small"], ("small", [])),
-        (["large"], ("small", ["mid"])),
+        (["large"], (None, [])),
         ("large", ("small", ["mid"])),
         ({"large": 3, "mid": 1}, ("mid", [])),
         ({"large": 1, "mid": 0, "small": 0}, ("mid", ["small"])),
+        ({"large": 1, "mid": 1e308, "small": 1e308}, ("mid", ["small"])),
     ],
 )
 def test_whom_a_function_names_and_who_has_failed_is_passed_over(says: Any, then: tuple[str, list[str]]) -> None:
@@ -441,8 +450,8 @@ def test_where_all_that_a_function_names_have_failed_nobody_is_left() -> None:
     ("function", "says"),
     [
         (lambda *_: "gone", "chose 'gone', and there is no such model"),
-        (lambda *_: None, "gave None"),
-        (lambda *_: [], "gave \\[\\]"),
+        (lambda *_: None, "^the function of r gave None"),
+        (lambda *_: [], "^the function of r gave \\[\\]"),
         (lambda *_: {"small": -1}, "not negative"),
         (lambda *_: 1 / 0, "raised ZeroDivisionError"),
         ("segue.routing:nothing_of_the_kind", "cannot be found"),

@@ -134,12 +134,87 @@ def not_the_cheapest(request: Request, features: Features, seen: Sequence[Consid
     return [one.name for one in sorted(seen, key=lambda one: one.cost_usd or 0.0)[1:]]
 
 
-@pytest.mark.parametrize("function", [second_cheapest, not_the_cheapest])
+def by_share(request: Request, features: Features, seen: Sequence[Considered]) -> dict[str, float]:
+    return dict.fromkeys(not_the_cheapest(request, features, seen), 1.0)
+
+
+def only_mid(request: Request, features: Features, seen: Sequence[Considered]) -> list[str]:
+    return ["mid"]
+
+
+COMPARES = pytest.mark.parametrize("function", [second_cheapest, not_the_cheapest, by_share])
+SHORT = [
+    {"tried": {"mid": "overloaded"}}, {"now": {"mid": BUSY}}, {"now": {"mid": Now("broken")}},
+    TIGHT | {"budget_nano": 100_000},
+]  # fmt: skip
+SHOWN = pytest.mark.parametrize("more", SHORT, ids=["failed", "busy", "broken", "too dear"])
+
+
+@COMPARES
 def test_whom_recovery_has_named_is_asked_by_a_function_that_compares(function: Any) -> None:
     policy = Function(name="f", function=function)
-    assert chosen(routed(policy, catalogue())) == "mid"
+    assert chosen(routed(policy, catalogue())) in ("mid", "large")
     made = routed(policy, catalogue(), model="mid", pinned_by="recovery", tried={})
     assert chosen(made) == "mid"
+
+
+@COMPARES
+@SHOWN
+def test_a_function_is_shown_all_who_are_able_whoever_can_answer_now(function: Any, more: dict[str, Any]) -> None:
+    shown: list[list[str]] = []
+
+    def noted(request: Request, features: Features, seen: Sequence[Considered]) -> Any:
+        shown.append([one.name for one in seen])
+        return function(request, features, seen)
+
+    deaf = catalogue().with_(model("emb", can=["embeddings"], max_output=0))
+    routed(Function(name="f", function=noted), deaf, **more)
+    assert shown[0] == ["tiny", "mid", "large"]
+
+
+def test_the_order_on_record_is_gone_by_when_the_first_ones_fail() -> None:
+    for function in (second_cheapest, not_the_cheapest, best_european, european):
+        policy = Function(name="f", function=function)
+        first = routed(policy, catalogue())
+        order = [str(chosen(first)), *names(first, first.order)]
+        assert set(order) == {"mid", "large"}
+        assert chosen(routed(policy, catalogue(), tried={order[0]: "overloaded"})) == order[1]
+        last = routed(policy, catalogue(), tried=dict.fromkeys(order, "overloaded"))
+        assert last.choice is None
+        assert "the function of f " in (by_name(first)["tiny"].reason or "")
+
+
+def test_a_single_name_in_a_list_is_all_that_may_answer_also_of_a_hedge() -> None:
+    policy = Function(name="f", function=only_mid)
+    made = routed(Hedge(name="h", of=policy, after_s=1.0), catalogue())
+    assert (chosen(made), made.order, made.hedge) == ("mid", (), None)
+
+
+@FUNCTIONS
+def test_a_hedge_keeps_to_whom_the_function_would_choose(policy: Policy) -> None:
+    hedge = Hedge(name="h", of=policy, after_s=1.0)
+    first = routed(hedge, catalogue(), now={"large": BUSY})
+    assert names(first, [first.hedge] if first.hedge is not None else []) in ([], ["large"])
+    named = routed(hedge, catalogue(), model="mid", pinned_by="recovery", tried={})
+    assert names(named, [named.hedge] if named.hedge is not None else []) == ["large"]
+
+
+def test_the_tags_of_what_stands_above_a_function_hold_for_whom_it_is_shown() -> None:
+    shown: list[list[str]] = []
+
+    def look(request: Request, features: Features, seen: Sequence[Considered]) -> str:
+        shown.append([one.name for one in seen])
+        return seen[0].name
+
+    arm = Arm(name="a", policy=Function(name="f", function=look, among=("tiny", "mid", "large")), share=1.0)
+    assert chosen(routed(Split(name="s", arms=(arm,), require=EU), catalogue(), now={"large": BUSY})) == "mid"
+    assert shown[0] == ["mid", "large"]
+
+
+def test_a_model_that_the_caller_names_is_one_that_the_function_would_come_to() -> None:
+    policy = Function(name="f", function=best_european)
+    assert chosen(routed(policy, catalogue(), model="mid", pinned_by="caller")) == "mid"
+    assert chosen(routed(policy, catalogue(), model="tiny", pinned_by="caller")) is None
 
 
 @FUNCTIONS

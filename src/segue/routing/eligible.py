@@ -23,7 +23,7 @@ from .predict import expected_output, likely_lengths
 from .table import Conditions, Situation, Table
 from .types import WISH, Features, Request
 
-__all__ = ["UNPRICED", "Eligibility", "Exclusion", "eligible", "lacks_tag", "misses"]
+__all__ = ["PASSING", "UNPRICED", "Eligibility", "Exclusion", "eligible", "lacks_tag", "misses"]
 
 UNPRICED = "no price is known, and there is a budget"
 """Why a budget excludes a model without a price."""
@@ -46,6 +46,12 @@ class Eligibility(NamedTuple):
 
     rows: Rows
     excluded: Mapping[int, Exclusion]
+    able: Rows
+    """Who could answer at some time: also who has failed, is unwell, busy or too dear now, or is not the one named."""
+
+
+PASSING = frozenset({Stage.TRIED, Stage.HEALTH, Stage.LIMIT, Stage.BUDGET})
+"""Why somebody is left out who may be chosen at another time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +67,21 @@ def eligible(at: Situation) -> Iterator[Eligibility]:
     """Who can answer: first by all rules, then, for whom that leaves nobody, with ever fewer of the soft ones. At least
     one. No rule costs more than a look at a column.
     """
-    fits = np.ones(len(at.table), np.bool_)
+    fits, able = np.ones(len(at.table), np.bool_), np.ones(len(at.table), np.bool_)
     excluded: dict[int, Exclusion] = {}
+    for rule in _named(at):
+        apply(rule, fits, excluded)
     for rule in _hard(at):
         apply(rule, fits, excluded)
+        if rule.stage not in PASSING:
+            able &= ~rule.bad
     soft = [rule for rule in _soft(at) if (fits & rule.bad).any()]
     for kept in _fewer(soft):
         left, out = fits.copy(), dict(excluded)
         for rule in kept:
             apply(rule, left, out)
         if left.any() or not kept:
-            yield Eligibility(np.flatnonzero(left), out)
+            yield Eligibility(np.flatnonzero(left), out, np.flatnonzero(able))
 
 
 def _fewer(rules: Sequence[Rule]) -> Iterator[Sequence[Rule]]:
@@ -107,12 +117,16 @@ def tag_rules(require: Mapping[str, str | Collection[str]], table: Table) -> Ite
         yield Rule(stage, ~table.tagged(key, allowed), _tag_reason(table, key, allowed))
 
 
+def _named(at: Situation) -> Iterable[Rule]:
+    request = at.request
+    if request.model is not None:
+        wish = f"the {request.pinned_by}{WISH}{request.model}"
+        yield Rule(Stage.POLICY, ~at.table.among((request.model,)), lambda _: wish)
+
+
 def _hard(at: Situation) -> Iterable[Rule]:
     request, table = at.request, at.table
     tokens_out, _ = expected_output(request, at.features)
-    if request.model is not None:
-        wish = f"the {request.pinned_by}{WISH}{request.model}"
-        yield Rule(Stage.POLICY, ~table.among((request.model,)), lambda _: wish)
     if request.barred:
         yield from _barred(request.barred, table)
     if request.tried:

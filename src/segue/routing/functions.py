@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from math import isfinite
 from typing import Any, NamedTuple, cast
@@ -12,15 +12,10 @@ from .errors import PolicyFailed
 from .policies import Function
 from .table import Situation
 
-__all__ = ["ChoseNobody", "Considered", "chosen", "load_function"]
+__all__ = ["Considered", "Said", "load_function", "said"]
 
-
-class ChoseNobody(Exception):
-    """A function chose nobody of those that it was shown, or raised over them."""
-
-    def __init__(self, message: str, remedy: str | None = None):
-        super().__init__(message)
-        self.message, self.remedy = message, remedy
+_NEXT = 8
+"""So many of those who can answer now are found, one after the other, where a function gives one name."""
 
 
 class Considered(NamedTuple):
@@ -34,26 +29,76 @@ class Considered(NamedTuple):
     tags: Mapping[str, str]
 
 
-def chosen(policy: Function, at: Situation, seen: Sequence[Considered]) -> dict[str, float]:
-    """What the function says: names with their weights, of which the first is the choice where all weigh nothing.
+class Said(NamedTuple):
+    """What a function says of all whom it was shown."""
 
-    It may name models that cannot answer now. Raises ChoseNobody where it raises or names nobody, PolicyFailed where it
-    cannot be found, or names somebody there is not.
+    order: tuple[str, ...]
+    """Whom it would choose, the first ones first."""
+    weights: Mapping[str, float] | None
+    """Of these, where they are a distribution."""
+    others: str
+    """Why it is nobody else."""
+
+
+class _Nobody(Exception):
+    """It chose nobody of those that it was shown, or raised over them."""
+
+    def __init__(self, message: str, remedy: str | None = None):
+        super().__init__(message)
+        self.message, self.remedy = message, remedy
+
+
+def said(policy: Function, at: Situation, seen: Sequence[Considered], now: Collection[str]) -> Said:
+    """Whom a function chooses among those seen: all who are able to answer, of whom only these can do so `now`.
+
+    A list or weights are all that it chooses. After one name it is asked again without that one, and so on: until it
+    has nobody more, or names one again, when everybody else follows. Raises PolicyFailed where it cannot be found,
+    raises or names nobody at first, or names somebody there is not.
     """
+    try:
+        answer = _asked(policy, at, seen)
+    except _Nobody as error:
+        raise PolicyFailed(error.message, remedy=error.remedy) from error.__cause__
+    if not isinstance(answer, str):
+        weights = answer if sum(answer.values()) > 0.0 else None
+        return Said(tuple(answer), weights, f"the function of {policy.title} does not name it")
+    order, others = {answer: None}, f"the function of {policy.title} comes to {_NEXT} others first"
+    while sum(name in now for name in order) < _NEXT:
+        left = [one for one in seen if one.name not in order]
+        if not left:
+            break
+        try:
+            more = _asked(policy, at, left)
+        except _Nobody as error:
+            others = f"{error.message}, without {', '.join(order)}"
+            break
+        names = [more] if isinstance(more, str) else list(more)
+        again = [name for name in names if name in order]
+        order |= dict.fromkeys([one.name for one in left] if again else names)
+        if again or not isinstance(more, str):
+            others = f"the function of {policy.title} does not name it"
+            break
+    return Said(tuple(order), None, others)
+
+
+def _asked(policy: Function, at: Situation, seen: Sequence[Considered]) -> str | dict[str, float]:
+    """One name, or several with their weights. Raises _Nobody, PolicyFailed."""
     title, function = policy.title, policy.function
     call = load_function(function) if isinstance(function, str) else function
     try:
-        answer: object = call(at.request, at.features, seen)
+        given: object = call(at.request, at.features, seen)
+        answer = _read(title, given)
+    except (PolicyFailed, _Nobody):
+        raise
     except Exception as error:
-        raise ChoseNobody(f"the function of {title} raised {type(error).__name__}: {error}") from error
-    weights = _weights(title, answer)
-    for name, weight in weights.items():
+        raise _Nobody(f"the function of {title} raised {type(error).__name__}: {error}") from error
+    for name, weight in (answer if isinstance(answer, dict) else {answer: 0.0}).items():
         if name not in at.table.place:
             remedy = f"choose among its third argument: {', '.join(sorted(one.name for one in seen))}"
             raise PolicyFailed(f"the function of {title} chose {name!r}, and there is no such model", remedy=remedy)
         if not (isfinite(weight) and weight >= 0.0):
             raise PolicyFailed(f"the function of {title} gave {name!r} the weight {weight}: it is not negative")
-    return weights
+    return answer
 
 
 @cache
@@ -75,16 +120,20 @@ def load_function(name: str) -> Callable[..., Any]:
     return cast("Callable[..., Any]", found)
 
 
-def _weights(title: str, answer: object) -> dict[str, float]:
-    if isinstance(answer, str):
-        return {answer: 0.0}
+def _read(title: str, answer: object) -> str | dict[str, float]:
+    if isinstance(answer, (str, Considered)):
+        return _name(answer)
     given = cast("Mapping[Any, Any] | Sequence[Any]", () if answer is None else answer)
     says, remedy = f"the function of {title} gave {answer!r}", "give a name, several in their order, or weights by name"
     try:
         pairs = given.items() if isinstance(given, Mapping) else [(name, 0.0) for name in given]
-        weights = {str(name): float(weight) for name, weight in pairs}
+        weights = {_name(name): float(weight) for name, weight in pairs}
     except (TypeError, ValueError):
         raise PolicyFailed(says, remedy=remedy) from None
     if not weights:
-        raise ChoseNobody(says, remedy)
+        raise _Nobody(says, remedy)
     return weights
+
+
+def _name(of: object) -> str:
+    return of.name if isinstance(of, Considered) else str(of)

@@ -7,25 +7,24 @@ another one (an arm, a shadow) takes a hash of it, or of the request's key.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.records import Json, Sampling, Stage
+from ..core.records import Json, Sampling
 from ..core.records import Split as SplitRecord
 from .arrays import Rows, Vector, numbered
 from .choose import only
 from .eligible import Eligibility, Exclusion
-from .policies import Examples
+from .policies import Examples, Policy
 from .predict import predict
 from .table import Situation
 from .types import Predictions, Spread
 
 __all__ = ["Ground", "Lot", "certain", "following", "nobody", "placed", "taken"]
 
-_PASSING = frozenset({Stage.TRIED, Stage.HEALTH, Stage.LIMIT, Stage.BUDGET})
 _ORDER_MAX = 32
 """So many of those who come next are named."""
 
@@ -39,7 +38,9 @@ class Ground:
     luck: float
     vectors: Callable[[Examples], NDArray[np.float32]] | None = None
     """The embeddings of the examples of a policy, a row each, of unit length."""
-    _expected: Predictions | None = None
+    within: tuple[Policy, ...] = ()
+    """The policies above whose own names and tags leave some out."""
+    _expected: list[Predictions] = field(default_factory=list[Predictions])
 
     @property
     def many(self) -> int:
@@ -47,18 +48,19 @@ class Ground:
         return len(self.base.rows)
 
     @property
-    def few(self) -> bool:
-        """Whether others could answer at another time: they are busy, unwell, beyond the budget, or have failed; or
-        one was named.
-        """
-        return self.at.request.model is not None or any(why.stage in _PASSING for why in self.base.excluded.values())
-
-    @property
     def expected(self) -> Predictions:
         """What is expected of them. Worked out when it is first asked for: a pinned model needs none."""
-        if self._expected is None:
-            self._expected = predict(self.at, self.base.rows)
-        return self._expected
+        if not self._expected:
+            self._expected.append(predict(self.at, self.base.rows))
+        return self._expected[0]
+
+    @expected.setter
+    def expected(self, known: Predictions) -> None:
+        self._expected[:] = [known]
+
+    def under(self, policy: Policy) -> Ground:
+        """The same for what stands under a policy that leaves some out."""
+        return replace(self, within=(*self.within, policy))
 
     def name(self, place: int) -> str:
         """Who stands at a place."""

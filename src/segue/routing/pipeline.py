@@ -60,22 +60,14 @@ def decide(
 def _chosen(
     policy: Policy, at: Situation, luck: float, vectors: Callable[[Examples], NDArray[np.float32]] | None
 ) -> tuple[Ground, Lot]:
-    """What the policy comes to among the first of those who can answer that leave it anybody. What a function of the
-    user names in vain among few of them is passed over: what it makes of the last ones counts.
-    """
-    found: tuple[Ground, Lot] | PolicyFailed | None = None
+    """What the policy comes to among the first of those who can answer that leave it anybody."""
+    found: tuple[Ground, Lot] | None = None
     for fit in eligible(at):
         ground = Ground(at, fit, luck, vectors)
-        try:
-            found = ground, plan(policy, ground, np.ones(ground.many, np.bool_))
-        except PolicyFailed as error:
-            found = error
-            continue
+        found = ground, plan(policy, ground, np.ones(ground.many, np.bool_))
         if found[1].choice is not None:
             break
     assert found is not None
-    if isinstance(found, PolicyFailed):
-        raise found
     return found
 
 

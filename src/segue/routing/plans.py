@@ -15,15 +15,15 @@ import numpy as np
 
 from ..core.records import Sampling, Stage
 from ..core.records import Split as SplitRecord
-from .arrays import Flags, Rows, Vector, listed, numbered
+from .arrays import Flags, Vector, listed, numbered
 from .choose import draw
 from .eligible import Exclusion, Rule, apply, tag_rules
-from .errors import PolicyFailed
-from .functions import ChoseNobody, Considered, chosen
+from .functions import Considered, said
 from .lots import Ground, Lot, certain, following, nobody, placed
 from .policies import Cascade, Examples, Function, Hedge, Pinned, Policy, Ranked, Shadow, Split
+from .predict import predict
 from .ranked import cascade, ranked
-from .types import CALLER
+from .types import CALLER, Predictions
 
 __all__ = ["plan"]
 
@@ -32,6 +32,8 @@ _Z95 = 1.645
 
 def plan(policy: Policy, ground: Ground, allowed: Flags) -> Lot:
     """What the policy comes to among those who are allowed. Raises PolicyFailed for a function of the user."""
+    if policy.among or policy.require:
+        ground = ground.under(policy)
     allowed, barred = _narrowed(policy, ground, allowed)
     lot = _PLANS[_kind(policy)](policy, ground, allowed)
     return replace(lot, barred={**lot.barred, **barred}) if barred else lot
@@ -176,43 +178,54 @@ def _examples(policy: Examples, ground: Ground, allowed: Flags) -> Lot:
 
 
 def _function(policy: Function, ground: Ground, allowed: Flags) -> Lot:
-    """Weights are a distribution; else the first name is the choice, and the others are next; after one, anybody.
-
-    Who cannot answer now is passed over: names in their order stay right when the first one has failed. A function that
-    is shown few may find nobody it would choose among them, or take the most of nothing. Whom recovery or a person has
-    named was chosen: one that compares its candidates could say nothing of one alone.
+    """It is shown all who are able, and what it says of them is an order: who can answer now is taken from it. So it
+    says the same of a question each time, and the order on record is the one that is gone by. Whom recovery or a person
+    has named was chosen before.
     """
     seats, request = np.flatnonzero(allowed), ground.at.request
     if not len(seats):
         return nobody(ground)
     if request.model is not None and request.pinned_by != CALLER:
         return certain(ground, seats.tolist())
-    try:
-        said = chosen(policy, ground.at, _considered(ground, seats))
-    except ChoseNobody as error:
-        if not ground.few:
-            raise PolicyFailed(error.message, remedy=error.remedy) from error.__cause__
-        return nobody(ground, dict.fromkeys(seats.tolist(), Exclusion(Stage.POLICY, error.message)))
-    order = [place for place in ground.places(tuple(said)) if allowed[place]]
-    total = sum(said[ground.name(place)] for place in order)
-    if total <= 0.0:
-        rest = [place for place in seats.tolist() if place not in order] if len(said) == 1 else []
-        return certain(ground, [*order, *rest]) if order or rest else nobody(ground)
-    weights = np.array([said[ground.name(place)] for place in order]) / total
-    p = placed(weights, np.array(order, np.intp), ground.many, 0.0)
+    told = said(policy, ground.at, _considered(ground), {ground.name(place) for place in seats.tolist()})
+    order = [place for place in ground.places(told.order) if allowed[place]]
+    why = Exclusion(Stage.POLICY, told.others)
+    barred = {place: why for place in seats.tolist() if place not in order}
+    if told.weights is None:
+        return replace(certain(ground, order), barred=barred) if order else nobody(ground, barred)
+    weights = np.array([told.weights[ground.name(place)] for place in order])
+    if not weights.any():  # of those who are left each weighs nothing
+        return replace(certain(ground, order), barred=barred) if order else nobody(ground, barred)
+    weights /= weights.max()
+    p = placed(weights / weights.sum(), np.array(order, np.intp), ground.many, 0.0)
     choice = draw(p, ground.luck)
     order.sort(key=lambda place: -p[place])
-    return Lot(p=p, choice=choice, order=following(order, choice), sampling=Sampling.EXACT)
+    return Lot(p=p, choice=choice, order=following(order, choice), barred=barred, sampling=Sampling.EXACT)
 
 
-def _considered(ground: Ground, seats: Rows) -> list[Considered]:
-    """The candidates at these places, as a function of the user sees them."""
-    expected, options, rows = ground.expected, ground.at.table.options, ground.base.rows
-    spreads = (expected.quality.mean, expected.cost.mean, expected.latency.mean)
-    quality, cost, latency = ([None if math.isnan(x) else x for x in listed(mean[seats])] for mean in spreads)
-    who = (options[row] for row in numbered(rows[seats]))
-    columns = zip(who, quality, cost, latency, strict=True)
-    return [Considered(o.name, q, c, s, o.tags) for o, q, c, s in columns]
+def _considered(ground: Ground) -> list[Considered]:
+    """All who are able, within what the policies above leave, as a function of the user sees them."""
+    table, able = ground.at.table, np.zeros(len(ground.at.table), np.bool_)
+    able[ground.base.able] = True
+    for policy in ground.within:
+        if policy.among:
+            able &= table.among(policy.among)
+        for rule in tag_rules(policy.require, table):
+            able &= ~rule.bad
+    now = ground.base.rows
+    known = dict(zip(numbered(now), _estimates(ground.expected), strict=True))
+    others = np.setdiff1d(np.flatnonzero(able), now)
+    if len(others):
+        known |= zip(numbered(others), _estimates(predict(ground.at, others)), strict=True)
+    seen = ((table.options[row], known[row]) for row in np.flatnonzero(able).tolist())
+    return [Considered(option.name, *estimates, option.tags) for option, estimates in seen]
+
+
+def _estimates(of: Predictions) -> Iterator[tuple[float | None, float | None, float | None]]:
+    """Quality, cost and latency of each; None: not known."""
+    means = (of.quality.mean, of.cost.mean, of.latency.mean)
+    quality, cost, latency = ([None if math.isnan(x) else x for x in listed(mean)] for mean in means)
+    return zip(quality, cost, latency, strict=True)
 
 
 _PLANS: Mapping[type[Policy], Callable[[Any, Ground, Flags], Lot]] = {

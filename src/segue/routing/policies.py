@@ -355,8 +355,9 @@ class Examples(Policy):
 class Function(Policy):
     """A function of yours chooses: `(request, features, candidates) -> name | names | {name: weight}`.
 
-    It gets a `Request`, its `Features` and the `Considered` candidates that are eligible. Names after the first are the
-    order of the fallback, weights a distribution.
+    It gets a `Request`, its `Features` and as `Considered` all who are able to answer, also who cannot just now. A list
+    is the order of the fallback, weights a distribution, and nobody else is asked. After one name it is asked who is
+    next.
     """
 
     kind: ClassVar[str] = "function"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..core.records import Candidate, Decision, Estimate, Stage
 from .arrays import Rows, Vector, numbered
-from .eligible import Eligibility, eligible
+from .eligible import PASSING, Eligibility, eligible
 from .embedding import Hashed
 from .judge.rows import Logged
 from .lots import Ground
@@ -72,10 +72,13 @@ class Replayed:
         at = Situation(request, features, self.table, self._well)
         logged = {c.target.name: c for c in decision.candidates}
         fit = next(eligible(at))
-        rows = np.array(
-            [row for row, name in enumerate(self.table.names) if _may(logged.get(name), row in fit.rows)], np.intp
-        )
-        return Ground(at, Eligibility(rows, {}), _LUCK, self._vectors, _expected(at, rows, logged))
+        who = [(row, logged.get(name)) for row, name in enumerate(self.table.names)]
+        rows = np.array([row for row, then in who if _may(then, row in fit.rows)], np.intp)
+        later = [row for row, then in who if then is not None and then.excluded_at in PASSING and row in fit.able]
+        base = Eligibility(rows, {}, np.union1d(rows, np.array(later, np.intp)))
+        ground = Ground(at, base, _LUCK, self._vectors)
+        ground.expected = _expected(at, rows, logged)
+        return ground
 
 
 def _may(logged: Candidate | None, fits: bool) -> bool:

@@ -43,9 +43,9 @@ _COMPILED = [(why, re.compile(sign, re.IGNORECASE | re.MULTILINE | re.DOTALL)) f
 
 
 def injection(text: str) -> Finding | None:
-    """The first sign of an attempt to give the model other orders, with its words; and the text without all of them."""
+    """The first sign of an attempt to give the model other orders, by its kind; and the text without all of them."""
     plain = re.sub(r"[\u200b-\u200f\u2060\ufeff\u00ad]", "", text)  # marks that nobody sees break phrases up
-    found = [(f"{why}: {met[0][:80]!r}", sign) for why, sign in _COMPILED if (met := sign.search(plain)) is not None]
+    found = [(why, sign) for why, sign in _COMPILED if sign.search(plain) is not None]
     if not found:
         return None
     for _, sign in found:
