@@ -107,7 +107,7 @@ async def test_a_model_whose_answers_cannot_be_read_is_not_asked_without_end(mon
     assert all(fault is not None and fault.kind is FaultKind.BAD_OUTPUT for fault in faults)
 
 
-@pytest.mark.parametrize("odd", [None, "0.5", float("nan")])
+@pytest.mark.parametrize("odd", [None, "0.5", float("nan"), 1e39])
 async def test_a_vector_with_what_is_no_number_is_bad_output(odd: Any) -> None:
     vector = [0.5, odd]
     said = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": vector}], "model": "e"}
@@ -117,6 +117,16 @@ async def test_a_vector_with_what_is_no_number_is_bad_output(odd: Any) -> None:
         async with InMemory(resources={"catalogue": among}) as engine:
             with pytest.raises(RunFailed, match="BadOutput"):
                 await engine.run(unbounded, "red apple")
+
+
+@pytest.mark.parametrize("odd", ["many", -5, None])
+async def test_good_vectors_beside_an_odd_count_of_tokens_are_taken(odd: Any) -> None:
+    said = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}], "model": "e"}
+    said |= {"usage": {"prompt_tokens": odd, "total_tokens": odd}}
+    async with loopback(lambda _: Say(body=said)) as server:
+        among = Catalogue.of(model("only", server.url, provider=Provider.OPENAI_COMPATIBLE, dimensions=2))
+        async with InMemory(resources={"catalogue": among}) as engine:
+            assert await engine.run(unbounded, "red apple") == [0.5, 0.25]
 
 
 async def test_vectors_come_in_the_order_of_their_texts_and_usage_is_on_record(tmp_path: Path) -> None:

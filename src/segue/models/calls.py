@@ -86,14 +86,19 @@ async def embed(
         fault = made(FaultKind.BAD_OUTPUT, f"{model.name}: {len(found.vectors)} vectors for {len(texts)} texts")
         raise rebuild(fault)
     with read(model.name, "embeddings"):
-        if not all(math.isfinite(sum(vector)) for vector in found.vectors):
-            raise ValueError("a vector with what is no finite number")
+        if not all(math.isfinite(sum(v)) and max(map(abs, v)) <= _FLOAT32_MAX for v in found.vectors):
+            raise ValueError("a vector with what is no finite number of 32 bits")
     return found.vectors, _embedded(model, texts, found.tokens_in)
 
 
-def _embedded(model: Model, texts: Sequence[str], said: int) -> Usage:
-    counted = said or sum(max(1, -(-len(text) // 4)) for text in texts)
-    usage = Usage(tokens_in=counted, estimated=not said)
+_FLOAT32_MAX = (2 - 2**-23) * 2.0**127
+"""As which vectors are kept."""
+
+
+def _embedded(model: Model, texts: Sequence[str], said: object) -> Usage:
+    """What it said that it took, where that can be; else an estimate: the vectors themselves are good."""
+    known = said if isinstance(said, int) and said > 0 else None
+    usage = Usage(tokens_in=known or sum(max(1, -(-len(text) // 4)) for text in texts), estimated=known is None)
     return usage if model.price is None else model.price.charged(usage)
 
 
