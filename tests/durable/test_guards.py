@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -74,8 +74,10 @@ async def test_an_event_is_written_once(tmp_path: Path) -> None:
 
 async def test_an_owner_that_has_lost_the_run_writes_nothing_more(tmp_path: Path) -> None:
     path = tmp_path / "segue.db"
-    async with opened(path) as old, opened(path) as new:
+    async with AsyncExitStack() as stack:
+        old = await stack.enter_async_context(opened(path))
         lost, kept = await accepted(old, "lost"), await accepted(old, "kept")
+        new = await stack.enter_async_context(opened(path))  # it has not heard the other's heart since
         claim = await new.claim(lost, [old.owner], 2.0, "")
         assert claim is not None
         row, seq = claim

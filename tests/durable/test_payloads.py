@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -185,11 +186,11 @@ async def test_a_file_that_vanishes_before_the_commit_is_written_again(
     path = tmp_path / "segue.db"
     commit = batch.Batcher.commit
 
-    def late(self: batch.Batcher, jobs: list) -> object:
+    def late(self: batch.Batcher, jobs: list, meanwhile: Callable[[], None]) -> object:
         if Path(f"{path}-blobs").exists():
             lose_file(path)
             monkeypatch.setattr(batch.Batcher, "commit", commit)
-        return commit(self, jobs)
+        return commit(self, jobs, meanwhile)
 
     monkeypatch.setattr(batch.Batcher, "commit", late)
     async with Engine(str(path)) as engine:

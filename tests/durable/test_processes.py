@@ -105,7 +105,7 @@ async def test_a_process_that_was_hung_lets_go_of_what_it_was_doing(tmp_path: Pa
         os.kill(worker.pid, signal.SIGCONT)
         await (await engine.get("p0")).result()
     assert worker.hear() is not None
-    assert "while this one stood still" in worker.end()
+    assert "this one was taken for hung" in worker.end()
     sound(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from .rows import Rows
 from .schema import GAP, STALE, TAKEN
 from .tables import accept, consume, continue_run, insert_post, insert_run
 from .threads import add_summary, add_turn
+from .turns import nothing
 
 if TYPE_CHECKING:
     from .books import Books
@@ -52,10 +54,13 @@ Answer = tuple[Callable[..., None], Any, Any]
 
 
 class Batcher:
-    """Commits jobs. That only a run's owner writes to it, and without a gap, the database itself sees to (schema)."""
+    """Commits jobs. That only a run's owner writes to it, and without a gap, the database itself sees to (schema).
 
-    def __init__(self, connection: sqlite3.Connection, payloads: Payloads):
-        self._connection, self._payloads = connection, payloads
+    `lock_timeout_s`: for how long a commit waits for SQLite's lock. The connection itself waits for a part of it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, payloads: Payloads, lock_timeout_s: float = 0.0):
+        self._connection, self._payloads, self._lock_timeout_s = connection, payloads, lock_timeout_s
         self._rows, self._numbers, self._arrivals = Rows(connection), Numbers(), Arrivals(connection)
         self._books: Books | None = None
 
@@ -74,10 +79,13 @@ class Batcher:
         if found:
             self._payloads.pack(self._connection, found)
 
-    def commit(self, jobs: Sequence[Job]) -> list[Answer]:
-        """All jobs in one transaction; one that fails is rolled back alone. Raises when the commit itself fails."""
+    def commit(self, jobs: Sequence[Job], meanwhile: Callable[[], None] = nothing) -> list[Answer]:
+        """All jobs in one transaction; one that fails is rolled back alone. Raises when the commit itself fails.
+
+        While it waits for the lock, `meanwhile` is called again and again.
+        """
         connection = self._connection
-        connection.execute("begin immediate")
+        self._begin(meanwhile)
         try:
             try:
                 answers = self._together(jobs)
@@ -87,7 +95,7 @@ class Batcher:
                 self._clear()
                 self._numbers.drop()
                 connection.execute("rollback")
-                connection.execute("begin immediate")
+                self._begin(meanwhile)
                 answers = [self._alone(job) for job in jobs]
             connection.execute("commit")
         except BaseException:
@@ -99,6 +107,17 @@ class Batcher:
         self._numbers.keep()
         self._payloads.forget()
         return answers
+
+    def _begin(self, meanwhile: Callable[[], None]) -> None:
+        until = time.monotonic() + self._lock_timeout_s
+        while True:
+            try:
+                self._connection.execute("begin immediate")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                    raise
+            meanwhile()
 
     def shrink(self) -> None:
         """Move the log into the database, and give its space back."""

@@ -83,7 +83,9 @@ class Journal(Reader):
             turns.close()
             raise
         payloads = Payloads(Path(f"{path}-blobs"))
-        writer = Writer(Batcher(connection, payloads), path, turns, owner.beat, heartbeat_s / 8)
+        batcher, beat_s = Batcher(connection, payloads, lock_timeout_s), heartbeat_s / 8
+        connection.execute(f"pragma busy_timeout = {max(1, round(1000 * min(beat_s, lock_timeout_s)))}")
+        writer = Writer(batcher, path, turns, owner.beat, beat_s)
         return cls(path, connection, reader, writer, payloads, owner=owner, turns=turns)
 
     @classmethod
@@ -182,9 +184,17 @@ class Journal(Reader):
     def claim(
         self, no: int, dead: Iterable[str], at: float, revision: str, *, stuck: bool = False
     ) -> asyncio.Future[tuple[RunRow, int] | None]:
-        """Take a run over from nobody or from the dead: `(row, last seq)`, or None when somebody else has it."""
-        gone = list(dead)
-        return self.ask(lambda c: tables.claim(c, no, self.owner, gone, at=at, revision=revision, stuck=stuck))
+        """Take a run over from nobody or from the dead: `(row, last seq)`, or None when somebody else has it.
+
+        It may wait for others' commits. One of the `dead` whose heart has beaten again by then keeps its run.
+        """
+        heard = {owner: self._owner and self._owner.heard(owner) for owner in dead}
+
+        def take(connection: sqlite3.Connection) -> tuple[RunRow, int] | None:
+            gone = [one for one, beat in heard.items() if self._owner is None or self._owner.silent(one, beat)]
+            return tables.claim(connection, no, self.owner, gone, at=at, revision=revision, stuck=stuck)
+
+        return self.ask(take)
 
     def seal(self, row: RunRow, seq: int, value: bytes) -> None:
         """Put the sealed payload of a signal in the place of the one that came. A fork's may stand in its parent."""

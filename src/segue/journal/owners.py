@@ -71,7 +71,7 @@ class Owner:
         rung()
 
     def beat(self) -> None:
-        """Say that the writer thread still turns; called by it, at most twice a heartbeat and at least once."""
+        """Say that the writer thread still turns, or waits for others; called by it, several times a heartbeat."""
         now = time.monotonic()
         if now - self._beaten > self._heartbeat_s / 4:
             self._beaten = now
@@ -96,9 +96,8 @@ class Owner:
             self._seen.pop(owner, None)
             self._granted.pop(owner, None)
             return False
-        try:
-            beat = path.stat().st_mtime_ns
-        except OSError:
+        beat = _beat(path)
+        if beat is None:
             return False
         now = time.monotonic()
         last, since = self._seen.get(owner, (0, now))
@@ -106,6 +105,16 @@ class Owner:
             self._seen[owner] = (beat, now)
             return True
         return now - since < self._patience(path)
+
+    def heard(self, owner: str) -> int | None:
+        """The beat by which `alive` has judged a process; None for a dead one, and one that nobody has looked at."""
+        seen = self._seen.get(owner)
+        return None if seen is None else seen[0]
+
+    def silent(self, owner: str, heard: int | None) -> bool:
+        """Whether a process has died, or its heart did not beat since that was `heard`. Any thread may ask."""
+        path = self._folder / owner
+        return heard is None or not _locked(path) or _beat(path) == heard
 
     def looked_away(self, seconds: float) -> None:
         """This process stood still itself for so long: nobody's heart was looked at. That is granted to each heart once
@@ -156,6 +165,14 @@ def _locked(path: Path) -> bool:
         return False
     except OSError:  # held; or nobody can tell, as when this process may open no more files: then it lives
         return True
+
+
+def _beat(path: Path) -> int | None:
+    """When a process's heart beat last, in ns by the file system's clock; None where it has no place any more."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def holds(folder: Path, owner: str) -> bool:

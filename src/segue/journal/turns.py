@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from io import BufferedWriter
 from pathlib import Path
 
 _POLL_S = 0.0003
+
+
+def nothing() -> None:
+    """For who wants nothing to be done."""
 
 
 class Turns:
@@ -30,9 +34,9 @@ class Turns:
         self._patience_s = self._patience_left_s = patience_s
 
     @contextmanager
-    def taken(self) -> Generator[None]:
-        """Wait for this process's turn, but never longer than `patience_s`."""
-        mine = self._take()
+    def taken(self, meanwhile: Callable[[], None] = nothing) -> Generator[None]:
+        """Wait for this process's turn, but never longer than `patience_s`. `meanwhile` is called again and again."""
+        mine = self._take(meanwhile)
         try:
             yield
         finally:
@@ -44,18 +48,18 @@ class Turns:
         self._gate.close()
         self._lock.close()
 
-    def _take(self) -> bool:
+    def _take(self, meanwhile: Callable[[], None]) -> bool:
         until = time.monotonic() + self._patience_left_s
-        mine = self._wait(self._gate, until)
+        mine = self._wait(self._gate, until, meanwhile)
         if mine:
             try:
-                mine = self._wait(self._lock, until)
+                mine = self._wait(self._lock, until, meanwhile)
             finally:
                 fcntl.flock(self._gate, fcntl.LOCK_UN)
         self._patience_left_s = self._patience_s if mine else 0.0
         return mine
 
-    def _wait(self, file: BufferedWriter, until: float) -> bool:
+    def _wait(self, file: BufferedWriter, until: float, meanwhile: Callable[[], None]) -> bool:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -63,4 +67,5 @@ class Turns:
             except BlockingIOError:
                 if time.monotonic() > until:
                     return False
+                meanwhile()
                 time.sleep(_POLL_S)

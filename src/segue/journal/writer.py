@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from queue import Empty, SimpleQueue
@@ -14,7 +15,7 @@ from ..errors import SegueError, StoreFull, StoreMissing
 from .batch import Answer, Batcher, Job
 from .faults import fault, identity, passes, translate
 from .records import Write
-from .turns import Turns
+from .turns import Turns, nothing
 
 BATCH_MAX = 2048
 log = logging.getLogger("segue.journal")
@@ -42,7 +43,7 @@ class Writer:
         self._closed, self._committing = threading.Event(), threading.Lock()
         self._wal = f"{os.path.realpath(path)}-wal"
         self._file, self._log = identity(path), identity(self._wal)
-        self.told: Callable[[], None] = _nothing
+        self.told: Callable[[], None] = nothing
         """Called on the loop after the answers of a commit."""
         self.trouble: SegueError | None = None
         """Why what runs waits to be written; None when it was written."""
@@ -113,12 +114,18 @@ class Writer:
                     return
                 self._waits(error)
                 self._make_room(error)
-                self._live()
-                self._closed.wait(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
+                self._rest(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
                 tries += 1
                 jobs += self._waiting()
             else:
                 jobs, self.trouble = [], None
+
+    def _rest(self, seconds: float) -> None:
+        """Until the next try, or the journal is closed."""
+        until = time.monotonic() + seconds
+        self._live()
+        while (left := until - time.monotonic()) > 0 and not self._closed.wait(min(left, self._beat_s)):
+            self._live()
 
     def _waits(self, error: SegueError) -> None:
         """Note why, and log it once as long as it is the same."""
@@ -139,8 +146,8 @@ class Writer:
                 self._batcher.rescue()
             raise gone
         self._batcher.pack(jobs)
-        with self._committing, self._turns.taken() if self._turns is not None else nullcontext():
-            return self._batcher.commit(jobs)
+        with self._committing, self._turns.taken(self._live) if self._turns is not None else nullcontext():
+            return self._batcher.commit(jobs, self._live)
 
     @contextmanager
     def between_commits(self, wait_s: float) -> Generator[None]:
@@ -199,7 +206,7 @@ class InlineWriter:
         self._jobs: list[Job] = []
         self._loop = asyncio.get_running_loop()
         self._dead = False
-        self.told: Callable[[], None] = _nothing
+        self.told: Callable[[], None] = nothing
         self.trouble: SegueError | None = None
 
     def put(self, job: Job) -> None:
@@ -248,10 +255,6 @@ def tell(answers: list[Answer], told: Callable[[], None]) -> None:
             loop = asyncio.get_running_loop()
             loop.call_exception_handler({"message": f"in {done!r}", "exception": error})
     told()
-
-
-def _nothing() -> None:
-    """Nobody wants to know."""
 
 
 def _failed(job: Job, error: Exception) -> Answer:

@@ -198,7 +198,8 @@ class Host:
             stood_s, self._ticked = now - self._ticked, now
             self._ticker = self.loop.call_later(self._tick_s, self._tick)
             if stood_s > self.stall_s:
-                let_go(self, stood_s)
+                self.journal.looked_away(stood_s)
+            self._scans(partial(let_go, self))
             for execution in self.executions.values():
                 announce(execution)
 

@@ -1,4 +1,4 @@
-"""After a stall (a stopped process, a blocked loop): what is no longer this process's is let go, and not begun."""
+"""What is no longer this process's, as after a stall (a stopped process, a blocked loop), is let go, and not begun."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from .host import Host
 
 
-def let_go(host: Host, stood_s: float) -> None:
-    """Drop the runs that others have taken over meanwhile. Whether these live was not seen for so long."""
-    host.journal.looked_away(stood_s)
-    rows = host.journal.query(
+def let_go(host: Host) -> None:
+    """Drop the runs that others have taken over meanwhile: their steps would do the work twice."""
+    if not host.executions:
+        return
+    rows = host.journal.query(  # not the epoch: a run in memory is not claimed, so none is here under a new one
         "select no from runs where state in ('queued', 'running') and owner = ?", (host.journal.owner,)
     )
     mine = {no for (no,) in rows}
     lost = [e for no, e in host.executions.items() if no not in mine]
-    why = "another process took it over while this one stood still"
+    why = "another process took it over: this one was taken for hung"
     each(partial(execution.lost, StaleOwner(why, run=execution.row.id)) for execution in lost)
 
 
