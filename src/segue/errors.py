@@ -10,6 +10,7 @@ SegueError
 │   ├── UnjournaledTime           asyncio's own timers in a flow: not durable
 │   ├── UnjournaledWork           I/O or threads in a flow, outside of a step
 │   ├── UnknownFlow               no such flow in this process
+│   │   └── UnguardedScript       its module opens an engine while it is imported: guard what runs
 │   ├── UnknownRun                no such run in this database
 │   ├── DuplicateRun              the id is taken by a run with another input
 │   ├── RunEnded                  the run has ended: signals and changes no longer reach it
@@ -33,8 +34,7 @@ SegueError
 │   └── CrashLoop                 the run keeps taking its process down
 ├── BudgetExceeded                a call does not fit into what is left: it was not sent
 ├── SecretError                   a sealed value cannot be had
-│   ├── SecretErased              its tenant's key was destroyed
-│   └── SecretUnreadable          another tenant's, a key that is not here, or a damaged envelope
+│   └── SecretErased  SecretUnreadable
 ├── EngineClosed                  the engine is closed, or never was opened
 ├── StoreError                    the database: the file and the next thing to do
 │   ├── StoreFull  StoreLocked  StoreCorrupt  StoreReadOnly  StoreTooNew  StoreMissing
@@ -42,8 +42,7 @@ SegueError
 ├── RecordError                   the body of an event is not what its type says; names the field
 └── InternalError                 a bug in Segue: please report it
 
-`Suspended` and `Continued` are no errors: they derive from BaseException, unwind a flow that is parked or goes on as
-new, and never leave the runtime.
+`Suspended` and `Continued` are no errors: they unwind a flow that is parked or goes on as new, inside of the runtime.
 """
 
 from __future__ import annotations
@@ -66,8 +65,7 @@ class SegueError(Exception):
         lines = [self.message]
         if self.run is not None or self.key is not None:
             lines.append("  at: " + " ".join(p for p in (self.run and f"run {self.run}", self.key) if p))
-        if self.remedy is not None:
-            lines.append(f"  do: {self.remedy}")
+        lines += [] if self.remedy is None else [f"  do: {self.remedy}"]
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -120,6 +118,12 @@ class UnknownFlow(UsageError):
     """No flow of this name can be found in this process."""
 
     code = "unknown-flow"
+
+
+class UnguardedScript(UnknownFlow):
+    """A module opens an engine or starts a run while it is imported for what it defines: nothing was begun."""
+
+    code = "unguarded-script"
 
 
 class UnknownRun(UsageError):
@@ -183,9 +187,8 @@ class ConfigError(UsageError):
 
 
 class PromptError(UsageError):
-    """A named prompt that there is not, that holds a mistake, or that lacks a value.
-
-    `path` and `line` are where; line 0: the file as a whole.
+    """A named prompt that there is not, that holds a mistake, or that lacks a value. `path` and `line` are where; line
+    0: the file as a whole.
     """
 
     code = "prompt"
@@ -229,9 +232,8 @@ class HandedOn(SegueError):
 
 
 class StepFailed(SegueError):
-    """A step gave up, and its own error could not be rebuilt from the journal.
-
-    `error_type` is the error's `module:qualname`, `fault` its kind in the taxonomy of `core.faults`.
+    """A step gave up, and its own error could not be rebuilt from the journal. `error_type` is the error's
+    `module:qualname`, `fault` its kind in the taxonomy of `core.faults`.
     """
 
     code = "step-failed"

@@ -27,6 +27,23 @@ def test_code_block_runs(page: Path, number: int, code: str, tmp_path: Path) -> 
     assert program.returncode == 0, f"{page.name}, block {number}:\n{said}"
 
 
+def test_programs_are_guarded() -> None:
+    """Nothing of a program runs when it is imported for a flow of it: its `asyncio.run` is under `__main__`."""
+    shown = [
+        (f"{page.name}, block {number}", code)
+        for page in PAGES
+        for number, code in enumerate(re.findall(r"^```py(?:thon)?\n(.*?)^```$", page.read_text(), re.M | re.S))
+    ]
+    files = [
+        (str(file.relative_to(ROOT)), file.read_text())
+        for folder in ("examples", "src")
+        for file in sorted((ROOT / folder).rglob("*.py"))
+    ]
+    runs = re.compile(r"^(?:\w+ = |\w+\()*(?:asyncio|anyio)\.run\(", re.MULTILINE)
+    assert [name for name, code in shown + files if runs.search(code)] == []
+    assert sum("asyncio.run(" in code for _, code in shown) >= 9
+
+
 def test_links_lead_somewhere() -> None:
     """Relative links of the pages name files that are there."""
     broken = [

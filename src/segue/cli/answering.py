@@ -36,7 +36,7 @@ def answer(to: Sender, id: str, given: str, *, by: str, note: str) -> Exit:
     """Answer a form."""
     found = _found(to, id)
     value = _value(given, found.asked.form or {})
-    load_if_there(found.row)
+    load_if_there(found.row, as_json=to.as_json)
     return _say(to, found, "answered", by, note, answer=value)
 
 

@@ -19,7 +19,7 @@ from rich.text import Text
 from ..core.events import ENDS, Event
 from ..core.lifecycle import ENDED, RunState
 from ..core.shell import command
-from ..errors import SegueError, UnknownFlow
+from ..errors import SegueError, UnguardedScript, UnknownFlow
 from ..journal import RunRow
 from ..journal.threads import IN_TURN
 from ..runtime import registry
@@ -35,6 +35,7 @@ from .faults import ImportFailed, trace_of
 from .leaving import GRACE_S, give_back, handle, settle
 from .left import NAMED_MAX, left_of
 from .outputs import of_runs
+from .outputs import say as say_error
 from .paint import Copyable, advised, tell
 from .progress import Progress
 from .shelf import parsed, path_of, reading, standing_of, summary, works
@@ -108,6 +109,10 @@ async def stoppable() -> AsyncGenerator[Stop]:
         give_back(ask)
 
 
+_unguarded: set[str] = set()
+"""Flows whose script has no guard: it is not imported a second time."""
+
+
 def load(name: str, origin: str | None = None) -> Flow[..., Any]:
     """A flow by `MODULE:FLOW`. Raises UnknownFlow, and ImportFailed with the error that its module raised."""
     try:
@@ -117,16 +122,21 @@ def load(name: str, origin: str | None = None) -> Flow[..., Any]:
     except (Exception, SystemExit) as error:
         raise ImportFailed(
             f"importing {name.partition(':')[0]} raised {type(error).__name__}: {error}",
-            remedy="put the module right: it must be importable without running anything",
+            remedy="put the module right: it must be importable without running anything; what runs goes under"
+            ' `if __name__ == "__main__":`',
         ) from error
 
 
-def load_if_there(row: RunRow) -> None:
+def load_if_there(row: RunRow, *, as_json: bool) -> None:
     """Import a run's flow, so that what is given for it can be held against its types. Without it they are taken as
-    they are: the run may be another machine's.
+    they are: the run may be another machine's. Of a script without a guard it is told, once.
     """
     with redirect_stdout(sys.stderr), suppress(UnknownFlow):
-        load(row.flow, row.origin)
+        try:
+            _ = row.flow in _unguarded or load(row.flow, row.origin)
+        except UnguardedScript as error:
+            _unguarded.add(row.flow)
+            say_error(error, as_json=as_json, code=Exit.DONE)
 
 
 def finished(how: Carrying, code: Exit, row: RunRow) -> Exit:
@@ -222,7 +232,7 @@ async def carry(
             progress.open()
             progress.skip(e for e in engine.journal.events(row) if e.at < begun)
             for one in family(engine.journal, row.no):
-                load_if_there(engine.journal.get(one))
+                load_if_there(engine.journal.get(one), as_json=how.as_json)
             await _follow(engine, row, progress, stop, patience_s)
             row = engine.journal.get(row.no)
             if row.state in ENDED:

@@ -38,7 +38,7 @@ def decide(
         remedy = f"see how: {command('inbox', own[0].id)}"
         raise InputError(f"no step of it asks; the flow does: {own[0].asked.question!r}", run=run, remedy=remedy)
     key = _asked(to, run, given, asked)
-    load_if_there(row)
+    load_if_there(row, as_json=to.as_json)
     words: dict[str, Any] = {"result": value} if result is not None else {"retry": retry, "use": use, "fail": fail}
     new = to.send(run, lambda r: r.decide(key, by=by, why=why, **words))
     if not new:

@@ -51,7 +51,7 @@ def fork(
     with reading(how.db) as reader:
         row = reader.get(run)
         story = Story.of(reader.events(row), row)
-        point = _point(at, story, reader, row)
+        point = _point(at, story, reader, row, as_json=how.as_json)
         replaced = {_key(k, story, run): v for k, v in inputs.read_pairs(results, "--result").items()}
         upto = reader.fork_point(row, point)
         if not repeat:
@@ -63,7 +63,7 @@ def fork(
         return await (await engine.get(run)).fork(point, results=replaced, input=changed, id=id)
 
     if only_record:
-        load_if_there(row)
+        load_if_there(row, as_json=how.as_json)
         with redirect_stdout(sys.stderr):
             _, made = asyncio.run(_record(how, make))
         return _recorded(how, made)
@@ -89,19 +89,19 @@ def _recorded(how: Carrying, row: RunRow) -> Exit:
     return Exit.DONE
 
 
-def _point(at: str | None, story: Story, reader: Reader, row: RunRow) -> str | int | None:
+def _point(at: str | None, story: Story, reader: Reader, row: RunRow, *, as_json: bool) -> str | int | None:
     """A step's key or the number of an event: of a wait or a signal that of the last event to keep. Raises InputError
     for neither.
     """
     if at is None or at.isdecimal():
         return None if at is None else int(at)
     found = _step(at, story, row.id)
-    return _wait(at, story, reader, row) if found is None else found
+    return _wait(at, story, reader, row, as_json=as_json) if found is None else found
 
 
-def _wait(at: str, story: Story, reader: Reader, row: RunRow) -> int:
+def _wait(at: str, story: Story, reader: Reader, row: RunRow, *, as_json: bool) -> int:
     """Where a fork at a wait begins: its key is no event's, so the flow is replayed. A signal may be named as well."""
-    load_if_there(row)
+    load_if_there(row, as_json=as_json)
     points = asyncio.run(calls_of(reader, keys_beside(reader.path), row)).points
     found = resolve(at, points, what="wait", run=row.id)
     if found is not None:

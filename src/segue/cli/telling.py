@@ -135,7 +135,7 @@ def override(
     if standing.row.state in ENDED:
         raise RunEnded(f"the run has ended ({standing.row.state})", run=run, remedy=_anew(given, standing))
     key = _open_key(given, standing, to)
-    load_if_there(standing.row)
+    load_if_there(standing.row, as_json=to.as_json)
     to.send(run, lambda r: r.override(key, value, retry=retry, skip=skip, by=by, why=why))
     what = "is made again" if retry else "is skipped" if skip else "has its result"
     taken = to.taken(run) if retry else standing
@@ -167,7 +167,7 @@ def override_all(to: Sender, how: bulk.Bulk, given: str | None, result: str | No
         key = _stops(to, row) if given is None else _found(to, row.id, given)
         if key:
             found[row.id] = key
-            load_if_there(row)
+            load_if_there(row, as_json=to.as_json)
         return bool(key)
 
     async def act(run: Run[Any]) -> None:

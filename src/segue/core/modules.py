@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
+
+from ..importing import imported
 
 _SCRIPT = ("__main__", "__mp_main__")
 """What Python calls the script that it runs; the latter in a process that `multiprocessing` has spawned."""
@@ -42,10 +43,10 @@ def bearers(name: str) -> Iterator[ModuleType]:
         yield near
     script = sys.modules.get(_SCRIPT[0])
     if script is not None and name in (real_name(_SCRIPT[0]), *_SCRIPT):
-        imported = sys.modules.get(name, script)
-        yield from (script, imported) if near is None else (imported, script)
+        second = sys.modules.get(name, script)
+        yield from (script, second) if near is None else (second, script)
         return
     try:
-        yield importlib.import_module(name)
+        yield imported(name)
     except (Exception, SystemExit):  # noqa: BLE001  a user's module may raise anything when it is imported
         return

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from math import isfinite
 from typing import Any, NamedTuple, cast
 
+from ..errors import UnguardedScript
+from ..importing import imported
 from .errors import PolicyFailed
 from .policies import Function
 from .table import Situation
@@ -106,12 +107,14 @@ def load_function(name: str) -> Callable[..., Any]:
     """The function that `module:name` names. Raises PolicyFailed."""
     module, _, path = name.partition(":")
     try:
-        found: Any = importlib.import_module(module)
+        found: Any = imported(module)
         for part in path.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
         says = f"{name} cannot be found: {error}"
         raise PolicyFailed(says, remedy="give module:name of what can be imported") from None
+    except UnguardedScript as error:
+        raise PolicyFailed(f"{name} cannot be imported: {error.message}", remedy=error.remedy) from error
     except (Exception, SystemExit) as error:
         says = f"{name} cannot be imported: {type(error).__name__}: {error}"
         raise PolicyFailed(says, remedy=f"see that {module} can be imported") from error

@@ -19,6 +19,7 @@ from ..core.codec import Codec
 from ..core.keys import is_run_id
 from ..core.secret import using
 from ..errors import EngineClosed, InputError, UnjournaledWork, UnknownFlow
+from ..importing import refuse_at_import
 from ..journal import ENGINE, Act, Collected, Journal, NewRun, Switch
 from ..journal.connect import MEMORY
 from ..journal.keyring import FolderKeyring, Keyring, MemoryKeyring
@@ -87,7 +88,10 @@ class Engine:
         self._taps: Taps | None = None
 
     async def __aenter__(self) -> Self:
-        """Open the database and take up what is ready. Raises a StoreError that names the file."""
+        """Open the database and take up what is ready. Raises a StoreError that names the file, and UnguardedScript in
+        a module that is only imported, as for a flow of it.
+        """
+        refuse_at_import("opens an engine")
         if isinstance(scope := here(), FlowScope):
             raise UnjournaledWork(
                 "an engine is not opened inside of a flow", run=scope.drive.run,
@@ -187,6 +191,7 @@ class Engine:
         As a turn of a `thread` it waits for those before it; one that `leaves` a turn, by its number, begins the thread
         as a branch in that one's place.
         """
+        refuse_at_import("starts a run")
         if not isinstance(flow, Flow):  # pyright: ignore[reportUnnecessaryIsInstance]  users forget the decorator
             raise UnknownFlow(
                 f"{getattr(flow, '__qualname__', flow)!r} is no flow",
@@ -222,6 +227,7 @@ class Engine:
 
     async def accept(self, new: NewRun, result: Codec | None) -> Run[Any]:
         """Record a run and carry it out."""
+        refuse_at_import("starts a run")
         row, _ = await self.journal.accept(new, partial(self.host.accepted, new))
         return Run(self, row, result)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -14,8 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..core.modules import file_of, real_name
 from ..errors import UnknownFlow
+from ..importing import if_it_fails, imported
 
 if TYPE_CHECKING:
+    from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
+
     from .flow import Flow
 
 _known: dict[tuple[str, int], Flow[..., Any]] = {}
@@ -23,7 +26,19 @@ _known: dict[tuple[str, int], Flow[..., Any]] = {}
 
 def register(flow: Flow[..., Any]) -> None:
     """Called by the decorator."""
+    former = _known.get((flow.name, flow.version))
     _known[flow.name, flow.version] = flow
+    if_it_fails(partial(_unregister, flow, former))
+
+
+def _unregister(flow: Flow[..., Any], former: Flow[..., Any] | None) -> None:
+    """Where its module is not there any more: a run would be carried out by what is half made."""
+    key, module = (flow.name, flow.version), flow.function.__module__
+    if _known.get(key) is not flow or (module in sys.modules and file_of(module) == flow.origin):
+        return
+    del _known[key]
+    if former is not None:
+        _known[key] = former
 
 
 def all_known() -> list[Flow[..., Any]]:
@@ -51,7 +66,7 @@ def for_run(name: str, version: int) -> Flow[..., Any] | None:
 def find(name: str, origin: str | None = None) -> Flow[..., Any]:
     """The newest flow called `module:qualname`, importing its module. `origin` is the file it was last seen in.
 
-    Raises UnknownFlow naming what could not be imported.
+    Raises UnknownFlow naming what could not be imported; UnguardedScript where the module would begin something.
     """
     flow = known(name)
     if flow is not None:
@@ -99,7 +114,7 @@ def _load(module: str, origin: str | None) -> ModuleType:
     if module.endswith(".py"):
         return _from_file(Path(module).stem, module)
     try:
-        return importlib.import_module(module)
+        return imported(module)
     except ModuleNotFoundError as error:
         if error.name is not None and not f"{module}.".startswith(f"{error.name}."):
             raise  # it is there: something that it imports is not
@@ -116,13 +131,16 @@ def _from_file(name: str, file: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise UnknownFlow(f"{file} is no Python file", remedy="write MODULE:FLOW or FILE.py:FLOW")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    sys.path.insert(0, str(path.parent))
+    return imported(name, partial(_executed, spec, spec.loader, str(path.parent)))
+
+
+def _executed(spec: ModuleSpec, loader: Loader, folder: str) -> ModuleType:
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, folder)
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     finally:
-        sys.path.remove(str(path.parent))
+        sys.path.remove(folder)
     return module
 
 

@@ -9,12 +9,12 @@ on_fail = "open"             # closed, open; without: closed
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
-from ...errors import DefinitionError
+from ...errors import DefinitionError, UnguardedScript
+from ...importing import imported
 from ...models.reading import Table, meant, open_config
 from ...runtime.scope import Surroundings
 from ..gateway import Gateway, config_of, gateway, shared
@@ -115,7 +115,9 @@ def _function(table: Table) -> Look | None:
         return None
     module, _, name = named.partition(":")
     try:
-        found: Any = getattr(importlib.import_module(module), name)
+        found: Any = getattr(imported(module), name)
+    except UnguardedScript as error:
+        return table.wrong("function", f"cannot be imported: {error.message}: {error.remedy}")
     except Exception as error:  # noqa: BLE001  the module is the user's: it may raise anything
         said = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
         return table.wrong("function", f"cannot be imported: {said}")
