@@ -172,16 +172,63 @@ def test_a_function_is_shown_all_who_are_able_whoever_can_answer_now(function: A
     assert shown[0] == ["tiny", "mid", "large"]
 
 
-def test_the_order_on_record_is_gone_by_when_the_first_ones_fail() -> None:
-    for function in (second_cheapest, not_the_cheapest, best_european, european):
-        policy = Function(name="f", function=function)
-        first = routed(policy, catalogue())
-        order = [str(chosen(first)), *names(first, first.order)]
-        assert set(order) == {"mid", "large"}
-        assert chosen(routed(policy, catalogue(), tried={order[0]: "overloaded"})) == order[1]
-        last = routed(policy, catalogue(), tried=dict.fromkeys(order, "overloaded"))
-        assert last.choice is None
-        assert "the function of f " in (by_name(first)["tiny"].reason or "")
+@pytest.mark.parametrize("function", [second_cheapest, not_the_cheapest, best_european, european, by_share])
+def test_whom_it_would_not_choose_is_not_asked_when_the_others_fail(function: Any) -> None:
+    policy, tried, asked = Function(name="f", function=function), dict[str, str](), list[str]()
+    first = made = routed(policy, catalogue())
+    while made.choice is not None:
+        asked.append(str(chosen(made)))
+        tried[asked[-1]] = "overloaded"
+        made = routed(policy, catalogue(), tried=tried, luck=0.9)
+    assert sorted(asked) == ["large", "mid"]
+    assert "the function of f " in (by_name(made)["tiny"].reason or "")
+    assert not first.order or names(first, first.order) == asked[1:], "the order on record is gone by"
+
+
+def test_after_weights_the_next_one_is_the_one_on_record() -> None:
+    policy = Function(
+        name="f", function=lambda _request, _features, seen: {one.name: at for at, one in enumerate(seen, 1)}
+    )
+    for luck in (0.1, 0.4, 0.9):
+        first = routed(policy, catalogue(), luck=luck)
+        for again in (0.1, 0.4, 0.9):
+            made = routed(policy, catalogue(), luck=again, tried={str(chosen(first)): "overloaded"})
+            assert [str(chosen(made)), *names(made, made.order)] == names(first, first.order)
+
+
+def test_one_that_takes_turns_is_asked_once_for_each_decision() -> None:
+    turns = iter(["tiny", "mid", "large"] * 4)
+    policy = Function(name="f", function=lambda *_: next(turns))
+    assert [chosen(routed(policy, catalogue())) for _ in range(6)] == ["tiny", "mid", "large"] * 2
+
+
+def test_of_a_thousand_too_dear_it_is_shown_in_the_end_who_can_answer() -> None:
+    calls = 0
+
+    def best(request: Request, features: Features, seen: Sequence[Considered]) -> str:
+        nonlocal calls
+        calls += 1
+        return max(seen, key=lambda one: one.quality or 0.0).name
+
+    dear = [model(f"m{at}", 0.5 + at / 3000, 9.0) for at in range(1000)]
+    made = routed(Function(name="f", function=best), catalogue().with_(*dear), tokens_out=500.0, budget_nano=100_000)
+    assert (chosen(made), calls <= 20) == ("tiny", True)
+
+
+NOBODY = pytest.mark.parametrize(
+    "function", [lambda *_: [], lambda *_: None, lambda *_: 1 / 0], ids=["empty", "none", "raises"]
+)
+
+
+@NOBODY
+def test_an_arm_whose_function_fails_takes_nobody_elses_requests(function: Any) -> None:
+    broken = Arm(name="new", policy=Function(name="f", function=function), share=0.5)
+    policy = Split(name="s", arms=(broken, Arm(name="old", policy=Pinned(model="mid"), share=0.5)))
+    made = [routed(policy, catalogue(), key=f"user-{at}") for at in range(20)]
+    assert {chosen(one) for one in made} == {"mid"}
+    assert "the function of f" in str(made[0].objective["arm new"])
+    with pytest.raises(PolicyFailed, match="the function of f"):
+        routed(Split(name="s", arms=(broken,)), catalogue())
 
 
 def test_a_single_name_in_a_list_is_all_that_may_answer_also_of_a_hedge() -> None:
@@ -225,9 +272,7 @@ def test_a_hedge_without_a_second_one_asks_the_first(policy: Policy) -> None:
     assert made.hedge is None
 
 
-@pytest.mark.parametrize(
-    "function", [lambda *_: [], lambda *_: None, lambda *_: 1 / 0], ids=["empty", "none", "raises"]
-)
+@NOBODY
 def test_who_never_answers_is_nobody_that_a_function_waits_for(function: Any) -> None:
     only = catalogue().with_(model("emb", can=["embeddings"], max_output=0), model("short", window=2, max_output=1))
     with pytest.raises(PolicyFailed, match="the function of r "):

@@ -15,8 +15,8 @@ from .table import Situation
 
 __all__ = ["Considered", "Said", "load_function", "said"]
 
-_NEXT = 8
-"""So many of those who can answer now are found, one after the other, where a function gives one name."""
+_ONE_BY_ONE = 8
+"""So many who cannot answer now are passed over one after the other; then it is shown only those who can."""
 
 
 class Considered(NamedTuple):
@@ -37,8 +37,8 @@ class Said(NamedTuple):
     """Whom it would choose, the first ones first."""
     weights: Mapping[str, float] | None
     """Of these, where they are a distribution."""
-    others: str
-    """Why it is nobody else."""
+    others: str | None
+    """Why it is nobody else. None: who is next is not known until it is asked again."""
 
 
 class _Nobody(Exception):
@@ -52,34 +52,28 @@ class _Nobody(Exception):
 def said(policy: Function, at: Situation, seen: Sequence[Considered], now: Collection[str]) -> Said:
     """Whom a function chooses among those seen: all who are able to answer, of whom only these can do so `now`.
 
-    A list or weights are all that it chooses. After one name it is asked again without that one, and so on: until it
-    has nobody more, or names one again, when everybody else follows. Raises PolicyFailed where it cannot be found,
-    raises or names nobody at first, or names somebody there is not.
+    A list or weights are all that it chooses. One name is the choice; where that one cannot answer now it is asked
+    again without it, and so on, until it has nobody more, or names one again: then anybody may stand in. Raises
+    PolicyFailed where it cannot be found, raises or names nobody at first, or names somebody there is not.
     """
     try:
         answer = _asked(policy, at, seen)
     except _Nobody as error:
         raise PolicyFailed(error.message, remedy=error.remedy) from error.__cause__
-    if not isinstance(answer, str):
-        weights = answer if sum(answer.values()) > 0.0 else None
-        return Said(tuple(answer), weights, f"the function of {policy.title} does not name it")
-    order, others = {answer: None}, f"the function of {policy.title} comes to {_NEXT} others first"
-    while sum(name in now for name in order) < _NEXT:
-        left = [one for one in seen if one.name not in order]
-        if not left:
-            break
+    others, order = f"the function of {policy.title} does not name it", dict[str, None]()
+    while isinstance(answer, str) and answer not in now and answer not in order:
+        order[answer] = None
+        left = [one for one in seen if one.name not in order and (len(order) < _ONE_BY_ONE or one.name in now)]
         try:
-            more = _asked(policy, at, left)
+            answer = _asked(policy, at, left) if left else {}
         except _Nobody as error:
-            others = f"{error.message}, without {', '.join(order)}"
-            break
-        names = [more] if isinstance(more, str) else list(more)
-        again = [name for name in names if name in order]
-        order |= dict.fromkeys([one.name for one in left] if again else names)
-        if again or not isinstance(more, str):
-            others = f"the function of {policy.title} does not name it"
-            break
-    return Said(tuple(order), None, others)
+            return Said(tuple(order), None, f"{error.message}, without {', '.join(order)}")
+    if not isinstance(answer, str):
+        weights = answer if not order and any(answer.values()) else None
+        return Said((*order, *answer), weights, others)
+    if answer not in order:
+        return Said((*order, answer), None, None)
+    return Said((*order, *(one.name for one in seen if one.name not in order)), None, others)
 
 
 def _asked(policy: Function, at: Situation, seen: Sequence[Considered]) -> str | dict[str, float]:

@@ -49,7 +49,7 @@ def decide(
     """
     ground, lot = _chosen(policy, at, luck, vectors)
     if lot.hedge_after_s is not None and lot.hedge is None:
-        second = _second(policy, ground)
+        second = _second(policy, ground, lot)
         lot = replace(lot, hedge=second, hedge_after_s=None if second is None else lot.hedge_after_s)
     wanted, by = at.request.model, at.request.pinned_by
     if lot.choice is None and wanted is not None and by == CALLER and at.request.route is not None:
@@ -76,10 +76,11 @@ def _apart(why: Exclusion | None) -> Exclusion:
     return Exclusion(Stage.POLICY, APART + (why.reason if why else "it is not whom it chooses"))
 
 
-def _second(policy: Policy, ground: Ground) -> int | None:
-    """Who is asked beside the one that was named, as a row of the table: whom the policy chooses without it."""
+def _second(policy: Policy, ground: Ground, lot: Lot) -> int | None:
+    """Who is asked beside the one that is chosen, as a row of the table: whom the policy chooses without it."""
     request = ground.at.request
-    tried = {**request.tried, str(request.model): "it is asked first"}
+    first = request.model if lot.choice is None else ground.name(lot.choice)
+    tried = {**request.tried, str(first): "it is asked first"}
     at = ground.at._replace(request=replace(request, model=None, tried=tried, stage=len(tried)))
     try:
         others, lot = _chosen(policy, at, ground.luck, ground.vectors)

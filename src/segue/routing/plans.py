@@ -18,6 +18,7 @@ from ..core.records import Split as SplitRecord
 from .arrays import Flags, Vector, listed, numbered
 from .choose import draw
 from .eligible import Exclusion, Rule, apply, tag_rules
+from .errors import PolicyFailed
 from .functions import Considered, said
 from .lots import Ground, Lot, certain, following, nobody, placed
 from .policies import Cascade, Examples, Function, Hedge, Pinned, Policy, Ranked, Shadow, Split
@@ -61,11 +62,19 @@ def _narrowed(policy: Policy, ground: Ground, allowed: Flags) -> tuple[Flags, di
 
 def _split(policy: Split, ground: Ground, allowed: Flags) -> Lot:
     """Each arm is worked out: a propensity is that over all arms, before the key was looked at."""
-    lots = [plan(arm.policy, ground, allowed) for arm in policy.arms]
+    lots, failed = list[Lot](), dict[str, PolicyFailed]()
+    for arm in policy.arms:
+        try:
+            lots.append(plan(arm.policy, ground, allowed))
+        except PolicyFailed as error:  # the others' requests have nothing to do with it
+            lots.append(nobody(ground))
+            failed[arm.name] = error
     total = sum(arm.share for arm in policy.arms)
     shares = np.array([arm.share / total for arm in policy.arms])
     alive = np.array([lot.choice is not None for lot in lots]) & (shares > 0.0)
     if not alive.any():
+        for error in failed.values():
+            raise error
         return replace(nobody(ground), barred=_barred_by_all(lots))
     at = _arm(policy, ground, shares, alive)
     weights = np.where(alive, shares, 0.0) / shares[alive].sum()
@@ -74,6 +83,7 @@ def _split(policy: Split, ground: Ground, allowed: Flags) -> Lot:
     record = SplitRecord(name=policy.title, arm=policy.arms[at].name, share=float(shares[at]), by=_hashed(policy, key))
     certain = int((p > 0.0).sum()) == 1
     estimated = any(lot.sampling is Sampling.ESTIMATED for lot in lots)
+    why = {f"arm {name}": f"nobody: {error.message}" for name, error in failed.items()}
     return replace(
         of,
         p=p,
@@ -81,7 +91,7 @@ def _split(policy: Split, ground: Ground, allowed: Flags) -> Lot:
         sampling=Sampling.ESTIMATED if estimated else Sampling.DETERMINISTIC if certain else Sampling.EXACT,
         exploration=round(sum(w * lot.exploration for w, lot in zip(weights.tolist(), lots, strict=True)), 9),
         splits=(record, *of.splits),
-        notes={"arm": policy.arms[at].name, **of.notes},
+        notes={"arm": policy.arms[at].name, **why, **of.notes},
     )
 
 
@@ -124,10 +134,12 @@ def _beside(policy: Shadow, ground: Ground, choice: int) -> Iterator[int]:
 
 
 def _hedge(policy: Hedge, ground: Ground, allowed: Flags) -> Lot:
-    """Where the Recovery has named who answers, nobody else is eligible: the second one is found apart."""
+    """Where the Recovery has named who answers, nobody else is eligible, and after one name a function has not said who
+    is next: then the second one is found apart.
+    """
     lot, request = plan(policy.of, ground, allowed), ground.at.request
-    named = request.model is not None and request.pinned_by == "recovery"
-    if lot.choice is None or not (lot.order or named):
+    left_open = request.model is None or request.pinned_by == "recovery"
+    if lot.choice is None or not (lot.order or left_open):
         return lot
     after = policy.after_s if policy.after_s is not None else _slow_s(ground, lot.choice)
     second = int(ground.base.rows[lot.order[0]]) if lot.order else None
@@ -189,17 +201,19 @@ def _function(policy: Function, ground: Ground, allowed: Flags) -> Lot:
         return certain(ground, seats.tolist())
     told = said(policy, ground.at, _considered(ground), {ground.name(place) for place in seats.tolist()})
     order = [place for place in ground.places(told.order) if allowed[place]]
-    why = Exclusion(Stage.POLICY, told.others)
-    barred = {place: why for place in seats.tolist() if place not in order}
-    if told.weights is None:
-        return replace(certain(ground, order), barred=barred) if order else nobody(ground, barred)
-    weights = np.array([told.weights[ground.name(place)] for place in order])
-    if not weights.any():  # of those who are left each weighs nothing
-        return replace(certain(ground, order), barred=barred) if order else nobody(ground, barred)
+    why = None if told.others is None else Exclusion(Stage.POLICY, told.others)
+    barred = {place: why for place in seats.tolist() if why is not None and place not in order}
+    if not order:
+        return nobody(ground, barred)
+    weights = np.array([(told.weights or {}).get(ground.name(place), 0.0) for place in order])
+    if not weights.any():
+        return replace(certain(ground, order), barred=barred)
     weights /= weights.max()
     p = placed(weights / weights.sum(), np.array(order, np.intp), ground.many, 0.0)
-    choice = draw(p, ground.luck)
     order.sort(key=lambda place: -p[place])
+    if not request.tried.keys().isdisjoint(told.order):  # who is next was said when the first one was drawn
+        return replace(certain(ground, order), barred=barred)
+    choice = draw(p, ground.luck)
     return Lot(p=p, choice=choice, order=following(order, choice), barred=barred, sampling=Sampling.EXACT)
 
 

@@ -356,8 +356,8 @@ class Function(Policy):
     """A function of yours chooses: `(request, features, candidates) -> name | names | {name: weight}`.
 
     It gets a `Request`, its `Features` and as `Considered` all who are able to answer, also who cannot just now. A list
-    is the order of the fallback, weights a distribution, and nobody else is asked. After one name it is asked who is
-    next.
+    is the order of the fallback, weights a distribution, and nobody else is asked. After one name that fails it is
+    asked who is next.
     """
 
     kind: ClassVar[str] = "function"
