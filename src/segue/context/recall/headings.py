@@ -182,7 +182,8 @@ def _plain(lines: Sequence[str], said: Sequence[int], marked: Mapping[int, Headi
 
 def _is_banner(lines: Sequence[str], marked: Mapping[int, Heading]) -> bool:
     """Whether the only title that is marked is a line between two of signs: that of all, or a notice."""
-    return [bool(underline(lines, at + 1)[1:]) for at, one in marked.items() if one.words] == [True]
+    tops = [at for at, one in marked.items() if one.words]
+    return len(tops) == 1 and tops[0] + 1 < len(lines) and len(underline(lines, tops[0] + 1)) > 1
 
 
 @dataclass(frozen=True, slots=True)
