@@ -25,16 +25,18 @@ LINES = (
     "```", "```python", "~~~", "def pump(", "    return 1", "class Till(Base):", "{", "}", '{"a": [1,', '"b": 2}', "[",
     "]", "key:", "  name: pump", "---", "[pump1]", "checked = weekly", "// x", "/* x", "*/", "<b>", "\r", "\ufeff",
 )  # fmt: skip
-texts = st.lists(st.one_of(st.sampled_from(LINES), st.sampled_from(LINES), st.text(max_size=30)), max_size=40)
+texts = st.lists(st.one_of(st.sampled_from(LINES), st.sampled_from(LINES), st.text(max_size=30)), max_size=25)
 
 
 def said(text: str) -> str:
     return "".join(text.replace("\ufeff", "").split())
 
 
-@given(texts, st.booleans())
-def test_any_text_is_cut_into_pieces_that_know_what_they_stand_under(lines: list[str], long: bool) -> None:
-    text = "\n".join([*([PROSE] * 5 if long else []), *lines])
+@given(texts, texts, st.booleans(), st.sampled_from(["", "```", "~~~"]))
+def test_any_text_is_cut_into_pieces_that_know_what_they_stand_under(
+    before: list[str], after: list[str], long: bool, fence: str
+) -> None:
+    text = "\n".join([fence, *before, *([PROSE] * 5 if long else []), *after])
     parts = pieces(text)
     assert len(above(text, parts)) == len(parts)
     assert said("".join(parts)) == said(text)
@@ -45,10 +47,11 @@ def test_any_text_is_cut_into_pieces_that_know_what_they_stand_under(lines: list
     [
         "\n\n".join([*[PROSE] * 5, "## Step 2"]),
         "id,name,checked\n" + "\n".join(f"{n},pump {n},weekly by the shift" for n in range(60)) + "\n# 60 rows",
+        "\n".join(["```", *[f"pump {n} is checked weekly by the shift" for n in range(60)], "```"]),
         "\n".join(f"2026-01-01 09:{n:02} pump {n} was checked by the shift" for n in range(40)) + "\n# end of log",
     ],
 )
-def test_a_text_that_ends_in_its_only_heading_is_recalled(text: str) -> None:
+def test_a_text_with_its_only_heading_last_or_none_is_recalled(text: str) -> None:
     with Memory() as memory:
         memory.remember(text, OPS)
         assert "pump" in memory.recall("the pump", [OPS], 500, estimate())[0].text
