@@ -175,14 +175,15 @@ def _plain(lines: Sequence[str], said: Sequence[int], marked: Mapping[int, Headi
         found |= _titled(lines, titles, after, numbers, marks)
     heads = {*asked, *(one.at for one in lone if one.asked)}
     over = [one for one in titles if not one.asked and after.get(one.at) in heads]
-    if not marks and [one.at for one in over] == firsts[:1]:  # of several, each is of a section
+    if over and not marks and [one.at for one in over] == firsts[:1]:  # of several, each is of a section
         found[firsts[0]] = Heading(TITLE, over[0].words)
     return found | _sectioned(lines, firsts, _Found(found, {one.at: one for one in lone}, {*asked}, marks))
 
 
 def _is_banner(lines: Sequence[str], marked: Mapping[int, Heading]) -> bool:
     """Whether the only title that is marked is a line between two of signs: that of all, or a notice."""
-    return [bool(underline(lines, at + 1)[1:]) for at, one in marked.items() if one.words] == [True]
+    tops = [at for at, one in marked.items() if one.words]
+    return len(tops) == 1 and tops[0] + 1 < len(lines) and len(underline(lines, tops[0] + 1)) > 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class Passages:
         self._sessions: list[int] = []
         self._traits = array("d")
         self._long = array("b")
+        self._question = array("q")
         self._kin: Kin | None = None
         self._rows: list[F32] = []
         self._learned = 0
@@ -89,7 +90,8 @@ class Passages:
         self.stems.add([*who, *said])
         self.beginnings.add([term[:PREFIX] for term in said])
         self.pairs.add([f"{one} {other}" for one, other in pairwise(said)])
-        self._long.append(bool(passage.place) or len(passage.text) > CHAT)
+        self._question.append(self._answered(passage, last))
+        self._long.append(_is_long(passage))
         self._traits.extend(_traits(passage.text, len(words(passage.text))))
 
     @property
@@ -115,6 +117,11 @@ class Passages:
         """Of each passage whether it is written text, and longer than what people say in a chat."""
         return np.array(self._long, np.bool_)
 
+    def with_question(self, row: Vector) -> Vector:
+        """The sum of a row over each passage and the short one that it answers, if it is a long one."""
+        question = np.array(self._question, np.intp)
+        return row + np.where(question < 0, 0.0, row[question])
+
     def terms_of(self, place: int) -> list[str]:
         """The stems of a passage."""
         return self._terms[place]
@@ -136,6 +143,22 @@ class Passages:
         held = sum(map(len, self._rows))
         if held < len(self.items):
             self._rows = [np.concatenate([*self._rows, self._kin.embed(self._terms[held:])])]
+
+    def _answered(self, passage: Passage, last: Passage | None) -> int:
+        """The place of the short passage that a new one answers, all its pieces do; -1 for none: what somebody else
+        said right before it.
+        """
+        if last is None or not _is_long(passage):
+            return -1
+        if last.place and last.session == passage.session:
+            return self._question[-1]
+        same = f"{passage.session} ".startswith(f"{last.session} ")  # pieces have one of their own within their text's
+        asked = passage.who and last.who and passage.who != last.who and same and not self._long[-1]
+        return len(self.items) - 2 if asked else -1
+
+
+def _is_long(passage: Passage) -> bool:
+    return bool(passage.place) or len(passage.text) > CHAT
 
 
 TRAITS = 7

@@ -62,13 +62,15 @@ class Postings:
         """How well each passage fits weighted terms."""
         return self._scored(wanted, lambda row: row, np.array(self._lengths), len(self))
 
-    def covered(self, wanted: Iterable[str]) -> Vector:
-        """How much of the terms each passage has, however often and however long it is: a rare one counts for more."""
+    def covered(self, wanted: Iterable[str], gather: Callable[[Vector], Vector]) -> Vector:
+        """How much of the terms stands in what `gather` joins to each passage, however often and however long it is: a
+        rare one counts for more.
+        """
         weights = np.zeros(len(self))
         for term in dict.fromkeys(wanted):
-            if term in self._at:
-                places = self.places(term)
-                weights[places] += self.idf(term, among=len(self), having=len(places))
+            row = np.zeros(len(self))
+            row[self.places(term)] = self.idf(term)
+            weights += np.minimum(gather(row), self.idf(term))
         return weights
 
     def bm25_around(self, wanted: Mapping[str, float], gather: Callable[[Vector], Vector]) -> Vector:

@@ -2,7 +2,8 @@
 
 The weights were learned from seven dialogues with known evidence (a softmax over the passages of each question), by
 `python -m bench.recall`; how well they do on a dialogue that they were not learned from is measured there too, by
-leaving each dialogue out in turn. They know chats: long passages, as of documents, are ranked by BM25.
+leaving each dialogue out in turn. They know chats: long passages, as of documents, are ranked by BM25, and
+take turns with the short ones.
 """
 
 from __future__ import annotations
@@ -31,21 +32,34 @@ def ranked(request: str, passages: Passages) -> Vector:
 
 
 def _with_long(request: str, passages: Passages, scores: Vector) -> Vector:
-    """The scores with those of long passages: among themselves by BM25 and by the weights. The best one, if it has as
-    much of the words as any short one, is wanted as much as the short one that is wanted most.
+    """The scores in an order of short and long passages: short ones by the weights, long ones by BM25, in turns.
+
+    The first place of a long one is after those short ones that have more of the words than any long one, and after as
+    many of those that are wanted most; the others likewise, and a short one stands between two long ones. So a long one
+    has at most twice as many before it as by the words, a short one at most one more long one than short ones. A long
+    one counts with the question that it answers: that has the words which an answer takes for granted.
     """
     wanted = terms(_HOW_MANY.sub(" ", request)) or terms(request)
-    long, has, own = passages.long, passages.stems.covered(wanted), passages.stems.bm25(dict.fromkeys(wanted, 1.0))
-    short = ~long
-    top = float(scores[short].max()) if short.any() else 0.0
-    lacks = (has - has[short].max(initial=0.0)) / (float(has.max(initial=0.0)) or 1.0)
-    among = (own - own[long].max()) / (float(own.max(initial=0.0)) or 1.0)
-    return np.where(long, top + _BY_WORDS * (lacks + among) + scores - scores[long].max(), scores)
+    fits = passages.stems.bm25_around(dict.fromkeys(wanted, 1.0), passages.with_question)
+    if passages.long.all():
+        return fits + _LESS * scores
+    has = passages.stems.covered(wanted, passages.with_question) + _LESS * fits
+    short, long = np.flatnonzero(~passages.long), np.flatnonzero(passages.long)
+    short, long = short[np.argsort(-scores[short], kind="stable")], long[np.lexsort((-scores[long], -fits[long]))]
+    most, turn = np.sort(-has[short]), np.arange(len(long))
+    above = np.searchsorted(most, np.sort(-has[long]))
+    after = np.maximum.accumulate(above - turn) + turn
+    by_weights = np.searchsorted(after, np.arange(len(short)), "right")
+    by_words = np.searchsorted(above, np.searchsorted(most, -has[short]), "right")
+    place = np.empty(len(scores))
+    place[short], place[long] = np.minimum(by_weights, by_words) - 0.5, turn
+    order = np.lexsort((-scores, place))
+    made = np.where(passages.long, scores[short[-1]], scores)
+    made[order] = np.maximum.accumulate(made[order][::-1])[::-1] - _LESS * np.arange(len(order))
+    return made
 
 
 _HOW_MANY = re.compile(r"\bhow (?:many|much|often|long)\b", re.I)
 """It asks for a number, and is said in no text for it."""
-_BY_WORDS = 30.0
-"""What its words count for, beside the weights: measured on chats with long answers, on dialogues beside pages of
-documents or with few long turns, and on pages alone.
-"""
+_LESS = 1e-9
+"""What parts one from the next, where both are wanted as much."""
