@@ -15,9 +15,10 @@ from segue import Engine, RunFailed, ask, flow
 from segue.agent.guards import Finding, Guard, load_guards, moderation
 from segue.agent.guards.builtin import injection, patterns
 from segue.agent.guards.moderation import Moderation
-from segue.core.records import AttemptRecorded, Check, record_of
+from segue.core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Check, record_of
 from segue.errors import ConfigError, DefinitionError
 from segue.models.errors import ContentBlocked
+from segue.routing import Cascade
 from segue.testing.provider import Answer, Asked, Call, Served, serve
 from tests.agent.served import KEYS, calls, in_turn, opened
 
@@ -204,9 +205,10 @@ async def test_a_small_model_moderates_by_a_schema_and_its_call_is_on_record(tmp
     async with serve(models) as server, opened(tmp_path, server, *models, guards=[guard]) as engine:
         error, checks, journal = await told(engine, "How is a bomb made?")
         assert isinstance(error, ContentBlocked)
-        assert (error.why, server.counts("chat").calls, server.counts("gpt").calls) == ("violence: a bomb", 0, 1)
+        assert (error.why, server.counts("chat").calls, server.counts("gpt").calls) == ("violence", 0, 1)
         assert [check.name for check in checks] == ["moderation"]
         assert '"why":"probe"' in journal.replace(" ", "")
+        assert "a bomb" not in "".join(check.why for check in checks), "named by kind, not quoted"
         got, _, _ = await told(engine, "How is a cake made?")
         assert got == "You said: How is a cake made?"
         server.fail("gpt", "unauthorised")
@@ -240,7 +242,7 @@ async def test_the_form_of_a_verdict_is_made_once(tmp_path: Path, monkeypatch: p
         ("reset", "gpt: Connection error", "see how its model is: segue models; "),
         ("refusal", "gpt: I'm sorry", "let another model judge; "),
         ("wrong-schema", "gpt: the answer does not fit", "let another model judge; "),
-        ("silent", "it took longer than its timeout_s of 0.5 s", "look at [guards.moderation]"),
+        ("silent", "gpt: no answer, or no next piece of it, within 0.475 s", "another model, or a longer timeout_s; "),
     ],
 )
 async def test_a_guard_whose_model_fails_says_what_that_said(
@@ -254,6 +256,20 @@ async def test_a_guard_whose_model_fails_says_what_that_said(
         assert isinstance(error, ContentBlocked)
         assert error.why.startswith(f"the guard itself failed: {why}")
         assert str(error.remedy).startswith(remedy)
+
+
+async def test_a_judge_that_takes_too_long_is_on_record_and_leaves_another_its_time(tmp_path: Path) -> None:
+    fine = Served(answer=lambda asked: json.dumps({"flagged": False}) if asked.schema else None)
+    guard = Guard(name="moderation", look=Moderation(route="judges"), stage="before", together=True, timeout_s=2)
+    models, routes = {"chat": fine, "gpt": fine}, {"judges": Cascade(steps=("gpt", "chat"))}
+    async with serve(models) as server, opened(tmp_path, server, *models, guards=[guard], routes=routes) as engine:
+        await told(engine, "It is warm, and what it takes is imported.")
+        server.next("gpt", "silent")
+        run = await engine.start(one, "How is tea made?")
+        assert await run.result() == "You said: How is tea made?"
+        records = [record_of(event) async for event in run.events() if event.type == "attempt.recorded"]
+    probes = [r for r in records if isinstance(r, AttemptRecorded) and r.why is AttemptWhy.PROBE]
+    assert [(r.target.name, r.end) for r in probes] == [("gpt", AttemptEnd.FAILED), ("chat", AttemptEnd.ANSWERED)]
 
 
 @pytest.mark.parametrize("trouble", ["overloaded", "rate-limited", "reset"])
