@@ -20,6 +20,7 @@ from segue.errors import InputError
 from segue.models import Capability, Catalogue, Limits, Model, Price, Provider
 from segue.models.embedding import fits, parts_of, space
 from segue.models.errors import VectorsDiffer
+from segue.routing import Cheapest, Function, Pinned, Policy
 from segue.testing import Crash
 from segue.testing import Engine as InMemory
 from segue.testing.crash import play
@@ -48,6 +49,13 @@ def catalogue(server: Server) -> Catalogue:
         model("short", server.openai_url, dimensions=32, price=Price.dollars(0.3, 0)),
         model("other", server.openai_url, id="o", price=Price.dollars(0.4, 0)),
         model("google", server.url, provider=Provider.GOOGLE, id="g", price=Price.dollars(0.5, 0)),
+    )
+
+
+def regions(eu: Server, us: Server) -> Catalogue:
+    """One model in two places, of which the first is chosen where nothing else is said."""
+    return Catalogue.of(
+        model("us", us.openai_url, tags={"residency": "us"}), model("eu", eu.openai_url, tags={"residency": "eu"})
     )
 
 
@@ -117,6 +125,33 @@ async def test_a_vector_with_what_is_no_number_is_bad_output(odd: Any) -> None:
         async with InMemory(resources={"catalogue": among}) as engine:
             with pytest.raises(RunFailed, match="BadOutput"):
                 await engine.run(unbounded, "red apple")
+
+
+@pytest.mark.parametrize(
+    "default",
+    [
+        Cheapest(require={"residency": "eu"}), Cheapest(among=("eu",)), Pinned(model="eu"),
+        Function(function=lambda *_: ["eu"]),
+    ],
+    ids=["require", "among", "pinned", "function"],
+)  # fmt: skip
+async def test_a_fallback_of_vectors_stays_within_the_route(default: Policy) -> None:
+    async with serve({"e": Served()}) as here, serve({"e": Served()}) as there:
+        among = regions(eu=here, us=there)
+        async with InMemory(resources={"catalogue": among, "routes": {"default": default}}) as engine:
+            here.next("e", "overloaded")
+            assert len(await engine.run(unbounded, "red apple")) == 64
+            assert (here.counts().calls, there.counts().calls) == (2, 0)
+
+
+async def test_vectors_like_others_go_where_the_default_route_lets_data_go() -> None:
+    async with serve({"e": Served()}) as here, serve({"e": Served()}) as there:
+        among = regions(eu=here, us=there)
+        default = Cheapest(require={"residency": "eu"})
+        async with InMemory(resources={"catalogue": among, "routes": {"default": default}}) as engine:
+            for _ in range(4):
+                assert (await engine.run(embeds, ["red apple"], None, "e@64")).space == "e@64"
+            assert (here.counts().calls, there.counts().calls) == (4, 0)
 
 
 @pytest.mark.parametrize("odd", ["many", -5, None])

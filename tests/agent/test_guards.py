@@ -17,8 +17,8 @@ from segue.agent.guards.builtin import injection, patterns
 from segue.agent.guards.moderation import Moderation
 from segue.core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Check, record_of
 from segue.errors import ConfigError, DefinitionError
-from segue.models.errors import ContentBlocked
-from segue.routing import Cascade
+from segue.models.errors import ContentBlocked, Overloaded
+from segue.routing import Cascade, Pinned, Policy
 from segue.testing.provider import Answer, Asked, Call, Served, serve
 from tests.agent.served import KEYS, calls, in_turn, opened
 
@@ -258,10 +258,16 @@ async def test_a_guard_whose_model_fails_says_what_that_said(
         assert str(error.remedy).startswith(remedy)
 
 
-async def test_a_judge_that_takes_too_long_is_on_record_and_leaves_another_its_time(tmp_path: Path) -> None:
+JUDGES = [Cascade(steps=("gpt", "chat")), Pinned(model="gpt", otherwise=Pinned(model="chat"))]
+
+
+@pytest.mark.parametrize("judges", JUDGES, ids=["order", "otherwise"])
+async def test_a_judge_that_takes_too_long_is_on_record_and_leaves_another_its_time(
+    tmp_path: Path, judges: Policy
+) -> None:
     fine = Served(answer=lambda asked: json.dumps({"flagged": False}) if asked.schema else None)
     guard = Guard(name="moderation", look=Moderation(route="judges"), stage="before", together=True, timeout_s=2)
-    models, routes = {"chat": fine, "gpt": fine}, {"judges": Cascade(steps=("gpt", "chat"))}
+    models, routes = {"chat": fine, "gpt": fine}, {"judges": judges}
     async with serve(models) as server, opened(tmp_path, server, *models, guards=[guard], routes=routes) as engine:
         await told(engine, "It is warm, and what it takes is imported.")
         server.next("gpt", "silent")
@@ -283,6 +289,19 @@ async def test_a_guard_outlasts_a_short_outage_of_its_model(tmp_path: Path, trou
         calls = [seen for seen in server.log if seen.model == "gpt"]
         assert len(calls) == 3
         assert calls[1].at - calls[0].at >= (1.0 if trouble == "rate-limited" else 0.25)
+
+
+async def test_a_moderation_is_asked_again_for_as_long_as_its_time_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(moderation.asyncio, "sleep", sleep)
+    again, error = moderation._Again(90.0), Overloaded("503")
+    assert all([await again.pause(error, 1.0) for _ in range(20)])
+    assert slept[:5] == [0.5, 1.0, 2.0, 4.0, 8.0] and max(slept) == 8.0
+    assert not await moderation._Again(0.9).pause(error, 1.0)
 
 
 async def test_a_guard_gives_up_within_its_time(tmp_path: Path) -> None:

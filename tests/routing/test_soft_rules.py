@@ -237,6 +237,25 @@ def test_a_single_name_in_a_list_is_all_that_may_answer_also_of_a_hedge() -> Non
     assert (chosen(made), made.order, made.hedge) == ("mid", (), None)
 
 
+LISTS = [
+    Function(name="f", function=only_mid),
+    Pinned(model="mid"),
+    Function(name="g", function=lambda *_: {"mid": 1.0}),
+]
+
+
+@pytest.mark.parametrize("of", LISTS, ids=["list", "pinned", "weights"])
+@pytest.mark.parametrize("more", [{}, {"model": "mid", "pinned_by": "recovery"}], ids=["first", "named"])
+def test_a_hedge_stays_in_its_arm(of: Policy, more: dict[str, str]) -> None:
+    other = Arm(name="old", policy=Pinned(model="large"), share=1.0)
+    within = Split(name="s", arms=(Arm(name="new", policy=Hedge(of=of, after_s=1.0), share=1.0), other))
+    over = Hedge(of=Split(name="s", arms=(Arm(name="new", policy=of, share=1.0), other)), after_s=1.0)
+    for policy in (within, over):
+        for key in range(12):
+            made = routed(policy, catalogue(), key=f"user-{key}", **more)
+            assert made.hedge is None
+
+
 @FUNCTIONS
 def test_a_hedge_keeps_to_whom_the_function_would_choose(policy: Policy) -> None:
     hedge = Hedge(name="h", of=policy, after_s=1.0)

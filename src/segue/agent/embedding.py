@@ -16,6 +16,7 @@ from ..models.health import Place
 from ..models.signals import made
 from ..routing import Cheapest
 from ..routing import Policy as RoutingPolicy
+from ..routing.instead import admits
 from ..routing.policies import NEVER, Ranked
 from ..runtime.scope import StepScope
 from .failures import failed_in, so_far
@@ -86,7 +87,7 @@ class Embedding:
         self, texts: Texts, tried: Mapping[str, str], pin: str | None, left_nano: int | None = None,
         *, awaits: bool = False,
     ) -> Decision:  # fmt: skip
-        """Who embeds: by the route at first, then among those whose vectors compare.
+        """Who embeds: by the route; once vectors have been made, of those whose vectors compare.
 
         Raises UnknownModel, VectorsDiffer.
         """
@@ -97,15 +98,31 @@ class Embedding:
             max_tokens=1,
         )  # fmt: skip
         wanted = texts.space or self._begun(tried)
+        pinned = texts.model is not None and texts.route is None
+        policy = None if pinned else self._policy(texts.route)
         if wanted is None:
-            pinned = texts.model is not None and texts.route is None
-            policy = None if pinned else self._policy(texts.route)
             return self.gateway.decide(question, policy, tried, pin, left_nano=left_nano, awaits=awaits)
         same = [name for name, model in self.gateway.catalogue.models.items() if fits(model, wanted)]
         if not same or (texts.model is not None and texts.model not in same):
             raise self._different(wanted, texts.model)
-        among = Cheapest(name="same space", among=tuple(same), explore=NEVER)
-        return self.gateway.decide(question, among, tried, pin, left_nano=left_nano, awaits=awaits)
+        if policy is not None and texts.space is not None and texts.route is None and self.policy is None:
+            policy = self._tagged(same)
+        elif policy is not None:
+            among = tuple(name for name in same if not policy.among or name in policy.among)
+            if not among:
+                raise self._different(wanted, texts.model)
+            policy = replace(policy, among=among)
+        return self.gateway.decide(question, policy, tried, pin, left_nano=left_nano, awaits=awaits)
+
+    def _tagged(self, same: Sequence[str]) -> RoutingPolicy:
+        """The caller has said by `like=` which vectors there are: that is no choice of the default route's any more.
+        Its tags say where data may go, and hold.
+        """
+        catalogue, default = self.gateway.catalogue, self._policy(None)
+        may = tuple(name for name in same if admits(default, catalogue.get(name).tags))
+        if may:
+            return Cheapest(name="same space", among=may, explore=NEVER)
+        return Cheapest(name="same space", among=tuple(same), require=default.require, explore=NEVER)
 
     def _policy(self, route: str | None) -> RoutingPolicy:
         """That of the route, without exploring: what another model makes can be compared with nothing made so far."""

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from .policies import Pinned, Policy
 
-__all__ = ["instead"]
+__all__ = ["admits", "instead"]
 
 Tags = Mapping[str, str | Collection[str]]
 
@@ -24,6 +24,11 @@ def instead(policy: Policy, model: str, tags: frozenset[tuple[str, str]]) -> Pin
     fits = (way for way in ways if all(has.get(key) in allowed for key, allowed in way.items()))
     name, require = policy.name or "default", next(fits, ways[0])
     return Pinned(name=name, model=model, require=require, hold_ms=policy.hold_ms, rescue=policy.rescue)
+
+
+def admits(policy: Policy, tags: Mapping[str, str]) -> bool:
+    """Whether a model with these tags may answer by some way through a policy, by all the tags that are required."""
+    return any(all(tags.get(key) in allowed for key, allowed in way.items()) for way in _ways(policy))
 
 
 def _ways(policy: Policy) -> Iterator[Mapping[str, tuple[str, ...]]]:

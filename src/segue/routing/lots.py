@@ -23,7 +23,7 @@ from .predict import predict
 from .table import Situation
 from .types import Predictions, Spread
 
-__all__ = ["Ground", "Lot", "certain", "following", "nobody", "placed", "taken"]
+__all__ = ["Ground", "Lot", "certain", "following", "nobody", "placed", "same_arms", "taken"]
 
 _ORDER_MAX = 32
 """So many of those who come next are named."""
@@ -106,6 +106,11 @@ class Lot:
     pinned_by: str | None = None
     notes: Mapping[str, Json] = field(default_factory=dict[str, Json])
     """What else a reader should know of the objective."""
+
+
+def same_arms(one: Lot, other: Lot) -> bool:
+    """Whether both fell into the same arms of all splits."""
+    return [(split.name, split.arm) for split in one.splits] == [(split.name, split.arm) for split in other.splits]
 
 
 def nobody(ground: Ground, barred: Mapping[int, Exclusion] | None = None) -> Lot:

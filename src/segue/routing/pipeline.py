@@ -22,7 +22,7 @@ from .eligible import Exclusion, eligible
 from .errors import PolicyFailed, UnknownRoute
 from .features import features_of
 from .instead import instead
-from .lots import Ground, Lot
+from .lots import Ground, Lot, same_arms
 from .plans import plan
 from .policies import Examples, Policy
 from .record import decision
@@ -77,16 +77,18 @@ def _apart(why: Exclusion | None) -> Exclusion:
 
 
 def _second(policy: Policy, ground: Ground, lot: Lot) -> int | None:
-    """Who is asked beside the one that is chosen, as a row of the table: whom the policy chooses without it."""
+    """Who is asked beside the one that was named, as a row of the table: whom the policy chooses without it, in the
+    same arms.
+    """
     request = ground.at.request
-    first = request.model if lot.choice is None else ground.name(lot.choice)
-    tried = {**request.tried, str(first): "it is asked first"}
+    tried = {**request.tried, str(request.model): "it is asked first"}
     at = ground.at._replace(request=replace(request, model=None, tried=tried, stage=len(tried)))
     try:
-        others, lot = _chosen(policy, at, ground.luck, ground.vectors)
+        others, second = _chosen(policy, at, ground.luck, ground.vectors)
     except PolicyFailed:
         return None  # one is there to answer
-    return None if lot.choice is None else int(others.base.rows[lot.choice])
+    found = second.choice if same_arms(lot, second) else None
+    return None if found is None else int(others.base.rows[found])
 
 
 class Router:

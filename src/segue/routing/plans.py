@@ -20,7 +20,7 @@ from .choose import draw
 from .eligible import Exclusion, Rule, apply, tag_rules
 from .errors import PolicyFailed
 from .functions import Considered, said
-from .lots import Ground, Lot, certain, following, nobody, placed
+from .lots import Ground, Lot, certain, following, nobody, placed, same_arms
 from .policies import Cascade, Examples, Function, Hedge, Pinned, Policy, Ranked, Shadow, Split
 from .predict import predict
 from .ranked import cascade, ranked
@@ -134,16 +134,25 @@ def _beside(policy: Shadow, ground: Ground, choice: int) -> Iterator[int]:
 
 
 def _hedge(policy: Hedge, ground: Ground, allowed: Flags) -> Lot:
-    """Where the Recovery has named who answers, nobody else is eligible, and after one name a function has not said who
-    is next: then the second one is found apart.
-    """
+    """Where the Recovery has named who answers, nobody else is eligible: the second one is found apart."""
     lot, request = plan(policy.of, ground, allowed), ground.at.request
-    left_open = request.model is None or request.pinned_by == "recovery"
-    if lot.choice is None or not (lot.order or left_open):
+    named = request.model is not None and request.pinned_by == "recovery"
+    second = None if lot.choice is None else _next(policy.of, ground, allowed, lot)
+    if lot.choice is None or (second is None and not named):
         return lot
     after = policy.after_s if policy.after_s is not None else _slow_s(ground, lot.choice)
-    second = int(ground.base.rows[lot.order[0]]) if lot.order else None
-    return replace(lot, hedge=second, hedge_after_s=round(after, 4))
+    row = None if second is None else int(ground.base.rows[second])
+    return replace(lot, hedge=row, hedge_after_s=round(after, 4))
+
+
+def _next(policy: Policy, ground: Ground, allowed: Flags, lot: Lot) -> int | None:
+    """Who is next: a function that gave one name has not said it, and is asked without that one."""
+    if lot.order or ground.at.request.model is not None:
+        return lot.order[0] if lot.order else None
+    others = allowed.copy()
+    others[lot.choice] = False
+    second = plan(policy, ground, others)
+    return second.choice if same_arms(lot, second) else None
 
 
 def _slow_s(ground: Ground, place: int) -> float:

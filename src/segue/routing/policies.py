@@ -355,9 +355,8 @@ class Examples(Policy):
 class Function(Policy):
     """A function of yours chooses: `(request, features, candidates) -> name | names | {name: weight}`.
 
-    It gets a `Request`, its `Features` and as `Considered` all who are able to answer, also who cannot just now. A list
-    is the order of the fallback, weights a distribution, and nobody else is asked. After one name that fails it is
-    asked who is next.
+    It gets a `Request`, its `Features` and as `Considered` all who are able, also who cannot answer just now. Names in
+    a list are in the order of the fallback, weights a distribution; after one name it is asked again.
     """
 
     kind: ClassVar[str] = "function"

@@ -2,7 +2,7 @@
 
 The call is made inside of the attempt that it guards, and is on record there, as a probe, with its usage. It goes past
 the guards, has one fallback, and no repairs; where both fail by bad luck (an overload, a broken connection) they are
-asked again a few times, after pauses that grow, within the guard's time. A guard that fails has a policy of its own.
+asked again, after pauses that grow, as long as the guard's time lasts. A guard that fails has a policy of its own.
 """
 
 from __future__ import annotations
@@ -40,9 +40,8 @@ _ASKED = 2
 _FIRST, _LAST = 0.6, 0.95
 """Of the guard's time that is left: how much the first one may take, if there is another, and the last one."""
 
-_PAUSES = 6
-_PAUSE_S = 0.5
-"""The first one; each further one is twice as long."""
+_PAUSE_S, _PAUSE_MAX_S = 0.5, 8.0
+"""The first one; each further one is twice as long, up to the longest."""
 _ROOM_S = 0.5
 """What is left for the calls after a pause, at least."""
 
@@ -56,8 +55,8 @@ class _Again:
     async def pause(self, error: Exception, luck: float) -> bool:
         """Whether another round may do it; then it is time for that. A pause that a provider asks for is kept."""
         fault, left_s = classify(error), self._until - asyncio.get_running_loop().time()
-        pause_s = max(fault.retry_after_s or 0.0, _PAUSE_S * 2**self._pauses * (1 + luck) / 2)
-        if fault.kind not in PASSES or self._pauses >= _PAUSES or pause_s + _ROOM_S > min(left_s, time_left_s()):
+        pause_s = max(fault.retry_after_s or 0.0, min(_PAUSE_MAX_S, _PAUSE_S * 2**self._pauses) * (1 + luck) / 2)
+        if fault.kind not in PASSES or pause_s + _ROOM_S > min(left_s, time_left_s()):
             return False
         self._pauses += 1
         await asyncio.sleep(pause_s)
@@ -104,18 +103,21 @@ class Moderation:
                     del tried[name]
                 continue
             try:
-                said: Any = await self._asked(question, form, bill, decision, self._share_s(decision, tried))
+                said: Any = await self._asked(question, form, bill, decision, self._share_s(question, decision, tried))
             except Exception as error:  # noqa: BLE001  whatever it is, another one may do it
                 if not await waiting.again(bill, error):
                     tried[decision.chosen.target.name], failed = classify(error).kind.value, error
                 continue
             return Finding(said.category) if said.flagged else None
 
-    def _share_s(self, decision: Decision, tried: Mapping[str, str]) -> float:
+    def _share_s(self, question: Question, decision: Decision, tried: Mapping[str, str]) -> float:
         """How long a call may take: it ends by itself, on record, before the guard's time does, and leaves the fallback
         a part of it.
         """
-        share = _FIRST if decision.order and not tried else _LAST
+        share = _LAST
+        if not tried and decision.chosen is not None:
+            other = gateway().decide(question, None, {decision.chosen.target.name: "it judges first"}, None)
+            share = _LAST if other.chosen is None else _FIRST
         return share * max(_ROOM_S, min(self.timeout_s, time_left_s()))
 
     async def _asked(
