@@ -13,8 +13,9 @@ import pytest
 
 from segue import Engine
 from segue.core.lifecycle import RunState
-from segue.errors import StoreError, StoreTooNew
+from segue.errors import StoreError, StoreLocked, StoreMissing, StoreReadOnly, StoreTooNew
 from segue.journal import Journal, connect, schema
+from tests.durable import places
 from tests.durable.checks import sound
 from tests.durable.flows import waits
 
@@ -109,7 +110,7 @@ async def test_a_reader_brings_nothing_forward_and_older_code_refuses_newer_file
     first_version(path)
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, NEXT))
-        with pytest.raises(StoreError, match="open it once with an engine"):
+        with pytest.raises(StoreError, match="segue resume --db"):
             Journal.open_readonly(str(path))
         newer = len(schema.MIGRATIONS)
         connect.connect(str(path)).close()
@@ -118,6 +119,37 @@ async def test_a_reader_brings_nothing_forward_and_older_code_refuses_newer_file
             pass
     with pytest.raises(StoreTooNew):
         Journal.open_readonly(str(path))
+
+
+@pytest.mark.parametrize("place", ["segue.db", "."])
+def test_an_older_file_that_cannot_be_written_stays_as_it_is(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "segue.db"
+    first_version(path)
+    before = path.read_bytes()
+    with places.read_only(tmp_path / place):
+        with pytest.raises(StoreReadOnly, match="writ"):
+            Journal.bring_forward(str(path))
+        with pytest.raises(StoreError, match=r"copy it .* segue resume --db COPY"):
+            Journal.open_readonly(str(path))
+    assert [p.name for p in tmp_path.iterdir()] == ["segue.db"]
+    assert path.read_bytes() == before
+
+
+def test_bringing_forward_makes_no_database_and_waits_for_its_turn(tmp_path: Path) -> None:
+    path = tmp_path / "segue.db"
+    with pytest.raises(StoreMissing):
+        Journal.bring_forward(str(path))
+    assert list(tmp_path.iterdir()) == []
+    first_version(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        with pytest.raises(StoreLocked):
+            Journal.bring_forward(str(path), lock_timeout_s=0.1)
+        other.execute("rollback")
+    Journal.bring_forward(str(path))
+    Journal.bring_forward(str(path))
+    Journal.open_readonly(str(path)).shut()
+    sound(path)
 
 
 def test_the_first_version_is_never_changed() -> None:

@@ -47,7 +47,7 @@ def reassign(to: Sender, id: str, names: list[str], *, by: str, note: str) -> Ex
 
 
 def _found(to: Sender, id: str) -> Found:
-    with reading(to.db) as reader:
+    with reading(to.db, acts=True) as reader:
         return find(reader, id)
 
 

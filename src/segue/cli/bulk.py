@@ -58,7 +58,7 @@ class Refused(SegueError):
 def act(how: Bulk, name: str, done: str, do: Act, fits: Callable[[RunRow], bool]) -> Exit:
     """Do it to every run that is meant and that it `fits`. `name` is the command, `done` what is said of a run."""
     query = wheres.read(how.where)
-    rows = [row for row in meant(how.db, query) if fits(row)]
+    rows = [row for row in meant(how.db, query, acts=not how.dry_run) if fits(row)]
     if how.dry_run or not rows:
         return _listed(how, rows, f"would be {done}")
     _confirm(how, rows, done)
@@ -85,10 +85,10 @@ def _unattended(how: Bulk) -> None:
             )
 
 
-def meant(db: str, query: RunQuery) -> list[RunRow]:
+def meant(db: str, query: RunQuery, *, acts: bool) -> list[RunRow]:
     """The runs of a query, oldest first."""
     now = time.time()
-    with reading(db) as reader:
+    with reading(db, acts=acts) as reader:
         rows = reader.runs(*query.sql(now), limit=-1)
         if query.lacks:
             lacking = Lacking(reader, now)

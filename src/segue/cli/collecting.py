@@ -19,7 +19,7 @@ from .words import plural
 def collect(db: str, older_than: str, *, dry_run: bool, as_json: bool) -> Exit:
     """Delete, or say what would be deleted."""
     age_s = seconds(older_than, "--older-than")
-    reading(db).shut()  # a missing file is an error, and stays missing
+    reading(db, acts=not dry_run).shut()  # a missing file is an error, and stays missing
     gone = asyncio.run(_collect(db, age_s, dry_run))
     if as_json:
         print(json.dumps(asdict(gone), ensure_ascii=False, indent=2))

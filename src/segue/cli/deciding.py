@@ -27,7 +27,7 @@ def decide(
     if (result is not None) + retry + (use is not None) + fail != 1:
         raise InputError("decide needs one of --retry, --result JSON, --use CANDIDATE and --fail", run=run)
     value = None if result is None else inputs.read_json(result, "--result")
-    with reading(to.db) as reader:
+    with reading(to.db, acts=True) as reader:
         row = reader.get(run)
         asked = open_questions(reader.events(row))
         own = [] if asked else [found for found in of_run(reader, row) if found.open]

@@ -43,7 +43,7 @@ TOLD_MAX = 20
 
 def resume(how: Carrying, run: str, patience_s: float, by: str, why: str) -> Exit:
     """Go on with one run: after an interruption or a pause, or once what set it aside is put right."""
-    with reading(how.db) as reader:
+    with reading(how.db, acts=True) as reader:
         row = reader.get(run)
         elsewhere = works(reader, row.owner)
         pausing = any(item.kind == "pause" for item in reader.items_of(row.no))
@@ -100,7 +100,7 @@ def load_for(flow: str, version: int, origin: str | None) -> None:
 
 def resume_all(how: Carrying, patience_s: float, stay: bool) -> Exit:
     """Go on with every open run whose flow can be imported, until nothing moves by itself."""
-    with reading(how.db) as reader:
+    with reading(how.db, acts=True) as reader:
         open_before = _open(reader)
         ((newest,),) = reader.query("select coalesce(max(no), 0) from runs")
         flows = reader.query(

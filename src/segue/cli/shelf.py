@@ -40,9 +40,14 @@ def path_of(db: str) -> str:
     return rest[1:]
 
 
-def reading(db: str) -> Reader:
-    """The database, to be read. Raises a StoreError that names the file."""
-    return Journal.open_readonly(path_of(db))
+def reading(db: str, *, acts: bool = False) -> Reader:
+    """The database, to be read. One of an older version is refused to who only looks; for who `acts` on what was read
+    it is brought forward, as an engine does. Raises a StoreError that names the file.
+    """
+    path = path_of(db)
+    if acts:
+        Journal.bring_forward(path)
+    return Journal.open_readonly(path)
 
 
 @contextmanager

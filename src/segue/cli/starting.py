@@ -48,7 +48,7 @@ def fork(
     repeat: bool, only_record: bool,
 ) -> Exit:  # fmt: skip
     """Record a new run that goes on from a step of this one, and carry it out."""
-    with reading(how.db) as reader:
+    with reading(how.db, acts=True) as reader:
         row = reader.get(run)
         story = Story.of(reader.events(row), row)
         point = _point(at, story, reader, row, as_json=how.as_json)

@@ -51,7 +51,7 @@ class Sender:
 
     def look(self, run: str) -> Standing:
         """What is known of the run. Raises UnknownRun."""
-        with reading(self.db) as reader:
+        with reading(self.db, acts=True) as reader:
             return standing_of(reader, reader.get(run))
 
     def send(self, run: str, act: Act) -> Any:
@@ -241,7 +241,7 @@ def _open_key(given: str, standing: Standing, to: Sender) -> str:
 
 def feedback(to: Sender, run: str, score: float, *, key: str | None, by: str, note: str) -> Exit:
     """Record how good a result was."""
-    with reading(to.db) as reader:
+    with reading(to.db, acts=True) as reader:
         row = reader.get(run)
         found = None if key is None else named.of_step(reader, row, key)
     to.send(run, lambda r: r.feedback(score, key=found, by=by, note=note))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -63,28 +64,33 @@ class Batcher:
         self._connection, self._payloads, self._lock_timeout_s = connection, payloads, lock_timeout_s
         self._rows, self._numbers, self._arrivals = Rows(connection), Numbers(), Arrivals(connection)
         self._books: Books | None = None
+        self._meanwhile = nothing
 
-    def pack(self, jobs: Sequence[Job]) -> None:
-        """Make large payloads ready. Slow, so it comes before the transaction and before this process's turn."""
-        found: list[bytes] = []
-        for job in jobs:
-            if isinstance(job, Write):
-                event = job.event
-                if is_large(event):
-                    found += large(event.value, event.body) + large_arguments(event.args)
-                if job.more is not None and job.more.children:
-                    found += [d for c in job.more.children for d in large_arguments(c.args)]
-            else:
-                found += job.payloads
+    def pack(self, jobs: Sequence[Job], meanwhile: Callable[[], None] = nothing, most: float = math.inf) -> int:
+        """Make large payloads ready. Slow, so it comes before the transaction and before this process's turn.
+
+        Gives how many of the jobs make one transaction: the first ones, whose large payloads have together no more than
+        `most` bytes, and at least one. `meanwhile` is called again and again.
+        """
+        found, size, ready = list[bytes](), 0, len(jobs)
+        for at, job in enumerate(jobs):
+            payloads = _payloads_of(job, meanwhile)
+            if payloads:
+                size += sum(map(len, payloads))
+                if size > most and at:
+                    ready = at
+                    break
+                found += payloads
         if found:
-            self._payloads.pack(self._connection, found)
+            self._payloads.pack(self._connection, found, meanwhile)
+        return ready
 
     def commit(self, jobs: Sequence[Job], meanwhile: Callable[[], None] = nothing) -> list[Answer]:
         """All jobs in one transaction; one that fails is rolled back alone. Raises when the commit itself fails.
 
-        While it waits for the lock, `meanwhile` is called again and again.
+        While it waits for the lock, and stores large payloads, `meanwhile` is called again and again.
         """
-        connection = self._connection
+        connection, self._meanwhile = self._connection, meanwhile
         self._begin(meanwhile)
         try:
             try:
@@ -222,7 +228,9 @@ class Batcher:
             self._books.give_way()
 
     def _append(self, event: Event) -> None:
-        self._rows.append(self._payloads.externalise(self._connection, event) if is_large(event) else event)
+        if is_large(event):
+            event = self._payloads.externalise(self._connection, event, self._meanwhile)
+        self._rows.append(event)
 
     def _apply(self, event: Event, more: More) -> None:
         connection = self._connection
@@ -248,6 +256,18 @@ class Batcher:
                 self._append(first)
         for post in more.posts:
             insert_post(connection, post)
+
+
+def _payloads_of(job: Job, meanwhile: Callable[[], None]) -> Sequence[bytes]:
+    """The large ones that a job will store."""
+    if not isinstance(job, Write):
+        return job.payloads
+    event, more, found = job.event, job.more, list[bytes]()
+    if is_large(event):
+        found += large(event.value, event.body) + large_arguments(event.args, meanwhile)
+    if more is not None and more.children:
+        found += [d for c in more.children for d in large_arguments(c.args, meanwhile)]
+    return found
 
 
 def _is_money(more: More) -> bool:

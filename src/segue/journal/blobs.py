@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -14,11 +14,16 @@ from ..core.events import Event
 from ..core.shell import command
 from ..errors import StoreCorrupt
 from . import pieces
+from .turns import nothing
 
 INLINE_MAX = 2048
 """Bytes up to which a payload stays in its event."""
 FILE_MIN = 8 << 20
 """Bytes, compressed, from which a payload is a file of its own."""
+PIECE = 1 << 20
+"""Bytes of a payload that are hashed or compressed at once."""
+_WRITTEN_AT_ONCE = 16 << 20
+"""Bytes of a file that are made durable at once: a slow disk takes a while for them."""
 DRAFT = ".part"
 _MARK = b"\x00"
 _MARKS = (_MARK, pieces.MARK)
@@ -35,7 +40,8 @@ class Packed(NamedTuple):
 class Payloads:
     """The payloads of one database. `folder` takes those that are files; None keeps all of them in the database.
 
-    `pack` does the slow part before the transaction: compressing, and making files durable. `put` is the rest.
+    `pack` does the slow part before the transaction: compressing, and making files durable. `put` is the rest. Both
+    call `meanwhile` between payloads and between the pieces of a large one.
     """
 
     def __init__(self, folder: Path | None):
@@ -43,29 +49,35 @@ class Payloads:
         self._packed: dict[bytes, Packed] = {}
         self._folder_is_durable = False
 
-    def pack(self, connection: sqlite3.Connection, payloads: Iterable[bytes]) -> None:
+    def pack(
+        self, connection: sqlite3.Connection, payloads: Iterable[bytes], meanwhile: Callable[[], None] = nothing
+    ) -> None:
         """Make the large ones among them ready for `put`. No transaction should be open: others need not wait."""
         for data in payloads:
-            digest = digest_of(data)
+            digest = digest_of(data, meanwhile)
             if digest not in self._packed and not _known(connection, digest):
-                self._packed[digest] = self._pack(digest, data)
+                self._packed[digest] = self._pack(digest, data, meanwhile)
+            meanwhile()
 
     def forget(self) -> None:
         """Drop what `pack` made; call it after the transaction."""
         self._packed.clear()
 
-    def put(self, connection: sqlite3.Connection, run: int, data: bytes) -> bytes:
+    def put(
+        self, connection: sqlite3.Connection, run: int, data: bytes, meanwhile: Callable[[], None] = nothing
+    ) -> bytes:
         """Store a payload for a run, once for all of its uses. Gives the reference to keep in its place."""
-        digest = digest_of(data)
+        digest = digest_of(data, meanwhile)
         if not _known(connection, digest):
             packed = self._packed.get(digest)
             if packed is None or (packed.file is not None and not self._is_file(packed.file)):
-                packed = self._pack(digest, data)
+                packed = self._pack(digest, data, meanwhile)
             connection.execute(
                 "insert into blobs (hash, size, data, file) values (?, ?, ?, ?)",
                 (digest, packed.size, b"" if packed.file else packed.data, packed.file),
             )
         connection.execute("insert or ignore into refs (run, hash) values (?, ?)", (run, digest))
+        meanwhile()
         return _MARK + digest
 
     def get(self, connection: sqlite3.Connection, run: int, data: bytes) -> bytes:
@@ -107,15 +119,21 @@ class Payloads:
             )
             connection.execute("pragma secure_delete = fast")
 
-    def externalise(self, connection: sqlite3.Connection, event: Event) -> Event:
+    def externalise(
+        self, connection: sqlite3.Connection, event: Event, meanwhile: Callable[[], None] = nothing
+    ) -> Event:
         """The event with its large payloads stored and replaced by references."""
+
+        def put(data: bytes) -> bytes:
+            return self.put(connection, event.run, data, meanwhile)
+
         for name, data in (("value", event.value), ("body", event.body)):
             if data is not None and len(data) > INLINE_MAX:
-                event = event._replace(**{name: self.put(connection, event.run, data)})
+                event = event._replace(**{name: put(data)})
         args = event.args
         if args is not None and len(args) > INLINE_MAX:
-            packed = pieces.pack(args, lambda d: self.put(connection, event.run, d) if len(d) > INLINE_MAX else None)
-            args = packed if len(packed) <= INLINE_MAX else self.put(connection, event.run, args)
+            packed = pieces.pack(args, lambda d: put(d) if len(d) > INLINE_MAX else None, meanwhile)
+            args = packed if len(packed) <= INLINE_MAX else put(args)
             event = event._replace(args=args)
         return event
 
@@ -129,26 +147,28 @@ class Payloads:
             event = event._replace(args=args)
         return event
 
-    def _pack(self, digest: bytes, data: bytes) -> Packed:
-        packed = zlib.compress(data, 1)
+    def _pack(self, digest: bytes, data: bytes, meanwhile: Callable[[], None]) -> Packed:
+        packed = _compressed(data, meanwhile)
         packed = packed if len(packed) < len(data) else data
         if len(packed) < FILE_MIN or self.folder is None:
             return Packed(len(data), packed, None)
-        self._write_file(self.folder, digest.hex(), packed)
+        self._write_file(self.folder, digest.hex(), packed, meanwhile)
         return Packed(len(data), b"", digest.hex())
 
     def _is_file(self, name: str) -> bool:
         return self.folder is not None and (self.folder / name).exists()
 
-    def _write_file(self, folder: Path, name: str, data: bytes) -> None:
+    def _write_file(self, folder: Path, name: str, data: bytes, meanwhile: Callable[[], None]) -> None:
         """Durable before the transaction that refers to it: the file, its name, and its folder's name."""
         folder.mkdir(exist_ok=True)
         draft = folder / f"{name}.{os.getpid()}{DRAFT}"
         try:
             with draft.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                for piece in _pieces(data, _WRITTEN_AT_ONCE):
+                    file.write(piece)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    meanwhile()
             draft.rename(folder / name)
         except OSError:
             draft.unlink(missing_ok=True)
@@ -189,14 +209,36 @@ def is_large(event: Event) -> bool:
     )
 
 
-def large_arguments(args: bytes | None) -> list[bytes]:
+def large_arguments(args: bytes | None, meanwhile: Callable[[], None] = nothing) -> list[bytes]:
     """The arguments that are payloads of their own."""
-    return [] if args is None or len(args) <= INLINE_MAX else large(*(d for _, d in pieces.split(args)))
+    return [] if args is None or len(args) <= INLINE_MAX else large(*(d for _, d in pieces.split(args, meanwhile)))
 
 
-def digest_of(data: bytes) -> bytes:
+def digest_of(data: bytes, meanwhile: Callable[[], None] = nothing) -> bytes:
     """A payload's identity: BLAKE2b of 20 bytes over what it is before compression."""
-    return blake2b(data, digest_size=20).digest()
+    if len(data) <= PIECE:
+        return blake2b(data, digest_size=20).digest()
+    digest = blake2b(digest_size=20)
+    for piece in _pieces(data, PIECE):
+        digest.update(piece)
+        meanwhile()
+    return digest.digest()
+
+
+def _compressed(data: bytes, meanwhile: Callable[[], None]) -> bytes:
+    if len(data) <= PIECE:
+        return zlib.compress(data, 1)
+    packer, made = zlib.compressobj(1), list[bytes]()
+    for piece in _pieces(data, PIECE):
+        made.append(packer.compress(piece))
+        meanwhile()
+    return b"".join((*made, packer.flush()))
+
+
+def _pieces(data: bytes, size: int) -> Generator[memoryview]:
+    view = memoryview(data)
+    for at in range(0, len(data), size):
+        yield view[at : at + size]
 
 
 def sync_folder(folder: Path) -> None:

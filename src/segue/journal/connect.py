@@ -30,6 +30,9 @@ def connect(path: str, *, readonly: bool = False, lock_timeout_s: float = 5.0) -
     connection = look(path, readonly=readonly, lock_timeout_s=lock_timeout_s)
     if not readonly:
         prepare(connection, path)
+    elif (version := schema.version_of(connection)) < len(schema.MIGRATIONS):
+        connection.close()
+        raise _older(path, version)
     return connection
 
 
@@ -58,7 +61,7 @@ def look(path: str, *, readonly: bool = False, lock_timeout_s: float = 5.0) -> s
     except sqlite3.Error as error:
         raise translate(error, path) from error
     try:
-        _check(connection, path, readonly)
+        _check(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise translate(error, path) from error
@@ -148,7 +151,7 @@ def _uri(path: str, readonly: bool) -> str:
     return f"{file.as_uri()}?mode=ro"
 
 
-def _check(connection: sqlite3.Connection, path: str, readonly: bool) -> None:
+def _check(connection: sqlite3.Connection, path: str) -> None:
     tables = connection.execute("select count(*) from sqlite_master").fetchone()[0]
     program = connection.execute("pragma application_id").fetchone()[0]
     version, newest = schema.version_of(connection), len(schema.MIGRATIONS)
@@ -162,13 +165,18 @@ def _check(connection: sqlite3.Connection, path: str, readonly: bool) -> None:
         what = f"it has no tables, and was a database: its log {path}-wal was deleted or damaged"
         remedy = f"put the log back, or restore both from a copy; to begin anew, delete it: rm {path}"
         raise fault(StoreCorrupt, path, what, remedy)
-    if readonly and version < newest:
-        if version == 0:
-            raise fault(
-                StoreError,
-                path,
-                "it is empty: no run was ever recorded in it",
-                f"start a run first: {command('run', 'MODULE:FLOW')}",
-            )
-        what = f"its schema version is {version}, and today's is {newest}"
-        raise fault(StoreError, path, what, "open it once with an engine: that makes today's tables")
+
+
+def _older(path: str, version: int) -> StoreError:
+    """Who only looks changes no file."""
+    if version == 0:
+        what = "it is empty: no run was ever recorded in it"
+        return fault(StoreError, path, what, f"start a run first: {command('run', 'MODULE:FLOW')}")
+    what = f"its schema version is {version}, and today's is {len(schema.MIGRATIONS)}: an older Segue has written it"
+    if os.access(path, os.W_OK) and os.access(Path(path).resolve().parent, os.W_OK):
+        how = command("resume", "--db", path)
+        return fault(StoreError, path, what, f"bring it to today's, and go on with its open runs: {how}")
+    return fault(
+        StoreError, path, what,
+        f"copy it to where it can be written, with its -wal and -blobs; then: {command('resume', '--db', 'COPY')}",
+    )  # fmt: skip

@@ -7,14 +7,14 @@ import os
 import sqlite3
 import weakref
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, TypeVar
 
 from ..errors import EngineClosed, SegueError, StoreError, StoreReadOnly, WrongLoop
-from . import switches, tables, traces, workers
+from . import schema, switches, tables, traces, workers
 from .batch import Accept, Batcher, Call
 from .blobs import INLINE_MAX, Payloads
 from .connect import MEMORY, connect, connect_memory, look, prepare
@@ -75,7 +75,7 @@ class Journal(Reader):
                 traces.withdraw(path)
             raise translate(error, path) from error
         try:
-            _make(path, connection, turns, owner, new=new)
+            _make(path, connection, turns, new=owner if new else None)
             reader = connect(path, readonly=True, lock_timeout_s=lock_timeout_s)
         except StoreError:
             connection.close()
@@ -98,6 +98,22 @@ class Journal(Reader):
         """
         connection = connect(path, readonly=True, lock_timeout_s=lock_timeout_s)
         return Reader(path, connection, Payloads(Path(f"{path}-blobs")))
+
+    @classmethod
+    def bring_forward(cls, path: str, *, lock_timeout_s: float = 5.0) -> None:
+        """Make today's tables in a database of an older version, as `open` does. Any other one is left as it is, and
+        nothing is made where there is none. Raises a StoreError that names the file and the next thing to do.
+        """
+        with closing(look(path, readonly=True, lock_timeout_s=lock_timeout_s)) as connection:
+            if schema.version_of(connection) in (0, len(schema.MIGRATIONS)):
+                return
+        with closing(look(path, lock_timeout_s=lock_timeout_s)) as connection:
+            try:
+                turns = _turns(path, lock_timeout_s)
+            except OSError as error:
+                raise translate(error, path) from error
+            with closing(turns):
+                _make(path, connection, turns)
 
     @classmethod
     def in_memory(
@@ -335,26 +351,30 @@ def _wrong(path: str, what: str) -> WrongLoop:
     return WrongLoop(f"{path}: {what}", remedy=remedy)
 
 
-def _take_place(path: str, heartbeat_s: float, lock_timeout_s: float) -> tuple[Turns, Owner]:
+def _turns(path: str, lock_timeout_s: float) -> Turns:
     live = Path(f"{path}-live")
     if live.exists() and not os.access(live, os.W_OK):
         raise fault(StoreReadOnly, path, f"the folder {live} cannot be written", "make it writable for this user")
     live.mkdir(exist_ok=True)
-    turns = Turns(live, lock_timeout_s)
+    return Turns(live, lock_timeout_s)
+
+
+def _take_place(path: str, heartbeat_s: float, lock_timeout_s: float) -> tuple[Turns, Owner]:
+    turns = _turns(path, lock_timeout_s)
     try:
-        return turns, Owner(live, heartbeat_s)
+        return turns, Owner(Path(f"{path}-live"), heartbeat_s)
     except OSError:
         turns.close()
         raise
 
 
-def _make(path: str, connection: sqlite3.Connection, turns: Turns, owner: Owner, *, new: bool) -> None:
-    """Make today's tables. Where that fails, as on a full disk, nothing of this process stays."""
+def _make(path: str, connection: sqlite3.Connection, turns: Turns, *, new: Owner | None = None) -> None:
+    """Make today's tables. Where that fails in a file that `new` made, as on a full disk, nothing of it stays."""
     with turns.taken():
         try:
             prepare(connection, path)
         except StoreError:
-            if new and living(Path(f"{path}-live")) == [owner.id]:
+            if new is not None and living(Path(f"{path}-live")) == [new.id]:
                 traces.withdraw(path)
             raise
     traces.mark(path)

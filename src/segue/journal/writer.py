@@ -18,6 +18,8 @@ from .records import Write
 from .turns import Turns, nothing
 
 BATCH_MAX = 2048
+PACKED_MAX = 32 << 20
+"""Bytes of large payloads in one transaction, before they are compressed: whoever comes first does not wait for all."""
 log = logging.getLogger("segue.journal")
 _RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -103,7 +105,7 @@ class Writer:
         tries = 0
         while jobs:
             try:
-                self._tell(self._once(jobs))
+                answers = self._once(jobs)
             except Exception as cause:  # noqa: BLE001  this thread must not die: others wait for it
                 error = translate(cause, self._path)
                 if not passes(cause) or self._closed.is_set():
@@ -118,7 +120,9 @@ class Writer:
                 tries += 1
                 jobs += self._waiting()
             else:
-                jobs, self.trouble = [], None
+                self._tell(answers)
+                jobs, tries, self.trouble = jobs[len(answers) :], 0, None
+                self._live()
 
     def _rest(self, seconds: float) -> None:
         """Until the next try, or the journal is closed."""
@@ -140,14 +144,15 @@ class Writer:
                 self._batcher.shrink()
 
     def _once(self, jobs: Sequence[Job]) -> list[Answer]:
+        """Commit the first of them, as many as make one transaction."""
         gone = self.gone()
         if gone is not None:
             if self._file == identity(self._path):
                 self._batcher.rescue()
             raise gone
-        self._batcher.pack(jobs)
+        ready = self._batcher.pack(jobs, self._live, PACKED_MAX)
         with self._committing, self._turns.taken(self._live) if self._turns is not None else nullcontext():
-            return self._batcher.commit(jobs, self._live)
+            return self._batcher.commit(jobs[:ready], self._live)
 
     @contextmanager
     def between_commits(self, wait_s: float) -> Generator[None]:
