@@ -20,7 +20,8 @@ from segue.errors import InputError
 from segue.models import Capability, Catalogue, Limits, Model, Price, Provider
 from segue.models.embedding import fits, parts_of, space
 from segue.models.errors import VectorsDiffer
-from segue.routing import Cheapest, Function, Pinned, Policy
+from segue.routing import Cheapest, Function, Hedge, Pinned, Policy, Split
+from segue.routing.policies import Arm
 from segue.testing import Crash
 from segue.testing import Engine as InMemory
 from segue.testing.crash import play
@@ -127,14 +128,18 @@ async def test_a_vector_with_what_is_no_number_is_bad_output(odd: Any) -> None:
                 await engine.run(unbounded, "red apple")
 
 
-@pytest.mark.parametrize(
-    "default",
-    [
-        Cheapest(require={"residency": "eu"}), Cheapest(among=("eu",)), Pinned(model="eu"),
-        Function(function=lambda *_: ["eu"]),
-    ],
-    ids=["require", "among", "pinned", "function"],
-)  # fmt: skip
+EU = {"residency": "eu"}
+DEFAULTS: dict[str, Policy] = {
+    "require": Cheapest(require=EU),
+    "among": Cheapest(among=("eu",)),
+    "pinned": Pinned(model="eu"),
+    "list": Function(function=lambda *_: ["eu"]),
+    "hedge": Hedge(of=Cheapest(require=EU), after_s=9.0),
+    "split": Split(arms=(Arm(name="a", policy=Cheapest(require=EU), share=1.0),)),
+}
+
+
+@pytest.mark.parametrize("default", DEFAULTS.values(), ids=DEFAULTS)
 async def test_a_fallback_of_vectors_stays_within_the_route(default: Policy) -> None:
     async with serve({"e": Served()}) as here, serve({"e": Served()}) as there:
         among = regions(eu=here, us=there)
@@ -144,10 +149,32 @@ async def test_a_fallback_of_vectors_stays_within_the_route(default: Policy) -> 
             assert (here.counts().calls, there.counts().calls) == (2, 0)
 
 
+@pytest.mark.parametrize("default", DEFAULTS.values(), ids=DEFAULTS)
+async def test_all_parts_of_a_long_list_stay_within_the_route(default: Policy) -> None:
+    async with serve({"e": Served()}) as here, serve({"e": Served()}) as there:
+        among = regions(eu=here, us=there)
+        async with InMemory(resources={"catalogue": among, "routes": {"default": default}}) as engine:
+            texts = [f"text {n}" for n in range(600)]
+            assert len((await engine.run(embeds, texts)).vectors) == 600
+            assert there.counts().calls == 0
+
+
+@pytest.mark.parametrize(
+    "default", [DEFAULTS["require"], DEFAULTS["hedge"], DEFAULTS["split"]], ids=["flat", "hedge", "split"]
+)
+async def test_vectors_that_only_others_make_are_made_by_nobody(default: Policy) -> None:
+    async with serve({"e": Served()}) as there:
+        among = Catalogue.of(model("us", there.openai_url, tags={"residency": "us"}))
+        async with InMemory(resources={"catalogue": among, "routes": {"default": default}}) as engine:
+            with pytest.raises(RunFailed, match="vectors of e@64 are wanted: let the route in who makes them"):
+                await engine.run(embeds, ["red apple"], None, "e@64")
+            assert there.counts().calls == 0
+
+
 async def test_vectors_like_others_go_where_the_default_route_lets_data_go() -> None:
     async with serve({"e": Served()}) as here, serve({"e": Served()}) as there:
         among = regions(eu=here, us=there)
-        default = Cheapest(require={"residency": "eu"})
+        default = Cheapest(require=EU)
         async with InMemory(resources={"catalogue": among, "routes": {"default": default}}) as engine:
             for _ in range(4):
                 assert (await engine.run(embeds, ["red apple"], None, "e@64")).space == "e@64"

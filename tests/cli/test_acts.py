@@ -235,6 +235,21 @@ def test_feedback_reaches_a_run_after_its_end(terminal: Terminal) -> None:
     assert refused.code == 2 and "the run has no step 'nope'; its steps: " in refused.err and "price" in refused.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("pause", "--all"), ("pause", "--flow", "shop:naps"), ("pause", "t1"), ("resume", "--all"), ("resume", "t1"),
+        ("resume",), ("cancel", "t1"), ("override", "t1", "price", "--skip"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_dry_run_of_what_it_cannot_list_is_refused(terminal: Terminal, words: tuple[str, ...]) -> None:
+    terminal.segue("run", "shop:naps", "-i", "0", "--id", "t0")
+    refused = terminal.segue(*words, "--dry-run")
+    assert refused.code == 2 and "--dry-run lists what --where means" in refused.err
+    assert terminal.segue("acts", "--json").json == []
+
+
 def test_gc_deletes_what_ended_long_ago(terminal: Terminal) -> None:
     for run in ("t1", "t2"):
         terminal.segue("run", "shop:naps", "-i", "0", "--id", run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 
 from segue.core.records import Stage
 from segue.models.spec import Catalogue
-from segue.routing import Best, Cascade, Cheapest, Features, Hedge, Pinned, Policy, Request, Split
+from segue.routing import Best, Cascade, Cheapest, Features, Hedge, Pinned, Policy, Request, Shadow, Split
 from segue.routing.eligible import eligible
 from segue.routing.errors import PolicyFailed
 from segue.routing.functions import Considered
@@ -235,6 +236,17 @@ def test_a_single_name_in_a_list_is_all_that_may_answer_also_of_a_hedge() -> Non
     policy = Function(name="f", function=only_mid)
     made = routed(Hedge(name="h", of=policy, after_s=1.0), catalogue())
     assert (chosen(made), made.order, made.hedge) == ("mid", (), None)
+
+
+def test_a_shadow_is_nobody_without_the_tags_that_are_required_here_or_above() -> None:
+    own = Shadow(name="w", of=Pinned(model="mid"), shadows=("tiny", "large"), require=EU)
+    above = Split(name="s", arms=(Arm(name="a", policy=replace(own, require={}), share=1.0),), require=EU)
+    for policy in (own, above, Hedge(of=replace(own, require={}), require=EU, after_s=1.0)):
+        for more in ({}, TIGHT):
+            made = routed(policy, catalogue(), **more)
+            assert names(made, made.shadows) == ["large"]
+    free = routed(replace(own, require={}), catalogue())
+    assert names(free, free.shadows) == ["tiny", "large"]
 
 
 LISTS = [

@@ -93,7 +93,7 @@ async def embedding(
     policy = route if isinstance(route, RoutingPolicy) else None
     named = route.title if isinstance(route, RoutingPolicy) else route
     space = like.space if isinstance(like, Embedded) else like
-    make = _Make(policy, attempts, timeout_s)
+    make = _Make(policy, attempts, timeout_s, like=space is not None)
     parts = list(units(texts))
     asked = [
         Texts(texts=part, route=named, model=model, space=space or None, require=dict(require or {})) for part in parts
@@ -127,6 +127,8 @@ class _Make:
     policy: RoutingPolicy | None
     attempts: int | None
     timeout_s: float
+    like: bool
+    """Whether the caller has said which vectors these must compare with."""
 
     async def step(self, texts: Texts, key: str | None) -> Packed:
         """One step's vectors."""
@@ -142,7 +144,7 @@ class _Make:
     async def attempt(self, texts: Texts) -> Packed:
         """The body of the step."""
         texts, scope = _TEXTS.validate_python(texts), here()
-        make = Embedding(gateway(), self.policy, self.timeout_s)
+        make = Embedding(gateway(), self.policy, self.timeout_s, self.like)
         return await make(texts, scope if isinstance(scope, StepScope) else StepScope("", "embed", 1))
 
     def _whom(self, texts: Texts) -> Whom:
@@ -151,7 +153,9 @@ class _Make:
         def decide(
             at: Gateway, tried: Mapping[str, str], /, *, left_nano: int | None = None, awaits: bool = False
         ) -> Decision:  # fmt: skip
-            return Embedding(at, self.policy, self.timeout_s).decide(texts, tried, None, left_nano, awaits=awaits)
+            return Embedding(at, self.policy, self.timeout_s, self.like).decide(
+                texts, tried, None, left_nano, awaits=awaits
+            )
 
         return Whom(Question(prompt=max(texts.texts, key=len), model=texts.model, max_tokens=1), decide)
 

@@ -16,7 +16,7 @@ from ..models.health import Place
 from ..models.signals import made
 from ..routing import Cheapest
 from ..routing import Policy as RoutingPolicy
-from ..routing.instead import admits
+from ..routing.instead import has, required
 from ..routing.policies import NEVER, Ranked
 from ..runtime.scope import StepScope
 from .failures import failed_in, so_far
@@ -43,6 +43,8 @@ class Embedding:
     gateway: Gateway
     policy: RoutingPolicy | None
     timeout_s: float
+    like: bool = False
+    """Whether the caller has said which vectors these must compare with."""
 
     async def __call__(self, texts: Texts, scope: StepScope) -> Packed:
         """The vectors. Raises the error of the attempt, which names its model."""
@@ -56,7 +58,7 @@ class Embedding:
         await scope.commit(decision)
         if decision.chosen is None:
             since = so_far(scope.history)
-            raise budget.nobody(decision, freed, since=since) or nobody(decision, _REMEDY, since=since)
+            raise budget.nobody(decision, freed, since=since) or nobody(decision, self._remedy(texts), since=since)
         bill = budget.named(decision.id)
         model = self.gateway.catalogue.get(decision.chosen.target.name)
         record = Recorded(scope, decision, model, size)
@@ -105,12 +107,12 @@ class Embedding:
         same = [name for name, model in self.gateway.catalogue.models.items() if fits(model, wanted)]
         if not same or (texts.model is not None and texts.model not in same):
             raise self._different(wanted, texts.model)
-        if policy is not None and texts.space is not None and texts.route is None and self.policy is None:
+        if policy is not None and self.like and texts.route is None and self.policy is None:
             policy = self._tagged(same)
         elif policy is not None:
             among = tuple(name for name in same if not policy.among or name in policy.among)
             if not among:
-                raise self._different(wanted, texts.model)
+                raise self._different(wanted, texts.model, policy.title)
             policy = replace(policy, among=among)
         return self.gateway.decide(question, policy, tried, pin, left_nano=left_nano, awaits=awaits)
 
@@ -118,11 +120,9 @@ class Embedding:
         """The caller has said by `like=` which vectors there are: that is no choice of the default route's any more.
         Its tags say where data may go, and hold.
         """
-        catalogue, default = self.gateway.catalogue, self._policy(None)
-        may = tuple(name for name in same if admits(default, catalogue.get(name).tags))
-        if may:
-            return Cheapest(name="same space", among=may, explore=NEVER)
-        return Cheapest(name="same space", among=tuple(same), require=default.require, explore=NEVER)
+        catalogue, ways = self.gateway.catalogue, required(self._policy(None))
+        may = tuple(name for name in same if any(has(catalogue.get(name).tags, way) for way in ways))
+        return Cheapest(name="same space", among=may or tuple(same), require={} if may else ways[0], explore=NEVER)
 
     def _policy(self, route: str | None) -> RoutingPolicy:
         """That of the route, without exploring: what another model makes can be compared with nothing made so far."""
@@ -171,10 +171,16 @@ class Embedding:
             self.gateway.release(place, fault, asyncio.get_running_loop().time() - began, tokens)
         return found, usage
 
-    def _different(self, wanted: str, model: str | None) -> VectorsDiffer:
+    def _remedy(self, texts: Texts) -> str:
+        if texts.space is None:
+            return _REMEDY
+        return f"vectors of {texts.space} are wanted: let the route in who makes them, or embed all texts anew"
+
+    def _different(self, wanted: str, model: str | None, route: str | None = None) -> VectorsDiffer:
         models = self.gateway.catalogue.models
         can = [f"{name} ({space(one)})" for name, one in models.items() if one.embeds]
-        who = f"{model} makes no vectors" if model is not None else "no model of the catalogue makes vectors"
+        whose = "the catalogue" if route is None else f"the route {route}"
+        who = f"{model} makes no vectors" if model is not None else f"no model of {whose} makes vectors"
         error = VectorsDiffer(
             f"{who} that compare with those of {wanted}; there are: {', '.join(can) or 'none'}",
             remedy="embed all texts anew with one model, or put that one back into the catalogue",

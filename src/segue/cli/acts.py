@@ -55,6 +55,7 @@ def cancel(
     """
     from . import bulk, telling
 
+    lists_only(where, dry_run=dry_run)
     if one_of(run, where=where) == "where":
         how = _bulk(db, where, dry_run=dry_run, yes=yes, as_json=as_json, by=by, why=why)
         return bulk.act(how, "cancel", "asked to end", lambda r: r.cancel(by=how.by, why=why), bulk.can_end)
@@ -82,6 +83,7 @@ def pause(
     """
     from . import bulk, switching, telling
 
+    lists_only(where, dry_run=dry_run)
     what = one_of(run, where=where, flow=flow, all=all_)
     if what in ("flow", "all"):
         return switching.turn(db, flow, user(by), why, on=True, as_json=as_json)
@@ -116,6 +118,7 @@ def override(
     """
     from . import telling
 
+    lists_only(where, dry_run=dry_run)
     to = telling.Sender(db, as_json)
     if where:
         how = _bulk(db, where, dry_run=dry_run, yes=yes, as_json=as_json, by=by, why=why)
@@ -213,6 +216,14 @@ def one_of(run: str | None, **given: object) -> str:
         what = " and ".join(said) or "none"
         raise InputError(f"one of {options} is needed: {what} given", remedy="give just one of them")
     return said[0]
+
+
+def lists_only(where: list[str] | None, *, dry_run: bool) -> None:
+    """Raise InputError for a dry run of what is done to one run, a flow or the engine: it would be done for real."""
+    if dry_run and not where:
+        raise InputError(
+            "--dry-run lists what --where means: there is no --where", remedy="leave --dry-run out, or add --where"
+        )
 
 
 def _bulk(db: str, where: list[str] | None, *, dry_run: bool, yes: bool, as_json: bool, by: str, why: str) -> Bulk:

@@ -101,9 +101,10 @@ def resume(
     from . import resuming
     from .carrying import Carrying
 
-    if flow is not None or all_ or where:
-        from .acts import resume_many
+    if flow is not None or all_ or where or dry_run:
+        from .acts import lists_only, resume_many
 
+        lists_only(where, dry_run=dry_run)
         given = {"flow": flow, "all": all_, "where": where}
         return resume_many(run, given, db=db, dry_run=dry_run, yes=yes, as_json=as_json, by=by, why=why)
     how = Carrying(db=db, as_json=as_json, quiet=quiet, paused=paused)

@@ -5,14 +5,15 @@ Where data may go is no choice of models: the tags that the route requires hold.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from .policies import Pinned, Policy
 
-__all__ = ["admits", "instead"]
+__all__ = ["has", "instead", "required"]
 
 Tags = Mapping[str, str | Collection[str]]
+Way = Mapping[str, tuple[str, ...]]
 
 
 @lru_cache(maxsize=256)
@@ -20,18 +21,24 @@ def instead(policy: Policy, model: str, tags: frozenset[tuple[str, str]]) -> Pin
     """A policy that is pinned to a model with these tags, under one of the ways through the other one: the first whose
     tags it has, else the first.
     """
-    ways, has = list(_ways(policy)), dict(tags)
-    fits = (way for way in ways if all(has.get(key) in allowed for key, allowed in way.items()))
-    name, require = policy.name or "default", next(fits, ways[0])
+    ways, known = required(policy), dict(tags)
+    name, require = policy.name or "default", next((way for way in ways if has(known, way)), ways[0])
     return Pinned(name=name, model=model, require=require, hold_ms=policy.hold_ms, rescue=policy.rescue)
 
 
-def admits(policy: Policy, tags: Mapping[str, str]) -> bool:
-    """Whether a model with these tags may answer by some way through a policy, by all the tags that are required."""
-    return any(all(tags.get(key) in allowed for key, allowed in way.items()) for way in _ways(policy))
+def required(policy: Policy) -> Sequence[Way]:
+    """The tags that are required of who answers, once for each way that a request may take through a policy: at least
+    one.
+    """
+    return list(_ways(policy))
 
 
-def _ways(policy: Policy) -> Iterator[Mapping[str, tuple[str, ...]]]:
+def has(tags: Mapping[str, str], way: Way) -> bool:
+    """Whether somebody with these tags may answer by a way."""
+    return all(tags.get(key) in allowed for key, allowed in way.items())
+
+
+def _ways(policy: Policy) -> Iterator[Way]:
     """What is required of who answers, once for each way that a request may take through a policy."""
     parts = list(policy.parts())
     if not parts or isinstance(policy, Pinned):  # it names who answers itself
@@ -41,7 +48,7 @@ def _ways(policy: Policy) -> Iterator[Mapping[str, tuple[str, ...]]]:
             yield _both(policy.require, way)
 
 
-def _both(one: Tags, other: Tags) -> Mapping[str, tuple[str, ...]]:
+def _both(one: Tags, other: Tags) -> Way:
     """What is allowed by both."""
     allowed = {key: _values(said) for key, said in {**other, **one}.items()}
     return {key: tuple(v for v in said if v in _values(other.get(key, said))) for key, said in allowed.items()}

@@ -123,13 +123,18 @@ def _shadow(policy: Shadow, ground: Ground, allowed: Flags) -> Lot:
 
 def _beside(policy: Shadow, ground: Ground, choice: int) -> Iterator[int]:
     """Who answers on the side, as rows of the table: also whom the money of the question cannot pay, since it is not
-    what pays for them.
+    what pays for them; but nobody without the tags that are required here or above.
     """
-    able, excluded = set(numbered(ground.base.rows)), ground.base.excluded
+    table, excluded = ground.at.table, ground.base.excluded
+    may = np.zeros(len(table), np.bool_)
+    may[ground.base.rows] = True
+    may[[row for row, why in excluded.items() if why.stage is Stage.BUDGET]] = True
+    for above in ground.within:  # where data may go
+        for rule in tag_rules(above.require, table):
+            may &= ~rule.bad
     for name in policy.shadows:
-        row = ground.at.table.place.get(name, -1)
-        barred = excluded.get(row)
-        if row != choice and (row in able or (barred is not None and barred.stage is Stage.BUDGET)):
+        row = table.place.get(name, -1)
+        if row not in (choice, -1) and may[row]:
             yield row
 
 
