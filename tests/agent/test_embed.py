@@ -159,6 +159,15 @@ async def test_all_parts_of_a_long_list_stay_within_the_route(default: Policy) -
             assert there.counts().calls == 0
 
 
+async def test_like_what_is_empty_yet_says_nothing_of_vectors() -> None:
+    async with serve({"e": Served()}) as here, serve({"e": Served()}) as there:
+        resources = {"catalogue": regions(eu=here, us=there), "routes": {"default": DEFAULTS["pinned"]}}
+        async with InMemory(resources=resources) as engine:
+            here.next("e", "overloaded")
+            assert len((await engine.run(embeds, ["red apple"], None, "")).vectors) == 1
+            assert (here.counts().calls, there.counts().calls) == (2, 0)
+
+
 @pytest.mark.parametrize(
     "default", [DEFAULTS["require"], DEFAULTS["hedge"], DEFAULTS["split"]], ids=["flat", "hedge", "split"]
 )

@@ -93,7 +93,7 @@ async def embedding(
     policy = route if isinstance(route, RoutingPolicy) else None
     named = route.title if isinstance(route, RoutingPolicy) else route
     space = like.space if isinstance(like, Embedded) else like
-    make = _Make(policy, attempts, timeout_s, like=space is not None)
+    make = _Make(policy, attempts, timeout_s, like=bool(space))
     parts = list(units(texts))
     asked = [
         Texts(texts=part, route=named, model=model, space=space or None, require=dict(require or {})) for part in parts
