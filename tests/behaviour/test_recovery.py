@@ -262,14 +262,14 @@ async def test_an_operator_can_say_that_an_effect_was_not_applied(world: World) 
 @flow
 async def gives_the_effect_up(key: str) -> str:
     try:
-        async with segue.timeout(0.01):
+        async with segue.timeout(0.2):
             return await pay_blindly(key)
     except TimeoutError:
         return "gave up"
 
 
 async def test_an_effect_is_not_cancelled_and_its_outcome_is_on_record(world: World) -> None:
-    behave["late_s"] = 0.2
+    behave["late_s"] = 0.6
     async with world.engine() as engine:
         run = await engine.start(gives_the_effect_up, "k")
         assert await run.result() == "gave up"

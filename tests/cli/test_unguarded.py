@@ -28,16 +28,24 @@ async def sell(order: str) -> str:
     await charge(order)
     return f"{await wait_for('many', returns=int)} of {order}"
 
+async def asked(run):
+    return True
+
 async def main():
     async with Engine("segue.db") as engine:
         note("main")
         run = await engine.start(sell, "tea", id="r1")
-        while "many" not in str((await run.status()).waits_on):
+        while "many" not in str((await run.status()).waits_on) or not await asked(run):
             await asyncio.sleep(0.01)
         os._exit(9)
 
 """
-ASKING = SCRIPT.replace("wait_for('many'", "ask_human('how many?'").replace("wait_for", "ask_human")
+ON_DISK = '"approval.asked" in [event.type async for event in run.events(follow=False)]'
+ASKING = (
+    SCRIPT.replace("wait_for('many'", "ask_human('how many?'")
+    .replace("wait_for", "ask_human")
+    .replace("return True", f"return {ON_DISK}")
+)
 BARE = "asyncio.run(main())\n"
 GUARDED = f'if __name__ == "__main__":\n    {BARE}'
 IN_A_THREAD = "thread = threading.Thread(target=lambda: asyncio.run(main()))\nthread.start()\n"
