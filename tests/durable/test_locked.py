@@ -17,6 +17,7 @@ from segue.journal.owners import Owner
 from segue.journal.turns import Turns
 from tests.durable.checks import sound
 from tests.durable.flows import paces
+from tests.durable.waiting import until
 from tests.durable.worker import Worker
 
 HEARTBEAT_S = 0.4
@@ -38,15 +39,6 @@ def in_a_turn(path: Path) -> Generator[None]:
     with turns.taken():
         yield
     turns.close()
-
-
-async def until(condition: Callable[[], bool], within_s: float = 10.0) -> float:
-    """Wait for it: gives how long it took."""
-    began = time.perf_counter()
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0.01)
-    return time.perf_counter() - began
 
 
 def silence(path: Path, journal: Journal) -> float:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from segue.errors import EngineClosed, SegueError, StoreLocked, WrongLoop
 from segue.journal import faults
 from tests.durable.checks import sound
 from tests.durable.flows import bulky, paces, waits
+from tests.durable.waiting import until
 from tests.durable.worker import HEARTBEAT_S, Worker
 
 STOPPED = """
@@ -35,15 +35,6 @@ with Turns(Path(f"{database}-live"), 5.0).taken():
     print("stopped", flush=True)
     os.kill(os.getpid(), signal.SIGSTOP)
 """
-
-
-async def until(condition: Callable[[], bool], within_s: float = 15.0) -> float:
-    """Wait for it: gives how long it took."""
-    began = time.perf_counter()
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0.005)
-    return time.perf_counter() - began
 
 
 def owner_of(engine: Engine, run: str) -> str | None:

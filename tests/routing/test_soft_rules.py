@@ -203,6 +203,12 @@ def test_one_that_takes_turns_is_asked_once_for_each_decision() -> None:
     assert [chosen(routed(policy, catalogue())) for _ in range(6)] == ["tiny", "mid", "large"] * 2
 
 
+def test_one_that_has_said_all_it_had_leaves_a_hedge_without_a_second() -> None:
+    turns = iter(["mid"])
+    made = routed(Hedge(of=Function(name="f", function=lambda *_: next(turns)), after_s=1.0), catalogue())
+    assert (chosen(made), made.hedge) == ("mid", None)
+
+
 def test_of_a_thousand_too_dear_it_is_shown_in_the_end_who_can_answer() -> None:
     calls = 0
 

@@ -156,7 +156,10 @@ def _next(policy: Policy, ground: Ground, allowed: Flags, lot: Lot) -> int | Non
         return lot.order[0] if lot.order else None
     others = allowed.copy()
     others[lot.choice] = False
-    second = plan(policy, ground, others)
+    try:
+        second = plan(policy, ground, others)
+    except PolicyFailed:
+        return None  # one is there to answer
     return second.choice if same_arms(lot, second) else None
 
 
@@ -204,9 +207,9 @@ def _examples(policy: Examples, ground: Ground, allowed: Flags) -> Lot:
 
 
 def _function(policy: Function, ground: Ground, allowed: Flags) -> Lot:
-    """It is shown all who are able, and what it says of them is an order: who can answer now is taken from it. So it
-    says the same of a question each time, and the order on record is the one that is gone by. Whom recovery or a person
-    has named was chosen before.
+    """It is shown all who are able; who can answer now is taken from what it says. So a list or weights are the same at
+    each decision of a question, and the order on record is the one that is gone by. Whom recovery or a person has named
+    was chosen before.
     """
     seats, request = np.flatnonzero(allowed), ground.at.request
     if not len(seats):
