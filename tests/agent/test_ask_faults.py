@@ -19,12 +19,13 @@ from segue.models import Capability, Catalogue, Limits, Model, Price, Provider
 from segue.models.health import Rules
 from segue.models.health.breaker import BreakerRule
 from segue.models.health.concurrency import ConcurrencyRule
-from segue.routing import Cheapest
+from segue.routing import Cheapest, Function, Policy
 from segue.routing.policies import NEVER
 from segue.testing.provider import Answer, Call, FaultPlan, Served, serve
 from segue.testing.provider import Provider as Server
 
 CAN = frozenset({Capability.TOOLS, Capability.JSON_SCHEMA, Capability.STREAMING})
+CHEAP = Cheapest(name="cheap", explore=NEVER)
 
 
 class City(BaseModel):
@@ -74,11 +75,16 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def opened(
-    path: Path, server: Server, rules: Rules | None = None, only: str | None = None, **windows: int
+    path: Path,
+    server: Server,
+    rules: Rules | None = None,
+    only: str | None = None,
+    route: Policy = CHEAP,
+    **windows: int,
 ) -> AsyncIterator[Engine]:
     models = catalogue(server, **windows)
     models = models if only is None else Catalogue.of(models.get(only))
-    routes = {"cheap": Cheapest(name="cheap", explore=NEVER)}
+    routes = {"cheap": route}
     resources: dict[str, Any] = {"catalogue": models, "routes": routes, "rules": rules}
     async with Engine(str(path / "x.db"), resources=resources) as engine:
         yield engine
@@ -112,6 +118,14 @@ async def test_who_answers_instead(tmp_path: Path, trouble: str, fault: str, who
     assert [a.decision for a in attempts] == [d.id for d in decisions]
     assert attempts[-1].usage is not None
     assert attempts[-1].usage.cost_nano
+
+
+async def test_a_function_that_has_nobody_beside_whom_has_failed_has_that_one_asked_again(tmp_path: Path) -> None:
+    route = Function(name="cheap", function=lambda request, *_: None if request.tried else "small")
+    async with serve(["small", "middle", "large"]) as server, opened(tmp_path, server, route=route) as engine:
+        server.next("small", "overloaded")
+        run = await engine.start(question, "Which city?")
+        assert await run.result() == {"model": "small", "faults": ["overloaded", ""]}
 
 
 async def test_a_lasting_outage_costs_no_answer(tmp_path: Path) -> None:

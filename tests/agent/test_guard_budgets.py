@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -18,9 +18,10 @@ from segue.agent.guards.moderation import Moderation
 from segue.core.budgets import Ledger, nano
 from segue.core.records import AttemptRecorded, AttemptWhy, BudgetScope, ScopeKind, Settlement, Usage, record_of
 from segue.models import Capability, Catalogue, Limits, Model, Price, Provider
-from segue.models.errors import Overloaded
+from segue.models.errors import Overloaded, TooSlow
 from segue.models.exchange import Call, Reply
 from segue.models.health import Health
+from segue.routing import Cascade
 from segue.testing import Engine, crash_everywhere
 
 CAN = frozenset({Capability.JSON_SCHEMA})
@@ -36,13 +37,17 @@ def model(name: str, price: Price) -> Model:
 
 
 SMALL, MOD = model("small", Price.dollars("0.1", "0.4")), model("mod", Price.dollars("0.3", "1.5"))
+DEAR = model("dear", Price.dollars("300", "1500"))
 
 
 class Till:
-    """Two models on virtual time: one answers, one judges. Of `small` the first answers may be `bad`, or fail."""
+    """Models on virtual time: one answers, others judge. Some calls of one fail; the first of `small` may be bad."""
 
-    def __init__(self, *, fails: int = 0, bad: int = 0, seconds: float = 1.0) -> None:
-        self.calls, self.fails, self.bad, self.seconds, self.billed = list[str](), fails, bad, seconds, 0
+    def __init__(
+        self, *, fails: Sequence[int] = (), failing: str = "small", bad: int = 0, seconds: float = 1.0
+    ) -> None:
+        self.calls, self.fails, self.failing = list[str](), fails, failing
+        self.bad, self.seconds, self.billed = bad, seconds, 0
 
     async def ready(self, asked: Call) -> None:
         """Nothing is to be imported for it."""
@@ -50,16 +55,18 @@ class Till:
     async def send(self, asked: Call) -> Reply:
         name = asked.model.name
         self.calls.append(name)
-        await asyncio.sleep(self.seconds)
-        nth = self.calls.count("small")
-        if name == "small" and nth <= self.fails:
-            error = Overloaded("small: 503")
+        nth = self.calls.count(name)
+        await asyncio.sleep(min(self.seconds, asked.timeout_s))
+        if self.seconds > asked.timeout_s:
+            raise TooSlow(f"{name}: no answer")
+        if name == self.failing and nth in self.fails:
+            error = Overloaded(f"{name}: 503")
             vars(error)["status"] = 503
             raise error
         assert asked.model.price is not None
         usage = asked.model.price.charged(Usage(tokens_in=200, tokens_out=20))
         self.billed += usage.cost_nano or 0
-        text = FINE if name == "mod" else "bad" if nth <= self.bad else "well"
+        text = FINE if name in ("mod", "dear") else "bad" if nth <= self.bad else "well"
         return Reply(message=cast("Any", _Message()), text=text, usage=usage)
 
 
@@ -72,7 +79,8 @@ def judge(**more: Any) -> Guard:
 
 
 def resources(*guards: Guard) -> dict[str, Any]:
-    gateway = Gateway.of(Catalogue.of(SMALL, MOD), health=Health())
+    judges = {"judges": Cascade(steps=("mod", "dear"))}
+    gateway = Gateway.of(Catalogue.of(SMALL, MOD, DEAR), routes=judges, health=Health())
     return {"gateway": gateway, "guards": list(guards)}
 
 
@@ -201,8 +209,30 @@ async def test_a_guards_time_stands_still_while_it_waits_for_money(monkeypatch: 
 
 
 @testing.simulated
+async def test_a_guard_asks_again_in_a_time_that_stood_still_while_it_waited_for_money(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    till = Till(seconds=20, fails=(7,), failing="mod")
+    guard = judge(look=Moderation(model="mod", timeout_s=45), stage="before", timeout_s=45)
+    async with opened(monkeypatch, till, guard) as engine:
+        said, took = await timed(engine.run(many, 7, id="r"))
+        assert said == ["well"] * 7
+        assert took > 60, "the last one has waited for longer than the guard has time"
+        assert till.calls.count("mod") == 8
+
+
+@testing.simulated
+async def test_a_judge_has_the_time_of_another_one_that_nobody_can_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    till = Till(seconds=20)
+    guard = judge(look=Moderation(route="judges"), stage="before", timeout_s=25)
+    async with opened(monkeypatch, till, guard) as engine:
+        assert await engine.run(rich, id="r") == "well"
+        assert till.calls == ["mod", "small"]
+
+
+@testing.simulated
 async def test_a_text_is_judged_once_however_often_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    till = Till(fails=2)
+    till = Till(fails=(1, 2))
     async with opened(monkeypatch, till, judge(stage="before", on_hit="flag")) as engine:
         assert await engine.run(first, id="r") == "well"
         assert till.calls == ["mod", "small", "small", "small"]
@@ -212,10 +242,11 @@ async def test_a_text_is_judged_once_however_often_it_is_sent(monkeypatch: pytes
         assert [[c.name for c in r.checks] for r in attempts if r.n < 100][-1] == ["judge"]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("stage", ["before", "both"])
 @pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
 def test_a_crash_at_every_write(monkeypatch: pytest.MonkeyPatch, stage: str, again: bool) -> None:
-    till = Till(fails=1)
+    till = Till(fails=(1,))
 
     async def scenario(engine: Engine) -> list[str]:
         monkeypatch.setattr(called, "ready", till.ready)
@@ -235,7 +266,7 @@ def test_a_crash_at_every_write(monkeypatch: pytest.MonkeyPatch, stage: str, aga
         refs = [(r.epoch, r.n, e.key) for e in events if isinstance(r := _read(e), AttemptRecorded)]
         assert len(refs) == len(set(refs)), "each has a number of its own"
         assert "well" in said or stood.estimated
-        till = Till(fails=1)
+        till = Till(fails=(1,))
 
     plays = crash_everywhere(scenario, check=check, again=again, resources=resources(judge(stage=stage)))
     assert plays > 30

@@ -18,7 +18,7 @@ from segue.agent.guards.moderation import Moderation
 from segue.core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Check, record_of
 from segue.errors import ConfigError, DefinitionError
 from segue.models.errors import ContentBlocked, Overloaded
-from segue.routing import Cascade, Pinned, Policy
+from segue.routing import Cascade, Function, Pinned, Policy
 from segue.testing.provider import Answer, Asked, Call, Served, serve
 from tests.agent.served import KEYS, calls, in_turn, opened
 
@@ -276,6 +276,17 @@ async def test_a_judge_that_takes_too_long_is_on_record_and_leaves_another_its_t
         records = [record_of(event) async for event in run.events() if event.type == "attempt.recorded"]
     probes = [r for r in records if isinstance(r, AttemptRecorded) and r.why is AttemptWhy.PROBE]
     assert [(r.target.name, r.end) for r in probes] == [("gpt", AttemptEnd.FAILED), ("chat", AttemptEnd.ANSWERED)]
+
+
+async def test_a_judge_whom_a_function_chooses_alone_is_asked(tmp_path: Path) -> None:
+    judges = Function(function=lambda request, *_: None if request.tried else "gpt")
+    guard = Guard(name="moderation", look=Moderation(route="judges"), stage="before", together=True, timeout_s=30)
+    models = {"chat": Served(), "gpt": Served(answer=lambda _: json.dumps({"flagged": False}))}
+    options: Any = {"guards": [guard], "routes": {"judges": judges}}
+    async with serve(models) as server, opened(tmp_path, server, *models, **options) as engine:
+        server.next("gpt", "overloaded")
+        assert (await told(engine, "How is tea made?"))[0] == "You said: How is tea made?"
+        assert server.counts("gpt").calls == 2
 
 
 @pytest.mark.parametrize("trouble", ["overloaded", "rate-limited", "reset"])

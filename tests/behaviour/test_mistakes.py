@@ -381,10 +381,12 @@ def test_decorators_say_what_they_need() -> None:
         @step
         async def loose(*args: int) -> None: ...
 
-    with pytest.raises(DefinitionError, match="greater than 0"):
+    with pytest.raises(DefinitionError, match=r"@step: timeout_s=-1 must be .* greater than 0") as negative:
         step(timeout_s=-1)
-    with pytest.raises(DefinitionError, match="'once'"):
+    assert "leave it out for no limit" in str(negative.value.remedy)
+    with pytest.raises(DefinitionError, match="'once'") as odd:
         step(effect="twice")  # type: ignore[call-overload]
+    assert "what must not happen twice" in str(odd.value.remedy)
     with pytest.raises(DefinitionError, match="effect='once'"):
         step(reconcile=fine)
     with pytest.raises(DefinitionError, match="at least 1"):
@@ -414,8 +416,9 @@ async def takes_a_forward_reference(it: NotThere) -> None: ...  # type: ignore[n
 
 async def test_starting_with_what_does_not_fit(world: World) -> None:
     async with world.engine() as engine:
-        with pytest.raises(InputError, match="argument 'n' is no int"):
-            await engine.start(takes_a_number, "x")
+        with pytest.raises(InputError, match="argument 'n' is no int") as given:
+            await engine.start(takes_a_number, "x", id="r")
+        assert given.value.run == "r"
         with pytest.raises(InputError, match="its signature is"):
             await engine.start(takes_a_number, 1, 2)
         with pytest.raises(UnknownFlow, match="decorate it with @flow"):

@@ -446,6 +446,12 @@ def test_where_all_that_a_function_names_have_failed_nobody_is_left() -> None:
     assert made.choice is None
 
 
+def test_a_function_that_has_nobody_beside_whom_has_failed_leaves_nobody() -> None:
+    made = routed(Function(function=lambda *_: None, name="r"), tried={"large": "overloaded"})
+    assert made.choice is None
+    assert {c.reason for c in made.candidates} == {"it was tried: overloaded", "the function of r gave None"}
+
+
 @pytest.mark.parametrize(
     ("function", "says"),
     [

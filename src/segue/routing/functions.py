@@ -54,11 +54,14 @@ def said(policy: Function, at: Situation, seen: Sequence[Considered], now: Colle
 
     A list or weights are all that it chooses. One name is the choice; where that one cannot answer now it is asked
     again without it, and so on, until it has nobody more, or names one again: then anybody may stand in. Raises
-    PolicyFailed where it cannot be found, raises or names nobody at first, or names somebody there is not.
+    PolicyFailed where it cannot be found, raises or names nobody while nobody has failed, or names somebody there is
+    not.
     """
     try:
         answer = _asked(policy, at, seen)
     except _Nobody as error:
+        if at.request.tried:
+            return Said((), None, error.message)
         raise PolicyFailed(error.message, remedy=error.remedy) from error.__cause__
     others, order = f"the function of {policy.title} does not name it", dict[str, None]()
     while isinstance(answer, str) and answer not in now and answer not in order:

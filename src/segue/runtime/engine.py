@@ -204,7 +204,7 @@ class Engine:
                     f"{what} {given!r}: a text of 1 to 512 printable characters", remedy="choose one: order-7"
                 )
         with self.sealing(tenant):
-            data = self._bound(flow, args, kwargs)
+            data = self._bound(flow, args, kwargs, id)
         new = NewRun(
             id=run, tenant=tenant, flow=flow.name, origin=flow.origin, version=flow.version, args=data,
             at=self.clock.now(), seed=self.host.seed(), revision=flow.revision,
@@ -213,11 +213,14 @@ class Engine:
         )  # fmt: skip
         return await self.accept(new, flow.signature.result)
 
-    def _bound(self, flow: Flow[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
-        """The input as JSON. Where a parameter is called like an option of `start`, the error says so."""
+    def _bound(self, flow: Flow[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], run: str | None) -> bytes:
+        """The input as JSON. An error names the run, where it was given an id; where a parameter is called like an
+        option of `start`, it says so.
+        """
         try:
             return flow.signature.bind(tuple(args), kwargs, flow.short)[0]
         except InputError as error:
+            error.run = run
             taken = [n for n in ("id", "tenant") if f"missing a required argument: '{n}'" in str(error)]
             if taken:
                 error.remedy = (

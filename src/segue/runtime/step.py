@@ -195,7 +195,10 @@ class StepDecorator:
         redact: Redact | None = None,
     ):
         if effect not in ("read", "write", "once"):
-            raise DefinitionError(f"@step(effect={effect!r}): one of 'read', 'write', 'once'")
+            raise DefinitionError(
+                f"@step(effect={effect!r}): one of 'read', 'write', 'once'",
+                remedy="write effect='once' for what must not happen twice, else leave it out",
+            )
         if not callable(retry):
             raise DefinitionError(
                 f"@step(retry={retry!r}): not a Recovery",
@@ -205,7 +208,7 @@ class StepDecorator:
             raise DefinitionError("@step(reconcile=...) is for effect='once': other steps are simply made again")
         self._name, self._retry = name, retry
         self._effect: Effect = effect
-        self._timeout_s = None if timeout_s is None else _positive("timeout_s", timeout_s, name or "step")
+        self._timeout_s = None if timeout_s is None else _positive("timeout_s", timeout_s, name or "@step")
         self._reconcile, self._upcast, self._redact = reconcile, upcast, redact
 
     @overload
@@ -251,5 +254,8 @@ def attempts_of(retry: Recovery) -> int:
 
 def _positive(what: str, value: float, where: str) -> float:
     if not isinstance(value, (int, float)) or not value > 0:  # pyright: ignore[reportUnnecessaryIsInstance]  users err
-        raise DefinitionError(f"{where}: {what}={value!r} must be a number of seconds greater than 0")
+        raise DefinitionError(
+            f"{where}: {what}={value!r} must be a number of seconds greater than 0",
+            remedy=f"write {what}=30 for half a minute, or leave it out for no limit",
+        )
     return float(value)
