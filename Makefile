@@ -9,7 +9,7 @@ DEV   := $(VENV)/.has-dev
 # Imports from source each time are two to five times slower.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help demo weights test histories soak conformance bench check format docs clean
+.PHONY: help demo weights test proofs histories soak conformance bench check format docs clean
 
 help: ## list the targets
 	@printf '\n  \033[1mSegue\033[0m: durable flows over one journal\n\n'
@@ -25,8 +25,11 @@ weights: $(LOCAL) ## fetch the local model's weights, once; SEGUE_CACHE=~/.cache
 test: $(DEV) ## run the tests; ARGS="-k name"
 	$(BIN)/pytest -n 4 $(ARGS)
 
+proofs: $(DEV) ## run the long proofs: crashes at every write of every scene, long outages, long threads
+	$(BIN)/pytest -n 4 -m proof $(ARGS)
+
 histories: $(DEV) ## fit 100,000 random histories and 5,000 threads, and hold what must be true of each
-	SEGUE_HISTORIES=100000 $(BIN)/pytest -n 2 tests/context/test_invariants.py tests/agent/test_wired_histories.py $(ARGS)
+	SEGUE_HISTORIES=100000 $(BIN)/pytest -n 2 -m "" tests/context/test_invariants.py tests/agent/test_wired_histories.py $(ARGS)
 
 soak: $(DEV) ## run the long randomised tests
 	$(BIN)/pytest -n 2 -m soak -o faulthandler_timeout=0 $(ARGS)

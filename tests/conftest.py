@@ -9,6 +9,7 @@ import inspect
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
@@ -36,6 +37,20 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
         gc.enable()
         _the_cheapest_first()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the cases of a test with `sampled(n)` each n-th is run by `make test`; the others become long proofs."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        mark = item.get_closest_marker("sampled")
+        if mark is None or item.get_closest_marker("soak") is not None:
+            continue
+        test = item.nodeid.partition("[")[0]
+        if seen[test] % mark.args[0]:
+            item.add_marker(pytest.mark.proof)
+        seen[test] += 1
 
 
 def _the_cheapest_first() -> None:

@@ -106,6 +106,7 @@ async def all_of(engine: Engine, many: int) -> list[str]:
     return [await (await engine.get(f"c{n}")).result() for n in range(many)]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", APIS)
 async def test_many_children_travel_in_few_batches_each_billed_once_at_half_the_price(
     tmp_path: Path, name: str
@@ -164,6 +165,7 @@ async def test_a_parked_run_is_only_a_row(tmp_path: Path) -> None:
         assert "hello" in await run.result()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", APIS)
 async def test_a_batch_that_fails_loses_no_question(tmp_path: Path, name: str) -> None:
     """Beside each other: most of it is waiting."""

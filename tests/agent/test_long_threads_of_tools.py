@@ -101,6 +101,7 @@ def silently_gone(manifest: Manifest, said: Sequence[str]) -> list[int]:
     return missing[together:]
 
 
+@pytest.mark.proof
 async def test_four_formats_a_hundred_turns_of_long_results_and_crashes_still_know_the_first_turn() -> None:
     async with serve({name: Served(answer=reader) for name in FORMATS}) as server:
         resources = small(server, window=6_000)
@@ -156,6 +157,7 @@ async def shop(text: str) -> str:
     return await ask(text, tools=[stock], timeout_s=5, max_tokens=300)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("words", [(30, 40, 150), (20, 200), (250, 250, 20), (60, 10)])
 async def test_every_call_of_a_question_knows_the_first_turn(words: tuple[int, ...]) -> None:
     """Whatever the results' lengths: neither the tool `recall` nor a result pushes out what nobody has summed up."""
@@ -187,6 +189,7 @@ async def review(text: str, tools: bool) -> str:
     return await ask(text, tools=[stock] if tools else [], timeout_s=5, max_tokens=300)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("tools", [False, True])
 @pytest.mark.parametrize("share", [0.6, 0.75, 0.85])
 async def test_a_document_of_most_of_the_window_leaves_the_first_turn_summed_up(share: float, tools: bool) -> None:

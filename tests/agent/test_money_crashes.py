@@ -70,6 +70,7 @@ async def tells(name: str) -> int:
     return 1
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
 def test_a_crash_at_every_write(monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
     till = Till()

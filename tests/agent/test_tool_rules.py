@@ -108,6 +108,7 @@ def told(engine: InMemory, run: str = "main") -> list[ToolAnswered]:
 # --- effect classes ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ["look", "put", "plain", "pay", "retried"])
 async def test_nothing_is_repeated_blindly_after_a_crash(name: str) -> None:
     """Killed at every commit. A read is made again; a write, plain or retried, never: the model is told that nobody

@@ -53,6 +53,7 @@ async def all_of(engine: testing.Engine, count: int) -> tuple[list[str], float]:
     return [str(one) for one in said if isinstance(one, BaseException)], loop.time() - began
 
 
+@pytest.mark.proof
 @testing.simulated
 async def test_a_queue_of_forty_minutes_at_a_limit_is_waited_for() -> None:
     """It was given up after 32 waits, without a call."""
@@ -69,6 +70,7 @@ def _is_decision(event: Any) -> bool:
     return event.type == "decision.made"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("names", ["a", "abc"])
 def test_all_who_wait_for_the_dead_are_told_so_together(names: str) -> None:
     """Each had eight calls of its own, and one probe at a time served all of them: half an hour."""
@@ -85,6 +87,7 @@ def test_all_who_wait_for_the_dead_are_told_so_together(names: str) -> None:
     testing.run(case())
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("names", ["a", "ab", "abc"])
 def test_an_outage_of_a_minute_loses_no_question(names: str) -> None:
     """Whenever in it they come, and however many models it takes with it."""

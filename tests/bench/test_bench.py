@@ -12,6 +12,7 @@ from bench.measure import Plan
 from bench.small import storage
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_benchmark_gives_its_figures_and_leaves_nothing(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

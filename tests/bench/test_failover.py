@@ -82,6 +82,7 @@ def test_books_that_hide_a_bill_or_count_one_twice_are_not_sound() -> None:
         assert not replace(fine, **wrong).sound, wrong
 
 
+@pytest.mark.proof
 def test_the_comparison_runs_without_litellm(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["failover", "--quick", "--json", "--only", "segue"]) == 0
     said = capsys.readouterr()

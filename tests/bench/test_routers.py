@@ -28,12 +28,14 @@ def rows(n: int, seed: int) -> list[Row]:
     return made
 
 
+@pytest.mark.proof
 def test_each_router_that_reads_words_finds_the_one_that_tells() -> None:
     found = measured(ROUTERS, rows(200, 1), rows(120, 2))
     assert found.pop("prompt length") < 0.7
     assert min(found.values()) > 0.7, found
 
 
+@pytest.mark.proof
 def test_without_anything_to_learn_none_does_better_than_chance() -> None:
     draw = random.Random(5)
     deaf = [Row(r.id, r.task, " ".join(draw.choices(WORDS, k=9)), r.scores, None) for r in rows(700, 3)]

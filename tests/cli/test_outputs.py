@@ -26,6 +26,7 @@ def shell(terminal: Terminal, line: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("to", ["2>&1 | true", "2>&1 | head -1", "2>/dev/full | true", "2>&- >/dev/full"])
 @pytest.mark.parametrize(
     ("run", "code", "state"),
@@ -110,6 +111,7 @@ def test_a_result_that_stdout_does_not_take_is_on_record(terminal: Terminal) -> 
     assert json.loads(shell(terminal, remedy)[1])["result"] == 100
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("what", ["runs", "runs --json", "show t", "events t", "--help", "--version", "show --help"])
 def test_a_full_stdout_is_told_with_a_code_of_its_own(terminal: Terminal, what: str) -> None:
     terminal.segue("run", "shop:total", "-i", '["a"]', "--id", "t")
@@ -118,6 +120,7 @@ def test_a_full_stdout_is_told_with_a_code_of_its_own(terminal: Terminal, what: 
     assert shell(terminal, f"segue {what} | true") == (0, "", "")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("what", "code"), [("runs", 0), ("show t", 0), ("watch t", 0), ("show nope", 6), ("run shop:total -i '[]'", 0)]
 )

@@ -164,6 +164,7 @@ def ending(folder: Path, length: int, prelude: str = "", **settings: str) -> sub
     )
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 @pytest.mark.parametrize("after_s", [0, 0.002, 0.01, 0.03, 0.06])
 def test_a_signal_after_the_result_was_printed_leaves_the_code_of_the_run(

@@ -72,6 +72,7 @@ async def reads(text: str) -> str:
     )
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", FORMATS)
 async def test_1_no_call_loses_its_result_where_parallel_calls_give_way(tmp_path: Path, name: str) -> None:
     """Three calls a turn, a system message, two questions of one thread, and a window that holds but some of them."""
@@ -107,6 +108,7 @@ async def long_work() -> str:
     return await ask("Work.", tools=[page, put], rounds=40, max_tokens=300, timeout_s=10)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", FORMATS)
 async def test_3_a_call_that_a_crash_cut_off_is_closed_and_room_is_still_made(name: str) -> None:
     said = (calls("put", n=0), *(calls("page", n=n) for n in range(16)), "Done.")

@@ -52,6 +52,7 @@ async def reads(text: str) -> str:
     return await ask(text, tools=[page], max_tokens=300, timeout_s=10)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", FORMATS)
 async def test_2_a_summary_never_parts_a_call_from_its_result(tmp_path: Path, name: str) -> None:
     """Each turn calls two tools at once; summaries are made in between, in every provider's form."""
@@ -94,6 +95,7 @@ async def long_page(n: int) -> str:
     return f"page {n}: " + " ".join(f"word{n}-{i}" for i in range(250))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", FORMATS)
 async def test_6_dozens_of_compactions_of_what_tools_gave_keep_goal_constraint_decision_and_child(
     tmp_path: Path, name: str

@@ -158,6 +158,7 @@ def test_a_rule_between_paragraphs_parts_no_documents() -> None:
     assert len(pieces(f"{FILL}\n\n---\n\nRome is old.\n\n---\n\n{FILL[:200]}{'x' * 300}")) == 1
 
 
+@pytest.mark.proof
 def test_hostile_json_takes_no_long_time() -> None:
     deep = "[" * 900 + "1" + "]" * 900
     many = f"[{'1,' * 100_000}1]"

@@ -53,12 +53,14 @@ def played(name: str, crashes: list[Crash], seed: object, **options: Any) -> Eng
         raise
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", sorted(SCENES))
 def test_a_crash_at_every_write(name: str) -> None:
     for crash in points(name):
         played(name, [crash], 0)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", sorted(SCENES))
 @pytest.mark.parametrize("of", [pytest.param(1, marks=pytest.mark.soak), 4], ids=["all", "some"])
 def test_a_crash_at_every_write_and_another_soon_after(name: str, of: int) -> None:
@@ -73,6 +75,7 @@ def points(name: str) -> list[Crash]:
     return [Crash(commit, when) for when in ("before", "after") for commit in range(1, commits + 1)]
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("part", range(10))
 def test_random_crashes(part: int) -> None:
     for n in range(part, TRIALS, 10):

@@ -108,6 +108,7 @@ def trial(folder: Path, seed: int) -> None:
         raise
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("seed", range(TRIALS))
 def test_killed_processes_lose_and_double_nothing(tmp_path: Path, seed: int) -> None:
     trial(tmp_path, seed)

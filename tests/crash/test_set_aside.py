@@ -81,6 +81,7 @@ def played(
         raise
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", STORIES)
 @pytest.mark.parametrize("of", [pytest.param(1, marks=pytest.mark.soak), 3], ids=["all", "some"])
 def test_a_crash_at_every_write_of_a_run_whose_code_changes(name: str, of: int) -> None:

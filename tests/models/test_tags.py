@@ -99,6 +99,7 @@ TEXTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.sampled(3)
 @SPLITS
 async def test_a_stream_says_what_the_whole_answer_says(format: Format) -> None:
     cuts: list[list[str]] = []

@@ -122,6 +122,7 @@ async def meets(fault: str) -> str:
     return await ask(f"What of {fault}?", stream=True, route=fault, timeout_s=25, **limits)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", FORMATS)
 async def test_a_consumer_ends_with_the_answer_whatever_befalls_the_stream(name: str, tmp_path: Path) -> None:
     names = ["warm", *FATES]

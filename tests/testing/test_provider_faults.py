@@ -97,6 +97,7 @@ def plan(**more: Any) -> FaultPlan:
 MODELS = {**{t.value: Served() for t in Trouble}, "m": Served()}
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("format", FORMATS)
 async def test_only_harmless_faults_leave_a_right_answer(format: str) -> None:
     async with serve(MODELS, faults=plan()) as provider, clients(provider, timeout_s=4) as c:

@@ -139,6 +139,7 @@ def whole(keys: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[st
     return asyncio.run(played())
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("part", range(PARTS))
 async def test_killed_at_every_write_it_ends_the_same(whole: tuple[list[str], list[Left]], part: int) -> None:
     steps, left = whole

@@ -177,6 +177,7 @@ async def test_a_server_that_dies_in_the_middle_of_what_happens_once_is_no_answe
         assert lines(log) == ["buy bomb 1"]
 
 
+@pytest.mark.proof
 async def test_a_server_of_a_toolset_that_is_made_for_a_run_has_not_refused_where_it_died(tmp_path: Path) -> None:
     """The model was told that the call would not do, so it might have bought twice; what only reads was not read."""
     log = tmp_path / "log.txt"

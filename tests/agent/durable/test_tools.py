@@ -155,6 +155,7 @@ async def once(way: str, name: str, *said: Any) -> tuple[str, list[ToolAnswered]
         return given, told(engine)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["look", "plain", "retried", "pay"])
 async def test_nothing_is_repeated_blindly_after_a_crash(way: str, name: str) -> None:
