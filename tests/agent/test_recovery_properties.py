@@ -81,7 +81,7 @@ def ask(world: World, luck: float) -> Fault | None:
         model, after_s = whom(said)
         if after_s:
             least = min(world.ready_in(name, ()) for name in world.plans)
-            assert after_s <= max(least, 20 * luck), "no pause is longer than the shortest that was asked for"
+            assert after_s <= max(least, 20 * luck) + 1e-6, "no pause is longer than the shortest that was asked for"
         world.now += after_s
     return None
 

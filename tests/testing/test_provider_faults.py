@@ -100,7 +100,7 @@ MODELS = {**{t.value: Served() for t in Trouble}, "m": Served()}
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize("format", FORMATS)
 async def test_only_harmless_faults_leave_a_right_answer(format: str) -> None:
-    async with serve(MODELS, faults=plan()) as provider, clients(provider, timeout_s=4) as c:
+    async with serve(MODELS, faults=plan()) as provider, clients(provider, timeout_s=8) as c:
         with suppress(Exception):  # a client imports at its first call, on a busy machine for seconds
             await c.ask[format](PROMPT, Trouble.NO_USAGE.value)
 
