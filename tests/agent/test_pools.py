@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 
 from segue import Engine, flow
-from segue.agent import answer
-from segue.models import Catalogue, Deployment, Limits, Model, ModelError, Price, Provider
+from segue.agent import answer, ask, embed
+from segue.agent.guards import Guard
+from segue.agent.guards.moderation import Moderation
+from segue.models import Capability, Catalogue, Deployment, Limits, Model, ModelError, Price, Provider
 from segue.models.health import Health
 from segue.routing import Cheapest
 from segue.routing.policies import NEVER
@@ -20,6 +23,7 @@ from segue.testing.provider import Served, serve
 
 PLACES = ("east", "west", "north")
 NONE = Limits()
+IN_ORDER = (1e6, 1e-3, 1e-12)
 
 
 def pool(server: Server, *, weights: tuple[float, ...] = (1000, 1, 1), limits: Limits = NONE, places: int = 3) -> Model:
@@ -72,6 +76,44 @@ async def test_the_rest_of_the_pool_comes_before_another_model(tmp_path: Path, t
         assert await runs.run(question, "Who?") == ["m", "m"]
         assert calls(server)["east/m"] == 1
         assert calls(server)["other"] == 0
+
+
+@flow
+async def vectors(text: str) -> int:
+    return len(await embed(text))
+
+
+@pytest.mark.parametrize("trouble", ["overloaded", "rate-limited", "unauthorised"])
+async def test_vectors_come_from_the_rest_of_the_pool(tmp_path: Path, trouble: str) -> None:
+    can = frozenset({Capability.EMBEDDINGS})
+    async with serve(MODELS) as server:
+        embeds = replace(pool(server, weights=IN_ORDER), id="m", capabilities=can, dimensions=64)
+        async with engine(tmp_path, embeds) as runs:
+            server.fail("east/m", trouble)
+            server.fail("west/m", trouble)
+            assert await runs.run(vectors, "Who?") == 64
+            assert calls(server) == {"east/m": 1, "west/m": 1, "north/m": 1, "other": 0}
+
+
+@pytest.mark.parametrize("trouble", ["overloaded", "rate-limited", "unauthorised"])
+async def test_the_rest_of_a_judges_pool_judges(tmp_path: Path, trouble: str) -> None:
+    look = Moderation(model="m")
+    guard = Guard(name="moderation", look=look, stage="before", together=True, timeout_s=30)
+
+    @flow(name="guarded")
+    async def guarded(text: str) -> str:
+        return await ask(text, model="other", guards=[guard])
+
+    fine = json.dumps({"flagged": False, "category": "none"})
+    places = {name: replace(served, answer=lambda _: fine) for name, served in MODELS.items() if name != "other"}
+    async with (
+        serve(places | {"other": Served()}) as server,
+        engine(tmp_path, pool(server, weights=IN_ORDER), other(server)) as runs,
+    ):
+        server.fail("east/m", trouble)
+        server.fail("west/m", trouble)
+        assert await runs.run(guarded, "Who?") == "You said: Who?"
+        assert calls(server) == {"east/m": 1, "west/m": 1, "north/m": 1, "other": 1}
 
 
 async def test_no_deployment_is_asked_twice_while_there_is_another(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.faults import Fault, FaultKind, classify
 from ..core.records import Check as Checked
 from ..core.records import Manifest, Usage
+from ..core.recovery import Attempt
 from ..errors import UsageError
 from ..models import Model
 from ..models.exchange import Call, Reply
@@ -87,17 +89,21 @@ class Caller:
     detour: bool = False
     """Whether somebody else is free, so that a busy model is not waited for."""
 
-    async def in_line(self, question: Question, model: Model, bill: Bill, sent: asyncio.Event | None = None) -> Called:
+    async def in_line(
+        self, question: Question, model: Model, bill: Bill, sent: asyncio.Event | None = None,
+        history: Sequence[Attempt] | None = None,
+    ) -> Called:  # fmt: skip
         """Wait for a place, and call; `sent` is set when it is. Whatever is wrong is the call's fault. A retry is taken
-        from the model's budget before it stands in line, and given back where it was not sent.
+        from the model's budget before it stands in line, and given back where it was not sent. Its `history` is that of
+        its step, unless it is asked on the side and has one of its own.
         """
-        sent, retry = sent or asyncio.Event(), False
+        sent, retry, history = sent or asyncio.Event(), False, bill.scope.history if history is None else history
         try:
             try:
                 question, manifest = self._shown(question, model, bill)
                 await bill.room(model, question)
-                part = part_of(model, bill.scope.history, lambda name, out: self.gateway.spare(name, out, question))
-                again = part is model and has_failed(model.name, bill.scope.history)
+                part = part_of(model, history, lambda name, out: self.gateway.spare(name, out, question))
+                again = part is model and has_failed(model.name, history)
                 if again and self.gateway.health.is_failing(model):
                     retry = self.gateway.health.may_retry(model)
                     if not retry:

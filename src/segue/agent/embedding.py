@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from ..core.faults import Fault, FaultKind, classify, rebuild
 from ..core.records import AttemptEnd, Decision, Usage
+from ..core.recovery import Attempt
 from ..models import Deployment, Model
 from ..models.embedding import fits, parts_of, space
 from ..models.errors import VectorsDiffer
@@ -25,6 +26,7 @@ from .hashed import DIMENSIONS, HASHED, hashed
 from .held import affordable
 from .money import Bill, cost_nothing
 from .nobody import nobody
+from .pool import part_of
 from .recorded import Recorded
 from .request import Question
 from .tries import of_model
@@ -34,6 +36,17 @@ __all__ = ["Embedding"]
 
 _REMEDY = 'describe a model with capabilities = ["embeddings"], or embed(..., model="hashed") to try things out'
 _HASHED = f"{HASHED}@{DIMENSIONS}"
+
+
+@dataclass(slots=True)
+class _Calls:
+    """The requests of one attempt."""
+
+    history: Sequence[Attempt]
+    """The attempts before it: of a pool, who has failed is passed over."""
+    usages: list[Usage] = field(default_factory=list[Usage])
+    place: Place | None = None
+    """Where the last one was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +76,18 @@ class Embedding:
         model = self.gateway.catalogue.get(decision.chosen.target.name)
         record = Recorded(scope, decision, model, size)
         usage: Usage | None = None
-        parts: list[Usage] = []
+        calls = _Calls(scope.history)
         try:
             await bill.room(model, size)
             await bill.reserve(model, size)
-            vectors = await self._vectors(model, texts.texts, parts)
-            usage = _sum(parts)
+            vectors = await self._vectors(model, texts.texts, calls)
+            usage = _sum(calls.usages)
             found = space(model, len(vectors[0]))
             _hold(found, texts.space or space(model), model, vectors)
         except Exception as error:
-            fault = of_model(classify(error), model)
-            if usage is None and parts and cost_nothing(fault):
-                usage = _sum(parts)  # the requests before the refused one were answered, and are on the bill
+            fault = of_model(classify(error), model, place=calls.place)
+            if usage is None and calls.usages and cost_nothing(fault):
+                usage = _sum(calls.usages)  # the requests before the refused one were answered, and are on the bill
             fault = bill.paid(usage, fault) or fault
             record.ended(AttemptEnd.FAILED, fault=fault, usage=usage, reservation=bill.reservation)
             raise rebuild(fault) from error
@@ -144,21 +157,22 @@ class Embedding:
         embeds = any(model.embeds for model in catalogue.models.values())
         return not embeds and catalogue.source is None and texts.route is None and self.policy is None
 
-    async def _vectors(self, model: Model, texts: Sequence[str], usages: list[Usage]) -> list[list[float]]:
-        """By as many requests as it takes; what each took is put to `usages`, also where a later one fails."""
+    async def _vectors(self, model: Model, texts: Sequence[str], calls: _Calls) -> list[list[float]]:
+        """By as many requests as it takes; what each took is put to `calls`, also where a later one fails."""
         vectors: list[list[float]] = []
         for part in parts_of(texts, model.provider):
-            found, usage = await self._asked(model, part)
-            vectors += found
-            usages.append(usage)
+            vectors += await self._asked(model, part, calls)
         return vectors
 
-    async def _asked(self, model: Model, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
+    async def _asked(self, model: Model, texts: Sequence[str], calls: _Calls) -> list[list[float]]:
         """One request."""
         from ..models.calls import embed  # noqa: PLC0415  heavy, and only who asks needs it
 
         size = Question(prompt="", parts=list(texts), max_tokens=1)
-        place, _ = await self.gateway.place(model, size, self.timeout_s)
+        calls.place = None
+        part = part_of(model, calls.history, lambda name, out: self.gateway.spare(name, out, size))
+        place, _ = await self.gateway.place(part, size, self.timeout_s)
+        calls.place = place
         began, tokens = asyncio.get_running_loop().time(), 0
         fault: Fault | None = made(FaultKind.INTERRUPTED, "the call was given up")
         try:
@@ -169,7 +183,8 @@ class Embedding:
             raise
         finally:
             self.gateway.release(place, fault, asyncio.get_running_loop().time() - began, tokens)
-        return found, usage
+        calls.usages.append(usage)
+        return found
 
     def _remedy(self, texts: Texts) -> str:
         if texts.space is None:

@@ -8,7 +8,8 @@ asked again, after pauses that grow, as long as the guard's time lasts. A guard 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,10 +18,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, create_model
 
 from ...core.faults import Fault, classify, rebuild
-from ...core.records import AttemptEnd, AttemptWhy, Candidate, Decision
+from ...core.records import AttemptEnd, AttemptWhy, Decision
+from ...core.recovery import Attempt
+from ...models import Model
 from ...runtime.scope import StepScope, here
 from ..called import Caller
-from ..failures import HELD, PASSES
+from ..failures import DEPLOYMENT, ELSEWHERE, HELD, PASSES, deployments_in, unlucky_in
 from ..form import Form, form_of
 from ..gateway import gateway
 from ..held import Waiting, affordable, time_left_s
@@ -28,6 +31,7 @@ from ..money import Bill
 from ..nobody import nobody
 from ..recorded import Recorded
 from ..request import Question
+from ..tries import of_model
 from .guard import Finding
 
 __all__ = ["CATEGORIES", "Moderation"]
@@ -81,6 +85,38 @@ class _Again:
         return True
 
 
+class _Failed:
+    """Who could not judge, and why."""
+
+    def __init__(self) -> None:
+        self.tried = dict[str, str]()
+        """Models that are not asked again in this round, with the kind of what befell them."""
+        self.history = list[Attempt]()
+        """All calls that failed: of a pool, a deployment that did is passed over."""
+        self.error: Exception | None = None
+        """What is said in the end: of bad luck, what passes first."""
+
+    def add(self, model: Model, error: Exception, spare: Callable[[Collection[str]], bool]) -> None:
+        """One call. The model has failed with it, unless there is a `spare` deployment beside those that did."""
+        fault, was = classify(error), None if self.error is None else classify(self.error)
+        self.history.append(Attempt(1, len(self.history) + 1, 0.0, of_model(fault, model)))
+        if was is None or _soon(fault) <= _soon(was):
+            self.error = error
+        sent = DEPLOYMENT in (fault.state or {})
+        if not (sent and fault.kind in ELSEWHERE and spare(deployments_in(self.history, model.name))):
+            self.tried[model.name] = fault.kind.value
+
+    def begin_anew(self) -> None:
+        """Whoever had bad luck may be asked again."""
+        for name in unlucky_in(self.history):
+            self.tried.pop(name, None)
+
+
+def _soon(fault: Fault) -> float:
+    """How soon the same one may do it: infinite where it is no bad luck."""
+    return fault.retry_after_s or 0.0 if fault.kind in PASSES else math.inf
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Moderation:
     """A look of a guard. `route` or `model` says who judges; the cheapest, if neither does."""
@@ -97,8 +133,7 @@ class Moderation:
 
     async def __call__(self, text: str) -> Finding | None:
         """Why the text is turned down. Raises the error of the last model that was asked."""
-        form, tried = form_of(_verdict(tuple(self.categories))), dict[str, str]()
-        failed: Exception | None = None
+        form, failed = form_of(_verdict(tuple(self.categories))), _Failed()
         question = Question(
             prompt=_PROMPT.format(", ".join(self.categories)), parts=[text], schema=form.schema, route=self.route,
             model=self.model, kind="classify", max_tokens=200,
@@ -107,52 +142,55 @@ class Moderation:
         at = scope if isinstance(scope, StepScope) else StepScope("", "moderation", 1)
 
         def decide(left_nano: int | None, beside: Mapping[str, str] = _NOBODY) -> Decision:
-            return home.decide(question, None, {**tried, **beside}, None, left_nano=left_nano)
+            return home.decide(question, None, {**failed.tried, **beside}, None, left_nano=left_nano)
 
         while True:
             bill = Bill.of(question, at, home.budgets)
             with again.still():
                 decision, freed = await affordable(bill, decide)
-            if decision.chosen is None or len(tried) >= _ASKED:
+            if decision.chosen is None or len(failed.tried) >= _ASKED:
                 lacks = bill.nobody(decision, freed) if decision.chosen is None else None
                 if await again.paid(bill, lacks):
                     continue
-                error = failed or lacks or nobody(decision)  # what the one before has said is why
+                error = failed.error or lacks or nobody(decision)  # what the ones before have said is why
                 if not await again.pause(error, home.luck()):
                     raise error
-                for name in [name for name, kind in tried.items() if kind in PASSES]:
-                    del tried[name]
+                failed.begin_anew()
                 continue
-            name = decision.chosen.target.name
+            model = home.catalogue.get(decision.chosen.target.name)
             try:
-                other = None if tried else decide(bill.left, {name: "it judges first"}).chosen
-                said: Any = await self._asked(question, form, bill, decision, self._share_s(other))
+                alone = bool(failed.history) or not (
+                    len(model.deployments) > 1 or decide(bill.left, {model.name: "it judges first"}).chosen
+                )
+                said: Any = await self._asked(question, form, bill, decision, self._share_s(alone), failed.history)
             except Exception as error:  # noqa: BLE001  whatever it is, another one may do it
                 if not await again.paid(bill, error):
-                    tried[name], failed = classify(error).kind.value, error
+                    failed.add(model, error, lambda out, name=model.name: home.spare(name, out, question))
                 continue
             return Finding(said.category) if said.flagged else None
 
-    def _share_s(self, other: Candidate | None) -> float:
-        """How long a call may take: it ends by itself, on record, before the guard's time does, and leaves the other
-        one a part of it.
+    def _share_s(self, alone: bool) -> float:
+        """How long a call may take: it ends by itself, on record, before the guard's time does, and leaves another one
+        a part of it, where it is not alone.
         """
-        share = _LAST if other is None else _FIRST
+        share = _LAST if alone else _FIRST
         return share * max(_ROOM_S, min(self.timeout_s, time_left_s()))
 
-    async def _asked(
-        self, question: Question, form: Form, bill: Bill, decision: Decision, timeout_s: float
-    ) -> BaseModel:
+    async def _asked(  # noqa: PLR0917  called once
+        self, question: Question, form: Form, bill: Bill, decision: Decision, timeout_s: float,
+        history: Sequence[Attempt],
+    ) -> BaseModel:  # fmt: skip
         home, at = gateway(), bill.scope
         assert decision.chosen is not None
         model = home.catalogue.get(decision.chosen.target.name)
-        called = await Caller(home, form, None, timeout_s).in_line(question, model, bill.named(decision.id))
+        caller = Caller(home, form, None, timeout_s)
+        called = await caller.in_line(question, model, bill.named(decision.id), history=history)
         if called.fault is not None and HELD in (called.fault.state or {}):
             raise rebuild(called.fault)  # it was not sent, and is waited for
         record = Recorded(at, decision, model, question, why=AttemptWhy.PROBE, beside=_PROBES + at.counted("probe"))
         record.ended(AttemptEnd.FAILED if called.fault else AttemptEnd.ANSWERED, called)
         if called.fault is not None:
-            raise rebuild(_named(called.fault, model.name))
+            raise rebuild(of_model(_named(called.fault, model.name), model, place=called.place))
         return called.value
 
 
