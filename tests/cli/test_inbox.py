@@ -208,6 +208,8 @@ def test_what_cannot_be_decided_says_why(desk: Terminal) -> None:
     unknown = desk.segue("approve", "nope", "--json")
     assert unknown.code == 6 and json.loads(unknown.err)["error"]["code"] == "unknown-question"
     pay = asks(desk, "refund", 500)
+    nobody = desk.segue("reassign", pay, "--to", " ")
+    assert nobody.code == 2 and "--to names nobody" in nobody.err and "--to ada" in nobody.err
     step = desk.segue("decide", "r", "--retry")
     assert step.code == 2 and "the flow does: 'Pay back 500?'" in step.err and f"segue inbox {pay}" in step.err
     desk.segue("cancel", "r", "--by", "ops")

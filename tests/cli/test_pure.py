@@ -53,6 +53,8 @@ def test_times_are_as_long_as_they_must_be() -> None:
     assert len(words.clock(NOW, NOW)) == 8 and len(words.clock(NOW, NOW + 86400 * 400)) == 16
     assert words.clock(1e300, NOW).startswith("9999-12-3")
     assert words.due(1e300, NOW) == "after the year 9999"
+    assert words.until(1e300, NOW) == "after the year 9999"
+    assert (words.until(NOW + 200, NOW), words.until(NOW - 5, NOW)) == ("in 3 min", "now")
     assert words.due(NOW + 90, NOW).startswith("in 1 min 30 s (") and words.due(NOW - 90, NOW) == "due since 1 min"
     assert (words.age(0.5), words.ago(0.5), words.ago(7200)) == ("now", "just now", "2 h ago")
 

@@ -42,6 +42,8 @@ def answer(to: Sender, id: str, given: str, *, by: str, note: str) -> Exit:
 
 def reassign(to: Sender, id: str, names: list[str], *, by: str, note: str) -> Exit:
     """Ask somebody else."""
+    if not any(name.strip() for name in names):
+        raise InputError("reassign: --to names nobody", remedy="name who is to be asked instead: --to ada")
     found = _found(to, id)
     return _say(to, found, f"asks {', '.join(distinct(names))} instead", by, note, to=tuple(names))
 

@@ -25,7 +25,7 @@ from .exits import Exit
 from .paint import Copyable, Drawn, emit, out, pairs, tell
 from .shelf import reading
 from .waits import Say
-from .words import age, ago, due, first_line, harmless, plural, pretty, printable, shorten
+from .words import age, ago, due, first_line, harmless, plural, pretty, printable, shorten, until
 
 KINDS = {"approval": ("?", "cyan"), "form": ("✎", "cyan"), "escalation": ("!", "yellow"), "other": ("!", "yellow")}
 _NARROW = 72
@@ -104,7 +104,7 @@ def _due(item: InboxItem, now: float) -> Text:
         return Text("–", "dim")
     left = item.due_at - now
     style = "red" if left <= 0 else "yellow" if left < SOON_S else ""
-    return Text(f"in {age(left)}" if left >= 1 else "now", style)
+    return Text(until(item.due_at, now), style)
 
 
 def whole(item: InboxItem, now: float, say: Say) -> list[Drawn]:

@@ -50,6 +50,13 @@ def clock(at: float, now: float) -> str:
     return when.strftime("%b %d %H:%M" if when.year == today.year else "%Y-%m-%d %H:%M")
 
 
+def until(at: float, now: float) -> str:
+    """`in 3 min`, or `now`."""
+    if at > _LAST:
+        return "after the year 9999"
+    return f"in {age(at - now)}" if at - now >= 1 else "now"
+
+
 def due(at: float, now: float) -> str:
     """`in 3 min (14:03:22)`, or since when it is overdue."""
     if at > _LAST:
