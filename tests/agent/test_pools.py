@@ -14,6 +14,7 @@ from segue import Engine, flow
 from segue.agent import answer, ask, embed
 from segue.agent.guards import Guard
 from segue.agent.guards.moderation import Moderation
+from segue.core.records import AttemptRecorded, BudgetScope, ScopeKind, record_of
 from segue.models import Capability, Catalogue, Deployment, Limits, Model, ModelError, Price, Provider
 from segue.models.health import Health
 from segue.routing import Cheapest
@@ -78,7 +79,7 @@ async def test_the_rest_of_the_pool_comes_before_another_model(tmp_path: Path, t
         assert calls(server)["other"] == 0
 
 
-@flow
+@flow(budget_usd=1.0)
 async def vectors(text: str) -> int:
     return len(await embed(text))
 
@@ -93,6 +94,21 @@ async def test_vectors_come_from_the_rest_of_the_pool(tmp_path: Path, trouble: s
             server.fail("west/m", trouble)
             assert await runs.run(vectors, "Who?") == 64
             assert calls(server) == {"east/m": 1, "west/m": 1, "north/m": 1, "other": 0}
+
+
+async def test_vectors_that_no_key_was_there_for_cost_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KEY_EAST")
+    can = frozenset({Capability.EMBEDDINGS})
+    async with serve(MODELS) as server:
+        embeds = replace(pool(server, weights=IN_ORDER), id="m", capabilities=can, dimensions=64)
+        async with engine(tmp_path, embeds) as runs:
+            run = await runs.start(vectors, "Who?")
+            assert await run.result() == 64
+            records = [record_of(event) async for event in run.events() if event.type == "attempt.recorded"]
+            refused, taken = [one for one in records if isinstance(one, AttemptRecorded)]
+            assert (refused.usage and refused.usage.cost_nano) in (None, 0) and taken.usage is not None
+            (stood,) = runs.journal.standing_of([BudgetScope(kind=ScopeKind.RUN, name=run.id)])
+            assert (stood.spent, stood.estimated) == (taken.usage.cost_nano, 0)
 
 
 @pytest.mark.parametrize("trouble", ["overloaded", "rate-limited", "unauthorised"])

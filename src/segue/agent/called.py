@@ -22,7 +22,7 @@ from .calling import call_for, ready, send
 from .failures import BROKEN, FULL, has_failed
 from .form import Check, Form, name_of, told
 from .money import Bill
-from .pool import part_of
+from .pool import Part, part_of
 from .request import Question
 from .streaming import Floor, Streaming, partial
 from .thinking import output_limit
@@ -103,7 +103,7 @@ class Caller:
                 question, manifest = self._shown(question, model, bill)
                 await bill.room(model, question)
                 part = part_of(model, history, lambda name, out: self.gateway.spare(name, out, question))
-                again = part is model and has_failed(model.name, history)
+                again = (part is model or (isinstance(part, Part) and part.again)) and has_failed(model.name, history)
                 if again and self.gateway.health.is_failing(model):
                     retry = self.gateway.health.may_retry(model)
                     if not retry:

@@ -10,8 +10,8 @@ from ..core.recovery import Again, Amend, Attempt, Use
 __all__ = [
     "ANYTHING", "BROKEN", "DEPLOYMENT", "ELSEWHERE", "FULL", "HALF", "HELD", "LOOKED", "MODEL", "PASSES", "TOOK",
     "asked_by", "asked_in", "awaits_money", "awaits_money_for_s", "cuts", "deployments_in", "down_for_s", "failed_in",
-    "has_failed", "lasted_s", "left_in", "refused_in", "repairs", "repeats", "small_in", "so_far", "spent_in",
-    "spoken_in", "turned_away", "turned_down_in", "unlucky_in", "unsent",
+    "has_failed", "lasted_s", "left_in", "placed_in", "refused_in", "repairs", "repeats", "small_in", "so_far",
+    "spent_in", "spoken_in", "turned_away", "turned_down_in", "unlucky_in", "unsent",
 ]  # fmt: skip
 
 ELSEWHERE = frozenset(
@@ -166,8 +166,13 @@ def deployments_in(
     history: Sequence[Attempt], model: str, kinds: Collection[FaultKind] = ANYTHING
 ) -> frozenset[str]:  # fmt: skip
     """The deployments of a model that have failed, with a fault of one of these kinds."""
+    return frozenset(placed_in(history, model, kinds))
+
+
+def placed_in(history: Sequence[Attempt], model: str, kinds: Collection[FaultKind] = ANYTHING) -> list[str]:
+    """As `deployments_in`, one for each fault, in their order."""
     placed = [f for f in _faults_of(history, model) if f.kind in kinds and DEPLOYMENT in (f.state or {})]
-    return frozenset(str((fault.state or {})[DEPLOYMENT]) for fault in placed)
+    return [str((fault.state or {})[DEPLOYMENT]) for fault in placed]
 
 
 def refused_in(history: Sequence[Attempt], model: str) -> frozenset[str]:

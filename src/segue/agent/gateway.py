@@ -179,11 +179,15 @@ class Gateway:
 
     def spare(self, name: str, failed: Collection[str], question: Question) -> bool:
         """Whether a model has another deployment that takes a question now."""
+        return self.spares(name, failed, question) > 0
+
+    def spares(self, name: str, failed: Collection[str], question: Question) -> int:
+        """How many of a model's deployments, if it has several, take a question now, beside those that failed."""
         if name not in self.catalogue:
-            return False
+            return 0
         model = self.catalogue.get(name)
         views = self.health.views(model, _tokens(model, question)) if len(model.deployments) > 1 else {}
-        return any(view.wait_s <= self.detour_s for at, view in views.items() if at not in failed)
+        return sum(view.wait_s <= self.detour_s for at, view in views.items() if at not in failed)
 
     def ready_in(self, name: str, refused: Collection[str], question: Question) -> float:
         """Seconds until a deployment of a model, but for these, takes a question; infinite where none ever does."""

@@ -1,6 +1,7 @@
 """A model with several deployments: another key, region or server of it comes before another model.
 
-A deployment that has failed a question is passed over for the rest of it, as long as another one takes calls. Its
+A deployment that has failed a question is passed over for the rest of it, as long as another one takes calls; once all
+have, the one that was asked last is. Its
 health, its limits and its key are its own (`models.health`), so a refused key shuts no other. A loop of tools goes on
 where it began, as long as that one is free: there is its prompt cache, and what is bound to an account.
 """
@@ -13,7 +14,7 @@ from typing import Any
 
 from ..core.recovery import Attempt
 from ..models import Deployment, Limits, Model
-from .failures import deployments_in
+from .failures import placed_in
 from .request import Question
 
 __all__ = ["Part", "home_of", "part_of"]
@@ -25,6 +26,8 @@ class Part:
 
     model: Model
     without: Collection[str]
+    again: bool = False
+    """Whether each of its deployments has failed already: it is a retry."""
 
     @property
     def name(self) -> str:
@@ -42,9 +45,15 @@ class Part:
 
 
 def part_of(model: Model, history: Sequence[Attempt], takes: Callable[[str, Collection[str]], bool]) -> Model | Part:
-    """Who may be called: those that have not failed, where one of them `takes` a call now; else all of them."""
-    without = deployments_in(history, model.name) if len(model.deployments) > 1 else frozenset[str]()
-    return Part(model, without) if without and takes(model.name, without) else model
+    """Who may be called: those that have not failed, where one of them `takes` a call now; then all but the last one
+    that did; else all of them.
+    """
+    failed = placed_in(history, model.name) if len(model.deployments) > 1 else []
+    if failed and takes(model.name, failed):
+        return Part(model, frozenset(failed))
+    if failed and takes(model.name, failed[-1:]):
+        return Part(model, frozenset(failed[-1:]), again=True)
+    return model
 
 
 def home_of(model: Model | Part, question: Question) -> Part | None:

@@ -94,20 +94,23 @@ class _Failed:
         self.history = list[Attempt]()
         """All calls that failed: of a pool, a deployment that did is passed over."""
         self.error: Exception | None = None
-        """What is said in the end: of bad luck, what passes first."""
+        """What is said in the end: of a round's bad luck, what passes first."""
+        self._over = True
+        """Whether a round is over: the next error stands for itself."""
 
     def add(self, model: Model, error: Exception, spare: Callable[[Collection[str]], bool]) -> None:
         """One call. The model has failed with it, unless there is a `spare` deployment beside those that did."""
-        fault, was = classify(error), None if self.error is None else classify(self.error)
+        fault, was = classify(error), None if self.error is None or self._over else classify(self.error)
         self.history.append(Attempt(1, len(self.history) + 1, 0.0, of_model(fault, model)))
         if was is None or _soon(fault) <= _soon(was):
-            self.error = error
+            self.error, self._over = error, False
         sent = DEPLOYMENT in (fault.state or {})
         if not (sent and fault.kind in ELSEWHERE and spare(deployments_in(self.history, model.name))):
             self.tried[model.name] = fault.kind.value
 
     def begin_anew(self) -> None:
         """Whoever had bad luck may be asked again."""
+        self._over = True
         for name in unlucky_in(self.history):
             self.tried.pop(name, None)
 
@@ -159,8 +162,9 @@ class Moderation:
                 continue
             model = home.catalogue.get(decision.chosen.target.name)
             try:
-                alone = bool(failed.history) or not (
-                    len(model.deployments) > 1 or decide(bill.left, {model.name: "it judges first"}).chosen
+                spares = home.spares(model.name, deployments_in(failed.history, model.name), question)
+                alone = spares < _ASKED and (
+                    bool(failed.tried) or decide(bill.left, {model.name: "it judges first"}).chosen is None
                 )
                 said: Any = await self._asked(question, form, bill, decision, self._share_s(alone), failed.history)
             except Exception as error:  # noqa: BLE001  whatever it is, another one may do it

@@ -113,9 +113,11 @@ def key_of(model: Model, deployment: Deployment) -> str | None:
     names = (deployment.key_env,) if deployment.key_env else _KEYS.get(model.provider, ())
     key = next((value for name in names if (value := os.environ.get(name, ""))), None)
     if key is None and (deployment.key_env or model.provider not in _KEYLESS):
-        raise NotAuthorised(
+        refused = NotAuthorised(
             f"{model.name}: {' or '.join(names)} is not set in the environment", remedy=f"export {names[0]}=…"
         )
+        vars(refused)["unconnected"] = 1  # nothing was sent: it costs nothing
+        raise refused
     return key
 
 
