@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segue import Engine, RunFailed, embed, flow
+from segue import Engine, RunCancelled, RunFailed, embed, flow
 from segue.agent import Embedded, embedding
 from segue.core.faults import FaultKind
 from segue.core.records import AttemptRecorded, record_of
@@ -359,3 +360,27 @@ async def test_requests_that_were_answered_before_a_refused_one_are_paid(tmp_pat
     with closing(sqlite3.connect(tmp_path / "x.db")) as db:
         ((spent,),) = db.execute("select spent_nano from accounts where kind = 'run'").fetchall()
     assert (len(answered), spent) == (5, sum(answered) * 100)
+
+
+async def test_who_is_cancelled_while_it_waits_for_a_place_has_sent_nothing_and_pays_nothing(tmp_path: Path) -> None:
+    async with serve({"e": Served()}) as server:
+        mine = model("mine", server.openai_url, provider=Provider.OPENAI_COMPATIBLE, limits=Limits(concurrency=1))
+        async with Engine(str(tmp_path / "x.db"), resources={"catalogue": Catalogue.of(mine)}) as engine:
+            server.fail("e", "silent")
+            first = await engine.start(paid, ["a"], id="first")
+            while not server.counts("e").active:
+                await asyncio.sleep(0.01)
+            second = await engine.start(paid, ["b"], id="second")
+            while not [event async for event in second.events(follow=False) if event.type == "decision.made"]:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            for run in (second, first):
+                await run.cancel()
+                with pytest.raises(RunCancelled):
+                    await run.result()
+            assert server.counts("e").calls == 1
+    with closing(sqlite3.connect(tmp_path / "x.db")) as db:
+        rows = db.execute("select name, spent_nano, held_nano from accounts where kind = 'run'").fetchall()
+    spent = {name: (paid, held) for name, paid, held in rows}
+    assert spent["first"][0] > 0 and spent["first"][1] == 0
+    assert spent.get("second", (0, 0)) == (0, 0)

@@ -108,6 +108,10 @@ def no_key(_: int) -> Exception:
     return failed(NotAuthorised, 401)
 
 
+def down(_: int) -> Exception:
+    return failed(Overloaded, 503)
+
+
 def once(then: float | Exception) -> Does:
     """Overloaded at first."""
     return lambda n: failed(Overloaded, 503) if n == 1 else then
@@ -144,12 +148,18 @@ async def test_bad_luck_that_is_over_keeps_nobody_waiting(
         assert places.calls == [*pool, "d"]
 
 
+@testing.simulated
+async def test_in_each_round_another_place_has_its_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = Places(d=once(HANGS), e=once(1.0))
+    async with opened(monkeypatch, places, "d", "e") as engine:
+        assert await engine.run(judged, "Who?", id="r") == "well"
+        assert places.calls == ["d", "e", "d", "e", "s"]
+
+
 @pytest.mark.parametrize("asks", [judged, plain])
 @testing.simulated
-async def test_once_all_have_failed_the_one_that_did_last_is_passed_over(
-    monkeypatch: pytest.MonkeyPatch, asks: Any
-) -> None:
-    places = Places(d=lambda _: failed(Overloaded, 503), e=once(1.0))
-    async with opened(monkeypatch, places, "d", "e", guarded=asks is judged) as engine:
+async def test_once_all_places_have_failed_they_take_turns(monkeypatch: pytest.MonkeyPatch, asks: Any) -> None:
+    places = Places(d=down, e=down, g=once(1.0))
+    async with opened(monkeypatch, places, "d", "e", "g", guarded=asks is judged) as engine:
         await engine.run(asks, "Who?", id="r")
-        assert places.calls[:4] == ["d", "e", "d", "e"]
+        assert places.calls[:6] == ["d", "e", "g", "d", "e", "g"]

@@ -44,9 +44,12 @@ class _Calls:
 
     history: Sequence[Attempt]
     """The attempts before it: of a pool, who has failed is passed over."""
+    bill: Bill
+    size: Question
+    """All texts: what is set aside before the first request is sent."""
     usages: list[Usage] = field(default_factory=list[Usage])
     place: Place | None = None
-    """Where the last one was sent."""
+    """Where the last one was sent; None while it waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,9 @@ class Embedding:
         model = self.gateway.catalogue.get(decision.chosen.target.name)
         record = Recorded(scope, decision, model, size)
         usage: Usage | None = None
-        calls = _Calls(scope.history)
+        calls = _Calls(scope.history, bill, size)
         try:
             await bill.room(model, size)
-            await bill.reserve(model, size)
             vectors = await self._vectors(model, texts.texts, calls)
             usage = _sum(calls.usages)
             found = space(model, len(vectors[0]))
@@ -176,6 +178,9 @@ class Embedding:
         began, tokens = asyncio.get_running_loop().time(), 0
         fault: Fault | None = made(FaultKind.INTERRUPTED, "the call was given up")
         try:
+            if not calls.usages:
+                await calls.bill.reserve(model, calls.size)
+                began = asyncio.get_running_loop().time()
             found, usage = await embed(model, _deployment(place), texts, self.timeout_s)
             fault, tokens = None, usage.tokens_in
         except Exception as error:

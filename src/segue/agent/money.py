@@ -370,11 +370,11 @@ def _took(held: Reservation, usage: Usage | None, fault: Fault | None) -> tuple[
 
 
 def cost_nothing(fault: Fault) -> bool:
-    """Whether a provider was never reached, or has refused the call with a status: it did nothing then. Within an
-    answer of 200 an error says that it had begun.
+    """Whether nothing was sent, a provider was never reached, or has refused the call with a status: it did nothing
+    then. Within an answer of 200 an error says that it had begun.
     """
     state: Any = fault.state or {}
-    if state.get("unconnected"):
+    if state.get("unconnected") or state.get("unsent"):
         return True
     status, within = state.get("status"), state.get("within")
     return fault.kind not in _UNKNOWN and isinstance(status, int) and status >= _REFUSES and not within

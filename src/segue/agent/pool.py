@@ -1,9 +1,9 @@
 """A model with several deployments: another key, region or server of it comes before another model.
 
 A deployment that has failed a question is passed over for the rest of it, as long as another one takes calls; once all
-have, the one that was asked last is. Its
-health, its limits and its key are its own (`models.health`), so a refused key shuts no other. A loop of tools goes on
-where it began, as long as that one is free: there is its prompt cache, and what is bound to an account.
+have, they take turns. Its health, its limits and its key are its own (`models.health`), so a refused key shuts no
+other. A loop of tools goes on where it began, as long as that one is free: there is its prompt cache, and what is bound
+to an account.
 """
 
 from __future__ import annotations
@@ -45,14 +45,15 @@ class Part:
 
 
 def part_of(model: Model, history: Sequence[Attempt], takes: Callable[[str, Collection[str]], bool]) -> Model | Part:
-    """Who may be called: those that have not failed, where one of them `takes` a call now; then all but the last one
-    that did; else all of them.
+    """Who may be called: those that have not failed, where one of them `takes` a call now; then whoever failed longest
+    ago of those that do; else all of them.
     """
     failed = placed_in(history, model.name) if len(model.deployments) > 1 else []
-    if failed and takes(model.name, failed):
-        return Part(model, frozenset(failed))
-    if failed and takes(model.name, failed[-1:]):
-        return Part(model, frozenset(failed[-1:]), again=True)
+    latest = list(dict.fromkeys(reversed(failed)))
+    for kept in range(len(latest)):
+        without = frozenset(latest[: len(latest) - kept])
+        if takes(model.name, without):
+            return Part(model, without, again=kept > 0)
     return model
 
 

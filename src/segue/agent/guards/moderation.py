@@ -1,8 +1,9 @@
 """Moderation by a small model: it says by a schema whether a text falls into one of some categories.
 
 The call is made inside of the attempt that it guards, and is on record there, as a probe, with its usage. It goes past
-the guards, has one fallback, and no repairs; where both fail by bad luck (an overload, a broken connection) they are
-asked again, after pauses that grow, as long as the guard's time lasts. A guard that fails has a policy of its own.
+the guards, has one fallback beside what deployments its model has, and no repairs; where all fail by bad luck (an
+overload, a broken connection) they are asked again, after pauses that grow, as long as the guard's time lasts. A guard
+that fails has a policy of its own.
 """
 
 from __future__ import annotations
@@ -92,25 +93,28 @@ class _Failed:
         self.tried = dict[str, str]()
         """Models that are not asked again in this round, with the kind of what befell them."""
         self.history = list[Attempt]()
-        """All calls that failed: of a pool, a deployment that did is passed over."""
+        """All calls that failed."""
         self.error: Exception | None = None
         """What is said in the end: of a round's bad luck, what passes first."""
-        self._over = True
-        """Whether a round is over: the next error stands for itself."""
+        self._since = 0
+
+    def places(self, model: str) -> frozenset[str]:
+        """The deployments of a model that have failed in this round."""
+        return deployments_in(self.history[self._since :], model)
 
     def add(self, model: Model, error: Exception, spare: Callable[[Collection[str]], bool]) -> None:
         """One call. The model has failed with it, unless there is a `spare` deployment beside those that did."""
-        fault, was = classify(error), None if self.error is None or self._over else classify(self.error)
+        fault, first = classify(error), len(self.history) == self._since
         self.history.append(Attempt(1, len(self.history) + 1, 0.0, of_model(fault, model)))
-        if was is None or _soon(fault) <= _soon(was):
-            self.error, self._over = error, False
+        if self.error is None or first or _soon(fault) <= _soon(classify(self.error)):
+            self.error = error
         sent = DEPLOYMENT in (fault.state or {})
-        if not (sent and fault.kind in ELSEWHERE and spare(deployments_in(self.history, model.name))):
+        if not (sent and fault.kind in ELSEWHERE and spare(self.places(model.name))):
             self.tried[model.name] = fault.kind.value
 
     def begin_anew(self) -> None:
         """Whoever had bad luck may be asked again."""
-        self._over = True
+        self._since = len(self.history)
         for name in unlucky_in(self.history):
             self.tried.pop(name, None)
 
@@ -162,7 +166,7 @@ class Moderation:
                 continue
             model = home.catalogue.get(decision.chosen.target.name)
             try:
-                spares = home.spares(model.name, deployments_in(failed.history, model.name), question)
+                spares = home.spares(model.name, failed.places(model.name), question)
                 alone = spares < _ASKED and (
                     bool(failed.tried) or decide(bill.left, {model.name: "it judges first"}).chosen is None
                 )
