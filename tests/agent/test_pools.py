@@ -27,7 +27,7 @@ NONE = Limits()
 IN_ORDER = (1e6, 1e-3, 1e-12)
 
 
-def pool(server: Server, *, weights: tuple[float, ...] = (1000, 1, 1), limits: Limits = NONE, places: int = 3) -> Model:
+def pool(server: Server, *, weights: tuple[float, ...] = (1e9, 1, 1), limits: Limits = NONE, places: int = 3) -> Model:
     """One model at three places, or fewer, with a key each; the first one is preferred."""
     given = zip(PLACES[:places], weights, strict=True)
     return Model(
@@ -194,7 +194,7 @@ async def test_a_busy_deployment_is_waited_for_where_the_other_key_is_refused(
 async def test_a_deployment_that_no_call_of_this_size_fits_is_no_spare(tmp_path: Path) -> None:
     """One blip of the other is waited out: the small one's limit says nothing of the model."""
     async with serve(MODELS) as server:
-        whole = pool(server, weights=(1000, 1), places=2)
+        whole = pool(server, weights=(1e9, 1), places=2)
         east, west = whole.deployments
         whole = replace(whole, deployments=(east, replace(west, limits=Limits(tpm=40))))
         async with engine(tmp_path, whole) as runs:
