@@ -45,7 +45,7 @@ _PROMPT = (
 _ASKED = 2
 _NOBODY: Mapping[str, str] = {}
 _FIRST, _LAST = 0.6, 0.9
-"""Of the guard's time that is left: how much the first one may take, if there is another, and the last one."""
+"""Of the guard's time that is left: how much one may take while another is there, and one that is alone."""
 
 _PAUSE_S, _PAUSE_MAX_S = 0.5, 8.0
 """The first one; each further one is twice as long, up to the longest."""
@@ -139,7 +139,7 @@ class Moderation:
         return True
 
     async def __call__(self, text: str) -> Finding | None:
-        """Why the text is turned down. Raises the error of the last model that was asked."""
+        """Why the text is turned down. Raises what the last round came to: of bad luck, what passes first."""
         form, failed = form_of(_verdict(tuple(self.categories))), _Failed()
         question = Question(
             prompt=_PROMPT.format(", ".join(self.categories)), parts=[text], schema=form.schema, route=self.route,
@@ -167,7 +167,7 @@ class Moderation:
             model = home.catalogue.get(decision.chosen.target.name)
             try:
                 spares = home.spares(model.name, failed.places(model.name), question)
-                alone = spares < _ASKED and (
+                alone = spares <= 1 and (
                     bool(failed.tried) or decide(bill.left, {model.name: "it judges first"}).chosen is None
                 )
                 said: Any = await self._asked(question, form, bill, decision, self._share_s(alone), failed.history)
