@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from segue.agent import Embedded, embedding
 from segue.core.faults import FaultKind
 from segue.core.records import AttemptRecorded, record_of
 from segue.errors import InputError
-from segue.models import Capability, Catalogue, Limits, Model, Price, Provider
+from segue.models import Capability, Catalogue, Limits, Model, Price, Provider, providers
 from segue.models.embedding import fits, parts_of, space
 from segue.models.errors import VectorsDiffer
 from segue.routing import Cheapest, Function, Hedge, Pinned, Policy, Split
@@ -384,3 +385,28 @@ async def test_who_is_cancelled_while_it_waits_for_a_place_has_sent_nothing_and_
     spent = {name: (paid, held) for name, paid, held in rows}
     assert spent["first"][0] > 0 and spent["first"][1] == 0
     assert spent.get("second", (0, 0)) == (0, 0)
+
+
+async def test_who_is_cancelled_while_a_library_is_imported_has_sent_nothing_and_pays_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the first second of a process."""
+    begun, go_on, real = Event(), Event(), providers._import  # pyright: ignore[reportPrivateUsage]
+
+    def slowly(one: Model) -> Any:
+        begun.set()
+        assert go_on.wait(10)
+        return real(one)
+
+    monkeypatch.setattr(providers, "_imported", {})
+    monkeypatch.setattr(providers, "_import", slowly)
+    async with world(tmp_path) as (server, engine):
+        run = await engine.start(paid, ["a long text " * 50], id="r")
+        assert await asyncio.to_thread(begun.wait, 10)
+        await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.result()
+        go_on.set()
+        assert server.counts().calls == 0
+    with closing(sqlite3.connect(tmp_path / "x.db")) as db:
+        assert db.execute("select spent_nano, held_nano from accounts where kind = 'run'").fetchall() in ([], [(0, 0)])

@@ -168,10 +168,11 @@ class Embedding:
 
     async def _asked(self, model: Model, texts: Sequence[str], calls: _Calls) -> list[list[float]]:
         """One request."""
-        from ..models.calls import embed  # noqa: PLC0415  heavy, and only who asks needs it
+        from ..models.calls import embed, ready_to_embed  # noqa: PLC0415  heavy, and only who asks needs it
 
         size = Question(prompt="", parts=list(texts), max_tokens=1)
         calls.place = None
+        await ready_to_embed(model)  # who is cancelled meanwhile has no place, and nothing set aside
         part = part_of(model, calls.history, lambda name, out: self.gateway.spare(name, out, size))
         place, _ = await self.gateway.place(part, size, self.timeout_s)
         calls.place = place

@@ -18,12 +18,15 @@ from ..core.faults import FaultKind, rebuild
 from ..core.records import Usage
 from .errors import RequestRefused, TooSlow
 from .exchange import OUTPUT_TOOL, Call, Delta, OutputMode, Reply
-from .providers import close, connected, no_embeddings
+from .providers import close, connected, imported, no_embeddings
 from .signals import error_of, made
 from .spec import Deployment, Model, Provider
 from .unread import read
 
-__all__ = ["OUTPUT_TOOL", "Call", "Delta", "OutputMode", "Reply", "call", "close", "embed", "ready", "stream"]
+__all__ = [
+    "OUTPUT_TOOL", "Call", "Delta", "OutputMode", "Reply", "call", "close", "embed", "ready", "ready_to_embed",
+    "stream",
+]  # fmt: skip
 
 
 async def call(c: Call) -> Reply:
@@ -43,6 +46,12 @@ async def ready(c: Call) -> None:
     """Import and connect what a call takes, so that the call itself begins at once. Raises as `call` does."""
     async with _faults(c.model.name):
         await _way(c)
+
+
+async def ready_to_embed(model: Model) -> None:
+    """Import what embedding takes, so that a request is sent as soon as it has a place. Raises MissingExtra."""
+    if model.provider is not Provider.LOCAL:
+        await imported(model)
 
 
 async def stream(c: Call) -> AsyncGenerator[Delta | Reply, None]:

@@ -88,17 +88,24 @@ _imported: dict[str, _Connects] = {}
 async def connected(model: Model, deployment: Deployment) -> Connection:
     """The connection to a deployment, made at the first call of this event loop.
 
-    The provider's library is imported off the loop: that takes a second or two. Raises NotAuthorised where the key is
-    not in the environment, MissingExtra where the library is not installed.
+    Raises NotAuthorised where the key is not in the environment, MissingExtra where the library is not installed.
     """
     key = key_of(model, deployment)
     place = (model.provider, model.id, model.dimensions, deployment.url, deployment.region, key)
     opened = _open.setdefault(asyncio.get_running_loop(), _Open()).by_key
     if place not in opened:
-        module = _imported.get(_name(model)) or await asyncio.to_thread(_import, model)
+        module = await imported(model)
         if place not in opened:  # while this one waited, another call may have
             opened[place] = module.connect(model, deployment, key)
     return opened[place]
+
+
+async def imported(model: Model) -> _Connects:
+    """What connects to its provider. The library is imported off the loop: that takes a second or two.
+
+    Raises MissingExtra where it is not installed.
+    """
+    return _imported.get(_name(model)) or await asyncio.to_thread(_import, model)
 
 
 async def close() -> None:
