@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -88,6 +89,8 @@ class Caller:
     thread: str | None = None
     detour: bool = False
     """Whether somebody else is free, so that a busy model is not waited for."""
+    waits_s: float | None = None
+    """How long it stands in line at most, which is part of the time of its call then. None: the gateway's patience."""
 
     async def in_line(
         self, question: Question, model: Model, bill: Bill, sent: asyncio.Event | None = None,
@@ -108,11 +111,12 @@ class Caller:
                     retry = self.gateway.health.may_retry(model)
                     if not retry:
                         return Called(model=model, fault=_no_more(model))
-                await self._warmed(question, model)
-                place, queued_s = await self.gateway.place(part, question, self.timeout_s, detour=self.detour)
+                await self.warmed(question, model)
+                place, queued_s = await self._place(part, question)
             except Exception as error:  # noqa: BLE001  no place came in time, or the file of health cannot be read
                 return Called(model=model, fault=classify(error))
-            return await self._at(question, manifest, model, place, bill, queued_s, sent)
+            at = self if self.waits_s is None else replace(self, timeout_s=self.timeout_s - queued_s)
+            return await at._at(question, manifest, model, place, bill, queued_s, sent)
         finally:
             if retry and not sent.is_set():
                 self.gateway.health.unretried(model)
@@ -125,11 +129,15 @@ class Caller:
             question, manifest = self._shown(question, model, bill)
         except UsageError as error:  # it does not fit into this window
             return Called(model=model, fault=classify(error))
-        await self._warmed(question, model)
+        await self.warmed(question, model)
         place = self.gateway.free_place(model, question)
         return None if place is None else await self._at(question, manifest, model, place, bill, sent=sent)
 
-    async def _warmed(self, question: Question, model: Model) -> None:
+    async def _place(self, part: Model | Part, question: Question) -> tuple[Place, float]:
+        waits_s = math.inf if self.waits_s is None else self.waits_s
+        return await self.gateway.place(part, question, self.timeout_s, detour=self.detour, waits_s=waits_s)
+
+    async def warmed(self, question: Question, model: Model) -> None:
         """What the call takes is imported before it has a place: a limit per minute counts from there."""
         anywhere = Place(model.name, model.pool()[0], 0, 0.0, 0, 0)
         with suppress(Exception):  # then the call says so, at its own deployment

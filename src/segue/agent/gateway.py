@@ -197,12 +197,13 @@ class Gateway:
         return self.health.ready_in(model, _tokens(model, question), refused)
 
     async def place(
-        self, model: Model | Part, question: Question, timeout_s: float, *, detour: bool = False
-    ) -> tuple[Place, float]:
+        self, model: Model | Part, question: Question, timeout_s: float, *, detour: bool = False,
+        waits_s: float = math.inf,
+    ) -> tuple[Place, float]:  # fmt: skip
         """A place for one call, and how long it took to get it. Raises RateLimited when none comes in time.
 
         With a `detour` somebody else is free: it waits only shortly. Else it stands in line for a while, whatever a
-        call may take: to ask around again and again would cost more.
+        call may take, but for `waits_s` at most: to ask around again and again would cost more.
         """
         tokens, line = _tokens(model, question), self._lines.setdefault(model.name, Line())
         patience_s = self.detour_s if detour else min(self.wait_s_max, max(timeout_s, self.patience_s))
@@ -212,7 +213,7 @@ class Gateway:
             there = None if home is None else self.health.try_acquire(home, tokens)
             return there if isinstance(there, Place) else self.health.try_acquire(model, tokens)
 
-        answer, waited = await line.place(acquire, patience_s)
+        answer, waited = await line.place(acquire, min(patience_s, waits_s))
         if isinstance(answer, Place):
             return answer, waited
         raise rebuild(_no_place(model, answer))

@@ -17,7 +17,7 @@ from ..core.records import Candidate, Decision, Stage
 from .failures import HELD
 from .nobody import is_shut, rests
 
-__all__ = ["PATIENCE_S", "STUCK_S", "Holds", "Patience", "Waiting", "affordable", "paced", "time_left_s"]
+__all__ = ["PATIENCE_S", "STUCK_S", "Holds", "Patience", "Waiting", "affordable", "paced", "still", "time_left_s"]
 
 PATIENCE_S = 30.0
 """How long an attempt waits; then its Recovery says what follows, and the run may be parked."""
@@ -59,8 +59,7 @@ class Patience:
 
     async def wait(self) -> bool:
         """Until it is worth to look again. False when it has waited for long enough."""
-        pace = _pace.get()
-        with nullcontext() if pace is None else pace.still():
+        with still():
             return await self._wait()
 
     async def _wait(self) -> bool:
@@ -133,6 +132,14 @@ def paced(limit: asyncio.Timeout) -> Generator[None]:
         yield
     finally:
         _pace.reset(token)
+
+
+@contextmanager
+def still() -> Generator[None]:
+    """No time of the limit passes in which this is done."""
+    pace = _pace.get()
+    with nullcontext() if pace is None else pace.still():
+        yield
 
 
 def time_left_s() -> float:

@@ -12,22 +12,22 @@ import asyncio
 import math
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, create_model
 
-from ...core.faults import Fault, classify, rebuild
+from ...core.faults import Fault, FaultKind, classify, rebuild
 from ...core.records import AttemptEnd, AttemptWhy, Decision
 from ...core.recovery import Attempt
 from ...models import Model
 from ...runtime.scope import StepScope, here
 from ..called import Caller
 from ..failures import DEPLOYMENT, ELSEWHERE, HELD, PASSES, deployments_in, unlucky_in
-from ..form import Form, form_of
+from ..form import form_of
 from ..gateway import gateway
-from ..held import Waiting, affordable, time_left_s
+from ..held import Waiting, affordable, still, time_left_s
 from ..money import Bill
 from ..nobody import nobody
 from ..recorded import Recorded
@@ -46,6 +46,10 @@ _ASKED = 2
 _NOBODY: Mapping[str, str] = {}
 _FIRST, _LAST = 0.6, 0.9
 """Of the guard's time that is left: how much one may take while another is there, and one that is alone."""
+_IN_LINE = 0.75
+"""Of that: how long it waits for a place at most, so that its call has the rest."""
+_ELSEWHERE = ELSEWHERE | {FaultKind.BAD_OUTPUT, FaultKind.CONTENT_REFUSED}
+"""After which another deployment of a model is asked: what is between us and the model may be its own."""
 
 _PAUSE_S, _PAUSE_MAX_S = 0.5, 8.0
 """The first one; each further one is twice as long, up to the longest."""
@@ -109,7 +113,7 @@ class _Failed:
         if self.error is None or first or _soon(fault) <= _soon(classify(self.error)):
             self.error = error
         sent = DEPLOYMENT in (fault.state or {})
-        if not (sent and fault.kind in ELSEWHERE and spare(self.places(model.name))):
+        if not (sent and fault.kind in _ELSEWHERE and spare(self.places(model.name))):
             self.tried[model.name] = fault.kind.value
 
     def begin_anew(self) -> None:
@@ -167,31 +171,31 @@ class Moderation:
             model = home.catalogue.get(decision.chosen.target.name)
             try:
                 spares = home.spares(model.name, failed.places(model.name), question)
-                alone = spares <= 1 and (
-                    bool(failed.tried) or decide(bill.left, {model.name: "it judges first"}).chosen is None
-                )
-                said: Any = await self._asked(question, form, bill, decision, self._share_s(alone), failed.history)
+                other = not failed.tried and decide(bill.left, {model.name: "it judges first"}).chosen is not None
+                caller = Caller(home, form, None, self.timeout_s, detour=other)
+                with again.still(), still():  # what a first call imports takes no time of the guard's
+                    await caller.warmed(question, model)
+                caller = self._limited(caller, alone=not other and spares <= 1)
+                said: Any = await self._asked(question, caller, bill, decision, failed.history)
             except Exception as error:  # noqa: BLE001  whatever it is, another one may do it
                 if not await again.paid(bill, error):
                     failed.add(model, error, lambda out, name=model.name: home.spare(name, out, question))
                 continue
             return Finding(said.category) if said.flagged else None
 
-    def _share_s(self, alone: bool) -> float:
-        """How long a call may take: it ends by itself, on record, before the guard's time does, and leaves another one
-        a part of it, where it is not alone.
+    def _limited(self, caller: Caller, *, alone: bool) -> Caller:
+        """How long a call may take, its wait for a place with it: it ends by itself, on record, before the guard's time
+        does, and leaves another one a part of it, where it is not alone.
         """
-        share = _LAST if alone else _FIRST
-        return share * max(_ROOM_S, min(self.timeout_s, time_left_s()))
+        share_s = (_LAST if alone else _FIRST) * max(_ROOM_S, min(self.timeout_s, time_left_s()))
+        return replace(caller, timeout_s=share_s, waits_s=_IN_LINE * share_s)
 
-    async def _asked(  # noqa: PLR0917  called once
-        self, question: Question, form: Form, bill: Bill, decision: Decision, timeout_s: float,
-        history: Sequence[Attempt],
-    ) -> BaseModel:  # fmt: skip
+    async def _asked(
+        self, question: Question, caller: Caller, bill: Bill, decision: Decision, history: Sequence[Attempt]
+    ) -> BaseModel:
         home, at = gateway(), bill.scope
         assert decision.chosen is not None
         model = home.catalogue.get(decision.chosen.target.name)
-        caller = Caller(home, form, None, timeout_s)
         called = await caller.in_line(question, model, bill.named(decision.id), history=history)
         if called.fault is not None and HELD in (called.fault.state or {}):
             raise rebuild(called.fault)  # it was not sent, and is waited for
