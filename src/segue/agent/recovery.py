@@ -359,7 +359,7 @@ def _pause(history: Sequence[Attempt], luck: float) -> float:
 
 def _crowded(history: Sequence[Attempt], luck: float) -> float:
     """Seconds: who finds no place again and again comes back less often, or waiting would be what keeps all busy."""
-    full = sum(unsent(a) for a in history)
+    full = sum(unsent(a) and asked_by(a) is not None for a in history)
     return luck * min(_CROWDED_MAX_S, _BACKOFF_S * 2.0 ** (full - 2)) if full > 1 else 0.0
 
 

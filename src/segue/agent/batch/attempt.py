@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -16,7 +16,7 @@ from ...errors import BudgetExceeded, InputError
 from ...models import Deployment, Model, Provider
 from ...models.batches import Item
 from ...models.exchange import Call, Reply
-from ...models.health import Place
+from ...models.health import Place, Standing
 from ...models.signals import made
 from ...models.spec import BATCHES
 from ...models.verdict import judge
@@ -28,6 +28,7 @@ from ..held import Waiting, affordable
 from ..media import hold_seen
 from ..money import Bill
 from ..nobody import nobody
+from ..pool import part_of
 from ..recorded import Recorded
 from ..request import Given, Question
 from ..window import fitted
@@ -91,14 +92,28 @@ class Batched:
         record = Recorded(scope, decision, model, question, batch=request)
         question, record = await make.guards.before(question, record)
         bill = replace(bill.named(decision.id), patient=False)  # what a batch holds it holds for long
-        return (await self._ticket(question, record, bill, at)).error()
+        deployment = self._deployment(model, scope.history)
+        try:
+            await ready(self._call(question, model, deployment))
+        except Exception as error:  # noqa: BLE001  whatever a call would raise is a fault of this one
+            await make.ended(Called(model=model, fault=classify(error), place=_place(deployment)), record)
+        return (await self._ticket(question, record, deployment, bill, at)).error()
 
-    async def _ticket(self, question: Question, record: Recorded, bill: Bill, at: Office) -> Ticket:
+    def _deployment(self, model: Model, history: Sequence[Attempt]) -> Deployment:
+        """Of a pool one that has not failed the question, and whose key was not refused before; else whoever failed
+        longest ago.
+        """
+        part = part_of(model, history, lambda _, out: len(out) < len(model.pool()))
+        views = self.make.gateway.health.views(model) if len(model.deployments) > 1 else {}
+        shut = {name for name, view in views.items() if view.standing is Standing.SHUT}
+        return min(part.pool(), key=lambda one: one.name in shut)
+
+    async def _ticket(
+        self, question: Question, record: Recorded, deployment: Deployment, bill: Bill, at: Office
+    ) -> Ticket:
         """The money set aside, the request written down as it would be sent, and both on disk."""
         model, scope = record.model, record.scope
-        first, pool, now = _first(scope.history), model.pool(), at.now()
-        deployment = pool[len(scope.history) % len(pool)]
-        await ready(self._call(question, model, deployment))
+        first, now = _first(scope.history), at.now()
         question, manifest = fitted(question, model, bill.id, thread=self.make.session.conversation)
         await scope.commit(manifest)
         draft = scope.run, bill.id
@@ -130,7 +145,7 @@ class Batched:
         return ticket
 
     def _call(self, question: Question, model: Model, deployment: Deployment) -> Call:
-        return call_for(question, model, cast("Place", _At(deployment)), self.make.timeout_s)
+        return call_for(question, model, _place(deployment), self.make.timeout_s)
 
     # --- and out of it ---
 
@@ -147,13 +162,14 @@ class Batched:
         checks = tuple(Check(**one) for one in ticket.checks)
         record = Recorded(scope, decision, model, question, checks=checks, batch=ticket.id)
         waited_s = max(0.0, at.now() - ticket.queued_at)
-        called = Called(model=model, queued_s=waited_s, reservation=bill.reservation)
+        deployment = next((d for d in model.pool() if d.name == ticket.deployment), None)
+        place = None if deployment is None else _place(deployment)
+        called = Called(model=model, queued_s=waited_s, place=place, reservation=bill.reservation)
         said = answer_in(queued)
         if said is None or "status" not in said:
             usage, fault = self._nothing(at, ticket, said)
             return await self.make.ended(replace(called, fault=bill.paid(usage, fault)), record)
-        deployment = next((d for d in model.pool() if d.name == ticket.deployment), model.pool()[0])
-        called = await self._judged(self._call(question, model, deployment), question, called, said)
+        called = await self._judged(self._call(question, model, deployment or model.pool()[0]), question, called, said)
         billed = said.get("billed")  # what the batch's own service says of a request that it did not come to
         usage = None if called.reply is None else called.reply.usage
         fault = bill.paid(Usage(cost_nano=0) if billed is False else usage, called.fault, begun=billed is True)
@@ -210,6 +226,10 @@ async def _written(asked: Call) -> tuple[str, str]:
 
     await send(asked, keep)
     return json.dumps(kept[-1].body, ensure_ascii=False), json.dumps(kept[-1].headers)
+
+
+def _place(deployment: Deployment) -> Place:
+    return cast("Place", _At(deployment))
 
 
 def _first(history: Any) -> Ticket | None:

@@ -53,14 +53,14 @@ class Batching:
 
     def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
         """`history` ends with the attempt that has just failed."""
-        ticket = ticket_of(fault)
+        ticket, history = ticket_of(fault), self._calls(history)
         if ticket is not None:
             return AskPerson(
                 f"a batch of {ticket.provider}", question=f"what does {ticket.model} answer?", told=True, service=True,
                 timeout_s=max(0.0, ticket.due_at - ticket.queued_at), default=Again(0.0),
                 shown={"model": ticket.model, "request": ticket.id},
             )  # fmt: skip
-        if not in_batch(question_of(self.question, plan_of(history).changes)):
+        if not self._batched(history):
             return self.ordinary(fault, history, luck)
         waited = waiting(history[:-1])
         if waited is not None and fault.kind is FaultKind.INTERRUPTED:
@@ -73,6 +73,20 @@ class Batching:
             if not isinstance(answer, Fail):
                 return answer
         return self._leave(self.ordinary(fault, history, luck), history)
+
+    def _calls(self, history: Sequence[Attempt]) -> Sequence[Attempt]:
+        """The same; of those that went by batches, whoever queued the question or was cut off has called nobody."""
+        seen = list[Attempt]()
+        for attempt in history:
+            fault = attempt.fault
+            if fault is not None and fault.kind is FaultKind.INTERRUPTED and self._batched(seen):
+                fault = fault._replace(state={**(fault.state or {}), "unsent": True})
+            seen.append(attempt._replace(fault=fault))
+        return seen
+
+    def _batched(self, history: Sequence[Attempt]) -> bool:
+        """Whether it still goes by batches."""
+        return in_batch(question_of(self.question, plan_of(history).changes))
 
     def _leave(self, answer: Answer, history: Sequence[Attempt]) -> Answer:
         """The same, with the question amended to go on without batches."""

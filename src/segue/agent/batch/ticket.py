@@ -29,8 +29,6 @@ class Queued(SegueError):
     code = "queued"
     fault_kind = FaultKind.INTERRUPTED
     ticket: str = ""
-    unsent: bool = True
-    """It is no call by itself: the one that reads the answer is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +57,7 @@ class Ticket:
         """What the attempt ends with."""
         error = Queued(f"queued for a batch of {self.provider}, to {self.model}")
         error.ticket = self.written()
+        vars(error)["unsent"] = True  # it is no call by itself: the one that reads the answer is
         return error
 
     def written(self) -> str:

@@ -65,7 +65,7 @@ class OpenAIBatches:
             raise Refusal(500, "The server had an error while processing your request.")
         file = self._files.get(body["input_file_id"])
         assert file is not None
-        lines, errors = self._lines(file.data, body["endpoint"])
+        lines, errors = self._lines(file.data, body["endpoint"], place)
         if trouble is BatchTrouble.FAILED:
             errors = [_error("token_limit_exceeded", "Enqueued token limit reached for this model.", None)]
         job = Job(ids.of("batch_", length=32), lines, time.time(), body, trouble=trouble, errors=errors)
@@ -93,7 +93,7 @@ class OpenAIBatches:
         if file is None or file.purpose != "batch":
             raise Refusal(400, f"Invalid input file: {body['input_file_id']}.", "invalid_file", "input_file_id")
 
-    def _lines(self, data: bytes, endpoint: str) -> tuple[list[tuple[str, Body]], list[Body]]:
+    def _lines(self, data: bytes, endpoint: str, place: str) -> tuple[list[tuple[str, Body]], list[Body]]:
         """The requests, and what is wrong with which line."""
         found: list[tuple[str, Body]] = []
         errors: list[Body] = []
@@ -112,7 +112,7 @@ class OpenAIBatches:
                 errors.append(_error("duplicate_custom_id", f"The custom_id '{name}' is not unique.", at))
             elif len(models) > 1:
                 errors.append(_error("mismatched_model", "All requests of a batch must be to one model.", at))
-            elif body.get("model") not in self._provider.models:
+            elif not {body.get("model"), f"{place}/{body.get('model')}"} & self._provider.models.keys():
                 errors.append(_error("model_not_found", f"The model '{body.get('model')}' does not exist.", at))
             elif body.get("stream"):
                 errors.append(_error("invalid_request", "Streaming is not supported in the Batch API.", at))

@@ -1,0 +1,83 @@
+"""What counts as a call of a question that goes by batches: an answer that was read, or failed to come; no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from segue import RunFailed, ask, flow
+from segue.agent.batch.recovery import Batching, one_by_one
+from segue.agent.batch.ticket import Ticket
+from segue.agent.failures import unsent
+from segue.agent.recovery import Policy
+from segue.agent.request import Question
+from segue.core.faults import INTERRUPTED, Fault, FaultKind, classify
+from segue.core.recovery import Again, Amend, Answer, Attempt, Fail
+from segue.models import Capability, Price
+from segue.models.signals import made
+from segue.testing.provider import serve
+from tests.agent.test_batches import SOON, model, opened
+
+QUICK = replace(SOON, wait_s=0.05, look_s=0.05, look_s_max=0.1)
+QUEUED = classify(
+    Ticket(id="t", model="a", provider="openai", deployment="", decision="d", queued_at=0.0, due_at=9.0).error()
+)
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI", "ANTHROPIC"):
+        monkeypatch.setenv(f"{name}_API_KEY", "test")
+
+
+@flow
+async def turns_down(attempts: int | None, batch: bool) -> int:
+    return await ask("How many?", returns=int, attempts=attempts, batch=batch, check=lambda _: "not that one")
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3, 5, None])
+async def test_a_question_has_as_many_calls_by_batches_as_one_by_one(tmp_path: Path, attempts: int | None) -> None:
+    async with serve(["chat", "claude"]) as server:
+        models = model(server, "chat"), model(server, "claude", price=Price.dollars(2, 8))
+        async with opened(tmp_path, *models, rules=QUICK) as engine:
+            for batch in (False, True):
+                with pytest.raises(RunFailed, match="not that one"):
+                    await engine.run(turns_down, attempts, batch)
+        asked = [[entry.model for entry in server.log if bool(entry.batch) is batch] for batch in (False, True)]
+    assert asked[0] == asked[1]
+    assert len(asked[0]) == (attempts or 8)
+
+
+def batching(attempts: int | None) -> Batching:
+    """Over one model."""
+
+    def others(tried: Mapping[str, str], left_nano: int | None = None, small: Mapping[str, int] | None = None) -> None:
+        return None
+
+    question, policy = Question(prompt="Which?", needs=[Capability.BATCH]), Policy(attempts=attempts)
+    return Batching(question, policy.recovery(question, others), policy.recovery(one_by_one(question), others))
+
+
+def history(*attempts: tuple[Fault, Answer | None]) -> list[Attempt]:
+    return [Attempt(n, 1, 0.0, fault, answer) for n, (fault, answer) in enumerate(attempts, 1)]
+
+
+def test_who_was_cut_off_before_it_was_queued_or_while_it_read_has_called_nobody() -> None:
+    cut, bad = (INTERRUPTED, Again(0.0)), made(FaultKind.BAD_OUTPUT, "no", model="a")
+    past = history(*[cut] * 9, (QUEUED, None), *[cut] * 9, (bad, None))
+    assert isinstance(batching(2)(bad, past, 0.5), Amend), "the first call of two: its answer is mended"
+    assert batching(1)(bad, past, 0.5) == Fail()
+
+
+def test_who_was_cut_off_by_the_ordinary_api_may_have_called() -> None:
+    left = Amend({"question": {"prompt": "Which?", "needs": [], "first": "a"}})
+    bad = made(FaultKind.BAD_OUTPUT, "no", model="a")
+    past = history((made(FaultKind.TIMED_OUT, "late", model="a", late=1), left), (INTERRUPTED, Again(0.0)), (bad, None))
+    assert batching(3)(bad, past, 0.5) == Fail()
+
+
+def test_to_queue_a_question_is_no_call() -> None:
+    assert unsent(Attempt(1, 1, 0.0, QUEUED))

@@ -1,0 +1,77 @@
+"""A batch goes to another deployment of its model where one has failed the question, before another model is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from segue import ask, flow
+from segue.models import Deployment, Model, Price, Provider
+from segue.testing.provider import Provider as Server
+from segue.testing.provider import Served, serve
+from tests.agent.test_batches import CAN, SOON, opened
+
+PLACES = ("east", "west")
+MODELS = {f"{place}/m": Served() for place in PLACES} | {"other": Served()}
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("EAST", "WEST", "OTHER"):
+        monkeypatch.setenv(f"KEY_{name}", "test")
+
+
+def pool(server: Server) -> Model:
+    deployments = (Deployment(name=p, url=f"{server.at(p)}/v1", key_env=f"KEY_{p.upper()}") for p in PLACES)
+    return Model(
+        name="m", provider=Provider.OPENAI, capabilities=CAN, window=8000, max_output=1000, price=Price.dollars(1, 2),
+        deployments=tuple(deployments),
+    )  # fmt: skip
+
+
+def other(server: Server) -> Model:
+    return Model(
+        name="other", provider=Provider.OPENAI, capabilities=CAN, window=8000, max_output=1000,
+        price=Price.dollars(9, 9), url=server.openai_url, key_env="KEY_OTHER",
+    )  # fmt: skip
+
+
+@flow
+async def asks(word: str) -> str:
+    return await ask(f"Say {word}", batch=True, max_tokens=50)
+
+
+def asked(server: Server) -> list[tuple[str, bool]]:
+    return [(entry.model, bool(entry.batch)) for entry in server.log]
+
+
+@pytest.mark.parametrize("trouble", ["unauthorised", "overloaded", "rate-limited"])
+async def test_the_rest_of_the_pool_comes_before_another_model(tmp_path: Path, trouble: str) -> None:
+    async with serve(MODELS) as server, opened(tmp_path, pool(server), other(server), rules=SOON) as engine:
+        server.fail("east/m", trouble)
+        assert "hello" in await engine.run(asks, "hello")
+        assert asked(server) == [("east/m", True), ("west/m", True)]
+
+
+async def test_once_all_have_failed_another_model_is_next(tmp_path: Path) -> None:
+    async with serve(MODELS) as server, opened(tmp_path, pool(server), other(server), rules=SOON) as engine:
+        for place in PLACES:
+            server.fail(f"{place}/m", "unauthorised")
+        assert "hello" in await engine.run(asks, "hello")
+        assert asked(server) == [("east/m", True), ("west/m", True), ("other", True)]
+
+
+async def test_a_deployment_without_its_key_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KEY_EAST")
+    async with serve(MODELS) as server, opened(tmp_path, pool(server), rules=SOON) as engine:
+        assert "hello" in await engine.run(asks, "hello")
+        assert asked(server) == [("west/m", True)]
+
+
+async def test_a_model_without_its_key_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KEY_EAST")
+    monkeypatch.delenv("KEY_WEST")
+    async with serve(MODELS) as server, opened(tmp_path, pool(server), other(server), rules=SOON) as engine:
+        assert "hello" in await engine.run(asks, "hello")
+        assert asked(server) == [("other", True)]
