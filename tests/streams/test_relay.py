@@ -60,6 +60,32 @@ def test_within_json_and_tool_calls_there_is_no_rescue() -> None:
         assert relay.broken == "unreachable"
 
 
+def test_calls_that_follow_each_other_are_heard_one_after_the_other() -> None:
+    first, last, said = "ask/ask#1", "ask/ask#2", list[str]()
+    relay = Relay(rescue="continue")
+    for event in (
+        Piece(first, (0, 1), 0, "I look. "), Piece(first, (0, 1), 0, "{", "tool"), Piece(last, (0, 9), 0, "too early"),
+        Ended(first, (0, 1), 8), Piece(last, (0, 1), 0, "A f"), Retracted(last, (0, 1), "unreachable"),
+        Piece(last, (0, 2), 0, "A f"), Piece(last, (0, 2), 3, "ox."), Ended(last, (0, 2), 6),
+        Retracted(first, (0, 1), "superseded"),
+    ):  # fmt: skip
+        relay.take(event, 0.0)
+        said.append(relay.ready(0.0))
+        relay.sent(said[-1])
+    assert "".join(said) == "I look. A fox." and relay.broken is None
+    assert (relay.ended, relay.key, relay.out) == (True, last, "A fox.")
+
+
+def test_what_comes_with_a_tool_call_is_no_json() -> None:
+    relay = Relay(plain=False)
+    tool, new = Piece(K, (1, 1), 0, "{", "tool"), Retracted(K, (1, 1), "tidied")
+    assert (
+        fed(relay, Piece(K, (1, 1), 0, "I look. "), tool, new, Piece(K, (1, 1), 0, "I look."), Ended(K, (1, 1), 7))
+        == ""
+    )
+    assert fed(relay, Piece("next", (1, 2), 0, '{"a": 1}'), Ended("next", (1, 2), 8)) == '{"a": 1}'
+
+
 TEXTS = st.lists(st.sampled_from(["a", "ß", "b "]), max_size=4)
 
 

@@ -8,7 +8,8 @@ them has an effect that happens once, one after the other, in the order in which
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..core.keys import quoted
 from ..models.errors import ToolsUnending
 from ..models.exchange import Reply
 from ..runtime.fan import abreast
-from ..runtime.scope import opened
+from ..runtime.scope import StepScope, enter, here, leave, opened, published_to
 from .request import Asked, Given, Question, Tried
 from .tools.approving import evidence_of
 from .tools.box import Tools, as_json
@@ -36,9 +37,10 @@ async def rounds(
     tried: list[Tried] = []
     given = Given(value=None, tried=[])
     tools.thread = None if question.thread is None else (question.thread, question.heard)
-    with opened("ask", quoted(key) if key is not None else _identity(question)):
+    with opened("ask", quoted(key) if key is not None else _identity(question)), _numbered():
         for _ in range(most):
             given = await ask(question, turns)
+            _closed()
             tried += given.tried
             if given.said is None:
                 return replace(given, tried=tried)
@@ -52,6 +54,27 @@ async def rounds(
     )
     error.rounds = most
     raise error
+
+
+@contextmanager
+def _numbered() -> Generator[None]:
+    """Outside of a run a scope in which the calls of a question are numbered, as in a step: each has its own stream."""
+    if here() is not None:
+        yield
+        return
+    token = enter(StepScope("", "ask", 1))
+    try:
+        yield
+    finally:
+        leave(token)
+
+
+def _closed() -> None:
+    """The call is over, and so is its stream, for whoever reads it outside of a run; within one the journal says so."""
+    scope = here()
+    if isinstance(scope, StepScope) and published_to() is not None:
+        for outlet in scope.outlets or ():
+            outlet.close()
 
 
 def turn(reply: Reply, tried: list[Tried]) -> Given:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import aclosing, suppress
 from typing import Any, Generic, TypeVar, cast
 
@@ -17,7 +17,7 @@ from ..models.errors import ModelFailed
 from ..models.wrapping import is_object
 from ..routing import Policy
 from ..runtime.follower import Follower
-from ..runtime.live import Live
+from ..runtime.live import Live, Said
 from ..runtime.scope import FlowScope, StepScope, here, publish_to
 from ..runtime.streams import Bell
 from .ask import Answer, answer
@@ -57,7 +57,7 @@ class Stream(Generic[T]):
         return self._events()
 
     async def _events(self) -> AsyncGenerator[StreamEvent, None]:
-        live, bell, follower = self.live, Bell(), Follower()
+        live, bell, follower, ended = self.live, Bell(), Follower(), set[str]()
         context = contextvars.copy_context()
         context.run(publish_to, live)
         task = asyncio.get_running_loop().create_task(self._make(), context=context)
@@ -66,19 +66,34 @@ class Stream(Generic[T]):
             with live.watched(self.run, bell.ring):
                 while True:
                     done = task.done()
-                    for event in follower.live(live, self.run):
+                    for event in self._news(follower, ended):
                         yield event
                     if done:
                         break
                     await bell.wait(_IDLE_S)
             self._answer = task.result()
             for key, said in live.streams(self.run).items():
-                if said.state != "retracted":
-                    yield Ended(key, said.attempt, said.sizes.get("text", 0))
+                if said.state != "retracted" and key not in ended:
+                    yield _end(said)
         finally:
             if not task.done():
                 task.cancel()
                 await asyncio.wait([task])
+
+    def _news(self, follower: Follower, ended: set[str]) -> Generator[StreamEvent]:
+        """What has come, call by call, each with its end before what the next one says."""
+        streams = self.live.streams(self.run)
+        closed = [key for key, said in streams.items() if said.state == "closed" and key not in ended]
+        said = list(follower.live(self.live, self.run))
+        for key in dict.fromkeys([*streams, *(event.key for event in said)]):
+            yield from (event for event in said if event.key == key)
+            if key in closed:
+                ended.add(key)
+                yield _end(streams[key])
+
+
+def _end(said: Said) -> Ended:
+    return Ended(said.key, said.attempt, said.sizes.get("text", 0))
 
 
 def stream(prompt: str, *parts: object, **options: Any) -> Stream[Any]:
@@ -108,12 +123,23 @@ async def relayed(prompt: str, *parts: object, **options: Any) -> AsyncGenerator
     def may(key: str, attempt: AttemptId, size: int) -> bool:
         return said.live.release(said.run, key, attempt, size)
 
-    async with aclosing(relay(aiter(said), machine, may)) as texts:
+    async with aclosing(relay(_own(aiter(said)), machine, may)) as texts:
         async for text in texts:
             yield text
     last = said.answer.tried[-1:]
     if not machine.out and last and last[0].text:
         raise ModelFailed("the answer has text, and nothing of it went out", remedy="ask again, or use ask")
+
+
+async def _own(events: AsyncGenerator[StreamEvent, None]) -> AsyncGenerator[StreamEvent, None]:
+    """What the question itself says: not what its tools do."""
+    parent: str | None = None
+    async with aclosing(events):
+        async for event in events:
+            above, _, name = event.key.rpartition("/")
+            parent = above if parent is None else parent
+            if above == parent and name.partition("#")[0] == "ask":
+                yield event
 
 
 def _policy(route: object) -> Policy:
@@ -125,22 +151,22 @@ async def relay(
     machine: Relay,
     may: Callable[[str, AttemptId, int], bool] | None = None,
 ) -> AsyncGenerator[str, None]:
-    """What may go out of one call's stream, when it may. Raises ModelFailed when what went out is no answer.
+    """What may go out of a call's stream, and of those after it, when it may. Raises ModelFailed when what went out is
+    no answer.
 
     `may(key, attempt, size)` is asked before the first `size` bytes of an attempt are out; it says no when that
     attempt is void already, though its retraction has not been heard.
     """
-    key, listening, clock = "", _Listening(events), asyncio.get_running_loop().time
+    listening, clock = _Listening(events), asyncio.get_running_loop().time
     try:
-        while not machine.ended:
+        while True:
             event = await listening.until(machine.due)
             if event is not None:
-                key = event.key
                 machine.take(event, clock())
             elif listening.over:
                 return
             text = machine.ready(clock())
-            if text and (may is None or may(key, machine.attempt or (), len((machine.out + text).encode()))):
+            if text and (may is None or may(machine.key, machine.attempt or (), len((machine.out + text).encode()))):
                 machine.sent(text)
                 yield text
             if machine.broken is not None:

@@ -8,6 +8,9 @@
 The first bytes are held back for a while, so that an early failure is not seen. What has gone out stands: text of
 another attempt goes out only if it begins with exactly what went out, as that of an attempt does which was given it to
 go on from.
+
+Calls that follow each other, as the rounds of a question with tools do, are heard one after the other: what one has
+said stands once it has ended.
 """
 
 from __future__ import annotations
@@ -21,12 +24,13 @@ __all__ = ["Relay"]
 
 
 class Relay:
-    """The stream of one call. `now` is in seconds, on any clock.
+    """The stream of a call, and of those after it. `now` is in seconds, on any clock.
 
     With `rescue="continue"` it waits for an attempt that goes on from what went out, with `fail` it is broken when the
     attempt is that it was from. `plain` says that the answer is text: within JSON, and within a tool call, it is always
     `fail`. Nothing of a `whole` answer goes out before its end, nor of JSON that does not begin as an object, nor what
     follows an object: that may be a wrapping, a code fence or words, which are no part of it, and are gone by the end.
+    What comes with a tool call is no JSON of the answer, and does not go out there.
     """
 
     def __init__(
@@ -36,14 +40,15 @@ class Relay:
         self._plain, self._whole = plain, whole
         self.broken: str | None = None
         """Why what has gone out will never be an answer."""
+        self.key = ""
+        """The call that is heard now."""
         self.ended = False
+        """Whether all of it has come."""
         self.attempt: AttemptId | None = None
-        """The attempt that is heard now."""
+        """Its attempt that is heard now."""
         self.out = ""
-        """What has gone out."""
-        self._heard, self._object = "", Closing()
-        self._size = 0
-        self._since: float | None = None
+        """What of it has gone out."""
+        self._begin()
 
     @property
     def due(self) -> float | None:
@@ -52,8 +57,12 @@ class Relay:
         return self._since + self._hold_s if held and self._since is not None else None
 
     def take(self, event: StreamEvent, now: float) -> None:
-        """Hear one event. After the end, and once broken, nothing is heard."""
-        if self.broken is not None or self.ended:
+        """Hear one event. Nothing is heard of a call after its end, of another one before that, and once broken."""
+        over = self.ended or not (self._heard or self.out)
+        if event.key != self.key and over and not isinstance(event, Retracted):
+            self.key, self.ended, self.attempt, self.out = event.key, False, None, ""
+            self._begin()
+        if self.broken is not None or self.ended or event.key != self.key:
             return
         match event:
             case Piece():
@@ -82,7 +91,9 @@ class Relay:
 
     @property
     def _waits(self) -> bool:
-        """Whether nothing may go out before the end."""
+        """Whether nothing may go out before the end, or not even then."""
+        if self._tools and not self._plain:
+            return True
         if self._over or self._plain:
             return self._whole and not self._over
         return self._whole or not self._heard.startswith("{")
@@ -91,8 +102,7 @@ class Relay:
         if piece.attempt != self.attempt:
             self.attempt = piece.attempt
             self._begin()
-        if piece.kind == "tool":
-            self._continues = False
+        self._tools = self._tools or piece.kind == "tool"
         if piece.kind != "text":
             return
         if piece.offset != self._size or piece.lost:
@@ -108,13 +118,16 @@ class Relay:
         return None
 
     def _forget(self, event: Retracted) -> None:
+        tools, tidied = self._tools, event.why == "tidied"
         if event.attempt == self.attempt:
             self._begin()
-        if self.out and not self._continues and event.why != "tidied":
+            self._tools = tools and tidied  # the same attempt says its text anew, not its calls
+        if self.out and (tools or not self._continues) and not tidied:
             self._break(event.why)
 
     def _begin(self) -> None:
-        self._heard, self._object, self._size, self._since = "", Closing(), 0, None
+        self._heard, self._object, self._size, self._tools = "", Closing(), 0, False
+        self._since: float | None = None
 
     def _end(self, event: Ended) -> None:
         if event.lost or event.bytes_total != self._size or not self._heard.startswith(self.out):

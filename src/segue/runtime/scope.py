@@ -338,6 +338,7 @@ _channel: ContextVar[Live | None] = ContextVar("segue_channel", default=None)
 
 publish_to = _channel.set
 """Where streams go in this context, in place of the engine's own channel."""
+published_to = _channel.get
 
 
 _current: ContextVar[FlowScope | StepScope | None] = ContextVar("segue_scope", default=None)
