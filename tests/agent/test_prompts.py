@@ -220,7 +220,39 @@ def test_mistakes_are_told_with_their_line(tmp_path: Path, text: str, says: str)
 def test_a_file_that_is_no_text_is_told_by_its_name(home: Path) -> None:
     (home.parent / "odd.md").write_bytes(b"\xff\xfe")
     with pytest.raises(PromptError, match=r"odd\.md: this is no UTF-8"):
-        Shelf.read()
+        Shelf.read().get("odd")
+    assert Shelf.read().get("triage").drawn(0.5).name == "v10", "the others do not suffer from it"
+
+
+def test_a_rollout_that_cannot_be_read_is_the_matter_of_its_prompt_alone(home: Path) -> None:
+    (home.parent / "greet.md").write_text("Hi.")
+    (home / "rollout.toml").write_text("[[rollout")
+    assert Shelf.read().get("greet").drawn(0.5).text == "Hi."
+    with pytest.raises(PromptError, match=r"rollout\.toml: this is no rollout"):
+        Shelf.read().get("triage")
+
+
+@pytest.mark.parametrize("shares", [{"v1": 0.9, "v2": 0.1}, {"v2": 1.0}])
+def test_a_version_that_has_a_share_and_is_gone_is_told_and_can_be_mended(home: Path, shares: dict[str, float]) -> None:
+    (home.parent / "greet.md").write_text("Hi.")
+    rollout(v10=1)
+    rollout(**shares)
+    (home / "v2.md").unlink()
+    assert Shelf.read().get("greet").drawn(0.5).text == "Hi."
+    with pytest.raises(
+        PromptError, match=r"(?s)rollout\.toml: prompt 'triage' has no version 'v2', .* prompts set triage v10=1"
+    ):
+        Shelf.read().get("triage").drawn(0.0)
+    assert Shelf.read().get("triage").version("v1").name == "v1", "who names a version has it"
+    assert Shelf.read().get("triage").roll_back() == {"v10": 1.0}
+    Shelf.read().get("triage").roll_out({"v1": 1})
+    assert Shelf.read().get("triage").drawn(0.0).name == "v1"
+
+
+def test_a_version_without_a_share_may_go(home: Path) -> None:
+    rollout(v1=1, v2=0)
+    (home / "v2.md").unlink()
+    assert Shelf.read().get("triage").drawn(0.5).name == "v1"
 
 
 NAMES = st.from_regex(r"[a-z_]{1,6}", fullmatch=True)

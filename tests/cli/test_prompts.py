@@ -90,3 +90,16 @@ def test_mistakes(
 ) -> None:
     with pytest.raises(error, match=says):
         said(capsys, *words)
+
+
+def test_a_version_that_is_gone_is_listed_and_told_and_set_anew(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Shelf.read().get("triage").roll_out({"v1": 0.9, "v2": 0.1})
+    (home / "prompts" / "triage" / "v2.md").unlink()
+    with pytest.raises(PromptError, match="prompts set triage v1=1"):
+        said(capsys)
+    told = json.loads(capsys.readouterr().out)["triage"]
+    assert {version: (one["share"], one["path"] is None) for version, one in told.items()} == {
+        "v1": (0.9, False), "v2": (0.1, True)
+    }  # fmt: skip
+    assert said(capsys, "set", "triage", "v1=1")["shares"] == {"v1": 1.0}
+    assert said(capsys)["triage"]["v1"]["share"] == 1.0

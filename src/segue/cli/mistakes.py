@@ -72,7 +72,10 @@ def _functions(table: Table) -> None:
 
 
 def _prompts(shelf: Shelf) -> None:
+    for error in shelf.wrong.values():
+        raise error
     for prompt in shelf.prompts.values():
+        prompt.check()
         _ = prompt.places
 
 

@@ -20,7 +20,7 @@ from .shelf import path_of
 from .words import plural, printable
 
 if TYPE_CHECKING:
-    from ..agent.prompts import Shelf
+    from ..agent.prompts import Named, Shelf
     from ..routing.traffic import Ask
 
 ACTIONS = {
@@ -141,31 +141,42 @@ def _listed(shelf: Shelf, only: str | None, db: str, *, as_json: bool) -> Exit:
     found = [shelf.get(only)] if only is not None else list(shelf.prompts.values())
     how = _past(db)
     if as_json:
-        body = {
-            one.name: {
-                version: {"share": one.shares.get(version, 0.0), "path": text.path}
-                | how.get((one.name, version), Fared()).body()
-                for version, text in one.versions.items()
-            }
-            for one in found
-        }
+        body = {one.name: _body(one, how) for one in found}
         print(json.dumps(body, ensure_ascii=False, indent=2))
-        return Exit.DONE
+    else:
+        _shown(found, how)
+    for error in shelf.wrong.values() if only is None else ():
+        raise error
+    for one in found:
+        one.check()
+    return Exit.DONE
+
+
+def _body(one: Named, how: Mapping[tuple[str, str], Fared]) -> dict[str, Any]:
+    """Its versions, those that are gone and have a share too."""
+    paths = {version: text.path for version, text in one.versions.items()}
+    return {
+        version: {"share": {**one.shares, **one.gone}.get(version, 0.0), "path": paths.get(version)}
+        | how.get((one.name, version), Fared()).body()
+        for version in (*one.versions, *one.gone)
+    }
+
+
+def _shown(found: Sequence[Named], how: Mapping[tuple[str, str], Fared]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for head in ("prompt", "version", "share", "asked", "at once", "turned down", "score", "USD an ask"):
         left = head in ("prompt", "version")
         table.add_column(head, no_wrap=not left, justify="left" if left else "right")
     for one in found:
-        whole = sum(one.shares.values())
-        for n, version in enumerate(one.versions):
-            did, share = how.get((one.name, version), Fared()), one.shares.get(version, 0.0) / whole
-            title = cut(one.name if n == 0 else "")
-            table.add_row(title, cut(version), f"{share:.0%}" if share else "", *_figures(did))
+        shares = {**one.shares, **one.gone}
+        for n, version in enumerate((*one.versions, *one.gone)):
+            did, share = how.get((one.name, version), Fared()), shares.get(version, 0.0) / sum(shares.values())
+            title, said = cut(one.name if n == 0 else ""), f"{share:.0%}" if share else ""
+            table.add_row(title, cut(version), said, *_figures(did), style="yellow" if version in one.gone else None)
     if found:
         emit(out(), table)
     said = "; at once: answered by the first call, with all checks passed" if found else ""
     tell(Text(plural(len(found), "prompt") + said, "dim"))
-    return Exit.DONE
 
 
 def _figures(did: Fared) -> list[str]:

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast
@@ -45,14 +46,32 @@ class Named:
     """None: it stands in segue.toml."""
     before: tuple[Mapping[str, float], ...] = ()
     """The shares that `rollout.toml` had before, oldest first."""
+    gone: Mapping[str, float] = field(default_factory=dict[str, float])
+    """The shares that it gives to versions that are no longer there."""
 
     @property
     def places(self) -> list[str]:
         """Those of all versions. Raises PromptError."""
         return sorted({name for version in self.versions.values() for name, _ in places(version)})
 
+    def check(self) -> None:
+        """See that each version with a share is there. Raises PromptError."""
+        for lost in self.gone:
+            path = Path(self.folder or "") / _LOG
+            error = PromptError(
+                f"{path}: prompt {self.name!r} has no version {lost!r}, which has a share; there are:"
+                f" {', '.join(self.versions)}",
+                remedy=f"write {path.with_name(f'{lost}.md')} again, or:"
+                f" {command('prompts', 'set', self.name, f'{list(self.versions)[-1]}=1')}",
+            )
+            error.path = str(path)
+            raise error
+
     def drawn(self, luck: float) -> Version:
-        """The version at a number in [0, 1). Raising a later version's share keeps whoever has it."""
+        """The version at a number in [0, 1). Raising a later version's share keeps whoever has it. Raises PromptError
+        where a version that has a share is gone.
+        """
+        self.check()
         reached, whole = 0.0, sum(self.shares.values())
         for name, share in self.shares.items():
             reached += share / whole
@@ -90,7 +109,7 @@ class Named:
     def roll_back(self, *, by: str = "") -> Mapping[str, float]:
         """Give the shares that held before. Raises PromptError where there are none."""
         self._written()
-        earlier = next((s for s in reversed(self.before) if dict(s) != dict(self.shares)), None)
+        earlier = next((s for s in reversed(self.before) if dict(s) != {**self.shares, **self.gone}), None)
         if earlier is None:
             raise PromptError(
                 f"prompt {self.name!r}: there is nothing to go back to",
@@ -116,30 +135,40 @@ class Shelf:
     """All prompts by name. Read it anew to see what has changed."""
 
     prompts: Mapping[str, Named] = field(default_factory=dict[str, Named])
+    wrong: Mapping[str, PromptError] = field(default_factory=dict[str, PromptError])
+    """Those whose own files cannot be read, and why: the others do not suffer from it."""
 
     @classmethod
     def read(cls, config: str | None = None) -> Shelf:
-        """Those of a configuration file, and of the folder `prompts` beside it. Raises ConfigError, PromptError."""
+        """Those of a configuration file, and of the folder `prompts` beside it. Raises ConfigError."""
         table = open_config(config)
         root = Path.cwd() if table is None else Path(table.mistakes.path).resolve().parent
         made: dict[str, Named] = {}
+        wrong: dict[str, PromptError] = {}
+
+        def put(name: str, read: Callable[[], Named | None]) -> None:
+            try:
+                found = read()
+            except PromptError as error:
+                wrong[name] = error
+            else:
+                made.update({} if found is None else {name: found})
+
         if table is not None:
             with table.mistakes.told():
                 inside = table.table("prompts")
                 for name, one in inside.each() if inside is not None else ():
-                    found = _read(name, one, root)
-                    if found is not None:
-                        made[name] = found
+                    put(name, partial(_read, name, one, root))
         for folder in sorted((root / _FOLDER).iterdir()) if (root / _FOLDER).is_dir() else ():
             name = folder.stem
-            if name not in made and (folder.is_dir() or folder.suffix == ".md"):
-                versions = _files(folder)
-                if versions:
-                    made[name] = _named(name, versions, None, folder if folder.is_dir() else None)
-        return cls(prompts=made)
+            if name not in made and name not in wrong and (folder.is_dir() or folder.suffix == ".md"):
+                put(name, partial(_lying, name, folder))
+        return cls(prompts=made, wrong=wrong)
 
     def get(self, name: str) -> Named:
         """One of them. Raises PromptError."""
+        if name in self.wrong:
+            raise self.wrong[name]
         if name not in self.prompts:
             close = meant(name, self.prompts)
             hint = f"; did you mean {close}?" if close else f"; there are: {', '.join(self.prompts) or 'none'}"
@@ -159,10 +188,22 @@ def _read(name: str, table: Table, root: Path) -> Named | None:
     shares = _shares(rollout, versions) if rollout is not None else None
     if not table.fine:
         return None
+    first = _newest(versions) if shares is None else shares
     try:
-        return _named(name, versions, shares, None if inline is not None else folder)
+        Named(name=name, versions=versions, shares=first).held(first)
     except PromptError as error:
         return table.wrong("rollout", error.message)
+    return _named(name, versions, first, None if inline is not None else folder)
+
+
+def _lying(name: str, folder: Path) -> Named | None:
+    """A prompt of which segue.toml says nothing."""
+    versions = _files(folder)
+    return _named(name, versions, _newest(versions), folder if folder.is_dir() else None) if versions else None
+
+
+def _newest(versions: Mapping[str, Version]) -> dict[str, float]:
+    return {list(versions)[-1]: 1.0}
 
 
 def _shares(table: Table, versions: Mapping[str, Version]) -> dict[str, float]:
@@ -211,14 +252,16 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|\D+", name)]
 
 
-def _named(
-    name: str, versions: Mapping[str, Version], shares: Mapping[str, float] | None, folder: Path | None
-) -> Named:
+def _named(name: str, versions: Mapping[str, Version], first: Mapping[str, float], folder: Path | None) -> Named:
+    """With what `rollout.toml` says, which counts before the `first` shares. Raises PromptError."""
     log = _log(folder)
-    first = shares if shares is not None else {list(versions)[-1]: 1.0}
-    bare = Named(name=name, versions=versions, shares=first, folder=folder, before=(first, *log[:-1]))
-    held = bare.held(log[-1] if log else first)
-    return Named(name=name, versions=versions, shares=held, folder=folder, before=bare.before if log else ())
+    named = Named(name=name, versions=versions, shares=first, folder=folder)
+    if not log:
+        return replace(named, shares=named.held(first))
+    gone = {lost: share for lost, share in log[-1].items() if lost not in versions and share > 0}
+    there = {version: share for version, share in log[-1].items() if version in versions}
+    shares = {} if gone and not any(there.values()) else named.held(there)
+    return replace(named, shares=shares, before=(first, *log[:-1]), gone=gone)
 
 
 def _log(folder: Path | None) -> Sequence[Mapping[str, float]]:
