@@ -207,6 +207,10 @@ def test_prompts_of_a_file(tmp_path: Path) -> None:
             r"line 3: prompts\.x\.versions\.b: line 1: '{{a b}}' is no",
         ),
         ("[prompts.triage]\nrollout = { v1 = 0 }", "no version has a share"),
+        (
+            "[prompts.x]\nfolder = 'prompts/triage'\nversions = { a = 'Hi' }",
+            r"line 2: prompts\.x\.folder: its versions",
+        ),
         ("[prompts.gone]\nfolder = 'nowhere'", "there are no versions"),
         ("[prompts.triage]\nrolout = { v1 = 1 }", "did you mean rollout"),
     ],

@@ -180,6 +180,8 @@ def _read(name: str, table: Table, root: Path) -> Named | None:
     folder = root / (table.text("folder") or f"{_FOLDER}/{name}")
     inline, rollout = table.table("versions"), table.table("rollout")
     table.done(hints={"path": "folder", "shares": "rollout", "versions": "versions"})
+    if inline is not None and "folder" in table.values:
+        table.wrong("folder", "its versions stand here: leave out the folder, or versions")
     if not table.fine:
         return None
     versions = _inline(inline) if inline is not None else _files(folder)
