@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from segue.agent.recovery import Policy
 from segue.agent.request import Question
-from segue.core.faults import Fault, FaultKind
-from segue.core.recovery import Amend, Answer, Attempt, Fail, Use
+from segue.core.faults import INTERRUPTED, Fault, FaultKind
+from segue.core.recovery import Again, Amend, Answer, Attempt, Fail, Use, plan_of
 from segue.models.signals import made
 
 ATTEMPTS = 8
@@ -111,3 +111,42 @@ def test_while_one_of_them_would_answer_there_is_an_answer(
     assert len(world.calls) <= ATTEMPTS
     if faults < ATTEMPTS:
         assert ended is None, "as many calls were left as there were faults"
+
+
+@given(st.integers(1, 6), st.booleans())
+def test_after_a_crash_whoever_was_to_be_asked_still_is(crashes: int, spare: bool) -> None:
+    """Another deployment of the first model, or the next model: not whoever would come after that."""
+    world = World({"a": [], "b": [], "c": []})
+    recover = Policy().recovery(Question(prompt="Which?"), world, _Spare(world) if spare else None)
+    fault = made(FaultKind.OVERLOADED, "no", model="a", deployment="one")
+    history = [Attempt(1, 1, 0.0, fault)]
+    told = recover(fault, history, 0.0)
+    assert told == Use("a" if spare else "b")
+    history = [history[0]._replace(answer=told)]
+    for n in range(crashes):
+        answer = recover(INTERRUPTED, [*history, Attempt(2 + n, 1, 0.0, INTERRUPTED)], 0.0)
+        assert answer == Again(0.0)
+        history.append(Attempt(2 + n, 1, 0.0, INTERRUPTED, answer))
+    assert plan_of(history).candidate == ("a" if spare else "b")
+
+
+@dataclass
+class _Spare:
+    """Doors of models that have another deployment each."""
+
+    world: World
+
+    def resting(self, tried: Mapping[str, str], left_nano: int | None = None, /) -> list[str]:
+        return self.world.resting(tried, left_nano)
+
+    def pays(self, model: str, left_nano: int, /) -> bool:
+        return True
+
+    def spare(self, model: str, failed: Collection[str], /) -> bool:
+        return True
+
+    def ready_in(self, model: str, refused: Collection[str], /) -> float:
+        return 0.0
+
+    def broken(self, model: str, refused: Collection[str], /) -> bool:
+        return False

@@ -155,7 +155,7 @@ def test_models_answer_for_a_policy_that_was_never_drawn_and_are_labelled() -> N
         assert found.basis is Estimator.MODELS
         assert found.figures == ()
         assert found.modelled == pytest.approx(truth(world)[measure][0], rel=0.2)
-        assert "nobody has tried it" in says(found)
+        assert "no experiment stands behind it" in says(found)
 
 
 def shadow_log(world: World, seed: int) -> list[Logged]:

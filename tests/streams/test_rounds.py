@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -50,7 +50,7 @@ def model(server: Server, name: str, cost: float) -> Model:
     )  # fmt: skip
 
 
-def answers(first: str, last: str, called: str = "look") -> Any:
+def answers(first: str, last: str | Answer, called: str = "look") -> Any:
     def said(asked: Asked) -> Answer | str:
         if any(turn.role == "tool" for turn in asked.turns):
             return last
@@ -60,10 +60,12 @@ def answers(first: str, last: str, called: str = "look") -> Any:
 
 
 @asynccontextmanager
-async def world(first: str, last: str = TALE, called: str = "look") -> AsyncGenerator[tuple[Server, Engine]]:
+async def world(
+    first: str, last: str | Answer = TALE, called: str = "look", **more: Any
+) -> AsyncGenerator[tuple[Server, Engine]]:
     served = {name: Served(answer=answers(first, last, called)) for name in ("a", "b")}
     async with serve({**served, "aside": Served(answer=lambda _: "Nothing of that.")}) as server:
-        models = [model(server, name, cost) for cost, name in enumerate(("a", "b", "aside"), 1)]
+        models = [replace(model(server, name, cost), **more) for cost, name in enumerate(("a", "b", "aside"), 1)]
         async with Engine(":memory:", resources={"catalogue": Catalogue.of(*models)}) as engine:
             yield server, engine
 
@@ -125,6 +127,22 @@ async def test_what_is_said_with_a_call_is_no_part_of_json() -> None:
     async with world(FIRST, FOX):
         texts = [t async for t in relayed("Which one?", route=route(), tools=[look], returns=Beast)]
         assert json.loads("".join(texts)) == {"name": "fox", "age": 3}
+
+
+@pytest.mark.parametrize("first", ["", FIRST], ids=["calls", "says and calls"])
+@pytest.mark.parametrize("provider", [Provider.OPENAI_COMPATIBLE, Provider.ANTHROPIC])
+async def test_an_answer_that_is_given_by_a_tool_goes_out_piece_by_piece(
+    first: str, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "test")
+    can, last = frozenset({Capability.STREAMING, Capability.TOOLS}), Answer(calls=(Call("answer", FOX),))
+    async with world(first, last, capabilities=can) as (server, _):
+        at = server.url if provider is Provider.ANTHROPIC else server.openai_url
+        only = replace(model(server, "a", 1), provider=provider, url=at, capabilities=can)
+        async with Engine(":memory:", resources={"catalogue": Catalogue.of(only)}):
+            texts = [t async for t in relayed("Which one?", route=route(), tools=[look], returns=Beast)]
+            assert json.loads("".join(texts)) == {"name": "fox", "age": 3}
+            assert len(texts) > 1
 
 
 async def test_what_a_tool_says_itself_is_no_part_of_the_answer() -> None:

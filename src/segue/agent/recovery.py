@@ -13,7 +13,7 @@
 | budget exceeded | the next candidate that may fit into what is left, now or after a pause; the same, where |
 | | calls under way hold what it lacks, when they have ended; else failed |
 | bad request, bug | failed |
-| interrupted | the question is decided anew |
+| interrupted | whoever was to be asked; at first the question is decided anew |
 | any, once some of the answer is with a consumer that cannot be told | failed, or the next one goes on from it |
 """
 
@@ -169,6 +169,8 @@ class Recover:
         model, kind = asked_in(fault), fault.kind
         if _worn_out(history, self.policy.attempts) or (model is None and kind is not FaultKind.INTERRUPTED):
             return Fail()  # the latter is no fault of a model: a bug in a check, nobody who can answer
+        if kind is FaultKind.INTERRUPTED and plan_of(history).candidate is not None:
+            return Again(0.0)  # who was to be asked then still is
         if "released" in (fault.state or {}):
             return self._rescued(fault, history, model, luck)
         if kind is FaultKind.BAD_OUTPUT and model and self._mendable(fault, history, model):

@@ -162,11 +162,10 @@ class _Pour:
                 self._tell()
                 if item.text and not self._outlet.chunks:
                     self._outlet.say(self._begun)
-                answers = item.kind == "tool" and call.output_mode == "tool" and not call.tools
                 if item.kind == "text":
                     self._outlet.say(self._onward.take(item.text))
                 else:
-                    self._outlet.say(item.text, "text" if answers else item.kind)
+                    self._outlet.say(item.text, "text" if item.answers else item.kind)
         raise AssertionError("a stream ends with its reply or raises")
 
     def _tell(self) -> None:

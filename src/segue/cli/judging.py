@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.table import Table
@@ -58,7 +59,8 @@ def evaluated(new: str, asked: Asked) -> Exit:
     traffic = watched(lambda report: _traffic(target, asked, report))
     if not traffic.rows:
         raise InputError("there is no past traffic to judge by" + _why(traffic.left_out), remedy=_remedy(traffic, new))
-    verdict = watched(lambda report: _judged(lambda: judge(traffic.rows, target, within_days=asked.days), report))
+    made = partial(judge, traffic.rows, target, onward=target.goes_on, climbs=target.climbs, within_days=asked.days)
+    verdict = watched(lambda report: _judged(made, report))
     if asked.as_json:
         body = verdict.to_json() | {"left_out": dict(traffic.left_out), "routes": list(routes)}
         print(json.dumps(body, ensure_ascii=False, indent=2))
@@ -129,7 +131,7 @@ def _remedy(traffic: Traffic, new: str) -> str:
 
 
 def drawn(verdict: Judgement) -> list[Drawn]:
-    """A row for each measure: now, then, and the change; below it what limits each, and what it would take."""
+    """A row for each measure: now, then, and the change; below it what limits them, and what it would take."""
     rows = [(_NAMES.get(m.value, m.value), *_cells(m.value, found)) for m, found in verdict.findings.items()]
 
     def table(noted: bool) -> Table:
@@ -141,14 +143,16 @@ def drawn(verdict: Judgement) -> list[Drawn]:
             made.add_row(*(row if noted else row[:-1]))
         return made
 
-    notes: list[Drawn] = []
+    said: dict[tuple[str, str], list[str]] = {}
     for measure, found in verdict.findings.items():
-        name = _NAMES.get(measure.value, measure.value)
-        for note in found.notes:
-            notes.append(Text(f"  {name}: ", "dim").append(printable(note), "default"))
-        if found.need is not None:
-            words = f"  {name}, to claim: "
-            notes.append(Text(words, "dim").append(printable(found.need.says()), "default"))
+        told = [(note, "") for note in found.notes] + ([] if found.need is None else [(found.need.says(), "to claim")])
+        for note in told:
+            said.setdefault(note, []).append(_NAMES.get(measure.value, measure.value))
+    notes: list[Drawn] = []
+    for (note, what), names in said.items():
+        whose = "" if len(names) == len(verdict.findings) else ", ".join(names)
+        head = ", ".join(filter(None, [whose, what]))
+        notes.append(Text(f"  {head}: " if head else "  ", "dim").append(printable(note), "default"))
     shown = Noted(table, [(str(row[0]), row[-1]) for row in rows])
     return [shown, *(["", *notes] if notes else [])]
 
@@ -167,7 +171,7 @@ def _cells(measure: str, found: Finding) -> list[str | Text]:
             _interval(change, shown), standing,
         ]  # fmt: skip
     if found.modelled is not None:
-        standing.append("  what the models expect; nobody has tried it", "dim")
+        standing.append("  what the models expect; no experiment stands behind it", "dim")
         return [now, shown(found.modelled), "", "", "", standing]
     return [now, "", "", "", "", standing]
 

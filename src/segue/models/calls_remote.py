@@ -65,7 +65,7 @@ async def stream(c: Call, began: float) -> AsyncGenerator[Delta | Reply, None]:
     asked = _asked(c)
     with read(c.model.name, missing=FaultKind.UNREACHABLE):
         async with model_request_stream(model, **asked) as events:
-            said = _Said(events)
+            said = _Said(events, by_tool=c.output_mode == "tool")
             async for event in events:
                 delta = said.next(_delta(event))
                 if ttft_s is None and delta.text:
@@ -143,11 +143,17 @@ def _parameters(c: Call) -> ModelRequestParameters:
 class _Said:
     """What was said of the answer. Texts with another part between them are set apart, as in a whole one."""
 
-    def __init__(self, events: StreamedResponse):
+    def __init__(self, events: StreamedResponse, *, by_tool: bool):
         self._events, self._pieces = events, list[str]()
+        self._by_tool, self._answer = by_tool, set[int]()
 
     def next(self, delta: Delta) -> Delta:
         """The next piece, with the blank line before it where it begins such a text."""
+        begun = delta.event.part if isinstance(delta.event, PartStartEvent) else None
+        if self._by_tool and isinstance(begun, ToolCallPart) and begun.tool_name == OUTPUT_TOOL:
+            self._answer.add(delta.index)
+        if delta.kind == "tool":
+            return replace(delta, answers=delta.index in self._answer)
         if isinstance(delta.event, PartStartEvent) and isinstance(delta.event.part, TextPart) and self._pieces:
             said, now = "".join(self._pieces), self._events.get().text or ""
             delta = replace(delta, text=now[len(said) :]) if now.startswith(said) else delta

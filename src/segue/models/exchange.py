@@ -56,6 +56,8 @@ class Delta:
     """Which part of the answer it belongs to."""
     event: Any = field(default=None, compare=False, repr=False)
     """What pydantic-ai said of it; None of the model in this process."""
+    answers: bool = False
+    """Whether it is of the arguments of the tool by which the answer is given."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,8 @@
 """Past traffic as rows: each ask's first decision, with its candidates and chances, beside what came of the whole ask.
 
 The first decision, since what follows (a repair, a fallback, a climb) is what came of it: a policy is judged by what an
-ask cost in the end, not by how its first call ended.
+ask cost in the end, not by how its first call ended. Where another policy would go on to somebody else is for the judge
+to say, from the row's moves.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from ..core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Decision, Settlement
 from ..errors import InputError
-from .judge.rows import Logged, Outcome, left_out, logged
+from .judge.rows import Logged, Move, Outcome, left_out, logged
 from .lessons import score_of
 from .traffic import Ask, Traffic
 
@@ -51,6 +52,8 @@ class Row:
     text: str = ""
     """What was asked, as the router saw it; empty: it cannot be read any more."""
     """What came of those who answered on the side, by their place among the candidates."""
+    moves: tuple[Move, ...] = ()
+    """How it went on from one model to another."""
 
     @property
     def reward(self) -> float | None:
@@ -99,8 +102,9 @@ def logged_rows(found: Sequence[Row]) -> Past:
         try:
             features = _numbers(row.decision)
             made = logged(
-                row.run, row.decision, outcome, shadows=row.shadows, features=features, at=row.at, text=row.text
-            )
+                row.run, row.decision, outcome, shadows=row.shadows, features=features, at=row.at, text=row.text,
+                moves=row.moves,
+            )  # fmt: skip
             past.rows.append(made)
         except InputError:
             past.left_out["its record is damaged"] += 1
@@ -143,7 +147,17 @@ def _row(ask: Ask, chain: _Chain) -> Row | None:
         tokens_out=sum(u.tokens_out for u in usages),
         shadows=_shadows(ask, chain),
         text=ask.request.text if ask.request is not None else "",
+        moves=tuple(_moves([a.target.name for a in own if a.why is not AttemptWhy.HEDGE])),
     )
+
+
+def _moves(asked: Sequence[str]) -> Iterator[Move]:
+    """From those who were asked, in order. That one is asked again, its policy has not chosen."""
+    tried: list[str] = []
+    for name, after in pairwise(asked):
+        tried += [] if name in tried else [name]
+        if after not in tried:
+            yield Move(tuple(tried), after)
 
 
 def _passed(own: Sequence[AttemptRecorded], good: Sequence[AttemptRecorded]) -> float | None:

@@ -8,7 +8,7 @@ been eligible where it fits: its chance goes to nobody who was seen, and the jud
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import cast
@@ -23,7 +23,7 @@ from .embedding import Hashed
 from .judge.rows import Logged
 from .lots import Ground
 from .plans import plan
-from .policies import Examples, Policy
+from .policies import Cascade, Examples, Policy
 from .predict import predict
 from .table import Conditions, Situation, Table
 from .types import Features, Modality, Option, Predictions, Request, Spread
@@ -58,21 +58,42 @@ class Replayed:
         by_name = {ground.name(place): float(p) for place, p in enumerate(lot.p.tolist())}
         return tuple(by_name.get(name, 0.0) for name in row.candidates)
 
+    def goes_on(self, row: Logged) -> float:
+        """The chance that it would have gone on as a row did, after who was asked first. Raises PolicyFailed."""
+        decision, chance = row.decision, 1.0
+        policy = None if decision is None else self.policy_for(decision)
+        for move in row.moves if decision is not None and policy is not None else ():
+            assert decision is not None and policy is not None
+            ground = self._ground(decision, policy, row.text, move.tried)
+            lot = plan(policy, ground, np.ones(ground.many, np.bool_))
+            chance *= sum(float(p) for place, p in enumerate(lot.p.tolist()) if ground.name(place) == move.next)
+        return chance
+
+    @property
+    def climbs(self) -> bool:
+        """Whether a policy of it goes on by rules of its own once an answer was turned down."""
+        judged = self.routes.values() if self.policy is None else [self.policy]
+        return any(isinstance(one, Cascade) for policy in judged for one in policy.within())
+
     def _vectors_of(self, policy: Examples) -> NDArray[np.float32]:
         return np.array([self._words.embed(example.text) for example in policy.examples], np.float32)
 
-    def _ground(self, decision: Decision, policy: Policy, text: str) -> Ground:
-        """What there was to choose on. Examples are compared by their words, whatever embedder there was."""
+    def _ground(self, decision: Decision, policy: Policy, text: str, tried: Sequence[str] = ()) -> Ground:
+        """What there was to choose on, once those were `tried`. Examples are compared by their words, whatever embedder
+        there was.
+        """
         features = _features(decision)
         if policy.compares():
             features = replace(features, embedding=self._words.embed(text))
         request = Request(
-            text=text, kind=features.kind, tokens_in=features.tokens, route=decision.route, depth=decision.depth
-        )
+            text=text, kind=features.kind, tokens_in=features.tokens, route=decision.route, depth=decision.depth,
+            tried=dict.fromkeys(tried, "it was asked before"), stage=len(tried),
+        )  # fmt: skip
         at = Situation(request, features, self.table, self._well)
         logged = {c.target.name: c for c in decision.candidates}
         fit = next(eligible(at))
         who = [(row, logged.get(name)) for row, name in enumerate(self.table.names)]
+        who = [(row, then) for row, then in who if self.table.names[row] not in tried]
         rows = np.array([row for row, then in who if _may(then, row in fit.rows)], np.intp)
         later = [row for row, then in who if then is not None and then.excluded_at in PASSING and row in fit.able]
         base = Eligibility(rows, {}, np.union1d(rows, np.array(later, np.intp)))

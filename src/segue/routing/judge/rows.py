@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from segue.core.records import Candidate, Decision, Sampling
 from segue.errors import InputError
@@ -71,6 +72,13 @@ class Prediction:
         return math.nan if value is None else value
 
 
+class Move(NamedTuple):
+    """Who was asked next in an ask, after those that had failed it or were turned down."""
+
+    tried: tuple[str, ...]
+    next: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Logged:
     """One decision of past traffic and what came of it. `choice` and the keys of `shadows` are places in `candidates`.
@@ -101,6 +109,8 @@ class Logged:
     text: str = ""
     """What was asked, for policies that read it; empty: it is not on record."""
     decision: Decision | None = None
+    moves: tuple[Move, ...] = ()
+    """How the ask went on from its choice to others."""
 
     def __post_init__(self) -> None:
         """Places exist, and propensities are a distribution that could draw the choice."""
@@ -125,6 +135,9 @@ Target = Callable[[Logged], Sequence[float]]
 """A policy to be judged: the chance that it gives to each of the row's candidates. What is missing from a sum of 1 is
 the chance of somebody who was no candidate. It must look at what was known before the choice only."""
 
+Onward = Callable[[Logged], float]
+"""The chance that the policy to be judged would have gone on from a row's choice as the row did."""
+
 
 def left_out(decision: Decision) -> str | None:
     """Why a decision says nothing about policies: nobody was eligible, or something else left no choice.
@@ -145,6 +158,7 @@ def logged(
     features: Sequence[float] = (),
     at: float | None = None,
     text: str = "",
+    moves: Sequence[Move] = (),
 ) -> Logged:
     """A decision and its outcome as a row. Raises InputError for a decision that is to be left out (`left_out`)."""
     reason = left_out(decision)
@@ -166,6 +180,7 @@ def logged(
         at=at,
         text=text,
         decision=decision,
+        moves=tuple(moves),
     )
 
 

@@ -154,6 +154,7 @@ def drawn(world: World, seed: int) -> tuple[Weighed, Mapping[Measure, Array]]:
         predictions={m: _predicted(world, t, m)[kind] for m in Measure},
         features=np.eye(world.kinds)[kind],
         samples=np.full(n, np.inf),
+        apart=np.zeros(n),
         exploration=world.exploration,
     )
     return w, {m: np.where(asked & ~chosen, y, np.nan) for m, y in would.items()}

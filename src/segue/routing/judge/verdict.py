@@ -41,12 +41,18 @@ from .need import (
     need,
     per_day,
 )
-from .rows import Logged, Measure, Target
+from .rows import Logged, Measure, Onward, Target
 from .weighed import Weighed, shadows_of, weigh
 
 _SAMPLING_BIAS = 0.01
 _TINY_UNREACHED = 1e-6
 _NO_CHANCE = "these choices were not drawn: no weights can be formed"
+_APART, _LITTLE_APART = 0.05, 0.01
+"""The share of asks that would go on to somebody else after a call that did not do, above which nothing is said, and
+above which nothing is claimed.
+"""
+_SPLIT = "what follows it is on record once a split has dealt it a share of the traffic"
+_FIRST = "of each ask it is the first call alone: what a cascade's further steps would take is not in it"
 _ALIKE = "shadows are taken to be asked irrespective of what came of the choice"
 
 
@@ -58,7 +64,7 @@ class Standing(StrEnum):
     CAUTIOUS = "cautious"
     """Intervals hold, but are wide, or something else limits it: see the notes."""
     MODELLED = "model estimate"
-    """What the models expect: nobody has tried it."""
+    """What the models expect: no experiment stands behind it."""
     REFUSED = "refused"
     """On an effective sample below 30: no figure is given."""
 
@@ -126,12 +132,17 @@ class _Asked:
     level: float
 
 
-def judge(rows: Sequence[Logged], target: Target, *, within_days: float = 14.0, level: float = 0.95) -> Judgement:
+def judge(
+    rows: Sequence[Logged], target: Target, *, onward: Onward | None = None, climbs: bool = False,
+    within_days: float = 14.0, level: float = 0.95,
+) -> Judgement:  # fmt: skip
     """What `target` would have got on this traffic. Raises InputError where it gives no distribution.
 
-    `within_days` is the time within which the share of exploration that is asked for should allow a claim.
+    `onward` says how it would have gone on after a call that did not do; without, as was logged. `climbs`: it goes on
+    by rules of its own, which shadows and models know nothing of. `within_days` is the time within which the share of
+    exploration that is asked for should allow a claim.
     """
-    every = weigh(rows, target)
+    every = weigh(rows, target, onward)
     mask = np.array([row.weighable for row in rows], dtype=np.bool_)
     drawn, rate = every.only(mask), per_day(rows)
     asked = _Asked(rate=rate, within_days=within_days, level=level)
@@ -139,7 +150,7 @@ def judge(rows: Sequence[Logged], target: Target, *, within_days: float = 14.0, 
     for m in Measure:
         found = _weighted(drawn, m, asked) if len(drawn) else None
         if found is None or found.standing is Standing.REFUSED:
-            found = _unweighted(every, rows, m, found, asked)
+            found = _unweighted(every, rows, m, found, asked, climbs=climbs)
         findings[m] = found
     return Judgement(
         findings=findings,
@@ -162,10 +173,11 @@ def _weighted(w: Weighed, m: Measure, ask: _Asked) -> Finding:
     unreached = float(seen.unreached.mean()) if len(seen) else 1.0
     runs = kish(seen.sums(seen.weight)[:, 0]) if len(seen) else 0.0
     standing, notes = _standing(seen, effective, matching, runs, unreached)
+    standing, notes = _parted(standing, notes, _apart(seen))
     share = len(seen) / len(w)
     if share < 1.0 and len(seen):
         notes.append(f"known for {share:.0%} of these asks; the others are taken to be alike")
-    missing = standing is not Standing.CLAIMED
+    missing = standing is not Standing.CLAIMED and _apart(seen) <= _LITTLE_APART  # that is no matter of more asks
     have = Have(effect=effect, known=share)
     have = have if unreached > UNREACHED else replace(have, effective=effective, agreeing=matching, clusters=runs)
     return Finding(
@@ -208,6 +220,23 @@ def _standing(
     return (Standing.CAUTIOUS if notes else Standing.CLAIMED), notes
 
 
+def _apart(w: Weighed) -> float:
+    """The share of the target's asks that would go on otherwise, as far as its choices are those that were logged."""
+    weight = w.weight
+    total = float(weight.sum()) if len(w) else 0.0
+    return float((weight * w.apart).sum()) / total if total > 0.0 else 0.0
+
+
+def _parted(standing: Standing, notes: list[str], share: float) -> tuple[Standing, list[str]]:
+    """The same, with what follows from that share."""
+    said = f"after a call that failed or was turned down, {share:.1%} of its asks would go on otherwise than they did"
+    if share > _APART:
+        return Standing.REFUSED, [*notes, said, _SPLIT]
+    if share > _LITTLE_APART:
+        return Standing.CAUTIOUS if standing is Standing.CLAIMED else standing, [*notes, said]
+    return standing, notes
+
+
 def _sampling_bias(w: Weighed) -> float:
     """How much too heavy weights are in the mean for propensities that rest on draws: about (1 - p) / (draws · p)."""
     p, weight = w.at_choice(w.logged), w.weight
@@ -221,6 +250,8 @@ def _unweighted(
     m: Measure,
     refused: Finding | None,
     ask: _Asked,
+    *,
+    climbs: bool,
 ) -> Finding:
     """By shadow pairs, else by the models, else a refusal."""
     none = Finding(measure=m, standing=Standing.REFUSED, basis=None, notes=(_NO_CHANCE,) if len(w) else ("no rows",))
@@ -229,6 +260,10 @@ def _unweighted(
     found = refused or replace(none, need=need(w, Have(), ask.rate, ask.within_days))
     modelled, off = (_number(v) for v in by_models(w, m))
     found = replace(found, basis=None, now=_number(logged_mean(w, m)), modelled=modelled, models_off=off)
+    if (share := _apart(w)) > _APART:  # what shadows and models know is one call
+        notes = found.notes if _SPLIT in found.notes else tuple(_parted(Standing.REFUSED, list(found.notes), share)[1])
+        return replace(found, modelled=None, models_off=None, need=None, notes=notes)
+    first = (_FIRST,) if climbs else ()
     beside = pairs(w, shadows_of(rows, w, m), m)
     same = not beside.differs.any()
     effective = kish(w.sums(np.ones(len(w)))[:, 0]) if same else beside.effective
@@ -243,11 +278,11 @@ def _unweighted(
             agreeing=effective,
             rows=int(beside.paired.sum()),
             need=None if claims else found.need,
-            notes=(*found.notes, _ALIKE),
+            notes=(*found.notes, _ALIKE, *first),
         )
     if modelled is None:
         return found
-    return replace(found, standing=Standing.MODELLED, basis=Estimator.MODELS)
+    return replace(found, standing=Standing.MODELLED, basis=Estimator.MODELS, notes=(*found.notes, *first))
 
 
 def says(found: Finding) -> str:
@@ -259,7 +294,7 @@ def says(found: Finding) -> str:
         said += f"; change {change.value:+.4g} [{change.low:+.4g}, {change.high:+.4g}]"
         said += f" ({found.standing.value}, {best.estimator.value}, effective sample {math.floor(found.effective)})"
     elif found.standing is Standing.MODELLED:
-        said = f"{name}: {found.modelled or 0.0:.4g} per ask is what the models expect; nobody has tried it"
+        said = f"{name}: {found.modelled or 0.0:.4g} per ask is what the models expect; no experiment stands behind it"
         said += "" if found.models_off is None else f" (they were {-found.models_off:+.2g} off about what was logged)"
     else:
         said = f"{name}: refused"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from segue.core.records import Sampling
 
 from .intervals import Array
-from .rows import Logged, Measure, Target, chances
+from .rows import Logged, Measure, Onward, Target, chances
 
 Places = NDArray[np.int64]
 
@@ -38,6 +38,8 @@ class Weighed:
     """(n, d); d may be 0."""
     samples: Array
     """(n,) draws behind estimated propensities; infinite where they are exact."""
+    apart: Array
+    """(n,) the target's chance to go on from the choice otherwise than was logged."""
     exploration: float = 0.0
     """The mean share that the logging policies explored with."""
     keyed: bool = False
@@ -83,6 +85,7 @@ class Weighed:
             predictions={m: q[mask] for m, q in self.predictions.items()},
             features=self.features[mask],
             samples=self.samples[mask],
+            apart=self.apart[mask],
             exploration=self.exploration,
             keyed=self.keyed,
         )
@@ -93,7 +96,7 @@ class Weighed:
         return np.column_stack([np.asarray(sums, dtype=np.float64) for sums in per])
 
 
-def weigh(rows: Sequence[Logged], target: Target) -> Weighed:
+def weigh(rows: Sequence[Logged], target: Target, onward: Onward | None = None) -> Weighed:
     """Rows beside a target policy. Raises InputError where its chances are no distribution.
 
     Which rows may be weighed is the caller's to see to (`Logged.weighable`): of others, the choice has the chance 1.
@@ -125,6 +128,7 @@ def weigh(rows: Sequence[Logged], target: Target) -> Weighed:
         predictions=predicted,
         features=np.array([row.features[:dims] for row in rows], dtype=np.float64).reshape(n, dims),
         samples=np.array([_samples(row) for row in rows], dtype=np.float64),
+        apart=np.array([1.0 - onward(row) if onward and row.moves else 0.0 for row in rows], dtype=np.float64),
         exploration=sum(row.exploration for row in rows) / max(1, n),
         keyed=n > 0 and all(row.cluster.startswith("split:") for row in rows),
     )

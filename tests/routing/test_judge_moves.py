@@ -1,0 +1,129 @@
+"""A policy is judged by what an ask came to in the end, as far as it would have gone on as the ask did."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from segue import Engine, ask, flow
+from segue.journal import Journal
+from segue.models import Catalogue, Model, Price, Provider
+from segue.routing import Best, Cheapest, Explore, Pinned, Policy, Request, Router
+from segue.routing.judge import Judgement, Outcome, Standing, judge, logged
+from segue.routing.judge.rows import Move
+from segue.routing.past import Past, logged_rows, rows
+from segue.routing.policies import NEVER, Arm, Cascade, Split
+from segue.routing.replayed import Replayed
+from segue.routing.traffic import Traffic
+from segue.testing.provider import Provider as Server
+from segue.testing.provider import Served, serve
+
+EVEN = Explore(floor=0.65, ceiling=0.65)
+MANY = 200
+
+
+def models(server: Server) -> list[Model]:
+    """Each dearer than the one before, and better by the catalogue."""
+    return [
+        Model(
+            name=name, provider=Provider.OPENAI_COMPATIBLE, window=32_000, max_output=2000, url=server.openai_url,
+            price=Price.dollars(cost, cost), quality={"any": quality},
+        )
+        for name, cost, quality in (("small", 1, 0.3), ("mid", 4, 0.6), ("large", 20, 0.9))
+    ]  # fmt: skip
+
+
+@flow
+async def sorts(text: str) -> str:
+    return await ask(text, repairs=0, check=lambda said: "poor" if said == "poor" else None)
+
+
+async def traffic(path: Path, poor: int) -> tuple[Past, Catalogue]:
+    """Asks of an even choice among three; of the small one's answers one in `poor` is turned down, and climbs."""
+    asked: list[str] = []
+
+    def small(_: object) -> str:
+        asked.append("")
+        return "poor" if len(asked) % poor == 0 else "fine"
+
+    async with serve({"small": Served(answer=small), "mid": Served(), "large": Served()}) as server:
+        among = Catalogue.of(*models(server))
+        routes = {"default": Cheapest(explore=EVEN)}
+        async with Engine(str(path / "x.db"), resources={"catalogue": among, "routes": routes}) as engine:
+            for n in range(MANY):
+                await engine.run(sorts, f"Sort number {n}")
+    found = Traffic()
+    with Journal.open_readonly(str(path / "x.db")) as reader:
+        found.read(reader)
+    return logged_rows(rows(found)), among
+
+
+def verdict(past: Past, among: Catalogue, policy: Policy) -> Judgement:
+    target = Replayed(among, {"default": policy})
+    return judge(past.rows, target, onward=target.goes_on, climbs=target.climbs)
+
+
+async def test_a_cascade_that_climbs_to_another_one_than_was_climbed_to_is_refused(tmp_path: Path) -> None:
+    past, among = await traffic(tmp_path, poor=2)
+    moved = [row for row in past.rows if row.moves]
+    assert moved and {row.moves[0].tried for row in moved} == {("small",)}
+    for found in verdict(past, among, Cascade(steps=("small", "large"), explore=NEVER, skip=False)).findings.values():
+        assert found.standing is Standing.REFUSED and found.modelled is None and not found.figures
+        assert any("would go on otherwise than they did" in note for note in found.notes)
+    best = verdict(past, among, Best(explore=NEVER))
+    assert all(found.figures for found in best.findings.values()), "of whom nothing was turned down"
+
+
+@pytest.mark.parametrize(
+    ("policy", "chance"),
+    [
+        (Cascade(steps=("small", "mid", "large"), explore=NEVER, skip=False), 1.0),
+        (Cascade(steps=("small", "large"), explore=NEVER, skip=False), 0.0),
+        (Cheapest(explore=NEVER), 1.0), (Best(explore=NEVER), 0.0), (Pinned(model="small"), 0.0),
+    ],
+)  # fmt: skip
+async def test_the_chance_to_have_gone_on_as_an_ask_did(policy: Policy, chance: float) -> None:
+    async with serve({"small": Served()}) as server:
+        among = Catalogue.of(*models(server))
+    decision = Router(among, {"r": policy}).decide(Request(text="Sort", tokens_in=50, route="r"), id="d", luck=0.5)
+    row = logged("run", replace(decision, pinned_by=None), Outcome(), moves=[Move(("small",), "mid")])
+    assert Replayed(among, {"r": policy}).goes_on(row) == pytest.approx(chance)
+    assert Replayed(among, {"r": policy}).goes_on(replace(row, moves=())) == 1.0
+
+
+async def test_where_few_asks_would_go_on_otherwise_it_is_no_claim_and_says_so(tmp_path: Path) -> None:
+    past, among = await traffic(tmp_path, poor=10**9)
+    drawn = [at for at, row in enumerate(past.rows) if row.candidates[row.choice] == "small"]
+    for at in drawn[::35]:  # one in 35, or a little more
+        past.rows[at] = replace(past.rows[at], moves=(Move(("small",), "mid"),))
+    for found in verdict(past, among, Cascade(steps=("small", "large"), explore=NEVER, skip=False)).findings.values():
+        assert found.standing is Standing.CAUTIOUS and found.need is None
+        assert any("would go on otherwise" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("policy", "climbs"),
+    [
+        (Cheapest(), False), (Pinned(model="small"), False), (Cascade(), True),
+        (Split(arms=(Arm(name="a", policy=Cheapest(), share=1), Arm(name="b", policy=Cascade(), share=1))), True),
+    ],
+)  # fmt: skip
+def test_a_cascade_somewhere_in_it_goes_on_by_rules_of_its_own(policy: Policy, climbs: bool) -> None:
+    assert Replayed([], {"r": policy}).climbs is climbs
+
+
+async def test_what_nobody_has_drawn_of_a_cascade_is_labelled_as_its_first_call(tmp_path: Path) -> None:
+    async with serve({name: Served() for name in ("small", "mid", "large")}) as server:
+        among = Catalogue.of(*models(server))
+        routes = {"default": Pinned(model="large")}
+        async with Engine(str(tmp_path / "x.db"), resources={"catalogue": among, "routes": routes}) as engine:
+            for n in range(40):
+                await engine.run(sorts, f"Sort number {n}")
+    found = Traffic()
+    with Journal.open_readonly(str(tmp_path / "x.db")) as reader:
+        found.read(reader)
+    told = verdict(logged_rows(rows(found)), among, Cascade(steps=("small", "mid"), explore=NEVER, skip=False))
+    modelled = [one for one in told.findings.values() if one.standing is Standing.MODELLED]
+    assert modelled and all(any("the first call alone" in note for note in one.notes) for one in modelled)
