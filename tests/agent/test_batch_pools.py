@@ -22,8 +22,12 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"KEY_{name}", "test")
 
 
-def pool(server: Server) -> Model:
-    deployments = (Deployment(name=p, url=f"{server.at(p)}/v1", key_env=f"KEY_{p.upper()}") for p in PLACES)
+def pool(server: Server, weights: tuple[float, float] = (1e12, 1)) -> Model:
+    """The first place is preferred."""
+    deployments = (
+        Deployment(name=p, url=f"{server.at(p)}/v1", key_env=f"KEY_{p.upper()}", weight=weight)
+        for p, weight in zip(PLACES, weights, strict=True)
+    )
     return Model(
         name="m", provider=Provider.OPENAI, capabilities=CAN, window=8000, max_output=1000, price=Price.dollars(1, 2),
         deployments=tuple(deployments),
@@ -75,3 +79,23 @@ async def test_a_model_without_its_key_is_passed_over(tmp_path: Path, monkeypatc
     async with serve(MODELS) as server, opened(tmp_path, pool(server), other(server), rules=SOON) as engine:
         assert "hello" in await engine.run(asks, "hello")
         assert asked(server) == [("other", True)]
+
+
+async def test_a_standby_is_asked_where_all_others_are_out(tmp_path: Path) -> None:
+    async with serve(MODELS) as server, opened(tmp_path, pool(server, (0, 1)), rules=SOON) as engine:
+        for n in range(6):
+            await engine.start(asks, f"hello {n}", id=f"r{n}")
+        for n in range(6):
+            assert "hello" in await (await engine.get(f"r{n}")).result()
+        assert asked(server) == [("west/m", True)] * 6
+        server.fail("west/m", "unauthorised")
+        assert "bye" in await engine.run(asks, "bye")
+        assert asked(server)[6:] == [("west/m", True), ("east/m", True)]
+
+
+async def test_a_pool_shares_what_goes_by_batches_by_weight(tmp_path: Path) -> None:
+    async with serve(MODELS) as server, opened(tmp_path, pool(server, (1, 1)), rules=SOON) as engine:
+        runs = [await engine.start(asks, f"hello {n}") for n in range(40)]
+        assert all("hello" in said for said in [await run.result() for run in runs])
+        shares = [name for name, _ in asked(server)]
+    assert min(shares.count("east/m"), shares.count("west/m")) >= 5, "by chance once in five million"

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 from typing import Any, NamedTuple, cast
 
 from ...core.faults import Fault, FaultKind, classify
@@ -100,13 +101,18 @@ class Batched:
         return (await self._ticket(question, record, deployment, bill, at)).error()
 
     def _deployment(self, model: Model, history: Sequence[Attempt]) -> Deployment:
-        """Of a pool one that has not failed the question, and whose key was not refused before; else whoever failed
-        longest ago.
+        """Of a pool one that has not failed the question, and whose key was not refused before, by weight; one of
+        weight 0 where all others are out. Where all have failed, whoever did so longest ago.
         """
-        part = part_of(model, history, lambda _, out: len(out) < len(model.pool()))
-        views = self.make.gateway.health.views(model) if len(model.deployments) > 1 else {}
-        shut = {name for name, view in views.items() if view.standing is Standing.SHUT}
-        return min(part.pool(), key=lambda one: one.name in shut)
+        left = part_of(model, history, lambda _, out: len(out) < len(model.pool())).pool()
+        if len(left) == 1:
+            return left[0]
+        views = self.make.gateway.health.views(model)
+        among = [one for one in left if views[one.name].standing is not Standing.SHUT] or left
+        among = [one for one in among if one.weight > 0] or among
+        luck = self.make.gateway.luck() * sum(one.weight for one in among)
+        reached = accumulate(one.weight for one in among)
+        return next((one for one, upto in zip(among, reached, strict=True) if luck < upto), among[-1])
 
     async def _ticket(
         self, question: Question, record: Recorded, deployment: Deployment, bill: Bill, at: Office
