@@ -15,8 +15,11 @@ from segue import Engine, Run, ask, flow, gather, sleep, step, timeout
 from segue.core.budgets import Standing
 from segue.core.records import BudgetScope, ScopeKind
 from segue.errors import RunCancelled, RunFailed
+from segue.models import Catalogue
 from segue.models.batches import Outbox
 from segue.models.batches.outbox import Item
+from segue.routing import Cheapest, Pinned, Policy
+from segue.routing.policies import NEVER
 from segue.testing.provider import Provider as Server
 from segue.testing.provider import serve
 from tests.agent.test_batches import SOON, keys, model, opened
@@ -156,6 +159,20 @@ async def test_that_of_a_question_that_a_person_closes(tmp_path: Path, word: str
         with pytest.raises(RunFailed) if word == "fail" else nullcontext():
             assert await run.result() == "mine"
         await nothing_was_sent(tmp_path, server, engine)
+
+
+@pytest.mark.parametrize("route", [Pinned(model="chat"), Cheapest(among=("chat",), explore=NEVER)])
+async def test_a_person_may_name_a_model_that_the_route_would_not_choose(tmp_path: Path, route: Policy) -> None:
+    async with serve(["chat", "chat-b"]) as server:
+        models = Catalogue.of(model(server, "chat"), model(server, "chat-b"))
+        given = {"catalogue": models, "routes": {"default": route}, "batches": replace(SOON, wait_s=2.0)}
+        async with Engine(str(tmp_path / "x.db"), resources=given, linger_s=0.05) as engine:
+            run = await engine.start(asks, id="r")
+            await queued(tmp_path, engine)
+            (waits,) = (await run.status()).waits_on
+            await run.decide(waits["key"], use="chat-b")
+            await run.result()
+            assert [entry.model for entry in server.log] == ["chat-b"]
 
 
 async def test_that_of_a_run_which_is_cancelled_while_nobody_carries_it_out(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from ..core.recovery import Amend, Use
 from ..errors import SegueError
 from ..models import Capability, Model
 from ..routing import Policy as RoutingPolicy
+from ..routing.eligible import lacks_tag
+from ..routing.instead import instead
 from ..runtime.scope import StepScope
 from .called import Called, Caller
 from .failures import PASSES, failed_in, so_far, spent_in, turned_down_in
@@ -117,6 +119,8 @@ class Attempting:
         self.gateway.expect(question.model)
         tried, named = failed_in(scope.history), _named(question, scope)
         decision = self._decided(question, tried, named, left_nano)
+        if named is not None and _is_no_choice(decision, named):
+            decision = self._decided(question, tried, named, left_nano, self._instead(question, named))
         if decision.chosen is None and named is not None and question.model is None:  # it has broken down since
             lost = {**spent_in(scope.history), named: _resting(decision, named) or "it can take it no more"}
             for out in (turned_down_in(scope.history) | lost, lost):
@@ -131,9 +135,16 @@ class Attempting:
         return replace(decision, shadows=()) if scope.history and decision.shadows else decision
 
     def _decided(
-        self, question: Question, tried: Mapping[str, str], pin: str | None, left_nano: int | None
-    ) -> Decision:
-        return self.gateway.decide(question, self.policy, tried, pin, session=self.session, left_nano=left_nano)
+        self, question: Question, tried: Mapping[str, str], pin: str | None, left_nano: int | None,
+        policy: RoutingPolicy | None = None,
+    ) -> Decision:  # fmt: skip
+        policy = policy or self.policy
+        return self.gateway.decide(question, policy, tried, pin, session=self.session, left_nano=left_nano)
+
+    def _instead(self, question: Question, named: str) -> RoutingPolicy:
+        """What an operator says who names a model that the route would not choose: the tags that it requires hold."""
+        policy = self.policy or self.gateway.router.route(question.route or "default")
+        return instead(policy, named, frozenset(self.gateway.catalogue.get(named).tags.items()))
 
     def _hedge(self, decision: Decision) -> Model | None:
         at = decision.hedge
@@ -208,6 +219,12 @@ def _others_free(decision: Decision) -> bool:
     """Whether one of those that were not chosen would take the call at once."""
     others = (c for at, c in enumerate(decision.candidates) if at != decision.choice)
     return any(c.eligible and not c.facts.get("wait_s") for c in others)
+
+
+def _is_no_choice(decision: Decision, named: str) -> bool:
+    """Whether all that keeps a model from being asked is that its route does not choose it."""
+    out = (c for c in decision.candidates if c.target.name == named)
+    return decision.chosen is None and any(c.excluded_at is Stage.POLICY and not lacks_tag(c.reason or "") for c in out)
 
 
 def _named(question: Question, scope: StepScope) -> str | None:
