@@ -122,8 +122,7 @@ _SHORT = 2000
 """Characters of a part that is not worth cutting."""
 _CUTS = 3
 """How often parts are cut to half."""
-_BACKOFF_S, _BACKOFF_MAX_S = 0.25, 15.0
-_CROWDED_MAX_S = 5.0
+_BACKOFF_S, _BACKOFF_MAX_S, _CROWDED_MAX_S = 0.25, 15.0, 5.0
 _PATIENCE_S = 30.0
 """How long a pause somebody may ask for, until those whose answers were turned down have another try first."""
 _NOBODY: Mapping[str, str] = {}
