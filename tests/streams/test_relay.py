@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,8 +77,17 @@ def test_calls_that_follow_each_other_are_heard_one_after_the_other() -> None:
     assert (relay.ended, relay.key, relay.out) == (True, last, "A fox.")
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_of_several_rounds_the_last_one_gives_the_json(whole: bool) -> None:
+    relay = Relay(plain=False, whole=whole, rounds=True)
+    assert fed(relay, Piece(K, (1, 1), 0, "I look. "), Ended(K, (1, 1), 8)) == "", "no tool's arguments are heard of"
+    assert fed(relay, Piece("next", (1, 2), 0, "3"), Ended("next", (1, 2), 1)) == ""
+    relay.finish()
+    assert relay.ready(0.0) == "3"
+
+
 def test_what_comes_with_a_tool_call_is_no_json() -> None:
-    relay = Relay(plain=False)
+    relay = Relay(plain=False, rounds=True)
     tool, new = Piece(K, (1, 1), 0, "{", "tool"), Retracted(K, (1, 1), "tidied")
     assert (
         fed(relay, Piece(K, (1, 1), 0, "I look. "), tool, new, Piece(K, (1, 1), 0, "I look."), Ended(K, (1, 1), 7))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -50,10 +50,10 @@ def model(server: Server, name: str, cost: float) -> Model:
     )  # fmt: skip
 
 
-def answers(first: str, last: str | Answer, called: str = "look") -> Any:
+def answers(first: str, last: Any, called: str = "look") -> Any:
     def said(asked: Asked) -> Answer | str:
         if any(turn.role == "tool" for turn in asked.turns):
-            return last
+            return last(asked) if callable(last) else last
         return Answer(text=first, calls=(Call(called, '{"place": "wood"}'),))
 
     return said
@@ -61,7 +61,7 @@ def answers(first: str, last: str | Answer, called: str = "look") -> Any:
 
 @asynccontextmanager
 async def world(
-    first: str, last: str | Answer = TALE, called: str = "look", **more: Any
+    first: str, last: Any = TALE, called: str = "look", **more: Any
 ) -> AsyncGenerator[tuple[Server, Engine]]:
     served = {name: Served(answer=answers(first, last, called)) for name in ("a", "b")}
     async with serve({**served, "aside": Served(answer=lambda _: "Nothing of that.")}) as server:
@@ -123,10 +123,30 @@ async def test_a_round_that_fails_before_it_says_anything_leaves_what_the_one_be
         assert "".join([t async for t in relayed("Where is it?", route=route(), tools=[look])]) == FIRST + TALE
 
 
-async def test_what_is_said_with_a_call_is_no_part_of_json() -> None:
-    async with world(FIRST, FOX):
-        texts = [t async for t in relayed("Which one?", route=route(), tools=[look], returns=Beast)]
-        assert json.loads("".join(texts)) == {"name": "fox", "age": 3}
+@pytest.mark.parametrize(("returns", "last"), [(Beast, FOX), (int, "3")])
+@pytest.mark.parametrize("provider", [Provider.OPENAI_COMPATIBLE, Provider.ANTHROPIC, Provider.GOOGLE])
+async def test_what_is_said_with_a_call_is_no_part_of_json(
+    provider: Provider, returns: Any, last: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ANTHROPIC", "GOOGLE"):
+        monkeypatch.setenv(f"{name}_API_KEY", "test")
+    async with world(FIRST, answered(last)) as (server, _):
+        at = server.openai_url if provider is Provider.OPENAI_COMPATIBLE else server.url
+        only = replace(model(server, "a", 1), provider=provider, url=at)
+        async with Engine(":memory:", resources={"catalogue": Catalogue.of(only)}):
+            texts = [t async for t in relayed("Which one?", route=route(), tools=[look], returns=returns)]
+            assert json.loads("".join(texts)) == json.loads(last)
+
+
+def answered(last: str) -> Callable[[Asked], Answer | str]:
+    """By the tool that stands for the answer where there is one, else by its schema."""
+
+    def said(asked: Asked) -> Answer | str:
+        value = last if last.startswith("{") else json.dumps({"answer": json.loads(last)})
+        by_tool = any(one.name == "answer" for one in asked.tools)
+        return Answer(calls=(Call("answer", value),)) if by_tool else value
+
+    return said
 
 
 @pytest.mark.parametrize("first", ["", FIRST], ids=["calls", "says and calls"])

@@ -118,7 +118,10 @@ async def relayed(prompt: str, *parts: object, **options: Any) -> AsyncGenerator
     said, policy = stream(prompt, *parts, **options), _policy(options.get("route"))
     schema = form_of(options.get("returns", str)).schema
     whole = schema is not None and not is_object(schema)
-    machine = Relay(hold_ms=policy.hold_ms, rescue=policy.rescue, plain=schema is None, whole=whole)
+    machine = Relay(
+        hold_ms=policy.hold_ms, rescue=policy.rescue, plain=schema is None, whole=whole,
+        rounds=bool(options.get("tools")),
+    )  # fmt: skip
 
     def may(key: str, attempt: AttemptId, size: int) -> bool:
         return said.live.release(said.run, key, attempt, size)
@@ -159,12 +162,12 @@ async def relay(
     """
     listening, clock = _Listening(events), asyncio.get_running_loop().time
     try:
-        while True:
+        while not listening.over:
             event = await listening.until(machine.due)
             if event is not None:
                 machine.take(event, clock())
             elif listening.over:
-                return
+                machine.finish()
             text = machine.ready(clock())
             if text and (may is None or may(machine.key, machine.attempt or (), len((machine.out + text).encode()))):
                 machine.sent(text)

@@ -30,14 +30,16 @@ class Relay:
     attempt is that it was from. `plain` says that the answer is text: within JSON, and within a tool call, it is always
     `fail`. Nothing of a `whole` answer goes out before its end, nor of JSON that does not begin as an object, nor what
     follows an object: that may be a wrapping, a code fence or words, which are no part of it, and are gone by the end.
-    What comes with a tool call is no JSON of the answer, and does not go out there.
+    With `rounds` other calls may follow, of which the last one gives the JSON: what would wait for the end of its call
+    waits for `finish`, and is dropped where another call begins.
     """
 
     def __init__(
-        self, *, hold_ms: int = 0, rescue: Literal["fail", "continue"] = "fail", plain: bool = True, whole: bool = False
-    ):
+        self, *, hold_ms: int = 0, rescue: Literal["fail", "continue"] = "fail", plain: bool = True,
+        whole: bool = False, rounds: bool = False,
+    ):  # fmt: skip
         self._hold_s, self._continues = hold_ms / 1000, rescue == "continue" and plain
-        self._plain, self._whole = plain, whole
+        self._plain, self._whole, self._more = plain, whole, rounds and not plain
         self.broken: str | None = None
         """Why what has gone out will never be an answer."""
         self.key = ""
@@ -72,6 +74,10 @@ class Relay:
             case Ended():
                 self._end(event)
 
+    def finish(self) -> None:
+        """No other call follows."""
+        self._more = False
+
     def ready(self, now: float) -> str:
         """What may go out now."""
         due = self.due
@@ -91,12 +97,10 @@ class Relay:
 
     @property
     def _waits(self) -> bool:
-        """Whether nothing may go out before the end, or not even then."""
-        if self._tools and not self._plain:
-            return True
-        if self._over or self._plain:
-            return self._whole and not self._over
-        return self._whole or not self._heard.startswith("{")
+        """Whether nothing may go out before the end, of its call or of all."""
+        if self.broken is not None or (self.ended and not self._more):
+            return False
+        return self._whole or not (self._plain or self._heard.startswith("{"))
 
     def _hear(self, piece: Piece, now: float) -> None:
         if piece.attempt != self.attempt:
@@ -121,7 +125,7 @@ class Relay:
         tools, tidied = self._tools, event.why == "tidied"
         if event.attempt == self.attempt:
             self._begin()
-            self._tools = tools and tidied  # the same attempt says its text anew, not its calls
+            self._tools = tools and tidied  # its text comes anew, its calls do not
         if self.out and (tools or not self._continues) and not tidied:
             self._break(event.why)
 

@@ -153,7 +153,9 @@ class _Said:
         if self._by_tool and isinstance(begun, ToolCallPart) and begun.tool_name == OUTPUT_TOOL:
             self._answer.add(delta.index)
         if delta.kind == "tool":
-            return replace(delta, answers=delta.index in self._answer)
+            answers = delta.index in self._answer
+            at_once = isinstance(begun, ToolCallPart) and isinstance(begun.args, dict)  # the reply has it as text
+            return replace(delta, answers=answers, text="" if answers and at_once else delta.text)
         if isinstance(delta.event, PartStartEvent) and isinstance(delta.event.part, TextPart) and self._pieces:
             said, now = "".join(self._pieces), self._events.get().text or ""
             delta = replace(delta, text=now[len(said) :]) if now.startswith(said) else delta
@@ -187,7 +189,7 @@ def _started(event: PartStartEvent) -> Delta:
     if isinstance(part, ThinkingPart):
         return Delta(part.content, "thinking", event.index, event)
     if isinstance(part, ToolCallPart):
-        return Delta(part.args if isinstance(part.args, str) else "", "tool", event.index, event)
+        return Delta(part.args_as_json_str() if part.args else "", "tool", event.index, event)
     return Delta("", index=event.index, event=event)
 
 
