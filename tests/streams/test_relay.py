@@ -86,6 +86,13 @@ def test_of_several_rounds_the_last_one_gives_the_json(whole: bool) -> None:
     assert relay.ready(0.0) == "3"
 
 
+def test_an_object_that_is_out_and_was_not_the_answer_breaks_it() -> None:
+    relay = Relay(plain=False, rounds=True)
+    assert fed(relay, Piece(K, (1, 1), 0, '{"a": 1}'), Ended(K, (1, 1), 8)) == '{"a": 1}' and relay.broken is None
+    assert fed(relay, Piece("next", (1, 2), 0, '{"a": 2}'), Ended("next", (1, 2), 8)) == '{"a": 1}'
+    assert relay.broken == "another call followed, and what went out was not the answer"
+
+
 def test_what_comes_with_a_tool_call_is_no_json() -> None:
     relay = Relay(plain=False, rounds=True)
     tool, new = Piece(K, (1, 1), 0, "{", "tool"), Retracted(K, (1, 1), "tidied")

@@ -31,7 +31,7 @@ class Relay:
     `fail`. Nothing of a `whole` answer goes out before its end, nor of JSON that does not begin as an object, nor what
     follows an object: that may be a wrapping, a code fence or words, which are no part of it, and are gone by the end.
     With `rounds` other calls may follow, of which the last one gives the JSON: what would wait for the end of its call
-    waits for `finish`, and is dropped where another call begins.
+    waits for `finish`, and is dropped where another call begins. An object that was out by then breaks it.
     """
 
     def __init__(
@@ -62,17 +62,19 @@ class Relay:
         """Hear one event. Nothing is heard of a call after its end, of another one before that, and once broken."""
         over = self.ended or not (self._heard or self.out)
         if event.key != self.key and over and not isinstance(event, Retracted):
+            if self.out and not self._plain:
+                return self._break("another call followed, and what went out was not the answer")
             self.key, self.ended, self.attempt, self.out = event.key, False, None, ""
             self._begin()
         if self.broken is not None or self.ended or event.key != self.key:
-            return
+            return None
         match event:
             case Piece():
-                self._hear(event, now)
+                return self._hear(event, now)
             case Retracted():
-                self._forget(event)
+                return self._forget(event)
             case Ended():
-                self._end(event)
+                return self._end(event)
 
     def finish(self) -> None:
         """No other call follows."""
