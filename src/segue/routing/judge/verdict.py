@@ -268,7 +268,7 @@ def _unweighted(
     same = not beside.differs.any()
     effective = kish(w.sums(np.ones(len(w)))[:, 0]) if same else beside.effective
     if found.now is not None and effective >= REFUSE and (same or beside.runs >= CLUSTERS_TO_ANSWER):
-        claims = effective >= CLAIM and (same or beside.runs >= CLUSTERS_TO_CLAIM)
+        claims = effective >= CLAIM and (same or beside.runs >= CLUSTERS_TO_CLAIM) and share <= _LITTLE_APART
         return replace(
             found,
             standing=Standing.CLAIMED if claims else Standing.CAUTIOUS,
