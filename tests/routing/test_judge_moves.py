@@ -11,7 +11,7 @@ from segue import Engine, ask, flow
 from segue.journal import Journal
 from segue.models import Catalogue, Model, Price, Provider
 from segue.routing import Best, Cheapest, Explore, Pinned, Policy, Request, Router
-from segue.routing.judge import Judgement, Outcome, Standing, judge, logged
+from segue.routing.judge import Judgement, Measure, Outcome, Standing, judge, logged
 from segue.routing.judge.rows import Move
 from segue.routing.past import Past, logged_rows, rows
 from segue.routing.policies import NEVER, Arm, Cascade, Split
@@ -40,7 +40,11 @@ async def sorts(text: str) -> str:
     return await ask(text, repairs=0, check=lambda said: "poor" if said == "poor" else None)
 
 
-async def traffic(path: Path, poor: int) -> tuple[Past, Catalogue]:
+THREE = Cheapest(explore=EVEN)
+CLIMBS = Cascade(steps=("small", "large"), explore=NEVER, skip=False)
+
+
+async def traffic(path: Path, poor: int, policy: Policy = THREE) -> tuple[Past, Catalogue]:
     """Asks of an even choice among three; of the small one's answers one in `poor` is turned down, and climbs."""
     asked: list[str] = []
 
@@ -50,7 +54,7 @@ async def traffic(path: Path, poor: int) -> tuple[Past, Catalogue]:
 
     async with serve({"small": Served(answer=small), "mid": Served(), "large": Served()}) as server:
         among = Catalogue.of(*models(server))
-        routes = {"default": Cheapest(explore=EVEN)}
+        routes = {"default": policy}
         async with Engine(str(path / "x.db"), resources={"catalogue": among, "routes": routes}) as engine:
             for n in range(MANY):
                 await engine.run(sorts, f"Sort number {n}")
@@ -69,7 +73,7 @@ async def test_a_cascade_that_climbs_to_another_one_than_was_climbed_to_is_refus
     past, among = await traffic(tmp_path, poor=2)
     moved = [row for row in past.rows if row.moves]
     assert moved and {row.moves[0].tried for row in moved} == {("small",)}
-    for found in verdict(past, among, Cascade(steps=("small", "large"), explore=NEVER, skip=False)).findings.values():
+    for found in verdict(past, among, CLIMBS).findings.values():
         assert found.standing is Standing.REFUSED and found.modelled is None and not found.figures
         assert any("would go on otherwise than they did" in note for note in found.notes)
     best = verdict(past, among, Best(explore=NEVER))
@@ -98,9 +102,37 @@ async def test_where_few_asks_would_go_on_otherwise_it_is_no_claim_and_says_so(t
     drawn = [at for at, row in enumerate(past.rows) if row.candidates[row.choice] == "small"]
     for at in drawn[::35]:  # one in 35, or a little more
         past.rows[at] = replace(past.rows[at], moves=(Move(("small",), "mid"),))
-    for found in verdict(past, among, Cascade(steps=("small", "large"), explore=NEVER, skip=False)).findings.values():
-        assert found.standing is Standing.CAUTIOUS and found.need is None
+    told = verdict(past, among, CLIMBS).findings
+    for measure, found in told.items():
+        bounded = measure in {Measure.ANSWERED, Measure.REWARD}
+        assert found.standing is (Standing.CAUTIOUS if bounded else Standing.REFUSED) and found.need is None
         assert any("would go on otherwise" in note for note in found.notes)
+    assert any("which may add" in note for note in told[Measure.COST].notes), "a large one may be asked"
+
+
+@pytest.mark.parametrize("other", [Cheapest(explore=EVEN), Cheapest(explore=NEVER), Pinned(model="large")])
+async def test_a_split_that_has_dealt_a_cascade_its_share_shows_what_its_climbs_cost(
+    tmp_path: Path, other: Policy
+) -> None:
+    """Also beside an arm that asks the same one first, and goes on to another."""
+    policy = Split(arms=(Arm(name="now", policy=other, share=1), Arm(name="new", policy=CLIMBS, share=1)))
+    past, among = await traffic(tmp_path, poor=4, policy=policy)
+    own = [row for row in past.rows if row.decision and row.decision.splits[0].arm == "new"]
+    assert len([row for row in own if row.moves]) >= 10
+    told = verdict(past, among, CLIMBS).findings
+    for measure, found in told.items():
+        assert found.best is not None, found.notes
+        assert not any("would go on otherwise" in note for note in found.notes)
+        assert found.best.value.holds(sum(row.outcome.of(measure) for row in own) / len(own))
+    assert told[Measure.COST].effective <= len(own) * 1.01
+
+
+async def test_where_no_climb_is_on_record_of_a_cascade_its_cost_is_not_claimed(tmp_path: Path) -> None:
+    past, among = await traffic(tmp_path, poor=10**9)
+    told = verdict(past, among, CLIMBS).findings
+    assert told[Measure.COST].standing is Standing.MODELLED, "that is labelled as its first call"
+    assert "no ask is on record that went on by its rules" in " ".join(told[Measure.COST].notes)
+    assert told[Measure.ANSWERED].figures
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from segue.core.records import Sampling
 from segue.routing.judge import Estimator, Finding, Logged, Measure, Outcome, Standing, judge, says
+from segue.routing.judge.rows import Move
 from segue.routing.judge.simulate import World, drawn, rows, tables, traffic, truth
 
 
@@ -190,6 +191,57 @@ def test_shadow_pairs_answer_for_a_deterministic_policy() -> None:
             value, change = truth(world)[measure]
             held[measure] += found.best.value.holds(value) and found.best.difference.holds(change)
     assert min(held.values()) >= len(seeds) - 2
+
+
+LEFT_OPEN = [(200, Standing.CLAIMED), (40, Standing.CAUTIOUS), (10, Standing.REFUSED)]
+
+
+def well(row: Logged, *, answered: bool = True) -> Logged:
+    """The same, with shadows that answered, or did not."""
+    return replace(row, shadows={at: replace(one, answered=answered) for at, one in row.shadows.items()})
+
+
+@pytest.mark.parametrize(("of", "standing"), LEFT_OPEN)
+def test_shadow_pairs_claim_nothing_where_a_shadow_that_failed_leaves_open_what_follows(
+    of: int, standing: Standing
+) -> None:
+    world = World(runs=800, exploration=0.0, target="dear", shadowed=1.0)
+    log = [well(row, answered=at % of != 0) for at, row in enumerate(shadow_log(world, 0))]
+    found = judge(log, target_of(world), onward=lambda _: 1.0).findings
+    assert found[Measure.ANSWERED].standing is standing
+    assert ("would go on otherwise" in says(found[Measure.ANSWERED])) == (standing is not Standing.CLAIMED)
+    assert found[Measure.COST].standing is Standing.REFUSED
+    assert "add nobody knows what" in says(found[Measure.COST])
+    ends = judge(log, target_of(world)).findings
+    assert ends[Measure.COST].standing is Standing.CLAIMED, "there asks end with their first call"
+
+
+@pytest.mark.parametrize(("of", "standing"), LEFT_OPEN)
+def test_shadow_pairs_claim_nothing_where_an_ask_would_have_gone_on_otherwise(of: int, standing: Standing) -> None:
+    world = World(runs=800, exploration=0.0, target="other", moved=1, shadowed=1.0)
+    log = [well(row) for row in shadow_log(world, 0)]
+    alike = [at for at, row in enumerate(log) if target_of(world)(row)[row.choice] == 1.0]
+    for at in alike[:: max(1, of * len(alike) // len(log))]:
+        log[at] = replace(log[at], moves=(Move(("a",), "b"),))
+    found = judge(log, target_of(world), onward=lambda _: 0.0).findings[Measure.ANSWERED]
+    assert found.standing is standing
+
+
+@pytest.mark.parametrize(("times", "standing"), [(1, Standing.CLAIMED), (6, Standing.CAUTIOUS), (60, Standing.REFUSED)])
+def test_what_few_asks_may_add_to_the_cost_is_weighed_by_the_dearest_that_could_be_asked(
+    times: int, standing: Standing
+) -> None:
+    """Three in a thousand would go on to somebody else."""
+    world = replace(MUCH, models="good")
+    log = rows(traffic(world, 0))
+    chosen = [at for at, row in enumerate(log) if target_of(world)(row)[row.choice] == 1.0]
+    now = sum(log[at].outcome.of(Measure.COST) for at in chosen) / len(chosen)
+    dear = replace(log[0].predictions[0], cost_usd=now * times)
+    for at in chosen[::333]:
+        log[at] = replace(log[at], moves=(Move(("a",), "b"),), predictions=(dear,) * len(log[at].predictions))
+    found = judge(log, target_of(world), onward=lambda _: 0.0).findings
+    assert found[Measure.COST].standing is standing
+    assert found[Measure.ANSWERED].standing is Standing.CLAIMED, "that is from 0 to 1"
 
 
 def test_too_few_shadow_pairs_are_no_answer() -> None:

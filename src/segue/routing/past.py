@@ -49,11 +49,13 @@ class Row:
     tokens_in: int
     tokens_out: int
     shadows: Mapping[int, Outcome] = field(default_factory=dict[int, Outcome])
+    """What came of those who answered on the side, by their place among the candidates."""
     text: str = ""
     """What was asked, as the router saw it; empty: it cannot be read any more."""
-    """What came of those who answered on the side, by their place among the candidates."""
     moves: tuple[Move, ...] = ()
     """How it went on from one model to another."""
+    went_on: bool | None = None
+    """Whether somebody was asked again after a first call that did not do; None where it did."""
 
     @property
     def reward(self) -> float | None:
@@ -103,7 +105,7 @@ def logged_rows(found: Sequence[Row]) -> Past:
             features = _numbers(row.decision)
             made = logged(
                 row.run, row.decision, outcome, shadows=row.shadows, features=features, at=row.at, text=row.text,
-                moves=row.moves,
+                moves=row.moves, went_on=row.went_on,
             )  # fmt: skip
             past.rows.append(made)
         except InputError:
@@ -148,6 +150,7 @@ def _row(ask: Ask, chain: _Chain) -> Row | None:
         shadows=_shadows(ask, chain),
         text=ask.request.text if ask.request is not None else "",
         moves=tuple(_moves([a.target.name for a in own if a.why is not AttemptWhy.HEDGE])),
+        went_on=_went_on(own),
     )
 
 
@@ -158,6 +161,12 @@ def _moves(asked: Sequence[str]) -> Iterator[Move]:
         tried += [] if name in tried else [name]
         if after not in tried:
             yield Move(tuple(tried), after)
+
+
+def _went_on(own: Sequence[AttemptRecorded]) -> bool | None:
+    if all(a.end in _CAME or a.end in _NOT_ASKED for a in own):
+        return None
+    return any(a.why not in (AttemptWhy.PRIMARY, AttemptWhy.HEDGE) for a in own)
 
 
 def _passed(own: Sequence[AttemptRecorded], good: Sequence[AttemptRecorded]) -> float | None:

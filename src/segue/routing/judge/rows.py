@@ -111,6 +111,8 @@ class Logged:
     decision: Decision | None = None
     moves: tuple[Move, ...] = ()
     """How the ask went on from its choice to others."""
+    went_on: bool | None = None
+    """Whether anybody was asked again after a first call that did not do; None where it did, or nobody knows."""
 
     def __post_init__(self) -> None:
         """Places exist, and propensities are a distribution that could draw the choice."""
@@ -159,6 +161,7 @@ def logged(
     at: float | None = None,
     text: str = "",
     moves: Sequence[Move] = (),
+    went_on: bool | None = None,
 ) -> Logged:
     """A decision and its outcome as a row. Raises InputError for a decision that is to be left out (`left_out`)."""
     reason = left_out(decision)
@@ -181,6 +184,7 @@ def logged(
         text=text,
         decision=decision,
         moves=tuple(moves),
+        went_on=went_on,
     )
 
 

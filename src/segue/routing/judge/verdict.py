@@ -14,6 +14,8 @@ from typing import cast
 
 import numpy as np
 
+from .arms import by_arms
+from .astray import LITTLE, MUCH, Astray, astray_beside, astray_of
 from .estimators import (
     WEIGHING,
     Estimator,
@@ -46,11 +48,11 @@ from .weighed import Weighed, shadows_of, weigh
 
 _SAMPLING_BIAS = 0.01
 _TINY_UNREACHED = 1e-6
+_UNSEEN = 3.0
+"""Of so many effective asks none may have shown a thing that one in as many times fewer does: the rule of three."""
+_ENOUGH_FAILED = 5
+"""Asks that ended with a first call that did not do, for which others may be taken to do so."""
 _NO_CHANCE = "these choices were not drawn: no weights can be formed"
-_APART, _LITTLE_APART = 0.05, 0.01
-"""The share of asks that would go on to somebody else after a call that did not do, above which nothing is said, and
-above which nothing is claimed.
-"""
 _SPLIT = "what follows it is on record once a split has dealt it a share of the traffic"
 _FIRST = "of each ask it is the first call alone: what a cascade's further steps would take is not in it"
 _ALIKE = "shadows are taken to be asked irrespective of what came of the choice"
@@ -143,14 +145,15 @@ def judge(
     exploration that is asked for should allow a claim.
     """
     every = weigh(rows, target, onward)
+    by_arm, dealt, ends = *by_arms(every, rows), onward is None or _ends(rows)
     mask = np.array([row.weighable for row in rows], dtype=np.bool_)
-    drawn, rate = every.only(mask), per_day(rows)
+    drawn, rate = by_arm.only(mask | dealt), per_day(rows)
     asked = _Asked(rate=rate, within_days=within_days, level=level)
     findings: dict[Measure, Finding] = {}
     for m in Measure:
-        found = _weighted(drawn, m, asked) if len(drawn) else None
+        found = _weighted(drawn, m, asked, climbs=climbs and not ends) if len(drawn) else None
         if found is None or found.standing is Standing.REFUSED:
-            found = _unweighted(every, rows, m, found, asked, climbs=climbs)
+            found = _unweighted(every, rows, m, found, asked, ends=ends, climbs=climbs)
         findings[m] = found
     return Judgement(
         findings=findings,
@@ -164,7 +167,13 @@ def judge(
     )
 
 
-def _weighted(w: Weighed, m: Measure, ask: _Asked) -> Finding:
+def _ends(rows: Sequence[Logged]) -> bool:
+    """Whether asks are over after their first call, whatever came of it: some have failed, and none has gone on."""
+    known = [row.went_on for row in rows if row.went_on is not None]
+    return len(known) >= _ENOUGH_FAILED and not any(known)
+
+
+def _weighted(w: Weighed, m: Measure, ask: _Asked, *, climbs: bool) -> Finding:
     """By importance weights: a claim, a cautious answer or a refusal."""
     seen = known(w, m)
     effect = design_effect(seen, m) if len(seen) else 1.0
@@ -173,11 +182,12 @@ def _weighted(w: Weighed, m: Measure, ask: _Asked) -> Finding:
     unreached = float(seen.unreached.mean()) if len(seen) else 1.0
     runs = kish(seen.sums(seen.weight)[:, 0]) if len(seen) else 0.0
     standing, notes = _standing(seen, effective, matching, runs, unreached)
-    standing, notes = _parted(standing, notes, _apart(seen))
+    astray = astray_of(seen, m, unseen=_UNSEEN / max(1.0, effective) if climbs else 0.0)
+    standing, notes = _parted(standing, notes, astray)
     share = len(seen) / len(w)
     if share < 1.0 and len(seen):
         notes.append(f"known for {share:.0%} of these asks; the others are taken to be alike")
-    missing = standing is not Standing.CLAIMED and _apart(seen) <= _LITTLE_APART  # that is no matter of more asks
+    missing = standing is not Standing.CLAIMED and astray.worst <= LITTLE  # that is no matter of more asks
     have = Have(effect=effect, known=share)
     have = have if unreached > UNREACHED else replace(have, effective=effective, agreeing=matching, clusters=runs)
     return Finding(
@@ -220,20 +230,12 @@ def _standing(
     return (Standing.CAUTIOUS if notes else Standing.CLAIMED), notes
 
 
-def _apart(w: Weighed) -> float:
-    """The share of the target's asks that would go on otherwise, as far as its choices are those that were logged."""
-    weight = w.weight
-    total = float(weight.sum()) if len(w) else 0.0
-    return float((weight * w.apart).sum()) / total if total > 0.0 else 0.0
-
-
-def _parted(standing: Standing, notes: list[str], share: float) -> tuple[Standing, list[str]]:
-    """The same, with what follows from that share."""
-    said = f"after a call that failed or was turned down, {share:.1%} of its asks would go on otherwise than they did"
-    if share > _APART:
-        return Standing.REFUSED, [*notes, said, _SPLIT]
-    if share > _LITTLE_APART:
-        return Standing.CAUTIOUS if standing is Standing.CLAIMED else standing, [*notes, said]
+def _parted(standing: Standing, notes: list[str], astray: Astray) -> tuple[Standing, list[str]]:
+    """The same, with what follows from these."""
+    if astray.worst > MUCH:
+        return Standing.REFUSED, [*notes, astray.says(), _SPLIT]
+    if astray.worst > LITTLE:
+        return Standing.CAUTIOUS if standing is Standing.CLAIMED else standing, [*notes, astray.says()]
     return standing, notes
 
 
@@ -251,38 +253,49 @@ def _unweighted(
     refused: Finding | None,
     ask: _Asked,
     *,
+    ends: bool,
     climbs: bool,
 ) -> Finding:
-    """By shadow pairs, else by the models, else a refusal."""
+    """By shadow pairs, else by the models, else a refusal. `ends`: an ask is over after its first call."""
     none = Finding(measure=m, standing=Standing.REFUSED, basis=None, notes=(_NO_CHANCE,) if len(w) else ("no rows",))
     if not len(w):
         return none
     found = refused or replace(none, need=need(w, Have(), ask.rate, ask.within_days))
     modelled, off = (_number(v) for v in by_models(w, m))
     found = replace(found, basis=None, now=_number(logged_mean(w, m)), modelled=modelled, models_off=off)
-    if (share := _apart(w)) > _APART:  # what shadows and models know is one call
-        notes = found.notes if _SPLIT in found.notes else tuple(_parted(Standing.REFUSED, list(found.notes), share)[1])
-        return replace(found, modelled=None, models_off=None, need=None, notes=notes)
+    if (astray := astray_of(w, m)).worst > MUCH:  # what shadows and models know is one call
+        return _left_open(found, astray)
     first = (_FIRST,) if climbs else ()
     beside = pairs(w, shadows_of(rows, w, m), m)
     same = not beside.differs.any()
     effective = kish(w.sums(np.ones(len(w)))[:, 0]) if same else beside.effective
     if found.now is not None and effective >= REFUSE and (same or beside.runs >= CLUSTERS_TO_ANSWER):
-        claims = effective >= CLAIM and (same or beside.runs >= CLUSTERS_TO_CLAIM) and share <= _LITTLE_APART
+        figure = shadowed(beside, m, ask.level)
+        astray = Astray(0.0) if ends else astray_beside(w, rows, m, figure.value.value)
+        if astray.worst > MUCH:
+            return _left_open(found, astray)
+        claims = effective >= CLAIM and (same or beside.runs >= CLUSTERS_TO_CLAIM)
+        standing, notes = _parted(Standing.CLAIMED if claims else Standing.CAUTIOUS, [*found.notes, _ALIKE], astray)
         return replace(
             found,
-            standing=Standing.CLAIMED if claims else Standing.CAUTIOUS,
+            standing=standing,
             basis=Estimator.SHADOWS,
-            figures=(shadowed(beside, m, ask.level),),
+            figures=(figure,),
             effective=effective,
             agreeing=effective,
             rows=int(beside.paired.sum()),
             need=None if claims else found.need,
-            notes=(*found.notes, _ALIKE, *first),
+            notes=(*notes, *first),
         )
     if modelled is None:
         return found
     return replace(found, standing=Standing.MODELLED, basis=Estimator.MODELS, notes=(*found.notes, *first))
+
+
+def _left_open(found: Finding, astray: Astray) -> Finding:
+    """Refused: of so much it is not on record what would have followed the first call."""
+    notes = found.notes if _SPLIT in found.notes else tuple(_parted(Standing.REFUSED, list(found.notes), astray)[1])
+    return replace(found, modelled=None, models_off=None, need=None, notes=notes)
 
 
 def says(found: Finding) -> str:

@@ -40,6 +40,8 @@ class Weighed:
     """(n,) draws behind estimated propensities; infinite where they are exact."""
     apart: Array
     """(n,) the target's chance to go on from the choice otherwise than was logged."""
+    moved: NDArray[np.bool_]
+    """(n,) whether the ask went on to somebody else."""
     exploration: float = 0.0
     """The mean share that the logging policies explored with."""
     keyed: bool = False
@@ -86,6 +88,7 @@ class Weighed:
             features=self.features[mask],
             samples=self.samples[mask],
             apart=self.apart[mask],
+            moved=self.moved[mask],
             exploration=self.exploration,
             keyed=self.keyed,
         )
@@ -129,6 +132,7 @@ def weigh(rows: Sequence[Logged], target: Target, onward: Onward | None = None) 
         features=np.array([row.features[:dims] for row in rows], dtype=np.float64).reshape(n, dims),
         samples=np.array([_samples(row) for row in rows], dtype=np.float64),
         apart=np.array([1.0 - onward(row) if onward and row.moves else 0.0 for row in rows], dtype=np.float64),
+        moved=np.array([bool(row.moves) for row in rows], dtype=np.bool_),
         exploration=sum(row.exploration for row in rows) / max(1, n),
         keyed=n > 0 and all(row.cluster.startswith("split:") for row in rows),
     )
