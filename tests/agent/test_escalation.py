@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from segue import Engine, Run, RunFailed, flow
 from segue.agent import answer, ask
 from segue.core.codec import loads
 from segue.errors import InputError, WrongAnswer
-from segue.models import ModelError
+from segue.models import Catalogue, ModelError
+from segue.routing import Cheapest
 from segue.testing.provider import serve
-from tests.agent.test_ask_faults import City, keys, opened
+from tests.agent.test_ask_faults import City, catalogue, keys, opened
 
 __all__ = ["keys"]
 MODELS = ["small", "middle", "large"]
@@ -107,6 +109,29 @@ async def test_a_person_may_name_a_model_or_try_again(tmp_path: Path) -> None:
         await run.decide(key, use="large")
         _, again = await asked(run, 3)  # the check turns its answer down too: they hear of that
         assert again["shown"]["tried"][-1]["model"] == "large"
+
+
+async def test_a_name_that_nobody_has_is_refused_and_the_question_waits_on(tmp_path: Path) -> None:
+    async with serve(MODELS) as server, opened(tmp_path, server) as engine:
+        run, key, _ = await started(engine, server)
+        with pytest.raises(
+            InputError, match="lage cannot be asked: there is none of that name; there are: large"
+        ) as no:
+            await run.decide(key, use="lage")
+        assert f"segue show r {key}" in str(no.value.remedy).replace("'", "")
+        server.heal()
+        assert await run.decide(key, use="large")
+
+
+async def test_a_tag_that_the_route_requires_holds_for_whom_a_person_names(tmp_path: Path) -> None:
+    inside = Cheapest(require={"tier": "inside"})
+    async with serve(MODELS) as server:
+        within = [m if m.name == "large" else replace(m, tags={"tier": "inside"}) for m in catalogue(server)]
+        given = {"catalogue": Catalogue.of(*within), "routes": {"cheap": inside}}
+        async with Engine(str(tmp_path / "x.db"), resources=given) as engine:
+            run, key, _ = await started(engine, server)
+            with pytest.raises(InputError, match="large cannot be asked: it has no tag tier; wanted is inside"):
+                await run.decide(key, use="large")
 
 
 async def test_without_an_answer_in_time_it_fails_as_it_would_have(tmp_path: Path) -> None:

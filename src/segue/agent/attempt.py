@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..core.candidates import lacks_tag
 from ..core.faults import Fault, FaultKind, rebuild
 from ..core.records import AttemptEnd, AttemptWhy, Decision, Stage
 from ..core.recovery import Amend, Use
 from ..errors import SegueError
 from ..models import Capability, Model
 from ..routing import Policy as RoutingPolicy
-from ..routing.eligible import lacks_tag
 from ..routing.instead import instead
 from ..runtime.scope import StepScope
 from .called import Called, Caller

@@ -307,6 +307,7 @@ def _make(around: Surroundings) -> Gateway:
     given = around.given
     ready = given.get("gateway")
     if isinstance(ready, Gateway):
+        around.candidates = ready.catalogue
         return ready
     config = config_of(around)
     catalogue = given.get("catalogue") or Catalogue.load(config)
@@ -318,7 +319,7 @@ def _make(around: Surroundings) -> Gateway:
     clock = _clock(around)
     health = Health(path, rules=given.get("rules"), clock=clock)
     made = Gateway.of(catalogue, routes, health=health, live=live, embedder=given.get("embedder"))
-    made.sessions.clock = clock
+    made.sessions.clock, around.candidates = clock, catalogue
     made.budgets = given.get("budgets") or load_budgets(config)
     batch_rules(around)  # a mistake of the file is told now, not by the first question that goes by batches
     return made

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from ..core.budgets import remedy as less_money
+from ..core.candidates import lacks_tag
 from ..core.faults import FaultKind, rebuild
 from ..core.records import Candidate, Decision, Stage
 from ..core.shell import command
 from ..errors import InputError
 from ..models.health.admission import Standing
 from ..models.signals import made
-from ..routing.eligible import UNPRICED, lacks_tag, misses
+from ..routing.eligible import UNPRICED, misses
 from ..routing.types import APART, CALLER, WISH
 from .failures import BROKEN
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from ..core.lifecycle import ENDED
 from ..core.questions import open_questions
 from ..core.shell import command
 from ..core.short import resolve, short_key
-from ..errors import InputError, RunEnded
+from ..errors import InputError, RunEnded, SegueError
+from ..runtime.named import expect_candidate
 from ..runtime.questions import of_run
+from ..runtime.scope import Surroundings
 from . import inputs
 from .carrying import load_if_there
 from .exits import Exit
 from .shelf import reading
 from .telling import Sender
 from .words import printable
+
+if TYPE_CHECKING:
+    from ..models import Catalogue
 
 
 def decide(
@@ -29,7 +35,8 @@ def decide(
     value = None if result is None else inputs.read_json(result, "--result")
     with reading(to.db, acts=True) as reader:
         row = reader.get(run)
-        asked = open_questions(reader.events(row))
+        events = list(reader.events(row))
+        asked = open_questions(events)
         own = [] if asked else [found for found in of_run(reader, row) if found.open]
     if row.state in ENDED:
         remedy = f"fork it: {command('fork', run)}"
@@ -39,12 +46,24 @@ def decide(
         raise InputError(f"no step of it asks; the flow does: {own[0].asked.question!r}", run=run, remedy=remedy)
     key = _asked(to, run, given, asked)
     load_if_there(row, as_json=to.as_json)
+    if use is not None:
+        expect_candidate(events, asked[key], use, row, _catalogue())
     words: dict[str, Any] = {"result": value} if result is not None else {"retry": retry, "use": use, "fail": fail}
     new = to.send(run, lambda r: r.decide(key, by=by, why=why, **words))
     if not new:
         return to.sent(run, f"{printable(short_key(key))} was decided already: nothing was sent.", new=False)
     what = "is tried again" if retry else f"goes to {use}" if use else "fails" if fail else "has its answer"
     return to.sent(run, f"{printable(short_key(key))} {printable(what)}")
+
+
+def _catalogue() -> Catalogue | None:
+    """The models that the flow is written for, or those of this folder; None where they cannot be read."""
+    from ..agent.gateway import config_of  # noqa: PLC0415  only whoever is named needs the models
+    from ..models import Catalogue as Models  # noqa: PLC0415  as above
+
+    with suppress(SegueError):
+        return Models.load(config_of(Surroundings()))
+    return None
 
 
 def _asked(to: Sender, run: str, given: str | None, asked: Collection[str]) -> str:

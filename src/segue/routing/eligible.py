@@ -8,7 +8,6 @@ they leave somebody whom the policy chooses: who could answer, and is not among 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,15 +22,13 @@ from .predict import expected_output, likely_lengths
 from .table import Conditions, Situation, Table
 from .types import WISH, Features, Request
 
-__all__ = ["PASSING", "UNPRICED", "Eligibility", "Exclusion", "eligible", "lacks_tag", "misses"]
+__all__ = ["PASSING", "UNPRICED", "Eligibility", "Exclusion", "eligible", "misses"]
 
 UNPRICED = "no price is known, and there is a budget"
 """Why a budget excludes a model without a price."""
 _MARGIN = 1.1
 """An estimated input may be longer than it seems."""
 _EMBEDDINGS = "embeddings"
-_TAG_REASON = re.compile(r"its .+ is .+, not |it has no tag ")
-"""How `_tag_reason` begins."""
 
 
 class Exclusion(NamedTuple):
@@ -156,11 +153,6 @@ def misses(reason: str, key: str, allowed: str | Collection[str]) -> bool:
     wanted = _any_of(allowed)
     has_other = reason.startswith(f"its {key} is ") and reason.endswith(f", not {wanted}")
     return has_other or reason == f"it has no tag {key}; wanted is {wanted}"
-
-
-def lacks_tag(reason: str) -> bool:
-    """Whether some required tag is why a model is left out."""
-    return bool(_TAG_REASON.match(reason))
 
 
 def _any_of(allowed: str | Collection[str]) -> str:

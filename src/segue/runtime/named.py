@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, cast
 
+from ..core.codec import loads
+from ..core.events import Event, EventType
+from ..core.keys import name_of
 from ..core.lifecycle import ENDED
+from ..core.questions import Question
 from ..core.shell import command
 from ..core.short import is_counted, is_whole, resolve, short_key
 from ..errors import InputError
 from ..journal import Reader, RunRow
+
+_QUESTION = "ask"
+"""The step whose candidates are models."""
 
 
 def whole(reader: Reader, row: RunRow, given: str) -> str:
@@ -47,6 +54,24 @@ def of_fork(
     if not isinstance(cast(object, results), Mapping):
         return begins, results
     return begins, {whole(reader, row, key): result for key, result in (results or {}).items()}
+
+
+def expect_candidate(
+    events: Iterable[Event], asked: Question, name: str, row: RunRow, known: Container[str] | None
+) -> None:
+    """Of a question that models are asked. Raises InputError where whoever has this name lacks what it needs, and where
+    nobody has it, also among those who are `known`, if anything is: somebody else would be asked. A step of yours may
+    have candidates of its own.
+    """
+    from ..core.candidates import obstacle  # noqa: PLC0415  records are not loaded where nobody is named
+
+    if not (asked.escalated and name_of(asked.key) == _QUESTION):
+        return
+    decided = (e for e in events if e.key == asked.key and e.type == EventType.DECISION_MADE)
+    why = obstacle((loads(e.body) for e in decided), name, known)
+    if why is not None:
+        remedy = f"name another one: {command('show', row.id, asked.key)} says who was considered, and why not"
+        raise InputError(f"{name} cannot be asked: {why}", run=row.id, key=asked.key, remedy=remedy)
 
 
 def _keys(reader: Reader, row: RunRow) -> list[str]:

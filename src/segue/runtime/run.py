@@ -146,18 +146,21 @@ class Run(Generic[R]):
         """Answer the question that a step's Recovery has put to a person: `retry`, this `result`, `use` this candidate,
         or `fail`. False when somebody else, or time, has answered it.
 
-        Raises InputError when nobody is asked about this step, and for a result of another type (WrongAnswer, of an
-        escalated question), as far as the flow is known in this process; RunEnded after its end, and once
-        the run was asked to end.
+        Raises InputError when nobody is asked about this step, for a candidate of a question that is unknown or cannot
+        answer it, and for a result of another type (WrongAnswer, of an escalated question), as far as the flow is known
+        in this process; RunEnded after its end, and once the run was asked to end.
         """
         if retry + (result is not MISSING) + (use is not None) + fail != 1:
             raise InputError("decide: one of retry=True, result=, use= and fail=True", run=self.id, key=key)
         word = "retry" if retry else "use" if use is not None else "fail" if fail else "result"
         row, journal, key = self._row(), self._engine.journal, self._whole(key)
         with journal.reads(row):
-            asked = open_questions(journal.events(row)).get(key)
+            events = list(journal.events(row))
+        asked = open_questions(events).get(key)
         if asked is None:
             raise given.not_asked(row, key, journal)
+        if use is not None:
+            named.expect_candidate(events, asked, use, row, self._engine.surroundings.candidates)
         value = self._encode(result) if word == "result" else None
         if value is not None and not asked.service:
             value = await self._held(asked, value)
