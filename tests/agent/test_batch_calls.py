@@ -10,12 +10,12 @@ import pytest
 
 from segue import RunFailed, ask, flow
 from segue.agent.batch.recovery import Batching, one_by_one
-from segue.agent.batch.ticket import Ticket
+from segue.agent.batch.ticket import BATCH, Ticket
 from segue.agent.failures import unsent
 from segue.agent.recovery import Policy
 from segue.agent.request import Question
 from segue.core.faults import INTERRUPTED, Fault, FaultKind, classify
-from segue.core.recovery import Again, Amend, Answer, Attempt, Fail
+from segue.core.recovery import Again, Amend, Answer, Attempt, Fail, Told, Use
 from segue.models import Capability, Price
 from segue.models.signals import made
 from segue.testing.provider import serve
@@ -24,6 +24,11 @@ from tests.agent.test_batches import SOON, model, opened
 QUICK = replace(SOON, wait_s=0.05, look_s=0.05, look_s_max=0.1)
 QUEUED = classify(
     Ticket(id="t", model="a", provider="openai", deployment="", decision="d", queued_at=0.0, due_at=9.0).error()
+)
+
+
+LATER = classify(
+    Ticket(id="t", model="a", provider="openai", deployment="", decision="d", queued_at=0.0, due_at=900.0).error()
 )
 
 
@@ -58,10 +63,11 @@ def batching(attempts: int | None) -> Batching:
         return None
 
     question, policy = Question(prompt="Which?", needs=[Capability.BATCH]), Policy(attempts=attempts)
-    return Batching(question, policy.recovery(question, others), policy.recovery(one_by_one(question), others))
+    batched, ordinary = policy.recovery(question, others), policy.recovery(one_by_one(question), others)
+    return Batching(question, batched, ordinary, Policy().recovery(question, others))
 
 
-def history(*attempts: tuple[Fault, Answer | None]) -> list[Attempt]:
+def history(*attempts: tuple[Fault, Answer | Told | None]) -> list[Attempt]:
     return [Attempt(n, 1, 0.0, fault, answer) for n, (fault, answer) in enumerate(attempts, 1)]
 
 
@@ -77,6 +83,30 @@ def test_who_was_cut_off_by_the_ordinary_api_may_have_called() -> None:
     bad = made(FaultKind.BAD_OUTPUT, "no", model="a")
     past = history((made(FaultKind.TIMED_OUT, "late", model="a", late=1), left), (INTERRUPTED, Again(0.0)), (bad, None))
     assert batching(3)(bad, past, 0.5) == Fail()
+
+
+def vain(place: str) -> Fault:
+    return made(FaultKind.UNREACHABLE, "nobody took it", model="a", deployment=place, undelivered=1)
+
+
+def test_a_batch_that_nobody_took_is_no_call_and_the_pauses_grow_within_the_time_that_is_left() -> None:
+    past, pauses = history((LATER, None)), list[float]()
+    for place in ("east", "west", *["east"] * 9):
+        past = [*past[:-1], past[-1]._replace(answer=Told({}, BATCH)), *history((vain(place), None))]
+        answer = batching(1)(past[-1].fault or LATER, past, 0.0)
+        assert isinstance(answer, Use) and answer.candidate == "a"
+        pauses.append(answer.after_s)
+        past = [*past[:-1], past[-1]._replace(answer=answer), *history((LATER, None))]
+    assert pauses == [0.0, 0.0, 60.0, 120.0, 240.0, 480.0, 900.0, 900.0, 900.0, 900.0, 900.0], "it has 900 s"
+    bad = made(FaultKind.BAD_OUTPUT, "no", model="a")
+    read = [*past[:-1], past[-1]._replace(answer=Told({}, BATCH)), *history((bad, None))]
+    assert isinstance(batching(2)(bad, read, 0.5), Amend), "that is the first call of two"
+
+
+def test_once_its_time_is_over_a_question_whose_batch_nobody_took_goes_by_the_ordinary_api() -> None:
+    late = [*history((QUEUED, Told({}, BATCH))), Attempt(2, 1, 900.0, vain("east"), None)]
+    answer = batching(None)(vain("east"), late, 0.0)
+    assert answer == Fail() or (isinstance(answer, Amend) and not answer.changes["question"]["needs"])
 
 
 def test_to_queue_a_question_is_no_call() -> None:

@@ -9,7 +9,7 @@ from ..core.asked import is_question, ticket
 from ..core.short import short_key
 from ..runtime.status import NOTED_MAX
 from .wheres import children
-from .words import clock, due, first_line, printable
+from .words import clock, due, first_line, plural, printable
 
 Say = Callable[..., str]
 CHILDREN_MAX = 3
@@ -137,7 +137,8 @@ def _far(batch: dict[str, Any] | None, now: float) -> str:
     if batch is None:
         return ""
     if batch["sent_at"] is None:
-        return ", which is still collected"
+        tries = plural(batch["tries"], "try").replace("trys", "tries")
+        return f", which was not taken yet ({tries})" if batch["tries"] else ", which is still collected"
     return f", submitted {clock(batch['sent_at'], now)}, {batch['done']} of {batch['total']} done"
 
 

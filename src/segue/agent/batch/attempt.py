@@ -34,7 +34,7 @@ from ..recorded import Recorded
 from ..request import Given, Question
 from ..window import fitted
 from .office import Office, office
-from .recovery import LATE
+from .recovery import LATE, UNDELIVERED
 from .ticket import Queued, Ticket, answer_in, request_id, ticket_of, waiting
 
 __all__ = ["Batched"]
@@ -198,6 +198,9 @@ class Batched:
 
     def _nothing(self, at: Office, ticket: Ticket, said: Mapping[str, Any] | None) -> tuple[Usage | None, Fault]:
         """No answer: what it took, None where nobody knows, and the fault."""
+        if said is not None and UNDELIVERED in said:
+            what = f"its batch was not taken: {said[UNDELIVERED]}"
+            return Usage(cost_nano=0), made(FaultKind.UNREACHABLE, f"{ticket.model}: {what}", **{UNDELIVERED: 1})
         if said is not None:
             what = f"the results of batch {said.get('batch')} have no line for it"
             return None, made(FaultKind.UNREACHABLE, f"{ticket.model}: {what}")

@@ -5,6 +5,7 @@
 | queued the question | it waits, parked, for the answer, or until its time is over |
 | read an error, or an answer that will not do | as ever: mended, another model, the same again; in the next batch |
 | that was the third batch with an error that passes, or its time is over | as ever, but by the ordinary API |
+| found nobody who would take its batch | another deployment or model; the same again, after longer and longer pauses |
 | left no model that takes batches | as ever, by the ordinary API |
 | was cut off by a crash | it is made again: what is queued is not queued twice |
 
@@ -20,14 +21,19 @@ from typing import Any
 from ...core.faults import Fault, FaultKind
 from ...core.recovery import Again, Amend, Answer, AskPerson, Attempt, Fail, Recovery, Use, plan_of
 from ...models import Capability
+from ..failures import DEPLOYMENT, MODEL, asked_in
 from ..recovery import plain_of, question_of
 from ..request import Question
 from .ticket import ticket_of, waiting
 
-__all__ = ["LATE", "Batching", "in_batch", "one_by_one"]
+__all__ = ["LATE", "UNDELIVERED", "Batching", "in_batch", "one_by_one"]
 
 LATE = "late"
 """The state of a fault that says: no answer came from the batch in time."""
+UNDELIVERED = "undelivered"
+"""The state of a fault that says: the batch was never taken."""
+_PAUSE_S, _PAUSE_MAX_S = 60.0, 1800.0
+"""Before a question is queued again where nobody has taken it; twice as long each time."""
 _ROUNDS = 3
 """Batches that may fail a question with an error that passes."""
 _PASSING = frozenset({FaultKind.RATE_LIMITED, FaultKind.OVERLOADED, FaultKind.TIMED_OUT, FaultKind.UNREACHABLE})
@@ -45,11 +51,14 @@ def one_by_one(question: Question) -> Question:
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """A `core.recovery.Recovery`. `batched` and `ordinary` are those of the question and of `one_by_one` of it."""
+    """A `core.recovery.Recovery`. `batched` and `ordinary` are those of the question and of `one_by_one` of it;
+    `patient` is the first one with calls enough.
+    """
 
     question: Question
     batched: Recovery
     ordinary: Recovery
+    patient: Recovery
 
     def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
         """`history` ends with the attempt that has just failed."""
@@ -62,24 +71,39 @@ class Batching:
             )  # fmt: skip
         if not self._batched(history):
             return self.ordinary(fault, history, luck)
-        waited = waiting(history[:-1])
-        if waited is not None and fault.kind is FaultKind.INTERRUPTED:
-            return Again(0.0)
-        if waited is not None and isinstance(waited[1].answer, Use):
-            return waited[1].answer  # an operator has named somebody else
-        late = bool((fault.state or {}).get(LATE))
+        told = _told(fault, history)
+        if told is not None:
+            return told
+        left_s = _left_s(history)
+        if _undelivered(fault) and left_s > 0.0:
+            return self._elsewhere(fault, history, luck, left_s)
+        late = _undelivered(fault) or bool((fault.state or {}).get(LATE))
         if not late and _passed(history) < _ROUNDS:
             answer = self.batched(fault, history, luck)
             if not isinstance(answer, Fail):
                 return answer
         return self._leave(self.ordinary(fault, history, luck), history)
 
+    def _elsewhere(self, fault: Fault, history: Sequence[Attempt], luck: float, left_s: float) -> Use:
+        """Whoever else takes batches; once all have been tried the same again, after pauses that go on within the time
+        that the question has.
+        """
+        answer = self.patient(fault, history, luck)
+        other = answer if isinstance(answer, Use) else Use(asked_in(fault) or "")
+        failed = [one.fault.state or {} for one in history if one.fault is not None and _undelivered(one.fault)]
+        again = len(failed) - len({(state.get(MODEL), state.get(DEPLOYMENT)) for state in failed})
+        pause_s = min(_PAUSE_S * 2.0 ** min(again - 1, 10), _PAUSE_MAX_S, left_s) if again > 0 else 0.0
+        return other._replace(after_s=max(other.after_s, pause_s))
+
     def _calls(self, history: Sequence[Attempt]) -> Sequence[Attempt]:
-        """The same; of those that went by batches, whoever queued the question or was cut off has called nobody."""
+        """The same; of those that went by batches, whoever queued the question or was cut off has called nobody, and
+        nor have those before the last whose batch was not taken.
+        """
         seen = list[Attempt]()
         for attempt in history:
             fault = attempt.fault
-            if fault is not None and fault.kind is FaultKind.INTERRUPTED and self._batched(seen):
+            vain = fault is not None and _undelivered(fault) and attempt is not history[-1]
+            if fault is not None and (vain or fault.kind is FaultKind.INTERRUPTED) and self._batched(seen):
                 fault = fault._replace(state={**(fault.state or {}), "unsent": True})
             seen.append(attempt._replace(fault=fault))
         return seen
@@ -102,9 +126,32 @@ class Batching:
         return answer
 
 
+def _told(fault: Fault, history: Sequence[Attempt]) -> Answer | None:
+    """What follows while an answer is waited for: after a crash, and where an operator has named somebody else."""
+    waited = waiting(history[:-1])
+    if waited is None:
+        return None
+    said = waited[1].answer
+    return Again(0.0) if fault.kind is FaultKind.INTERRUPTED else said if isinstance(said, Use) else None
+
+
+def _undelivered(fault: Fault) -> bool:
+    return bool((fault.state or {}).get(UNDELIVERED))
+
+
+def _left_s(history: Sequence[Attempt]) -> float:
+    """Seconds until the question waits for batches no more, as of its last attempt; 0: it was never queued."""
+    first = next((ticket for one in history if (ticket := ticket_of(one.fault)) is not None), None)
+    last = history[-1]
+    return 0.0 if first is None else max(0.0, first.due_at - (last.began if last.ended is None else last.ended))
+
+
 def _passed(history: Sequence[Attempt]) -> int:
     """How many batches failed the question with an error that passes."""
     return sum(
-        waiting(history[:at]) is not None and attempt.fault is not None and attempt.fault.kind in _PASSING
+        waiting(history[:at]) is not None
+        and attempt.fault is not None
+        and attempt.fault.kind in _PASSING
+        and not _undelivered(attempt.fault)
         for at, attempt in enumerate(history)
     )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 __all__ = [
     "BYTES_MAX", "CANCELLED", "EXPIRED", "NAME", "PASSES", "REQUESTS_MAX", "SKEW_S", "BatchApi", "Request", "Result",
-    "Standing", "answered", "refused",
+    "Standing", "answered", "refused", "undelivered",
 ]  # fmt: skip
 
 REQUESTS_MAX, BYTES_MAX = 50_000, 95_000_000
@@ -49,6 +49,11 @@ def refused(status: int, code: str, message: str) -> dict[str, Any]:
     a call.
     """
     return {**answered(status, {"error": {"type": code, "code": code, "message": message}}), "billed": False}
+
+
+def undelivered(why: str) -> dict[str, Any]:
+    """In place of a response, where a batch was certainly never taken, and its requests had better go elsewhere."""
+    return {"undelivered": why}
 
 
 EXPIRED = refused(408, "batch_expired", "the batch expired before it came to this request")

@@ -26,7 +26,7 @@ from ..errors import ModelError
 from ..providers import connected
 from ..signals import error_of
 from ..spec import Deployment, Model
-from .api import BYTES_MAX, REQUESTS_MAX, BatchApi, Request, Standing, answered, refused
+from .api import BYTES_MAX, REQUESTS_MAX, BatchApi, Request, Standing, answered, refused, undelivered
 from .outbox import Asker, Batch, Outbox
 from .rules import BatchRules
 from .turn import Turn
@@ -42,6 +42,8 @@ _PASSING = frozenset({FaultKind.RATE_LIMITED, FaultKind.OVERLOADED, FaultKind.TI
 _TOGETHER = 100
 """Answers that are given out at once."""
 _REFUSED = 400
+_TURNED_AWAY = frozenset({503, 529})
+"""Statuses from 500 on that say that nothing was taken."""
 _DRAFT_S = 3600.0
 """How long an item may take to be ready before it is looked into."""
 _NO_LINE = {"missing": True}
@@ -217,6 +219,9 @@ class Batcher:
             if now < batch.tried_at + self._rules.settle_s:
                 self._outbox.change(batch.id, look_at=batch.tried_at + self._rules.settle_s)
                 return
+            if self._tried_enough(batch):
+                await self._all(batch, desk, undelivered(self._complaints.get(batch.id, "it is not in the list")))
+                return
         wanted = not all(dropped for *_, dropped in self._outbox.whose(batch.id).values())
         items = self._outbox.begin(batch.id, now) if wanted else []
         if not items:
@@ -238,15 +243,22 @@ class Batcher:
         """What a submission met: it passes, or it is what all its requests are told."""
         ours: Any = error_of(error, model=batch.model)
         kind, status = getattr(ours, "fault_kind", None), getattr(ours, "status", None)
-        certain = isinstance(status, int) and _REFUSED <= status < 500
+        certain = bool(getattr(ours, "unconnected", None)) or status in _TURNED_AWAY
+        certain = certain or (isinstance(status, int) and _REFUSED <= status < 500)
         if certain:
             self._outbox.change(batch.id, tried_at=None)
         if kind in _PASSING or not certain:
             self._complain(batch, ours)
+            if certain and self._tried_enough(batch):
+                await self._all(batch, desk, undelivered(str(ours)))
+                return
             self._later(batch, desk, at_least=float(getattr(ours, "retry_after_s", None) or 0.0))
             return
         code = str(getattr(ours, "said", None) or kind)
         await self._all(batch, desk, refused(int(status or _REFUSED), code, f"the batch was refused: {ours}"))
+
+    def _tried_enough(self, batch: Batch) -> bool:
+        return self._rules.waited_s(batch.looks) >= self._rules.retry_s
 
     async def _look(self, batch: Batch, way: _Way, desk: Desk) -> None:
         assert batch.provider_id is not None
@@ -260,8 +272,8 @@ class Batcher:
             await self._results(batch, way.api, desk, standing.rest)
 
     def _later(self, batch: Batch, desk: Desk, at_least: float = 0.0) -> None:
-        wait_s = min(self._rules.look_s_max, self._rules.look_s * 1.5 ** min(batch.looks, 20))
-        self._outbox.change(batch.id, look_at=desk.now() + max(wait_s, at_least), looks=batch.looks + 1)
+        wait_s = max(self._rules.pause_s(batch.looks), at_least)
+        self._outbox.change(batch.id, look_at=desk.now() + wait_s, looks=batch.looks + 1)
 
     def _complain(self, batch: Batch, error: object) -> None:
         """Log it, once as long as it is the same."""

@@ -95,12 +95,13 @@ class Asker(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far the batch of a question is. `sent_at` None: it is still collected."""
+    """How far the batch of a question is. `sent_at` None: it is still collected, or was sent in vain (`tries`)."""
 
     model: str
     sent_at: float | None
     done: int
     total: int
+    tries: int = 0
 
 
 _ITEM = ", ".join(Item._fields)
@@ -287,7 +288,7 @@ def progress(path: Path, run: str, key: str) -> Progress | None:
     if not path.exists():
         return None
     sql = (
-        "select i.model, b.sent_at, b.done, b.total from items i left join batches b on b.id = i.batch"
+        "select i.model, b.sent_at, b.done, b.total, b.looks from items i left join batches b on b.id = i.batch"
         " where i.run = ? and i.key = ? and not i.dropped order by i.at desc limit 1"
     )
     try:
@@ -298,4 +299,4 @@ def progress(path: Path, run: str, key: str) -> Progress | None:
             database.close()
     except sqlite3.Error:
         return None
-    return None if row is None else Progress(row[0], row[1], row[2] or 0, row[3] or 0)
+    return None if row is None else Progress(row[0], row[1], *(one or 0 for one in row[2:]))

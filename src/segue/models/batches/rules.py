@@ -28,6 +28,8 @@ class BatchRules:
     """How often a process that does not carry the batches looks whether it is its turn."""
     settle_s: float = 15.0
     """After a submission of which nobody heard the end, before the provider's list is believed to be complete."""
+    retry_s: float = 120.0
+    """How long a batch that is turned away, or finds nobody there, is sent again before its requests go elsewhere."""
     calls_at_once: int = 8
     """Batches sent or looked at together."""
 
@@ -35,12 +37,20 @@ class BatchRules:
         """When a batch is sent whose first and last request came then."""
         return min(last_at + self.wait_s, first_at + 5 * self.wait_s)
 
+    def pause_s(self, looks: int) -> float:
+        """How long to wait after so many looks before the next one, or before the next attempt to send a batch."""
+        return min(self.look_s_max, self.look_s * 1.5 ** min(looks, 20))
+
+    def waited_s(self, looks: int) -> float:
+        """How long so many pauses have taken together."""
+        return sum(map(self.pause_s, range(looks)))
+
     def __post_init__(self) -> None:
         """Hold what must be true."""
         times = (self.look_s, self.look_s_max, self.turn_s)
-        if min(times) <= 0 or self.wait_s < 0 or self.settle_s < 0 or self.calls_at_once < 1:
+        if min(times) <= 0 or min(self.wait_s, self.settle_s, self.retry_s) < 0 or self.calls_at_once < 1:
             raise InputError(
-                "BatchRules: times are more than 0; wait_s and settle_s may be 0; calls_at_once at least 1"
+                "BatchRules: times are more than 0; wait_s, settle_s and retry_s may be 0; calls_at_once at least 1"
             )
         if self.requests is not None and self.requests < 1:
             raise InputError("BatchRules: requests is at least 1")

@@ -17,7 +17,7 @@ _OTHER_WORDS = {
     "poll_s": "look_s", "poll": "look_s", "poll_interval": "look_s", "poll_s_max": "look_s_max",
     "concurrency": "calls_at_once",
 }  # fmt: skip
-_MAY_BE_0 = frozenset({"wait_s", "settle_s"})
+_MAY_BE_0 = frozenset({"wait_s", "settle_s", "retry_s"})
 _WHOLE = {"requests": REQUESTS_MAX, "calls_at_once": 1000}
 """Whole numbers, and the most that each may be."""
 
