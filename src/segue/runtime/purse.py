@@ -53,6 +53,12 @@ class Purse(Protocol):
         """Settle at once, for an attempt that will not come to an outcome of its own."""
         ...
 
+    def forgo(self, ids: Sequence[str]) -> None:
+        """Of these, what attempts before this one have set aside took nothing: it was not sent. That replaces what a
+        restart has counted.
+        """
+        ...
+
     async def settled(self, events: list[Recorded]) -> None:
         """Wait until all that the attempt has settled is committed; of its `events`, which would go out with its
         outcome, those of its calls are taken out and go out before: what it paid for holds nothing more then.

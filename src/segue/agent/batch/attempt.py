@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import Any, NamedTuple, cast
 
 from ...core.faults import Fault, FaultKind, classify
@@ -78,6 +78,8 @@ class Batched:
             at.outbox.renumber(request, scope.attempt)
             return Ticket.read(known.ticket).error()
         make = self.make
+        if scope.purse is not None:
+            scope.purse.forgo([_set_aside(request, one.epoch, one.n) for one in _cut_off(scope.history)])
         hold_seen(question.media, make.gateway.catalogue, question.model)
         bill = Bill.of(question, scope, make.gateway.budgets)
         decision, freed = await affordable(bill, partial(make.decide, question, scope))
@@ -92,7 +94,8 @@ class Batched:
         model = make.gateway.catalogue.get(decision.chosen.target.name).in_batch()
         record = Recorded(scope, decision, model, question, batch=request)
         question, record = await make.guards.before(question, record)
-        bill = replace(bill.named(decision.id), patient=False)  # what a batch holds it holds for long
+        named = bill.named(_set_aside(request, scope.epoch, scope.attempt))
+        bill = replace(named, patient=False)  # what a batch holds it holds for long
         deployment = self._deployment(model, scope.history)
         try:
             await ready(self._call(question, model, deployment))
@@ -120,7 +123,7 @@ class Batched:
         """The money set aside, the request written down as it would be sent, and both on disk."""
         model, scope = record.model, record.scope
         first, now = _first(scope.history), at.now()
-        question, manifest = fitted(question, model, bill.id, thread=self.make.session.conversation)
+        question, manifest = fitted(question, model, record.decision.id, thread=self.make.session.conversation)
         await scope.commit(manifest)
         draft = scope.run, bill.id
         at.around.drafts.add(draft)
@@ -235,6 +238,17 @@ async def _written(asked: Call) -> tuple[str, str]:
 
     await send(asked, keep)
     return json.dumps(kept[-1].body, ensure_ascii=False), json.dumps(kept[-1].headers)
+
+
+def _set_aside(request: str, epoch: int, attempt: int) -> str:
+    """What the reservation of an attempt to queue a request is called: whoever comes after a crash knows it again."""
+    return f"{request}+{epoch}.{attempt}"
+
+
+def _cut_off(history: Sequence[Attempt]) -> list[Attempt]:
+    """The attempts in a row, up to now, that a crash has cut off."""
+    cut = takewhile(lambda one: one.fault is not None and one.fault.kind is FaultKind.INTERRUPTED, reversed(history))
+    return [one for one in cut if ticket_of(one.fault) is None]
 
 
 def _place(deployment: Deployment) -> Place:

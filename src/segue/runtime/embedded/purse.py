@@ -115,6 +115,19 @@ class StepPurse:
         if held is not None and not self._execution.closed:
             _settle(self._execution, held, took, done=self._done())
 
+    def forgo(self, ids: Sequence[str]) -> None:
+        """As the protocol says."""
+        from ...core.records import SettledBy, Settlement  # noqa: PLC0415  few are cut off so
+
+        execution, sql = self._execution, "select currency from reservations where run = ? and id = ? and estimated"
+        for one in ids:
+            for (currency,) in execution.host.journal.query(sql, (execution.row.no, one)):
+                none = Settlement(settles=one, amount_nano=0, currency=currency, why=SettledBy.UNUSED)
+                body = dumps(none.to_body())
+                execution.write(
+                    none.type, key=self._key, attempt=self._attempt, body=body, version=none.version, settle=none
+                )
+
     async def settled(self, events: list[Recorded]) -> None:
         """As the protocol says."""
         execution = self._execution
