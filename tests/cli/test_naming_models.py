@@ -10,7 +10,7 @@ import pytest
 from segue import Engine, ask, flow
 from segue.cli.deciding import decide
 from segue.cli.telling import Sender
-from segue.errors import InputError
+from segue.errors import AlreadyDecided, InputError
 from segue.testing.provider import Provider, serve
 from tests.agent.served import KEYS
 from tests.agent.test_escalation import asked
@@ -68,6 +68,8 @@ async def test_whoever_cannot_be_asked_is_refused_and_who_is_new_is_not(home: Pa
             named("large")
         models(server, small="inside", large="outside", newer="inside")
         assert await asyncio.to_thread(named, "newer") == 0
+        with pytest.raises(AlreadyDecided, match=r"was decided already: nothing was sent"):
+            await asyncio.to_thread(named, "small")
         async with Engine("x.db") as engine:
             await (await engine.get("r")).result()
         assert [entry.model for entry in server.log] == ["small", "newer"]

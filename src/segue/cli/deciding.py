@@ -10,7 +10,7 @@ from ..core.lifecycle import ENDED
 from ..core.questions import open_questions
 from ..core.shell import command
 from ..core.short import resolve, short_key
-from ..errors import InputError, RunEnded, SegueError
+from ..errors import AlreadyDecided, InputError, RunEnded, SegueError
 from ..runtime.named import expect_candidate
 from ..runtime.questions import of_run
 from ..runtime.scope import Surroundings
@@ -51,7 +51,8 @@ def decide(
     words: dict[str, Any] = {"result": value} if result is not None else {"retry": retry, "use": use, "fail": fail}
     new = to.send(run, lambda r: r.decide(key, by=by, why=why, **words))
     if not new:
-        return to.sent(run, f"{printable(short_key(key))} was decided already: nothing was sent.", new=False)
+        remedy = f"see what came of it: {command('show', run, key)}"
+        raise AlreadyDecided(f"{short_key(key)} was decided already: nothing was sent", run=run, key=key, remedy=remedy)
     what = "is tried again" if retry else f"goes to {use}" if use else "fails" if fail else "has its answer"
     return to.sent(run, f"{printable(short_key(key))} {printable(what)}")
 
