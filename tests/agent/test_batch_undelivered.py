@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -29,7 +30,7 @@ async def many(words: int) -> list[str]:
 
 
 @asynccontextmanager
-async def overloaded() -> AsyncIterator[str]:
+async def overloaded(header: str = "server: test") -> AsyncIterator[str]:
     """A server that turns everything away."""
 
     async def no(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -37,7 +38,8 @@ async def overloaded() -> AsyncIterator[str]:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
             await reader.readexactly(int(length or 0))
-            writer.write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+            first = f"HTTP/1.1 503 Service Unavailable\r\n{header}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n"
+            writer.write(first.encode() + b"{}")
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -100,3 +102,22 @@ async def test_one_that_may_have_been_taken_is_looked_for_before_it_goes_elsewhe
         async with opened(tmp_path, pool(server), other(server), rules=replace(BRIEF, retry_s=0.0)) as engine:
             await engine.run(many, 2)
         assert asked(server) == [("east/m", True)] * 2
+
+
+async def test_a_place_that_asks_for_a_longer_pause_than_is_tried_is_left_at_once(tmp_path: Path) -> None:
+    async with serve(MODELS) as server, overloaded("retry-after: 300") as busy:
+        down = moved(pool(server), "east", busy)
+        async with opened(tmp_path, down, other(server), rules=replace(SOON, retry_s=60.0)) as engine:
+            await engine.run(many, 2)
+        assert asked(server) == [("west/m", True)] * 2
+
+
+async def test_the_pause_that_the_only_place_asks_for_is_waited_for(tmp_path: Path) -> None:
+    async with serve(MODELS) as server, overloaded("retry-after: 300") as busy:
+        only = replace(other(server), url=f"{busy}/v1")
+        async with opened(tmp_path, only, rules=replace(SOON, retry_s=60.0)) as engine:
+            run = await engine.start(many, 1, id="r")
+            while not (waits := [one for one in (await run.status()).waits_on if "retry" in one]):
+                await asyncio.sleep(0.02)
+            assert max(at for at in waits[0].values() if isinstance(at, float)) > time.time() + 200.0
+            await run.cancel()

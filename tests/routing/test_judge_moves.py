@@ -127,6 +127,29 @@ async def test_a_split_that_has_dealt_a_cascade_its_share_shows_what_its_climbs_
     assert told[Measure.COST].effective <= len(own) * 1.01
 
 
+async def test_what_a_route_did_before_its_split_is_left_aside(tmp_path: Path) -> None:
+    await traffic(tmp_path, poor=3)
+    policy = Split(arms=(Arm(name="now", policy=THREE, share=3), Arm(name="new", policy=CLIMBS, share=1)))
+    past, among = await traffic(tmp_path, poor=3, policy=policy)
+    assert len(past.rows) == 2 * MANY
+    told = verdict(past, among, CLIMBS)
+    assert told.weighable == MANY
+    own = [row for row in past.rows if row.decision and row.decision.splits and row.decision.splits[0].arm == "new"]
+    for measure, found in told.findings.items():
+        assert found.best is not None and found.best.value.holds(sum(r.outcome.of(measure) for r in own) / len(own))
+        assert any(f"{MANY} of {2 * MANY} asks" in note for note in found.notes)
+
+
+async def test_of_a_split_that_has_dealt_little_yet_it_is_said_how_much_is_lacking(tmp_path: Path) -> None:
+    past, among = await traffic(
+        tmp_path, poor=2,
+        policy=Split(arms=(Arm(name="now", policy=THREE, share=12), Arm(name="new", policy=CLIMBS, share=1))),
+    )  # fmt: skip
+    found = verdict(past, among, CLIMBS).findings[Measure.COST]
+    assert found.standing is Standing.REFUSED and found.need is not None
+    assert not any("would go on otherwise" in note for note in found.notes)
+
+
 async def test_where_no_climb_is_on_record_of_a_cascade_its_cost_is_not_claimed(tmp_path: Path) -> None:
     past, among = await traffic(tmp_path, poor=10**9)
     told = verdict(past, among, CLIMBS).findings

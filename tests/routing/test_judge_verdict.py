@@ -11,7 +11,7 @@ import pytest
 
 from segue.core.records import Sampling
 from segue.routing.judge import Estimator, Finding, Logged, Measure, Outcome, Standing, judge, says
-from segue.routing.judge.rows import Move
+from segue.routing.judge.rows import Move, Prediction
 from segue.routing.judge.simulate import World, drawn, rows, tables, traffic, truth
 
 
@@ -193,6 +193,10 @@ def test_shadow_pairs_answer_for_a_deterministic_policy() -> None:
     assert min(held.values()) >= len(seeds) - 2
 
 
+def _dearer(one: Prediction, times: float) -> Prediction:
+    return replace(one, cost_usd=(one.cost_usd or 0.0) * times)
+
+
 LEFT_OPEN = [(200, Standing.CLAIMED), (40, Standing.CAUTIOUS), (10, Standing.REFUSED)]
 
 
@@ -213,6 +217,11 @@ def test_shadow_pairs_claim_nothing_where_a_shadow_that_failed_leaves_open_what_
     assert found[Measure.COST].standing is Standing.REFUSED
     assert "add nobody knows what" in says(found[Measure.COST])
     ends = judge(log, target_of(world)).findings
+    if standing is not Standing.REFUSED:
+        known, told = ends[Measure.ANSWERED].best, found[Measure.ANSWERED].best
+        assert known is not None and told is not None
+        assert told.value.high == pytest.approx(min(1.0, known.value.high + 1 / of), abs=1e-3), "they may answer yet"
+        assert told.difference.low == pytest.approx(known.difference.low - 1 / of, abs=1e-3)
     assert ends[Measure.COST].standing is Standing.CLAIMED, "there asks end with their first call"
 
 
@@ -227,11 +236,12 @@ def test_shadow_pairs_claim_nothing_where_an_ask_would_have_gone_on_otherwise(of
     assert found.standing is standing
 
 
+@pytest.mark.parametrize("off", [1.0, 50.0])
 @pytest.mark.parametrize(("times", "standing"), [(1, Standing.CLAIMED), (6, Standing.CAUTIOUS), (60, Standing.REFUSED)])
 def test_what_few_asks_may_add_to_the_cost_is_weighed_by_the_dearest_that_could_be_asked(
-    times: int, standing: Standing
+    times: int, standing: Standing, off: float
 ) -> None:
-    """Three in a thousand would go on to somebody else."""
+    """Three in a thousand would go on to somebody else; what is expected of all may be too much by far."""
     world = replace(MUCH, models="good")
     log = rows(traffic(world, 0))
     chosen = [at for at, row in enumerate(log) if target_of(world)(row)[row.choice] == 1.0]
@@ -239,6 +249,7 @@ def test_what_few_asks_may_add_to_the_cost_is_weighed_by_the_dearest_that_could_
     dear = replace(log[0].predictions[0], cost_usd=now * times)
     for at in chosen[::333]:
         log[at] = replace(log[at], moves=(Move(("a",), "b"),), predictions=(dear,) * len(log[at].predictions))
+    log = [replace(row, predictions=tuple(_dearer(one, off) for one in row.predictions)) for row in log]
     found = judge(log, target_of(world), onward=lambda _: 0.0).findings
     assert found[Measure.COST].standing is standing
     assert found[Measure.ANSWERED].standing is Standing.CLAIMED, "that is from 0 to 1"

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ..core.events import EventType
 from ..core.lifecycle import ENDED
 from ..core.questions import open_questions
 from ..core.shell import command
@@ -35,8 +36,8 @@ def decide(
     value = None if result is None else inputs.read_json(result, "--result")
     with reading(to.db, acts=True) as reader:
         row = reader.get(run)
-        events = list(reader.events(row))
-        asked = open_questions(events)
+        asked = open_questions(reader.events(row))
+        decided = [e for e in reader.events(row) if e.type == EventType.DECISION_MADE] if use is not None else []
         own = [] if asked else [found for found in of_run(reader, row) if found.open]
     if row.state in ENDED:
         remedy = f"fork it: {command('fork', run)}"
@@ -47,7 +48,7 @@ def decide(
     key = _asked(to, run, given, asked)
     load_if_there(row, as_json=to.as_json)
     if use is not None:
-        expect_candidate(events, asked[key], use, row, _catalogue())
+        expect_candidate(decided, asked[key], use, row, _catalogue())
     words: dict[str, Any] = {"result": value} if result is not None else {"retry": retry, "use": use, "fail": fail}
     new = to.send(run, lambda r: r.decide(key, by=by, why=why, **words))
     if not new:

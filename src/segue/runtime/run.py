@@ -155,12 +155,11 @@ class Run(Generic[R]):
         word = "retry" if retry else "use" if use is not None else "fail" if fail else "result"
         row, journal, key = self._row(), self._engine.journal, self._whole(key)
         with journal.reads(row):
-            events = list(journal.events(row))
-        asked = open_questions(events).get(key)
+            asked = open_questions(journal.events(row)).get(key)
+            if asked is not None and use is not None:
+                named.expect_candidate(journal.events(row), asked, use, row, self._engine.surroundings.candidates)
         if asked is None:
             raise given.not_asked(row, key, journal)
-        if use is not None:
-            named.expect_candidate(events, asked, use, row, self._engine.surroundings.candidates)
         value = self._encode(result) if word == "result" else None
         if value is not None and not asked.service:
             value = await self._held(asked, value)

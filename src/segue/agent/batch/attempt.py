@@ -203,7 +203,8 @@ class Batched:
         """No answer: what it took, None where nobody knows, and the fault."""
         if said is not None and UNDELIVERED in said:
             what = f"its batch was not taken: {said[UNDELIVERED]}"
-            return Usage(cost_nano=0), made(FaultKind.UNREACHABLE, f"{ticket.model}: {what}", **{UNDELIVERED: 1})
+            kept = {UNDELIVERED: 1, "retry_after_s": said.get("retry_after_s")}
+            return Usage(cost_nano=0), made(FaultKind.UNREACHABLE, f"{ticket.model}: {what}", **kept)
         if said is not None:
             what = f"the results of batch {said.get('batch')} have no line for it"
             return None, made(FaultKind.UNREACHABLE, f"{ticket.model}: {what}")

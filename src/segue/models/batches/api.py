@@ -51,9 +51,11 @@ def refused(status: int, code: str, message: str) -> dict[str, Any]:
     return {**answered(status, {"error": {"type": code, "code": code, "message": message}}), "billed": False}
 
 
-def undelivered(why: str) -> dict[str, Any]:
-    """In place of a response, where a batch was certainly never taken, and its requests had better go elsewhere."""
-    return {"undelivered": why}
+def undelivered(why: str, after_s: float = 0.0) -> dict[str, Any]:
+    """In place of a response, where a batch was certainly never taken, and its requests had better go elsewhere; the
+    same place asks for a pause of so many seconds.
+    """
+    return {"undelivered": why, **({"retry_after_s": after_s} if after_s else {})}
 
 
 EXPIRED = refused(408, "batch_expired", "the batch expired before it came to this request")

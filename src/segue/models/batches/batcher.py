@@ -219,7 +219,7 @@ class Batcher:
             if now < batch.tried_at + self._rules.settle_s:
                 self._outbox.change(batch.id, look_at=batch.tried_at + self._rules.settle_s)
                 return
-            if self._tried_enough(batch):
+            if self._tried_enough(batch, now):
                 await self._all(batch, desk, undelivered(self._complaints.get(batch.id, "it is not in the list")))
                 return
         wanted = not all(dropped for *_, dropped in self._outbox.whose(batch.id).values())
@@ -249,16 +249,19 @@ class Batcher:
             self._outbox.change(batch.id, tried_at=None)
         if kind in _PASSING or not certain:
             self._complain(batch, ours)
-            if certain and self._tried_enough(batch):
-                await self._all(batch, desk, undelivered(str(ours)))
+            after_s = float(getattr(ours, "retry_after_s", None) or 0.0)
+            if certain and self._tried_enough(batch, desk.now() + after_s):
+                await self._all(batch, desk, undelivered(str(ours), after_s))
                 return
-            self._later(batch, desk, at_least=float(getattr(ours, "retry_after_s", None) or 0.0))
+            self._later(batch, desk, at_least=after_s)
             return
         code = str(getattr(ours, "said", None) or kind)
         await self._all(batch, desk, refused(int(status or _REFUSED), code, f"the batch was refused: {ours}"))
 
-    def _tried_enough(self, batch: Batch) -> bool:
-        return self._rules.waited_s(batch.looks) >= self._rules.retry_s
+    def _tried_enough(self, batch: Batch, at: float) -> bool:
+        """Whether it will have been tried for long enough by then."""
+        first = self._outbox.first_tried(batch.id)
+        return first is not None and at >= first + self._rules.retry_s
 
     async def _look(self, batch: Batch, way: _Way, desk: Desk) -> None:
         assert batch.provider_id is not None

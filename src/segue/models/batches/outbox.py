@@ -27,7 +27,7 @@ _SCHEMA = """
 create table if not exists batches (
     id text primary key, model text not null, deployment text not null, tried_at real, provider_id text,
     sure integer not null default 1, not_ours text not null default '[]', sent_at real, look_at real not null default 0,
-    looks integer not null default 0, done integer not null default 0, total integer not null default 0
+    looks integer not null default 0, done integer not null default 0, total integer not null default 0, first_at real
 );
 create table if not exists items (
     id text primary key, run text not null, key text not null, attempt integer not null, model text not null,
@@ -125,6 +125,8 @@ class Outbox:
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = full")
             self._db.executescript(_SCHEMA)
+            if "first_at" not in {row[1] for row in self._db.execute("pragma table_info(batches)")}:
+                self._db.execute("alter table batches add column first_at real")  # a file of before there were such
         except sqlite3.Error as error:
             raise translate(error, str(path)) from error
 
@@ -251,9 +253,17 @@ class Outbox:
 
     def begin(self, batch: str, now: float) -> list[Item]:
         """What is sent of a batch from here on: it may be the provider's then, and nothing of it is withdrawn."""
-        tried = "update batches set tried_at = ?, total = (select count(*) from items where batch = ?) where id = ?"
+        tried = (
+            "update batches set tried_at = ?1, first_at = coalesce(first_at, ?1),"
+            " total = (select count(*) from items where batch = ?2) where id = ?2"
+        )
         items = f"select {_ITEM} from items where batch = ? order by place"
-        return [Item._make(row) for row in self._do((tried, (now, batch, batch)), (items, (batch,)))]
+        return [Item._make(row) for row in self._do((tried, (now, batch)), (items, (batch,)))]
+
+    def first_tried(self, batch: str) -> float | None:
+        """When a batch was sent first, or begun to be."""
+        rows = self._rows("select first_at from batches where id = ?", batch)
+        return rows[0][0] if rows else None
 
     def whose(self, batch: str) -> dict[str, Asker]:
         """Who waits for each item of a batch, by the item's id."""

@@ -41,10 +41,6 @@ class BatchRules:
         """How long to wait after so many looks before the next one, or before the next attempt to send a batch."""
         return min(self.look_s_max, self.look_s * 1.5 ** min(looks, 20))
 
-    def waited_s(self, looks: int) -> float:
-        """How long so many pauses have taken together."""
-        return sum(map(self.pause_s, range(looks)))
-
     def __post_init__(self) -> None:
         """Hold what must be true."""
         times = (self.look_s, self.look_s_max, self.turn_s)

@@ -30,6 +30,8 @@ class Astray(NamedTuple):
     share: float
     adds: float = 0.0
     """What they may add to the measure, where it has no bounds, as a share of it."""
+    unknown: float = 0.0
+    """By how much the measure may be off for them, in its unit; an interval must be so much wider."""
 
     @property
     def worst(self) -> float:
@@ -54,15 +56,10 @@ def astray_of(w: Weighed, measure: Measure, unseen: float = 0.0) -> Astray:
     if total <= 0.0:
         return Astray(0.0)
     mean = float((weight * np.nan_to_num(w.outcomes[measure])).sum()) / total
-    parts = weight * w.apart / total
-    shown = bool((w.moved & (w.apart < 1.0) & (weight > 0.0)).any())
-    found = _astray(w, measure, parts, mean)
-    if measure.bounded or shown or not unseen:
-        return found
-    return found._replace(adds=_astray(w, measure, parts + unseen * weight / total, mean).adds)
+    return _astray(w, measure, weight * w.apart / total, mean, weight * unseen / total)
 
 
-def astray_beside(w: Weighed, rows: Sequence[Logged], measure: Measure, mean: float) -> Astray:
+def astray_beside(w: Weighed, rows: Sequence[Logged], measure: Measure, mean: float, unseen: float = 0.0) -> Astray:
     """Where shadows say what comes of the policy's own choices, `mean` of an ask: after a call of theirs that failed or
     was turned down it would have gone on. `w` are the same rows.
     """
@@ -70,14 +67,31 @@ def astray_beside(w: Weighed, rows: Sequence[Logged], measure: Measure, mean: fl
     weight = np.where(p.paired, p.differs, 0.0)
     total = float(weight.sum())
     failed = weight * (1.0 - p.other) * (float(p.differs.sum()) / total if total > 0.0 else 0.0)
-    return _astray(w, measure, ((1.0 - p.differs) * w.apart + failed) / len(w), mean)
+    parts = ((1.0 - p.differs) * w.apart + failed) / len(w)
+    return _astray(w, measure, parts, mean, np.full(len(w), unseen / len(w)))
 
 
-def _astray(w: Weighed, measure: Measure, parts: Array, mean: float) -> Astray:
-    """`parts` (n,) are the shares of all asks that rows stand for; `mean` is what is known of an ask."""
-    some, share = parts > 0.0, float(parts.sum())
-    if not some.any() or measure.bounded:
-        return Astray(share)
+def _astray(w: Weighed, measure: Measure, parts: Array, mean: float, unseen: Array) -> Astray:
+    """`parts` (n,) are the shares of all asks that rows stand for, `unseen` those that may go on without being on
+    record; `mean` is what is known of an ask.
+    """
+    share = float(parts.sum())
+    if measure.bounded:
+        return Astray(share, unknown=share)
+    shown = bool((w.moved & (w.apart < 1.0) & (w.weight > 0.0)).any())
+    adds = _most(w, measure, parts if shown else parts + unseen)
+    return Astray(share, adds / mean if mean > 0.0 else math.inf if adds else 0.0, adds)
+
+
+def _most(w: Weighed, measure: Measure, parts: Array) -> float:
+    """What as many asks may come to by the dearest, or slowest, of those who were considered: by what was expected of
+    them, as far as that came true of those who were chosen. Infinite where nobody knows.
+    """
+    some = parts > 0.0
+    if not some.any():
+        return 0.0
     most = np.max(np.nan_to_num(w.predictions[measure][some], nan=-np.inf), axis=1)
-    most = np.where(np.isfinite(most), most, np.inf)  # nobody knows
-    return Astray(share, float((parts[some] * most).sum()) / mean if mean > 0.0 else math.inf)
+    expected, came = w.at_choice(w.predictions[measure]), w.outcomes[measure]
+    both = np.isfinite(expected) & np.isfinite(came)
+    true = float(came[both].sum()) / float(expected[both].sum()) if float(expected[both].sum()) > 0.0 else 1.0
+    return float((parts[some] * np.where(np.isfinite(most), most, np.inf)).sum()) * true

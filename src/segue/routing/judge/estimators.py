@@ -14,7 +14,7 @@ difference to what was logged on the same rows, which is much better known where
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -52,6 +52,13 @@ class Figure:
     estimator: Estimator
     value: Interval
     difference: Interval
+
+    def widened(self, by: float, measure: Measure) -> Figure:
+        """The same where so much of it is not known at all, within what the measure can be."""
+        if by <= 0.0:
+            return self
+        value = _within(self.value.widened(by), measure, difference=False)
+        return replace(self, value=value, difference=_within(self.difference.widened(by), measure, difference=True))
 
 
 def kish(weights: Array) -> float:

@@ -52,6 +52,10 @@ class Interval:
         low, high = min(self.low, other.low), max(self.high, other.high)
         return Interval(value=self.value, low=low, high=high, se=max(self.se, other.se), df=min(self.df, other.df))
 
+    def widened(self, by: float) -> Interval:
+        """The same with so much more on either side, that nobody knows of."""
+        return Interval(value=self.value, low=self.low - by, high=self.high + by, se=self.se, df=self.df)
+
     def clipped(self, low: float, high: float) -> Interval:
         """The same within what the measure can be."""
         value, bottom, top = (min(max(v, low), high) for v in (self.value, self.low, self.high))

@@ -7,7 +7,7 @@ models' own expectation is given, labelled as such and never as a claim.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import cast
@@ -54,6 +54,7 @@ _ENOUGH_FAILED = 5
 """Asks that ended with a first call that did not do, for which others may be taken to do so."""
 _NO_CHANCE = "these choices were not drawn: no weights can be formed"
 _SPLIT = "what follows it is on record once a split has dealt it a share of the traffic"
+_ARM = "what a split has dealt is judged, and not what the route did before"
 _FIRST = "of each ask it is the first call alone: what a cascade's further steps would take is not in it"
 _ALIKE = "shadows are taken to be asked irrespective of what came of the choice"
 
@@ -145,14 +146,16 @@ def judge(
     exploration that is asked for should allow a claim.
     """
     every = weigh(rows, target, onward)
-    by_arm, dealt, ends = *by_arms(every, rows), onward is None or _ends(rows)
+    dealt, ends = by_arms(every, rows), onward is None or _ends(rows)
     mask = np.array([row.weighable for row in rows], dtype=np.bool_)
-    drawn, rate = by_arm.only(mask | dealt), per_day(rows)
+    drawn, rate = dealt.w.only((mask | dealt.drawn) & ~dealt.aside), per_day(rows)
     asked = _Asked(rate=rate, within_days=within_days, level=level)
     findings: dict[Measure, Finding] = {}
     for m in Measure:
         found = _weighted(drawn, m, asked, climbs=climbs and not ends) if len(drawn) else None
-        if found is None or found.standing is Standing.REFUSED:
+        if found is not None and dealt.aside.any():
+            found = replace(found, notes=(*found.notes, f"{_ARM}: {len(drawn)} of {len(rows)} asks"))
+        if found is None or (found.standing is Standing.REFUSED and not dealt.drawn.any()):
             found = _unweighted(every, rows, m, found, asked, ends=ends, climbs=climbs)
         findings[m] = found
     return Judgement(
@@ -194,7 +197,7 @@ def _weighted(w: Weighed, m: Measure, ask: _Asked, *, climbs: bool) -> Finding:
         measure=m,
         standing=standing,
         basis=Estimator.DR,
-        figures=() if standing is Standing.REFUSED else tuple(weighted(seen, m, e, ask.level) for e in WEIGHING),
+        figures=() if standing is Standing.REFUSED else tuple(_figures(seen, m, ask.level, astray)),
         now=_number(logged_mean(seen, m)) if len(seen) else None,
         effective=effective,
         agreeing=matching,
@@ -202,6 +205,11 @@ def _weighted(w: Weighed, m: Measure, ask: _Asked, *, climbs: bool) -> Finding:
         need=need(w, have, ask.rate, ask.within_days) if missing else None,
         notes=tuple(notes),
     )
+
+
+def _figures(w: Weighed, m: Measure, level: float, astray: Astray) -> Iterator[Figure]:
+    for estimator in WEIGHING:
+        yield weighted(w, m, estimator, level).widened(astray.unknown, m)
 
 
 def _standing(
@@ -265,22 +273,24 @@ def _unweighted(
     found = replace(found, basis=None, now=_number(logged_mean(w, m)), modelled=modelled, models_off=off)
     if (astray := astray_of(w, m)).worst > MUCH:  # what shadows and models know is one call
         return _left_open(found, astray)
-    first = (_FIRST,) if climbs else ()
     beside = pairs(w, shadows_of(rows, w, m), m)
-    same = not beside.differs.any()
+    same = not beside.differs.any()  # then all that came of an ask is its own
+    first = (_FIRST,) if climbs and not same else ()
     effective = kish(w.sums(np.ones(len(w)))[:, 0]) if same else beside.effective
     if found.now is not None and effective >= REFUSE and (same or beside.runs >= CLUSTERS_TO_ANSWER):
         figure = shadowed(beside, m, ask.level)
-        astray = Astray(0.0) if ends else astray_beside(w, rows, m, figure.value.value)
+        unseen = _UNSEEN / len(w) if climbs and not ends else 0.0
+        astray = Astray(0.0) if ends else astray_beside(w, rows, m, figure.value.value, unseen)
         if astray.worst > MUCH:
             return _left_open(found, astray)
+        notes = [*found.notes, *([] if same else [_ALIKE])]
         claims = effective >= CLAIM and (same or beside.runs >= CLUSTERS_TO_CLAIM)
-        standing, notes = _parted(Standing.CLAIMED if claims else Standing.CAUTIOUS, [*found.notes, _ALIKE], astray)
+        standing, notes = _parted(Standing.CLAIMED if claims else Standing.CAUTIOUS, notes, astray)
         return replace(
             found,
             standing=standing,
             basis=Estimator.SHADOWS,
-            figures=(figure,),
+            figures=(figure.widened(astray.unknown, m),),
             effective=effective,
             agreeing=effective,
             rows=int(beside.paired.sum()),
