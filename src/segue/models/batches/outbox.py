@@ -125,10 +125,19 @@ class Outbox:
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = full")
             self._db.executescript(_SCHEMA)
-            if "first_at" not in {row[1] for row in self._db.execute("pragma table_info(batches)")}:
-                self._db.execute("alter table batches add column first_at real")  # a file of before there were such
+            self._bring_forward()
         except sqlite3.Error as error:
             raise translate(error, str(path)) from error
+
+    def _bring_forward(self) -> None:
+        """A file of before there was all of this."""
+        if "first_at" in {row[1] for row in self._db.execute("pragma table_info(batches)")}:
+            return
+        try:
+            self._db.execute("alter table batches add column first_at real")
+        except sqlite3.OperationalError as error:  # another process was quicker
+            if "duplicate column" not in str(error):
+                raise
 
     def _do(self, *statements: tuple[str, Sequence[Any]]) -> list[tuple[Any, ...]]:
         """Statements in one transaction; the rows of the last one."""
