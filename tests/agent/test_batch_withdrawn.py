@@ -15,14 +15,14 @@ from segue import Engine, Run, ask, flow, gather, sleep, step, timeout
 from segue.core.budgets import Standing
 from segue.core.records import BudgetScope, ScopeKind
 from segue.errors import RunCancelled, RunFailed
-from segue.models import Catalogue
+from segue.models import Capability, Catalogue
 from segue.models.batches import Outbox
 from segue.models.batches.outbox import Item
 from segue.routing import Cheapest, Pinned, Policy
 from segue.routing.policies import NEVER
 from segue.testing.provider import Provider as Server
-from segue.testing.provider import serve
-from tests.agent.test_batches import SOON, keys, model, opened
+from segue.testing.provider import Served, serve
+from tests.agent.test_batches import CAN, SOON, keys, model, opened
 
 __all__ = ["keys"]
 
@@ -173,6 +173,31 @@ async def test_a_person_may_name_a_model_that_the_route_would_not_choose(tmp_pat
             await run.decide(waits["key"], use="chat-b")
             await run.result()
             assert [entry.model for entry in server.log] == ["chat-b"]
+
+
+@flow
+async def escalates() -> str:
+    return await ask(
+        "One.", batch=True, attempts=1, check=lambda said: None if "fine" in said else "poor", escalate="ann"
+    )
+
+
+@pytest.mark.parametrize("waits", ["for its batch", "for a person"])
+async def test_a_person_may_name_a_model_without_batches(tmp_path: Path, waits: str) -> None:
+    """It is asked by the ordinary API."""
+    async with serve({"chat": Served(), "chat-b": Served(answer=lambda _: "fine")}) as server:
+        models = Catalogue.of(model(server, "chat"), model(server, "chat-b", can=CAN - {Capability.BATCH}))
+        given = {"catalogue": models, "batches": replace(SOON, wait_s=2.0 if waits == "for its batch" else 0.1)}
+        async with Engine(str(tmp_path / "x.db"), resources=given, linger_s=0.05) as engine:
+            run = await engine.start(escalates, id="r")
+            while "person" not in str(found := (await run.status()).waits_on) and not (
+                waits == "for its batch" and "service" in str(found)
+            ):
+                await asyncio.sleep(0.02)
+            await run.decide(found[0]["key"], use="chat-b")
+            assert await run.result() == "fine"
+        asked = [(entry.model, bool(entry.batch)) for entry in server.log]
+        assert asked == [("chat-b", False)] if waits == "for its batch" else [("chat", True), ("chat-b", False)]
 
 
 async def test_that_of_a_run_which_is_cancelled_while_nobody_carries_it_out(tmp_path: Path) -> None:

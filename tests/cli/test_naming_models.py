@@ -39,6 +39,7 @@ async def sort(text: str) -> str:
 
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setattr("segue.agent.gateway._config", None)  # what flows of other tests are written for
     for name in (*KEYS, "SEGUE_TEST_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.chdir(tmp_path)
@@ -64,6 +65,10 @@ async def test_whoever_cannot_be_asked_is_refused_and_who_is_new_is_not(home: Pa
             await asked(run)
         with pytest.raises(InputError, match="larg cannot be asked: there is none of that name; there are: large"):
             named("larg")
+        async with Engine("x.db") as engine:  # which has not asked anybody yet
+            engine.carries = False
+            with pytest.raises(InputError, match="larg cannot be asked: there is none of that name"):
+                await (await engine.get("r")).decide("ask", use="larg")
         with pytest.raises(InputError, match="large cannot be asked: its tier is outside, not inside"):
             named("large")
         models(server, small="inside", large="outside", newer="inside")

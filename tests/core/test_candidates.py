@@ -51,9 +51,8 @@ def test_a_name_that_nobody_has_is_told_with_those_that_are_like_it() -> None:
     assert obstacle([many], "zzz", ["yyy"]) == "there is none of that name; there are: a, b, c, d, e, f, …"
 
 
-def test_somebody_who_is_new_may_be_named_and_whoever_cannot_know_says_nothing() -> None:
+def test_somebody_who_is_new_may_be_named() -> None:
     assert obstacle([decided(small=None)], "newer", ["small", "newer"]) is None
-    assert obstacle([decided(small=None)], "newer") is None
 
 
 def test_without_decisions_nothing_is_known() -> None:

@@ -16,13 +16,14 @@ from pydantic import TypeAdapter
 from ..context import Compaction
 from ..core.recovery import Recovery
 from ..errors import BudgetExceeded, InputError
-from ..models import Example, Model, ModelError
+from ..models import Capability, Example, Model, ModelError
 from ..routing import Policy as RoutingPolicy
 from ..runtime.scope import StepScope, here, in_flow
 from ..runtime.step import step
-from .attempt import Attempting
+from .attempt import Attempting, named_in
 from .batch.attempt import Batched
 from .batch.recovery import Batching, in_batch, one_by_one
+from .batch.ticket import waiting
 from .bounds import said_of
 from .compacting import Told, roomy
 from .escalation import by_person, escalating, told_in
@@ -239,12 +240,13 @@ class _Make:
         guards = Guarding((*configured(), *self.guards), Verdicts(scope.history))
         timeout_s = self.said["timeout_s"]
         at = gateway()
+        await at.live.begun()
         streaming = routed(streaming_of(self.said), question, self.policy, at.router)
         make = Attempting(at, self.form, self.check, self.policy, timeout_s, self._session(), guards, streaming)
         with guards.verdicts.carried():
-            if in_batch(question):
+            if in_batch(question) and not _asks_alone(question, scope):
                 return await Batched(make, self.said["batch_within_s"])(question, scope)
-            return await make(question, scope)
+            return await make(one_by_one(question) if in_batch(question) else question, scope)
 
     def whom(self, question: Question) -> Model | None:
         """Who would be asked now."""
@@ -265,6 +267,13 @@ class _Make:
     def _session(self) -> Session:
         scope, said = _scope(), self.said
         return Session(sticky=said["sticky"], conversation=said["thread"], tenant=scope.tenant, run=scope.run)
+
+
+def _asks_alone(question: Question, scope: StepScope) -> bool:
+    """Whether an operator has named a model without batches: it is asked by the ordinary API."""
+    name, catalogue = named_in(question, scope), gateway().catalogue
+    known = name is not None and name in catalogue and waiting(scope.history) is None
+    return known and not catalogue.get(name or "").can(Capability.BATCH)
 
 
 def _history(question: Question, scope: StepScope) -> list[dict[str, Any]]:

@@ -117,7 +117,7 @@ class Attempting:
         Raises UnknownModel, UnknownRoute, PolicyFailed.
         """
         self.gateway.expect(question.model)
-        tried, named = failed_in(scope.history), _named(question, scope)
+        tried, named = failed_in(scope.history), named_in(question, scope)
         decision = self._decided(question, tried, named, left_nano)
         if named is not None and _is_no_choice(decision, named):
             decision = self._decided(question, tried, named, left_nano, self._instead(question, named))
@@ -227,7 +227,7 @@ def _is_no_choice(decision: Decision, named: str) -> bool:
     return decision.chosen is None and any(c.excluded_at is Stage.POLICY and not lacks_tag(c.reason or "") for c in out)
 
 
-def _named(question: Question, scope: StepScope) -> str | None:
+def named_in(question: Question, scope: StepScope) -> str | None:
     """Whom the last answer of the Recovery named; else whoever has called the tools so far."""
     for attempt in reversed(scope.history):
         if isinstance(attempt.answer, Use):

@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 from ..core.budgets import nano
 from ..core.faults import Fault, FaultKind, rebuild
 from ..core.records import Decision
-from ..errors import DefinitionError
+from ..errors import DefinitionError, SegueError
 from ..models import Capability, Catalogue, Model, UnknownModel
 from ..models.batches.rules import BatchRules
 from ..models.batches.toml import load_batch_rules
@@ -35,6 +35,7 @@ from ..routing import Cheapest, Embedder, Policy, Request, Router, load_routes
 from ..routing.embedding import Hashed
 from ..routing.learned import Learning
 from ..runtime.clock import SystemClock
+from ..runtime.companions import naming
 from ..runtime.scope import Surroundings, surroundings
 from .budgets import Budgets, load_budgets
 from .failures import BROKEN
@@ -159,7 +160,8 @@ class Gateway:
         """A model has answered: its conversation goes on with it."""
         self.sessions.answered(session, record.question, record.model.name, reply.usage)
         if not record.batch:  # how long that took says nothing of a call
-            self.live.answered(record.question, record.model.name, reply)
+            kind = str(record.decision.features.get("kind", ""))
+            self.live.answered(record.question, record.model.name, reply, kind)
 
     def _embeds(self, policy: Policy) -> None:
         """Texts are embedded as soon as a policy goes by examples: each decision keeps the vector then."""
@@ -307,7 +309,6 @@ def _make(around: Surroundings) -> Gateway:
     given = around.given
     ready = given.get("gateway")
     if isinstance(ready, Gateway):
-        around.candidates = ready.catalogue
         return ready
     config = config_of(around)
     catalogue = given.get("catalogue") or Catalogue.load(config)
@@ -319,10 +320,28 @@ def _make(around: Surroundings) -> Gateway:
     clock = _clock(around)
     health = Health(path, rules=given.get("rules"), clock=clock)
     made = Gateway.of(catalogue, routes, health=health, live=live, embedder=given.get("embedder"))
-    made.sessions.clock, around.candidates = clock, catalogue
+    made.sessions.clock = clock
     made.budgets = given.get("budgets") or load_budgets(config)
     batch_rules(around)  # a mistake of the file is told now, not by the first question that goes by batches
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Those of an engine's models, before its first question too. A file that cannot be read has none."""
+
+    around: Surroundings
+
+    def __contains__(self, name: object) -> bool:
+        given = self.around.given
+        made: Gateway | None = given.get("gateway") or self.around.shared("gateway")
+        with suppress(SegueError):
+            catalogue = made.catalogue if made is not None else given.get("catalogue")
+            return name in (catalogue or Catalogue.load(config_of(self.around)))
+        return False
+
+
+naming(_Names)
 
 
 def _clock(around: Surroundings) -> Callable[[], float]:

@@ -6,13 +6,11 @@ Both are per database. Quality is trained anew in the background as outcomes com
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from ..errors import SegueError
-from ..journal import Journal
 from ..models.exchange import Reply
 from ..routing import Option, Predictors
 from ..routing.learned import Learned, Learning
@@ -20,6 +18,9 @@ from ..routing.takes import Takes, task_of
 from .request import Question
 
 __all__ = ["Live", "task"]
+
+_SOON_S = 2.0
+"""How long the first ask of an engine waits for what earlier ones took: to read five hundred takes half a second."""
 
 
 @dataclass(slots=True)
@@ -29,6 +30,8 @@ class Live:
     takes: Takes = field(default_factory=Takes)
     quality: Learned | None = None
     """None: there is no database that it could learn from."""
+    reads: threading.Thread | None = None
+    """Reads what the last asks took."""
 
     @classmethod
     def of(cls, options: Iterable[Option], database: str | None, how: Learning) -> Live:
@@ -39,26 +42,24 @@ class Live:
             database, options, least=how.least, share=how.share, look_s=how.look_s, learn=how.on, apart=how.apart
         )
         live = cls(quality=learned)
-        if Path(database).exists():
-            threading.Thread(target=live.remember, args=(database,), name="segue-takes", daemon=True).start()
+        live.reads = threading.Thread(target=live.takes.remember, args=(database,), name="segue-takes", daemon=True)
+        live.reads.start()
         return live
+
+    async def begun(self) -> None:
+        """Wait until the last asks are known, though not for long: the first one goes by them, too."""
+        if self.reads is not None and self.reads.is_alive():
+            await asyncio.to_thread(self.reads.join, _SOON_S)
+        self.reads = None
 
     @property
     def predictors(self) -> Predictors:
         """For the router."""
         return Predictors(quality=self.quality, tokens_out=self.takes.tokens_out, latency=self.takes.latency)
 
-    def answered(self, question: Question, model: str, reply: Reply) -> None:
-        """A call has ended with an answer."""
-        self.takes.note(model, task(question), reply.usage.tokens_out, reply.latency_s)
-
-    def remember(self, database: str) -> None:
-        """Begin with what the last asks took. Where the file cannot be read just now, priors speak until calls do."""
-        try:
-            with Journal.open_readonly(database) as reader:
-                self.takes.read(reader)
-        except (SegueError, OSError):
-            return
+    def answered(self, question: Question, model: str, reply: Reply, kind: str) -> None:
+        """A call has ended with an answer; `kind` is that of the request, where nothing else says what it was for."""
+        self.takes.note(model, task(question) or kind, reply.usage.tokens_out, reply.latency_s)
 
     def close(self) -> None:
         """Learn no more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.events import EventType
 from ..core.lifecycle import ENDED
@@ -21,9 +21,6 @@ from .exits import Exit
 from .shelf import reading
 from .telling import Sender
 from .words import printable
-
-if TYPE_CHECKING:
-    from ..models import Catalogue
 
 
 def decide(
@@ -58,14 +55,14 @@ def decide(
     return to.sent(run, f"{printable(short_key(key))} {printable(what)}")
 
 
-def _catalogue() -> Catalogue | None:
-    """The models that the flow is written for, or those of this folder; None where they cannot be read."""
+def _catalogue() -> Collection[str]:
+    """The models that the flow is written for, or those of this folder; none where they cannot be read."""
     from ..agent.gateway import config_of  # noqa: PLC0415  only whoever is named needs the models
-    from ..models import Catalogue as Models  # noqa: PLC0415  as above
+    from ..models import Catalogue  # noqa: PLC0415  as above
 
     with suppress(SegueError):
-        return Models.load(config_of(Surroundings()))
-    return None
+        return Catalogue.load(config_of(Surroundings())).models
+    return ()
 
 
 def _asked(to: Sender, run: str, given: str | None, asked: Collection[str]) -> str:

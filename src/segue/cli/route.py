@@ -72,11 +72,14 @@ def router_of(db: str, config: str | None) -> Generator[Router]:
     from ..routing import Predictors, Router, load_routes  # noqa: PLC0415
     from ..routing.embedding import Hashed  # noqa: PLC0415
     from ..routing.learned import Learned  # noqa: PLC0415
+    from ..routing.takes import Takes  # noqa: PLC0415
 
     catalogue = Catalogue.load(config)
     routes = load_routes(config, list(catalogue.models))
     learned = Learned(db, catalogue, learn=False)
-    predictors = Predictors(quality=learned if learned.version != "prior" else None)
+    quality, takes = learned if learned.version != "prior" else None, Takes()
+    takes.remember(db)
+    predictors = Predictors(quality=quality, tokens_out=takes.tokens_out, latency=takes.latency)
     with health_at(db) as health:
         embedder = Hashed() if any(policy.compares() for policy in routes.values()) else None
         yield Router(catalogue, routes, predictors=predictors, view=health and health.view, embedder=embedder)

@@ -23,17 +23,17 @@ def lacks_tag(reason: str) -> bool:
     return bool(_TAG.match(reason))
 
 
-def obstacle(decisions: Iterable[Mapping[str, Any]], name: str, known: Container[str] | None = None) -> str | None:
+def obstacle(decisions: Iterable[Mapping[str, Any]], name: str, known: Container[str] = ()) -> str | None:
     """Why `name` cannot be asked, whatever passes meanwhile: they lack what the question needs, or there is nobody of
-    that name, neither among those who were considered nor in `known`, where that is given. `decisions` are the bodies
-    of all `decision.made` of one call, in their order. None where nothing speaks against it, or there is none.
+    that name, neither among those who were considered nor in `known`. `decisions` are the bodies of all `decision.made`
+    of one call, in their order. None where nothing speaks against it, or there is none.
     """
     names, lasting = list[str](), None
     for decision in decisions:
         considered = {one["target"]["name"]: one for one in decision["candidates"]}
         names = list(considered)
         lasting = _lasting(considered.get(name, {}), lasting)
-    if not names or name in names or known is None or name in known:
+    if not names or name in names or name in known:
         return lasting
     near = difflib.get_close_matches(name, names, 3) or names[:6]
     return f"there is none of that name; there are: {', '.join(near)}{', …' if len(names) > len(near) else ''}"

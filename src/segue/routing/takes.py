@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..core.records import AttemptEnd, AttemptWhy, TargetKind
-from ..journal import Reader
+from ..errors import SegueError
+from ..journal import Journal, Reader
 from .arrays import Rows, Vector
 from .features import features
 from .traffic import Traffic
@@ -74,6 +77,13 @@ class Takes:
                     self.note(attempt.target.name, task, used.tokens_out, lasted)
                     many += 1
         return many
+
+    def remember(self, database: str) -> None:
+        """Begin with a database, if there is one. Where it cannot be read just now, priors speak until calls do."""
+        if not Path(database).exists():
+            return
+        with suppress(SegueError, OSError), Journal.open_readonly(database) as reader:
+            self.read(reader)
 
     def known(self, what: str, task: str, models: Sequence[str]) -> tuple[Vector, Vector, Vector]:
         """Number of calls (0: too few), mean and variance of logarithms of each model, the wider means mixed in."""

@@ -7,23 +7,41 @@ nobody asks a question now.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from importlib import import_module
 
 from .scope import Surroundings
 
-__all__ = ["Keeps", "begin", "beside", "collected", "erased", "keeping"]
+__all__ = ["Keeps", "begin", "beside", "candidates", "collected", "erased", "keeping", "naming"]
 
 _KEEPING = ("segue.agent.memories",)
 """Modules above that keep something: they are asked also by a process that has used none of them."""
 
+_NAMING = "segue.agent.gateway"
+"""The module above that knows whom questions may be put to."""
+
 _begins: list[Callable[[Surroundings], None]] = []
+_names: Callable[[Surroundings], Container[str]] | None = None
 
 
 def beside(begins: Callable[[Surroundings], None]) -> Callable[[Surroundings], None]:
     """Call it with each engine's surroundings, on the engine's loop, when it has opened. It must not block."""
     _begins.append(begins)
     return begins
+
+
+def naming(names: Callable[[Surroundings], Container[str]]) -> Callable[[Surroundings], Container[str]]:
+    """Ask it for the names of those whom an engine's questions may be put to."""
+    global _names  # noqa: PLW0603  one agent room
+    _names = names
+    return names
+
+
+def candidates(around: Surroundings) -> Container[str]:
+    """Their names."""
+    if _names is None:
+        import_module(_NAMING)
+    return () if _names is None else _names(around)
 
 
 def begin(around: Surroundings) -> None:

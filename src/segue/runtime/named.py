@@ -56,11 +56,9 @@ def of_fork(
     return begins, {whole(reader, row, key): result for key, result in (results or {}).items()}
 
 
-def expect_candidate(
-    events: Iterable[Event], asked: Question, name: str, row: RunRow, known: Container[str] | None
-) -> None:
+def expect_candidate(events: Iterable[Event], asked: Question, name: str, row: RunRow, known: Container[str]) -> None:
     """Of a question that models are asked. Raises InputError where whoever has this name lacks what it needs, and where
-    nobody has it, also among those who are `known`, if anything is: somebody else would be asked. A step of yours may
+    nobody has it, also among those who are `known`: somebody else would be asked. A step of yours may
     have candidates of its own.
     """
     from ..core.candidates import obstacle  # noqa: PLC0415  records are not loaded where nobody is named

@@ -23,6 +23,7 @@ from ..errors import InputError, RunCancelled, RunFailed, SegueError, WrongAnswe
 from ..journal import NewRun, Post, RunRow
 from ..journal.threads import ahead_of
 from . import forking, given, named, opinions
+from .companions import candidates
 from .ending import asked_to_end
 from .exits import raised_by
 from .repeats import begun_later, repeated
@@ -157,7 +158,7 @@ class Run(Generic[R]):
         with journal.reads(row):
             asked = open_questions(journal.events(row)).get(key)
             if asked is not None and use is not None:
-                named.expect_candidate(journal.events(row), asked, use, row, self._engine.surroundings.candidates)
+                named.expect_candidate(journal.events(row), asked, use, row, candidates(self._engine.surroundings))
         if asked is None:
             raise given.not_asked(row, key, journal)
         value = self._encode(result) if word == "result" else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Container, Generator, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -279,8 +279,6 @@ class Surroundings:
         """What the open streams of the engine's runs say."""
         self.engine: Engine | None = None
         """Whose they are, while it is open."""
-        self.candidates: Container[str] | None = self.given.get("catalogue")
-        """The names of those whom questions may be put to; None: not known here yet."""
         self.outside: Outside | None = None
         """The engine, for what answers its steps from outside; None while it is not open."""
         self.waits: Callable[[str, str, int], None] | None = None
