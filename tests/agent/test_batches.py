@@ -23,6 +23,7 @@ from segue.errors import BudgetExceeded, InputError, NotInAFlow, RunFailed
 from segue.models import Capability, Catalogue, Model, Price, Provider
 from segue.models.batches import BatchRules
 from segue.routing import Cheapest, Hedge
+from segue.routing.policies import NEVER
 from segue.testing.provider import Provider as Server
 from segue.testing.provider import Served, serve
 
@@ -51,9 +52,8 @@ def model(server: Server, name: str, can: frozenset[Capability] = CAN, price: Pr
 
 
 def opened(path: Path, *models: Model, rules: BatchRules = SOON, **options: Any) -> Engine:
-    return Engine(
-        str(path / "x.db"), resources={"catalogue": Catalogue.of(*models), "batches": rules}, linger_s=0.05, **options
-    )
+    given = {"catalogue": Catalogue.of(*models), "batches": rules, "routes": {"default": Cheapest(explore=NEVER)}}
+    return Engine(str(path / "x.db"), resources=given, linger_s=0.05, **options)
 
 
 def billed(server: Server, share: float = 0.5) -> int:
