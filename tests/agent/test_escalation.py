@@ -15,7 +15,7 @@ from segue.core.codec import loads
 from segue.errors import InputError, WrongAnswer
 from segue.models import Catalogue, ModelError
 from segue.routing import Cheapest
-from segue.testing.provider import serve
+from segue.testing.provider import Served, serve
 from tests.agent.test_ask_faults import City, catalogue, keys, opened
 
 __all__ = ["keys"]
@@ -109,6 +109,30 @@ async def test_a_person_may_name_a_model_or_try_again(tmp_path: Path) -> None:
         await run.decide(key, use="large")
         _, again = await asked(run, 3)  # the check turns its answer down too: they hear of that
         assert again["shown"]["tried"][-1]["model"] == "large"
+
+
+@flow
+async def asks_once(text: str, attempts: int, model: str | None) -> str:
+    return await ask(
+        text, route="cheap", model=model, attempts=attempts, repairs=0, escalate="lead",
+        check=lambda said: None if "fine" in said else "poor",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("attempts", "model"), [(1, None), (2, None), (1, "small")])
+async def test_to_try_again_asks_the_only_model_again(tmp_path: Path, attempts: int, model: str | None) -> None:
+    said = ["poor"]
+    async with (
+        serve({name: Served(answer=lambda _: said[-1]) for name in MODELS}) as server,
+        opened(tmp_path, server, only="small") as engine,
+    ):
+        run = await engine.start(asks_once, "Which city?", attempts, model, id="r")
+        key, _ = await asked(run)
+        said.append("fine")
+        calls = server.counts().calls
+        assert await run.decide(key, retry=True)
+        assert await run.result() == "fine"
+        assert server.counts().calls == calls + 1
 
 
 async def test_a_name_that_nobody_has_is_refused_and_the_question_waits_on(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ WRONG = [
 ]  # fmt: skip
 LOOKS = [
     ("runs",), ("show", "old"), ("watch", "old"), ("events", "old"), ("check",), ("inbox",), ("acts",), ("threads",),
-    ("budgets",), ("gc", "--older-than", "1d", "--dry-run"),
+    ("budgets",), ("route", "Hello"), ("gc", "--older-than", "1d", "--dry-run"),
     ("cancel", "--where", "state=parked", "--dry-run"),
 ]  # fmt: skip
 

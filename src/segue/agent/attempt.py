@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.candidates import lacks_tag
 from ..core.faults import Fault, FaultKind, rebuild
 from ..core.records import AttemptEnd, AttemptWhy, Decision, Stage
-from ..core.recovery import Amend, Use
+from ..core.recovery import Again, Amend, Attempt, Use
 from ..errors import SegueError
 from ..models import Capability, Model
 from ..routing import Policy as RoutingPolicy
@@ -65,7 +65,7 @@ class Attempting:
         thread = self.session.conversation
         caller = Caller(
             self.gateway, self.form, self.check, self.timeout_s, detour=_others_free(decision), thread=thread,
-            line=_line(scope, thread),
+            line=_line(scope, thread), home=self.gateway.sessions.home(self.session, record.model.name),
         )  # fmt: skip
         bill = bill.named(decision.id)
         self.gateway.shadows.begin(caller, question, record, bill, self.guards.kept)
@@ -121,11 +121,13 @@ class Attempting:
         decision = self._decided(question, tried, named, left_nano)
         if named is not None and _is_no_choice(decision, named):
             decision = self._decided(question, tried, named, left_nano, self._instead(question, named))
-        if decision.chosen is None and named is not None and question.model is None:  # it has broken down since
-            lost = {**spent_in(scope.history), named: _resting(decision, named) or "it can take it no more"}
+        gone = named is not None and question.model is None  # it has broken down since
+        if decision.chosen is None and (gone or _asked_again(scope.history)):
+            lost, rests = spent_in(scope.history), _resting(decision, named)
+            lost |= {} if named is None else {named: rests or "it can take it no more"}
             for out in (turned_down_in(scope.history) | lost, lost):
                 other = self._decided(question, out, None, left_nano)
-                if other.chosen is not None or _resting(decision, named):  # then what is said is how the others are
+                if other.chosen is not None or rests:  # then what is said is how the others are
                     decision = other
                 if other.chosen is not None:
                     break
@@ -176,7 +178,7 @@ class Attempting:
             record.ended(AttemptEnd.ANSWERED, called)
             if given.said is None:
                 record.scope.turn_of = record.question.thread
-            self.gateway.answered(record, self.session, reply)
+            self.gateway.answered(record, self.session, reply, called.place and called.place.deployment.name)
             return given
         assert fault is not None
         if called.bug is None:
@@ -209,7 +211,13 @@ def _line(scope: StepScope, thread: str | None) -> str:
     return f"{scope.run}/{rounds}" if rounds else ""
 
 
-def _resting(decision: Decision, name: str) -> str:
+def _asked_again(history: Sequence[Attempt]) -> bool:
+    """Whether a person has said to try again: also who was turned down is asked then, where there is nobody else."""
+    last = next((a for a in reversed(history) if a.fault is None or a.fault.kind is not FaultKind.INTERRUPTED), None)
+    return last is not None and isinstance(last.answer, Again)
+
+
+def _resting(decision: Decision, name: str | None) -> str:
     """Why a model was left out that only takes no calls now; empty where there is another reason."""
     out = (c for c in decision.candidates if c.target.name == name and c.excluded_at in {Stage.HEALTH, Stage.LIMIT})
     return next((f"{RESTS}{c.reason}" for c in out), "")

@@ -89,6 +89,8 @@ class Caller:
     thread: str | None = None
     detour: bool = False
     """Whether somebody else is free, so that a busy model is not waited for."""
+    home: str | None = None
+    """The deployment that its conversation was last with."""
     waits_s: float | None = None
     """How long it stands in line at most, which is part of the time of its call then. None: the gateway's patience."""
 
@@ -135,7 +137,9 @@ class Caller:
 
     async def _place(self, part: Model | Part, question: Question) -> tuple[Place, float]:
         waits_s = math.inf if self.waits_s is None else self.waits_s
-        return await self.gateway.place(part, question, self.timeout_s, detour=self.detour, waits_s=waits_s)
+        return await self.gateway.place(
+            part, question, self.timeout_s, detour=self.detour, waits_s=waits_s, home=self.home
+        )
 
     async def warmed(self, question: Question, model: Model) -> None:
         """What the call takes is imported before it has a place: a limit per minute counts from there."""

@@ -156,9 +156,9 @@ class Gateway:
         self._batch_router.embedder = self.router.embedder
         return self._batch_router
 
-    def answered(self, record: Recorded, session: Session, reply: Reply) -> None:
-        """A model has answered: its conversation goes on with it."""
-        self.sessions.answered(session, record.question, record.model.name, reply.usage)
+    def answered(self, record: Recorded, session: Session, reply: Reply, place: str | None = None) -> None:
+        """A model has answered, by its deployment `place`: its conversation goes on with it."""
+        self.sessions.answered(session, record.question, record.model.name, reply.usage, place)
         if not record.batch:  # how long that took says nothing of a call
             kind = str(record.decision.features.get("kind", ""))
             self.live.answered(record.question, record.model.name, reply, kind)
@@ -200,19 +200,20 @@ class Gateway:
 
     async def place(
         self, model: Model | Part, question: Question, timeout_s: float, *, detour: bool = False,
-        waits_s: float = math.inf,
+        waits_s: float = math.inf, home: str | None = None,
     ) -> tuple[Place, float]:  # fmt: skip
-        """A place for one call, and how long it took to get it. Raises RateLimited when none comes in time.
+        """A place for one call, and how long it took to get it: at the deployment `home`, if that has one. Raises
+        RateLimited when none comes in time.
 
         With a `detour` somebody else is free: it waits only shortly. Else it stands in line for a while, whatever a
         call may take, but for `waits_s` at most: to ask around again and again would cost more.
         """
         tokens, line = _tokens(model, question), self._lines.setdefault(model.name, Line())
         patience_s = self.detour_s if detour else min(self.wait_s_max, max(timeout_s, self.patience_s))
-        home = home_of(model, question)
+        at_home = home_of(model, question, home)
 
         def acquire() -> Place | Wait:
-            there = None if home is None else self.health.try_acquire(home, tokens)
+            there = None if at_home is None else self.health.try_acquire(at_home, tokens)
             return there if isinstance(there, Place) else self.health.try_acquire(model, tokens)
 
         answer, waited = await line.place(acquire, min(patience_s, waits_s))

@@ -2,8 +2,8 @@
 
 A deployment that has failed a question is passed over for the rest of it, as long as another one takes calls; once all
 have, they take turns. Its health, its limits and its key are its own (`models.health`), so a refused key shuts no
-other. A loop of tools goes on where it began, as long as that one is free: there is its prompt cache, and what is bound
-to an account.
+other. A loop of tools goes on where it began, and a conversation where it was last, as long as that one is free: there
+is its prompt cache, and what is bound to an account.
 """
 
 from __future__ import annotations
@@ -57,11 +57,16 @@ def part_of(model: Model, history: Sequence[Attempt], takes: Callable[[str, Coll
     return model
 
 
-def home_of(model: Model | Part, question: Question) -> Part | None:
-    """The deployment of a pool that has said what a question goes on from; None where none of them has."""
+def home_of(model: Model | Part, question: Question, last: str | None = None) -> Part | None:
+    """The deployment of a pool that has said what a question goes on from, or that its conversation was with `last`; no
+    standby, which is asked where all others are out. None where none of them has.
+    """
     names = {one.name for one in model.pool()}
-    if len(names) < 2 or not question.turns:
+    if len(names) < 2:
         return None
+    if not question.turns:
+        kept = {one.name for one in model.pool() if one.name == last and one.weight > 0}
+        return Part(model.model if isinstance(model, Part) else model, _all(model) - kept) if kept else None
     from ..models.conversation import MAKER  # noqa: PLC0415  heavy, and only who asks needs it
 
     said = next((turn for turn in reversed(question.turns) if turn["kind"] == "response"), dict[str, Any]())
@@ -69,5 +74,8 @@ def home_of(model: Model | Part, question: Question) -> Part | None:
     maker: dict[str, str] = metadata.get(MAKER) or {}
     if maker.get("model") != model.name or maker.get("deployment") not in names:
         return None
-    whole = model.model if isinstance(model, Part) else model
-    return Part(whole, {one.name for one in whole.pool()} - {maker["deployment"]})
+    return Part(model.model if isinstance(model, Part) else model, _all(model) - {maker["deployment"]})
+
+
+def _all(model: Model | Part) -> set[str]:
+    return {one.name for one in (model.model if isinstance(model, Part) else model).pool()}

@@ -48,6 +48,8 @@ class _Known:
     """What is known of one conversation, or of one instruction that many questions begin with."""
 
     last: str | None = None
+    places: dict[str, str] = field(default_factory=dict[str, str])
+    """By model: its deployment that answered last."""
     held: dict[str, tuple[int, float]] = field(default_factory=dict[str, "tuple[int, float]"])
     """By model: tokens of the prefix that it was sent, and when."""
 
@@ -68,10 +70,22 @@ class Sessions:
         warm = {name: Held(tokens, now - at) for name, (tokens, at) in held.items() if tokens and now - at < _TTL_S}
         return Conversation(last=None if with_whom is None else with_whom.last, held=warm)
 
-    def answered(self, session: Session, question: Question, model: str, usage: Usage) -> None:
-        """A model has answered: the conversation is with it, and its cache holds what the question began with."""
+    def home(self, session: Session, model: str) -> str | None:
+        """The deployment of a model that a conversation was last with: there is its prompt cache."""
+        with_whom = self._known.get(_hash("with", session.conversation)) if session.conversation else None
+        return None if with_whom is None else with_whom.places.get(model)
+
+    def answered(
+        self, session: Session, question: Question, model: str, usage: Usage, place: str | None = None
+    ) -> None:
+        """A model has answered, by its deployment `place`: the conversation is with it, and its cache holds what the
+        question began with.
+        """
         if session.conversation or session.run:
-            self._of(_hash("with", session.conversation or session.run)).last = model
+            with_whom = self._of(_hash("with", session.conversation or session.run))
+            with_whom.last = model
+            if place is not None:
+                with_whom.places[model] = place
         held = self._of(_prefix(session, question)).held
         now, (_, before) = self.clock(), held.get(model, (0, -_TTL_S))
         said = usage.tokens_cache_read + usage.tokens_cache_write

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -23,6 +24,7 @@ from .columns import Noted, cut
 from .exits import Exit
 from .fares import health_at
 from .paint import emit, out, pairs
+from .shelf import path_of, reading
 from .words import duration, plural, printable
 
 if TYPE_CHECKING:
@@ -68,7 +70,9 @@ def route(
 
 @contextmanager
 def router_of(db: str, config: str | None) -> Generator[Router]:
-    """The router that an engine on this database would have: the catalogue, its routes, what was learned, health."""
+    """The router that an engine on this database would have: catalogue, routes, what was learned, health. Raises
+    a StoreError for a file that cannot be read, or is of an older version.
+    """
     from ..routing import Predictors, Router, load_routes  # noqa: PLC0415
     from ..routing.embedding import Hashed  # noqa: PLC0415
     from ..routing.learned import Learned  # noqa: PLC0415
@@ -78,7 +82,9 @@ def router_of(db: str, config: str | None) -> Generator[Router]:
     routes = load_routes(config, list(catalogue.models))
     learned = Learned(db, catalogue, learn=False)
     quality, takes = learned if learned.version != "prior" else None, Takes()
-    takes.remember(db)
+    if Path(path_of(db)).exists():
+        with reading(db) as reader:
+            takes.read(reader)
     predictors = Predictors(quality=quality, tokens_out=takes.tokens_out, latency=takes.latency)
     with health_at(db) as health:
         embedder = Hashed() if any(policy.compares() for policy in routes.values()) else None
