@@ -90,7 +90,7 @@ async def test_it_is_said_that_it_was_not_taken(tmp_path: Path) -> None:
             run = await engine.start(many, 1, id="r")
             while (await run.status()).state == "running":
                 await asyncio.sleep(0.02)
-            while "which was not taken yet (2 tries); it goes on without it" not in advice_on(tmp_path / "x.db", "r"):
+            while "which was not taken yet (2 attempts); it goes on" not in advice_on(tmp_path / "x.db", "r"):
                 await asyncio.sleep(0.02)
             await run.cancel()
 

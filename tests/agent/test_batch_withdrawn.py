@@ -197,7 +197,7 @@ async def test_a_person_may_name_a_model_without_batches(tmp_path: Path, waits: 
             await run.decide(found[0]["key"], use="chat-b")
             assert await run.result() == "fine"
         asked = [(entry.model, bool(entry.batch)) for entry in server.log]
-        assert asked == [("chat-b", False)] if waits == "for its batch" else [("chat", True), ("chat-b", False)]
+        assert asked == [("chat", True), ("chat-b", False)][waits == "for its batch" :]
 
 
 async def test_that_of_a_run_which_is_cancelled_while_nobody_carries_it_out(tmp_path: Path) -> None:

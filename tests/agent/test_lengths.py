@@ -15,24 +15,18 @@ from segue.testing.provider import Served, serve
 from tests.agent.served import KEYS
 
 TEXT = "Name a colour."
-FILE = """
-[models.small]
+MODEL = """
+[models.{name}]
 provider = "openai-compatible"
 url = "{url}"
 window = 32000
 max_output = 4000
-price = {{ in = 1.0, out = 1.0 }}
-
-[models.mid]
-provider = "openai-compatible"
-url = "{url}"
-window = 32000
-max_output = 4000
-price = {{ in = 2.0, out = 2.0 }}
-
+price = {{ in = {price}, out = {price} }}
+"""
+ROUTE = """
 [routes.default]
 policy = "cheapest"
-explore = {{ floor = 0.0, ceiling = 0.0 }}
+explore = { floor = 0.0, ceiling = 0.0 }
 """
 
 
@@ -55,7 +49,10 @@ async def test_the_dearer_one_that_says_little_is_cheaper(tmp_path: Path, monkey
     long, short = Served(answer=lambda _: "word " * 600), Served(answer=lambda _: "red")
     async with serve({"small": long, "mid": short}) as server:
         config, db = str(tmp_path / "segue.toml"), str(tmp_path / "x.db")
-        Path(config).write_text(FILE.format(url=server.openai_url))
+        Path(config).write_text(
+            "".join(MODEL.format(name=n, url=server.openai_url, price=p) for n, p in (("small", 1.0), ("mid", 2.0)))
+            + ROUTE
+        )
         resources: dict[str, Any] = {"config": config}
         async with Engine(db, resources=resources) as engine:
             for model in ("small", "mid") * 4:

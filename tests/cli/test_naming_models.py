@@ -64,13 +64,13 @@ async def test_whoever_cannot_be_asked_is_refused_and_who_is_new_is_not(home: Pa
             run = await engine.start(sort, "t", id="r")
             await asked(run)
         with pytest.raises(InputError, match="larg cannot be asked: there is none of that name; there are: large"):
-            named("larg")
+            await asyncio.to_thread(named, "larg")
         async with Engine("x.db") as engine:  # which has not asked anybody yet
             engine.carries = False
             with pytest.raises(InputError, match="larg cannot be asked: there is none of that name"):
                 await (await engine.get("r")).decide("ask", use="larg")
         with pytest.raises(InputError, match="large cannot be asked: its tier is outside, not inside"):
-            named("large")
+            await asyncio.to_thread(named, "large")
         models(server, small="inside", large="outside", newer="inside")
         assert await asyncio.to_thread(named, "newer") == 0
         with pytest.raises(AlreadyDecided, match=r"was decided already: nothing was sent"):

@@ -244,9 +244,11 @@ class _Make:
         streaming = routed(streaming_of(self.said), question, self.policy, at.router)
         make = Attempting(at, self.form, self.check, self.policy, timeout_s, self._session(), guards, streaming)
         with guards.verdicts.carried():
-            if in_batch(question) and not _asks_alone(question, scope):
-                return await Batched(make, self.said["batch_within_s"])(question, scope)
-            return await make(one_by_one(question) if in_batch(question) else question, scope)
+            if not in_batch(question):
+                return await make(question, scope)
+            if _asks_alone(question, scope):
+                return await make(one_by_one(question), scope)
+            return await Batched(make, self.said["batch_within_s"])(question, scope)
 
     def whom(self, question: Question) -> Model | None:
         """Who would be asked now."""
@@ -272,8 +274,9 @@ class _Make:
 def _asks_alone(question: Question, scope: StepScope) -> bool:
     """Whether an operator has named a model without batches: it is asked by the ordinary API."""
     name, catalogue = named_in(question, scope), gateway().catalogue
-    known = name is not None and name in catalogue and waiting(scope.history) is None
-    return known and not catalogue.get(name or "").can(Capability.BATCH)
+    if name is None or name not in catalogue or waiting(scope.history) is not None:
+        return False
+    return not catalogue.get(name).can(Capability.BATCH)
 
 
 def _history(question: Question, scope: StepScope) -> list[dict[str, Any]]:

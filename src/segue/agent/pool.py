@@ -62,20 +62,19 @@ def home_of(model: Model | Part, question: Question, last: str | None = None) ->
     standby, which is asked where all others are out. None where none of them has.
     """
     names = {one.name for one in model.pool()}
-    if len(names) < 2:
+    standby = {one.name for one in model.pool() if one.weight <= 0}
+    home = _maker(question, model.name) if question.turns else None if last in standby else last
+    if len(names) < 2 or home not in names:
         return None
-    if not question.turns:
-        kept = {one.name for one in model.pool() if one.name == last and one.weight > 0}
-        return Part(model.model if isinstance(model, Part) else model, _all(model) - kept) if kept else None
+    whole = model.model if isinstance(model, Part) else model
+    return Part(whole, {one.name for one in whole.pool()} - {home})
+
+
+def _maker(question: Question, model: str) -> str | None:
+    """The deployment of a model that said the last turn of a question."""
     from ..models.conversation import MAKER  # noqa: PLC0415  heavy, and only who asks needs it
 
     said = next((turn for turn in reversed(question.turns) if turn["kind"] == "response"), dict[str, Any]())
     metadata: dict[str, Any] = said.get("metadata") or {}
     maker: dict[str, str] = metadata.get(MAKER) or {}
-    if maker.get("model") != model.name or maker.get("deployment") not in names:
-        return None
-    return Part(model.model if isinstance(model, Part) else model, _all(model) - {maker["deployment"]})
-
-
-def _all(model: Model | Part) -> set[str]:
-    return {one.name for one in (model.model if isinstance(model, Part) else model).pool()}
+    return maker.get("deployment") if maker.get("model") == model else None

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import suppress
 from typing import Any
 
-from ..core.events import EventType
 from ..core.lifecycle import ENDED
 from ..core.questions import open_questions
 from ..core.shell import command
 from ..core.short import resolve, short_key
-from ..errors import AlreadyDecided, InputError, RunEnded, SegueError
-from ..runtime.named import expect_candidate
+from ..errors import AlreadyDecided, InputError, RunEnded
 from ..runtime.questions import of_run
-from ..runtime.scope import Surroundings
 from . import inputs
 from .carrying import load_if_there
 from .exits import Exit
@@ -34,7 +30,6 @@ def decide(
     with reading(to.db, acts=True) as reader:
         row = reader.get(run)
         asked = open_questions(reader.events(row))
-        decided = [e for e in reader.events(row) if e.type == EventType.DECISION_MADE] if use is not None else []
         own = [] if asked else [found for found in of_run(reader, row) if found.open]
     if row.state in ENDED:
         remedy = f"fork it: {command('fork', run)}"
@@ -44,8 +39,6 @@ def decide(
         raise InputError(f"no step of it asks; the flow does: {own[0].asked.question!r}", run=run, remedy=remedy)
     key = _asked(to, run, given, asked)
     load_if_there(row, as_json=to.as_json)
-    if use is not None:
-        expect_candidate(decided, asked[key], use, row, _catalogue())
     words: dict[str, Any] = {"result": value} if result is not None else {"retry": retry, "use": use, "fail": fail}
     new = to.send(run, lambda r: r.decide(key, by=by, why=why, **words))
     if not new:
@@ -53,16 +46,6 @@ def decide(
         raise AlreadyDecided(f"{short_key(key)} was decided already: nothing was sent", run=run, key=key, remedy=remedy)
     what = "is tried again" if retry else f"goes to {use}" if use else "fails" if fail else "has its answer"
     return to.sent(run, f"{printable(short_key(key))} {printable(what)}")
-
-
-def _catalogue() -> Collection[str]:
-    """The models that the flow is written for, or those of this folder; none where they cannot be read."""
-    from ..agent.gateway import config_of  # noqa: PLC0415  only whoever is named needs the models
-    from ..models import Catalogue  # noqa: PLC0415  as above
-
-    with suppress(SegueError):
-        return Catalogue.load(config_of(Surroundings())).models
-    return ()
 
 
 def _asked(to: Sender, run: str, given: str | None, asked: Collection[str]) -> str:

@@ -137,8 +137,8 @@ def _far(batch: dict[str, Any] | None, now: float) -> str:
     if batch is None:
         return ""
     if batch["sent_at"] is None:
-        tries = plural(batch["tries"], "try").replace("trys", "tries")
-        return f", which was not taken yet ({tries})" if batch["tries"] else ", which is still collected"
+        vain = f", which was not taken yet ({plural(batch['tries'], 'attempt')})"
+        return vain if batch["tries"] else ", which is still collected"
     return f", submitted {clock(batch['sent_at'], now)}, {batch['done']} of {batch['total']} done"
 
 

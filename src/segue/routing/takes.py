@@ -10,7 +10,6 @@ import math
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,8 +79,6 @@ class Takes:
 
     def remember(self, database: str) -> None:
         """Begin with a database, if there is one. Where it cannot be read just now, priors speak until calls do."""
-        if not Path(database).exists():
-            return
         with suppress(SegueError, OSError), Journal.open_readonly(database) as reader:
             self.read(reader)
 

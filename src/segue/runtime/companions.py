@@ -30,11 +30,10 @@ def beside(begins: Callable[[Surroundings], None]) -> Callable[[Surroundings], N
     return begins
 
 
-def naming(names: Callable[[Surroundings], Container[str]]) -> Callable[[Surroundings], Container[str]]:
+def naming(names: Callable[[Surroundings], Container[str]]) -> None:
     """Ask it for the names of those whom an engine's questions may be put to."""
     global _names  # noqa: PLW0603  one agent room
     _names = names
-    return names
 
 
 def candidates(around: Surroundings) -> Container[str]:

@@ -117,16 +117,14 @@ class StepPurse:
 
     def forgo(self, ids: Sequence[str]) -> None:
         """As the protocol says."""
-        from ...core.records import SettledBy, Settlement  # noqa: PLC0415  few are cut off so
+        from ...core.budgets import unused  # noqa: PLC0415  few are cut off so
+        from ...core.records import Reservation  # noqa: PLC0415  as above
 
         execution, sql = self._execution, "select currency from reservations where run = ? and id = ? and estimated"
         for one in ids:
             for (currency,) in execution.host.journal.query(sql, (execution.row.no, one)):
-                none = Settlement(settles=one, amount_nano=0, currency=currency, why=SettledBy.UNUSED)
-                body = dumps(none.to_body())
-                execution.write(
-                    none.type, key=self._key, attempt=self._attempt, body=body, version=none.version, settle=none
-                )
+                held = Held(Reservation(id=one, amount_nano=0, scopes=(), currency=currency), self._key, self._attempt)
+                _settle(execution, held, unused(held.reservation))
 
     async def settled(self, events: list[Recorded]) -> None:
         """As the protocol says."""
