@@ -120,6 +120,16 @@ def test_where_there_are_keys_enough_it_is_said_that_new_ones_are_counted_on() -
     assert "new keys" not in says(runs)
 
 
+def test_where_each_ask_has_a_key_of_its_own_the_days_are_named() -> None:
+    """As without `sticky=`, where the run is the key."""
+    one = replace(LITTLE, runs=600, exploration=0.01)
+    log = [replace(row, cluster=f"split:{at}", exploration=0.0) for at, row in enumerate(rows(traffic(one, 0)))]
+    for found in judge(log, target_of(one)).findings.values():
+        assert found.standing is Standing.REFUSED and found.need is not None
+        assert found.need.keys_to_claim is None and (found.need.days_to_claim or 0.0) > 1.0
+        assert "for a claim, if new keys come as they have so far" in says(found)
+
+
 def test_more_exploration_needs_fewer_days() -> None:
     now, more = (judged(replace(LITTLE, exploration=share))[Measure.COST].need for share in (0.02, 0.04))
     assert now is not None

@@ -59,7 +59,10 @@ def evaluated(new: str, asked: Asked) -> Exit:
     traffic = watched(lambda report: _traffic(target, asked, report))
     if not traffic.rows:
         raise InputError("there is no past traffic to judge by" + _why(traffic.left_out), remedy=_remedy(traffic, new))
-    made = partial(judge, traffic.rows, target, onward=target.goes_on, climbs=target.climbs, within_days=asked.days)
+    made = partial(
+        judge, traffic.rows, target, onward=target.goes_on, hedged=target.hedged, climbs=target.climbs,
+        hedges=target.hedges, within_days=asked.days,
+    )  # fmt: skip
     verdict = watched(lambda report: _judged(made, report))
     if asked.as_json:
         body = verdict.to_json() | {"left_out": dict(traffic.left_out), "routes": list(routes)}

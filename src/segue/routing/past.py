@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ..core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Decision, Settlement
 from ..errors import InputError
-from .judge.rows import Logged, Move, Outcome, left_out, logged
+from .judge.rows import Call, Logged, Move, Outcome, left_out, logged
 from .lessons import score_of
 from .traffic import Ask, Traffic
 
@@ -54,6 +54,8 @@ class Row:
     """What was asked, as the router saw it; empty: it cannot be read any more."""
     moves: tuple[Move, ...] = ()
     """How it went on from one model to another."""
+    calls: tuple[Call, ...] = ()
+    """All calls, one after the other, and who was asked beside them."""
     went_on: bool | None = None
     """Whether somebody was asked again after a first call that did not do; None where it did."""
 
@@ -105,7 +107,7 @@ def logged_rows(found: Sequence[Row]) -> Past:
             features = _numbers(row.decision)
             made = logged(
                 row.run, row.decision, outcome, shadows=row.shadows, features=features, at=row.at, text=row.text,
-                moves=row.moves, went_on=row.went_on,
+                moves=row.moves, calls=row.calls, went_on=row.went_on,
             )  # fmt: skip
             past.rows.append(made)
         except InputError:
@@ -150,6 +152,7 @@ def _row(ask: Ask, chain: _Chain) -> Row | None:
         shadows=_shadows(ask, chain),
         text=ask.request.text if ask.request is not None else "",
         moves=tuple(_moves([a.target.name for a in own if a.why is not AttemptWhy.HEDGE])),
+        calls=tuple(_calls(ask, own)),
         went_on=_went_on(own),
     )
 
@@ -161,6 +164,19 @@ def _moves(asked: Sequence[str]) -> Iterator[Move]:
         tried += [] if name in tried else [name]
         if after not in tried:
             yield Move(tuple(tried), after)
+
+
+def _calls(ask: Ask, own: Sequence[AttemptRecorded]) -> Iterator[Call]:
+    made = {decision.id: decision for decision in ask.decisions}
+    beside = {a.decision: a.target.name for a in own if a.why is AttemptWhy.HEDGE}
+    tried: dict[str, None] = {}
+    for a in own:
+        decision, name = made.get(a.decision or ""), a.target.name
+        if decision is None or a.why is AttemptWhy.HEDGE:
+            continue
+        silent_s = a.ttft_s if a.streamed and a.ttft_s is not None else a.latency_s
+        yield Call(tuple(one for one in tried if one != name), name, decision, silent_s, beside.get(a.decision))
+        tried[name] = None
 
 
 def _went_on(own: Sequence[AttemptRecorded]) -> bool | None:

@@ -20,6 +20,7 @@ from ..core.records import Candidate, Decision, Estimate, Stage
 from .arrays import Rows, Vector, numbered
 from .eligible import PASSING, Eligibility, eligible
 from .embedding import Hashed
+from .hedged import alike, hedges
 from .judge.rows import Logged
 from .lots import Ground
 from .plans import plan
@@ -69,11 +70,27 @@ class Replayed:
             chance *= sum(float(p) for place, p in enumerate(lot.p.tolist()) if ground.name(place) == move.next)
         return chance
 
+    def hedged(self, row: Logged) -> float:
+        """The chance that a row's calls would have been hedged as they were. Raises PolicyFailed."""
+        policy, chance = None if row.decision is None else self.policy_for(row.decision), 1.0
+        for call in row.calls if policy is not None else ():
+            assert policy is not None
+            chance *= alike(policy, lambda call=call: self._ground(call.decision, policy, row.text, call.tried), call)
+        return chance
+
+    @property
+    def hedges(self) -> bool:
+        """Whether a policy of it asks a second one where the first takes long."""
+        return any(hedges(policy) for policy in self._judged)
+
     @property
     def climbs(self) -> bool:
         """Whether a policy of it goes on by rules of its own once an answer was turned down."""
-        judged = self.routes.values() if self.policy is None else [self.policy]
-        return any(isinstance(one, Cascade) for policy in judged for one in policy.within())
+        return any(isinstance(one, Cascade) for policy in self._judged for one in policy.within())
+
+    @property
+    def _judged(self) -> Iterable[Policy]:
+        return self.routes.values() if self.policy is None else [self.policy]
 
     def _vectors_of(self, policy: Examples) -> NDArray[np.float32]:
         return np.array([self._words.embed(example.text) for example in policy.examples], np.float32)

@@ -1,8 +1,9 @@
-"""What a split has dealt to an arm that goes as the policy to be judged does, also after a call that did not do. Pure.
+"""What a split has dealt to an arm that goes as the policy to be judged does, also after who was asked first. Pure.
 
 Rows weigh by who was asked first. Where two arms of a split ask the same first, and go on otherwise after a call that
-failed or was turned down, half of what came of that is not the policy's own: then the arm is part of the choice. Each
-place stands in the arrays twice, once as the arm's and once as that of all others, which the policy never takes.
+failed or was turned down, or hedge otherwise, half of what came of that is not the policy's own: then the arm is part
+of the choice. Each place stands in the arrays twice, once as the arm's and once as that of all others, which the policy
+never takes.
 What the same route did before there was such an arm says nothing of how the policy goes on: it is left aside.
 """
 
@@ -55,13 +56,13 @@ def by_arms(w: Weighed, rows: Sequence[Logged]) -> Dealt:
     drawn, aside = np.zeros(len(w), np.bool_), np.zeros(len(w), np.bool_)
     many = w.target.shape[1]
     logged = np.hstack([w.logged, np.zeros_like(w.logged)])
-    choice, apart = w.choice.copy(), w.apart.copy()
+    choice, apart, raced = w.choice.copy(), w.apart.copy(), w.raced.copy()
     for groups in _routes(rows).values():
         arm = _arm(groups, w, rows)
         for group in groups if arm is not None else ():
             of, own = group.of, group.own(arm or "")
             if not own.any():
-                aside[of] = w.apart[of].mean() > LITTLE
+                aside[of] = w.otherwise[of].mean() > LITTLE
                 continue
             had = _chances(rows, of, many)
             theirs = np.minimum(had, _share(rows[int(of[own][0])]) * w.target[of])
@@ -71,14 +72,15 @@ def by_arms(w: Weighed, rows: Sequence[Logged]) -> Dealt:
             others[at] = np.where(mine, others[at], np.maximum(others[at], _LEAST))
             logged[of] = np.hstack([theirs, others])
             choice[of] += np.where(mine, 0, many)
-            apart[of] = np.where(mine, 0.0, apart[of])
+            apart[of], raced[of] = np.where(mine, 0.0, apart[of]), np.where(mine, 0.0, raced[of])
             drawn[of] = True
     if not drawn.any():
         return Dealt(w, drawn, aside)
     twice = {m: np.hstack([q, q]) for m, q in w.predictions.items()}
-    arms, target = np.hstack([w.arms, w.arms]), np.hstack([w.target, np.zeros_like(w.target)])
-    found = replace(w, arms=arms, target=target, logged=logged, choice=choice, predictions=twice, apart=apart)
-    return Dealt(found, drawn, aside)
+    others = np.where(w.arms >= 0, w.arms + int(w.arms.max()) + 1, -1)  # what they came to is fitted apart
+    arms, target = np.hstack([w.arms, others]), np.hstack([w.target, np.zeros_like(w.target)])
+    found = replace(w, arms=arms, target=target, logged=logged, choice=choice, predictions=twice)
+    return Dealt(replace(found, apart=apart, raced=raced), drawn, aside)
 
 
 def _routes(rows: Sequence[Logged]) -> Mapping[str, Sequence[_Group]]:
@@ -106,17 +108,23 @@ def _arm(groups: Sequence[_Group], w: Weighed, rows: Sequence[Logged]) -> str | 
     """The arm of a route whose asks were dealt and went on as the policy's would; of those that went on there must be
     some. None where nothing would go on otherwise.
     """
-    if not any(w.apart[group.of].any() for group in groups):
+    if not any(w.otherwise[group.of].any() for group in groups):
         return None
     names = dict.fromkeys(name for group in groups for name in group.arms if name)
-    off = {name: _off(name, groups, w, rows) for name in names}
+    off = {name: max(_off(name, groups, w, rows), _raced(name, groups, w)) for name in names}
     best = min(off, key=lambda name: off[name], default=None)
     return None if best is None or off[best] > LITTLE else best
 
 
+def _raced(name: str, groups: Sequence[_Group], w: Weighed) -> float:
+    """How much of it would be hedged otherwise."""
+    own = np.concatenate([group.of[group.own(name)] for group in groups])
+    return float(w.raced[own].mean())
+
+
 def _off(name: str, groups: Sequence[_Group], w: Weighed, rows: Sequence[Logged]) -> float:
     """By how much of those that went on more would go on otherwise than a policy that explores as this one does would
-    by itself. Infinite where none went on, or their first was not drawn so.
+    by itself. Infinite where their first was not drawn so, or where it matters how asks go on and none did.
     """
     moved = list[int]()
     for group in groups:
@@ -127,6 +135,8 @@ def _off(name: str, groups: Sequence[_Group], w: Weighed, rows: Sequence[Logged]
         if (_chances(rows, group.of, w.target.shape[1]) - share * w.target[group.of]).min() < -_SLACK:
             return math.inf
         moved += own[w.moved[own]].tolist()
+    if not any(w.apart[group.of].any() for group in groups):
+        return 0.0
     if not moved:
         return math.inf
     explores = 1.0 - w.target[moved].max(axis=1)

@@ -20,6 +20,8 @@ from .weighed import Weighed, shadows_of
 
 __all__ = ["LITTLE", "MUCH", "Astray", "astray_beside", "astray_of"]
 
+_SAID = 0.0005
+"""A share that is read as more than nothing."""
 LITTLE, MUCH = 0.01, 0.05
 """The part of a measure that is not known above which nothing is claimed, and above which nothing is said."""
 
@@ -30,6 +32,8 @@ class Astray(NamedTuple):
     share: float
     adds: float = 0.0
     """What they may add to the measure, where it has no bounds, as a share of it."""
+    raced: float = 0.0
+    """Of these, the share that would be hedged, or not, otherwise than it was."""
     unknown: float = 0.0
     """By how much the measure may be off for them, in its unit; an interval must be so much wider."""
 
@@ -43,8 +47,14 @@ class Astray(NamedTuple):
         adds = f"may add {self.adds:.0%}" if math.isfinite(self.adds) else "add nobody knows what"
         if self.share == 0.0:
             return f"no ask is on record that went on by its rules, and a few of those {adds}"
-        asks = f"after a call that failed or was turned down, {self.share:.1%} of its asks would go on otherwise"
-        return f"{asks} than they did" + (f", which {adds}" if self.adds > self.share else "")
+        gone = max(0.0, self.share - self.raced)
+        asks = list[str]()
+        if self.raced:
+            asks.append(f"{self.raced:.1%} of its asks would be hedged, or not, otherwise than they were")
+        if gone >= _SAID or not asks:
+            after = "after a call that failed or was turned down"
+            asks.append(f"{after}, {gone:.1%} of its asks would go on otherwise than they did")
+        return "; ".join(asks) + (f", which {adds}" if self.adds > self.share else "")
 
 
 def astray_of(w: Weighed, measure: Measure, unseen: float = 0.0) -> Astray:
@@ -56,7 +66,8 @@ def astray_of(w: Weighed, measure: Measure, unseen: float = 0.0) -> Astray:
     if total <= 0.0:
         return Astray(0.0)
     mean = float((weight * np.nan_to_num(w.outcomes[measure])).sum()) / total
-    return _astray(w, measure, weight * w.apart / total, mean, weight * unseen / total)
+    raced = float((weight * w.raced).sum()) / total
+    return _astray(w, measure, weight * w.otherwise / total, mean, weight * unseen / total)._replace(raced=raced)
 
 
 def astray_beside(w: Weighed, rows: Sequence[Logged], measure: Measure, mean: float, unseen: float = 0.0) -> Astray:
@@ -67,7 +78,7 @@ def astray_beside(w: Weighed, rows: Sequence[Logged], measure: Measure, mean: fl
     weight = np.where(p.paired, p.differs, 0.0)
     total = float(weight.sum())
     failed = weight * (1.0 - p.other) * (float(p.differs.sum()) / total if total > 0.0 else 0.0)
-    parts = ((1.0 - p.differs) * w.apart + failed) / len(w)
+    parts = ((1.0 - p.differs) * w.otherwise + failed) / len(w)
     return _astray(w, measure, parts, mean, np.full(len(w), unseen / len(w)))
 
 

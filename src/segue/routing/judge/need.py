@@ -97,7 +97,7 @@ class Have:
 def need(w: Weighed, have: Have, rate: float | None, within_days: float = 14.0) -> Need:
     """What is missing for a claim; `rate` is asks per day. Reckoned from the chances alone, not from what was drawn."""
     answer, claim = _asks(w, w.logged, have, _ANSWER), _asks(w, w.logged, have, _CLAIM)
-    few = w.keyed and have.clusters < CLUSTERS_TO_CLAIM
+    few = have.clusters < CLUSTERS_TO_CLAIM and w.growth <= 0.0
     enough = few or (rate is not None and claim is not None and claim / rate <= within_days)
     wanted, then = (w.exploration, _over(claim, rate)) if enough else _wanted(w, have, rate, within_days)
     return Need(
@@ -135,7 +135,7 @@ def _asks(w: Weighed, logged: Array, have: Have, wanted: tuple[float, float, flo
     pairs = (
         (wanted[0] - have.effective, effective_expected(drawn) / have.effect * per_ask),
         (wanted[1] - have.agreeing, agreement(drawn).count * per_ask),
-        (wanted[2] - have.clusters, 0.0 if w.keyed else have.clusters / len(w)),
+        (wanted[2] - have.clusters, w.growth * have.clusters / len(w)),
     )
     missing = [math.ceil(lack / gain) if gain > 0.0 else None for lack, gain in pairs if lack > 0.0]
     return None if None in missing else max((m for m in missing if m is not None), default=0)

@@ -79,6 +79,19 @@ class Move(NamedTuple):
     next: str
 
 
+class Call(NamedTuple):
+    """A call of an ask, and who was asked beside it."""
+
+    tried: tuple[str, ...]
+    """Who had been asked before."""
+    asked: str
+    decision: Decision
+    silent_s: float | None = None
+    """How long nothing came of it; None: nobody knows."""
+    beside: str | None = None
+    """Who was asked too, since it took long."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Logged:
     """One decision of past traffic and what came of it. `choice` and the keys of `shadows` are places in `candidates`.
@@ -111,6 +124,8 @@ class Logged:
     decision: Decision | None = None
     moves: tuple[Move, ...] = ()
     """How the ask went on from its choice to others."""
+    calls: tuple[Call, ...] = ()
+    """All that were made, one after the other; empty: they are not on record."""
     went_on: bool | None = None
     """Whether anybody was asked again after a first call that did not do; None where it did, or nobody knows."""
 
@@ -138,7 +153,7 @@ Target = Callable[[Logged], Sequence[float]]
 the chance of somebody who was no candidate. It must look at what was known before the choice only."""
 
 Onward = Callable[[Logged], float]
-"""The chance that the policy to be judged would have gone on from a row's choice as the row did."""
+"""The chance that the policy to be judged would have gone on from a row's choice as the row did, or hedged so."""
 
 
 def left_out(decision: Decision) -> str | None:
@@ -161,6 +176,7 @@ def logged(
     at: float | None = None,
     text: str = "",
     moves: Sequence[Move] = (),
+    calls: Sequence[Call] = (),
     went_on: bool | None = None,
 ) -> Logged:
     """A decision and its outcome as a row. Raises InputError for a decision that is to be left out (`left_out`)."""
@@ -184,6 +200,7 @@ def logged(
         text=text,
         decision=decision,
         moves=tuple(moves),
+        calls=tuple(calls),
         went_on=went_on,
     )
 

@@ -155,6 +155,7 @@ def drawn(world: World, seed: int) -> tuple[Weighed, Mapping[Measure, Array]]:
         features=np.eye(world.kinds)[kind],
         samples=np.full(n, np.inf),
         apart=np.zeros(n),
+        raced=np.zeros(n),
         moved=np.zeros(n, np.bool_),
         exploration=world.exploration,
     )

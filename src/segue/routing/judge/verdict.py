@@ -56,6 +56,7 @@ _NO_CHANCE = "these choices were not drawn: no weights can be formed"
 _SPLIT = "what follows it is on record once a split has dealt it a share of the traffic"
 _ARM = "what a split has dealt is judged, and not what the route did before"
 _FIRST = "of each ask it is the first call alone: what a cascade's further steps would take is not in it"
+_ALONE = "of each ask it is the first call alone: what a hedge's second one would take, or spare, is not in it"
 _ALIKE = "shadows are taken to be asked irrespective of what came of the choice"
 
 
@@ -136,16 +137,17 @@ class _Asked:
 
 
 def judge(
-    rows: Sequence[Logged], target: Target, *, onward: Onward | None = None, climbs: bool = False,
-    within_days: float = 14.0, level: float = 0.95,
+    rows: Sequence[Logged], target: Target, *, onward: Onward | None = None, hedged: Onward | None = None,
+    climbs: bool = False, hedges: bool = False, within_days: float = 14.0, level: float = 0.95,
 ) -> Judgement:  # fmt: skip
     """What `target` would have got on this traffic. Raises InputError where it gives no distribution.
 
-    `onward` says how it would have gone on after a call that did not do; without, as was logged. `climbs`: it goes on
-    by rules of its own, which shadows and models know nothing of. `within_days` is the time within which the share of
-    exploration that is asked for should allow a claim.
+    `onward` says how it would have gone on after a call that did not do, `hedged` whether it would have hedged the
+    calls so; without, as was logged. `climbs`: it goes on by rules of its own, which shadows and models know nothing
+    of; `hedges`: a second one is asked where the first takes long, of which they know nothing either. `within_days` is
+    the time within which the share of exploration that is asked for should allow a claim.
     """
-    every = weigh(rows, target, onward)
+    every = weigh(rows, target, onward, hedged)
     dealt, ends = by_arms(every, rows), onward is None or _ends(rows)
     mask = np.array([row.weighable for row in rows], dtype=np.bool_)
     drawn, rate = dealt.w.only((mask | dealt.drawn) & ~dealt.aside), per_day(rows)
@@ -156,7 +158,7 @@ def judge(
         if found is not None and dealt.aside.any():
             found = replace(found, notes=(*found.notes, f"{_ARM}: {len(drawn)} of {len(rows)} asks"))
         if found is None or (found.standing is Standing.REFUSED and not dealt.drawn.any()):
-            found = _unweighted(every, rows, m, found, asked, ends=ends, climbs=climbs)
+            found = _unweighted(every, rows, m, found, asked, ends=ends, climbs=climbs, hedges=hedges)
         findings[m] = found
     return Judgement(
         findings=findings,
@@ -263,6 +265,7 @@ def _unweighted(
     *,
     ends: bool,
     climbs: bool,
+    hedges: bool,
 ) -> Finding:
     """By shadow pairs, else by the models, else a refusal. `ends`: an ask is over after its first call."""
     none = Finding(measure=m, standing=Standing.REFUSED, basis=None, notes=(_NO_CHANCE,) if len(w) else ("no rows",))
@@ -275,9 +278,10 @@ def _unweighted(
         return _left_open(found, astray)
     beside = pairs(w, shadows_of(rows, w, m), m)
     same = not beside.differs.any()  # then all that came of an ask is its own
-    first = (_FIRST,) if climbs and not same else ()
+    first = (*([_FIRST] if climbs and not same else []), *([_ALONE] if hedges and not same else []))
     effective = kish(w.sums(np.ones(len(w)))[:, 0]) if same else beside.effective
-    if found.now is not None and effective >= REFUSE and (same or beside.runs >= CLUSTERS_TO_ANSWER):
+    shown = same or (beside.runs >= CLUSTERS_TO_ANSWER and not hedges)  # nobody is asked beside a shadow
+    if found.now is not None and effective >= REFUSE and shown:
         figure = shadowed(beside, m, ask.level)
         unseen = _UNSEEN / len(w) if climbs and not ends else 0.0
         astray = Astray(0.0) if ends else astray_beside(w, rows, m, figure.value.value, unseen)

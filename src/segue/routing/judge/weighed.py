@@ -40,6 +40,8 @@ class Weighed:
     """(n,) draws behind estimated propensities; infinite where they are exact."""
     apart: Array
     """(n,) the target's chance to go on from the choice otherwise than was logged."""
+    raced: Array
+    """(n,) the target's chance to hedge, or not, otherwise than was logged."""
     moved: NDArray[np.bool_]
     """(n,) whether the ask went on to somebody else."""
     exploration: float = 0.0
@@ -56,6 +58,17 @@ class Weighed:
         return int(self.cluster.max()) + 1 if len(self) else 0
 
     @property
+    def growth(self) -> float:
+        """How many new clusters come with further asks, beside how many have come with these: 1 of runs, 0 of a few
+        keys that have all been seen. By the later half of the rows.
+        """
+        if not self.keyed or len(self) < 2:
+            return 1.0
+        half = len(self) // 2
+        earlier = len(np.unique(self.cluster[:half]))
+        return min(1.0, (self.clusters - earlier) / (len(self) - half) / (self.clusters / len(self)))
+
+    @property
     def dealt(self) -> bool:
         """Whether what was drawn was drawn by splits alone: nothing is explored with."""
         return not self.exploration and bool(((self.logged > 0.0) & (self.logged < 1.0)).any())
@@ -68,6 +81,11 @@ class Weighed:
     def weight(self) -> Array:
         """(n,) importance weights: the target's chance of what was chosen over the chance it had."""
         return self.at_choice(self.target) / self.at_choice(self.logged)
+
+    @property
+    def otherwise(self) -> Array:
+        """(n,) the target's chance that an ask would have gone otherwise than was logged after its choice."""
+        return 1.0 - (1.0 - self.apart) * (1.0 - self.raced)
 
     @property
     def unreached(self) -> Array:
@@ -88,6 +106,7 @@ class Weighed:
             features=self.features[mask],
             samples=self.samples[mask],
             apart=self.apart[mask],
+            raced=self.raced[mask],
             moved=self.moved[mask],
             exploration=self.exploration,
             keyed=self.keyed,
@@ -99,7 +118,9 @@ class Weighed:
         return np.column_stack([np.asarray(sums, dtype=np.float64) for sums in per])
 
 
-def weigh(rows: Sequence[Logged], target: Target, onward: Onward | None = None) -> Weighed:
+def weigh(
+    rows: Sequence[Logged], target: Target, onward: Onward | None = None, hedged: Onward | None = None
+) -> Weighed:
     """Rows beside a target policy. Raises InputError where its chances are no distribution.
 
     Which rows may be weighed is the caller's to see to (`Logged.weighable`): of others, the choice has the chance 1.
@@ -132,6 +153,7 @@ def weigh(rows: Sequence[Logged], target: Target, onward: Onward | None = None) 
         features=np.array([row.features[:dims] for row in rows], dtype=np.float64).reshape(n, dims),
         samples=np.array([_samples(row) for row in rows], dtype=np.float64),
         apart=np.array([1.0 - onward(row) if onward and row.moves else 0.0 for row in rows], dtype=np.float64),
+        raced=np.array([1.0 - hedged(row) if hedged and row.calls else 0.0 for row in rows], dtype=np.float64),
         moved=np.array([bool(row.moves) for row in rows], dtype=np.bool_),
         exploration=sum(row.exploration for row in rows) / max(1, n),
         keyed=n > 0 and all(row.cluster.startswith("split:") for row in rows),

@@ -1,0 +1,174 @@
+"""A policy that hedges, or does not, is judged by asks that were hedged, or not, as it would have."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from segue import Engine, ask, flow
+from segue.journal import Journal
+from segue.models import Catalogue, Model, Price, Provider
+from segue.routing import Cheapest, Hedge, Pinned, Policy, Request, Router, Shadow
+from segue.routing.judge import Judgement, Logged, Measure, Outcome, Standing, judge, logged
+from segue.routing.judge.rows import Call
+from segue.routing.past import logged_rows, rows
+from segue.routing.policies import NEVER, Arm, Split
+from segue.routing.replayed import Replayed
+from segue.routing.traffic import Traffic
+from segue.testing.provider import Served, serve
+from tests.routing.made import three
+
+PLAIN = Cheapest(explore=NEVER)
+HEDGED = Hedge(of=PLAIN, after_s=1.5)
+USUAL = Hedge(of=PLAIN)
+LATER = Hedge(of=PLAIN, after_s=4.0)
+HALF = Split(arms=(Arm(name="plain", policy=PLAIN, share=1), Arm(name="hedged", policy=HEDGED, share=1)))
+
+
+@cache
+def router(policy: Policy) -> Router:
+    return Router(three(), {"r": policy})
+
+
+def call_of(policy: Policy, silent_s: float, *, begun: bool | None = None, key: str = "k") -> tuple[Call, float]:
+    """A call by a policy's own decision, and what it cost in dollars: one for each model that was asked. `begun` is
+    whether a second one was asked; None: as planned.
+    """
+    decision = router(policy).decide(Request(text="Sort", tokens_in=500, route="r", key=key), id="d", luck=0.5)
+    second = None if decision.hedge is None else decision.candidates[decision.hedge].target.name
+    late = decision.hedge_after_s is not None and silent_s > decision.hedge_after_s
+    beside = second if (late if begun is None else begun) else None
+    return Call((), decision.candidates[decision.choice or 0].target.name, decision, silent_s, beside), (
+        1.0 if beside is None else 11.0
+    )
+
+
+def row_of(policy: Policy, silent_s: float, key: str = "k") -> Logged:
+    call, usd = call_of(policy, silent_s, key=key)
+    out = Outcome(reward=1.0, cost_nano=round(usd * 1e9), latency_s=silent_s)
+    return logged(f"run-{key}", replace(call.decision, route="r", pinned_by=None), out, calls=[call])
+
+
+def alike(policy: Policy, call: Call) -> float:
+    row = logged("run", replace(call.decision, pinned_by=None), Outcome(), calls=[call])
+    return Replayed(three(), {"r": policy}).hedged(row)
+
+
+@pytest.mark.parametrize(
+    ("then", "silent_s", "new", "chance"),
+    [
+        (PLAIN, 1.0, HEDGED, 1.0), (PLAIN, 2.0, HEDGED, 0.0), (PLAIN, 2.0, LATER, 1.0), (PLAIN, 9.0, PLAIN, 1.0),
+        (HEDGED, 1.0, PLAIN, 1.0), (HEDGED, 2.0, PLAIN, 0.0), (HEDGED, 2.0, HEDGED, 1.0), (HEDGED, 2.0, LATER, 0.0),
+        (HEDGED, 2.0, Hedge(of=PLAIN, after_s=1.4), 1.0), (HEDGED, 2.0, USUAL, 0.0), (USUAL, 99.0, USUAL, 1.0),
+        (HEDGED, 2.0, Shadow(of=HEDGED, shadows=("large",)), 1.0), (HEDGED, 2.0, HALF, 0.5), (PLAIN, 2.0, HALF, 0.5),
+        (PLAIN, 2.0, Hedge(of=Pinned(model="small"), after_s=1.0), 1.0),
+    ],
+)  # fmt: skip
+def test_the_chance_to_have_hedged_a_call_as_was_done(
+    then: Policy, silent_s: float, new: Policy, chance: float
+) -> None:
+    call, _ = call_of(then, silent_s)
+    assert alike(new, call) == pytest.approx(chance)
+
+
+def test_a_hedge_that_found_no_place_is_still_the_same_hedge() -> None:
+    call, _ = call_of(HEDGED, 3.0, begun=False)
+    assert (alike(HEDGED, call), alike(Hedge(of=PLAIN, after_s=2.0), call), alike(PLAIN, call)) == (1.0, 0.0, 1.0)
+
+
+def test_a_call_that_went_on_from_what_one_model_had_said_could_not_be_hedged_by_anybody() -> None:
+    call, _ = call_of(HEDGED, 3.0, begun=False)
+    bare = call._replace(decision=replace(call.decision, hedge=None, hedge_after_s=None))
+    assert alike(HEDGED, bare) == alike(LATER, bare) == 1.0
+
+
+def past(policy: Policy, many: int = 800, slow: float = 0.3) -> list[Logged]:
+    """Asks of which a share takes two seconds; a second one costs ten dollars more."""
+    late = set(random.Random(7).sample(range(many), round(slow * many)))
+    return [row_of(policy, 2.0 if n in late else 0.5, key=f"k{n}") for n in range(many)]
+
+
+def verdict(found: list[Logged], policy: Policy) -> Judgement:
+    target = Replayed(three(), {"r": policy})
+    return judge(
+        found, target, onward=target.goes_on, hedged=target.hedged, climbs=target.climbs, hedges=target.hedges
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("then", "new"), [(PLAIN, HEDGED), (HEDGED, PLAIN)])
+def test_what_a_hedge_would_cost_or_spare_is_not_claimed_of_asks_that_went_otherwise(then: Policy, new: Policy) -> None:
+    for found in verdict(past(then), new).findings.values():
+        assert found.standing is Standing.REFUSED and not found.figures and found.modelled is None
+        assert any("would be hedged, or not, otherwise than they were" in note for note in found.notes)
+        assert any("once a split has dealt it a share" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("new", "usd"), [(PLAIN, 1.0), (HEDGED, 1.0 + 0.3 * 10.0)])
+def test_a_split_that_has_dealt_it_a_share_shows_what_a_hedge_costs(new: Policy, usd: float) -> None:
+    """And what asks cost without it."""
+    found = verdict(past(HALF), new).findings[Measure.COST]
+    assert found.standing is Standing.CLAIMED and found.best is not None
+    assert found.best.value.low <= usd <= found.best.value.high and found.best.value.high < 1.4 * usd
+    assert 350 <= found.effective <= 450, "half of the asks were its own"
+
+
+def test_the_same_hedge_is_judged_by_all_asks() -> None:
+    found = verdict(past(HEDGED), HEDGED).findings[Measure.COST]
+    assert found.best is not None and found.best.value.holds(4.0) and found.effective == pytest.approx(800)
+
+
+def test_where_few_asks_are_slow_it_is_no_claim() -> None:
+    found = verdict(past(PLAIN, slow=0.03), HEDGED).findings[Measure.ANSWERED]
+    assert found.standing is Standing.CAUTIOUS
+
+
+def test_shadows_say_nothing_of_a_hedge() -> None:
+    """Nobody is asked beside a shadow."""
+    shadowed = list[Logged]()
+    for row in past(Shadow(of=Pinned(model="mid"), shadows=("small",)), many=300):
+        place = row.candidates.index("small")
+        shadowed.append(replace(row, shadows={place: Outcome(reward=1.0, cost_nano=10**9, latency_s=9.0)}))
+    alone, hedge = (verdict(shadowed, policy).findings[Measure.COST] for policy in (Pinned(model="small"), HEDGED))
+    assert alone.best is not None
+    assert hedge.standing is Standing.MODELLED and any("a hedge's second one" in note for note in hedge.notes)
+
+
+@flow
+async def sorts(text: str) -> str:
+    return await ask(text, repairs=0)
+
+
+async def test_asks_that_an_engine_has_hedged(tmp_path: Path) -> None:
+    """The first one is slow; where it is hedged, both are paid."""
+    async with serve({"small": Served(first_token_s=1.0), "large": Served()}) as server:
+        among = Catalogue.of(*(
+            Model(
+                name=name, provider=Provider.OPENAI_COMPATIBLE, window=32_000, max_output=2000, url=server.openai_url,
+                price=Price.dollars(usd, usd), quality={"any": quality},
+            )
+            for name, usd, quality in (("small", 1, 0.3), ("large", 20, 0.9))
+        ))  # fmt: skip
+        hedge = Hedge(of=PLAIN, after_s=0.3)
+        half = Split(arms=(Arm(name="plain", policy=PLAIN, share=1), Arm(name="hedged", policy=hedge, share=1)))
+        async with Engine(
+            str(tmp_path / "x.db"), resources={"catalogue": among, "routes": {"default": half}}
+        ) as engine:
+            await asyncio.gather(*(engine.run(sorts, f"Sort number {n}") for n in range(120)))
+    traffic = Traffic()
+    with Journal.open_readonly(str(tmp_path / "x.db")) as reader:
+        traffic.read(reader)
+    found = logged_rows(rows(traffic)).rows
+    own = [row for row in found if row.decision is not None and row.decision.splits[0].arm == "hedged"]
+    assert len(found) == 120 and 40 <= len(own) <= 80
+    assert all((row.calls[0].beside == "large") is (row in own) for row in found)
+    for new, asks in ((hedge, own), (PLAIN, [row for row in found if row not in own])):
+        target = Replayed(among, {"default": new})
+        told = judge(found, target, onward=target.goes_on, hedged=target.hedged, hedges=target.hedges).findings
+        true = sum(row.outcome.of(Measure.COST) for row in asks) / len(asks)
+        best = told[Measure.COST].best
+        assert best is not None and best.value.holds(true) and best.value.high < 1.5 * true
