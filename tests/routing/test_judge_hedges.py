@@ -96,7 +96,8 @@ def past(policy: Policy, many: int = 800, slow: float = 0.3) -> list[Logged]:
 def verdict(found: list[Logged], policy: Policy) -> Judgement:
     target = Replayed(three(), {"r": policy})
     return judge(
-        found, target, onward=target.goes_on, hedged=target.hedged, climbs=target.climbs, hedges=target.hedges
+        found, target, onward=target.goes_on, hedged=target.hedged, climbs=target.climbs(found),
+        hedges=target.hedges(found),
     )  # fmt: skip
 
 
@@ -168,7 +169,12 @@ async def test_asks_that_an_engine_has_hedged(tmp_path: Path) -> None:
     assert all((row.calls[0].beside == "large") is (row in own) for row in found)
     for new, asks in ((hedge, own), (PLAIN, [row for row in found if row not in own])):
         target = Replayed(among, {"default": new})
-        told = judge(found, target, onward=target.goes_on, hedged=target.hedged, hedges=target.hedges).findings
+        told = judge(found, target, onward=target.goes_on, hedged=target.hedged, hedges=target.hedges(found)).findings
         true = sum(row.outcome.of(Measure.COST) for row in asks) / len(asks)
         best = told[Measure.COST].best
         assert best is not None and best.value.holds(true) and best.value.high < 1.5 * true
+
+
+def test_of_a_file_with_other_routes_that_hedge_nothing_is_said() -> None:
+    target = Replayed(three(), {"r": PLAIN, "other": HEDGED})
+    assert not target.hedges(past(PLAIN, many=3)) and Replayed(three(), {"r": HEDGED}).hedges(past(PLAIN, many=3))

@@ -19,6 +19,7 @@ from segue.routing.replayed import Replayed
 from segue.routing.traffic import Traffic
 from segue.testing.provider import Provider as Server
 from segue.testing.provider import Served, serve
+from tests.routing.made import three
 
 EVEN = Explore(floor=0.65, ceiling=0.65)
 MANY = 200
@@ -66,7 +67,7 @@ async def traffic(path: Path, poor: int, policy: Policy = THREE) -> tuple[Past, 
 
 def verdict(past: Past, among: Catalogue, policy: Policy) -> Judgement:
     target = Replayed(among, {"default": policy})
-    return judge(past.rows, target, onward=target.goes_on, climbs=target.climbs)
+    return judge(past.rows, target, onward=target.goes_on, climbs=target.climbs(past.rows))
 
 
 async def test_a_cascade_that_climbs_to_another_one_than_was_climbed_to_is_refused(tmp_path: Path) -> None:
@@ -166,7 +167,9 @@ async def test_where_no_climb_is_on_record_of_a_cascade_its_cost_is_not_claimed(
     ],
 )  # fmt: skip
 def test_a_cascade_somewhere_in_it_goes_on_by_rules_of_its_own(policy: Policy, climbs: bool) -> None:
-    assert Replayed([], {"r": policy}).climbs is climbs
+    made = Router(three(), {"r": Cheapest()}).decide(Request(text="Sort", tokens_in=50, route="r"), id="d", luck=0.5)
+    assert Replayed([], {"r": policy}).climbs([logged("run", made, Outcome())]) is climbs
+    assert not Replayed([], {"r": Cheapest(), "other": policy}).climbs([logged("run", made, Outcome())])
 
 
 async def test_what_nobody_has_drawn_of_a_cascade_is_labelled_as_its_first_call(tmp_path: Path) -> None:

@@ -60,8 +60,8 @@ def evaluated(new: str, asked: Asked) -> Exit:
     if not traffic.rows:
         raise InputError("there is no past traffic to judge by" + _why(traffic.left_out), remedy=_remedy(traffic, new))
     made = partial(
-        judge, traffic.rows, target, onward=target.goes_on, hedged=target.hedged, climbs=target.climbs,
-        hedges=target.hedges, within_days=asked.days,
+        judge, traffic.rows, target, onward=target.goes_on, hedged=target.hedged,
+        climbs=target.climbs(traffic.rows), hedges=target.hedges(traffic.rows), within_days=asked.days,
     )  # fmt: skip
     verdict = watched(lambda report: _judged(made, report))
     if asked.as_json:

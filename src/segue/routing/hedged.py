@@ -19,7 +19,7 @@ from .lots import Ground, Lot
 from .plans import plan
 from .policies import Hedge, Policy, Split
 
-__all__ = ["alike", "hedges"]
+__all__ = ["alike"]
 
 _ALIKE = 0.25
 """Delays that differ by no more than this part of the longer one say the same of a call that was hedged."""
@@ -34,16 +34,11 @@ class _Second(NamedTuple):
     """Whether that is what the calls of the first one usually stay under, and no fixed time."""
 
 
-def hedges(policy: Policy) -> bool:
-    """Whether a second one is asked by it anywhere."""
-    return any(isinstance(one, Hedge) for one in policy.within())
-
-
 def alike(policy: Policy, ground_of: Callable[[], Ground], call: Call) -> float:
     """The chance that it would have done beside a call as was done, had it asked the same one first. 1 where it would
     have asked another one. `ground_of` gives what there was to choose on. Raises PolicyFailed.
     """
-    if not hedges(policy):
+    if not any(isinstance(one, Hedge) for one in policy.within()):
         return float(call.beside is None)
     if call.beside is None and call.silent_s is not None and call.silent_s <= _soonest(policy):
         return 1.0

@@ -8,7 +8,7 @@ been eligible where it fits: its chance goes to nobody who was seen, and the jud
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import cast
@@ -20,11 +20,11 @@ from ..core.records import Candidate, Decision, Estimate, Stage
 from .arrays import Rows, Vector, numbered
 from .eligible import PASSING, Eligibility, eligible
 from .embedding import Hashed
-from .hedged import alike, hedges
+from .hedged import alike
 from .judge.rows import Logged
 from .lots import Ground
 from .plans import plan
-from .policies import Cascade, Examples, Policy
+from .policies import Cascade, Examples, Hedge, Policy
 from .predict import predict
 from .table import Conditions, Situation, Table
 from .types import Features, Modality, Option, Predictions, Request, Spread
@@ -78,19 +78,17 @@ class Replayed:
             chance *= alike(policy, lambda call=call: self._ground(call.decision, policy, row.text, call.tried), call)
         return chance
 
-    @property
-    def hedges(self) -> bool:
-        """Whether a policy of it asks a second one where the first takes long."""
-        return any(hedges(policy) for policy in self._judged)
+    def hedges(self, rows: Iterable[Logged]) -> bool:
+        """Whether a policy that takes one of these asks a second one where the first takes long."""
+        return any(isinstance(one, Hedge) for one in self._parts(rows))
 
-    @property
-    def climbs(self) -> bool:
-        """Whether a policy of it goes on by rules of its own once an answer was turned down."""
-        return any(isinstance(one, Cascade) for policy in self._judged for one in policy.within())
+    def climbs(self, rows: Iterable[Logged]) -> bool:
+        """Whether a policy that takes one of these goes on by rules of its own once an answer was turned down."""
+        return any(isinstance(one, Cascade) for one in self._parts(rows))
 
-    @property
-    def _judged(self) -> Iterable[Policy]:
-        return self.routes.values() if self.policy is None else [self.policy]
+    def _parts(self, rows: Iterable[Logged]) -> Iterator[Policy]:
+        taken = {self.policy_for(row.decision) for row in rows if row.decision is not None}
+        return (one for policy in taken if policy is not None for one in policy.within())
 
     def _vectors_of(self, policy: Examples) -> NDArray[np.float32]:
         return np.array([self._words.embed(example.text) for example in policy.examples], np.float32)
