@@ -176,22 +176,26 @@ async def test_a_guard_fails_where_the_money_is_spent_and_not_held(monkeypatch: 
 Asks = Callable[[str], Coroutine[Any, Any, str | None]]
 
 
+@pytest.mark.parametrize("whose", ["question", "engine"])
 @pytest.mark.parametrize("stage", ["before", "after"])
 @testing.simulated
-async def test_a_function_that_asks_is_paid_for_as_a_question(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+async def test_a_function_that_asks_is_paid_for_as_a_question(
+    monkeypatch: pytest.MonkeyPatch, stage: str, whose: str
+) -> None:
     async def polite(text: str) -> str | None:
         await ask("Is it polite?", text, model="mod", max_tokens=200)
         return None
 
-    guard = Guard(name="polite", look=polite, stage=cast("Any", stage), timeout_s=4)
+    guards = [Guard(name="polite", look=polite, stage=cast("Any", stage), timeout_s=4)]
+    own, all_have = (guards, []) if whose == "question" else ([], guards)
 
     @flow(budget_usd=0.0015, name="politely")
     async def politely(count: int) -> list[str]:
-        asked = (ask("Say it.", model="small", max_tokens=200, guards=[guard], key=str(n)) for n in range(count))
+        asked = (ask("Say it.", model="small", max_tokens=200, guards=own, key=str(n)) for n in range(count))
         return [str(said) for said in await gather(*asked, return_exceptions=True)]
 
     till = Till()
-    async with opened(monkeypatch, till) as engine:
+    async with opened(monkeypatch, till, *all_have) as engine:
         said, took = await timed(engine.run(politely, 6, id="r"))
         assert said == ["well"] * 6
         assert (till.calls.count("small"), till.calls.count("mod")) == (6, 6)

@@ -29,7 +29,7 @@ from .compacting import Told, roomy
 from .escalation import by_person, escalating, told_in
 from .form import Check, Form, form_of, misfit
 from .gateway import gateway
-from .guards import Guard, Guarding, configured
+from .guards import Guard, Guarding, holding
 from .guards.verdicts import Verdicts
 from .media import Shown, needs_of, split
 from .options import Options, checked
@@ -237,7 +237,7 @@ class _Make:
             scope.turn_of = question.thread
             return by_person(said, self.form, self.check, scope)
         question = replace(question, media=media or [], turns=turns or [], history=_history(question, scope))
-        guards = Guarding((*configured(), *self.guards), Verdicts(scope.history))
+        guards = Guarding(holding(self.guards), Verdicts(scope.history))
         timeout_s = self.said["timeout_s"]
         at = gateway()
         await at.live.begun()

@@ -12,7 +12,7 @@ from typing import Any
 from ..models.errors import ContentBlocked
 from ..runtime.scope import step_scope
 from ..runtime.step import step
-from .guards import Guard, Guarding, configured
+from .guards import Guard, Guarding, holding
 from .threads import outside, said
 from .tools import GiveBack
 from .tools.box import Read
@@ -25,7 +25,7 @@ __all__ = ["recalling"]
 @step(name="recall")
 async def recall(thread: str, upto: int, handle: str) -> str | None:
     """What was said in a thread, by the handle that stands in its place; None where nothing has it."""
-    return await _found(handle, said(thread, upto), Guarding(configured()))
+    return await _found(handle, said(thread, upto), Guarding(holding()))
 
 
 def recalling(own: Sequence[Guard]) -> GiveBack:
@@ -35,7 +35,7 @@ def recalling(own: Sequence[Guard]) -> GiveBack:
         wanted: str, turns: Sequence[dict[str, Any]], before: tuple[str, int] | None, read: Read
     ) -> str | None:
         async def look(thread: str, upto: int, handle: str) -> str | None:
-            guards = Guarding((*configured(), *own))
+            guards = Guarding(holding(own))
             found = await _found(handle, [turns], guards)
             if found is None and before is not None:
                 found = await _found(handle, said(thread, upto), guards)

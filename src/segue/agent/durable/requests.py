@@ -25,7 +25,7 @@ from ..attempt import Attempting
 from ..bounds import hold_settings
 from ..form import form_of
 from ..gateway import gateway
-from ..guards import Guard, Guarding, configured
+from ..guards import Guard, Guarding, holding
 from ..media import Shown
 from ..recovery import Policy
 from ..request import Given, Question, by_hand
@@ -128,7 +128,7 @@ class Requests:
 
     def attempting(self, question: Question, tap: Tap | None, *, stream: bool) -> Attempting:
         """What makes an attempt."""
-        guards, at, said = Guarding((*configured(), *self.guards)), gateway(), self.said
+        guards, at, said = Guarding(holding(self.guards)), gateway(), self.said
         streaming = None
         if stream or said["stream"]:
             streaming = Streaming(first_token_s=said["first_token_s"], stall_s=said["stall_s"], tap=tap)

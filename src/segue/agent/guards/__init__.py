@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .guard import Finding, Guard
-from .shelf import configured, load_guards
+from .shelf import holding, load_guards
 from .stage import Guarding
 
-__all__ = ["Finding", "Guard", "Guarding", "configured", "load_guards"]
+__all__ = ["Finding", "Guard", "Guarding", "holding", "load_guards"]

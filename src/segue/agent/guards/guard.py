@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...core.redaction import Cut
 from ...errors import DefinitionError
+from ...runtime.scope import Surroundings, surroundings
 from ..held import paced
 
-__all__ = ["Cut", "Finding", "Guard", "Look", "OnFail", "OnHit", "Stage"]
+__all__ = ["Cut", "Finding", "Guard", "Look", "OnFail", "OnHit", "Stage", "looking"]
 
 Stage = Literal["both", "before", "after"]
 OnHit = Literal["block", "redact", "flag"]
@@ -30,7 +33,8 @@ class Finding:
 
 
 Look = Callable[[str], "Finding | str | Awaitable[Finding | str | None] | None"]
-"""Looks at one text: a Finding, or only why; None when nothing is wrong. Async, or quick: it runs on the loop."""
+"""Looks at one text: a Finding, or only why; None when nothing is wrong. Async, or quick: it runs on the loop.
+What it asks goes past the guards of the engine."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +86,7 @@ class Guard:
         limit = asyncio.timeout(self.timeout_s)
         try:
             async with limit:
-                with paced(limit):
+                with paced(limit), _within(self.look):
                     said = self.look(text)
                     if inspect.isawaitable(said):
                         said = await said
@@ -95,3 +99,23 @@ class Guard:
         if not isinstance(said, Finding | None):  # pyright: ignore[reportUnnecessaryIsInstance]  users err
             raise TypeError(f"a guard says what is wrong, as a text or a Finding, or None; it said {said!r:.40}")
         return said
+
+
+_looks: ContextVar[tuple[tuple[Surroundings | None, Look], ...]] = ContextVar("segue_guards_looking", default=())
+"""Those that look where this is done, the outermost first, each with the engine for which it looks."""
+
+
+@contextmanager
+def _within(look: Look) -> Generator[None]:
+    """This one looks, for the current engine: another one that is opened in here has guards of its own."""
+    token = _looks.set((*_looks.get(), (surroundings(), look)))
+    try:
+        yield
+    finally:
+        _looks.reset(token)
+
+
+def looking() -> tuple[Look, ...]:
+    """Those that look just now, where this is done within a look: the outermost first."""
+    around = surroundings()
+    return tuple(look for of, look in _looks.get() if of is around)

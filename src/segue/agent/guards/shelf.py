@@ -10,7 +10,7 @@ on_fail = "open"             # closed, open; without: closed
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from ...errors import DefinitionError, UnguardedScript
@@ -19,10 +19,10 @@ from ...models.reading import Table, meant, open_config
 from ...runtime.scope import Surroundings
 from ..gateway import Gateway, config_of, gateway, shared
 from .builtin import LOOKS
-from .guard import Guard, Look
+from .guard import Guard, Look, looking
 from .moderation import CATEGORIES, Moderation
 
-__all__ = ["configured", "load_guards"]
+__all__ = ["holding", "load_guards"]
 
 _KINDS = (*LOOKS, "moderation", "function")
 _MODERATION_S = 30.0
@@ -46,7 +46,15 @@ def load_guards(
     return tuple(guard for guard in made if guard is not None)
 
 
-def configured() -> tuple[Guard, ...]:
+def holding(own: Sequence[Guard] = ()) -> tuple[Guard, ...]:
+    """Those that look at a question: the engine's, then its own. What is asked within a look goes past the engine's, as
+    a moderation does, and past those that look just now: guards that ask would else guard each other without end.
+    """
+    looks = looking()
+    return tuple(guard for guard in own if guard.look not in looks) if looks else (*_engines(), *own)
+
+
+def _engines() -> tuple[Guard, ...]:
     """Those of the current engine: what it was given as `resources={"guards": [...]}`, else of its file."""
     home = gateway()
     return shared("guards", lambda around: _configured(around, home))
