@@ -11,9 +11,14 @@ import pytest
 
 from segue import Engine, Run, RunFailed, flow
 from segue.agent import answer, ask
+from segue.agent.escalation import escalating, told_in
+from segue.agent.request import Question
 from segue.core.codec import loads
+from segue.core.faults import INTERRUPTED, FaultKind
+from segue.core.recovery import Again, Answer, AskPerson, Attempt, Fail, Told, Use
 from segue.errors import InputError, WrongAnswer
 from segue.models import Catalogue, ModelError
+from segue.models.signals import made
 from segue.routing import Cheapest
 from segue.testing.provider import Served, serve
 from tests.agent.test_ask_faults import City, catalogue, keys, opened
@@ -133,6 +138,75 @@ async def test_to_try_again_asks_the_only_model_again(tmp_path: Path, attempts: 
         assert await run.decide(key, retry=True)
         assert await run.result() == "fine"
         assert server.counts().calls == calls + 1
+
+
+async def cut_off(tmp_path: Path, server: Any, n: int, **word: Any) -> str:
+    """The process is stopped n times in the midst of what a person has asked for. Gives how the run goes on."""
+    async with opened(tmp_path, server) as engine:
+        run = await engine.start(asks_once, "Which city?", 2, None, id="r")
+        key, _ = await asked(run)
+        for name in MODELS:
+            server.fail(name, "silent")
+        assert await run.decide(key, **word)
+        await under_way(server, 3)
+    for crash in range(1, n):
+        async with opened(tmp_path, server):
+            await under_way(server, 3 + crash)
+    server.heal()
+    async with opened(tmp_path, server) as engine:
+        run = await engine.get("r")
+        if n == CRASHES:
+            _, again = await asked(run, 2)
+            return again["question"]
+        return await run.result()
+
+
+async def under_way(server: Any, calls: int) -> None:
+    async with asyncio.timeout(20):
+        while server.counts().calls < calls:
+            await asyncio.sleep(0.01)
+
+
+CRASHES = 5
+"""As often a person's word may be cut off in a row, until they are asked again."""
+
+
+@pytest.mark.parametrize(("word", "model"), [({"use": "large"}, "large"), ({"retry": True}, "middle")])
+async def test_a_word_is_carried_out_though_the_process_is_stopped(
+    tmp_path: Path, word: dict[str, Any], model: str
+) -> None:
+    said = ["poor", "poor", "fine"]
+    async with serve({name: Served(answer=lambda _: said.pop(0)) for name in MODELS}) as server:
+        assert await cut_off(tmp_path, server, CRASHES - 1, **word) == "fine"
+        assert [entry.model for entry in server.log][3:] == [model] * (CRASHES - 1)
+
+
+async def test_a_word_that_takes_the_process_down_each_time_comes_back(tmp_path: Path) -> None:
+    async with serve({name: Served(answer=lambda _: "poor") for name in MODELS}) as server:
+        assert "the process ended" in await cut_off(tmp_path, server, CRASHES, use="large")
+        calls = server.counts().calls
+        async with opened(tmp_path, server) as engine:  # what they say then is carried out in its turn
+            run = await engine.get("r")
+            (item,) = await engine.inbox("lead")
+            await run.decide(item.key, use="middle")
+            await asked(run, 3)
+        assert [entry.model for entry in server.log][calls:] == ["middle"]
+
+
+@pytest.mark.parametrize("word", [Again(0.0), Use("small"), Told("Ghent")])
+def test_crashes_in_a_row_are_counted_from_the_last_word(word: Answer) -> None:
+    question = Question(prompt="Which city?")
+    says = escalating(lambda fault, history, luck: Fail(), question, "lead", None)
+    history = [Attempt(1, 1, 0.0, made(FaultKind.BAD_OUTPUT, "poor", model="small"), word, decided=True)]
+    for turn in range(2):
+        for crash in range(1, CRASHES + 1):
+            history.append(Attempt(1 + crash, 1 + len(history), 0.0, INTERRUPTED))
+            answer = says(INTERRUPTED, history, 0.5)
+            assert isinstance(answer, Again if crash < CRASHES else AskPerson), (turn, crash)
+            history[-1] = history[-1]._replace(answer=answer)
+        history[-1] = history[-1]._replace(answer=word, decided=True)
+    history[-1] = history[-1]._replace(answer=Again(0.0), decided=True)
+    assert told_in(history) is None, "whoever then lets it be tried again has taken their answer back"
 
 
 async def test_a_name_that_nobody_has_is_refused_and_the_question_waits_on(tmp_path: Path) -> None:

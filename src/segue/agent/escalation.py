@@ -2,7 +2,8 @@
 
 The runtime carries it out (`core.recovery.AskPerson`): the run may park, and any process takes the answer
 (`segue decide`). What the person answers is judged as a model's answer is, by its type and `check`; after one that does
-not fit they are asked again. They may also let it be tried again, name a model, or let it fail.
+not fit they are asked again. They may also let it be tried again, name a model, or let it fail. A crash is no answer to
+what they have said: it is done again.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ __all__ = ["by_person", "escalating", "told_in"]
 
 _NOBODY = "segue.errors:InputError"
 """The error of a question that no model can answer."""
+_CRASHES = 5
+"""So often in a row a crash may cut off what a person has asked for, until they hear of it. That the question has no
+calls left does not count meanwhile: theirs is one more.
+"""
 
 
 def escalating(recovery: Recovery, question: Question, to: str | None, within_s: float | None) -> Recovery:
@@ -43,9 +48,12 @@ class _Escalating:
 
     def __call__(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
         """`history` ends with the attempt that has just failed."""
+        crashes = _crashes_since_a_word(history)
         if told_in(history[:-1]) is not None:  # a person's answer that does not fit; or a crash while it was judged
-            return Again(0.0) if fault.kind is FaultKind.INTERRUPTED else self._asks(fault, history)
+            return Again(0.0) if 0 < crashes < _CRASHES else self._asks(fault, history)
         answer = self.recovery(fault, history, luck)
+        if isinstance(answer, Fail) and 0 < crashes < _CRASHES:
+            return Again(0.0)
         if not isinstance(answer, Fail) or (asked_in(fault) is None and not _may_help(fault)):
             return answer
         return self._asks(fault, history)
@@ -70,12 +78,22 @@ def _may_help(fault: Fault) -> bool:
     return fault.kind is FaultKind.INTERRUPTED or fault.error == _NOBODY
 
 
+def _crashes_since_a_word(history: Sequence[Attempt]) -> int:
+    """How many attempts in a row, up to now, a crash has cut off, where they did what a person has said; else 0."""
+    for crashes, attempt in enumerate(reversed(history)):
+        if attempt.decided:
+            return crashes
+        if attempt.fault is None or attempt.fault.kind is not FaultKind.INTERRUPTED:
+            return 0
+    return 0
+
+
 def told_in(history: Sequence[Attempt]) -> Told | None:
     """What a person has said to the last attempt; a crash while that was judged changes nothing."""
     for attempt in reversed(history):
         if isinstance(attempt.answer, Told):
             return None if attempt.answer.by == BATCH else attempt.answer
-        if attempt.fault is None or attempt.fault.kind is not FaultKind.INTERRUPTED:
+        if attempt.decided or attempt.fault is None or attempt.fault.kind is not FaultKind.INTERRUPTED:
             return None
     return None
 

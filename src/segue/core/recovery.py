@@ -26,6 +26,9 @@ class Attempt(NamedTuple):
     """What the Recovery said to it; None for the one that has just failed."""
     ended: float | None = None
     """When it failed, in seconds since the epoch as `began`; None where nobody knows."""
+    decided: bool = False
+    """Whether the answer is the word of whoever was asked (`AskPerson`), or the default where nobody said one in time.
+    """
 
 
 class Again(NamedTuple):

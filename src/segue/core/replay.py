@@ -281,7 +281,7 @@ class Memory:
             tries[-1] = tries[-1]._replace(answer=tries[-1].answer._replace(to=", ".join(body.get("to", ()))))
         elif body.get("answer"):
             word = word_of(body["answer"], event.value, body.get("by", ""), told=tries[-1].answer.told)
-            tries[-1] = tries[-1]._replace(answer=word)
+            tries[-1] = tries[-1]._replace(answer=word, decided=True)
             self.asked.discard(key)
             self.idle_starts = 0
 

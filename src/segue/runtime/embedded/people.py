@@ -153,7 +153,7 @@ async def _expired(execution: Execution, command: RunStep, history: list[Attempt
     """Nobody said anything in time."""
     from ...core.records import ApprovalDecided, Verdict  # noqa: PLC0415  30 ms that most processes never need
 
-    last = history[-1] = history[-1]._replace(answer=answer.default)
+    last = history[-1] = history[-1]._replace(answer=answer.default, decided=True)
     record = ApprovalDecided(
         asked=question_id(command.key, last.n), verdict=Verdict.EXPIRED, by="segue", answer=body_of(answer.default),
         bound=_bound(execution, command.key, command, history, answer), why="nobody answered in time",
@@ -208,7 +208,7 @@ def decide(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
         by=by, bound=_bound(execution, key, command, history, answer), answer=_words(said), why=why, at=item.at,
         asked_of=(answer.to,), via=said.get("via"),
     )  # fmt: skip
-    history[-1] = last._replace(answer=word_of(said, item.value, by, told=answer.told))
+    history[-1] = last._replace(answer=word_of(said, item.value, by, told=answer.told), decided=True)
     execution.memory.asked.discard(key)
     execution.write(
         EventType.APPROVAL_DECIDED, key=key, seen=None if command is None else command.seen, attempt=last.n,
