@@ -91,13 +91,17 @@ def vain(place: str) -> Fault:
 
 def test_a_batch_that_nobody_took_is_no_call_and_the_pauses_grow_within_the_time_that_is_left() -> None:
     past, pauses = history((LATER, None)), list[float]()
-    for place in ("east", "west", *["east"] * 9):
+    for place in ("east", "west", *["east"] * 4):
         past = [*past[:-1], past[-1]._replace(answer=Told({}, BATCH)), *history((vain(place), None))]
-        answer = batching(1)(past[-1].fault or LATER, past, 0.0)
+        answer = batching(1)(vain(place), past, 0.0)
         assert isinstance(answer, Use) and answer.candidate == "a"
         pauses.append(answer.after_s)
         past = [*past[:-1], past[-1]._replace(answer=answer), *history((LATER, None))]
-    assert pauses == [0.0, 0.0, 60.0, 120.0, 240.0, 480.0, 900.0, 900.0, 900.0, 900.0, 900.0], "it has 900 s"
+    assert pauses == [0.0, 0.0, 60.0, 120.0, 240.0, 480.0]
+    last = [*past[:-1], past[-1]._replace(answer=Told({}, BATCH)), *history((vain("east"), None))]
+    answer = batching(1)(vain("east"), last, 0.0)
+    assert isinstance(answer, Amend) and not answer.changes["question"]["needs"], "the next pause would end too late"
+    assert answer.after_s == 900.0, "it has 900 s, and its one call is left"
     bad = made(FaultKind.BAD_OUTPUT, "no", model="a")
     read = [*past[:-1], past[-1]._replace(answer=Told({}, BATCH)), *history((bad, None))]
     assert isinstance(batching(2)(bad, read, 0.5), Amend), "that is the first call of two"
@@ -107,6 +111,35 @@ def test_once_its_time_is_over_a_question_whose_batch_nobody_took_goes_by_the_or
     late = [*history((QUEUED, Told({}, BATCH))), Attempt(2, 1, 900.0, vain("east"), None)]
     answer = batching(None)(vain("east"), late, 0.0)
     assert isinstance(answer, Amend) and not answer.changes["question"]["needs"]
+
+
+def asks_to_wait(pause_s: float, **state: int) -> Fault:
+    return made(FaultKind.RATE_LIMITED, "wait", model="a", deployment="east", retry_after_s=pause_s, **state)
+
+
+def test_a_pause_that_the_batch_api_asks_for_lasts_no_longer_than_the_time_for_batches() -> None:
+    def after(pause_s: float) -> Answer:
+        told = asks_to_wait(pause_s, undelivered=1)
+        return batching(None)(told, [*history((LATER, Told({}, BATCH))), Attempt(2, 1, 90.0, told, ended=100.0)], 0.0)
+
+    assert after(60.0) == Use("a", 60.0)
+    gone = after(10_000.0)
+    assert isinstance(gone, Amend) and not gone.changes["question"]["needs"]
+    assert gone.after_s == 800.0
+
+
+def test_the_ordinary_api_is_asked_at_once_though_the_batch_api_asked_for_a_pause() -> None:
+    told, late = asks_to_wait(600.0, undelivered=1), made(FaultKind.TIMED_OUT, "late", model="b", late=1)
+    queued = history((QUEUED, Told({}, BATCH)))
+    left = batching(None)(told, [*queued, Attempt(2, 1, 8.0, told, ended=9.0)], 0.0)
+    assert isinstance(left, Amend) and not left.changes["question"]["needs"]
+    assert left.after_s == 0.0
+    past = [*queued, Attempt(2, 1, 8.0, told, left, ended=9.0), Attempt(3, 1, 9.0, late, ended=9.0)]
+    onward = batching(None)(late, past, 0.0)
+    assert isinstance(onward, Use) and onward.after_s == 0.0
+    refused = asks_to_wait(600.0)
+    onward = batching(None)(refused, [*past[:-1], Attempt(3, 1, 9.0, refused, ended=9.0)], 0.0)
+    assert onward == Use("a", 600.0), "that is its own pause"
 
 
 def test_to_queue_a_question_is_no_call() -> None:

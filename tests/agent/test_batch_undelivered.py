@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from segue import ask, flow, gather
-from segue.models import Model
+from segue.models import Capability, Model
 from segue.testing.provider import Served, serve
 from tests.agent.test_batch_pools import asked, keys, other, pool
 from tests.agent.test_batches import SOON, advice_on, opened
@@ -56,6 +56,20 @@ def moved(model: Model, place: str, url: str) -> Model:
     """With one of its deployments somewhere else."""
     deployments = (replace(one, url=f"{url}/v1") if one.name == place else one for one in model.deployments)
     return replace(model, deployments=tuple(deployments))
+
+
+@flow
+async def within(seconds: float) -> str:
+    return await ask("Say hello", batch=True, batch_within_s=seconds, max_tokens=50)
+
+
+async def test_no_pause_lasts_longer_than_the_time_for_batches(tmp_path: Path) -> None:
+    async with serve(MODELS) as server, overloaded("retry-after: 300") as busy:
+        only = replace(other(server), name="batches", url=f"{busy}/v1", price=pool(server).price)
+        plain = replace(other(server), capabilities=frozenset({Capability.JSON_SCHEMA}))
+        async with opened(tmp_path, only, plain, rules=BRIEF) as engine, asyncio.timeout(30):
+            assert "hello" in await engine.run(within, 2.0)
+        assert asked(server) == [("other", False)]
 
 
 @pytest.mark.parametrize("how", ["refused", "overloaded"])

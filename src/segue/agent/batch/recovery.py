@@ -6,6 +6,7 @@
 | read an error, or an answer that will not do | as ever: mended, another model, the same again; in the next batch |
 | that was the third batch with an error that passes, or its time is over | as ever, but by the ordinary API |
 | found nobody who would take its batch | another deployment or model; the same again, after longer and longer pauses |
+| | (or the one it was asked for), and once no pause fits into its time the ordinary API |
 | left no model that takes batches | as ever, by the ordinary API |
 | was cut off by a crash | it is made again: what is queued is not queued twice |
 
@@ -70,7 +71,7 @@ class Batching:
                 shown={"model": ticket.model, "request": ticket.id},
             )  # fmt: skip
         if not self._batched(history):
-            return self.ordinary(fault, history, luck)
+            return self._one_by_one(fault, history, luck)
         told = _told(fault, history)
         if told is not None:
             return told
@@ -82,18 +83,34 @@ class Batching:
             answer = self.batched(fault, history, luck)
             if not isinstance(answer, Fail):
                 return answer
-        return self._leave(self.ordinary(fault, history, luck), history)
+        return self._leave(self._one_by_one(fault, history, luck), history)
 
-    def _elsewhere(self, fault: Fault, history: Sequence[Attempt], luck: float, left_s: float) -> Use:
-        """Whoever else takes batches; once all have been tried the same again, after pauses that go on within the time
-        that the question has.
+    def _elsewhere(self, fault: Fault, history: Sequence[Attempt], luck: float, left_s: float) -> Answer:
+        """Whoever else takes batches; once all have been tried the same again, after pauses. A pause that would outlast
+        the time that the question has for batches ends with it, and then the ordinary API is asked.
         """
         answer = self.patient(fault, history, luck)
         other = answer if isinstance(answer, Use) else Use(asked_in(fault) or "")
         failed = [one.fault.state or {} for one in history if one.fault is not None and _undelivered(one.fault)]
         again = len(failed) - len({(state.get(MODEL), state.get(DEPLOYMENT)) for state in failed})
-        pause_s = min(_PAUSE_S * 2.0 ** min(again - 1, 10), _PAUSE_MAX_S, left_s) if again > 0 else 0.0
-        return other._replace(after_s=max(other.after_s, pause_s))
+        pause_s = min(_PAUSE_S * 2.0 ** min(again - 1, 10), _PAUSE_MAX_S) if again > 0 else 0.0
+        pause_s = max(other.after_s, pause_s)
+        if pause_s < left_s:
+            return other._replace(after_s=pause_s)
+        onward = self._leave(self._one_by_one(fault, history, luck), history)
+        return onward._replace(after_s=max(onward.after_s, left_s)) if isinstance(onward, Amend) else onward
+
+    def _one_by_one(self, fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+        """What follows by the ordinary API. A batch that was not taken is no call of it, and the pause that the batch
+        API asked for says nothing of it.
+        """
+        history = [
+            one._replace(fault=_unsent(one.fault)._replace(retry_after_s=None))
+            if one.fault is not None and _undelivered(one.fault)
+            else one
+            for one in history
+        ]
+        return self.ordinary(history[-1].fault or fault, history, luck)
 
     def _calls(self, history: Sequence[Attempt]) -> Sequence[Attempt]:
         """The same; of those that went by batches, whoever queued the question or was cut off has called nobody, and
@@ -104,7 +121,7 @@ class Batching:
             fault = attempt.fault
             vain = fault is not None and _undelivered(fault) and attempt is not history[-1]
             if fault is not None and (vain or fault.kind is FaultKind.INTERRUPTED) and self._batched(seen):
-                fault = fault._replace(state={**(fault.state or {}), "unsent": True})
+                fault = _unsent(fault)
             seen.append(attempt._replace(fault=fault))
         return seen
 
@@ -137,6 +154,11 @@ def _told(fault: Fault, history: Sequence[Attempt]) -> Answer | None:
 
 def _undelivered(fault: Fault) -> bool:
     return bool((fault.state or {}).get(UNDELIVERED))
+
+
+def _unsent(fault: Fault) -> Fault:
+    """The same, of an attempt that counts as no call."""
+    return fault._replace(state={**(fault.state or {}), "unsent": True})
 
 
 def _left_s(history: Sequence[Attempt]) -> float:
