@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from segue import ask, flow
+from segue import Engine, ask, flow
+from segue.agent.batch.office import path_beside
+from segue.core.budgets import nano
+from segue.core.records import AttemptRecorded, BudgetScope, ScopeKind, record_of
 from segue.models import Deployment, Model, Price, Provider
+from segue.models.batches import Outbox
 from segue.testing.provider import Provider as Server
 from segue.testing.provider import Served, serve
 from tests.agent.test_batches import CAN, SOON, opened
@@ -99,3 +106,74 @@ async def test_a_pool_shares_what_goes_by_batches_by_weight(tmp_path: Path) -> N
         assert all("hello" in said for said in [await run.result() for run in runs])
         shares = [name for name, _ in asked(server)]
     assert min(shares.count("east/m"), shares.count("west/m")) >= 5, "by chance once in five million"
+
+
+@flow(budget_usd=1.0)
+async def bounded(word: str) -> str:
+    return await ask(f"Say {word}", batch=True, max_tokens=50)
+
+
+def without_east(model: Model) -> Model:
+    return replace(model, deployments=model.deployments[1:])
+
+
+async def under_way(engine: Engine, path: Path) -> None:
+    await engine.start(bounded, "hello", id="r")
+    async with asyncio.timeout(20):
+        while not (path_beside(str(path / "x.db")).exists() and any(b.sent_at for b in outbox(path).batches())):
+            await asyncio.sleep(0.02)
+
+
+def outbox(path: Path) -> Outbox:
+    return Outbox(path_beside(str(path / "x.db")))
+
+
+@pytest.mark.parametrize("heard", [True, False])
+async def test_a_batch_whose_deployment_is_taken_out_of_the_pool_goes_on_elsewhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, heard: bool
+) -> None:
+    """The other one is of another account. What was sent counts in full."""
+    async with serve(MODELS) as server, serve({"west/m": Served()}) as west:
+        east, there = pool(server), pool(west)
+        both = replace(east, deployments=(east.deployments[0], there.deployments[1]))
+        server.batches.pace_s = 60.0
+        async with opened(tmp_path, both, rules=SOON) as engine:
+            await under_way(engine, tmp_path)
+        if not heard:  # it died before it could note the provider's id of it
+            (batch,) = outbox(tmp_path).batches()
+            outbox(tmp_path).change(batch.id, provider_id=None, sent_at=None)
+        with caplog.at_level(logging.WARNING, "segue"):
+            async with opened(tmp_path, without_east(both), rules=SOON) as engine, asyncio.timeout(20):
+                run = await engine.get("r")
+                assert "hello" in await run.result()
+                tried = [record_of(e) async for e in run.events(follow=False) if e.type == "attempt.recorded"]
+                scope = BudgetScope(kind=ScopeKind.RUN, name="r", limit_nano=nano(1.0))
+                (stood,) = engine.journal.standing_of([scope])
+        assert asked(west) == [("west/m", True)]
+    assert "east is no longer a deployment of m, and no other one knows its batch" in caplog.text
+    first, second = (one for one in tried if isinstance(one, AttemptRecorded))
+    assert first.fault is not None and "east is no longer a deployment of m" in first.fault.message
+    assert second.usage is not None and second.usage.cost_nano and stood.held == 0
+    assert stood.estimated > stood.spent - stood.estimated == second.usage.cost_nano
+
+
+async def test_another_deployment_of_the_same_account_gives_out_its_batch(tmp_path: Path) -> None:
+    async with serve(MODELS) as server:
+        server.batches.pace_s = 1.0
+        async with opened(tmp_path, pool(server), rules=SOON) as engine:
+            await under_way(engine, tmp_path)
+        async with opened(tmp_path, without_east(pool(server)), rules=SOON) as engine, asyncio.timeout(20):
+            assert "hello" in await (await engine.get("r")).result()
+        assert asked(server) == [("east/m", True)]
+
+
+async def test_what_waits_for_a_batch_of_a_deployment_that_is_gone_is_sent_elsewhere(tmp_path: Path) -> None:
+    async with serve(MODELS) as server:
+        async with opened(tmp_path, pool(server), rules=replace(SOON, wait_s=60.0)) as engine:
+            run = await engine.start(asks, "hello", id="r")
+            async with asyncio.timeout(20):
+                while (await run.status()).state != "parked":
+                    await asyncio.sleep(0.01)
+        async with opened(tmp_path, without_east(pool(server)), rules=SOON) as engine, asyncio.timeout(20):
+            assert "hello" in await (await engine.get("r")).result()
+        assert asked(server) == [("west/m", True)]

@@ -172,7 +172,7 @@ class Batched:
         record = Recorded(scope, decision, model, question, checks=checks, batch=ticket.id)
         waited_s = max(0.0, at.now() - ticket.queued_at)
         deployment = next((d for d in model.pool() if d.name == ticket.deployment), None)
-        place = None if deployment is None else _place(deployment)
+        place = _place(deployment or Deployment(name=ticket.deployment))  # it may have left the pool since
         called = Called(model=model, queued_s=waited_s, place=place, reservation=bill.reservation)
         said = answer_in(queued)
         if said is None or "status" not in said:

@@ -26,7 +26,7 @@ from ..errors import ModelError
 from ..providers import connected
 from ..signals import error_of
 from ..spec import Deployment, Model
-from .api import BYTES_MAX, REQUESTS_MAX, BatchApi, Request, Standing, answered, refused, undelivered
+from .api import BYTES_MAX, PASSES, REQUESTS_MAX, BatchApi, Request, Standing, answered, refused, undelivered
 from .outbox import Asker, Batch, Outbox
 from .rules import BatchRules
 from .turn import Turn
@@ -44,6 +44,8 @@ _TOGETHER = 100
 _REFUSED = 400
 _TURNED_AWAY = frozenset({503, 529})
 """Statuses from 500 on that say that nothing was taken."""
+_NOT_THERE = frozenset({401, 403, 404})
+"""Statuses of an account that has no such batch, or shows it to nobody with this key."""
 _DRAFT_S = 3600.0
 """How long an item may take to be ready before it is looked into."""
 _NO_LINE = {"missing": True}
@@ -199,7 +201,35 @@ class Batcher:
         model = self._models(batch.model)
         if model is None:
             return refused(404, "unknown_model", f"{batch.model} is no longer in the catalogue")
-        deployment: Deployment = next((d for d in model.pool() if d.name == batch.deployment), model.pool()[0])
+        deployment = next((d for d in model.pool() if d.name == batch.deployment), None)
+        return await self._gone(batch, model) if deployment is None else await self._reached(model, deployment)
+
+    async def _gone(self, batch: Batch, model: Model) -> _Way | dict[str, Any]:
+        """A batch whose deployment was taken out of its pool: another one of the same account may know it."""
+        for deployment in model.pool() if batch.tried_at is not None else ():
+            way = await self._reached(model, deployment)
+            if isinstance(way, _Way) and await self._is_known(batch, way):
+                return way
+        what = f"{batch.deployment} is no longer a deployment of {batch.model}"
+        if batch.tried_at is not None:
+            what += f", and no other one knows its batch {batch.provider_id or batch.id}"
+        log.warning("a batch of %s (%s) is given up: %s", batch.model, batch.id, what)
+        return refused(PASSES, "unknown_deployment", what)
+
+    async def _is_known(self, batch: Batch, way: _Way) -> bool:
+        """Whether a deployment's account has such a batch. Raises what else its provider says."""
+        try:
+            if batch.provider_id is None:
+                return await self._found(batch, way) is not None
+            await way.api.look(batch.provider_id)
+        except Exception as error:
+            if getattr(error_of(error, model=batch.model), "status", None) in _NOT_THERE:
+                return False
+            raise
+        return True
+
+    async def _reached(self, model: Model, deployment: Deployment) -> _Way | dict[str, Any]:
+        """A deployment; or what all requests are told where there is no way to it."""
         try:
             api = (await connected(model, deployment)).batches
         except ModelError as error:
@@ -211,8 +241,7 @@ class Batcher:
     async def _send(self, batch: Batch, way: _Way, desk: Desk) -> None:
         now = desk.now()
         if batch.tried_at is not None:
-            others = [other.provider_id for other in self._outbox.batches() if other.provider_id is not None]
-            found = await way.api.find(batch.id, batch.total, batch.tried_at, [*batch.not_ours, *others])
+            found = await self._found(batch, way)
             if found is not None:
                 self._sent(batch, found[0], now, sure=found[1])
                 return
@@ -234,6 +263,12 @@ class Batcher:
             await self._unsent(batch, desk, error)
         else:
             self._sent(batch, sent, desk.now())
+
+    async def _found(self, batch: Batch, way: _Way) -> tuple[str, bool] | None:
+        """A batch of which nobody heard, in the list of a deployment's account; and whether it is surely that one."""
+        assert batch.tried_at is not None
+        others = [other.provider_id for other in self._outbox.batches() if other.provider_id is not None]
+        return await way.api.find(batch.id, batch.total, batch.tried_at, [*batch.not_ours, *others])
 
     def _sent(self, batch: Batch, id: str, now: float, *, sure: bool = True) -> None:
         look_at = now + self._rules.look_s if sure else now
