@@ -143,7 +143,8 @@ async def test_a_batch_whose_deployment_is_taken_out_of_the_pool_goes_on_elsewhe
             (batch,) = outbox(tmp_path).batches()
             outbox(tmp_path).change(batch.id, provider_id=None, sent_at=None)
         with caplog.at_level(logging.WARNING, "segue"):
-            async with opened(tmp_path, without_east(both), rules=SOON) as engine, asyncio.timeout(20):
+            patient = replace(SOON, retry_s=0.5)
+            async with opened(tmp_path, without_east(both), rules=patient) as engine, asyncio.timeout(20):
                 run = await engine.get("r")
                 assert "hello" in await run.result()
                 tried = [record_of(e) async for e in run.events(follow=False) if e.type == "attempt.recorded"]
@@ -155,6 +156,22 @@ async def test_a_batch_whose_deployment_is_taken_out_of_the_pool_goes_on_elsewhe
     assert first.fault is not None and "east is no longer a deployment of m" in first.fault.message
     assert second.usage is not None and second.usage.cost_nano and stood.held == 0
     assert stood.estimated > stood.spent - stood.estimated == second.usage.cost_nano
+
+
+async def test_a_process_with_an_older_file_gives_up_no_batch_that_was_sent_just_now(tmp_path: Path) -> None:
+    """As while a deployment is added, process by process: who knows it goes on with its batch."""
+    async with serve(MODELS) as server, serve({"west/m": Served()}) as west:
+        both = replace(pool(server), deployments=(pool(server).deployments[0], pool(west).deployments[1]))
+        server.batches.pace_s = 1.0
+        async with opened(tmp_path, both, rules=SOON) as engine:
+            await under_way(engine, tmp_path)
+        async with opened(tmp_path, without_east(both), rules=SOON):
+            async with asyncio.timeout(20):
+                while not any(batch.looks > 2 for batch in outbox(tmp_path).batches()):
+                    await asyncio.sleep(0.02)
+        async with opened(tmp_path, both, rules=SOON) as engine, asyncio.timeout(20):
+            assert "hello" in await (await engine.get("r")).result()
+        assert asked(server) == [("east/m", True)] and not asked(west)
 
 
 async def test_another_deployment_of_the_same_account_gives_out_its_batch(tmp_path: Path) -> None:

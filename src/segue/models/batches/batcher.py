@@ -183,8 +183,10 @@ class Batcher:
 
     async def _forward(self, batch: Batch, desk: Desk) -> None:
         try:
-            way = await self._way(batch)
-            if isinstance(way, dict):
+            way = await self._way(batch, desk.now())
+            if way is None:
+                self._later(batch, desk)
+            elif isinstance(way, dict):
                 tried = batch.tried_at is not None  # it may be done, and nobody will hear so
                 await self._all(batch, desk, {**way, "billed": tried})
             elif batch.provider_id is None:
@@ -196,16 +198,18 @@ class Batcher:
             self._complain(batch, ours)
             self._later(batch, desk)
 
-    async def _way(self, batch: Batch) -> _Way | dict[str, Any]:
-        """How to reach the provider; or what all requests are told where there is no way."""
+    async def _way(self, batch: Batch, now: float) -> _Way | dict[str, Any] | None:
+        """How to reach the provider; or what all requests are told where there is no way. None: not now."""
         model = self._models(batch.model)
         if model is None:
             return refused(404, "unknown_model", f"{batch.model} is no longer in the catalogue")
         deployment = next((d for d in model.pool() if d.name == batch.deployment), None)
-        return await self._gone(batch, model) if deployment is None else await self._reached(model, deployment)
+        return await self._gone(batch, model, now) if deployment is None else await self._reached(model, deployment)
 
-    async def _gone(self, batch: Batch, model: Model) -> _Way | dict[str, Any]:
-        """A batch whose deployment was taken out of its pool: another one of the same account may know it."""
+    async def _gone(self, batch: Batch, model: Model, now: float) -> _Way | dict[str, Any] | None:
+        """A batch whose deployment is not in its pool: another one of the same account may know it. One that was sent
+        just now may be of a process that has a newer file: this one is about to end then, as a rule.
+        """
         for deployment in model.pool() if batch.tried_at is not None else ():
             way = await self._reached(model, deployment)
             if isinstance(way, _Way) and await self._is_known(batch, way):
@@ -213,6 +217,9 @@ class Batcher:
         what = f"{batch.deployment} is no longer a deployment of {batch.model}"
         if batch.tried_at is not None:
             what += f", and no other one knows its batch {batch.provider_id or batch.id}"
+            if now < batch.tried_at + self._rules.retry_s:
+                self._complain(batch, what)
+                return None
         log.warning("a batch of %s (%s) is given up: %s", batch.model, batch.id, what)
         return refused(PASSES, "unknown_deployment", what)
 
