@@ -158,17 +158,20 @@ async def test_a_batch_whose_deployment_is_taken_out_of_the_pool_goes_on_elsewhe
     assert stood.estimated > stood.spent - stood.estimated == second.usage.cost_nano
 
 
-async def test_a_process_with_an_older_file_gives_up_no_batch_that_was_sent_just_now(tmp_path: Path) -> None:
+async def test_a_process_with_an_older_file_gives_up_no_batch_that_was_sent_just_now(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """As while a deployment is added, process by process: who knows it goes on with its batch."""
     async with serve(MODELS) as server, serve({"west/m": Served()}) as west:
         both = replace(pool(server), deployments=(pool(server).deployments[0], pool(west).deployments[1]))
         server.batches.pace_s = 1.0
         async with opened(tmp_path, both, rules=SOON) as engine:
             await under_way(engine, tmp_path)
-        async with opened(tmp_path, without_east(both), rules=SOON):
-            async with asyncio.timeout(20):
-                while not any(batch.looks > 2 for batch in outbox(tmp_path).batches()):
+        with caplog.at_level(logging.WARNING, "segue"):
+            async with opened(tmp_path, without_east(both), rules=SOON), asyncio.timeout(20):
+                while "east is no longer a deployment of m" not in caplog.text:
                     await asyncio.sleep(0.02)
+                await asyncio.sleep(1.0)
         async with opened(tmp_path, both, rules=SOON) as engine, asyncio.timeout(20):
             assert "hello" in await (await engine.get("r")).result()
         assert asked(server) == [("east/m", True)] and not asked(west)
