@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from .judge.rows import Call
 from .lots import Ground, Lot
 from .plans import plan
 from .policies import Hedge, Policy, Split
+from .record import said_by
 
 __all__ = ["alike"]
 
@@ -87,7 +88,7 @@ def _second(policy: Policy, ground: Ground, lot: Lot) -> _Second | None:
 def _same(second: _Second | None, call: Call) -> bool:
     """Whether that would have been done."""
     then = _logged(call.decision)
-    if second is not None and then is None and call.decision.order and _delays(_own(call.decision)):
+    if second is not None and then is None and call.decision.order and _delays(said_by(call.decision)[-1]):
         return True  # its policy hedges, and it could not be: it went on from what one model had said
     if second is not None and then is not None and second.name == then.name:
         if (second.usual and then.usual) or second.after_s == then.after_s:
@@ -102,18 +103,9 @@ def _same(second: _Second | None, call: Call) -> bool:
 def _logged(decision: Decision) -> _Second | None:
     if decision.hedge is None or decision.hedge_after_s is None:
         return None
-    fixed = {round(after, 4) for after in _delays(_own(decision)) if after is not None}
+    fixed = {round(after, 4) for after in _delays(said_by(decision)[-1]) if after is not None}
     name = decision.candidates[decision.hedge].target.name
     return _Second(name, decision.hedge_after_s, decision.hedge_after_s not in fixed)
-
-
-def _own(decision: Decision) -> Mapping[str, Json]:
-    """What stands on record of its policy; of a split, of the arms that it fell into."""
-    body = decision.objective
-    for split in decision.splits:
-        arms = cast("list[Mapping[str, Json]]", body.get("arms") or [])
-        body = next((cast("Mapping[str, Json]", arm["policy"]) for arm in arms if arm.get("name") == split.arm), body)
-    return body
 
 
 def _delays(body: Json) -> list[float | None]:

@@ -1,19 +1,20 @@
 """Past traffic as rows: each ask's first decision, with its candidates and chances, beside what came of the whole ask.
 
-The first decision, since what follows (a repair, a fallback, a climb) is what came of it: a policy is judged by what an
-ask cost in the end, not by how its first call ended. Where another policy would go on to somebody else is for the judge
-to say, from the row's moves.
+The first decision, since what follows (a repair, a fallback, a climb, the rounds of an ask with tools) is what came of
+it: a policy is judged by what an ask cost in the end, not by how its first call ended. Where another policy would go on
+to somebody else is for the judge to say, from the row's moves.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple
 
+from ..core.lifecycle import ENDED
 from ..core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Decision, Settlement
 from ..errors import InputError
 from .judge.rows import Call, Logged, Move, Outcome, left_out, logged
@@ -24,6 +25,8 @@ __all__ = ["Past", "Row", "logged_rows", "rows"]
 
 _NOT_ASKED = frozenset({AttemptEnd.CANCELLED, AttemptEnd.LOST})
 """Shadows that say nothing of their model."""
+_KEPT_TO = "recovery"
+"""Who pins the decisions of an ask's later rounds to the model that began."""
 _CAME = frozenset({AttemptEnd.ANSWERED, AttemptEnd.SUPERSEDED})
 
 
@@ -87,11 +90,16 @@ class _Chain(NamedTuple):
 
     first: Decision
     attempts: Sequence[AttemptRecorded]
+    begin: int
+    """How many of these are of the first round: all, but of an ask with tools."""
+    last: Sequence[AttemptRecorded]
+    """Those of the last one."""
 
 
 def rows(traffic: Traffic) -> list[Row]:
     """A row for each ask that is over, in order. What is still under way, or has no decision, is left out."""
-    return [row for ask in traffic.asks for chain in _chains(ask) if (row := _row(ask, chain)) is not None]
+    found = (one for rounds in _rounds(traffic.asks) for one in _whole(rounds))
+    return [row for ask, chain in found if (row := _row(ask, chain)) is not None]
 
 
 def logged_rows(found: Sequence[Row]) -> Past:
@@ -115,6 +123,36 @@ def logged_rows(found: Sequence[Row]) -> Past:
     return past
 
 
+def _rounds(asks: Iterable[Ask]) -> list[list[Ask]]:
+    """Asks with all their rounds: those of an ask with tools stand under one key, and its model is kept to."""
+    found, under = list[list[Ask]](), dict[tuple[int, str], list[Ask]]()
+    for ask in asks:
+        above = ask.run.no, ask.key.rpartition("/")[0]
+        if above in under and ask.decisions and ask.decisions[0].pinned_by == _KEPT_TO:
+            under[above].append(ask)
+            continue
+        found.append([ask])
+        if above[1]:
+            under[above] = found[-1]
+    return found
+
+
+def _whole(rounds: Sequence[Ask]) -> Iterator[tuple[Ask, _Chain]]:
+    """An ask with what came of all its rounds."""
+    begun, last = rounds[0], rounds[-1]
+    chains = list(_chains(begun))
+    if len(rounds) == 1 or len(chains) != 1:
+        yield from ((begun, chain) for chain in chains)
+        return
+    attempts = [a for ask in rounds for a in ask.attempts]
+    settled = {name: paid for ask in rounds for name, paid in ask.settled.items()}
+    whole = replace(
+        last, key=begun.key, at=begun.at, request=begun.request, settled=settled, attempts=attempts,
+        decisions=[decision for ask in rounds for decision in ask.decisions],
+    )  # fmt: skip
+    yield whole, _Chain(chains[0].first, attempts, len(begun.attempts), last.attempts)
+
+
 def _chains(ask: Ask) -> Iterator[_Chain]:
     """One, as a rule; several where a step has asked more than once: each begins with an attempt that follows none."""
     made = {decision.id: decision for decision in ask.decisions if decision.choice is not None}
@@ -122,16 +160,17 @@ def _chains(ask: Ask) -> Iterator[_Chain]:
     if len(begins) < 2 or any(a.decision not in made for a in ask.attempts):
         first = next(iter(made.values()), next(iter(ask.decisions), None))
         if first is not None:
-            yield _Chain(first, ask.attempts)
+            yield _Chain(first, ask.attempts, len(ask.attempts), ask.attempts)
         return
     for at, until in pairwise([*begins, len(ask.attempts)]):
-        yield _Chain(made[ask.attempts[at].decision or ""], ask.attempts[at:until])
+        attempts = ask.attempts[at:until]
+        yield _Chain(made[attempts[0].decision or ""], attempts, len(attempts), attempts)
 
 
 def _row(ask: Ask, chain: _Chain) -> Row | None:
     own = [a for a in chain.attempts if a.why not in (AttemptWhy.SHADOW, AttemptWhy.PROBE)]
-    good = [a for a in own if a.end is AttemptEnd.ANSWERED]
-    if not own or (not good and ask.over_at is None):
+    good = [a for a in own if a.end is AttemptEnd.ANSWERED and a in chain.last]
+    if not own or (_goes_on(ask, good[-1]) if good else ask.over_at is None):
         return None  # it is under way, or was never sent
     usages = [a.usage for a in own if a.usage is not None]
     return Row(
@@ -149,12 +188,17 @@ def _row(ask: Ask, chain: _Chain) -> Row | None:
         latency_s=_latency(ask, chain.first, own, good),
         tokens_in=sum(u.tokens_in for u in usages),
         tokens_out=sum(u.tokens_out for u in usages),
-        shadows=_shadows(ask, chain),
+        shadows=_shadows(ask, chain) if chain.begin == len(chain.attempts) else {},
         text=ask.request.text if ask.request is not None else "",
         moves=tuple(_moves([a.target.name for a in own if a.why is not AttemptWhy.HEDGE])),
-        calls=tuple(_calls(ask, own)),
+        calls=tuple(_calls(ask, [a for a in own if a in chain.attempts[: chain.begin]])),
         went_on=_went_on(own),
     )
+
+
+def _goes_on(ask: Ask, answer: AttemptRecorded) -> bool:
+    """Whether another round is to come: a model has called tools."""
+    return ask.run.state not in ENDED and answer.finish_reason == "tool_call" and "/" in ask.key
 
 
 def _moves(asked: Sequence[str]) -> Iterator[Move]:
@@ -167,12 +211,13 @@ def _moves(asked: Sequence[str]) -> Iterator[Move]:
 
 
 def _calls(ask: Ask, own: Sequence[AttemptRecorded]) -> Iterator[Call]:
+    """Those that may be hedged: not what goes on from what a model has said."""
     made = {decision.id: decision for decision in ask.decisions}
     beside = {a.decision: a.target.name for a in own if a.why is AttemptWhy.HEDGE}
     tried: dict[str, None] = {}
     for a in own:
         decision, name = made.get(a.decision or ""), a.target.name
-        if decision is None or a.why is AttemptWhy.HEDGE:
+        if decision is None or a.why in (AttemptWhy.HEDGE, AttemptWhy.RESCUE):
             continue
         silent_s = a.ttft_s if a.streamed and a.ttft_s is not None else a.latency_s
         yield Call(tuple(one for one in tried if one != name), name, decision, silent_s, beside.get(a.decision))

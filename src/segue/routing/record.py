@@ -7,7 +7,7 @@ the parts are filled here field by field, in the way that the constructor leaves
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from math import isnan
 from typing import cast
@@ -21,7 +21,7 @@ from .lots import Ground, Lot
 from .policies import Policy
 from .types import Features, Spread
 
-__all__ = ["decision"]
+__all__ = ["decision", "said_by"]
 
 _new, _fill = object.__new__, object.__setattr__
 DETAILED = 128
@@ -65,6 +65,15 @@ def decision(policy: Policy, ground: Ground, lot: Lot, *, id: str) -> Decision:
         depth=request.depth,
         catalogue=ground.at.table.version or None,
     )
+
+
+def said_by(decision: Decision) -> list[Mapping[str, Json]]:
+    """What is on record of the policies that made it: the route's, then of splits those of the arms it fell into."""
+    found = [decision.objective]
+    for split in decision.splits:
+        arms = cast("list[Mapping[str, Json]]", found[-1].get("arms") or [])
+        found += (cast("Mapping[str, Json]", arm["policy"]) for arm in arms if arm.get("name") == split.arm)
+    return found
 
 
 def _candidates(ground: Ground, lot: Lot) -> Iterable[Candidate]:

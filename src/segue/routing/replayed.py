@@ -8,15 +8,17 @@ been eligible where it fits: its chance goes to nobody who was seen, and the jud
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from json import dumps, loads
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.records import Candidate, Decision, Estimate, Stage
+from ..core.records import Candidate, Decision, Estimate, Json, Stage
 from .arrays import Rows, Vector, numbered
 from .eligible import PASSING, Eligibility, eligible
 from .embedding import Hashed
@@ -26,6 +28,7 @@ from .lots import Ground
 from .plans import plan
 from .policies import Cascade, Examples, Hedge, Policy
 from .predict import predict
+from .record import said_by
 from .table import Conditions, Situation, Table
 from .types import Features, Modality, Option, Predictions, Request, Spread
 
@@ -43,6 +46,7 @@ class Replayed:
         self._well = Conditions(self.table)
         self._words = Hashed()
         self._vectors = lru_cache(maxsize=None)(self._vectors_of)
+        self._body = lru_cache(maxsize=None)(_body)
 
     def policy_for(self, decision: Decision) -> Policy | None:
         """The policy that takes the place of the one that chose; None: there is none of that name."""
@@ -63,8 +67,9 @@ class Replayed:
         """The chance that it would have gone on as a row did, after who was asked first. Raises PolicyFailed."""
         decision, chance = row.decision, 1.0
         policy = None if decision is None else self.policy_for(decision)
-        for move in row.moves if decision is not None and policy is not None else ():
-            assert decision is not None and policy is not None
+        if decision is None or policy is None or self._is_own(decision, policy):
+            return chance
+        for move in row.moves:
             ground = self._ground(decision, policy, row.text, move.tried)
             lot = plan(policy, ground, np.ones(ground.many, np.bool_))
             chance *= sum(float(p) for place, p in enumerate(lot.p.tolist()) if ground.name(place) == move.next)
@@ -72,11 +77,19 @@ class Replayed:
 
     def hedged(self, row: Logged) -> float:
         """The chance that a row's calls would have been hedged as they were. Raises PolicyFailed."""
-        policy, chance = None if row.decision is None else self.policy_for(row.decision), 1.0
-        for call in row.calls if policy is not None else ():
-            assert policy is not None
-            chance *= alike(policy, lambda call=call: self._ground(call.decision, policy, row.text, call.tried), call)
-        return chance
+        decision = row.decision
+        policy = None if decision is None else self.policy_for(decision)
+        if decision is None or policy is None or self._is_own(decision, policy):
+            return 1.0
+        grounds = (partial(self._ground, decision, policy, row.text, call.tried) for call in row.calls)
+        return math.prod(alike(policy, ground, call) for ground, call in zip(grounds, row.calls, strict=True))
+
+    def _is_own(self, decision: Decision, policy: Policy) -> bool:
+        """Whether this policy has made it, over the same models: then it went on as this one does."""
+        if {c.target.name for c in decision.candidates} != set(self.table.names):
+            return False
+        arms = (_nameless(said) for said in said_by(decision)[1:])
+        return decision.policy_version == policy.version() or self._body(policy) in arms
 
     def hedges(self, rows: Iterable[Logged]) -> bool:
         """Whether a policy that takes one of these asks a second one where the first takes long."""
@@ -115,6 +128,20 @@ class Replayed:
         ground = Ground(at, base, _LUCK, self._vectors)
         ground.expected = _expected(at, rows, logged)
         return ground
+
+
+def _body(policy: Policy) -> Json:
+    """As it would stand on record."""
+    return _nameless(loads(dumps(policy.body())))
+
+
+def _nameless(said: Json) -> Json:
+    """What policies say, whatever they are called."""
+    if isinstance(said, list | tuple):
+        return [_nameless(part) for part in said]
+    if not isinstance(said, Mapping):
+        return said
+    return {key: _nameless(part) for key, part in said.items() if key != "name" or "kind" not in said}
 
 
 def _may(logged: Candidate | None, fits: bool) -> bool:
