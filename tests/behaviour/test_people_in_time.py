@@ -16,14 +16,15 @@ from segue import Engine, Run, approve, escalate, flow, step, wait_for
 from segue.core.codec import dumps
 from segue.core.events import EventType
 from segue.core.faults import Fault
+from segue.core.questions import question_id
 from segue.core.records import ApprovalDecided, record_of
-from segue.core.recovery import Answer, AskPerson, Attempt
+from segue.core.recovery import Answer, AskPerson, Attempt, Take
 from segue.errors import AlreadyDecided, RunFailed
 from segue.journal import Post, tables
 from segue.journal.connect import connect
 from segue.testing import simulated
 from tests.behaviour.test_asking_people import waiting
-from tests.behaviour.world import World, events_of, in_state, kinds_of
+from tests.behaviour.world import World, events_of, in_state, kinds_of, until
 
 HOUR = 3600.0
 
@@ -243,3 +244,173 @@ async def test_an_override_in_time_is_not_followed_by_that_nobody_has_answered(t
         else:
             (again,) = await engine.inbox()
             assert again.id != item.id, "it was made again, and asks anew"
+
+
+# a step's question ends in its time too
+
+
+def asks_for_hours(fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+    return AskPerson("lead", timeout_s=6 * HOUR, default=Take("the default"))
+
+
+@step(retry=asks_for_hours)
+async def ships() -> str:
+    raise ValueError("no address")
+
+
+@flow(name="ships_with_help")
+async def ships_with_help() -> str:
+    return await ships()
+
+
+async def left_asking(world: World, flow_: Any = ships_with_help) -> str:
+    """A step's question that waits, and a process that has gone. Gives the key of the step."""
+    async with world.parking() as engine:
+        run = await engine.start(flow_, id="r")
+        await until(lambda: engine.journal.query("select 1 from events where type = 'approval.asked'"))
+        await in_state(run, "parked")
+        return next(e.key or "" for e in await events_of(run) if e.type == EventType.APPROVAL_ASKED)
+
+
+async def result_of(world: World) -> Any:
+    """What comes of it once a process is there."""
+    async with world.parking() as engine:
+        return await (await engine.get("r")).result()
+
+
+@pytest.mark.parametrize("hours", [6, 9])
+@simulated
+async def test_a_word_to_a_step_that_comes_after_its_time_is_refused_while_no_process_is_there(hours: int) -> None:
+    world = World(None)
+    key = await left_asking(world)
+    async with world.engine(recover=False) as sender:
+        run: Run[Any] = await sender.get("r")
+        (item,) = await sender.inbox()
+        await asyncio.sleep(max(0.0, item.asked_at + hours * HOUR - sender.clock.now()))
+        words: list[dict[str, Any]] = [{"result": "by hand"}, {"retry": True}, {"fail": True}]
+        for word in words:
+            assert not await run.decide(key, by="ada", **word)
+        words = [{"answer": "by hand"}, {"approved": False}, {"to": "bob"}]
+        for word in words:
+            with pytest.raises(AlreadyDecided, match="its time was over: the default holds"):
+                await sender.decide(item.id, by="ada", **word)
+    assert await result_of(world) == "the default"
+
+
+@simulated
+async def test_a_word_to_a_step_in_time_counts_also_where_it_is_taken_up_after_it() -> None:
+    world = World(None)
+    key = await left_asking(world)
+    await asyncio.sleep(5 * HOUR)
+    async with world.engine(recover=False) as sender:
+        assert await (await sender.get("r")).decide(key, result="by hand", by="ada")
+    await asyncio.sleep(9 * HOUR)
+    assert await result_of(world) == "by hand"
+
+
+@simulated
+async def test_an_override_is_not_bound_by_the_time_of_a_question() -> None:
+    world = World(None)
+    key = await left_asking(world)
+    await asyncio.sleep(9 * HOUR)
+    async with world.engine(recover=False) as sender:
+        await (await sender.get("r")).override(key, "by hand", by="ada")
+    assert await result_of(world) == "by hand"
+
+
+@simulated
+async def test_a_late_word_to_a_step_that_was_sent_all_the_same_is_on_record_and_changes_nothing() -> None:
+    """As an older version of Segue sends it."""
+    world = World(None)
+    key = await left_asking(world)
+    await asyncio.sleep(9 * HOUR)
+    async with world.engine(recover=False) as sender:
+        await sender.journal.post(late_word(sender, key, {"word": "result", "by": "ada", "why": "I know"}))
+    assert await result_of(world) == "the default"
+    async with world.engine(recover=False) as reader:
+        said = [record_of(e) for e in await events_of(await reader.get("r")) if e.type == EventType.APPROVAL_DECIDED]
+        assert [(s.verdict, s.by) for s in said if isinstance(s, ApprovalDecided)] == [
+            ("refused", "ada"), ("expired", "segue"),
+        ]  # fmt: skip
+
+
+def late_word(sender: Engine, key: str, body: dict[str, Any]) -> Post:
+    return Post("r", "decide", question_id(key, 1), key, sender.clock.now(), b'"late"', dumps(body))
+
+
+@simulated
+async def test_a_pause_lengthens_no_question_of_a_step() -> None:
+    """A word that came in a pause was taken, however late it was."""
+    async with World(None).engine() as engine:
+        run = await engine.start(ships_with_help, id="r")
+        (item,) = await waiting(engine)
+        await run.pause()
+        await asyncio.sleep(9 * HOUR)
+        assert not await run.decide(item.key, result="by hand", by="ada")
+        await run.resume()
+        assert await run.result() == "the default"
+
+
+def asks_a_service(fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+    return AskPerson("a service", timeout_s=6 * HOUR, default=Take("the default"), service=True)
+
+
+@step(retry=asks_a_service)
+async def served() -> str:
+    raise ValueError("queued")
+
+
+@flow(name="is_served")
+async def is_served() -> str:
+    return await served()
+
+
+@simulated
+async def test_what_a_service_answers_is_taken_however_late_while_nobody_has_seen_that_its_time_is_over() -> None:
+    world = World(None)
+    key = await left_asking(world, is_served)
+    await asyncio.sleep(9 * HOUR)
+    async with world.engine(recover=False) as sender:
+        await sender.journal.post(late_word(sender, key, {"word": "result", "by": "the service"}))
+    assert await result_of(world) == "late"
+
+
+def asks_without_a_limit(fault: Fault, history: Sequence[Attempt], luck: float) -> Answer:
+    limit = HOUR if len(history) == 1 else None
+    return AskPerson("lead", f"question {len(history)}", timeout_s=limit)
+
+
+@step(retry=asks_without_a_limit)
+async def sends() -> str:
+    raise ValueError("no address")
+
+
+@flow(name="sends_with_help")
+async def sends_with_help() -> str:
+    return await sends()
+
+
+@pytest.mark.parametrize("restart", [True, False])
+@simulated
+async def test_a_question_without_a_limit_does_not_end_with_the_one_before_it(restart: bool) -> None:
+    """Taken up from its journal it had the limit of the first one, and was over."""
+    world = World(None)
+    async with world.parking() as engine:
+        run: Run[Any] = await engine.start(sends_with_help, id="r")
+        (first,) = await waiting(engine)
+        assert await run.decide(first.key, retry=True, by="ada")
+        await until(lambda: len(engine.journal.query("select 1 from events where type = 'approval.asked'")) == 2)
+        if not restart:
+            await asyncio.sleep(9 * HOUR)
+            assert await run.decide(first.key, result="by hand", by="ada")
+            assert await run.result() == "by hand"
+            return
+    await asyncio.sleep(9 * HOUR)
+    async with world.parking() as engine:
+        run = await engine.get("r")
+        await run.signal("anything")  # it is taken up from its journal
+        await asyncio.sleep(HOUR)
+        (second,) = await engine.inbox()
+        assert (second.question, second.due_at) == ("question 2", None)
+        assert await run.decide(second.key, result="by hand", by="ada")
+        assert await run.result() == "by hand"

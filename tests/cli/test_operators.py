@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,20 @@ async def doubtful(item: str) -> str:
 @flow
 async def doubts(item: str) -> str:
     return await doubtful(item)
+
+
+def asks_ann_for_a_moment(fault, history, luck):
+    return AskPerson("ann", timeout_s=2.0)
+
+
+@step(retry=asks_ann_for_a_moment)
+async def hasty(item: str) -> str:
+    raise ConnectionError("nobody answers")
+
+
+@flow
+async def hastes(item: str) -> str:
+    return await hasty(item)
 
 
 @step(effect="once")
@@ -251,6 +266,19 @@ def test_a_step_that_asks_names_the_words_and_takes_one(terminal: Terminal) -> N
     assert "use hand by ann: it is quicker" in terminal.segue("show", "d1").out
     late = terminal.segue("decide", "d1", "--retry")
     assert late.code == 2 and "nobody is asked any more" in late.err
+
+
+def test_a_word_to_a_step_is_refused_after_its_time_while_no_process_is_there(terminal: Terminal) -> None:
+    with_questions(terminal)
+    terminal.segue("run", "shop:hastes", "-i", '"pen"', "--id", "h1", "--detach")
+    terminal.segue("resume", "--patience-s", "0")
+    (item,) = terminal.segue("inbox", "--json").json
+    until(lambda: time.time() > item["due_at"])
+    late = terminal.segue("decide", "h1", "--result", '"by hand"', "--by", "ann")
+    assert late.code == 2 and "] is over: nothing was sent" in late.err
+    late = terminal.segue("answer", item["id"], "--value", '"by hand"', "--by", "ann")
+    assert late.code == 2 and "its time was over: the default holds" in late.err
+    assert "nobody answers" in terminal.segue("resume", "h1").err
 
 
 def test_a_run_whose_flow_is_gone_says_what_is_missing(terminal: Terminal) -> None:

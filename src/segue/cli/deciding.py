@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import time
+from collections.abc import Mapping
 from typing import Any
 
 from ..core.lifecycle import ENDED
-from ..core.questions import open_questions
+from ..core.questions import Question, open_questions
 from ..core.shell import command
 from ..core.short import resolve, short_key
 from ..errors import AlreadyDecided, InputError, RunEnded
@@ -43,12 +44,13 @@ def decide(
     new = to.send(run, lambda r: r.decide(key, by=by, why=why, **words))
     if not new:
         remedy = f"see what came of it: {command('show', run, key)}"
-        raise AlreadyDecided(f"{short_key(key)} was decided already: nothing was sent", run=run, key=key, remedy=remedy)
+        why = "the time of {} is over" if asked[key].over(time.time()) else "{} was decided already"
+        raise AlreadyDecided(f"{why.format(short_key(key))}: nothing was sent", run=run, key=key, remedy=remedy)
     what = "is tried again" if retry else f"goes to {use}" if use else "fails" if fail else "has its answer"
     return to.sent(run, f"{printable(short_key(key))} {printable(what)}")
 
 
-def _asked(to: Sender, run: str, given: str | None, asked: Collection[str]) -> str:
+def _asked(to: Sender, run: str, given: str | None, asked: Mapping[str, Question]) -> str:
     """The step that is meant: it may be left out where a person is asked about just one. Raises InputError."""
     if given is None and len(asked) == 1:
         return next(iter(asked))

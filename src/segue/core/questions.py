@@ -36,6 +36,10 @@ class Question(NamedTuple):
     form: Any = None
     """The JSON schema of an answer, where the question has one."""
 
+    def over(self, at: float) -> bool:
+        """Whether a person's word at this time is too late. What something outside answers is taken however late."""
+        return self.due_at is not None and not self.service and at >= self.due_at
+
 
 class Put(NamedTuple):
     """A question of a flow, on record."""

@@ -81,7 +81,7 @@ class AskPerson(NamedTuple):
     """Who may decide: a person, a role."""
     question: str = ""
     timeout_s: float | None = None
-    """None: it waits for ever."""
+    """None: it waits for ever. A person's word after it is refused; what a service answers is taken up however late."""
     default: Word = Fail()
     """What holds when nobody has answered in time."""
     told: bool = False

@@ -294,11 +294,17 @@ class Memory:
                 return Amend(loads(value), max(0.0, body.get("retry_at", at) - at))
             case "ask person":
                 answer, due_at = asked_again(body["to"], value)
-                if due_at is not None:
-                    self.due_at[key] = due_at
+                self.ends_at(key, due_at)
                 return answer
             case _:
                 return None
+
+    def ends_at(self, key: str, due_at: float | None) -> None:
+        """When the time of the last question of a step is over; None: never, whatever held for those before it."""
+        if due_at is None:
+            self.due_at.pop(key, None)
+        else:
+            self.due_at[key] = due_at
 
     def merge(self, key: str, recorded: str) -> None:
         """Let a call go by the key on record also in what an earlier version of Segue wrote about it under `key`."""

@@ -9,6 +9,7 @@ from uuid import uuid4
 from ..core.asked import Asked, Said, distinct, person
 from ..core.codec import Codec, codec, dumps, misfit, roundtrip
 from ..core.commands import Wait
+from ..core.questions import SERVICE
 from ..core.shell import command
 from ..errors import AlreadyDecided, InputError, StaleDecision, WrongAnswer
 from ..journal import Post
@@ -94,7 +95,7 @@ def _may(found: Found, word: Word) -> None:
 def _in_time(engine: Engine, found: Found) -> None:
     """Raises AlreadyDecided after its time, also while no process has come to see that it is over."""
     due_at = found.asked.due_at
-    if due_at is not None and found.asked.attempt is None and engine.clock.now() >= due_at:
+    if due_at is not None and found.asked.kind != SERVICE and engine.clock.now() >= due_at:
         raise decided(found, Said("expired", "segue", due_at))
 
 
@@ -108,6 +109,7 @@ async def _to_step(engine: Engine, found: Found, word: Word) -> None:
         return
     said: dict[str, Any] = {"fail": True} if word.word == "deny" else {"result": word.answer}
     if not await run.decide(asked.key, by=word.by, why=word.note, **said):
+        _in_time(engine, found)
         raise _second(engine, found, word.by)
 
 

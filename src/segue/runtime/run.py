@@ -164,7 +164,11 @@ class Run(Generic[R]):
         value = self._encode(result) if word == "result" else None
         if value is not None and not asked.service:
             value = await self._held(asked, value)
-        return await self._post("decide", key, asked.id, value, {"word": word, "candidate": use, "by": by, "why": why})
+        at = self._engine.clock.now()
+        if asked.over(at):  # also while no process has come to see it
+            return False
+        said = {"word": word, "candidate": use, "by": by, "why": why}
+        return await self._post("decide", key, asked.id, value, said, at=at)
 
     async def feedback(self, score: float, *, key: str | None = None, by: str = "", note: str = "") -> None:
         """Record how good the result was, from 0 to 1; also after the end. `key` names a step, else the run.
@@ -324,8 +328,10 @@ class Run(Generic[R]):
     def _row(self) -> RunRow:
         return self._engine.journal.get(self._no)
 
-    async def _post(self, kind: str, name: str, id: str, value: bytes | None, body: dict[str, Any]) -> bool:
-        at = self._engine.clock.now()
+    async def _post(
+        self, kind: str, name: str, id: str, value: bytes | None, body: dict[str, Any], *, at: float | None = None
+    ) -> bool:
+        at = self._engine.clock.now() if at is None else at
         body = {k: v for k, v in body.items() if v not in ("", None)}
         new = await self._engine.journal.post(Post(self.id, kind, id, name, at, value, dumps(body)))
         if kind in ("cancel", "resume"):

@@ -25,7 +25,7 @@ from .carrying import failed
 from .purse import forgo
 
 if TYPE_CHECKING:
-    from ...core.records import ApprovalAsked, AskKind
+    from ...core.records import ApprovalAsked, AskKind, Verdict
     from .execution import Execution
 
 
@@ -64,6 +64,7 @@ async def hand_over(execution: Execution, command: RunStep, history: list[Attemp
     last = history[-1] = history[-1]._replace(answer=answer)
     fault = _fault(last)
     due_at = None if answer.timeout_s is None else execution.host.clock.now() + answer.timeout_s
+    execution.memory.ends_at(command.key, due_at)
     body = {"fault": fault.body(), "then": "ask person", "to": answer.to}
     value = details(answer, due_at)
     with failed(execution, command.key):
@@ -181,7 +182,9 @@ def _acted(execution: Execution, command: RunStep, history: list[Attempt]) -> bo
 
 
 def decide(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
-    """A person's word came. It is held against the question that is open now; one that is too late changes nothing."""
+    """A person's word came. It is held against the question that is open now; one that is too late changes nothing.
+    Too late is what was said after the time of the question was over, whenever it is read.
+    """
     from ...core.records import ApprovalDecided, Verdict  # noqa: PLC0415  see above
 
     key, said = item.name, loads(item.body)
@@ -195,14 +198,9 @@ def decide(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
         last is None or not isinstance(answer, AskPerson) or not _takes_words(execution, key, command)
         or item.id != f"decide\x1f{question_id(key, last.n)}"
     ):  # fmt: skip
-        late = ApprovalDecided(
-            asked=item.id.partition("\x1f")[2], verdict=Verdict.WITHDRAWN, by=by, bound="", at=item.at,
-            answer=_words(said), why=f"too late: the question was closed. {why}".strip(),
-        )  # fmt: skip
-        execution.write(
-            EventType.APPROVAL_DECIDED, key=key, body=dumps(late.to_body()), consumed=consumed, version=late.version
-        )
-        return
+        return _too_late(execution, item, said, consumed, verdict=Verdict.WITHDRAWN, why="the question was closed")
+    if _is_over(execution, key, answer, item.at):  # it stays open until its wait is carried out: a pause may hold it
+        return _too_late(execution, item, said, consumed, verdict=Verdict.REFUSED, why="its time was over")
     record = ApprovalDecided(
         asked=question_id(key, last.n), verdict=Verdict.DENIED if said.get("word") == "fail" else Verdict.ANSWERED,
         by=by, bound=_bound(execution, key, command, history, answer), answer=_words(said), why=why, at=item.at,
@@ -217,6 +215,27 @@ def decide(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
+def _too_late(
+    execution: Execution, item: Item, said: dict[str, Any], consumed: list[int], *, verdict: Verdict, why: str
+) -> None:
+    """Put a word on record that changes nothing."""
+    from ...core.records import ApprovalDecided  # noqa: PLC0415  see above
+
+    late = ApprovalDecided(
+        asked=item.id.partition("\x1f")[2], verdict=verdict, by=str(said.get("by", "")), bound="", at=item.at,
+        answer=_words(said), why=f"too late: {why}. {said.get('why', '')}".strip(),
+    )  # fmt: skip
+    execution.write(
+        EventType.APPROVAL_DECIDED, key=item.name, body=dumps(late.to_body()), consumed=consumed, version=late.version
+    )
+
+
+def _is_over(execution: Execution, key: str, answer: AskPerson, at: float) -> bool:
+    """Whether the time of the step's question was over then. A service has no such limit: what it answers is taken."""
+    due_at = execution.memory.due_at.get(key)
+    return due_at is not None and not answer.service and at >= due_at
+
+
 def reassign(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     """The open question goes to somebody else; one that is closed stays as it is."""
     from ...core.records import ApprovalDecided, Verdict  # noqa: PLC0415  see above
@@ -229,7 +248,7 @@ def reassign(execution: Execution, item: Item, taken: dict[str, Any]) -> None:
     verdict, bound, was = Verdict.REFUSED, "", tuple[str, ...]()
     if (
         last is not None and isinstance(answer, AskPerson) and _takes_words(execution, key, command)
-        and asked == question_id(key, last.n)
+        and asked == question_id(key, last.n) and not _is_over(execution, key, answer, item.at)
     ):  # fmt: skip
         verdict, bound = Verdict.REASSIGNED, _bound(execution, key, command, history, answer)
         was = (answer.to,)
