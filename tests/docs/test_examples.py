@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import segue
+from segue.core.faults import Fault, FaultKind
+from segue.core.recovery import Again, AskPerson, Attempt
 from tests.forked import Forked
 from tools import api_reference
 
@@ -25,6 +28,15 @@ def test_code_block_runs(page: Path, number: int, code: str, tmp_path: Path) -> 
     program = Forked("file", str(script), cwd=tmp_path, stderr="stdout")
     said, _ = program.communicate(timeout=50)
     assert program.returncode == 0, f"{page.name}, block {number}:\n{said}"
+
+
+def test_the_example_of_a_step_that_asks_asks_nobody_after_a_mere_crash() -> None:
+    (code,) = [code for page, _, code in BLOCKS if page.name == "operators.md" and "def ask_the_desk" in code]
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(code, names)
+    for kind, answer in ((FaultKind.INTERRUPTED, Again), (FaultKind.UNREACHABLE, AskPerson)):
+        fault = Fault(error="x", message="", kind=kind)
+        assert isinstance(names["ask_the_desk"](fault, [Attempt(1, 1, 0.0, fault)], 0.5), answer)
 
 
 def test_programs_are_guarded() -> None:
