@@ -232,6 +232,7 @@ class _Make:
     ) -> Given:
         """The body of the step."""
         question, scope = _QUESTION.validate_python(question), _scope()  # outside of a run what was amended is JSON
+        scope.thread = question.thread
         said = told_in(scope.history)
         if said is not None:
             scope.turn_of = question.thread

@@ -96,12 +96,12 @@ class Bill:
 
     @classmethod
     def of(cls, question: Question, scope: StepScope, budgets: Budgets) -> Bill:
-        """Whom an attempt at this question counts against."""
+        """Whom an attempt at this question counts against; one of a guard that looks in it, against its thread too."""
         bound = None if question.budget_usd is None else nano(question.budget_usd)
         own = None
         if bound is not None:
             own = BudgetScope(kind=ScopeKind.ASK, name=scope.idempotency_key, limit_nano=bound)
-        counted = () if scope.purse is None else budgets.scopes(scope.purse, question.thread)
+        counted = () if scope.purse is None else budgets.scopes(scope.purse, question.thread or scope.thread)
         if scope.purse is None or not scope.epoch:
             return cls(scope, scope.purse, counted, own)
         return cls(scope, scope.purse, counted if own is None else (*counted, own))

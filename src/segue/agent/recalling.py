@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..models.errors import ContentBlocked
-from ..runtime.scope import step_scope
+from ..runtime.scope import StepScope, here, step_scope
 from ..runtime.step import step
 from .guards import Guard, Guarding, holding
 from .threads import outside, said
@@ -25,6 +25,7 @@ __all__ = ["recalling"]
 @step(name="recall")
 async def recall(thread: str, upto: int, handle: str) -> str | None:
     """What was said in a thread, by the handle that stands in its place; None where nothing has it."""
+    _falls_under(thread)
     return await _found(handle, said(thread, upto), Guarding(holding()))
 
 
@@ -35,6 +36,7 @@ def recalling(own: Sequence[Guard]) -> GiveBack:
         wanted: str, turns: Sequence[dict[str, Any]], before: tuple[str, int] | None, read: Read
     ) -> str | None:
         async def look(thread: str, upto: int, handle: str) -> str | None:
+            _falls_under(thread)
             guards = Guarding(holding(own))
             found = await _found(handle, [turns], guards)
             if found is None and before is not None:
@@ -45,6 +47,13 @@ def recalling(own: Sequence[Guard]) -> GiveBack:
         return await asked(*(before or ("", len(turns))), wanted)
 
     return give_back
+
+
+def _falls_under(thread: str) -> None:
+    """What guards pay for in here counts against the thread of the question that wants it back."""
+    scope = here()
+    if isinstance(scope, StepScope):
+        scope.thread = thread or None
 
 
 def _rest(thread: str, upto: int, handle: str, read: Read) -> str | None:

@@ -57,7 +57,7 @@ class StepScope:
 
     __slots__ = (
         "_inner", "_later", "_outlet", "_write", "attempt", "candidate", "epoch", "events", "history", "key", "outlets",
-        "part", "path", "purse", "run", "sums_up", "tenant", "turn_of",
+        "part", "path", "purse", "run", "sums_up", "tenant", "thread", "turn_of",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +80,8 @@ class StepScope:
         self._write, self._later, self.purse = write, later, purse
         self.path: AttemptId = (epoch, attempt)
         self.part = ""
+        self.thread: str | None = None
+        """The thread whose budget pays for what is called here, beside that of the run; None: the run's own thread."""
         self.turn_of: str | None = None
         """The thread that the outcome of this step is a turn of."""
         self.sums_up: tuple[str, int] | None = None
