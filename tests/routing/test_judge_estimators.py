@@ -18,13 +18,13 @@ from segue.routing.judge.estimators import (
     by_models,
     design_effect,
     effective_expected,
-    kish,
     known,
     pairs,
     shadowed,
     weighted,
 )
 from segue.routing.judge.fitted import cross_fitted
+from segue.routing.judge.intervals import kish
 from segue.routing.judge.simulate import World, drawn, rows, tables, traffic
 from segue.routing.judge.weighed import shadows_of, weigh
 

@@ -130,6 +130,40 @@ def test_where_each_ask_has_a_key_of_its_own_the_days_are_named() -> None:
         assert "for a claim, if new keys come as they have so far" in says(found)
 
 
+def test_where_no_ask_has_fallen_to_an_arm_yet_the_days_are_named() -> None:
+    """As of a hundred asks under a split of 1%."""
+    out = Outcome(reward=1.0, cost_nano=1000, latency_s=1.0)
+    log = [
+        Logged(
+            cluster=f"split:{n}", candidates=("small", "large"), propensities=(0.99, 0.01), choice=0,
+            sampling=Sampling.EXACT, outcome=out, at=1e9 + 600.0 * n,
+        )
+        for n in range(100)
+    ]  # fmt: skip
+    found = judge(log, lambda _: [0.0, 1.0]).findings[Measure.COST]
+    assert found.need is not None and found.need.asks_to_claim == pytest.approx(20_000, rel=0.05)
+    assert "139 days for a claim" in says(found)
+
+
+def test_where_one_key_has_most_of_the_asks_it_is_other_keys_that_are_lacking() -> None:
+    """However many small ones come beside it."""
+    log = [
+        replace(row, cluster="split:big" if at % 2 else f"split:{at}") for at, row in enumerate(rows(traffic(MUCH, 0)))
+    ]
+    found = judge(log, target_of(MUCH)).findings[Measure.COST]
+    assert found.standing is Standing.REFUSED and found.need is not None and found.need.keys_to_claim == 30
+    assert "other keys do" in says(found) and "day" not in says(found)
+
+
+def test_what_nobody_has_said_is_not_taken_for_what_could_not_be_drawn() -> None:
+    log = [replace(row, outcome=replace(row.outcome, reward=None)) for row in rows(traffic(MUCH, 0))]
+    found = judge(log, target_of(MUCH)).findings
+    quality = found[Measure.REWARD]
+    assert found[Measure.COST].standing is Standing.CLAIMED and quality.standing is not Standing.CLAIMED
+    assert quality.need is None and not quality.figures
+    assert "checks, or feedback, say it" in says(quality) and "drawn" not in says(quality)
+
+
 def test_more_exploration_needs_fewer_days() -> None:
     now, more = (judged(replace(LITTLE, exploration=share))[Measure.COST].need for share in (0.02, 0.04))
     assert now is not None

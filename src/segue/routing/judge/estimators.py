@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .fitted import cross_fitted
-from .intervals import Array, Interval, Statistic, interval, share_interval
+from .intervals import Array, Interval, Statistic, interval, kish, share_interval
 from .rows import Measure
 from .weighed import Weighed
 
@@ -59,12 +59,6 @@ class Figure:
             return self
         value = _within(self.value.widened(by), measure, difference=False)
         return replace(self, value=value, difference=_within(self.difference.widened(by), measure, difference=True))
-
-
-def kish(weights: Array) -> float:
-    """The effective sample size of weights: how many equal ones would be as good. 0 for none."""
-    squares = float((weights**2).sum())
-    return float(weights.sum()) ** 2 / squares if squares > 0.0 else 0.0
 
 
 def design_effect(w: Weighed, measure: Measure) -> float:

@@ -62,6 +62,12 @@ class Interval:
         return Interval(value=value, low=bottom, high=top, se=self.se, df=self.df)
 
 
+def kish(weights: Array) -> float:
+    """The effective sample size of weights: how many equal ones would be as good. 0 for none."""
+    squares = float((weights**2).sum())
+    return float(weights.sum()) ** 2 / squares if squares > 0.0 else 0.0
+
+
 def interval(statistic: Statistic, totals: Array, level: float = 0.95) -> Interval:
     """The interval of a statistic of column totals; `totals` is (clusters, k).
 

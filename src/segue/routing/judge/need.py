@@ -117,13 +117,18 @@ def need(w: Weighed, have: Have, rate: float | None, within_days: float = 14.0) 
 
 
 def _wanted(w: Weighed, have: Have, rate: float | None, within_days: float) -> tuple[float, float | None]:
-    """The least share of exploration, above the present one, that allows a claim in time, and the days it takes."""
-    days: float | None = None
+    """The least share of exploration, above the present one, that allows a claim in time, and the days it takes. Where
+    none does, all of it; the present one, where that gains nothing.
+    """
+    asks, days = _asks(w, w.logged, have, _CLAIM), None
+    now = asks
     for share in (s for s in _SHARES if s > 1.01 * w.exploration):
-        days = _over(_asks(w, _mixed(w, share), have, _CLAIM), rate)
+        asks = _asks(w, _mixed(w, share), have, _CLAIM)
+        days = _over(asks, rate)
         if days is not None and days <= within_days:
             return share, days
-    return 1.0, days
+    helps = asks is not None and (now is None or asks < now)
+    return (1.0, days) if helps else (w.exploration, _over(now, rate))
 
 
 def _asks(w: Weighed, logged: Array, have: Have, wanted: tuple[float, float, float]) -> int | None:
@@ -132,10 +137,11 @@ def _asks(w: Weighed, logged: Array, have: Have, wanted: tuple[float, float, flo
     if not len(w) or float(drawn.unreached.mean()) > UNREACHED:
         return None
     per_ask = have.known / len(w)
+    found = have.clusters or min(float(w.clusters), effective_expected(drawn))  # none by bad luck
     pairs = (
         (wanted[0] - have.effective, effective_expected(drawn) / have.effect * per_ask),
         (wanted[1] - have.agreeing, agreement(drawn).count * per_ask),
-        (wanted[2] - have.clusters, w.growth * have.clusters / len(w)),
+        (wanted[2] - have.clusters, w.growth * found / len(w)),
     )
     missing = [math.ceil(lack / gain) if gain > 0.0 else None for lack, gain in pairs if lack > 0.0]
     return None if None in missing else max((m for m in missing if m is not None), default=0)

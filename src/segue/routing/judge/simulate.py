@@ -20,13 +20,12 @@ from .estimators import (
     Figure,
     agreement,
     design_effect,
-    kish,
     known,
     pairs,
     shadowed,
     weighted,
 )
-from .intervals import Array
+from .intervals import Array, kish
 from .need import AGREEING_TO_ANSWER, REFUSE
 from .rows import NANO, Logged, Measure, Outcome, Prediction
 from .weighed import Places, Weighed

@@ -23,13 +23,13 @@ from .estimators import (
     agreement,
     by_models,
     design_effect,
-    kish,
     known,
     logged_mean,
     pairs,
     shadowed,
     weighted,
 )
+from .intervals import kish
 from .need import (
     AGREEING_TO_ANSWER,
     AGREEING_TO_CLAIM,
@@ -52,6 +52,7 @@ _UNSEEN = 3.0
 """Of so many effective asks none may have shown a thing that one in as many times fewer does: the rule of three."""
 _ENOUGH_FAILED = 5
 """Asks that ended with a first call that did not do, for which others may be taken to do so."""
+_UNSAID = "of none of these asks it is known: checks, or feedback, say it"
 _NO_CHANCE = "these choices were not drawn: no weights can be formed"
 _SPLIT = "what follows it is on record once a split has dealt it a share of the traffic"
 _ARM = "what a split has dealt is judged, and not what the route did before"
@@ -181,16 +182,18 @@ def _ends(rows: Sequence[Logged]) -> bool:
 def _weighted(w: Weighed, m: Measure, ask: _Asked, *, climbs: bool) -> Finding:
     """By importance weights: a claim, a cautious answer or a refusal."""
     seen = known(w, m)
-    effect = design_effect(seen, m) if len(seen) else 1.0
+    if not len(seen):
+        return Finding(measure=m, standing=Standing.REFUSED, basis=None, notes=(_UNSAID,))
+    effect = design_effect(seen, m)
     effective = kish(seen.weight) / effect
-    matching = agreement(seen).count if len(seen) else 0.0
-    unreached = float(seen.unreached.mean()) if len(seen) else 1.0
-    runs = kish(seen.sums(seen.weight)[:, 0]) if len(seen) else 0.0
+    matching = agreement(seen).count
+    unreached = float(seen.unreached.mean())
+    runs = kish(seen.sums(seen.weight)[:, 0])
     standing, notes = _standing(seen, effective, matching, runs, unreached)
     astray = astray_of(seen, m, unseen=_UNSEEN / max(1.0, effective) if climbs else 0.0)
     standing, notes = _parted(standing, notes, astray)
     share = len(seen) / len(w)
-    if share < 1.0 and len(seen):
+    if share < 1.0:
         notes.append(f"known for {share:.0%} of these asks; the others are taken to be alike")
     missing = standing is not Standing.CLAIMED and astray.worst <= LITTLE  # that is no matter of more asks
     have = Have(effect=effect, known=share)
@@ -200,7 +203,7 @@ def _weighted(w: Weighed, m: Measure, ask: _Asked, *, climbs: bool) -> Finding:
         standing=standing,
         basis=Estimator.DR,
         figures=() if standing is Standing.REFUSED else tuple(_figures(seen, m, ask.level, astray)),
-        now=_number(logged_mean(seen, m)) if len(seen) else None,
+        now=_number(logged_mean(seen, m)),
         effective=effective,
         agreeing=matching,
         rows=len(seen),

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from segue.core.records import Sampling
 
-from .intervals import Array
+from .intervals import Array, kish
 from .rows import Logged, Measure, Onward, Target, chances
 
 Places = NDArray[np.int64]
+_GROWS = 0.1
+"""Below so much a number of keys is taken not to grow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +61,15 @@ class Weighed:
 
     @property
     def growth(self) -> float:
-        """How many new clusters come with further asks, beside how many have come with these: 1 of runs, 0 of a few
-        keys that have all been seen. By the later half of the rows.
+        """How much further asks add to the clusters, effectively, beside what as many of these have added: 1 of runs, 0
+        where asks come from the same few keys, or one has most of them. By the later half of the rows.
         """
-        if not self.keyed or len(self) < 2:
-            return 1.0
         half = len(self) // 2
-        earlier = len(np.unique(self.cluster[:half]))
-        return min(1.0, (self.clusters - earlier) / (len(self) - half) / (self.clusters / len(self)))
+        if not self.keyed or not half:
+            return 1.0
+        early, late = (kish(np.bincount(self.cluster[:n]).astype(np.float64)) for n in (half, len(self)))
+        grown = (late - early) / (late * (1.0 - half / len(self)))
+        return 0.0 if grown < _GROWS else min(1.0, grown)
 
     @property
     def dealt(self) -> bool:
