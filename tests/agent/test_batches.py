@@ -326,6 +326,31 @@ async def test_what_no_batch_answers_in_time_is_asked_by_the_ordinary_api(tmp_pa
         assert [bool(entry.batch) for entry in server.log][-1:] == [False]
 
 
+async def test_an_answer_that_came_in_time_is_taken_up_by_a_process_that_comes_after_it(tmp_path: Path) -> None:
+    async with serve(["chat"]) as server:
+        server.batches.pace_s = 0.5
+        async with opened(tmp_path, model(server, "chat")) as engine:
+            await engine.start(hurries, "hello", id="r")
+            async with asyncio.timeout(20):
+                while not server.batches.jobs:
+                    await asyncio.sleep(0.01)
+        await asyncio.sleep(2.0)  # its time is over, and nobody was there
+        async with opened(tmp_path, model(server, "chat")) as engine:
+            assert "hello" in await (await engine.get("r")).result()
+            assert await spent(engine, ["r"]) == billed(server)
+        assert [bool(entry.batch) for entry in server.log] == [True]
+
+
+async def test_a_batch_is_looked_at_before_its_time_counts_as_over(tmp_path: Path) -> None:
+    """The next look at it would have been later."""
+    rules = replace(SOON, look_s=30.0, look_s_max=30.0)
+    async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat"), rules=rules) as engine:
+        server.batches.pace_s = 0.3
+        assert "hello" in await engine.run(hurries, "hello", id="r")
+        assert [bool(entry.batch) for entry in server.log] == [True]
+        assert await spent(engine, ["r"]) == billed(server)
+
+
 async def test_what_was_not_sent_in_time_costs_nothing(tmp_path: Path) -> None:
     rules = replace(SOON, wait_s=30.0)
     async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat"), rules=rules) as engine:

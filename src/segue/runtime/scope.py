@@ -285,6 +285,8 @@ class Surroundings:
         """The engine, for what answers its steps from outside; None while it is not open."""
         self.waits: Callable[[str, str, int], None] | None = None
         """Told of each attempt that waits for a service, by run, key and number, once that is on disk."""
+        self.looks: Callable[[], Callable[[], bool]] | None = None
+        """Has services look once more for what has come by now; what it gives says whether they still do."""
         self.forgoes: Callable[[str, str | None], Forgone] | None = None
         """Told that nobody waits any more for what a service answers to a step of a run, by its key; None: to any."""
         self.drafts: set[tuple[str, str]] = set()

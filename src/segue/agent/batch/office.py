@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -52,7 +53,7 @@ class Office:
         path = self.outbox.path
         turn = Turn(None if path is None else path.with_name(f"{path.name}.turn"))
         self.batcher = Batcher(self.outbox, turn, self.rules, lambda: self.around.outside, self._model, BATCH)
-        self.around.waits, self.around.forgoes = self._waits, self._forgoes
+        self.around.waits, self.around.forgoes, self.around.looks = self._waits, self._forgoes, self._looks
         self.batcher.start()
 
     async def queue(self, item: Item) -> None:
@@ -100,6 +101,16 @@ class Office:
         except StoreError as error:  # the run waits all the same
             log.error("%s", error)
             asyncio.get_running_loop().call_later(_AGAIN_S, self._waits, run, key, attempt)
+
+    def _looks(self) -> Callable[[], bool]:
+        """The time of a question is over: what the provider has by now is fetched before that counts."""
+        now = self.now()
+        try:
+            self.hurry(now)
+        except StoreError as error:  # then it counts as it is
+            log.error("%s", error)
+            return lambda: False
+        return partial(self.moves, now, 0.0)
 
     def _forgoes(self, run: str, key: str | None) -> Forgone:
         """Nobody waits any more: what no batch was sent with yet is taken back, and takes nothing."""

@@ -24,7 +24,11 @@ from . import carrying
 from .carrying import failed
 from .purse import forgo
 
+_LOOK_S, _LOOKS_S = 0.2, 60.0
+"""How often it is seen whether a service still looks for an answer once its time is over, and for how long at most."""
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...core.records import ApprovalAsked, AskKind, Verdict
     from .execution import Execution
 
@@ -101,12 +105,15 @@ def _waits(execution: Execution, key: str, attempt: int) -> None:
 async def _word(
     execution: Execution, command: RunStep, history: list[Attempt], answer: AskPerson, due_at: float | None
 ) -> None:
-    """Wait until the history holds a word; when its time is over, that is the default. A pause holds both back."""
+    """Wait until the history holds a word; when its time is over, that is the default. A pause holds both back. Before
+    the time of a service counts as over, what it has by now is looked for: no process may have been there to do so.
+    """
     key, clock = command.key, execution.host.clock
     making = execution.steps.get(key)
     asking = execution.asking[key] = Asking(answer.to, due_at, asyncio.Event(), answer.service)
     execution.backoffs[key] = math.inf if due_at is None else due_at
     execution.settle()
+    looking: Callable[[], bool] | None = None
     try:
         while isinstance(history[-1].answer, AskPerson):
             if due_at is not None and due_at <= clock.now() and not execution.still:
@@ -115,6 +122,11 @@ async def _word(
                     raise asyncio.CancelledError  # an operator has said what came of it, or has it made anew
                 if execution.still:
                     continue
+                if isinstance(history[-1].answer, AskPerson) and answer.service:  # pyright: ignore[reportUnnecessaryIsInstance]  see below
+                    looking = looking or _looking(execution)
+                    if looking():
+                        await _wait(asking.answered, execution, _LOOK_S)
+                        continue
                 if isinstance(history[-1].answer, AskPerson):  # pyright: ignore[reportUnnecessaryIsInstance]  it may have come
                     await _expired(execution, command, history, answer)
                 else:
@@ -128,6 +140,15 @@ async def _word(
     finally:
         execution.asking.pop(key, None)
         execution.backoffs.pop(key, None)
+
+
+def _looking(execution: Execution) -> Callable[[], bool]:
+    """Whether those who answer still look for what has come, now that they are told to; at most for a while."""
+    around, clock = surroundings(), execution.host.clock
+    if around is None or around.looks is None:
+        return lambda: False
+    looks, until = around.looks(), clock.now() + _LOOKS_S
+    return lambda: clock.now() < until and looks()
 
 
 def has_a_word(execution: Execution) -> bool:
