@@ -145,6 +145,19 @@ def test_where_no_ask_has_fallen_to_an_arm_yet_the_days_are_named() -> None:
     assert "139 days for a claim" in says(found)
 
 
+def test_that_one_ask_alone_was_drawn_is_no_measure_of_what_more_exploration_brings() -> None:
+    out = Outcome(reward=1.0, cost_nano=1000, latency_s=1.0)
+    log = [
+        Logged(
+            cluster=f"run-{n}", candidates=("small", "large"), propensities=(0.98, 0.02), choice=int(n == 7),
+            sampling=Sampling.EXACT, outcome=out, exploration=0.04, at=1e9 + 173.0 * n,
+        )
+        for n in range(400)
+    ]  # fmt: skip
+    need = judge(log, lambda _: [0.0, 1.0]).findings[Measure.COST].need
+    assert need is not None and need.exploration_wanted < 0.5 and (need.days_then or math.inf) <= 14.0
+
+
 def test_where_one_key_has_most_of_the_asks_it_is_other_keys_that_are_lacking() -> None:
     """However many small ones come beside it."""
     log = [

@@ -137,7 +137,8 @@ def _asks(w: Weighed, logged: Array, have: Have, wanted: tuple[float, float, flo
     if not len(w) or float(drawn.unreached.mean()) > UNREACHED:
         return None
     per_ask = have.known / len(w)
-    found = have.clusters or min(float(w.clusters), effective_expected(drawn))  # none by bad luck
+    likely = min(float(w.clusters), effective_expected(drawn))  # there may be few by bad luck
+    found = have.clusters or likely if w.keyed else max(have.clusters, likely)
     pairs = (
         (wanted[0] - have.effective, effective_expected(drawn) / have.effect * per_ask),
         (wanted[1] - have.agreeing, agreement(drawn).count * per_ask),
