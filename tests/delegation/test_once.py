@@ -64,7 +64,7 @@ async def tidy() -> str:
         if ENDED:
             break
         await asyncio.sleep(0.01)
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0.1)
     return "tidy"
 
 

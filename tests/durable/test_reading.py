@@ -68,7 +68,9 @@ async def test_a_reader_sees_whole_units_while_others_write(tmp_path: Path) -> N
 async def test_finding_a_run_stays_quick_while_others_write(tmp_path: Path) -> None:
     async with Engine(str(tmp_path / "segue.db")) as engine:
         runs = [asyncio.create_task(engine.run(bulky, 400, 200, id=f"r{n}")) for n in range(20)]
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(30):
+            while engine.journal.find("r7") is None:
+                await asyncio.sleep(0.02)
         took: list[float] = []
         while any(not done.done() for done in runs):
             began = time.perf_counter()

@@ -167,7 +167,7 @@ async def judged_by_arm(path: Path, made: Any, many: int, answer: Any = None, fa
         half = Split(arms=(Arm(name="plain", policy=PLAIN, share=1), Arm(name="hedged", policy=hedge, share=1)))
         resources = {"catalogue": among, "routes": {"default": half}}
         async with Engine(str(path / "x.db"), resources=resources) as engine:
-            await asyncio.gather(*(engine.run(made, f"Sort number {n}") for n in range(many)))
+            await asyncio.gather(*(engine.run(made, f"Sort number {n}", id=f"r{n}") for n in range(many)))
     traffic = Traffic()
     with Journal.open_readonly(str(path / "x.db")) as reader:
         traffic.read(reader)
@@ -180,7 +180,7 @@ async def judged_by_arm(path: Path, made: Any, many: int, answer: Any = None, fa
         told = judge(found, target, onward=target.goes_on, hedged=target.hedged, hedges=target.hedges(found)).findings
         true = sum(row.outcome.of(Measure.COST) for row in asks) / len(asks)
         best = told[Measure.COST].best
-        assert best is not None and best.value.holds(true) and best.value.high < 3.0 * true
+        assert best is not None and best.value.holds(true) and best.value.high < 5.0 * true
 
 
 async def test_repairs_that_an_engine_has_hedged(tmp_path: Path) -> None:

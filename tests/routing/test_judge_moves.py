@@ -92,7 +92,7 @@ async def test_a_cascade_that_climbs_to_another_one_than_was_climbed_to_is_refus
 async def test_the_chance_to_have_gone_on_as_an_ask_did(policy: Policy, chance: float) -> None:
     async with serve({"small": Served()}) as server:
         among = Catalogue.of(*models(server))
-    decision = Router(among, {"r": policy}).decide(Request(text="Sort", tokens_in=50, route="r"), id="d", luck=0.5)
+    decision = Router(among, {"r": THREE}).decide(Request(text="Sort", tokens_in=50, route="r"), id="d", luck=0.5)
     row = logged("run", replace(decision, pinned_by=None), Outcome(), moves=[Move(("small",), "mid")])
     assert Replayed(among, {"r": policy}).goes_on(row) == pytest.approx(chance)
     assert Replayed(among, {"r": policy}).goes_on(replace(row, moves=())) == 1.0

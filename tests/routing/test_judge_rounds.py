@@ -62,7 +62,7 @@ async def asked(path: Path, server: Server, policy: Policy, many: int) -> tuple[
     among = catalogue(server)
     async with Engine(str(path / "x.db"), resources={"catalogue": among, "routes": {"default": policy}}) as engine:
         for n in range(many):
-            assert await engine.run(looks, f"Question {n}") == "good"
+            assert await engine.run(looks, f"Question {n}", id=f"r{n}") == "good"
     traffic = Traffic()
     with Journal.open_readonly(str(path / "x.db")) as reader:
         traffic.read(reader)
