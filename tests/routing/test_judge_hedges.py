@@ -210,7 +210,7 @@ def test_a_repair_is_hedged_by_whom_the_first_call_is() -> None:
     assert Replayed(three(), {"r": PLAIN}).hedged(row) == 0.0
 
 
-def test_the_policy_that_made_it_goes_on_as_it_did(tmp_path: Path) -> None:
+def test_the_policy_that_made_it_goes_on_as_it_did() -> None:
     """Whatever its models were like meanwhile; not where there are others now."""
     row = row_of(HALF, 2.0)
     assert row.decision is not None

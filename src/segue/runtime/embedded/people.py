@@ -24,13 +24,14 @@ from . import carrying
 from .carrying import failed
 from .purse import forgo
 
-_LOOK_S, _LOOKS_S = 0.2, 60.0
-"""How often it is seen whether a service still looks for an answer once its time is over, and for how long at most."""
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...core.records import ApprovalAsked, AskKind, Verdict
     from .execution import Execution
+
+_LOOK_S, _LOOKS_S = 0.2, 60.0
+"""How often it is seen whether a service still looks for an answer once its time is over, and for how long at most."""
 
 
 @dataclass(slots=True)
