@@ -7,10 +7,12 @@ import functools
 import gc
 import inspect
 import os
+import shutil
 import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,15 @@ from hypothesis import settings
 
 GRACE_S = 5.0
 """An async test ends this long before the hard limit, so that its own traceback is seen first."""
+
+MEMORY = Path("/dev/shm")
+"""Where files of tests are kept in memory: what dies in them are processes, so no disk has to be waited for."""
+
+MEMORY_FREE = 4 << 30
+"""In bytes: below this they are on the disk."""
+
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_FREE:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)

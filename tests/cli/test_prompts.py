@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from segue import Engine, ask, flow, prompt
+from segue import Engine, ask, flow, prompt, tool
 from segue.agent.prompts import Shelf
 from segue.cli.prompts import prompts
-from segue.errors import InputError, PromptError
+from segue.errors import InputError, PromptError, RunFailed
 from segue.testing.provider import Asked, Served, serve
-from tests.agent.served import KEYS, catalogue
+from tests.agent.served import KEYS, calls, catalogue, in_turn
 
 
 @flow
@@ -58,6 +58,54 @@ async def test_how_each_version_did(home: Path, capsys: pytest.CaptureFixture[st
     }  # fmt: skip
     assert [(d["score"], d["scored"]) for d in told.values()] == [(1.0, 1), (0.25, 2)]
     assert told["v2"]["cost_usd"] > told["v1"]["cost_usd"] > 0
+
+
+@tool(effect="read")
+async def look_up(what: str) -> str:
+    """Look up."""
+    return what
+
+
+@flow
+async def looks(ticket: str) -> str:
+    return await ask(prompt("triage", ticket=ticket), tools=[look_up], rounds=3)
+
+
+async def test_rounds_of_a_question_with_tools_are_one_question(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And one whose model never comes to an answer has none."""
+
+    def answer(asked: Asked) -> Any:
+        looks_up = calls("look_up", what="x")
+        return looks_up if asked.prompt.startswith("v2") else in_turn(looks_up, looks_up, "fine")(asked)
+
+    async with (
+        serve({"chat": Served(answer=answer)}) as server,
+        Engine(str(home / "x.db"), resources={"catalogue": catalogue(server, "chat")}) as engine,
+    ):
+        for version in ("v1", "v1", "v2"):
+            Shelf.read().get("triage").roll_out({version: 1})
+            run = await engine.start(looks, "t")
+            try:
+                await run.result()
+            except RunFailed:
+                assert version == "v2"
+        await run.feedback(1.0)
+    told = said(capsys)["triage"]
+    assert {v: (d["asks"], d["answered"], d["first"], d["scored"]) for v, d in told.items()} == {
+        "v1": (2, 2, 2, 0), "v2": (1, 0, 0, 0),
+    }  # fmt: skip
+
+
+def test_one_file_is_one_version_and_is_told_how_to_become_more(home: Path) -> None:
+    (home / "prompts" / "one.md").write_text("One: {{ticket}}")
+    with pytest.raises(PromptError, match=r"one file, .*one\.md") as told:
+        Shelf.read().get("one").roll_out({"v1": 1})
+    assert str(Path("prompts", "one", "v1.md")) in (told.value.remedy or "")
+
+
+def test_who_has_set_it_may_be_no_text(home: Path) -> None:
+    Shelf.read().get("triage").roll_out({"v1": 1}, by="ad\udcffa")
+    assert 'by = "ada"' in (home / "prompts" / "triage" / "rollout.toml").read_text()
 
 
 def test_rolled_out_and_back(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

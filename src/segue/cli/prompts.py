@@ -21,12 +21,12 @@ from .words import plural, printable
 
 if TYPE_CHECKING:
     from ..agent.prompts import Named, Shelf
-    from ..routing.traffic import Ask
+    from ..routing.past import Row
 
 ACTIONS = {
     "list": (),
-    "set": ("v2=0.9", "v3=0.1"),
-    "pin": ("v2",),
+    "set": ("VERSION=0.9", "VERSION=0.1"),
+    "pin": ("VERSION",),
     "rollback": (),
 }
 
@@ -44,15 +44,15 @@ class Fared:
     scores: list[float] = field(default_factory=list[float])
     cost_nano: int = 0
 
-    def take(self, ask: Ask) -> None:
-        """One more question."""
+    def take(self, row: Row) -> None:
+        """One more question, with all its rounds."""
         self.asks += 1
-        self.answered += ask.taken is not None
-        self.first += bool(ask.attempts) and ask.taken is ask.attempts[0]
-        self.rejected += sum(one.end == "rejected" for one in ask.attempts)
-        self.cost_nano += sum(one.usage.cost_nano or 0 for one in ask.attempts if one.usage is not None)
-        if ask.score is not None:
-            self.scores.append(ask.score)
+        self.answered += row.answered
+        self.first += row.at_once
+        self.rejected += row.rejected
+        self.cost_nano += row.cost_nano or 0
+        if row.score is not None:
+            self.scores.append(row.score)
 
     def body(self) -> dict[str, Any]:
         """As JSON; the score is the mean, 0 to 1, and money is USD for one question."""
@@ -64,17 +64,13 @@ class Fared:
         }  # fmt: skip
 
 
-def fared(asks: Iterable[Ask]) -> dict[tuple[str, str], Fared]:
+def fared(found: Iterable[Row]) -> dict[tuple[str, str], Fared]:
     """How each version of each prompt did, by name and version."""
-    found: dict[tuple[str, str], Fared] = {}
-    for ask in asks:
-        named: dict[str, str] = {}
-        for attempt in ask.attempts:
-            said: Any = attempt.details.get("prompts")
-            named |= said if isinstance(said, dict) else {}
-        for place in named.items():
-            found.setdefault(place, Fared()).take(ask)
-    return found
+    made: dict[tuple[str, str], Fared] = {}
+    for row in found:
+        for place in row.prompts.items():
+            made.setdefault(place, Fared()).take(row)
+    return made
 
 
 def prompts(
@@ -190,11 +186,12 @@ def _figures(did: Fared) -> list[str]:
 def _past(db: str) -> dict[tuple[str, str], Fared]:
     """From the journal; nothing where there is none yet."""
     from ..journal import Journal  # noqa: PLC0415
+    from ..routing.past import rows  # noqa: PLC0415
     from ..routing.traffic import Traffic  # noqa: PLC0415
 
     if not Path(path_of(db)).is_file():
         return {}
-    traffic = Traffic(decisions=False)
+    traffic = Traffic()
     with Journal.open_readonly(path_of(db)) as reader:
         traffic.read(reader)
-    return fared(traffic.asks)
+    return fared(rows(traffic))

@@ -12,7 +12,8 @@ from typing import Any
 
 from ..core.codec import loads
 from ..core.events import Event, EventType
-from ..errors import RecordError
+from ..errors import RecordError, StoreCorrupt
+from .faults import fault
 
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecordError)
 """What reading raises over a body that is no JSON, or that is JSON of another shape."""
@@ -25,6 +26,18 @@ _COLUMNS: Mapping[str, tuple[type, ...]] = {
 }  # fmt: skip
 _TYPES = frozenset(type_.value for type_ in EventType)
 REMEDY = "restore the database from a copy; all other runs go on"
+
+
+def damaged(path: str, run: str, what: str) -> StoreCorrupt:
+    """That something of a run cannot be read."""
+    error = fault(StoreCorrupt, path, what, REMEDY)
+    error.run = run
+    return error
+
+
+def missing(path: str, run: str, seq: int) -> StoreCorrupt:
+    """That the event is missing that has the input of a run, or of a part of it."""
+    return damaged(path, run, f"event {seq} of run {run}, which has its input, is missing")
 
 
 def first_damaged(events: Iterable[Event]) -> tuple[Event, str] | None:

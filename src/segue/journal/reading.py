@@ -16,7 +16,7 @@ from ..core.shell import command
 from ..errors import InputError, SegueError, StoreCorrupt, StoreError, StoreMissing, StoreReadOnly, UnknownRun
 from . import switches, tables, threads, workers
 from .blobs import Payloads, is_reference
-from .damage import BEGINNINGS, REMEDY, UNREADABLE, first_damaged, gapless
+from .damage import BEGINNINGS, UNREADABLE, damaged, first_damaged, gapless, missing
 from .faults import fault, identity, translate
 from .owners import holds, living, silent_s
 from .records import Item, RunRow, Standing, Write, listed_row
@@ -68,6 +68,15 @@ class Reader:
             raise fault(StoreError, self.path, f"the file can no longer be seen: {error}", remedy) from error
         raise fault(StoreMissing, self.path, what, "put it back, and try again")
 
+    @contextmanager
+    def moment(self) -> Generator[None]:
+        """What is read within stands as it did at the first of it, whatever is written meanwhile."""
+        self.query("begin")
+        try:
+            yield
+        finally:
+            self.query("rollback")
+
     def write(self, unit: Write) -> None:
         """Refused. Raises StoreReadOnly."""
         self._refuse()
@@ -108,7 +117,7 @@ class Reader:
         start, events = row.continued_seq, self.events(row, max(row.continued_seq - 1, 0))
         first = next(events, None)
         if first is None or first.type not in BEGINNINGS:
-            raise self._missing(row, start or 1)
+            raise missing(self.path, row.id, start or 1)
         if start:
             with self.reads(row):
                 carried = list(loads(first.body).get("carried", ()))
@@ -125,10 +134,10 @@ class Reader:
         try:
             yield
         except UNREADABLE as error:
-            damaged = self.damage(row)
-            if damaged is None:
+            found = self.damage(row)
+            if found is None:
                 raise
-            raise damaged from error
+            raise found from error
 
     def damage(self, row: RunRow) -> StoreCorrupt | None:
         """That an event of a run, or of the one that it was forked from, cannot be read; None where all can be."""
@@ -141,16 +150,7 @@ class Reader:
             return None
         event, why = found
         id_ = row.id if event.run == row.no else self.query("select id from runs where no = ?", (event.run,))[0][0]
-        what = f"event {event.seq} ({event.type}) of run {id_} is damaged: {why}"
-        error = fault(StoreCorrupt, self.path, what, REMEDY)
-        error.run = row.id
-        return error
-
-    def _missing(self, row: RunRow, seq: int) -> StoreCorrupt:
-        what = f"event {seq} of run {row.id}, which has its input, is missing"
-        error = fault(StoreCorrupt, self.path, what, REMEDY)
-        error.run = row.id
-        return error
+        return damaged(self.path, row.id, f"event {event.seq} ({event.type}) of run {id_} is damaged: {why}")
 
     def input_of(self, row: RunRow) -> Event:
         """The event that has the input of a run. Raises StoreCorrupt where it is missing."""
@@ -160,7 +160,7 @@ class Reader:
         """One that has an input. Raises StoreCorrupt."""
         found = next(self.events(row, seq - 1, seq), None)
         if found is None:
-            raise self._missing(row, seq)
+            raise missing(self.path, row.id, seq)
         return found
 
     def part_of(self, row: RunRow, upto: int) -> tuple[Event, int]:

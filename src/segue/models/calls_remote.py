@@ -205,12 +205,13 @@ def _reply(c: Call, response: ModelResponse, noted: dict[str, str], began: float
     details: dict[str, Any] = response.provider_details or {}
     refusal: Any = details.get(_STRAY_REFUSAL)
     written = "".join(part.content for part in response.parts if isinstance(part, TextPart | ThinkingPart))
+    others = tuple(part for part in calls if part not in answers)
     return Reply(
         message=stamped(response, c.model.name, c.deployment.name),
         text=_answer(_arguments(answers[0]) if answers else bare(response.text or "", c), c),
-        tool_calls=tuple(part for part in calls if part not in answers),
+        tool_calls=others,
         usage=usage_of(response.usage, c.model, c.messages, written + "".join(p.args_as_json_str() for p in calls)),
-        finish=_finish(response, bool(answers)),
+        finish=_finish(response, bool(answers), bool(others)),
         finish_raw=str(details.get("finish_reason") or ""),
         refusal=refusal if isinstance(refusal, str) else "",
         answered_by=response.model_name,
@@ -232,10 +233,12 @@ def _answer(text: str, c: Call) -> str:
     return unwrapped(text) if held and not is_object(c.output_schema or {}) else text
 
 
-def _finish(response: ModelResponse, answered: bool) -> str:
-    """A call of the answer's own tool is no call of a tool."""
+def _finish(response: ModelResponse, answered: bool, called: bool) -> str:
+    """A call of the answer's own tool is no call of a tool; one of another is, also where the format says `stop`."""
     finish = response.finish_reason or "stop"
-    return "stop" if answered and finish == "tool_call" else finish
+    if finish not in ("stop", "tool_call"):
+        return finish
+    return "tool_call" if called and not answered else "stop" if answered else finish
 
 
 def bare(text: str, c: Call) -> str:

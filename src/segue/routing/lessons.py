@@ -86,7 +86,7 @@ def _scores(ask: Ask, judged: bool) -> dict[str, float]:
             by_model[attempt.target.name].append(score)
     scores = {name: fmean(values) for name, values in by_model.items()}
     opinion, taken = ask.score, ask.taken
-    if opinion is not None and taken is not None:
+    if opinion is not None and taken is not None and taken.target.kind is TargetKind.MODEL:
         scores[taken.target.name] = opinion
     return scores
 

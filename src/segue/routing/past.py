@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ..core.keys import name_of
 from ..core.lifecycle import ENDED
-from ..core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Decision, Settlement
+from ..core.records import AttemptEnd, AttemptRecorded, AttemptWhy, Decision, Settlement, TargetKind
 from ..errors import InputError
 from .judge.rows import Call, Logged, Move, Outcome, left_out, logged
 from .lessons import score_of
@@ -28,6 +29,7 @@ _NOT_ASKED = frozenset({AttemptEnd.CANCELLED, AttemptEnd.LOST})
 _KEPT_TO = "recovery"
 """Who pins the decisions of an ask's later rounds to the model that began."""
 _CAME = frozenset({AttemptEnd.ANSWERED, AttemptEnd.SUPERSEDED})
+_ASIDE = (AttemptWhy.SHADOW, AttemptWhy.PROBE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +42,7 @@ class Row:
     at: float
     decision: Decision
     answered: bool
-    """Whether an answer came that was used."""
+    """Whether a model's answer came that was used. A person's is none: the route has found nobody who could."""
     answered_by: str | None
     passed: float | None
     """How the checks of that answer went, 0 to 1; 0 where no answer passed; None where there were none."""
@@ -61,6 +63,13 @@ class Row:
     """All calls, one after the other, and who was asked beside them."""
     went_on: bool | None = None
     """Whether somebody was asked again after a first call that did not do; None where it did."""
+
+    at_once: bool = False
+    """Whether all its calls did at the first try: nothing was turned down, and nobody had failed."""
+    rejected: int = 0
+    """Answers that a schema, a check or a guard has turned down."""
+    prompts: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The named prompts in it: the version of each."""
 
     @property
     def reward(self) -> float | None:
@@ -154,23 +163,29 @@ def _whole(rounds: Sequence[Ask]) -> Iterator[tuple[Ask, _Chain]]:
 
 
 def _chains(ask: Ask) -> Iterator[_Chain]:
-    """One, as a rule; several where a step has asked more than once: each begins with an attempt that follows none."""
+    """One, as a rule; several where a step has asked more than once: each begins with an attempt that follows none,
+    and the rounds of one that has tools keep to its model.
+    """
     made = {decision.id: decision for decision in ask.decisions if decision.choice is not None}
-    begins = [at for at, a in enumerate(ask.attempts) if a.follows is None and a.why is AttemptWhy.PRIMARY]
-    if len(begins) < 2 or any(a.decision not in made for a in ask.attempts):
+    rounds = [at for at, a in enumerate(ask.attempts) if a.follows is None and a.why is AttemptWhy.PRIMARY]
+    if len(rounds) < 2 or any(a.decision not in made for a in ask.attempts):
         first = next(iter(made.values()), next(iter(ask.decisions), None))
         if first is not None:
             yield _Chain(first, ask.attempts, len(ask.attempts), ask.attempts)
         return
+    begins = [at for at in rounds if at == rounds[0] or made[ask.attempts[at].decision or ""].pinned_by != _KEPT_TO]
     for at, until in pairwise([*begins, len(ask.attempts)]):
-        attempts = ask.attempts[at:until]
-        yield _Chain(made[attempts[0].decision or ""], attempts, len(attempts), attempts)
+        own = [one for one in rounds if at <= one < until]
+        second = own[1] if len(own) > 1 else until
+        first = made[ask.attempts[at].decision or ""]
+        yield _Chain(first, ask.attempts[at:until], second - at, ask.attempts[own[-1] : until])
 
 
 def _row(ask: Ask, chain: _Chain) -> Row | None:
-    own = [a for a in chain.attempts if a.why not in (AttemptWhy.SHADOW, AttemptWhy.PROBE)]
-    good = [a for a in own if a.end is AttemptEnd.ANSWERED and a in chain.last]
-    if not own or (_goes_on(ask, good[-1]) if good else ask.over_at is None):
+    own = [a for a in chain.attempts if a.why not in _ASIDE and a.target.kind is not TargetKind.PERSON]
+    last = [a for a in own if a.end is AttemptEnd.ANSWERED and a in chain.last]
+    good = [] if last and _calls_tools(ask, last[-1]) else last
+    if not own or not (good or _over(ask, bool(last))):
         return None  # it is under way, or was never sent
     usages = [a.usage for a in own if a.usage is not None]
     return Row(
@@ -193,12 +208,28 @@ def _row(ask: Ask, chain: _Chain) -> Row | None:
         moves=tuple(_moves([a.target.name for a in own if a.why is not AttemptWhy.HEDGE])),
         calls=tuple(_calls(ask, [a for a in own if a in chain.attempts[: chain.begin]])),
         went_on=_went_on(own),
+        at_once=bool(good) and all(a.why is AttemptWhy.PRIMARY and a.end is AttemptEnd.ANSWERED for a in own),
+        rejected=sum(a.end is AttemptEnd.REJECTED for a in own),
+        prompts=_prompts(own),
     )
 
 
-def _goes_on(ask: Ask, answer: AttemptRecorded) -> bool:
-    """Whether another round is to come: a model has called tools."""
-    return ask.run.state not in ENDED and answer.finish_reason == "tool_call" and "/" in ask.key
+def _calls_tools(ask: Ask, answer: AttemptRecorded) -> bool:
+    """Whether that is no answer yet: a model has called tools. An agent decides anew each time, and that is all."""
+    return answer.finish_reason == "tool_call" and _scope_of(ask) != "agent"
+
+
+def _over(ask: Ask, called: bool) -> bool:
+    """Whether nothing more is to come. A flow has calls of tools, and the next round, after the step has ended."""
+    if called and _scope_of(ask) == "ask":
+        return ask.run.state in ENDED
+    return ask.over_at is not None
+
+
+def _scope_of(ask: Ask) -> str:
+    """The name of what it is part of; empty: of its run."""
+    above = ask.key.rpartition("/")[0]
+    return name_of(above) if above else ""
 
 
 def _moves(asked: Sequence[str]) -> Iterator[Move]:
@@ -228,6 +259,14 @@ def _went_on(own: Sequence[AttemptRecorded]) -> bool | None:
     if all(a.end in _CAME or a.end in _NOT_ASKED for a in own):
         return None
     return any(a.why not in (AttemptWhy.PRIMARY, AttemptWhy.HEDGE) for a in own)
+
+
+def _prompts(own: Sequence[AttemptRecorded]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for attempt in own:
+        said: Any = attempt.details.get("prompts")
+        found |= said if isinstance(said, dict) else {}
+    return found
 
 
 def _passed(own: Sequence[AttemptRecorded], good: Sequence[AttemptRecorded]) -> float | None:

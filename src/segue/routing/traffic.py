@@ -134,7 +134,13 @@ class Traffic:
         return len(self._asks)
 
     def read(self, reader: Reader, events_max: int | None = None) -> int:
-        """Read what came since, and say how many events that were. Raises StoreError where the file cannot be read."""
+        """Read what came since, all as of one moment, and say how many events that were. Raises StoreError where the
+        file cannot be read.
+        """
+        with reader.moment():
+            return self._read(reader, events_max)
+
+    def _read(self, reader: Reader, events_max: int | None) -> int:
         many = 0
         if not self.position:
             self.position = self._beginning(reader)

@@ -121,6 +121,12 @@ class Named:
     def _written(self) -> Path:
         """The folder in which its rollout is written. Raises PromptError where it has none."""
         if self.folder is None:
+            path = Path(next((one.path for one in self.versions.values()), ""))
+            if path.suffix == ".md":
+                raise PromptError(
+                    f"prompt {self.name!r} is one file, {path}, and so one version",
+                    remedy=f"move it to {path.with_suffix('') / 'v1.md'}, and write the next version beside it",
+                )
             raise PromptError(f"prompt {self.name!r} stands in segue.toml: change its rollout there")
         return self.folder
 
@@ -280,4 +286,4 @@ def _log(folder: Path | None) -> Sequence[Mapping[str, float]]:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r'[\\"\x00-\x1f\x7f]', "", text)
+    return re.sub(r'[\\"\x00-\x1f\x7f\ud800-\udfff]', "", text)
