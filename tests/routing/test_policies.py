@@ -171,6 +171,32 @@ def test_a_cascade_of_its_own_takes_who_is_better_than_all_cheaper_ones() -> Non
     assert [chosen(short), *names(short, short.order)] == ["small", "large"]
 
 
+@pytest.mark.parametrize("policy", [
+    Cascade(), Cascade(steps_max=2), Cascade(steps_max=5), Cascade(among=("m1", "m2", "m3", "m5")),
+    Cascade(require={"tier": "own"}),
+])  # fmt: skip
+def test_a_cascade_of_its_own_climbs_the_steps_that_its_first_decision_names(policy: Cascade) -> None:
+    """Steps formed anew of those left would begin below the best one each time, and never reach it."""
+    own = {"tier": "own"}
+    among = Catalogue.of(*(model(f"m{n}", 0.15 * n, float(n), tags={} if n == 3 else own) for n in range(1, 6)))
+    first = routed(policy, among)
+    said, asked = [chosen(first), *names(first, first.order)], list[str | None]()
+    four = bool(policy.among or policy.require)
+    assert len(said) == min(policy.steps_max, 4 if four else 5) and said[-1] == "m5"
+    while (
+        at := routed(policy, among, tried=dict.fromkeys(filter(None, asked), ""), stage=len(asked))
+    ).choice is not None:
+        asked.append(chosen(at))
+    assert asked == said
+
+
+def test_a_cascade_of_its_own_climbs_past_a_step_that_is_down_and_one_that_a_person_named() -> None:
+    decision = routed(Cascade(), tried={"small": ""}, stage=1, now={"mid": Now("shut", "it is down")})
+    assert chosen(decision) == "large"
+    among = three().with_(model("best", 0.99, 9.0))
+    assert chosen(routed(Cascade(among=("small", "mid", "large")), among, tried={"best": ""}, stage=1)) == "small"
+
+
 def test_a_cascade_skips_a_step_that_would_not_pay() -> None:
     hopeless = Predictors(quality=Learned({"small": (0.001, 0.01), "mid": (0.05, 0.01)}))
     steps = ("small", "mid", "large")

@@ -40,6 +40,8 @@ class Ground:
     """The embeddings of the examples of a policy, a row each, of unit length."""
     within: tuple[Policy, ...] = ()
     """The policies above whose own names and tags leave some out."""
+    foresee: Callable[[Situation, Rows], Predictions] = predict
+    """What is expected of some rows of the table."""
     _expected: list[Predictions] = field(default_factory=list[Predictions])
 
     @property
@@ -51,7 +53,7 @@ class Ground:
     def expected(self) -> Predictions:
         """What is expected of them. Worked out when it is first asked for: a pinned model needs none."""
         if not self._expected:
-            self._expected.append(predict(self.at, self.base.rows))
+            self._expected.append(self.foresee(self.at, self.base.rows))
         return self._expected[0]
 
     @expected.setter

@@ -9,10 +9,11 @@ import numpy as np
 from ..core.records import Sampling, Stage
 from .arrays import Flags, Rows, numbered
 from .choose import draw, mixed, only, thompson
-from .eligible import Exclusion
+from .eligible import Exclusion, tag_rules
 from .lots import Ground, Lot, certain, following, nobody, placed, taken
 from .objective import bounded, rank
 from .policies import Affinity, Cascade, Ranked
+from .types import Predictions
 
 __all__ = ["cascade", "ranked"]
 
@@ -75,10 +76,8 @@ def _session(policy: Ranked, ground: Ground, seats: Rows, fits: Flags) -> int | 
 
 def cascade(policy: Cascade, ground: Ground, allowed: Flags) -> Lot:
     """The first step that is left, or a later one where the first was seen not to pay; the steps above are next."""
-    steps = [place for place in ground.places(policy.steps) if allowed[place]]
-    if not policy.steps:
-        steps = _climbing(ground, np.flatnonzero(allowed))
-        steps = steps[: policy.steps_max - 1] + steps[-1:] if len(steps) > policy.steps_max else steps
+    named = ground.places(policy.steps) if policy.steps else _own_steps(policy, ground, allowed)
+    steps = [place for place in named if allowed[place]]
     outside = set(np.flatnonzero(allowed).tolist()) - set(steps)
     barred = {place: Exclusion(Stage.POLICY, "it is no step of the cascade") for place in sorted(outside)}
     if not steps:
@@ -96,16 +95,38 @@ def cascade(policy: Cascade, ground: Ground, allowed: Flags) -> Lot:
     )  # fmt: skip
 
 
-def _climbing(ground: Ground, seats: Rows) -> list[int]:
+def _own_steps(policy: Cascade, ground: Ground, allowed: Flags) -> list[int]:
+    """The places of the steps of a cascade that names none: those of the first call, whoever was asked since."""
+    left, asked = np.flatnonzero(allowed), _asked(ground)
+    rows = np.union1d(ground.base.rows[left], asked)
+    known = ground.foresee(ground.at, rows) if len(asked) else taken(ground.expected, left, ground.many)
+    steps = _climbing(rows, known)
+    if len(steps) > policy.steps_max:
+        steps = steps[: policy.steps_max - 1] + steps[-1:]
+    return ground.places([ground.at.table.names[row] for row in steps])
+
+
+def _asked(ground: Ground) -> Rows:
+    """Those of the policy who were asked before, as rows of the table."""
+    table = ground.at.table
+    may = table.among(ground.at.request.tried)
+    for above in ground.within:
+        if above.among:
+            may &= table.among(above.among)
+        for rule in tag_rules(above.require, table):
+            may &= ~rule.bad
+    return np.flatnonzero(may)
+
+
+def _climbing(rows: Rows, expected: Predictions) -> list[int]:
     """From the cheapest up, those that are expected to be better than all cheaper ones."""
-    cost = np.nan_to_num(ground.expected.cost.mean[seats], nan=np.inf)
-    quality = ground.expected.quality.mean[seats]
+    cost, quality = np.nan_to_num(expected.cost.mean, nan=np.inf), expected.quality.mean
     steps: list[int] = []
     best = -1.0
     for at in np.lexsort((-quality, cost)).tolist():
         if quality[at] > best:
             best = float(quality[at])
-            steps.append(int(seats[at]))
+            steps.append(int(rows[at]))
     return steps
 
 

@@ -125,9 +125,7 @@ class Replayed:
         rows = np.array([row for row, then in who if _may(then, row in fit.rows)], np.intp)
         later = [row for row, then in who if then is not None and then.excluded_at in PASSING and row in fit.able]
         base = Eligibility(rows, {}, np.union1d(rows, np.array(later, np.intp)))
-        ground = Ground(at, base, _LUCK, self._vectors)
-        ground.expected = _expected(at, rows, logged)
-        return ground
+        return Ground(at, base, _LUCK, self._vectors, foresee=partial(_expected, logged=logged))
 
 
 def _body(policy: Policy) -> Json:
