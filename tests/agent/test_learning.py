@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,12 @@ async def asks(texts: list[str]) -> int:
 @flow
 async def quickly(text: str, model: str | None = None) -> str:
     return await ask("Do it.", text, route="quick", model=model)
+
+
+@flow
+async def twice(text: str) -> None:
+    await ask(text, model="small", key="one")
+    await ask(text, model="large", key="two")
 
 
 @flow
@@ -157,6 +164,39 @@ async def test_a_preference_between_a_shadow_and_the_answer_is_a_lesson(tmp_path
     assert [(p.better, p.worse, p.strength) for p in traffic.preferred] == [("large", "small", 0.5)]
     (lesson,) = lessons(traffic, {"small": 0.6, "large": 0.6})
     assert lesson.scores["large"] == pytest.approx(0.85) and lesson.scores["small"] == pytest.approx(0.35)
+
+
+async def test_a_preference_takes_keys_as_they_are_shown(tmp_path: Path) -> None:
+    async with serve(served()) as server, opened(tmp_path, server, ROUTES) as engine:
+        run = await engine.start(twice, "Which?")
+        await run.result()
+        other = await engine.start(twice, "Which?")
+        await other.result()
+        await run.prefer("ask[one]", over="ask[two]")
+        await run.prefer("ask[one]", over="ask[two]", over_run=other.id)
+        bodies = [json.loads(e.body) async for e in run.events(follow=False) if e.type == "feedback.given"]
+        keys = [e.key async for e in run.events(follow=False) if e.type == "feedback.given"]
+        with pytest.raises(InputError, match=r"the run has no step 'nope'; its steps: ") as wrong:
+            await run.prefer("nope", over="ask[two]")
+        assert wrong.value.key == "nope"
+        with pytest.raises(InputError, match=r"the run has no step 'nope'"):
+            await run.prefer("ask[one]", over="nope")
+    assert keys == ["ask[one]#1"] * 2 and {body["better_than"]["key"] for body in bodies} == {"ask[two]#1"}
+
+
+async def test_an_answer_is_not_preferred_to_itself(tmp_path: Path) -> None:
+    async with serve(served()) as server, opened(tmp_path, server, ROUTES) as engine:
+        run = await engine.start(twice, "Which?")
+        await run.result()
+        for same in (
+            {"over": "ask[one]"},
+            {"model": "small"},
+            {"over_model": "small"},
+            {"over_run": run.id, "over": "ask[one]"},
+        ):
+            with pytest.raises(InputError, match="compared with itself"):
+                await run.prefer("ask[one]", **same)  # type: ignore[arg-type]
+        assert [e async for e in run.events(follow=False) if e.type == "feedback.given"] == []
 
 
 async def test_feedback_reaches_the_lessons(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from segue.core.faults import FaultKind, classify
 from segue.models import errors
 from segue.models.calls import Call, Delta, Reply, call, close, stream
 from segue.models.conversation import made_by
+from segue.models.providers import address_of
 from segue.models.spec import Capability, Limits, Model, Price, Provider
 from tests.models.formats import CHAT, CLAUDE, FORMATS, GEMINI, OLLAMA, RESPONSES, Format, converse, tool_call
 from tests.models.loopback import CUT, SILENCE, Asked, Say, Server, serve, sse
@@ -266,10 +267,26 @@ async def test_cancelling_a_call_closes_it() -> None:
 async def test_a_refused_connection_is_unreachable() -> None:
     async with at(CHAT, lambda _: None) as (server, c):
         pass
-    with pytest.raises(errors.Unreachable):
+    with pytest.raises(errors.Unreachable) as failed:
         await call(c)
     await close()
     assert server.asked == []
+    address = c.deployment.url
+    assert str(failed.value.message).startswith(f"m: {address}: ") and address is not None
+    assert failed.value.remedy == f"see that {address} is up and can be reached from here"
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://ada:secret@127.0.0.1:9/v1?key=secret#secret", "http://127.0.0.1:9/v1"),
+        ("https://x.example.org", "https://x.example.org"),
+        (None, "the API of openai"),
+    ],
+)
+def test_an_address_in_words_holds_no_secret(url: str | None, address: str) -> None:
+    one = Model(name="m", provider=Provider.OPENAI, window=100, max_output=10, url=url)
+    assert address_of(one, one.pool()[0]) == address
 
 
 @ANY

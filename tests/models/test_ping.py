@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from segue.errors import MissingExtra
+from segue.models import providers
 from segue.models.ping import Ping, Probe, hang_up, ping
 from segue.models.spec import Deployment, Model, Provider, local_models
 from segue.testing.provider import Served, serve
@@ -70,6 +71,27 @@ async def test_a_model_that_thinks_has_room_for_it(monkeypatch: pytest.MonkeyPat
         (answer,) = await ping(claude)
     await hang_up()
     assert answer.ok, answer.says
+
+
+@pytest.mark.parametrize("able", [(), ("embeddings",)])
+async def test_what_is_imported_for_the_first_call_is_no_time_of_the_models(
+    monkeypatch: pytest.MonkeyPatch, able: tuple[str, ...]
+) -> None:
+    imported = providers.imported
+
+    async def long_import(given: Model) -> object:
+        await asyncio.sleep(1.0)
+        return await imported(given)
+
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    async with serve({"a": Served()}) as server:
+        asked = model(id="a", url=server.openai_url, capabilities=able)
+        await ping(asked)
+        await hang_up()
+        monkeypatch.setattr(providers, "imported", long_import)
+        (answer,) = await ping(asked)
+    await hang_up()
+    assert answer.ok and answer.seconds < 0.9, answer
 
 
 def test_the_local_model_answers(smollm2: str) -> None:

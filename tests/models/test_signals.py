@@ -157,6 +157,25 @@ def test_a_failed_connection_is_a_fault(error: Exception, kind: FaultKind) -> No
     assert fault_of(error).kind is kind
 
 
+def test_a_refusal_says_that_another_model_may_be_asked() -> None:
+    from pydantic_ai.exceptions import ContentFilterError
+
+    remedy = (fault_of(ContentFilterError("blocked")).state or {})["remedy"]
+    assert remedy == 'reword the request; with refused="next" another model is asked for it too'
+
+
+def test_where_nobody_was_is_named_where_nobody_was_alone() -> None:
+    import httpx
+    from pydantic_ai.exceptions import ContentFilterError, ModelAPIError
+
+    where = "http://127.0.0.1:9/v1"
+    lost = fault_of(httpx.ConnectError("All connection attempts failed"), model="m", address=where)
+    assert lost.message == f"m: {where}: All connection attempts failed"
+    assert (lost.state or {})["remedy"] == f"see that {where} is up and can be reached from here"
+    for other in (ModelAPIError("m", "Streamed response ended without a `finish_reason`"), ContentFilterError("no")):
+        assert where not in str(fault_of(other, model="m", address=where))
+
+
 def test_our_own_errors_are_what_they_say() -> None:
     assert fault_of(BudgetExceeded("too dear")).kind is K.BUDGET_EXCEEDED
     assert fault_of(ContextTooLong("too long")) == classify(ContextTooLong("too long"))

@@ -89,6 +89,60 @@ def test_what_cannot_be_is_refused_with_its_field(fields: dict[str, Any], field:
     assert repr(fields.get("name", "fast")) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("fields", "field", "says"),
+    [
+        ({"id": 3}, "id", "a text was expected, not 3"),
+        ({"capabilities": "vision"}, "capabilities", 'words were expected, as {"tools", "vision"}, not \'vision\''),
+        ({"window": "8k"}, "window", "a whole number was expected, not '8k'"),
+        ({"window": True}, "window", "a whole number"),
+        ({"max_output": 1.5}, "max_output", "a whole number was expected, not 1.5"),
+        ({"price": 3}, "price", "a price was expected, as Price.dollars(0.5, 1.5), not 3"),
+        ({"limits": {"rpm": 3}}, "limits", "limits were expected, as Limits(rpm=60), not {'rpm': 3}"),
+        ({"tags": {"tier": 1}}, "tags", 'tags were expected, as {"residency": "eu"}, not'),
+        ({"quality": "good"}, "quality", "a number was expected, or one for each kind of task"),
+        ({"quality": {"code": "good"}}, "quality", "a number was expected, or one for each kind of task"),
+        ({"quality": True}, "quality", "a number was expected, or one for each kind of task"),
+        ({"quality": 2}, "quality.any", "2 is not from 0 to 1"),
+        ({"deployments": ("a",)}, "deployments", 'were expected, as (Deployment(name="eu", url=...),), not'),
+        ({"deployments": Deployment(name="a")}, "deployments", "deployments were expected"),
+        ({"url": 3}, "url", "a text was expected"),
+        ({"settings": [1]}, "settings", "named values"),
+        ({"dimensions": "256", "capabilities": ["embeddings"]}, "dimensions", "a whole number"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_with_what_to_write(fields: dict[str, Any], field: str, says: str) -> None:
+    with pytest.raises(InvalidModel) as error:
+        model(**fields)
+    assert error.value.field == field and says in str(error.value) and "model 'fast'" in str(error.value)
+
+
+def test_limits_and_deployments_hold_their_kinds_too() -> None:
+    with pytest.raises(InvalidModel, match="rpm: a whole number was expected, not '3'"):
+        Limits(rpm="3")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InvalidModel, match=r"limits: limits were expected, as Limits\(rpm=60\), not 3"):
+        Deployment(name="eu", limits=3)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InvalidModel, match="weight: a number was expected, not 'much'"):
+        Deployment(name="eu", weight="much")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InvalidModel, match="name: a text was expected, not 3"):
+        model(3)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_number_is_the_quality_for_all_kinds_and_a_list_a_pool() -> None:
+    made = model(quality=0.6, deployments=[Deployment(name="eu")])
+    assert made.quality == {"any": 0.6} and made.expected("code") == 0.6
+    assert made.deployments == (Deployment(name="eu"),)
+
+
+def test_one_that_embeds_needs_no_output_limit() -> None:
+    vectors = Model(name="v", provider=Provider.OPENAI, window=8000, capabilities={"embeddings"})
+    assert vectors.max_output == 0
+    with pytest.raises(
+        InvalidModel, match="max_output: how many tokens an answer may have: from 1 to the window, 8000"
+    ):
+        Model(name="v", provider=Provider.OPENAI, window=8000)
+
+
 def test_a_key_in_place_of_its_variable_is_not_shown() -> None:
     with pytest.raises(InvalidModel) as error:
         Deployment(name="eu", key_env="sk-very-secret")

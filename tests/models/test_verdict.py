@@ -160,3 +160,5 @@ async def test_a_marked_refusal_and_a_blocked_prompt_are_refusals(monkeypatch: p
             answer = await call(Call(model=model, deployment=model.pool()[0], messages=asked))
             await close()
         assert kind(judge(answer)) is FaultKind.CONTENT_REFUSED
+        fault = judge(answer)
+        assert fault is not None and 'refused="next"' in (fault.state or {})["remedy"]

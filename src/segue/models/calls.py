@@ -18,7 +18,7 @@ from ..core.faults import FaultKind, rebuild
 from ..core.records import Usage
 from .errors import RequestRefused, TooSlow
 from .exchange import OUTPUT_TOOL, Call, Delta, OutputMode, Reply
-from .providers import close, connected, imported, no_embeddings
+from .providers import address_of, close, connected, imported, no_embeddings
 from .signals import error_of, made
 from .spec import Deployment, Model, Provider
 from .unread import read
@@ -35,7 +35,7 @@ async def call(c: Call) -> Reply:
     Raises RateLimited, Overloaded, TooSlow (after `timeout_s`), Unreachable, ContextTooLong, ContentRefused,
     RequestRefused, NotAuthorised, BadOutput, or MissingExtra. Cancelling the await closes the connection.
     """
-    async with _faults(c.model.name):
+    async with _faults(c.model, c.deployment):
         ask = await _way(c)
         began = asyncio.get_running_loop().time()
         async with _limit(c, began + c.timeout_s, c.timeout_s):
@@ -44,7 +44,7 @@ async def call(c: Call) -> Reply:
 
 async def ready(c: Call) -> None:
     """Import and connect what a call takes, so that the call itself begins at once. Raises as `call` does."""
-    async with _faults(c.model.name):
+    async with _faults(c.model, c.deployment):
         await _way(c)
 
 
@@ -61,13 +61,13 @@ async def stream(c: Call) -> AsyncGenerator[Delta | Reply, None]:
     without the provider's own sign of the end raises Unreachable: what came before it is no answer. Close it
     (`aclosing`) when leaving early, so that the provider stops at once.
     """
-    async with _faults(c.model.name):
+    async with _faults(c.model, c.deployment):
         ask = await _way(c)
     began = asyncio.get_running_loop().time()
     async with aclosing(ask.stream(c, began)) as items:
         first = True
         while True:
-            async with _faults(c.model.name), _limit(c, *_due(c, began, first)):
+            async with _faults(c.model, c.deployment), _limit(c, *_due(c, began, first)):
                 item = await anext(items, None)
             if item is None:
                 return
@@ -81,7 +81,7 @@ async def embed(
     """One vector for each text, in their order. Raises as `call` does; RequestRefused where there are no embeddings."""
     if model.provider is Provider.LOCAL or not texts:
         raise no_embeddings(model) if texts else RequestRefused(f"{model.name}: there are no texts to embed")
-    async with _faults(model.name):
+    async with _faults(model, deployment):
         connection = await connected(model, deployment)
         if connection.embed is None:
             raise no_embeddings(model)
@@ -163,12 +163,12 @@ def _late(model: Model, seconds: float, what: str) -> TooSlow:
 
 
 @asynccontextmanager
-async def _faults(model: str) -> AsyncGenerator[None, None]:
-    """What a library raises becomes an error of ours."""
+async def _faults(model: Model, deployment: Deployment) -> AsyncGenerator[None, None]:
+    """What a library raises becomes an error of ours, which names the model, and its address where nobody is there."""
     try:
         yield
     except Exception as error:
-        ours = error_of(error, model=model)
+        ours = error_of(error, model=model.name, address=address_of(model, deployment))
         if ours is error:
             raise
         raise ours from error

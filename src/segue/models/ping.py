@@ -70,8 +70,8 @@ async def _one(
     if deployment.key_env is not None and not environ.get(deployment.key_env):
         return ended(False, f"{deployment.key_env} is not set", f"export {deployment.key_env}=…")
     try:
-        ask = probe or _probe_of(model)
-        began = time.monotonic()  # what is imported for the first call is no time of the model's
+        ask = probe or await _probe_of(model, deployment)
+        began = time.monotonic()  # what is imported and connected for the first call is no time of the model's
         async with asyncio.timeout(timeout_s):
             await ask(model, deployment, timeout_s)
     except TimeoutError:
@@ -83,11 +83,16 @@ async def _one(
     return ended(True)
 
 
-def _probe_of(model: Model) -> Probe:
-    """Through the calls of this room; nothing of a provider is imported before. Raises MissingExtra."""
+async def _probe_of(model: Model, deployment: Deployment) -> Probe:
+    """Through the calls of this room, imported and connected; nothing of a provider is imported before.
+
+    Raises MissingExtra, and NotAuthorised where the key is not in the environment.
+    """
     if model.provider is Provider.LOCAL:
         return _local
-    return partial(_remote, _module(_CALLS, model), _module("pydantic_ai.messages", model))
+    calls, messages = _module(_CALLS, model), _module("pydantic_ai.messages", model)
+    await calls.ready(calls.Call(model=model, deployment=deployment, messages=()))
+    return partial(_remote, calls, messages)
 
 
 async def _local(model: Model, _deployment: Deployment, _timeout_s: float) -> object:

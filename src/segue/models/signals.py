@@ -59,10 +59,12 @@ ERRORS: Mapping[FaultKind, type[ModelError]] = {
 }
 """The error that each kind of fault of a provider becomes."""
 
-_REMEDY: Mapping[FaultKind, str] = {
+REMEDY: Mapping[FaultKind, str] = {
     FaultKind.CONTEXT_TOO_LONG: "shorten the input, or choose a model with a larger window",
     FaultKind.BAD_REQUEST: "change what the message names: the same request would be refused again",
+    FaultKind.CONTENT_REFUSED: 'reword the request; with refused="next" another model is asked for it too',
 }
+"""What can be done about a kind of fault, wherever it is from."""
 _AUTHORITY: Mapping[str, str] = {
     "billing": "a person must see to the account's credit or billing at the provider",
     "model": "check the model's id and url in the catalogue, and whether the key may use it",
@@ -72,7 +74,7 @@ _WAITS = frozenset({FaultKind.RATE_LIMITED, FaultKind.OVERLOADED, FaultKind.UNRE
 _DECODING = frozenset({"JSONDecodeError", "UnicodeDecodeError", "ResponseValidationError", "ParserError"})
 
 
-def fault_of(error: BaseException, *, model: str = "", now: float | None = None) -> Fault:
+def fault_of(error: BaseException, *, model: str = "", address: str = "", now: float | None = None) -> Fault:
     """The fault that an error of a model's call stands for.
 
     It names an error of `models.errors`, so that a replay builds it without a vendor's library. `state` holds the HTTP
@@ -80,8 +82,9 @@ def fault_of(error: BaseException, *, model: str = "", now: float | None = None)
     broke off within an answer (`half`), that an adapter could not read it (`unread`), what the provider `said` (its
     code), and for a context that is too long the
     `window` where it is told.
-    `model` begins the message. `now`, in seconds since the epoch, is what dates are counted from where the answer has
-    no Date of its own; the clock's time if none is given. What is no provider's error is classified as `core` does.
+    `model` begins the message, and `address`, where it was called, follows if nobody was met there. `now`, in seconds
+    since the epoch, is what dates are counted from where the answer has no Date of its own; the clock's time if none is
+    given. What is no provider's error is classified as `core` does.
     """
     if isinstance(error, SegueError):
         return classify(error)
@@ -89,7 +92,8 @@ def fault_of(error: BaseException, *, model: str = "", now: float | None = None)
     kind, limit = _rule(seen)
     if kind is None:
         return classify(error)
-    return _fault(seen, kind, limit, model, time.time() if now is None else now)
+    met = kind is not FaultKind.UNREACHABLE or seen.status is not None or seen.half or _by_transport(seen)[0] is None
+    return _fault(seen, (kind, limit), (model, "" if met else address), time.time() if now is None else now)
 
 
 def fault_in(
@@ -110,12 +114,12 @@ def fault_in(
     kind, limit = _rule(seen)
     if kind is None:
         kind = FaultKind.OVERLOADED if seen.details or isinstance(body, Mapping) else FaultKind.UNREACHABLE
-    return _fault(seen, kind, limit, model, time.time() if now is None else now)
+    return _fault(seen, (kind, limit), (model, ""), time.time() if now is None else now)
 
 
-def error_of(error: Exception, *, model: str = "", now: float | None = None) -> Exception:
+def error_of(error: Exception, *, model: str = "", address: str = "", now: float | None = None) -> Exception:
     """The error of `models.errors` for what a provider's library raised; any other error as it is."""
-    fault = fault_of(error, model=model, now=now)
+    fault = fault_of(error, model=model, address=address, now=now)
     ours = not isinstance(error, SegueError) and fault.error.startswith(f"{ModelError.__module__}:")
     return rebuild(fault) if ours else error
 
@@ -137,11 +141,13 @@ def made(kind: FaultKind, message: str, **state: str | int | float | None) -> Fa
     )
 
 
-def _fault(seen: Evidence, kind: FaultKind, limit: str, model: str, now: float) -> Fault:
+def _fault(seen: Evidence, ruled: tuple[FaultKind, str], of: tuple[str, str], now: float) -> Fault:
+    """`of` is the model, and the address where nobody was met; empty where that is not the matter."""
+    kind, limit = ruled
     waits = retry_after(seen, now, limited=kind is FaultKind.RATE_LIMITED) if kind in _WAITS else None
     return made(
         kind,
-        _worded(seen, model),
+        _worded(seen, *of),
         status=seen.status,
         unconnected=int(seen.status is None and not UNCONNECTED.isdisjoint(seen.names)) or None,
         half=int(seen.half) or None,
@@ -152,11 +158,17 @@ def _fault(seen: Evidence, kind: FaultKind, limit: str, model: str, now: float) 
         limit=limit or (_limit(seen) if kind is FaultKind.RATE_LIMITED else ""),
         window=_window(seen) if kind is FaultKind.CONTEXT_TOO_LONG else None,
         field=seen.param if kind is FaultKind.BAD_REQUEST else "",
-        remedy=_AUTHORITY.get(limit, _AUTHORITY[""]) if kind is FaultKind.UNAUTHORISED else _REMEDY.get(kind),
+        remedy=_remedy(kind, limit, of[1]),
     )
 
 
-def _worded(seen: Evidence, model: str) -> str:
+def _remedy(kind: FaultKind, limit: str, where: str) -> str | None:
+    if kind is FaultKind.UNAUTHORISED:
+        return _AUTHORITY.get(limit, _AUTHORITY[""])
+    return f"see that {where} is up and can be reached from here" if where else REMEDY.get(kind)
+
+
+def _worded(seen: Evidence, model: str, where: str) -> str:
     """`fast: 429 rate_limit_exceeded: Rate limit reached for …`, the field in front where one is named."""
     code = " ".join(filter(None, () if seen.untold else (str(seen.status or ""), seen.code or seen.kind)))
     message = "a page of HTML, not an answer: " + seen.message if seen.markup else seen.message
@@ -164,7 +176,7 @@ def _worded(seen: Evidence, model: str) -> str:
         message = f"the answer broke off: {message}" if seen.half else message or "the answer is empty"
     if seen.param and seen.param not in message:
         message = f"{seen.param}: {message}"
-    return ": ".join(filter(None, (model, code, message)))
+    return ": ".join(filter(None, (model, where, code, message)))
 
 
 Ruled = tuple[FaultKind | None, str]

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from ..core.records import Json
 from .catalogue import MODELS
 from .errors import InvalidModel, UnknownModel
+from .kinds import MAYBE_TEXT, MAYBE_WHOLE, NUMBER, TABLE, TEXT, WHOLE, WORDS, Kind, hold_kinds
 from .reading import meant
 from .settings import is_json, mistaken
 from .tariff import FREE, Price, Tier, expect
@@ -89,6 +90,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Hold what must be true."""
+        hold_kinds(self, dict.fromkeys(("rpm", "tpm", "concurrency"), MAYBE_WHOLE))
         for name in ("rpm", "tpm", "concurrency"):
             limit = getattr(self, name)
             expect(limit is None or limit >= 1, name, f"{limit} is too small: at least 1")
@@ -110,17 +112,31 @@ class Deployment:
 
     def __post_init__(self) -> None:
         """Hold what must be true."""
+        hold_kinds(self, _OF_A_DEPLOYMENT)
         _named(self.name)
         _address(self.url, self.key_env)
         expect(not self.weight < 0, "weight", f"{self.weight} is negative: 0 is for when all others are out")
         expect(self.weight < float("inf"), "weight", f"{self.weight} is no finite number")
 
 
+_LIMITS = Kind((Limits,), "limits were expected", "Limits(rpm=60)")
+_ADDRESS = {"url": MAYBE_TEXT, "key_env": MAYBE_TEXT, "region": MAYBE_TEXT}
+_OF_A_DEPLOYMENT: Mapping[str, Kind] = {"name": TEXT, **_ADDRESS, "weight": NUMBER, "limits": _LIMITS}
+_OF_A_MODEL: Mapping[str, Kind] = {
+    "name": TEXT, "id": TEXT, "capabilities": WORDS, "window": WHOLE, "max_output": WHOLE,
+    "price": Kind((Price, type(None)), "a price was expected", "Price.dollars(0.5, 1.5)"), "limits": _LIMITS,
+    "tags": Kind((Mapping,), "tags were expected", '{"residency": "eu"}', (str,)),
+    "quality": Kind((Mapping,), "a number was expected, or one for each kind of task", '{"code": 0.6}', (int, float)),
+    "deployments": Kind((tuple, list), "deployments were expected", '(Deployment(name="eu", url=...),)', (Deployment,)),
+    **_ADDRESS, "settings": TABLE, "dimensions": MAYBE_WHOLE,
+}  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
     """One entry of the catalogue. Raises InvalidModel, which names the field, for what cannot be.
 
-    `provider` and `capabilities` are also taken as their words.
+    `provider` and `capabilities` are also taken as their words, and a number as the quality for all kinds of task.
     """
 
     name: str
@@ -130,8 +146,8 @@ class Model:
     capabilities: Set[Capability | str] = frozenset()
     window: int
     """Tokens of request and answer together."""
-    max_output: int
-    """Tokens of an answer at most; 0 for a model that only embeds."""
+    max_output: int = 0
+    """Tokens of an answer at most; 0 is for a model that only embeds."""
     price: Price | None = None
     """None: what genai-prices lists, once it is in a catalogue; None there: not known, and it cannot be asked under a
     budget. `Price.dollars(0, 0)` costs nothing."""
@@ -159,7 +175,11 @@ class Model:
             raise InvalidModel.at(error.field, error.says, of=self.name, remedy=error.remedy) from None
 
     def _settle(self) -> None:
+        if NUMBER.fits(self.quality):
+            object.__setattr__(self, "quality", {ANY: self.quality})
+        hold_kinds(self, _OF_A_MODEL)
         _named(self.name)
+        object.__setattr__(self, "deployments", tuple(self.deployments))
         object.__setattr__(self, "id", self.id or self.name)
         object.__setattr__(self, "provider", _word(Provider, self.provider, "provider"))
         able = frozenset(_word(Capability, word, "capabilities") for word in self.capabilities)
@@ -183,8 +203,9 @@ class Model:
         expect(not self.embeds or self.provider in EMBEDS, "capabilities", f"{self.provider} has no embeddings")
         expect(self.window >= 1, "window", f"{self.window} is too small: at least 1 token")
         least = 0 if self.embeds else 1
-        fits = least <= self.max_output <= self.window
-        expect(fits, "max_output", f"{self.max_output} is not from {least} to the window, {self.window}")
+        fits, asked = least <= self.max_output <= self.window, "how many tokens an answer may have:"
+        says = f"{self.max_output} is not" if self.max_output else asked
+        expect(fits, "max_output", f"{says} from {least} to the window, {self.window}")
         expect(self.dimensions is None or self.dimensions >= 1, "dimensions", f"{self.dimensions}: at least 1")
         expect(
             self.dimensions is None or self.embeds, "dimensions", 'only for a model with the capability "embeddings"'

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from ..core.faults import Fault, FaultKind
 from .exchange import Reply
-from .signals import made
+from .signals import REMEDY, made
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "object": dict,
@@ -64,7 +64,7 @@ def _refused(reply: Reply) -> Fault | None:
     if reply.finish != "content_filter" and not reply.refusal:
         return None
     why = reply.refusal or f"the provider stopped the answer: {reply.finish_raw or reply.finish}"
-    return made(FaultKind.CONTENT_REFUSED, why, said=reply.finish_raw)
+    return made(FaultKind.CONTENT_REFUSED, why, said=reply.finish_raw, remedy=REMEDY[FaultKind.CONTENT_REFUSED])
 
 
 def _cut(reply: Reply, fine: bool) -> Fault | None:

@@ -191,14 +191,19 @@ class Run(Generic[R]):
 
         `over` is a step of this run, or of `over_run`; without it the same step is meant, and `over_model` says whose
         answer there: of one that was asked on the side, or turned down. `model` likewise for the better one. `tied`:
-        neither is better. `strength`, 0 to 1, says by how much. Raises InputError for an answer that there is not.
+        neither is better. `strength`, 0 to 1, says by how much. Keys are also taken as `segue show` shortens them.
+        Raises InputError for an answer that there is not, and for one that is compared with itself.
         """
         if over is None and over_model is None and model is None:
             raise InputError("preferred to what?", run=self.id, key=key, remedy="give over=, over_model= or model=")
         row, journal = self._row(), self._engine.journal
         other = row if over_run is None else journal.get(over_run)
-        about = opinions.answer_of(journal.events(row), self.id, key, model)
-        than = opinions.answer_of(journal.events(other), other.id, over or key, over_model)
+        key, worse = named.of_step(journal, row, key), named.of_step(journal, other, over or key)
+        about, one = opinions.answer_of(journal.events(row), self.id, key, model)
+        than, two = opinions.answer_of(journal.events(other), other.id, worse, over_model)
+        if (self.id, key, one) == (other.id, worse, two):
+            remedy = "name another answer: over= another step, or over_model= another model that was asked there"
+            raise InputError("an answer is not compared with itself", run=self.id, key=key, remedy=remedy)
         than = than if over_run is None else replace(than, run=over_run)
         body = opinions.preference(about, than, tied=tied, strength=strength, by=by, note=note)
         await self._post("feedback", key, str(uuid4()), None, body)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
+from urllib.parse import urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
 
 from ...errors import MissingExtra
@@ -136,6 +137,14 @@ def base_url(url: str | None, *, end: str = "", cut: tuple[str, ...] = ()) -> st
     for tail in cut:
         url = url.removesuffix(tail)
     return url if url.endswith(end) else url + end
+
+
+def address_of(model: Model, deployment: Deployment) -> str:
+    """Where a deployment is called, in words: its URL without what is secret in it, or whose API it is."""
+    if not deployment.url:
+        return f"the API of {model.provider}"
+    url = urlsplit(deployment.url)
+    return urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", ""))
 
 
 def no_embeddings(model: Model) -> RequestRefused:
