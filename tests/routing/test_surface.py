@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from segue.routing.learn.fit import fit
 from segue.routing.learn.model import QualityModel
 from segue.routing.learn.space import FAR, Space
 from segue.routing.learn.surface import SURFACE, surface
+from segue.routing.learn.text import grams
 
 QUESTION = "Which of these is a prime?\n{choices}\nAnswer:"
 CHOICES = "A. nine\nB. seven\nC. 21"
@@ -23,6 +26,35 @@ def test_any_text_has_a_surface_of_finite_numbers(text: str) -> None:
     values = surface(text)
     assert values.shape == (SURFACE,)
     assert np.isfinite(values).all()
+
+
+WORDS = st.lists(
+    st.sampled_from([
+        "the", "The", "not", "NOT", "running", "runner", "Ärger", "ÉTÉ", "12", "3.5", "a,", "(b)", "naïve's", "\n\x1c",
+    ])
+)  # fmt: skip
+NEGATIONS = frozenset({
+    "not", "except", "never", "no", "none", "cannot", "neither", "nor", "without", "unless", "false", "incorrect",
+})  # fmt: skip
+
+
+@given(st.one_of(st.text(), WORDS.map(" ".join)))
+def test_grams_are_the_hashes_of_words_in_a_row(text: str) -> None:
+    """A router that was trained before knows these."""
+    tokens = re.findall(r"\w+|[^\w\s]", text.lower())
+    stems = ["0" if token.isdigit() else token[:5] for token in tokens]
+    rows = [" ".join(tokens[at : at + many]) for many in (1, 2, 3) for at in range(len(tokens) - many + 1)]
+    rows += ["~" + " ".join(stems[at : at + many]) for many in (1, 2) for at in range(len(stems) - many + 1)]
+    assert grams(text).tolist() == sorted({crc32(row.encode()) for row in rows})
+
+
+@given(st.one_of(st.text(), WORDS.map(" ".join)))
+def test_counts_of_a_surface_are_those_of_its_letters_and_words(text: str) -> None:
+    values = np.expm1(surface(text)).tolist()
+    words = re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)?", text)
+    assert values[5] == pytest.approx(sum(map(str.isupper, text)), rel=1e-3, abs=1e-3)
+    assert values[11] == pytest.approx(sum(word.lower() in NEGATIONS for word in words), rel=1e-3, abs=1e-3)
+    assert values[18] == pytest.approx(sum(not char.isascii() for char in text), rel=1e-3, abs=1e-3)
 
 
 @given(st.text(max_size=200), st.text(max_size=200))

@@ -25,13 +25,13 @@ _TOKENS = {Modality.IMAGE: 1000, Modality.AUDIO: 1500, Modality.DOCUMENT: 3000, 
 _NEEDS = {Modality.IMAGE: "vision", Modality.AUDIO: "audio", Modality.DOCUMENT: "documents"}
 
 _WORD = re.compile(r"[^\W\d_]+")
-_CODE = re.compile(
-    r"```|[;{}] ?$|[\w)]\(\)|=>|!=|==|^[ \t]{0,40}(?:def|class|import|from|return|if|for|while|fn|let|const|var)\b",
-    re.MULTILINE,
-)
-_MATHS = re.compile(
-    r"\\(?:frac|sqrt|int|sum|begin|left)|\$[^$\n]{1,80}\$|\d ?[-+*/^=<>×÷] ?[\dx(]|\b[a-z] ?[=^] ?\S|\d ?%"
-)
+_CODE = r"```|[;{}] ?$|=>|!=|==|^[ \t]{0,40}(?:def|class|import|from|return|if|for|while|fn|let|const|var)\b"
+_MATHS = r"\\(?:frac|sqrt|int|sum|begin|left)|\$[^$\n]{1,80}\$|\d ?[-+*/^=<>×÷] ?[\dx(]|\d ?%"
+_CALL, _FORMULA = r"|[\w)]\(\)", r"|\b[a-z] ?[=^] ?\S"
+"""Cues that may begin with any letter are slow to look for: only where there is `()`, or one of `=^`."""
+_CODES = {more: re.compile(_CODE + (_CALL if more else ""), re.MULTILINE) for more in (False, True)}
+_FORMAL = {more: re.compile(_MATHS + (_FORMULA if more else "")) for more in (False, True)}
+_OTHERS = min(low for _, low, _ in SCRIPTS)
 _LIST = re.compile(r"^[ \t]{0,40}(?:[-*•]|\d{1,2}[.)])[ \t]", re.MULTILINE)
 _BASE: Mapping[str, float] = {
     Kind.CHAT: 0.1, Kind.CLASSIFY: 0.2, Kind.EXTRACT: 0.2, Kind.TRANSLATE: 0.25, Kind.SUMMARISE: 0.25,
@@ -66,7 +66,8 @@ def features(
     """The features of a prompt and its parts. What is given is not guessed."""
     seen = _excerpt("\n".join((_excerpt(text), *(piece.text[:_TAIL] for piece in pieces[:8] if piece.text))))
     words = Counter(_WORD.findall(seen.casefold()))
-    code, maths = _share(_CODE, seen, 80), _share(_MATHS, seen, 160)
+    code = _share(_CODES["()" in seen], seen, 80)
+    maths = _share(_FORMAL["=" in seen or "^" in seen], seen, 160)
     modalities = frozenset({Modality.TEXT, *(piece.modality for piece in pieces)})
     kind = kind or _kind(words, code, maths)
     total = count_tokens(text) + sum(map(_tokens, pieces)) if tokens is None else tokens
@@ -161,8 +162,9 @@ def _language(text: str, words: Counter[str]) -> str:
 def _script(text: str) -> str | None:
     """The language whose script most of the letters have, if another than the Latin one."""
     letters = [ord(c) for c in text[:400] if c.isalpha()]
-    for language, low, high in SCRIPTS:
-        share = sum(low <= c <= high for c in letters)
+    others = [c for c in letters if c >= _OTHERS]
+    for language, low, high in SCRIPTS if len(others) * 4 > len(letters) else ():
+        share = sum(low <= c <= high for c in others)
         if share * 4 > len(letters):
             return language
     return None

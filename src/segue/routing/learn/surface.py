@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,8 @@ _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 _SENTENCE = re.compile(r"[.?!]\s+|\n")
 _CHOICE = re.compile(r"^[ \t]*\(?[A-Ja-j][.):][ \t]+(.*)$", re.MULTILINE)
 """A line `A. ...` or `(b) ...`."""
+_FOREIGN = re.compile(r"[^\x00-\x7f]")
+_CAPITALS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _FORMAL = re.compile(r"[=+*/^$\\<>-]")
 _MARKS = ("%", "$", ",", "?", "_", "([", ";:", '"“”', "'’", "-")
 """Counted one by one; those that stand together as one."""
@@ -54,8 +57,9 @@ def surface(text: str) -> NDArray[np.float32]:
     """`SURFACE` values, mostly logarithms of counts. Any text has them, an empty one too."""
     read = excerpt(text)
     words, numbers, choices = _WORD.findall(read), _NUMBER.findall(read), _CHOICE.findall(read)
-    counts = (len(text), *_sizes(read, words), *_groups(words), *_marks(read), *_numbers(numbers))
-    shape = (*_shape(words), *_digits(numbers), _shared(read, choices))
+    lower = Counter(map(str.lower, words))
+    counts = (len(text), *_sizes(read, words), *_groups(lower), *_marks(read), *_numbers(numbers))
+    shape = (*_shape(words, lower), *_digits(numbers), _shared(read, choices))
     return np.array([*np.log1p((*counts, *_choices(read, choices))), *shape], np.float32)
 
 
@@ -63,17 +67,26 @@ def _sizes(text: str, words: Sequence[str]) -> tuple[int, ...]:
     """Words, lines, sentences, the longest one, capitals, capitalised words and how many of them differ."""
     sentences = [len(part) for part in _SENTENCE.split(text) if part.strip()]
     names = [word for word in words if word[0].isupper()]
-    upper = sum(map(str.isupper, text))
-    return (len(words), text.count("\n"), len(sentences), max(sentences, default=0), upper, len(names), len(set(names)))
+    longest, several = max(sentences, default=0), len(set(names))
+    return (len(words), text.count("\n"), len(sentences), longest, _capitals(text), len(names), several)
 
 
-def _groups(words: Sequence[str]) -> list[int]:
-    lower = [word.lower() for word in words]
-    return [sum(word in group for word in lower) for group in (*_GROUPS, _FUNCTION)]
+def _capitals(text: str) -> int:
+    plain = text.encode("ascii", "ignore")
+    others = 0 if len(plain) == len(text) else sum(map(str.isupper, _FOREIGN.findall(text)))
+    return len(plain) - len(plain.translate(None, _CAPITALS)) + others
+
+
+def _groups(lower: Counter[str]) -> list[int]:
+    return [_among(lower, group) for group in (*_GROUPS, _FUNCTION)]
+
+
+def _among(lower: Counter[str], group: frozenset[str]) -> int:
+    return sum(lower[word] for word in group if word in lower)
 
 
 def _marks(text: str) -> list[int]:
-    foreign = 0 if text.isascii() else sum(not char.isascii() for char in text)
+    foreign = len(text) - len(text.encode("ascii", "ignore"))
     return [len(_FORMAL.findall(text)), foreign, *(sum(map(text.count, marks)) for marks in _MARKS)]
 
 
@@ -108,18 +121,17 @@ def _shared(text: str, choices: Sequence[str]) -> float:
     return math.sqrt(len(asked & set(re.findall(r"\w+", " ".join(choices).lower()))))
 
 
-def _shape(words: Sequence[str]) -> tuple[float, ...]:
+def _shape(words: Sequence[str], lower: Counter[str]) -> tuple[float, ...]:
     """Letters of a word, in the mean and at most; of all words the share that differs, is long, is a function word."""
     if not words:
         return (0.0,) * 5
-    lower, letters = [word.lower() for word in words], [len(word) for word in words]
-    many = len(words)
+    letters, many = list(map(len, words)), len(words)
     return (
         sum(letters) / many,
         max(letters) / 4,
-        math.log1p(len(set(lower))) / math.log1p(many),
+        math.log1p(len(lower)) / math.log1p(many),
         sum(length > _LONG for length in letters) / many,
-        sum(word in _FUNCTION for word in lower) / many,
+        _among(lower, _FUNCTION) / many,
     )
 
 
