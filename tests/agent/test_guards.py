@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,7 @@ async def test_the_form_of_a_verdict_is_made_once(tmp_path: Path, monkeypatch: p
     ("trouble", "why", "remedy"),
     [
         ("overloaded", "gpt: 503", "see how its model is: segue models; "),
-        ("reset", "gpt: Connection error", "see how its model is: segue models; "),
+        ("reset", "gpt: http://127.0.0.1:", "see that http://127.0.0.1:"),
         ("refusal", "gpt: I'm sorry", "let another model judge; "),
         ("wrong-schema", "gpt: the answer does not fit", "let another model judge; "),
         ("silent", "gpt: no answer, or no next piece of it, within 1.", "another model, or a longer timeout_s; "),
@@ -333,9 +334,34 @@ async def test_a_function_of_one_question(tmp_path: Path) -> None:
         return await ask("Answer.", text, guards=[lambda said: "it shouts" if said.isupper() else None])
 
     async with serve(["chat"]) as server, opened(tmp_path, server, "chat") as engine:
-        with pytest.raises(RunFailed, match="it shouts"):
+        with pytest.raises(RunFailed, match="it shouts") as failed:
             await engine.run(polite, "HELLO")
         assert await engine.run(polite, "hello") == "You said: hello"
+    cause: Any = failed.value.__cause__
+    assert cause.remedy == "look at the guard <lambda> in your code, or at the text"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_remedy_names_the_place_where_the_guard_is_described(tmp_path: Path, fails: bool) -> None:
+    def looks(_: str) -> str:
+        if fails:
+            raise Overloaded("busy")
+        return "no"
+
+    (tmp_path / "mine.toml").write_text('[guards.orders]\nkind = "injection"\n')
+    (read,) = load_guards(tmp_path / "mine.toml")
+    where = f"[guards.orders] of {tmp_path / 'mine.toml'}"
+    here, there = Guard(name="orders", look=looks), replace(read, look=looks, untrusted=False)
+    told_of = {"here": (here, "the guard orders in your code", 'its on_fail, as Guard(..., on_fail="open")')}
+    told_of["there"] = (there, where, f"on_fail in {where}")
+    async with serve(["chat"]) as server:
+        for name, (guard, place, follows) in told_of.items():
+            (tmp_path / name).mkdir()
+            async with opened(tmp_path / name, server, "chat", guards=[guard]) as engine:
+                got, _, _ = await told(engine, "Hello")
+            assert isinstance(got, ContentBlocked) and got.remedy is not None
+            says = f"; what follows where it fails is {follows}" if fails else f"look at {place}, or at the text"
+            assert got.remedy.endswith(says)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from segue.agent.failures import has_failed
+from segue.agent.failures import has_failed, so_far
 from segue.agent.recorded import Recorded
 from segue.agent.recovery import Policy, Recover, Refused
 from segue.agent.request import Question
@@ -75,6 +75,14 @@ def test_attempts_bound_the_calls_that_were_made() -> None:
     faults = [failed()] * 4
     assert recover("a", "b")(faults[-1], after(*faults), 0.5) == Fail()
     assert recover("a", "b")(faults[-1], after(*faults[:3]), 0.5) == Use("b")
+
+
+def test_how_often_was_asked_is_said_in_words_also_where_nothing_was_sent() -> None:
+    waits = failed(FaultKind.RATE_LIMITED, unsent=1)
+    assert so_far([]) == ""
+    assert so_far(after(failed()), seconds=6) == " (1 call in 6 s)"
+    assert so_far(after(failed(), failed()), seconds=6) == " (2 calls in 6 s)"
+    assert so_far(after(waits, waits), seconds=6) == " (nothing was sent in 6 s)"
 
 
 def test_waiting_for_a_place_is_no_call_however_often() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from segue.errors import InputError
-from segue.routing.benchmark import Row, left_out, many, pair
+from segue.routing.benchmark import Row, left_out, many, pair, read
 
 
 def row(id: str, prompt: str, task: str = "sums") -> Row:
@@ -27,6 +29,20 @@ def test_a_row_of_the_same_words_or_of_the_same_id_is_not_learned_from(measure: 
     assert measure([*OTHER, same], TEST)["about"]["train_rows"] == 2
     with pytest.raises(InputError, match="all training rows are test rows too"):
         measure([same], TEST)
+
+
+def test_a_row_counts_once_also_of_a_file_that_is_given_twice(tmp_path: Path) -> None:
+    named = tmp_path / "named.jsonl"
+    rows = [{"id": f"t-{n}", "task": "sums", "prompt": f"what is {n}?", "scores": {"small": 1}} for n in range(3)]
+    named.write_text("\n".join(map(json.dumps, rows)))
+    copied = tmp_path / "copied.jsonl"
+    copied.write_bytes(named.read_bytes())
+    once = [one.prompt for one in read([named])]
+    assert once == ["what is 0?", "what is 1?", "what is 2?"]
+    assert [one.prompt for one in read([named, named, copied, f"{tmp_path}/../{tmp_path.name}/named.jsonl"])] == once
+    unnamed = tmp_path / "unnamed.jsonl"
+    unnamed.write_text("\n".join(json.dumps({"prompt": "x", "scores": {"small": n}}) for n in range(2)))
+    assert len(read([unnamed, f"{tmp_path}/../{tmp_path.name}/unnamed.jsonl"])) == 2, "two lines are two requests"
 
 
 @pytest.mark.parametrize("measure", [pair, many])

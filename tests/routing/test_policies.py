@@ -491,5 +491,17 @@ def test_a_function_that_has_nobody_beside_whom_has_failed_leaves_nobody() -> No
     ],
 )
 def test_a_function_that_chooses_nobody_is_an_error(function: Any, says: str) -> None:
-    with pytest.raises(PolicyFailed, match=says):
+    with pytest.raises(PolicyFailed, match=says) as failed:
         routed(Function(function=function, name="r"))
+    assert failed.value.remedy
+
+
+def breaks(*_: object) -> str:
+    raise ValueError("no idea")
+
+
+def test_a_function_that_raises_is_named() -> None:
+    with pytest.raises(PolicyFailed, match="the function of r raised ValueError: no idea") as failed:
+        routed(Function(function=breaks, name="r"))
+    says = "it is called with the request, its features and the candidates"
+    assert failed.value.remedy == f"mend {__name__}:breaks: {says}"

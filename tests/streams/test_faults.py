@@ -222,9 +222,11 @@ async def test_what_cannot_be_told_gets_one_answer_or_an_error(tmp_path: Path) -
         assert (await text_of("How?")).startswith("Small:")
         server.next("small", "cut")
         got = ""
-        with pytest.raises(ModelError, match="small"):
+        with pytest.raises(ModelError, match="small") as failed:
             async for text in relayed("How?", route="cheap"):
                 got += text
+        assert "nobody else was asked, for some of the answer was out" in failed.value.message
+        assert 'rescue = "continue" on the route' in str(failed.value.remedy)
         assert f"Small: {LONG}".startswith(got)
         assert got
         assert server.counts("large").calls == 0, "an answer that cannot be delivered is not asked for"

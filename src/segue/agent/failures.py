@@ -106,15 +106,16 @@ def lasted_s(history: Sequence[Attempt]) -> float:
 
 
 def so_far(history: Sequence[Attempt], *, calls: int = 0, seconds: float = 0.0) -> str:
-    """How often a question has asked, and for how long, with calls that have just ended: ` (14 calls in 152 s)`. Empty
-    where it did so once.
+    """How often a question has asked, and for how long, with calls that have just ended: ` (14 calls in 152 s)`, or
+    ` (nothing was sent in 6 s)`. Empty where it did so once.
     """
     if not history:
         return ""
     calls += sum(not unsent(attempt) for attempt in history)
     answer = history[-1].answer
     seconds += lasted_s(history) + (answer.after_s if isinstance(answer, Again | Use | Amend) else 0.0)
-    return f" ({calls or 'no'} call{'s' * (calls != 1)} in {seconds:.0f} s)"
+    made = f"{calls} call{'s' * (calls != 1)}" if calls else "nothing was sent"
+    return f" ({made} in {seconds:.0f} s)"
 
 
 def down_for_s(history: Sequence[Attempt]) -> float:

@@ -28,6 +28,10 @@ SENT_MAX = 200_000
 """Characters of a begun answer that another model is given to go on with."""
 
 
+_TO_GO_ON = 'ask again; rescue = "continue" on the route lets another model go on from what is out'
+_TO_HOLD = "ask again; a larger hold_ms on the route keeps more back until it is sure"
+
+
 class Floor:
     """Who of the calls of one attempt is heard: whoever says something first, and nobody else."""
 
@@ -132,10 +136,13 @@ class Streaming:
         state: dict[str, Any] = {**(fault.state or {}), "released": outlet.released}
         said = outlet.text if outlet.bytes_total else question.begun
         broken = reply is None or not reply.text.strip() or _stopped(reply)
-        may = self.rescue == "continue" and question.schema is None and not outlet.tools and broken
-        if may and said and len(said) <= SENT_MAX:
+        text = question.schema is None and not outlet.tools and broken
+        if self.rescue == "continue" and text and said and len(said) <= SENT_MAX:
             state["begun"] = said
-        return fault._replace(state=state)
+            return fault._replace(state=state)
+        state["remedy"] = _TO_GO_ON if self.rescue == "fail" and text else _TO_HOLD
+        told = f"{fault.message}; nobody else was asked, for some of the answer was out"
+        return fault._replace(message=told, args=[told], state=state)
 
 
 class _Pour:

@@ -89,13 +89,15 @@ def _asked(policy: Function, at: Situation, seen: Sequence[Considered]) -> str |
     except (PolicyFailed, _Nobody):
         raise
     except Exception as error:
-        raise _Nobody(f"the function of {title} raised {type(error).__name__}: {error}") from error
+        remedy = f"mend {_named_as(function)}: it is called with the request, its features and the candidates"
+        raise _Nobody(f"the function of {title} raised {type(error).__name__}: {error}", remedy) from error
     for name, weight in (answer if isinstance(answer, dict) else {answer: 0.0}).items():
         if name not in at.table.place:
             remedy = f"choose among its third argument: {', '.join(sorted(one.name for one in seen))}"
             raise PolicyFailed(f"the function of {title} chose {name!r}, and there is no such model", remedy=remedy)
         if not (isfinite(weight) and weight >= 0.0):
-            raise PolicyFailed(f"the function of {title} gave {name!r} the weight {weight}: it is not negative")
+            says = f"the function of {title} gave {name!r} the weight {weight}: it is not negative"
+            raise PolicyFailed(says, remedy="give weights of 0 or more, or leave the model out")
     return answer
 
 
@@ -116,8 +118,16 @@ def load_function(name: str) -> Callable[..., Any]:
         says = f"{name} cannot be imported: {type(error).__name__}: {error}"
         raise PolicyFailed(says, remedy=f"see that {module} can be imported") from error
     if not callable(found):
-        raise PolicyFailed(f"{name} is no function")
+        raise PolicyFailed(f"{name} is no function", remedy="give module:name of what can be called")
     return cast("Callable[..., Any]", found)
+
+
+def _named_as(function: str | Callable[..., Any]) -> str:
+    """A function as its module calls it: `module:name`."""
+    if isinstance(function, str):
+        return function
+    of: Any = function if hasattr(function, "__qualname__") else type(function)
+    return f"{of.__module__}:{of.__qualname__}"
 
 
 def _read(title: str, answer: object) -> str | dict[str, float]:

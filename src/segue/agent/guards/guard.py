@@ -55,6 +55,8 @@ class Guard:
     """Whether it looks only at what is shown (parts, results of tools), and not at the instructions."""
     together: bool = False
     """Whether it looks at all texts as one; then it cannot redact."""
+    written_at: str = field(default="", compare=False, repr=False)
+    """Where a file describes it, for errors; empty where the code does."""
 
     def __post_init__(self) -> None:
         allowed = {"stage": ("both", "before", "after"), "on_hit": ("block", "redact", "flag"),

@@ -82,6 +82,7 @@ def _guard(name: str, table: Table, known: Mapping[str, Collection[str]]) -> Gua
     if look is None or not table.fine:
         return None
     given = {field: value for field, value in values.items() if value is not None}
+    given["written_at"] = f"[guards.{name}] of {table.mistakes.path}"
     try:
         return Guard(name=name, look=look, untrusted=kind == "injection", together=kind == "moderation", **given)
     except DefinitionError as error:

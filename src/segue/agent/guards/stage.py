@@ -13,7 +13,7 @@ from ...core.records import AttemptEnd, Check
 from ...core.redaction import Cut
 from ...core.shell import command
 from ...models import Example, ModelError
-from ...models.errors import ContentBlocked
+from ...models.errors import ContentBlocked, ContentRefused
 from ...models.exchange import Reply
 from ..called import Called
 from ..failures import ELSEWHERE
@@ -98,7 +98,8 @@ class _Looked:
 
     def __init__(self, stage: str, verdicts: Verdicts | None = None) -> None:
         self.verdicts = verdicts or Verdicts()
-        self.stage, self.checks, self.redacted = stage, list[Check](), ""
+        self.stage, self.checks = stage, list[Check]()
+        self.redacted: Guard | None = None
         self.blocked: ContentBlocked | None = None
 
     async def by(self, guard: Guard, groups: Sequence[Sequence[str]]) -> dict[str, str]:
@@ -115,9 +116,9 @@ class _Looked:
             return {}
         without = {text: finding.text for text, finding in found.items() if finding.text is not None}
         if guard.on_hit == "block" or len(without) < len(found):
-            self._block(guard.name, why)
+            self._block(guard, why)
             return {}
-        self.redacted = guard.name
+        self.redacted = guard
         return without
 
     def hold(self, form: Form, value: Any) -> None:
@@ -125,6 +126,7 @@ class _Looked:
         try:
             form.value(value)
         except ValueError:
+            assert self.redacted is not None, "something was cut out"
             self._block(self.redacted, "what is left of the answer does not fit its type")
 
     def _failed(self, guard: Guard, error: Exception) -> dict[str, str]:
@@ -132,15 +134,17 @@ class _Looked:
         passes = guard.on_fail == "open"
         self.checks.append(Check(name=guard.name, passed=passes, why=why, stage=self.stage))
         if not passes:
-            self._block(guard.name, why, getattr(error, "remedy", None) or _remedy(error))
+            own = None if isinstance(error, ContentRefused) else getattr(error, "remedy", None)
+            self._block(guard, why, own or _remedy(error))
         return {}
 
-    def _block(self, guard: str, why: str, first: str = "") -> None:
+    def _block(self, guard: Guard, why: str, first: str = "") -> None:
         what = "the request" if self.stage == "before" else "the answer"
-        look = f"look at [guards.{guard}] of segue.toml, or at the text"
-        then = f"{first}; what follows where it fails is on_fail in [guards.{guard}] of segue.toml"
-        error = ContentBlocked(f"guard {guard} blocked {what}: {why}", remedy=then if first else look)
-        error.guard, error.stage, error.why = guard, self.stage, why
+        look = f"look at {guard.written_at or f'the guard {guard.name} in your code'}, or at the text"
+        fails = f"on_fail in {guard.written_at}" if guard.written_at else 'its on_fail, as Guard(..., on_fail="open")'
+        then = f"{first}; what follows where it fails is {fails}"
+        error = ContentBlocked(f"guard {guard.name} blocked {what}: {why}", remedy=then if first else look)
+        error.guard, error.stage, error.why = guard.name, self.stage, why
         self.blocked = error
 
 

@@ -32,8 +32,13 @@ class Row:
 
 
 def read(paths: Sequence[str | Path]) -> list[Row]:
-    """All rows of some files. Raises InputError naming file, line and field."""
-    rows = [row for path in paths for row in _file(Path(path))]
+    """All rows of some files, each once: also of a file that is given twice, by another name, or copied.
+
+    Raises InputError naming file, line and field.
+    """
+    files = {Path(path).resolve(): Path(path) for path in reversed(paths)}
+    found = [row for path in reversed(files.values()) for row in _file(path)]
+    rows = list({(row.id, row.task, row.prompt): row for row in found}.values())
     if not rows:
         raise InputError(f"no rows in {', '.join(map(str, paths)) or 'no file'}", remedy="give --train and --test FILE")
     return rows
