@@ -76,13 +76,22 @@ class Office:
 
     def moves(self, since: float, until: float) -> bool:
         """Whether a batch of the provider's was not looked at since then, or one is to be sent by `until`. Of a process
-        that has the turn and does neither, no more is hoped for after a while.
+        that has the turn and does neither, or of one that would have to be there since this one has no way to a batch,
+        no more is hoped for after a while.
         """
-        if not self.batcher.carries and self.now() > since + _TURNS * self.rules.turn_s:
+        others, carrier = self.now() <= since + _TURNS * self.rules.turn_s, self.batcher
+        if not carrier.carries and not others:
             return False
-        limits = [(b.look_at, until if b.provider_id is None else since) for b in self.outbox.batches()]
+        batches = [one for one in self.outbox.batches() if others or carrier.reaches(one.id)]
+        limits = [(b.look_at, until if b.provider_id is None else since) for b in batches]
         limits += [(self.rules.due_at(g.first_at, g.last_at), until) for g in self.outbox.groups(until)]
         return any(at <= limit for at, limit in limits)
+
+    def passes(self, run: str, seconds: float) -> None:
+        """Leave a run to other processes for so long, once it has parked."""
+        engine = self.around.engine
+        if engine is not None:
+            engine.host.passed.put(engine.journal.get(run).no, seconds)
 
     async def leave(self) -> None:
         """The journal will close: no answer can be given out any more."""
