@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.budgets import unused
-from ...errors import StoreError
+from ...errors import ConfigError, StoreError
 from ...models import Model
 from ...models.batches import BatchRules, Item, Outbox
 from ...runtime.companions import beside
@@ -168,5 +168,9 @@ def _make(around: Surroundings) -> Office:
 def _begin(around: Surroundings) -> None:
     """An engine has opened: runs of an earlier one may wait."""
     queued = around.database is not None and path_beside(around.database).exists()
-    if queued or isinstance(around.given.get("outbox"), Outbox):
+    if not queued and not isinstance(around.given.get("outbox"), Outbox):
+        return
+    try:
         office(around)
+    except ConfigError as error:  # who asks nobody need not know of segue.toml; who asks hears of it then
+        log.error("this process carries no batches: %s", error)

@@ -100,13 +100,18 @@ class Asker(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far the batch of a question is. `sent_at` None: it is still collected, or was sent in vain (`tries`)."""
+    """How far the batch of a question is. `sent_at` None: it is still collected, or was sent in vain (`tries`), or it
+    may be with the provider, who has not said so (`tried`). `complaint`: what was wrong when it was last sent, or looked
+    at.
+    """
 
     model: str
     sent_at: float | None
     done: int
     total: int
     tries: int = 0
+    tried: bool = False
+    complaint: str | None = None
 
 
 _ITEM = ", ".join(Item._fields)
@@ -314,15 +319,21 @@ def progress(path: Path, run: str, key: str) -> Progress | None:
     if not path.exists():
         return None
     sql = (
-        "select i.model, b.sent_at, b.done, b.total, b.looks from items i left join batches b on b.id = i.batch"
-        " where i.run = ? and i.key = ? and not i.dropped order by i.at desc limit 1"
+        "select i.model, b.sent_at, b.done, b.total, b.looks, b.tried_at, {} from items i"
+        " left join batches b on b.id = i.batch where i.run = ? and i.key = ? and not i.dropped"
+        " order by i.at desc limit 1"
     )
     try:
         database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
-            row = database.execute(sql, (run, key)).fetchone()
+            known = {name for _, name, *_ in database.execute("pragma table_info(batches)")}
+            complaint = "b.complaint" if "complaint" in known else "null"  # nobody has brought the file forward
+            row = database.execute(sql.format(complaint), (run, key)).fetchone()
         finally:
             database.close()
     except sqlite3.Error:
         return None
-    return None if row is None else Progress(row[0], row[1], *(one or 0 for one in row[2:]))
+    if row is None:
+        return None
+    model, sent_at, done, total, tries, tried_at, complaint = row
+    return Progress(model, sent_at, done or 0, total or 0, tries or 0, tried_at is not None, complaint)
