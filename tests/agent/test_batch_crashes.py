@@ -17,7 +17,7 @@ from segue.core.budgets import Ledger, nano
 from segue.core.records import BudgetScope, ScopeKind, Usage
 from segue.errors import BudgetExceeded
 from segue.models import Capability, Catalogue, Model, Price, Provider
-from segue.models.batches import BatchRules, Outbox, batcher, tape
+from segue.models.batches import BatchRules, Outbox, tape, ways
 from segue.models.batches.api import Request, Result, Standing, answered
 from segue.models.exchange import Call, Reply
 from segue.models.health import Health
@@ -110,7 +110,7 @@ class Scene:
         async def connected(model: Model, deployment: object) -> _Connection:
             return _Connection(self.bureau)
 
-        monkeypatch.setattr(batcher, "connected", connected)
+        monkeypatch.setattr(ways, "connected", connected)
         monkeypatch.setattr(attempt, "ready", ready)
         monkeypatch.setattr(tape, "written", written)
         monkeypatch.setattr(tape, "played", played)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from segue.core.records import BudgetScope, ScopeKind
 from segue.journal import Journal
+from segue.models.batches import Outbox
 from segue.testing.provider import Provider as Server
 from segue.testing.provider import serve
 from tests.agent.batch_app import PRICE
@@ -70,6 +73,28 @@ async def test_a_batch_of_which_nobody_heard_is_found_again(
         assert not server.log.answered_twice()
         assert len(server.batches.jobs) <= 4
         assert spent(tmp_path / "x.db", 8) == billed(server)
+
+
+ONLY_OPENS = """
+import asyncio, sys
+from segue import Engine
+
+async def main():
+    async with Engine(sys.argv[1]):
+        print("carries", "segue.agent.batch.office" in sys.modules, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("config", ["", "[batches]\nwait_s = -1\n"], ids=["none", "mistaken"])
+async def test_a_process_that_only_opens_the_database_carries_what_is_there(tmp_path: Path, config: str) -> None:
+    """And where its `segue.toml` is mistaken, it opens the database all the same."""
+    Outbox(tmp_path / "x.db-batches").close()
+    (tmp_path / "segue.toml").write_text(config)
+    words = [sys.executable, "-c", ONLY_OPENS, "x.db"]
+    done = await asyncio.to_thread(subprocess.run, words, cwd=tmp_path, env=ENV, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "carries True\n"), done.stderr
 
 
 async def test_who_is_left_carries_the_batches_of_who_was_killed(tmp_path: Path) -> None:

@@ -261,24 +261,6 @@ async def test_what_a_batch_says_nothing_of_counts_in_full(tmp_path: Path) -> No
         assert stood.spent > billed(server)
 
 
-async def test_what_was_sent_counts_in_full_where_nobody_can_fetch_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with serve(["chat"]) as server:
-        server.batches.pace_s = 60.0
-        chat = replace(model(server, "chat"), key_env="OPENAI_API_KEY")
-        async with opened(tmp_path, chat) as engine:
-            await engine.start(roomy, 1, id="r")
-            while not server.batches.jobs or "submitted" not in advice_on(tmp_path / "x.db", "r"):
-                await asyncio.sleep(0.05)
-        monkeypatch.delenv("OPENAI_API_KEY")
-        async with opened(tmp_path, chat) as engine:
-            with pytest.raises(RunFailed):
-                await (await engine.get("r")).result()
-            (stood,) = engine.journal.standing_of([BudgetScope(kind=ScopeKind.RUN, name="r", limit_nano=nano(0.01))])
-        assert stood.spent == stood.estimated > 0
-
-
 async def test_what_passes_goes_by_the_ordinary_api_after_three_batches(tmp_path: Path) -> None:
     async with serve(["chat"]) as server, opened(tmp_path, model(server, "chat")) as engine:
         server.next("chat", *["overloaded"] * 3)

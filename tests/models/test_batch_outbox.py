@@ -27,6 +27,8 @@ def test_an_older_file_is_brought_forward_once_however_many_open_it(tmp_path: Pa
         opened = list(several.map(lambda _: Outbox(path), range(8)))
     assert [(batch.id, batch.tried_at) for batch in opened[0].batches()] == [("b", 5.0)]
     assert opened[0].first_tried("b") is None
+    opened[4].change("b", complaint="no key")
+    assert [batch.complaint for batch in opened[0].batches()] == ["no key"]
     opened[1].begin("b", 7.0)
     opened[2].begin("b", 9.0)
     assert opened[3].first_tried("b") == 7.0

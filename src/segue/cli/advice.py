@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..core.asked import Said
+from ..core.codec import loads
 from ..core.lifecycle import ENDED, RunState, StuckReason
 from ..core.short import short_key
 from ..journal import Item, RunRow, Switch
@@ -274,6 +275,8 @@ def _sent(item: Item, standing: Standing, now: float, say: Say) -> Advice:
     what, later = f"{item.kind} {item.name}".strip(), item.kind == "signal" and standing.state == "paused"
     then = "taken when the run goes on" if later else "not yet taken"
     said = f"{printable(what)!s} was sent {ago(now - item.at)} and is {then}."
+    if item.kind == "decide" and loads(item.body or b"{}").get("by") == "segue:batch":
+        said = f"The batch has answered {short_key(item.name)} {ago(now - item.at)}; nobody has read it yet."
     takes = standing.attended or later
     takes |= standing.row.state == RunState.STUCK and item.kind not in ("resume", "override", "cancel")
     return Advice(said, () if takes else ((say("resume", standing.row.id), "to let the run take it"),))

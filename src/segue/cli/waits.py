@@ -9,7 +9,7 @@ from ..core.asked import is_question, ticket
 from ..core.short import short_key
 from ..runtime.status import NOTED_MAX
 from .wheres import children
-from .words import clock, due, first_line, plural, printable
+from .words import ago, clock, due, first_line, plural, printable
 
 Say = Callable[..., str]
 CHILDREN_MAX = 3
@@ -125,17 +125,27 @@ def _asks(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
 def _is_served(waits: dict[str, Any], run: str, now: float, say: Say) -> Advice:
     """A batch, or whatever else takes its time."""
     key, until, far = str(waits.get("key", "")), waits.get("due_at"), waits.get("batch")
-    limit = f"; it goes on without it {due(until, now)}" if isinstance(until, int | float) else ""
-    sent = far is not None and far["sent_at"] is not None
-    why = "to take it back and ask again, which is paid twice"
-    do = ((say("decide", run, key, "--retry"), why if sent else "to take it back and ask again"),)
-    return Advice(f"{short_key(key)} waits for {printable(str(waits['service']))}{_far(far, now)}{limit}.", do)
+    limit = _without(until, now) if isinstance(until, int | float) else ""
+    twice = ""
+    if far is not None and (far["sent_at"] is not None or far["tried"]):
+        twice = ", which is paid twice" if far["sent_at"] is not None else ", which may be paid twice"
+    do = ((say("decide", run, key, "--retry"), f"to take it back and ask again{twice}"),)
+    wrong = "" if far is None or not far["complaint"] else f" It met last: {first_line(far['complaint'], 160)}."
+    says = f"{short_key(key)} waits for {printable(str(waits['service']))}{_far(far, now)}{limit}."
+    return Advice(says + printable(wrong).replace("..", "."), do)
+
+
+def _without(until: float, now: float) -> str:
+    """When a batch is waited for no more."""
+    return f"; it goes on without it {due(until, now)}" if until > now else f"; its time was over {ago(now - until)}"
 
 
 def _far(batch: dict[str, Any] | None, now: float) -> str:
     """How far a batch is, where the outbox says so."""
     if batch is None:
         return ""
+    if batch["sent_at"] is None and batch["tried"]:
+        return ", which the provider may have, and has not said so"
     if batch["sent_at"] is None:
         vain = f", which was not taken yet ({plural(batch['tries'], 'attempt')})"
         return vain if batch["tries"] else ", which is still collected"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from importlib import import_module
+from pathlib import Path
 
 from .scope import Surroundings
 
@@ -16,6 +17,11 @@ __all__ = ["Keeps", "begin", "beside", "candidates", "collected", "erased", "kee
 
 _KEEPING = ("segue.agent.memories",)
 """Modules above that keep something: they are asked also by a process that has used none of them."""
+
+_CARRYING = (("-batches", "segue.agent.batch.office"),)
+"""Modules above that carry what is in a file beside the database, by how its name goes on: they are loaded where there
+is such a file, also in a process that has imported nothing but the engine.
+"""
 
 _NAMING = "segue.agent.gateway"
 """The module above that knows whom questions may be put to."""
@@ -45,6 +51,9 @@ def candidates(around: Surroundings) -> Container[str]:
 
 def begin(around: Surroundings) -> None:
     """An engine has opened."""
+    for suffix, module in _CARRYING:
+        if around.database is not None and Path(f"{around.database}{suffix}").exists():
+            import_module(module)
     for begins in _begins:
         begins(around)
 

@@ -34,11 +34,13 @@ from ..recorded import Recorded
 from ..request import Given, Question
 from ..window import fitted
 from .office import Office, office
-from .recovery import LATE, UNDELIVERED
-from .ticket import Queued, Ticket, answer_in, request_id, ticket_of, waiting
+from .recovery import LATE, UNDELIVERED, pause_s
+from .ticket import Queued, Ticket, Unread, answer_in, request_id, ticket_of, unread, waiting
 
 __all__ = ["Batched"]
 
+_OTHERS_S = 5.0
+"""How long others have a run before this process reads an answer again whose model it does not know."""
 _REMEDY = (
     f'give a model of {", ".join(one for one in Provider if one in BATCHES)} the capability "batch", or ask without'
     " batch=True"
@@ -160,10 +162,14 @@ class Batched:
 
     async def _read(self, question: Question, scope: StepScope, at: Office, ticket: Ticket, queued: Attempt) -> Given:
         """Judge what came, as an ordinary attempt judges its reply."""
-        catalogue = self.make.gateway.catalogue
-        if ticket.model not in catalogue:
-            raise InputError(f"{ticket.model}, which was asked by a batch, is no longer in the catalogue")
-        model = catalogue.get(ticket.model).in_batch()
+        model, said = self._known(ticket), answer_in(queued)
+        if model is None:
+            first = next((one.began for one in unread(scope.history)), at.now())
+            if said is not None and "status" in said and at.now() < first + self.within_s:
+                at.passes(scope.run, pause_s(len(unread(scope.history)) + 1) + _OTHERS_S)
+                raise Unread.of(ticket.model)
+            model = Model(name=ticket.model, provider=Provider(ticket.provider), window=1, max_output=1)
+            said = None if said is None or "status" in said else said  # no one is left who could read it
         bill = Bill.of(question, scope, self.make.gateway.budgets).named(ticket.decision)
         if ticket.reservation is not None:
             bill.take_up(Reservation.from_body(ticket.reservation))
@@ -174,7 +180,6 @@ class Batched:
         deployment = next((d for d in model.pool() if d.name == ticket.deployment), None)
         place = _place(deployment or Deployment(name=ticket.deployment))  # it may have left the pool since
         called = Called(model=model, queued_s=waited_s, place=place, reservation=bill.reservation)
-        said = answer_in(queued)
         if said is None or "status" not in said:
             usage, fault = self._nothing(at, ticket, said)
             return await self.make.ended(replace(called, fault=bill.paid(usage, fault)), record)
@@ -183,6 +188,11 @@ class Batched:
         usage = None if called.reply is None else called.reply.usage
         fault = bill.paid(Usage(cost_nano=0) if billed is False else usage, called.fault, begun=billed is True)
         return await self.make.ended(replace(called, fault=fault), record)
+
+    def _known(self, ticket: Ticket) -> Model | None:
+        """The model that was asked; None where this process does not know it."""
+        catalogue = self.make.gateway.catalogue
+        return catalogue.get(ticket.model).in_batch() if ticket.model in catalogue else None
 
     async def _judged(self, asked: Call, question: Question, called: Called, said: Mapping[str, Any]) -> Called:
         """The reply that a response stands for, and what is wrong with it."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.budgets import unused
-from ...errors import StoreError
+from ...errors import ConfigError, StoreError
 from ...models import Model
 from ...models.batches import BatchRules, Item, Outbox
 from ...runtime.companions import beside
@@ -76,13 +76,22 @@ class Office:
 
     def moves(self, since: float, until: float) -> bool:
         """Whether a batch of the provider's was not looked at since then, or one is to be sent by `until`. Of a process
-        that has the turn and does neither, no more is hoped for after a while.
+        that has the turn and does neither, or of one that would have to be there since this one has no way to a batch,
+        no more is hoped for after a while.
         """
-        if not self.batcher.carries and self.now() > since + _TURNS * self.rules.turn_s:
+        others, carrier = self.now() <= since + _TURNS * self.rules.turn_s, self.batcher
+        if not carrier.carries and not others:
             return False
-        limits = [(b.look_at, until if b.provider_id is None else since) for b in self.outbox.batches()]
+        batches = [one for one in self.outbox.batches() if others or carrier.reaches(one.id)]
+        limits = [(b.look_at, until if b.provider_id is None else since) for b in batches]
         limits += [(self.rules.due_at(g.first_at, g.last_at), until) for g in self.outbox.groups(until)]
         return any(at <= limit for at, limit in limits)
+
+    def passes(self, run: str, seconds: float) -> None:
+        """Leave a run to other processes for so long, once it has parked."""
+        engine = self.around.engine
+        if engine is not None:
+            engine.host.passed.put(engine.journal.get(run).no, seconds)
 
     async def leave(self) -> None:
         """The journal will close: no answer can be given out any more."""
@@ -159,5 +168,9 @@ def _make(around: Surroundings) -> Office:
 def _begin(around: Surroundings) -> None:
     """An engine has opened: runs of an earlier one may wait."""
     queued = around.database is not None and path_beside(around.database).exists()
-    if queued or isinstance(around.given.get("outbox"), Outbox):
+    if not queued and not isinstance(around.given.get("outbox"), Outbox):
+        return
+    try:
         office(around)
+    except ConfigError as error:  # who asks nobody need not know of segue.toml; who asks hears of it then
+        log.error("this process carries no batches: %s", error)

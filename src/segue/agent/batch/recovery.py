@@ -9,6 +9,7 @@
 | | (or the one it was asked for), and once no pause fits into its time the ordinary API |
 | left no model that takes batches | as ever, by the ordinary API |
 | was cut off by a crash | it is made again: what is queued is not queued twice |
+| was in a process that does not know the model of the answer | it is made again, after longer and longer pauses |
 
 Whether a question goes by batches is one of its needs, so a change of that is an amended question: it is on record.
 """
@@ -25,9 +26,9 @@ from ...models import Capability
 from ..failures import DEPLOYMENT, MODEL, asked_in
 from ..recovery import plain_of, question_of
 from ..request import Question
-from .ticket import ticket_of, waiting
+from .ticket import is_unread, ticket_of, unread, waiting
 
-__all__ = ["LATE", "UNDELIVERED", "Batching", "in_batch", "one_by_one"]
+__all__ = ["LATE", "UNDELIVERED", "Batching", "in_batch", "one_by_one", "pause_s"]
 
 LATE = "late"
 """The state of a fault that says: no answer came from the batch in time."""
@@ -35,6 +36,8 @@ UNDELIVERED = "undelivered"
 """The state of a fault that says: the batch was never taken."""
 _PAUSE_S, _PAUSE_MAX_S = 60.0, 1800.0
 """Before a question is queued again where nobody has taken it; twice as long each time."""
+_UNREAD_S, _UNREAD_MAX_S = 1.0, 60.0
+"""Before an answer is read again, perhaps by another process that knows its model; twice as long each time."""
 _ROUNDS = 3
 """Batches that may fail a question with an error that passes."""
 _PASSING = frozenset({FaultKind.RATE_LIMITED, FaultKind.OVERLOADED, FaultKind.TIMED_OUT, FaultKind.UNREACHABLE})
@@ -148,8 +151,15 @@ def _told(fault: Fault, history: Sequence[Attempt]) -> Answer | None:
     waited = waiting(history[:-1])
     if waited is None:
         return None
+    if is_unread(fault):
+        return Again(pause_s(len(unread(history))))
     said = waited[1].answer
     return Again(0.0) if fault.kind is FaultKind.INTERRUPTED else said if isinstance(said, Use) else None
+
+
+def pause_s(vain: int) -> float:
+    """Seconds before an answer is read again, after so many attempts that could not."""
+    return min(_UNREAD_S * 2.0 ** min(vain - 1, 10), _UNREAD_MAX_S)
 
 
 def _undelivered(fault: Fault) -> bool:
@@ -175,5 +185,6 @@ def _passed(history: Sequence[Attempt]) -> int:
         and attempt.fault is not None
         and attempt.fault.kind in _PASSING
         and not _undelivered(attempt.fault)
+        and not is_unread(attempt.fault)
         for at, attempt in enumerate(history)
     )

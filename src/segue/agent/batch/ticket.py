@@ -16,11 +16,14 @@ from ...core.records import Reservation
 from ...core.recovery import Attempt, Told
 from ...errors import SegueError
 
-__all__ = ["BATCH", "Queued", "Ticket", "answer_in", "request_id", "ticket_of", "waiting"]
+__all__ = [
+    "BATCH", "Queued", "Ticket", "Unread", "answer_in", "is_unread", "request_id", "ticket_of", "unread", "waiting",
+]  # fmt: skip
 
 BATCH = "segue:batch"
 """Whom the answers that come by a batch are said to be from."""
 _TICKET = "ticket"
+_UNREAD = "unread"
 
 
 class Queued(SegueError):
@@ -29,6 +32,23 @@ class Queued(SegueError):
     code = "queued"
     fault_kind = FaultKind.INTERRUPTED
     ticket: str = ""
+
+
+class Unread(SegueError):
+    """An answer has come that this process cannot read: it does not know the model. It stays for one that does."""
+
+    code = "unread"
+    fault_kind = FaultKind.UNREACHABLE
+
+    @classmethod
+    def of(cls, model: str) -> Unread:
+        """The error of an attempt that has called nobody."""
+        error = cls(
+            f"{model} was asked by a batch, and is not in the catalogue of this process: its answer stays unread",
+            remedy=f"go on with the run where segue.toml has [models.{model}], or resources= a catalogue with it",
+        )
+        vars(error).update({_UNREAD: 1, "unsent": True})
+        return error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,13 +98,33 @@ def ticket_of(fault: Fault | None) -> Ticket | None:
 
 
 def waiting(history: Sequence[Attempt]) -> tuple[Ticket, Attempt] | None:
-    """The request whose answer is to be read next; a crash while it was read changes nothing."""
+    """The request whose answer is to be read next; a crash while it was read changes nothing, nor does who cannot."""
     for attempt in reversed(history):
         if (ticket := ticket_of(attempt.fault)) is not None:
             return ticket, attempt
-        if attempt.fault is None or attempt.fault.kind is not FaultKind.INTERRUPTED:
+        if not _passes(attempt.fault):
             return None
     return None
+
+
+def unread(history: Sequence[Attempt]) -> list[Attempt]:
+    """The last attempts in a row that could not read an answer, the first one first; crashes between them are none."""
+    found: list[Attempt] = []
+    for attempt in reversed(history):
+        if not _passes(attempt.fault) or ticket_of(attempt.fault):
+            break
+        if is_unread(attempt.fault):
+            found.insert(0, attempt)
+    return found
+
+
+def is_unread(fault: Fault | None) -> bool:
+    """Whether an attempt could not read the answer."""
+    return fault is not None and bool((fault.state or {}).get(_UNREAD))
+
+
+def _passes(fault: Fault | None) -> bool:
+    return fault is not None and (fault.kind is FaultKind.INTERRUPTED or is_unread(fault))
 
 
 def answer_in(attempt: Attempt) -> Mapping[str, Any] | None:

@@ -18,18 +18,17 @@ import json
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ...core.faults import FaultKind
 from ...errors import SegueError
-from ..errors import ModelError
-from ..providers import connected
 from ..signals import error_of
-from ..spec import Deployment, Model
+from ..spec import Model
 from .api import BYTES_MAX, PASSES, REQUESTS_MAX, BatchApi, Request, Standing, answered, refused, undelivered
 from .outbox import Asker, Batch, Outbox
 from .rules import BatchRules
 from .turn import Turn
+from .ways import NoWay, Way, Ways
 
 __all__ = ["Batcher", "Desk"]
 
@@ -44,8 +43,9 @@ _TOGETHER = 100
 _REFUSED = 400
 _TURNED_AWAY = frozenset({503, 529})
 """Statuses from 500 on that say that nothing was taken."""
-_NOT_THERE = frozenset({401, 403, 404})
-"""Statuses of an account that has no such batch, or shows it to nobody with this key."""
+_NO_KEY = frozenset({401, 403})
+_AWAY_TURNS = 2
+"""Of `turn_s`: how long others have the turn; they look whether it is theirs once in each."""
 _DRAFT_S = 3600.0
 """How long an item may take to be ready before it is looked into."""
 _NO_LINE = {"missing": True}
@@ -72,11 +72,6 @@ class Desk(Protocol):
         ...
 
 
-class _Way(NamedTuple):
-    model: Model
-    api: BatchApi
-
-
 class Batcher:
     """The task of one process. `models` gives a model by its name; `by` is whom the answers are said to be from."""
 
@@ -85,10 +80,16 @@ class Batcher:
         models: Callable[[str], Model | None], by: str,
     ):  # fmt: skip
         self._outbox, self._turn, self._rules, self._desk, self._by = outbox, turn, rules, desk, by
-        self._models = models
+        self._ways = Ways(outbox, models)
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._complaints: dict[str, str] = {}
+        self._out_of_reach: dict[str, float] = {}
+        """Batches to which there is no way from here, by id, and since when that is known."""
+        self._gives_way = False
+        """Whether somebody else may be able to do more with some batch."""
+        self._away_until: float | None = None
+        """When it takes the turn again that it has given away; on the loop's clock."""
 
     def start(self) -> None:
         """Work from now on, on this loop."""
@@ -102,8 +103,12 @@ class Batcher:
 
     @property
     def carries(self) -> bool:
-        """Whether it is this process's turn."""
-        return self._turn.taken
+        """Whether it is this process's turn, or it has given it away for a moment and nobody else has taken it."""
+        return self._turn.taken or self._away_until is not None
+
+    def reaches(self, batch: str) -> bool:
+        """Whether a batch may be sent or looked at from here, as far as is known."""
+        return batch not in self._out_of_reach
 
     async def stop(self) -> None:
         """Let others have the turn."""
@@ -136,20 +141,38 @@ class Batcher:
         desk = self._desk()
         if desk is None or self._outbox.empty:
             self._turn.give()
+            self._away_until = None
             return None
+        if (away_s := self._away_s()) > 0:
+            return away_s
         if not self._turn.take():
             return self._rules.turn_s
-        now = desk.now()
+        now, self._gives_way = desk.now(), False
         self._form(desk, now)
         due = [batch for batch in self._outbox.batches() if batch.look_at <= now]
         for at in range(0, len(due), self._rules.calls_at_once):
             await asyncio.gather(*(self._forward(batch, desk) for batch in due[at : at + self._rules.calls_at_once]))
-        return self._until(desk.now())
+        still = {batch.id for batch in due} & {batch.id for batch in self._outbox.batches()}
+        self._out_of_reach = {one: at for one, at in self._out_of_reach.items() if one in still}  # others had it since
+        if self._gives_way and self._outbox.path is not None:
+            self._turn.give()
+            self._away_until = asyncio.get_running_loop().time() + _AWAY_TURNS * self._rules.turn_s
+        return self._away_s() or self._until(desk.now())
+
+    def _away_s(self) -> float:
+        """How long others still may take the turn that this process has given away."""
+        if self._away_until is None:
+            return 0.0
+        left_s = self._away_until - asyncio.get_running_loop().time()
+        self._away_until = self._away_until if left_s > 0 else None
+        return max(0.0, left_s)
 
     def _until(self, now: float) -> float:
-        waits = [batch.look_at for batch in self._outbox.batches()]
+        waits = [batch.look_at for batch in self._outbox.batches() if self.reaches(batch.id)]
         waits += [self._rules.due_at(group.first_at, group.last_at) for group in self._outbox.groups(now)]
-        waits.append(now + (self._rules.turn_s if self._outbox.path else self._rules.look_s_max))
+        alone = self._outbox.path is None
+        waits += [now + self._rules.look_s] if alone and self._out_of_reach else []
+        waits.append(now + (self._rules.look_s_max if alone else self._rules.turn_s))
         return max(0.0, min(waits) - now)
 
     # --- collecting ---
@@ -183,72 +206,48 @@ class Batcher:
 
     async def _forward(self, batch: Batch, desk: Desk) -> None:
         try:
-            way = await self._way(batch, desk.now())
-            if way is None:
-                self._later(batch, desk)
-            elif isinstance(way, dict):
-                tried = batch.tried_at is not None  # it may be done, and nobody will hear so
-                await self._all(batch, desk, {**way, "billed": tried})
-            elif batch.provider_id is None:
-                await self._send(batch, way, desk)
-            else:
-                await self._look(batch, way, desk)
+            way = await self._ways.to(batch)
+            if isinstance(way, NoWay):
+                await self._stays(batch, way, desk)
+                return
+            self._out_of_reach.pop(batch.id, None)
+            try:
+                await self._go(batch, way, desk)
+            except Exception as error:
+                other = await self._ways.instead(way, batch, error)
+                if other is None:
+                    raise
+                await self._go(batch, other, desk)
         except Exception as error:  # noqa: BLE001  whatever an SDK raises: it is tried again later
             ours = error_of(error, model=batch.model)
+            self._gives_way |= getattr(ours, "status", None) in _NO_KEY  # another process may have a better one
             self._complain(batch, ours)
             self._later(batch, desk)
 
-    async def _way(self, batch: Batch, now: float) -> _Way | dict[str, Any] | None:
-        """How to reach the provider; or what all requests are told where there is no way. None: not now."""
-        model = self._models(batch.model)
-        if model is None:
-            return refused(404, "unknown_model", f"{batch.model} is no longer in the catalogue")
-        deployment = next((d for d in model.pool() if d.name == batch.deployment), None)
-        return await self._gone(batch, model, now) if deployment is None else await self._reached(model, deployment)
+    async def _go(self, batch: Batch, way: Way, desk: Desk) -> None:
+        await (self._send if batch.provider_id is None else self._look)(batch, way, desk)
 
-    async def _gone(self, batch: Batch, model: Model, now: float) -> _Way | dict[str, Any] | None:
-        """A batch whose deployment is not in its pool: another one of the same account may know it. One that was sent
-        just now may be of a process that has a newer file: this one is about to end then, as a rule.
+    async def _stays(self, batch: Batch, no: NoWay, desk: Desk) -> None:
+        """A batch that this process cannot reach is as it was, for one that can: it is due, and the turn is given away.
+        What nobody has sent goes elsewhere after `retry_s`. What was sent is its questions', until their time is over;
+        or until a deployment that has left its pool, and perhaps the world, was not known here for `retry_s`.
         """
-        for deployment in model.pool() if batch.tried_at is not None else ():
-            way = await self._reached(model, deployment)
-            if isinstance(way, _Way) and await self._is_known(batch, way):
-                return way
-        what = f"{batch.deployment} is no longer a deployment of {batch.model}"
-        if batch.tried_at is not None:
-            what += f", and no other one knows its batch {batch.provider_id or batch.id}"
-            if now < batch.tried_at + self._rules.retry_s:
-                self._complain(batch, what)
-                return None
-        log.warning("a batch of %s (%s) is given up: %s", batch.model, batch.id, what)
-        return refused(PASSES, "unknown_deployment", what)
+        now, tried = desk.now(), batch.tried_at is not None
+        since, self._gives_way = self._out_of_reach.setdefault(batch.id, now), True
+        self._complain(batch, no.why, of_us=True)
+        if all(who.dropped for who in self._outbox.whose(batch.id).values()):
+            self._outbox.done(batch.id)
+        elif not tried and now >= since + self._rules.retry_s:
+            await self._all(batch, desk, undelivered(no.why))
+        elif no.left and now >= max(since, batch.tried_at or since) + self._rules.retry_s:
+            log.warning("a batch of %s (%s) is given up: %s", batch.model, batch.id, no.why)
+            said = refused(PASSES, "unknown_deployment", no.why)
+            await self._all(batch, desk, {**said, "billed": tried})  # it may be done, and nobody will hear so
 
-    async def _is_known(self, batch: Batch, way: _Way) -> bool:
-        """Whether a deployment's account has such a batch. Raises what else its provider says."""
-        try:
-            if batch.provider_id is None:
-                return await self._found(batch, way) is not None
-            await way.api.look(batch.provider_id)
-        except Exception as error:
-            if getattr(error_of(error, model=batch.model), "status", None) in _NOT_THERE:
-                return False
-            raise
-        return True
-
-    async def _reached(self, model: Model, deployment: Deployment) -> _Way | dict[str, Any]:
-        """A deployment; or what all requests are told where there is no way to it."""
-        try:
-            api = (await connected(model, deployment)).batches
-        except ModelError as error:
-            return refused(401, "no_way", str(error))
-        if api is None:
-            return refused(404, "no_batches", f"the batch API of {model.provider} is not spoken here")
-        return _Way(model, api)
-
-    async def _send(self, batch: Batch, way: _Way, desk: Desk) -> None:
+    async def _send(self, batch: Batch, way: Way, desk: Desk) -> None:
         now = desk.now()
         if batch.tried_at is not None:
-            found = await self._found(batch, way)
+            found = await self._ways.found(batch, way)
             if found is not None:
                 self._sent(batch, found[0], now, sure=found[1])
                 return
@@ -256,7 +255,7 @@ class Batcher:
                 self._outbox.change(batch.id, look_at=batch.tried_at + self._rules.settle_s)
                 return
             if self._tried_enough(batch, now):
-                await self._all(batch, desk, undelivered(self._complaints.get(batch.id, "it is not in the list")))
+                await self._all(batch, desk, undelivered(batch.complaint or "it is not in the list"))
                 return
         wanted = not all(dropped for *_, dropped in self._outbox.whose(batch.id).values())
         items = self._outbox.begin(batch.id, now) if wanted else []
@@ -271,15 +270,11 @@ class Batcher:
         else:
             self._sent(batch, sent, desk.now())
 
-    async def _found(self, batch: Batch, way: _Way) -> tuple[str, bool] | None:
-        """A batch of which nobody heard, in the list of a deployment's account; and whether it is surely that one."""
-        assert batch.tried_at is not None
-        others = [other.provider_id for other in self._outbox.batches() if other.provider_id is not None]
-        return await way.api.find(batch.id, batch.total, batch.tried_at, [*batch.not_ours, *others])
-
     def _sent(self, batch: Batch, id: str, now: float, *, sure: bool = True) -> None:
         look_at = now + self._rules.look_s if sure else now
-        self._outbox.change(batch.id, provider_id=id, sent_at=now, look_at=look_at, looks=0, sure=int(sure))
+        self._outbox.change(
+            batch.id, provider_id=id, sent_at=now, look_at=look_at, looks=0, sure=int(sure), complaint=None
+        )
 
     async def _unsent(self, batch: Batch, desk: Desk, error: Exception) -> None:
         """What a submission met: it passes, or it is what all its requests are told."""
@@ -305,11 +300,11 @@ class Batcher:
         first = self._outbox.first_tried(batch.id)
         return first is not None and at >= first + self._rules.retry_s
 
-    async def _look(self, batch: Batch, way: _Way, desk: Desk) -> None:
+    async def _look(self, batch: Batch, way: Way, desk: Desk) -> None:
         assert batch.provider_id is not None
         standing = await way.api.look(batch.provider_id)
         if not standing.ended:
-            self._outbox.change(batch.id, done=standing.done, total=standing.total or batch.total)
+            self._outbox.change(batch.id, done=standing.done, total=standing.total or batch.total, complaint=None)
             self._later(batch, desk)
         elif standing.failed is not None:
             await self._refusals(batch, desk, standing)
@@ -320,11 +315,17 @@ class Batcher:
         wait_s = max(self._rules.pause_s(batch.looks), at_least)
         self._outbox.change(batch.id, look_at=desk.now() + wait_s, looks=batch.looks + 1)
 
-    def _complain(self, batch: Batch, error: object) -> None:
-        """Log it, once as long as it is the same."""
-        if self._complaints.get(batch.id) != str(error):
-            self._complaints[batch.id] = str(error)
-            log.warning("a batch of %s (%s) must wait: %s", batch.model, batch.id, error)
+    def _complain(self, batch: Batch, error: object, *, of_us: bool = False) -> None:
+        """Log it, once as long as it is the same, and note it for those who look. What is wrong with this process alone
+        (`of_us`) is noted once, and leaves what a process that can do more has to say.
+        """
+        said = str(error)
+        new = self._complaints.get(batch.id) != said
+        if new:
+            self._complaints[batch.id] = said
+            log.warning("a batch of %s (%s) must wait: %s", batch.model, batch.id, said)
+        if batch.complaint is None or (new if of_us else batch.complaint != said):
+            self._outbox.change(batch.id, complaint=said)
 
     # --- answers ---
 

@@ -27,7 +27,8 @@ _SCHEMA = """
 create table if not exists batches (
     id text primary key, model text not null, deployment text not null, tried_at real, provider_id text,
     sure integer not null default 1, not_ours text not null default '[]', sent_at real, look_at real not null default 0,
-    looks integer not null default 0, done integer not null default 0, total integer not null default 0, first_at real
+    looks integer not null default 0, done integer not null default 0, total integer not null default 0, first_at real,
+    complaint text
 );
 create table if not exists items (
     id text primary key, run text not null, key text not null, attempt integer not null, model text not null,
@@ -38,6 +39,8 @@ create table if not exists items (
 create index if not exists items_batch on items (batch);
 create index if not exists items_run on items (run, key);
 """
+_ADDED = {"first_at": "real", "complaint": "text"}
+"""Columns of batches that came later: older files do not have them, and older processes pass over them."""
 
 
 class Item(NamedTuple):
@@ -73,6 +76,8 @@ class Batch(NamedTuple):
     looks: int
     done: int
     total: int
+    complaint: str | None = None
+    """What was wrong when it was last to be sent or looked at; None where nothing was."""
 
 
 class Group(NamedTuple):
@@ -95,13 +100,18 @@ class Asker(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far the batch of a question is. `sent_at` None: it is still collected, or was sent in vain (`tries`)."""
+    """How far the batch of a question is. `sent_at` None: it is still collected, or was sent in vain (`tries`), or it
+    may be with the provider, who has not said so (`tried`). `complaint`: what was wrong when it was last sent, or looked
+    at.
+    """
 
     model: str
     sent_at: float | None
     done: int
     total: int
     tries: int = 0
+    tried: bool = False
+    complaint: str | None = None
 
 
 _ITEM = ", ".join(Item._fields)
@@ -131,13 +141,15 @@ class Outbox:
 
     def _bring_forward(self) -> None:
         """A file of before there was all of this."""
-        if "first_at" in {row[1] for row in self._db.execute("pragma table_info(batches)")}:
-            return
-        try:
-            self._db.execute("alter table batches add column first_at real")
-        except sqlite3.OperationalError as error:  # another process was quicker
-            if "duplicate column" not in str(error):
-                raise
+        known = {row[1] for row in self._db.execute("pragma table_info(batches)")}
+        for name, kind in _ADDED.items():
+            if name in known:
+                continue
+            try:
+                self._db.execute(f"alter table batches add column {name} {kind}")
+            except sqlite3.OperationalError as error:  # another process was quicker
+                if "duplicate column" not in str(error):
+                    raise
 
     def _do(self, *statements: tuple[str, Sequence[Any]]) -> list[tuple[Any, ...]]:
         """Statements in one transaction; the rows of the last one."""
@@ -307,15 +319,21 @@ def progress(path: Path, run: str, key: str) -> Progress | None:
     if not path.exists():
         return None
     sql = (
-        "select i.model, b.sent_at, b.done, b.total, b.looks from items i left join batches b on b.id = i.batch"
-        " where i.run = ? and i.key = ? and not i.dropped order by i.at desc limit 1"
+        "select i.model, b.sent_at, b.done, b.total, b.looks, b.tried_at, {} from items i"
+        " left join batches b on b.id = i.batch where i.run = ? and i.key = ? and not i.dropped"
+        " order by i.at desc limit 1"
     )
     try:
         database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
-            row = database.execute(sql, (run, key)).fetchone()
+            known = {name for _, name, *_ in database.execute("pragma table_info(batches)")}
+            complaint = "b.complaint" if "complaint" in known else "null"  # nobody has brought the file forward
+            row = database.execute(sql.format(complaint), (run, key)).fetchone()
         finally:
             database.close()
     except sqlite3.Error:
         return None
-    return None if row is None else Progress(row[0], row[1], *(one or 0 for one in row[2:]))
+    if row is None:
+        return None
+    model, sent_at, done, total, tries, tried_at, complaint = row
+    return Progress(model, sent_at, done or 0, total or 0, tries or 0, tried_at is not None, complaint)

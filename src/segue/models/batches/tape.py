@@ -15,6 +15,7 @@ import httpx2
 
 from ..calls import call
 from ..exchange import Call, Reply
+from ..providers import unsent
 from ..providers.wire import tape
 
 __all__ = ["Written", "played", "written"]
@@ -55,13 +56,16 @@ async def written(c: Call) -> Written:
 
 
 async def played(c: Call, said: Mapping[str, Any]) -> Reply:
-    """The reply that a response stands for: `status`, `body` and perhaps `headers`. Raises as the call would have."""
+    """The reply that a response stands for: `status`, `body` and perhaps `headers`. Raises as the call would have. It
+    takes no key: whoever carries the run out may be another process than who carries the batches.
+    """
 
     async def answer(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(said["status"], headers=said.get("headers"), json=said["body"], request=request)
 
-    token = tape.set(answer)
+    token, no_key = tape.set(answer), unsent.set(True)
     try:
         return await call(c)
     finally:
+        unsent.reset(no_key)
         tape.reset(token)

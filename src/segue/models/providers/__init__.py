@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import urlsplit, urlunsplit
@@ -48,6 +49,8 @@ _KEYS: Mapping[Provider, tuple[str, ...]] = {
 _KEYLESS = frozenset({Provider.BEDROCK, Provider.OLLAMA, Provider.OPENAI_COMPATIBLE})
 """Bedrock finds its credentials itself; the other two often need none."""
 NO_KEY = "none"
+unsent: ContextVar[bool] = ContextVar("unsent", default=False)
+"""True where nothing is sent, as when an answer is played back: then a connection needs no key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,12 @@ async def connected(model: Model, deployment: Deployment) -> Connection:
 
     Raises NotAuthorised where the key is not in the environment, MissingExtra where the library is not installed.
     """
-    key = key_of(model, deployment)
+    try:
+        key = key_of(model, deployment)
+    except NotAuthorised:
+        if not unsent.get():
+            raise
+        key = NO_KEY
     place = (model.provider, model.id, model.dimensions, deployment.url, deployment.region, key)
     opened = _open.setdefault(asyncio.get_running_loop(), _Open()).by_key
     if place not in opened:

@@ -25,6 +25,7 @@ from .attempts import announce
 from .endings import each, let_end
 from .execution import Execution
 from .outcomes import Outcomes
+from .passed import Passed
 from .stalls import let_go
 from .starting import Starter
 from .watching import Watchers
@@ -71,8 +72,8 @@ class Host:
         self.errors: dict[int, BaseException] = {}
         self.damaged: dict[int, StoreError] = {}
         """Runs whose rows cannot be written."""
-        self._complaint = ""
-        self._ticked = self.loop.time()
+        self.passed = Passed(self.loop)
+        self._complaint, self._ticked = "", self.loop.time()
         self.recover = recover
         self._chance, self.pace_s = chance, pace_s
         self._capacity, self._resident, self._linger_s, self._tick_s = capacity, resident, linger_s, tick_s
@@ -266,7 +267,7 @@ class Host:
         no, owner = run.no, run.owner
         if not self.carries or no in self.claiming or no in self.executions or no in self.damaged:
             return
-        if self._taken(owner) and not again:
+        if (self._taken(owner) and not again) or self.passed.has(no):
             return
         if (flow := registry.for_run(run.flow, run.version)) is None:
             return

@@ -1,0 +1,138 @@
+"""The ways from this process to the providers that have batches: it needs the model in its catalogue, and its key.
+
+A batch belongs to all processes on the database. One that has no way to its provider knows nothing of it, so it says
+nothing of it either: `NoWay` is about this process, and no answer to a question.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ...errors import SegueError
+from ..providers import connected
+from ..signals import error_of
+from ..spec import Deployment, Model
+from .api import BatchApi
+from .outbox import Batch, Outbox
+
+__all__ = ["NoWay", "Way", "Ways"]
+
+_NOT_THERE = frozenset({401, 403, 404})
+"""Statuses of an account that has no such batch, or shows it to nobody with this key."""
+
+
+class Way(NamedTuple):
+    """A deployment's batch API."""
+
+    place: str
+    """The deployment."""
+    api: BatchApi
+
+
+class NoWay(NamedTuple):
+    """Why this process cannot reach a provider."""
+
+    why: str
+    left: bool = False
+    """The batch's deployment has left its pool, and of the others none has the batch: perhaps nobody knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Those of one process. `models` gives a model of its catalogue by name."""
+
+    outbox: Outbox
+    models: Callable[[str], Model | None]
+
+    async def to(self, batch: Batch) -> Way | NoWay:
+        """That to a batch: of its own deployment or, once it was sent, of one that has the same account."""
+        model = self.models(batch.model)
+        if model is None:
+            return _none(f"{batch.model} is not in its catalogue")
+        deployment = next((d for d in model.pool() if d.name == batch.deployment), None)
+        way = None if deployment is None else await _reached(model, deployment)
+        if isinstance(way, Way):
+            return way
+        other = None if batch.tried_at is None else await self._another(batch, model, sure=way is not None)
+        if isinstance(other, Way):
+            return other
+        if way is not None:
+            return way
+        what = f"{batch.deployment} is no longer a deployment of {batch.model}"
+        if other is not None:
+            return _none(f"{what}, and it is not known whether another one has its batch: {_first(other)}")
+        if batch.tried_at is not None:
+            what += f", and no other one knows its batch {batch.provider_id or batch.id}"
+        return NoWay(what, left=True)
+
+    async def instead(self, of: Way, batch: Batch, error: Exception) -> Way | None:
+        """That of another deployment which has the batch, where one has said that it does not, or refused its key."""
+        model = self.models(batch.model)
+        if model is None or batch.tried_at is None or _status(batch, error) not in _NOT_THERE:
+            return None
+        other = await self._another(batch, model, but=of.place, sure=True)
+        return other if isinstance(other, Way) else None
+
+    async def found(self, batch: Batch, way: Way) -> tuple[str, bool] | None:
+        """A batch of which nobody heard, in the list of a deployment's account; and whether it is surely that one."""
+        assert batch.tried_at is not None
+        others = [other.provider_id for other in self.outbox.batches() if other.provider_id is not None]
+        return await way.api.find(batch.id, batch.total, batch.tried_at, [*batch.not_ours, *others])
+
+    async def _another(
+        self, batch: Batch, model: Model, but: str | None = None, *, sure: bool
+    ) -> Way | Exception | None:
+        """Another deployment that has the batch, or with `sure` none that may have it by its looks. None: none has; an
+        error: of one or more it is not known.
+        """
+        unsure: Exception | None = None
+        for deployment in model.pool():
+            if deployment.name in {batch.deployment, but}:
+                continue
+            way = await _reached(model, deployment)
+            if isinstance(way, NoWay):
+                continue
+            try:
+                if await self._is_known(batch, way, sure=sure):
+                    return way
+            except Exception as error:  # noqa: BLE001  whatever an SDK raises
+                unsure = error_of(error, model=batch.model)
+        return unsure
+
+    async def _is_known(self, batch: Batch, way: Way, *, sure: bool) -> bool:
+        """Whether a deployment's account has such a batch. Raises what else its provider says."""
+        try:
+            if batch.provider_id is None:
+                found = await self.found(batch, way)
+                return found is not None and (found[1] or not sure)
+            await way.api.look(batch.provider_id)
+        except Exception as error:
+            if _status(batch, error) in _NOT_THERE:
+                return False
+            raise
+        return True
+
+
+async def _reached(model: Model, deployment: Deployment) -> Way | NoWay:
+    try:
+        api = (await connected(model, deployment)).batches
+    except SegueError as error:  # its key is not there, or its library is not installed
+        return _none(error.message)
+    if api is None:
+        return _none(f"{model.name}: the batch API of {model.provider} is not spoken")
+    return Way(deployment.name, api)
+
+
+def _none(why: str) -> NoWay:
+    return NoWay(f"{why} (process {os.getpid()})")
+
+
+def _first(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _status(batch: Batch, error: Exception) -> int | None:
+    return getattr(error_of(error, model=batch.model), "status", None)
