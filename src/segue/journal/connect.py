@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sqlite3
+import time
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from . import schema, traces
 from .faults import fault, translate
 
 MEMORY = ":memory:"
+_AGAIN_S = 0.01
 _WAL_KEPT = 64 << 20
 """Bytes to which the write-ahead log is cut after a checkpoint."""
 _CHECKPOINT_PAGES = 2000
@@ -69,6 +71,22 @@ def look(path: str, *, readonly: bool = False, lock_timeout_s: float = 5.0) -> s
         connection.close()
         raise
     return connection
+
+
+def log_ahead(connection: sqlite3.Connection, within_s: float = 5.0) -> None:
+    """Keep a write-ahead log. Raises sqlite3.Error.
+
+    Where several open a new file at once, SQLite refuses all but one of them without waiting: here they wait.
+    """
+    until = time.monotonic() + within_s
+    while True:
+        try:
+            connection.execute("pragma journal_mode = wal")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(_AGAIN_S)
 
 
 def prepare(connection: sqlite3.Connection, path: str) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...journal.connect import log_ahead
 from ...journal.faults import translate
 
 __all__ = ["Batch", "Item", "Outbox", "Progress", "progress"]
@@ -101,8 +102,8 @@ class Asker(NamedTuple):
 
 class Progress(NamedTuple):
     """How far the batch of a question is. `sent_at` None: it is still collected, or was sent in vain (`tries`), or it
-    may be with the provider, who has not said so (`tried`). `complaint`: what was wrong when it was last sent, or looked
-    at.
+    may be with the provider, who has not said so (`tried`). `complaint`: what was wrong when it was last sent or
+    looked at.
     """
 
     model: str
@@ -132,7 +133,7 @@ class Outbox:
         self._lock = threading.Lock()
         try:
             self._db = sqlite3.connect(path or ":memory:", timeout=10.0, isolation_level=None, check_same_thread=False)
-            self._db.execute("pragma journal_mode = wal")
+            log_ahead(self._db, within_s=10.0)
             self._db.execute("pragma synchronous = full")
             self._db.executescript(_SCHEMA)
             self._bring_forward()
@@ -141,15 +142,17 @@ class Outbox:
 
     def _bring_forward(self) -> None:
         """A file of before there was all of this."""
-        known = {row[1] for row in self._db.execute("pragma table_info(batches)")}
-        for name, kind in _ADDED.items():
-            if name in known:
-                continue
-            try:
-                self._db.execute(f"alter table batches add column {name} {kind}")
-            except sqlite3.OperationalError as error:  # another process was quicker
-                if "duplicate column" not in str(error):
-                    raise
+        if _ADDED.keys() <= self._columns():
+            return
+        self._db.execute("begin immediate")  # another process may be about to do the same
+        try:
+            for name in _ADDED.keys() - self._columns():
+                self._db.execute(f"alter table batches add column {name} {_ADDED[name]}")
+        finally:
+            self._db.execute("commit")
+
+    def _columns(self) -> set[str]:
+        return {row[1] for row in self._db.execute("pragma table_info(batches)")}
 
     def _do(self, *statements: tuple[str, Sequence[Any]]) -> list[tuple[Any, ...]]:
         """Statements in one transaction; the rows of the last one."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from ...errors import StoreLocked
+from ...journal.connect import log_ahead
 from ...journal.faults import fault, translate
 from .alive import Alive
 from .state import State, dumps, loads
@@ -107,7 +108,7 @@ class Shared:
         except sqlite3.Error as error:
             raise self._refused(error) from error
         try:
-            database.execute("pragma journal_mode = wal")
+            log_ahead(database)
             database.execute("pragma synchronous = off")
             database.execute("pragma wal_autocheckpoint = 250")
             columns = "model text primary key, version integer not null, state text not null"
