@@ -125,7 +125,10 @@ async def test_a_split_that_has_dealt_a_cascade_its_share_shows_what_its_climbs_
         assert found.best is not None, found.notes
         assert not any("would go on otherwise" in note for note in found.notes)
         assert found.best.value.holds(sum(row.outcome.of(measure) for row in own) / len(own))
-    assert told[Measure.COST].effective <= len(own) * 1.01
+    others = {move.next for row in past.rows if row not in own for move in row.moves}
+    assert others or isinstance(other, Pinned)
+    if others != {"large"}:  # an even choice may by luck have gone on as the cascade does: then all of it counts
+        assert told[Measure.COST].effective <= len(own) * 1.01
 
 
 async def test_what_a_route_did_before_its_split_is_left_aside(tmp_path: Path) -> None:
