@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from . import cut
 from .types import Embedder, Features, Kind, Modality, Piece, Request
 from .words import HARD, KINDS, LANGUAGES, SCRIPTS, WEIGHTS
 
@@ -24,7 +25,6 @@ _TOKENS = {Modality.IMAGE: 1000, Modality.AUDIO: 1500, Modality.DOCUMENT: 3000, 
 """Of a piece that nobody counted."""
 _NEEDS = {Modality.IMAGE: "vision", Modality.AUDIO: "audio", Modality.DOCUMENT: "documents"}
 
-_WORD = re.compile(r"[^\W\d_]+")
 _CODE = r"```|[;{}] ?$|=>|!=|==|^[ \t]{0,40}(?:def|class|import|from|return|if|for|while|fn|let|const|var)\b"
 _MATHS = r"\\(?:frac|sqrt|int|sum|begin|left)|\$[^$\n]{1,80}\$|\d ?[-+*/^=<>×÷] ?[\dx(]|\d ?%"
 _CALL, _FORMULA = r"|[\w)]\(\)", r"|\b[a-z] ?[=^] ?\S"
@@ -65,7 +65,7 @@ def features(
 ) -> Features:
     """The features of a prompt and its parts. What is given is not guessed."""
     seen = _excerpt("\n".join((_excerpt(text), *(piece.text[:_TAIL] for piece in pieces[:8] if piece.text))))
-    words = Counter(_WORD.findall(seen.casefold()))
+    words = Counter(cut.words(seen.casefold()))
     code = _share(_CODES["()" in seen], seen, 80)
     maths = _share(_FORMAL["=" in seen or "^" in seen], seen, 160)
     modalities = frozenset({Modality.TEXT, *(piece.modality for piece in pieces)})

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cut import spoken
 from .text import excerpt
 
 __all__ = ["SURFACE", "surface"]
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 _SENTENCE = re.compile(r"[.?!]\s+|\n")
 _CHOICE = re.compile(r"^[ \t]*\(?[A-Ja-j][.):][ \t]+(.*)$", re.MULTILINE)
@@ -56,7 +56,7 @@ _HUGE = 1e9
 def surface(text: str) -> NDArray[np.float32]:
     """`SURFACE` values, mostly logarithms of counts. Any text has them, an empty one too."""
     read = excerpt(text)
-    words, numbers, choices = _WORD.findall(read), _NUMBER.findall(read), _CHOICE.findall(read)
+    words, numbers, choices = spoken(read), _NUMBER.findall(read), _CHOICE.findall(read)
     lower = Counter(map(str.lower, words))
     counts = (len(text), *_sizes(read, words), *_groups(lower), *_marks(read), *_numbers(numbers))
     shape = (*_shape(words, lower), *_digits(numbers), _shared(read, choices))
@@ -97,7 +97,7 @@ def _numbers(numbers: Sequence[str]) -> tuple[float, ...]:
 
 def _digits(numbers: Sequence[str]) -> tuple[float, ...]:
     """Significant digits, in the mean and at most, and how far apart the numbers are."""
-    digits = [len(re.sub("[,.]", "", number).strip("0")) for number in numbers] or [0]
+    digits = [len(number.replace(",", "").replace(".", "").strip("0")) for number in numbers] or [0]
     return sum(digits) / len(digits), max(digits), float(np.std([math.log1p(_value(n)) for n in numbers] or [0.0]))
 
 

@@ -5,7 +5,6 @@ Bounded: of a long text the beginning and the end are read.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import repeat
 from zlib import crc32
@@ -13,13 +12,14 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cut import tokens
+
 __all__ = ["excerpt", "grams"]
 
 _HEAD, _TAIL = 320, 120
 """Tokens that are read of a text."""
 _FIRST, _LAST = 3000, 900
 """Characters that are read of a text, before it is cut into tokens."""
-_TOKEN = re.compile(r"\w+|[^\w\s]")
 _STEM = 5
 """Letters of a word that its stem has: `running` and `runner` are the same to it."""
 
@@ -31,9 +31,9 @@ def excerpt(text: str) -> str:
 
 def grams(text: str) -> NDArray[np.uint32]:
     """Hashes of the words, pairs and triples of words of a text, and of stems; sorted, each once."""
-    tokens = _tokens(excerpt(text).lower())
-    stems = ["0" if token.isdigit() else token[:_STEM] for token in tokens]
-    found = np.array([*_in_a_row(tokens, 3), *_in_a_row(stems, 2, crc32(b"~"))], np.uint32)
+    read = _tokens(excerpt(text).lower())
+    stems = ["0" if token.isdigit() else token[:_STEM] for token in read]
+    found = np.array([*_in_a_row(read, 3), *_in_a_row(stems, 2, crc32(b"~"))], np.uint32)
     found.sort()
     return found[np.append(True, found[1:] != found[:-1])] if len(found) else found
 
@@ -52,5 +52,5 @@ def _in_a_row(words: Sequence[str], most: int, begun: int = 0) -> list[int]:
 
 
 def _tokens(text: str) -> list[str]:
-    tokens = _TOKEN.findall(text)
-    return tokens if len(tokens) <= _HEAD + _TAIL else tokens[:_HEAD] + tokens[-_TAIL:]
+    found = tokens(text)
+    return found if len(found) <= _HEAD + _TAIL else found[:_HEAD] + found[-_TAIL:]
