@@ -252,7 +252,7 @@ def test_who_withdraws_and_who_sends_are_never_both_right(tmp_path: Path) -> Non
     (group,) = ours.groups(1.0)
     ours.form("batch", group, ["a", "b", "c"])
     assert [one.id for one in theirs.withdraw_all("r", "ask[b]#1")] == ["b"]
-    assert [one.id for one in ours.begin("batch", 1.0)] == ["a", "c"]
+    assert [one.id for one in ours.begin("batch", 1.0, "mine")] == ["a", "c"]
     assert ours.batches()[0].total == 2
     assert not theirs.withdraw("a")
     assert [one.id for one in theirs.withdraw_all("r")] == ["b"], "known as unsent until that is on record"

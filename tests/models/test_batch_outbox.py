@@ -29,8 +29,8 @@ def test_an_older_file_is_brought_forward_once_however_many_open_it(tmp_path: Pa
     assert opened[0].first_tried("b") is None
     opened[4].change("b", complaint="no key")
     assert [batch.complaint for batch in opened[0].batches()] == ["no key"]
-    opened[1].begin("b", 7.0)
-    opened[2].begin("b", 9.0)
+    opened[1].begin("b", 7.0, "a")
+    opened[2].begin("b", 9.0, "a")
     assert opened[3].first_tried("b") == 7.0
     for one in opened:
         one.close()

@@ -102,6 +102,8 @@ def test_what_cannot_be_is_refused_with_its_field(fields: dict[str, Any], field:
         ({"tags": {"tier": 1}}, "tags", 'tags were expected, as {"residency": "eu"}, not'),
         ({"quality": "good"}, "quality", "a number was expected, or one for each kind of task"),
         ({"quality": {"code": "good"}}, "quality", "a number was expected, or one for each kind of task"),
+        ({"quality": {1: 0.5, "any": 0.4}}, "quality", "a number was expected, or one for each kind of task"),
+        ({"tags": {1: "a", "tier": "b"}}, "tags", "tags were expected"),
         ({"quality": True}, "quality", "a number was expected, or one for each kind of task"),
         ({"quality": 2}, "quality.any", "2 is not from 0 to 1"),
         ({"deployments": ("a",)}, "deployments", 'were expected, as (Deployment(name="eu", url=...),), not'),

@@ -153,6 +153,28 @@ def test_cross_fitted_models_learn_what_arms_and_kinds_cost() -> None:
     assert float(np.abs(q / true - 1.0).mean()) < 0.25
 
 
+@pytest.mark.parametrize("many", [90, 400])
+def test_what_nobody_knew_yet_of_the_first_asks_does_not_stretch_what_is_said_of_money_and_time(many: int) -> None:
+    """`b` takes a tenth more or less than a cent; before its first answer a dollar was expected."""
+    luck = np.random.default_rng(5)
+    log = list[Logged]()
+    for n in range(many):
+        choice, cost = int(luck.random() < 0.3), luck.uniform(0.009, 0.011)
+        cold = Prediction(cost_usd=1.0, latency_s=90.0), Prediction(cost_usd=1.0, latency_s=90.0)
+        known = Prediction(cost_usd=0.001, latency_s=0.1), Prediction(cost_usd=0.01, latency_s=1.0)
+        outcome = Outcome(cost_nano=int(cost * 1e9 if choice else 1e6), latency_s=cost * 100 if choice else 0.1)
+        log.append(
+            replace(
+                ask(f"r{n}", 0.3, choice, None), outcome=outcome, predictions=cold if n < 8 else known,
+            )
+        )  # fmt: skip
+    w = weigh(log, always_b)
+    for measure, true in ((Measure.COST, 0.01), (Measure.LATENCY, 1.0)):
+        found = weighted(w, measure, Estimator.DR).value
+        assert found.low <= true * 1.01 and true * 0.99 <= found.high
+        assert found.high - found.low < 0.1 * true
+
+
 def test_agreeing_sees_what_the_effective_sample_hides() -> None:
     """Most kinds go as ever; of the one that is moved, hardly a choice agrees."""
     w = traffic(World(runs=300, exploration=0.03, target="other", moved=1), seed=0)

@@ -25,8 +25,9 @@ class Kind:
     """Of what the items are, or the values of a mapping."""
 
     def fits(self, value: Any) -> bool:
-        """Whether it is of this kind."""
-        return _is(value, self.of) and all(_is(one, self.each) for one in _items(value))
+        """Whether it is of this kind. What a mapping names is named by texts."""
+        named = not isinstance(value, Mapping) or all(isinstance(name, str) for name in value)  # pyright: ignore[reportUnknownVariableType]
+        return named and _is(value, self.of) and all(_is(one, self.each) for one in _items(value))
 
 
 TEXT = Kind((str,), "a text was expected")

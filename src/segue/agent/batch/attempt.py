@@ -13,9 +13,10 @@ from typing import Any, NamedTuple, cast
 from ...core.faults import Fault, FaultKind, classify
 from ...core.records import Check, Decision, Reservation, Usage
 from ...core.recovery import Attempt
-from ...errors import BudgetExceeded, InputError
+from ...errors import BudgetExceeded, InputError, MissingExtra
 from ...models import Deployment, Model, Provider
 from ...models.batches import Item
+from ...models.errors import NotAuthorised
 from ...models.exchange import Call, Reply
 from ...models.health import Place, Standing
 from ...models.signals import made
@@ -35,12 +36,14 @@ from ..request import Given, Question
 from ..window import fitted
 from .office import Office, office
 from .recovery import LATE, UNDELIVERED, pause_s
-from .ticket import Queued, Ticket, Unread, answer_in, request_id, ticket_of, unread, waiting
+from .ticket import Queued, Ticket, Unqueued, Unread, answer_in, request_id, ticket_of, unread, waiting
 
 __all__ = ["Batched"]
 
 _OTHERS_S = 5.0
 """How long others have a run before this process reads an answer again whose model it does not know."""
+_TAKEN_UP = 2
+"""The epoch from which on a run may have been another process's."""
 _REMEDY = (
     f'give a model of {", ".join(one for one in Provider if one in BATCHES)} the capability "batch", or ask without'
     " batch=True"
@@ -85,31 +88,53 @@ class Batched:
         hold_seen(question.media, make.gateway.catalogue, question.model)
         bill = Bill.of(question, scope, make.gateway.budgets)
         decision, freed = await affordable(bill, partial(make.decide, question, scope))
-        await scope.commit(decision)
         if decision.chosen is None:
+            await scope.commit(decision)
             raise bill.nobody(decision, freed) or nobody(decision, _REMEDY)
+        model = make.gateway.catalogue.get(decision.chosen.target.name).in_batch()
+        deployment = self._deployment(model, scope.history)
+        await self._is_ours(self._call(question, model, deployment), scope, at)
+        await scope.commit(decision)
         if decision.hedge is not None:
             raise InputError(
                 f"route {decision.policy} hedges: a batch has no second request to race",
                 remedy="choose another route, or ask without batch=True",
             )
-        model = make.gateway.catalogue.get(decision.chosen.target.name).in_batch()
         record = Recorded(scope, decision, model, question, batch=request)
         question, record = await make.guards.before(question, record)
         named = bill.named(_set_aside(request, scope.epoch, scope.attempt))
         bill = replace(named, patient=False)  # what a batch holds it holds for long
-        deployment = self._deployment(model, scope.history)
         try:
             await ready(self._call(question, model, deployment))
         except Exception as error:  # noqa: BLE001  whatever a call would raise is a fault of this one
             await make.ended(Called(model=model, fault=classify(error), place=_place(deployment)), record)
         return (await self._ticket(question, record, deployment, bill, at)).error()
 
+    async def _is_ours(self, asked: Call, scope: StepScope, at: Office) -> None:
+        """Raises Unqueued where this process has not the key, and the run comes from one that may have it: then others
+        have so long as a batch waits for a process that can send it.
+        """
+        if scope.epoch < _TAKEN_UP or len(self._left(asked.model, scope.history)) > 1:
+            return
+        try:
+            await ready(asked)
+        except (NotAuthorised, MissingExtra) as error:
+            left = unread(scope.history)
+            if at.now() < (left[0].began if left else at.now()) + at.rules.retry_s:
+                at.passes(scope.run, pause_s(len(left) + 1) + _OTHERS_S)
+                raise Unqueued.of(error) from None
+        except Exception:  # noqa: BLE001  that is a fault of the attempt, and comes again
+            pass
+
+    def _left(self, model: Model, history: Sequence[Attempt]) -> Sequence[Deployment]:
+        """Those of a pool that have not failed the question yet; where all have, whoever did so longest ago."""
+        return part_of(model, history, lambda _, out: len(out) < len(model.pool())).pool()
+
     def _deployment(self, model: Model, history: Sequence[Attempt]) -> Deployment:
         """Of a pool one that has not failed the question, and whose key was not refused before, by weight; one of
         weight 0 where all others are out. Where all have failed, whoever did so longest ago.
         """
-        left = part_of(model, history, lambda _, out: len(out) < len(model.pool())).pool()
+        left = self._left(model, history)
         if len(left) == 1:
             return left[0]
         views = self.make.gateway.health.views(model)

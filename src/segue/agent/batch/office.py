@@ -72,7 +72,7 @@ class Office:
     def hurry(self, now: float) -> None:
         """Have all batches looked at now that the provider has, whoever carries them."""
         self.outbox.hurry(now)
-        self.batcher.wake()
+        self.batcher.hurry()
 
     def moves(self, since: float, until: float) -> bool:
         """Whether a batch of the provider's was not looked at since then, or one is to be sent by `until`. Of a process

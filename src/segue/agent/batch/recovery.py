@@ -147,12 +147,14 @@ class Batching:
 
 
 def _told(fault: Fault, history: Sequence[Attempt]) -> Answer | None:
-    """What follows while an answer is waited for: after a crash, and where an operator has named somebody else."""
+    """What follows while an answer is waited for: after a crash, and where an operator has named somebody else; and
+    while the question is left to another process.
+    """
+    if is_unread(fault):
+        return Again(pause_s(len(unread(history))))
     waited = waiting(history[:-1])
     if waited is None:
         return None
-    if is_unread(fault):
-        return Again(pause_s(len(unread(history))))
     said = waited[1].answer
     return Again(0.0) if fault.kind is FaultKind.INTERRUPTED else said if isinstance(said, Use) else None
 

@@ -17,7 +17,8 @@ from ...core.recovery import Attempt, Told
 from ...errors import SegueError
 
 __all__ = [
-    "BATCH", "Queued", "Ticket", "Unread", "answer_in", "is_unread", "request_id", "ticket_of", "unread", "waiting",
+    "BATCH", "Queued", "Ticket", "Unqueued", "Unread", "answer_in", "is_unread", "request_id", "ticket_of", "unread",
+    "waiting",
 ]  # fmt: skip
 
 BATCH = "segue:batch"
@@ -47,6 +48,20 @@ class Unread(SegueError):
             f"{model} was asked by a batch, and is not in the catalogue of this process: its answer stays unread",
             remedy=f"go on with the run where segue.toml has [models.{model}], or resources= a catalogue with it",
         )
+        vars(error).update({_UNREAD: 1, "unsent": True})
+        return error
+
+
+class Unqueued(SegueError):
+    """A question cannot be queued by this process: it has not the key. Its run stays for one that has."""
+
+    code = "unqueued"
+    fault_kind = FaultKind.UNREACHABLE
+
+    @classmethod
+    def of(cls, why: SegueError) -> Unqueued:
+        """The error of an attempt that has called nobody."""
+        error = cls(f"{why.message}: the question is left to a process that has it", remedy=why.remedy)
         vars(error).update({_UNREAD: 1, "unsent": True})
         return error
 
@@ -108,7 +123,9 @@ def waiting(history: Sequence[Attempt]) -> tuple[Ticket, Attempt] | None:
 
 
 def unread(history: Sequence[Attempt]) -> list[Attempt]:
-    """The last attempts in a row that could not read an answer, the first one first; crashes between them are none."""
+    """The last attempts in a row that left the question to another process, the first one first; crashes between them
+    are none.
+    """
     found: list[Attempt] = []
     for attempt in reversed(history):
         if not _passes(attempt.fault) or ticket_of(attempt.fault):
@@ -119,7 +136,7 @@ def unread(history: Sequence[Attempt]) -> list[Attempt]:
 
 
 def is_unread(fault: Fault | None) -> bool:
-    """Whether an attempt could not read the answer."""
+    """Whether an attempt could not read the answer, or queue the question, in its process."""
     return fault is not None and bool((fault.state or {}).get(_UNREAD))
 
 

@@ -17,59 +17,38 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ...core.faults import FaultKind
 from ...errors import SegueError
 from ..signals import error_of
 from ..spec import Model
-from .api import BYTES_MAX, PASSES, REQUESTS_MAX, BatchApi, Request, Standing, answered, refused, undelivered
-from .outbox import Asker, Batch, Outbox
+from .answers import Answers, Desk
+from .api import BYTES_MAX, PASSES, REQUESTS_MAX, Request, refused, undelivered
+from .outbox import Batch, Outbox
+from .reach import OutOfReach
 from .rules import BatchRules
 from .turn import Turn
-from .ways import NoWay, Way, Ways
+from .ways import NoWay, Way, Ways, other_account
 
 __all__ = ["Batcher", "Desk"]
 
 log = logging.getLogger("segue")
 
-T = TypeVar("T")
-
 _PASSING = frozenset({FaultKind.RATE_LIMITED, FaultKind.OVERLOADED, FaultKind.TIMED_OUT, FaultKind.UNREACHABLE})
 """After these a submission is tried again; what else the provider says of it is what all its requests are told."""
-_TOGETHER = 100
-"""Answers that are given out at once."""
 _REFUSED = 400
 _TURNED_AWAY = frozenset({503, 529})
 """Statuses from 500 on that say that nothing was taken."""
-_NO_KEY = frozenset({401, 403})
+_PATIENCE_S = 2.0
+"""How long what is done for one model is waited for before the others go on."""
+_LOOK_S = 60.0
+"""How long a provider may take to say where a batch is."""
 _AWAY_TURNS = 2
 """Of `turn_s`: how long others have the turn; they look whether it is theirs once in each."""
 _DRAFT_S = 3600.0
 """How long an item may take to be ready before it is looked into."""
-_NO_LINE = {"missing": True}
-"""In place of a response, where the results have none for a request."""
-
-
-class Desk(Protocol):
-    """Who asks, and takes the answers."""
-
-    def now(self) -> float:
-        """Seconds since the epoch, UTC."""
-        ...
-
-    def is_open(self, run: str) -> bool:
-        """Whether the run may still want an answer."""
-        ...
-
-    def is_asked_to_end(self, run: str) -> bool:
-        """Whether the run, or one that waits for it, was told to end, and has not heard so yet."""
-        ...
-
-    async def answer(self, run: str, key: str, attempt: int, value: bytes, by: str) -> bool:
-        """Give an attempt its answer. It is on disk then."""
-        ...
 
 
 class Batcher:
@@ -79,13 +58,15 @@ class Batcher:
         self, outbox: Outbox, turn: Turn, rules: BatchRules, desk: Callable[[], Desk | None],
         models: Callable[[str], Model | None], by: str,
     ):  # fmt: skip
-        self._outbox, self._turn, self._rules, self._desk, self._by = outbox, turn, rules, desk, by
+        self._outbox, self._turn, self._rules, self._desk = outbox, turn, rules, desk
+        self._answers = Answers(outbox, by)
         self._ways = Ways(outbox, models)
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._complaints: dict[str, str] = {}
-        self._out_of_reach: dict[str, float] = {}
-        """Batches to which there is no way from here, by id, and since when that is known."""
+        self._out_of_reach = OutOfReach(rules.pause_s)
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        """By model, what is done for its batches just now."""
         self._gives_way = False
         """Whether somebody else may be able to do more with some batch."""
         self._away_until: float | None = None
@@ -101,6 +82,11 @@ class Batcher:
         self._news.set()
         self.start()
 
+    def hurry(self) -> None:
+        """What can be fetched is to be fetched now, also where a provider has just refused that."""
+        self._out_of_reach.hurry()
+        self.wake()
+
     @property
     def carries(self) -> bool:
         """Whether it is this process's turn, or it has given it away for a moment and nobody else has taken it."""
@@ -112,9 +98,11 @@ class Batcher:
 
     async def stop(self) -> None:
         """Let others have the turn."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [*self._under_way.values(), *([] if self._task is None else [self._task])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._under_way.clear()
         self._turn.give()
 
     async def _run(self) -> None:
@@ -147,17 +135,36 @@ class Batcher:
             return away_s
         if not self._turn.take():
             return self._rules.turn_s
-        now, self._gives_way = desk.now(), False
+        now = desk.now()
+        self._gives_way &= bool(self._under_way)
         self._form(desk, now)
         due = [batch for batch in self._outbox.batches() if batch.look_at <= now]
-        for at in range(0, len(due), self._rules.calls_at_once):
-            await asyncio.gather(*(self._forward(batch, desk) for batch in due[at : at + self._rules.calls_at_once]))
-        still = {batch.id for batch in due} & {batch.id for batch in self._outbox.batches()}
-        self._out_of_reach = {one: at for one, at in self._out_of_reach.items() if one in still}  # others had it since
-        if self._gives_way and self._outbox.path is not None:
+        await self._carry(due, desk)
+        # those of which this is known no more have been with others
+        self._out_of_reach.keep({one.id for one in due} & {one.id for one in self._outbox.batches()})
+        if self._gives_way and not self._under_way and self._outbox.path is not None:
             self._turn.give()
             self._away_until = asyncio.get_running_loop().time() + _AWAY_TURNS * self._rules.turn_s
         return self._away_s() or self._until(desk.now())
+
+    async def _carry(self, due: Sequence[Batch], desk: Desk) -> None:
+        """Each a step further, those of a model together; one whose provider hangs is not waited for by the others."""
+        for model in dict.fromkeys(batch.model for batch in due):
+            if model not in self._under_way:
+                mine = [batch for batch in due if batch.model == model]
+                self._under_way[model] = task = asyncio.create_task(self._together(mine, desk))
+                task.add_done_callback(lambda _: self._news.set())
+        if not self._under_way:
+            return
+        done, _ = await asyncio.wait(self._under_way.values(), timeout=_PATIENCE_S)
+        self._under_way = {model: task for model, task in self._under_way.items() if task not in done}
+        self._news.clear()
+        for task in done:
+            task.result()
+
+    async def _together(self, batches: Sequence[Batch], desk: Desk) -> None:
+        for at in range(0, len(batches), self._rules.calls_at_once):
+            await asyncio.gather(*(self._forward(one, desk) for one in batches[at : at + self._rules.calls_at_once]))
 
     def _away_s(self) -> float:
         """How long others still may take the turn that this process has given away."""
@@ -168,7 +175,7 @@ class Batcher:
         return max(0.0, left_s)
 
     def _until(self, now: float) -> float:
-        waits = [batch.look_at for batch in self._outbox.batches() if self.reaches(batch.id)]
+        waits = [b.look_at for b in self._outbox.batches() if self.reaches(b.id) and b.model not in self._under_way]
         waits += [self._rules.due_at(group.first_at, group.last_at) for group in self._outbox.groups(now)]
         alone = self._outbox.path is None
         waits += [now + self._rules.look_s] if alone and self._out_of_reach else []
@@ -205,70 +212,84 @@ class Batcher:
     # --- one batch, one step further ---
 
     async def _forward(self, batch: Batch, desk: Desk) -> None:
+        if self._out_of_reach.rests(batch.id, desk.now()):
+            self._gives_way = True
+            return
         try:
             way = await self._ways.to(batch)
-            if isinstance(way, NoWay):
-                await self._stays(batch, way, desk)
-                return
-            self._out_of_reach.pop(batch.id, None)
-            try:
-                await self._go(batch, way, desk)
-            except Exception as error:
-                other = await self._ways.instead(way, batch, error)
-                if other is None:
-                    raise
-                await self._go(batch, other, desk)
+            no = way if isinstance(way, NoWay) else await self._go(batch, way, desk)
         except Exception as error:  # noqa: BLE001  whatever an SDK raises: it is tried again later
-            ours = error_of(error, model=batch.model)
-            self._gives_way |= getattr(ours, "status", None) in _NO_KEY  # another process may have a better one
-            self._complain(batch, ours)
-            self._later(batch, desk)
+            no = None if batch.tried_at is None else self._ways.refused(batch, error)
+            if no is None:
+                self._complain(batch, error_of(error, model=batch.model))
+                self._later(batch, desk)
+                return
+        if no is None:
+            self._out_of_reach.reached(batch.id)
+        else:
+            await self._stays(batch, no, desk)
 
-    async def _go(self, batch: Batch, way: Way, desk: Desk) -> None:
-        await (self._send if batch.provider_id is None else self._look)(batch, way, desk)
+    async def _go(self, batch: Batch, way: Way, desk: Desk) -> NoWay | None:
+        step = self._send if batch.provider_id is None else self._look
+        try:
+            return await step(batch, way, desk)
+        except Exception as error:
+            other = await self._ways.instead(way, batch, error)
+            if other is None:
+                raise
+            return await step(batch, other, desk)
 
     async def _stays(self, batch: Batch, no: NoWay, desk: Desk) -> None:
         """A batch that this process cannot reach is as it was, for one that can: it is due, and the turn is given away.
         What nobody has sent goes elsewhere after `retry_s`. What was sent is its questions', until their time is over;
         or until a deployment that has left its pool, and perhaps the world, was not known here for `retry_s`.
         """
-        now, tried = desk.now(), batch.tried_at is not None
-        since, self._gives_way = self._out_of_reach.setdefault(batch.id, now), True
+        now, tried = desk.now(), batch.tried_at is not None and no.says is None
+        since, self._gives_way = self._out_of_reach.put(batch.id, now, called=no.called), True
         self._complain(batch, no.why, of_us=True)
         if all(who.dropped for who in self._outbox.whose(batch.id).values()):
             self._outbox.done(batch.id)
         elif not tried and now >= since + self._rules.retry_s:
-            await self._all(batch, desk, undelivered(no.why))
+            await self._answers.all(batch, desk, no.says or undelivered(no.why))
         elif no.left and now >= max(since, batch.tried_at or since) + self._rules.retry_s:
             log.warning("a batch of %s (%s) is given up: %s", batch.model, batch.id, no.why)
             said = refused(PASSES, "unknown_deployment", no.why)
-            await self._all(batch, desk, {**said, "billed": tried})  # it may be done, and nobody will hear so
+            await self._answers.all(batch, desk, {**said, "billed": tried})  # it may be done, and nobody will hear so
 
-    async def _send(self, batch: Batch, way: Way, desk: Desk) -> None:
-        now = desk.now()
+    async def _send(self, batch: Batch, way: Way, desk: Desk) -> NoWay | None:
         if batch.tried_at is not None:
-            found = await self._ways.found(batch, way)
-            if found is not None:
-                self._sent(batch, found[0], now, sure=found[1])
-                return
-            if now < batch.tried_at + self._rules.settle_s:
-                self._outbox.change(batch.id, look_at=batch.tried_at + self._rules.settle_s)
-                return
-            if self._tried_enough(batch, now):
-                await self._all(batch, desk, undelivered(batch.complaint or "it is not in the list"))
-                return
+            settled, no = await self._sought(batch, way, desk)
+            if settled:
+                return no
         wanted = not all(dropped for *_, dropped in self._outbox.whose(batch.id).values())
-        items = self._outbox.begin(batch.id, now) if wanted else []
+        items = self._outbox.begin(batch.id, desk.now(), way.account(batch.id)) if wanted else []
         if not items:
             self._outbox.done(batch.id)
-            return
+            return None
         requests = [Request(i.id, json.loads(i.body), json.loads(i.headers)) for i in items]
         try:
             sent = await way.api.submit(batch.id, requests)
         except Exception as error:  # noqa: BLE001  whatever an SDK raises
-            await self._unsent(batch, desk, error)
+            return await self._unsent(batch, desk, error)
+        self._sent(batch, sent, desk.now())
+        return None
+
+    async def _sought(self, batch: Batch, way: Way, desk: Desk) -> tuple[bool, NoWay | None]:
+        """Whether it need not be sent again, as it was taken, or for another reason; nor by this process at all."""
+        assert batch.tried_at is not None
+        async with asyncio.timeout(_LOOK_S):
+            now, found = desk.now(), await self._ways.found(batch, way)
+        if found is not None:
+            self._sent(batch, found[0], now, sure=found[1])
+        elif batch.account not in {None, way.account(batch.id)}:
+            return True, other_account(batch)
+        elif now < batch.tried_at + self._rules.settle_s:
+            self._outbox.change(batch.id, look_at=batch.tried_at + self._rules.settle_s)
+        elif self._tried_enough(batch, now):
+            await self._answers.all(batch, desk, undelivered(batch.complaint or "it is not in the list"))
         else:
-            self._sent(batch, sent, desk.now())
+            return False, None
+        return True, None
 
     def _sent(self, batch: Batch, id: str, now: float, *, sure: bool = True) -> None:
         look_at = now + self._rules.look_s if sure else now
@@ -276,8 +297,10 @@ class Batcher:
             batch.id, provider_id=id, sent_at=now, look_at=look_at, looks=0, sure=int(sure), complaint=None
         )
 
-    async def _unsent(self, batch: Batch, desk: Desk, error: Exception) -> None:
-        """What a submission met: it passes, or it is what all its requests are told."""
+    async def _unsent(self, batch: Batch, desk: Desk, error: Exception) -> NoWay | None:
+        """What a submission met: it passes, or it is what all its requests are told; what is wrong with the key of this
+        process, only where none comes with a better one.
+        """
         ours: Any = error_of(error, model=batch.model)
         kind, status = getattr(ours, "fault_kind", None), getattr(ours, "status", None)
         certain = bool(getattr(ours, "unconnected", None)) or status in _TURNED_AWAY
@@ -288,12 +311,16 @@ class Batcher:
             self._complain(batch, ours)
             after_s = float(getattr(ours, "retry_after_s", None) or 0.0)
             if certain and self._tried_enough(batch, desk.now() + after_s):
-                await self._all(batch, desk, undelivered(str(ours), after_s))
-                return
+                await self._answers.all(batch, desk, undelivered(str(ours), after_s))
+                return None
             self._later(batch, desk, at_least=after_s)
-            return
+            return None
         code = str(getattr(ours, "said", None) or kind)
-        await self._all(batch, desk, refused(int(status or _REFUSED), code, f"the batch was refused: {ours}"))
+        said = refused(int(status or _REFUSED), code, f"the batch was refused: {ours}")
+        no = None if self._outbox.path is None else self._ways.refused(batch, error, says=said)
+        if no is None:
+            await self._answers.all(batch, desk, said)
+        return no
 
     def _tried_enough(self, batch: Batch, at: float) -> bool:
         """Whether it will have been tried for long enough by then."""
@@ -302,14 +329,15 @@ class Batcher:
 
     async def _look(self, batch: Batch, way: Way, desk: Desk) -> None:
         assert batch.provider_id is not None
-        standing = await way.api.look(batch.provider_id)
+        async with asyncio.timeout(_LOOK_S):
+            standing = await way.api.look(batch.provider_id)
         if not standing.ended:
             self._outbox.change(batch.id, done=standing.done, total=standing.total or batch.total, complaint=None)
             self._later(batch, desk)
         elif standing.failed is not None:
-            await self._refusals(batch, desk, standing)
+            await self._answers.refusals(batch, desk, standing)
         else:
-            await self._results(batch, way.api, desk, standing.rest)
+            await self._answers.results(batch, way.api, desk, standing.rest)
 
     def _later(self, batch: Batch, desk: Desk, at_least: float = 0.0) -> None:
         wait_s = max(self._rules.pause_s(batch.looks), at_least)
@@ -326,57 +354,3 @@ class Batcher:
             log.warning("a batch of %s (%s) must wait: %s", batch.model, batch.id, said)
         if batch.complaint is None or (new if of_us else batch.complaint != said):
             self._outbox.change(batch.id, complaint=said)
-
-    # --- answers ---
-
-    async def _results(self, batch: Batch, api: BatchApi, desk: Desk, rest: Mapping[str, Any] | None) -> None:
-        assert batch.provider_id is not None
-        whose, found = self._outbox.whose(batch.id), dict[str, dict[str, Any]]()
-        async for result in api.results(batch.provider_id):
-            if result.id not in whose:
-                if not batch.sure:
-                    await self._not_ours(batch, desk)
-                    return
-                continue
-            found[result.id] = {**result.said, "batch": batch.provider_id}
-            if len(found) >= _TOGETHER:
-                await self._give(desk, whose, found)
-                found = {}
-        await self._give(desk, whose, found)
-        await self._all(batch, desk, {**(rest or _NO_LINE), "batch": batch.provider_id})
-
-    async def _not_ours(self, batch: Batch, desk: Desk) -> None:
-        """It looked like the one that nobody heard of, and is another's: look on."""
-        not_ours = json.dumps([*batch.not_ours, batch.provider_id])
-        self._outbox.change(
-            batch.id, provider_id=None, sent_at=None, sure=1, not_ours=not_ours, look_at=desk.now(), looks=0
-        )
-
-    async def _refusals(self, batch: Batch, desk: Desk, standing: Standing) -> None:
-        said = standing.failed or {}
-        rest = said.get(None) or answered(409, {"error": {"message": "the batch failed"}})
-        ids = [item.id for item in self._outbox.items(batch.id)]
-        told = {one: said.get(at, rest) for at, one in enumerate(ids, 1)}
-        await self._give(desk, self._outbox.whose(batch.id), told)
-        self._outbox.done(batch.id)
-
-    async def _all(self, batch: Batch, desk: Desk, said: dict[str, Any]) -> None:
-        """What is left of a batch is told the same."""
-        whose = self._outbox.whose(batch.id)
-        await self._give(desk, whose, dict.fromkeys(whose, said))
-        self._outbox.done(batch.id)
-
-    async def _give(self, desk: Desk, whose: Mapping[str, Asker], found: Mapping[str, Mapping[str, Any]]) -> None:
-        """Put answers into the inboxes of their runs, and then take the questions off the list."""
-        mine = [(one, whose[one], said) for one, said in found.items() if one in whose]
-        for some in _in(mine, _TOGETHER):
-            await asyncio.gather(*(self._tell(desk, who, said) for _, who, said in some if not who.dropped))
-            self._outbox.delivered(one for one, *_ in some)
-
-    async def _tell(self, desk: Desk, who: Asker, said: Mapping[str, Any]) -> None:
-        value = json.dumps(said, ensure_ascii=False).encode()
-        await desk.answer(who.run, who.key, who.attempt, value, self._by)
-
-
-def _in(items: list[T], many: int) -> Iterable[list[T]]:
-    return (items[at : at + many] for at in range(0, len(items), many))

@@ -29,7 +29,7 @@ create table if not exists batches (
     id text primary key, model text not null, deployment text not null, tried_at real, provider_id text,
     sure integer not null default 1, not_ours text not null default '[]', sent_at real, look_at real not null default 0,
     looks integer not null default 0, done integer not null default 0, total integer not null default 0, first_at real,
-    complaint text
+    complaint text, account text
 );
 create table if not exists items (
     id text primary key, run text not null, key text not null, attempt integer not null, model text not null,
@@ -40,7 +40,7 @@ create table if not exists items (
 create index if not exists items_batch on items (batch);
 create index if not exists items_run on items (run, key);
 """
-_ADDED = {"first_at": "real", "complaint": "text"}
+_ADDED = {"first_at": "real", "complaint": "text", "account": "text"}
 """Columns of batches that came later: older files do not have them, and older processes pass over them."""
 
 
@@ -79,6 +79,8 @@ class Batch(NamedTuple):
     total: int
     complaint: str | None = None
     """What was wrong when it was last to be sent or looked at; None where nothing was."""
+    account: str | None = None
+    """With which key it was last sent: a mark, not the key."""
 
 
 class Group(NamedTuple):
@@ -275,14 +277,14 @@ class Outbox:
             Item._make(row) for row in self._rows(f"select {_ITEM} from items where batch = ? order by place", batch)
         ]
 
-    def begin(self, batch: str, now: float) -> list[Item]:
+    def begin(self, batch: str, now: float, account: str) -> list[Item]:
         """What is sent of a batch from here on: it may be the provider's then, and nothing of it is withdrawn."""
         tried = (
-            "update batches set tried_at = ?1, first_at = coalesce(first_at, ?1),"
+            "update batches set tried_at = ?1, first_at = coalesce(first_at, ?1), account = ?3,"
             " total = (select count(*) from items where batch = ?2) where id = ?2"
         )
         items = f"select {_ITEM} from items where batch = ? order by place"
-        return [Item._make(row) for row in self._do((tried, (now, batch)), (items, (batch,)))]
+        return [Item._make(row) for row in self._do((tried, (now, batch, account)), (items, (batch,)))]
 
     def first_tried(self, batch: str) -> float | None:
         """When a batch was sent first, or begun to be."""

@@ -1,24 +1,26 @@
 """The ways from this process to the providers that have batches: it needs the model in its catalogue, and its key.
 
 A batch belongs to all processes on the database. One that has no way to its provider knows nothing of it, so it says
-nothing of it either: `NoWay` is about this process, and no answer to a question.
+nothing of it either: `NoWay` is about this process, and no answer to a question. That an account does not know a batch
+says something only where it is the account that the batch was sent with.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from hashlib import blake2b
+from typing import Any, NamedTuple
 
 from ...errors import SegueError
-from ..providers import connected
+from ..providers import connected, key_of
 from ..signals import error_of
 from ..spec import Deployment, Model
 from .api import BatchApi
 from .outbox import Batch, Outbox
 
-__all__ = ["NoWay", "Way", "Ways"]
+__all__ = ["NoWay", "Way", "Ways", "other_account"]
 
 _NOT_THERE = frozenset({401, 403, 404})
 """Statuses of an account that has no such batch, or shows it to nobody with this key."""
@@ -30,14 +32,24 @@ class Way(NamedTuple):
     place: str
     """The deployment."""
     api: BatchApi
+    address: str
+    """Where, and with which key."""
+
+    def account(self, batch: str) -> str:
+        """What a batch is marked with that is sent this way. It tells the key to nobody."""
+        return blake2b(self.address.encode(), key=batch.encode()[:64], digest_size=8).hexdigest()
 
 
 class NoWay(NamedTuple):
-    """Why this process cannot reach a provider."""
+    """Why this process can do nothing for a batch."""
 
     why: str
     left: bool = False
     """The batch's deployment has left its pool, and of the others none has the batch: perhaps nobody knows it."""
+    called: bool = False
+    """Its provider was asked, and knows no such batch with this key, or refuses the key."""
+    says: Mapping[str, Any] | None = None
+    """It was refused when it was sent: what its questions are told where no process does better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +61,9 @@ class Ways:
 
     async def to(self, batch: Batch) -> Way | NoWay:
         """That to a batch: of its own deployment or, once it was sent, of one that has the same account."""
-        model = self.models(batch.model)
-        if model is None:
-            return _none(f"{batch.model} is not in its catalogue")
+        model = self._model(batch.model)
+        if isinstance(model, NoWay):
+            return model
         deployment = next((d for d in model.pool() if d.name == batch.deployment), None)
         way = None if deployment is None else await _reached(model, deployment)
         if isinstance(way, Way):
@@ -70,17 +82,33 @@ class Ways:
 
     async def instead(self, of: Way, batch: Batch, error: Exception) -> Way | None:
         """That of another deployment which has the batch, where one has said that it does not, or refused its key."""
-        model = self.models(batch.model)
-        if model is None or batch.tried_at is None or _status(batch, error) not in _NOT_THERE:
+        if batch.tried_at is None or _status(batch, error) not in _NOT_THERE:
+            return None
+        model = self._model(batch.model)
+        if isinstance(model, NoWay):
             return None
         other = await self._another(batch, model, but=of.place, sure=True)
         return other if isinstance(other, Way) else None
+
+    def refused(self, batch: Batch, error: Exception, says: Mapping[str, Any] | None = None) -> NoWay | None:
+        """That its provider knows no such batch with the key of this process, or refuses that; None where it says
+        something else.
+        """
+        if _status(batch, error) not in _NOT_THERE:
+            return None
+        return _none(_first(error_of(error, model=batch.model)))._replace(called=True, says=says)
 
     async def found(self, batch: Batch, way: Way) -> tuple[str, bool] | None:
         """A batch of which nobody heard, in the list of a deployment's account; and whether it is surely that one."""
         assert batch.tried_at is not None
         others = [other.provider_id for other in self.outbox.batches() if other.provider_id is not None]
         return await way.api.find(batch.id, batch.total, batch.tried_at, [*batch.not_ours, *others])
+
+    def _model(self, name: str) -> Model | NoWay:
+        try:
+            return self.models(name) or _none(f"{name} is not in its catalogue")
+        except SegueError as error:  # its segue.toml has a mistake
+            return _none(error.message)
 
     async def _another(
         self, batch: Batch, model: Model, but: str | None = None, *, sure: bool
@@ -123,7 +151,16 @@ async def _reached(model: Model, deployment: Deployment) -> Way | NoWay:
         return _none(error.message)
     if api is None:
         return _none(f"{model.name}: the batch API of {model.provider} is not spoken")
-    return Way(deployment.name, api)
+    return Way(
+        deployment.name, api, f"{model.provider} {deployment.url} {deployment.region} {key_of(model, deployment)}"
+    )
+
+
+def other_account(batch: Batch) -> NoWay:
+    """It may have been taken by an account that this process has not the key of."""
+    return _none(f"{batch.id} may be under way: it was sent with another key, and is not in this one's list")._replace(
+        called=True
+    )
 
 
 def _none(why: str) -> NoWay:

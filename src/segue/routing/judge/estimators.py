@@ -20,7 +20,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from .fitted import cross_fitted
+from .fitted import cross_fitted, within_seen
 from .intervals import Array, Interval, Statistic, interval, kish, share_interval
 from .rows import Measure
 from .weighed import Weighed
@@ -129,7 +129,7 @@ def expected(w: Weighed, measure: Measure) -> Array:
     given = w.predictions[measure]
     needed = (w.target > 0.0) | (w.logged > 0.0)
     if len(w) < 100 and bool(np.isfinite(given[needed]).all()):
-        return np.where(needed, given, 0.0)
+        return np.where(needed, within_seen(w, measure, np.where(needed, given, 0.0)), 0.0)
     return cross_fitted(w, measure)
 
 

@@ -6,6 +6,8 @@ estimate is unbiased however poor the models are; good ones make it narrow.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,16 +26,41 @@ def cross_fitted(w: Weighed, measure: Measure) -> Array:
     A ridge on the row's features and the prediction that was made then (where there is one), for all arms together,
     then one more for what is left over in each arm. Rows without an outcome are predicted, not fitted.
     """
-    y = w.outcomes[measure]
-    fold = np.random.default_rng(0).permutation(w.clusters)[w.cluster] % FOLDS
     out = np.zeros(w.arms.shape)
+    for inside, train in _folds(w, measure):
+        out[inside] = _predict(w, measure, train, inside)
+    return np.where(w.arms >= 0, within_seen(w, measure, out), 0.0)
+
+
+def within_seen(w: Weighed, measure: Measure, said: Array) -> Array:
+    """(n, K) the same within what the measure can be. Of money and time: within what each arm has come to in the other
+    folds, or all of them where it is not among these; the first of a log are asked before anybody knows what it takes.
+    """
+    if measure.bounded:
+        return np.clip(said, 0.0, 1.0)
+    y, out = w.outcomes[measure], np.maximum(said, 0.0)
+    for inside, train in _folds(w, measure):
+        if train.any():
+            low, high = _seen(w.arms[train, w.choice[train]], y[train], int(w.arms.max()) + 1)
+            out[inside] = np.clip(out[inside], low[w.arms[inside]], high[w.arms[inside]])
+    return out
+
+
+def _seen(arm: Places, y: Array, arms: int) -> tuple[Array, Array]:
+    """(arms,) the least and the most that each has come to; of one that was never seen, that all have."""
+    low, high = np.full(arms, np.inf), np.full(arms, -np.inf)
+    np.minimum.at(low, arm, y)
+    np.maximum.at(high, arm, y)
+    return np.where(np.isfinite(low), low, y.min()), np.where(np.isfinite(high), high, y.max())
+
+
+def _folds(w: Weighed, measure: Measure) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """(n,) the rows of each fold of clusters, and those of the others whose outcome is known."""
+    fold = np.random.default_rng(0).permutation(w.clusters)[w.cluster] % FOLDS
     for k in range(FOLDS):
         inside = fold == k
-        train = ~inside & np.isfinite(y)
         if inside.any():
-            out[inside] = _predict(w, measure, train, inside)
-    top = 1.0 if measure.bounded else np.inf
-    return np.where(w.arms >= 0, np.clip(out, 0.0, top), 0.0)
+            yield inside, ~inside & np.isfinite(w.outcomes[measure])
 
 
 def _predict(w: Weighed, measure: Measure, train: NDArray[np.bool_], rows: NDArray[np.bool_]) -> Array:
