@@ -215,6 +215,7 @@ async def kept(messages: list[Any]) -> int:
     return len(messages)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", [name for name in HELPERS if not name.startswith("misfit")])
 async def test_a_fork_takes_it_in_the_place_of_a_request_of_an_agent(name: str, tmp_path: Path) -> None:
     """A text is what the model says; anything else is what it gives as its output."""

@@ -68,6 +68,7 @@ async def test_who_only_failed_goes_before_who_was_turned_down(tmp_path: Path) -
         assert [call.model for call in server.log] == ["small", "small", "middle", "large", "large", "middle"]
 
 
+@pytest.mark.proof
 async def test_a_model_that_is_down_for_good_leaves_the_rest_to_the_others(tmp_path: Path) -> None:
     """Its breaker opens: then those who were turned down have another try, until the attempts are used up."""
     tries: list[str] = []

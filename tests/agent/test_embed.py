@@ -281,6 +281,7 @@ async def test_many_texts_go_in_parts_that_the_provider_takes(tmp_path: Path) ->
     assert made.vectors[299] == pytest.approx(vector(texts[299], 64), abs=1e-6)
 
 
+@pytest.mark.proof
 async def test_a_crash_repeats_no_finished_step() -> None:
     """Killed at every commit: each of three steps is paid once, or twice where its answer was not yet on disk."""
     texts = [f"text {n}" for n in range(600)]

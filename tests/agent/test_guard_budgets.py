@@ -160,6 +160,7 @@ async def test_guards_wait_for_money_that_others_hold(
         assert spent(engine) == till.billed
 
 
+@pytest.mark.proof
 @testing.simulated
 async def test_a_guard_fails_where_the_money_is_spent_and_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
     till = Till()

@@ -56,6 +56,7 @@ def split(draw: st.DrawFn) -> tuple[list[str], str]:
     return [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)], secret
 
 
+@pytest.mark.proof
 @settings(max_examples=400, deadline=None)
 @given(split())
 def test_wherever_it_is_cut_it_is_found_and_nothing_else_is_touched(case: tuple[list[str], str]) -> None:

@@ -131,6 +131,7 @@ async def test_four_formats_a_hundred_turns_of_long_results_and_crashes_still_kn
     assert any(part.why == "old tool result" for _, manifest in kept for part in manifest.parts)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("window", [12_000, 24_000])
 async def test_what_fits_with_its_results_cleared_is_shown_and_not_summed_up(window: int) -> None:
     """More than two windows of results, and the first turn stands there as it was said."""

@@ -67,6 +67,7 @@ async def test_a_hundred_asks_of_two_processes_never_overspend(tmp_path: Path) -
         assert server.counts("m").peak_active <= 12, "as many as their worst cases fit"
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("after", [3, 8])
 async def test_a_process_that_is_killed_leaves_nothing_uncounted(tmp_path: Path, after: int) -> None:
     path = tmp_path / "x.db"

@@ -75,6 +75,7 @@ async def done(server: Server) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("number", "words"),
     [
@@ -95,6 +96,7 @@ async def test_what_came_while_nobody_was_there_is_taken_up(terminal: Terminal, 
         assert len(server.log) == 1
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("flow", ["batched", "parent"])
 async def test_resume_of_a_run_stays_for_its_batch(terminal: Terminal, flow: str) -> None:
     async with serve(["chat"]) as server:

@@ -182,6 +182,7 @@ def test_until_when_a_child_sleeps_is_told_where_its_parent_is_resumed(flows: Te
     assert done.code == 7 and child.partition("\n")[2].startswith("It sleeps: in 49 min")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("count", "more"), [(3, "1 more waits"), (40, "38 more wait"), (60, "58 more wait")])
 @pytest.mark.parametrize("top", ["above_many", "twice_above_many"])
 def test_how_many_more_children_wait_is_told_and_what_lists_them(
@@ -197,6 +198,7 @@ def test_how_many_more_children_wait_is_told_and_what_lists_them(
     assert "The newest" not in flows.segue(*listed[1:]).err
 
 
+@pytest.mark.proof
 def test_children_of_several_parents_are_listed_by_what_they_are_all_below(flows: Terminal) -> None:
     flows.segue("run", "flows:above_many", "-i", 4, "--id", "r", "--detach")
     flows.segue("run", "flows:above_wide", "-i", 8, "--id", "s", "--detach")
@@ -209,6 +211,7 @@ def test_children_of_several_parents_are_listed_by_what_they_are_all_below(flows
     assert f"more runs: segue runs --state open --limit {count}\n" in flows.segue("resume", "--patience-s", "0").err
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("count", [4, 30])
 def test_of_many_children_that_a_run_waits_for_the_first_three_are_named(flows: Terminal, count: int) -> None:
     """So it is wherever it is told what a run waits for."""
@@ -225,6 +228,7 @@ def test_of_many_children_that_a_run_waits_for_the_first_three_are_named(flows: 
         assert "and more" in flows.segue("runs", "--state", "parked", "--flow", "above_many").out
 
 
+@pytest.mark.proof
 def test_that_only_some_of_what_a_run_waits_for_is_noted_is_told(flows: Terminal) -> None:
     for count, noted in ((19, False), (20, False), (21, True), (30, True)):
         flows.segue("run", "flows:hears", "-i", count, "--id", f"r{count}", "--detach")

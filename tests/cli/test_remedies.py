@@ -64,6 +64,7 @@ def desk(terminal: Terminal) -> Iterator[Desk]:
     yield made._replace(yes=made.ticket("a"))
 
 
+@pytest.mark.proof
 def test_every_command_that_an_error_names_names_the_database(desk: Desk) -> None:
     assert desk.segue("approve", desk.ticket("b"), "--by", "ann").code == 0
     assert desk.segue("resume", "b", "--patience-s", "0").code == 7

@@ -279,6 +279,7 @@ async def counts() -> str:
     return await ask("Count.", tools=tools, rounds=40, max_tokens=600, timeout_s=10)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", FORMATS)
 async def test_8_no_request_is_longer_than_the_window_its_schemas_images_and_answer_included(
     tmp_path: Path, name: str
@@ -315,6 +316,7 @@ async def cached() -> str:
     return await ask("Go on.", system=system, tools=[lines, page], rounds=30, max_tokens=300, timeout_s=10, thread="c")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", FORMATS)
 async def test_9_each_call_begins_as_the_one_before_it(tmp_path: Path, name: str) -> None:
     """The same head, tools and turns, in the same order: a provider's cache holds all but what is new."""
@@ -342,6 +344,7 @@ async def looks(text: str) -> str:
     return await ask(text, system=system, tools=[page], rounds=4, max_tokens=300, timeout_s=10)
 
 
+@pytest.mark.proof
 async def test_9_the_list_of_tools_changes_once_over_clearings_and_summaries(tmp_path: Path) -> None:
     """It stands first in what a provider caches: `recall` joins it where the first result is cleared, and stays."""
     lists: list[list[str]] = []
@@ -372,6 +375,7 @@ async def tells(text: str) -> str:
     return await ask(text, thread="story", stream=True, timeout_s=10, max_tokens=300)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("trouble", ["cut", "stream-error"])
 async def test_11_a_stream_that_broke_off_leaves_no_half_turn_and_loses_none(

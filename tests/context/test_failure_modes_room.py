@@ -98,6 +98,7 @@ async def test_2_a_result_that_arrives_after_the_summary_meets_its_call(name: st
 # 6. Coherence lost by compaction --------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", FORMATS)
 async def test_6_after_dozens_of_compactions_the_work_is_what_it_was(name: str) -> None:
     """The summariser forgets all that matters. The model answers from what it is shown, and nothing is begun twice."""

@@ -188,6 +188,7 @@ def test_the_measure_counts_only_what_is_shown(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.proof
 def test_ours_leads_every_other_way_at_every_budget_on_locomo() -> None:
     file = DATA / "locomo-1.json.gz"
     if not file.exists():
@@ -198,6 +199,7 @@ def test_ours_leads_every_other_way_at_every_budget_on_locomo() -> None:
             assert ours["recall"] > said[way][budget]["recall"] + 0.05, (way, budget)
 
 
+@pytest.mark.proof
 def test_ten_thousand_passages_are_ranked_and_packed_quickly() -> None:
     luck = random.Random(0)
     words = [f"w{n}" for n in range(4000)]

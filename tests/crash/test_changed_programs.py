@@ -145,6 +145,7 @@ def deploy(calls: list[Call], model: Any, revision: int, ledger: Ledger, seed: i
     return flow(name="main", revision=str(revision))(main)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("first", range(0, SEEDS, 20))
 @testing.simulated
 async def test_changed_code_goes_on_with_what_its_calls_gave(first: int) -> None:

@@ -157,6 +157,7 @@ def ended(engine: InMemory) -> list[str]:
     return sorted(re.sub(r"ask\[[0-9a-f]*\]", "ask", key) for key in keys)
 
 
+@pytest.mark.proof
 async def test_agents_and_flows_in_a_question_repeat_nothing_after_a_crash() -> None:
     def said(asked: Asked) -> Any:
         if "poet" in {one.name for one in asked.tools}:

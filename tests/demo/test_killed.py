@@ -100,6 +100,7 @@ def test_a_batch_goes_on_after_a_kill(tmp_path: Path) -> None:
     assert "0 errors" in out
 
 
+@pytest.mark.proof
 def test_with_the_real_model(tmp_path: Path) -> None:
     if not all(has_weights(model) for model in MODELS.values()):
         pytest.skip("the weights are not here: make weights")

@@ -102,6 +102,7 @@ async def test_an_object_without_what_its_type_needs(tmp_path: Path) -> None:
             await run.fork()
 
 
+@pytest.mark.proof
 async def test_that_the_one_with_the_input_is_missing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "segue.db"
     await three(path)
@@ -148,6 +149,7 @@ async def test_a_column_that_only_a_reader_looks_at(tmp_path: Path) -> None:
     assert "event 3 (step.completed) of run a is damaged: its attempt is 'first'" in done.stderr
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("words", [("show", "a"), ("events", "a"), ("resume", "a"), ("resume",), ("fork", "a"),
                                    ("override", "a", "word#1", "--skip"), ("signal", "a", "word")])  # fmt: skip
 async def test_on_the_command_line(tmp_path: Path, words: tuple[str, ...]) -> None:
@@ -174,6 +176,7 @@ async def test_a_check_on_the_command_line_goes_on_with_the_others(tmp_path: Pat
     ]  # fmt: skip
 
 
+@pytest.mark.proof
 async def test_a_row_with_a_state_that_there_is_not(tmp_path: Path) -> None:
     path = tmp_path / "segue.db"
     await three(path)

@@ -70,6 +70,7 @@ def test_every_decision_is_whole(policy: Policy, catalogue: Catalogue, luck: flo
     assert again.to_body() | {"took_s": 0} == decision.to_body() | {"took_s": 0}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("policy", POLICIES[:6] + POLICIES[8:9] + POLICIES[-1:], ids=lambda policy: policy.version())
 def test_what_is_on_record_is_what_is_drawn(policy: Policy) -> None:
     catalogue = Catalogue.of(*(model(f"m{at}", 0.3 + at / 10, 1 + at) for at in range(6)))

@@ -111,6 +111,7 @@ def test_what_a_hedge_would_cost_or_spare_is_not_claimed_of_asks_that_went_other
         assert any("once a split has dealt it a share" in note for note in found.notes)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(("new", "usd"), [(PLAIN, 1.0), (HEDGED, 1.0 + 0.3 * 10.0)])
 def test_a_split_that_has_dealt_it_a_share_shows_what_a_hedge_costs(new: Policy, usd: float) -> None:
     """And what asks cost without it."""
@@ -183,6 +184,7 @@ async def judged_by_arm(path: Path, made: Any, many: int, answer: Any = None, fa
         assert best is not None and best.value.holds(true) and best.value.high < 5.0 * true
 
 
+@pytest.mark.proof
 async def test_repairs_that_an_engine_has_hedged(tmp_path: Path) -> None:
     """A repair goes to the same model, and its second one is whom the first call's was."""
 
@@ -193,6 +195,7 @@ async def test_repairs_that_an_engine_has_hedged(tmp_path: Path) -> None:
     await judged_by_arm(tmp_path, sorts_well, 120, answer=answer)
 
 
+@pytest.mark.proof
 async def test_fallbacks_that_an_engine_has_hedged(tmp_path: Path) -> None:
     await judged_by_arm(tmp_path, sorts, 120, failing=0.3)
 

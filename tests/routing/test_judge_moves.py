@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,8 +58,8 @@ async def traffic(path: Path, poor: int, policy: Policy = THREE) -> tuple[Past, 
         among = Catalogue.of(*models(server))
         routes = {"default": policy}
         async with Engine(str(path / "x.db"), resources={"catalogue": among, "routes": routes}) as engine:
-            for n in range(MANY):
-                await engine.run(sorts, f"Sort number {n}")
+            for at in range(0, MANY, 20):
+                await asyncio.gather(*(engine.run(sorts, f"Sort number {n}") for n in range(at, at + 20)))
     found = Traffic()
     with Journal.open_readonly(str(path / "x.db")) as reader:
         found.read(reader)
@@ -111,6 +112,7 @@ async def test_where_few_asks_would_go_on_otherwise_it_is_no_claim_and_says_so(t
     assert any("which may add" in note for note in told[Measure.COST].notes), "a large one may be asked"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("other", [Cheapest(explore=EVEN), Cheapest(explore=NEVER), Pinned(model="large")])
 async def test_a_split_that_has_dealt_a_cascade_its_share_shows_what_its_climbs_cost(
     tmp_path: Path, other: Policy
@@ -131,6 +133,7 @@ async def test_a_split_that_has_dealt_a_cascade_its_share_shows_what_its_climbs_
         assert told[Measure.COST].effective <= len(own) * 1.01
 
 
+@pytest.mark.proof
 async def test_what_a_route_did_before_its_split_is_left_aside(tmp_path: Path) -> None:
     await traffic(tmp_path, poor=3)
     policy = Split(arms=(Arm(name="now", policy=THREE, share=3), Arm(name="new", policy=CLIMBS, share=1)))
@@ -144,6 +147,7 @@ async def test_what_a_route_did_before_its_split_is_left_aside(tmp_path: Path) -
         assert any(f"{MANY} of {2 * MANY} asks" in note for note in found.notes)
 
 
+@pytest.mark.proof
 async def test_of_a_split_that_has_dealt_little_yet_it_is_said_how_much_is_lacking(tmp_path: Path) -> None:
     past, among = await traffic(
         tmp_path, poor=2,

@@ -98,6 +98,7 @@ def kept_to(keys: int) -> Callable[[Logged], Logged]:
     return lambda row: replace(row, cluster=f"split:{int(row.cluster.removeprefix('run-')) % keys}")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("runs", [400, 1600])
 @pytest.mark.parametrize("keys", [1, 3, 20])
 def test_more_asks_of_the_same_few_keys_do_not_help(keys: int, runs: int) -> None:
@@ -293,6 +294,7 @@ def test_shadow_pairs_claim_nothing_where_an_ask_would_have_gone_on_otherwise(of
     assert found.standing is standing
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("off", [1.0, 50.0])
 @pytest.mark.parametrize(("times", "standing"), [(1, Standing.CLAIMED), (6, Standing.CAUTIOUS), (60, Standing.REFUSED)])
 def test_what_few_asks_may_add_to_the_cost_is_weighed_by_the_dearest_that_could_be_asked(

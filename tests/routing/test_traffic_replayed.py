@@ -102,6 +102,7 @@ def test_one_policy_may_be_taken_for_all_and_a_route_that_is_not_there_changes_n
     assert Replayed(three(), {}, Pinned(model="small"))(row) == (1.0, 0.0, 0.0)
 
 
+@pytest.mark.proof
 async def test_the_verdict_on_journaled_traffic_holds_the_truth(tmp_path: Path) -> None:
     """Written by a fake producer with a real router, read back, judged: intervals hold what the models really do."""
     quality, usd = {"small": 0.3, "mid": 0.6, "large": 0.9}, {"small": 0.0001, "mid": 0.001, "large": 0.01}

@@ -119,6 +119,7 @@ async def test_each_request_and_each_call_is_a_step_in_the_agents_scope(tmp_path
     assert SAW == ["weather Rome 2 Italy agent", "pay Rome"]
 
 
+@pytest.mark.proof
 async def test_a_crash_at_any_commit_repeats_nothing_that_has_an_outcome() -> None:
     async with serve({"chat": Served(answer=SCRIPT)}) as server:
         resources = {"catalogue": catalogue(server, "chat")}

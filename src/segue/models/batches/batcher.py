@@ -159,8 +159,9 @@ class Batcher:
         done, _ = await asyncio.wait(self._under_way.values(), timeout=_PATIENCE_S)
         self._under_way = {model: task for model, task in self._under_way.items() if task not in done}
         self._news.clear()
-        for task in done:
-            task.result()
+        failed = [error for task in done if (error := task.exception()) is not None]
+        if failed:
+            raise failed[0]
 
     async def _together(self, batches: Sequence[Batch], desk: Desk) -> None:
         for at in range(0, len(batches), self._rules.calls_at_once):
