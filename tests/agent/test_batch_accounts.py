@@ -6,21 +6,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from segue import ask, flow, step, wait_for
+from segue import Engine, ask, flow, step, wait_for
 from segue.core.records import EventType
 from segue.errors import ConfigError, RunFailed
 from segue.journal import Journal
-from segue.models import Model
+from segue.models import Catalogue, Model
 from segue.models.batches import Item, Outbox
+from segue.models.batches.openai import OpenAIBatches
 from segue.models.batches.ways import NoWay, Ways
+from segue.routing import Cheapest, Pinned
+from segue.routing.policies import NEVER
 from segue.testing.provider import Provider as Server
 from segue.testing.provider import serve
-from tests.agent.test_batch_pools import asked, keys, other, outbox
+from tests.agent.test_batch_pools import asked, asks, keys, other, outbox, pool
 from tests.agent.test_batch_turns import (
     HASTY,
     MODELS,
@@ -179,23 +186,108 @@ async def test_a_mistake_in_the_file_of_one_process_is_no_answer_of_the_provider
     assert isinstance(way, NoWay) and way.why.startswith("segue.toml, line 4: [models.m] colour is not known (process ")
 
 
-async def test_a_provider_that_hangs_is_waited_for_by_nobody_else(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def hole(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+@asynccontextmanager
+async def hole() -> AsyncGenerator[str]:
+    """The address of a server that takes connections and never answers."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(1 << 16):
             pass
         writer.close()
 
-    silent = await asyncio.start_server(hole, "127.0.0.1", 0)
-    async with silent, serve(MODELS) as server:
-        port = silent.sockets[0].getsockname()[1]
-        hangs = replace(
-            east(server), deployments=(replace(east(server).deployments[0], url=f"http://127.0.0.1:{port}"),)
-        )
-        async with opened(tmp_path, hangs, other(server), rules=PATIENT) as engine:
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def at(model: Model, url: str) -> Model:
+    """The same with its first place there."""
+    return replace(model, deployments=(replace(model.deployments[0], url=url), *model.deployments[1:]))
+
+
+async def test_a_provider_that_hangs_is_waited_for_by_nobody_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with hole() as url, serve(MODELS) as server:
+        async with opened(tmp_path, at(east(server), url), other(server), rules=PATIENT) as engine:
             await engine.start(names, "m", id="r")
             await until(lambda: any(one.tried_at for one in batches(tmp_path)))
             async with asyncio.timeout(15):
                 assert "bye" in await engine.run(names, "other")
         assert not [entry for entry in caplog.records if entry.levelno >= logging.ERROR]
+
+
+async def test_nor_by_the_other_places_of_its_pool(tmp_path: Path) -> None:
+    async with hole() as url, serve(MODELS) as server:
+        even = replace(pool(server), deployments=tuple(replace(d, weight=1) for d in pool(server).deployments))
+        async with opened(tmp_path, at(even, url), rules=PATIENT) as engine:
+            runs = [await engine.start(names, "m") for _ in range(20)]
+            ended = [asyncio.create_task(run.result()) for run in runs]
+            async with asyncio.timeout(20):
+                await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+            for one in ended:
+                one.cancel()
+        assert asked(server) and {name for name, _ in asked(server)} == {"west/m"}
+
+
+@pytest.mark.parametrize("hangs", ["submit", "look", "results"])
+async def test_a_provider_has_its_time_and_then_the_turn_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs: str
+) -> None:
+    """For a process that can carry what this one cannot; it is asked again, and nothing is sent twice."""
+    monkeypatch.setattr("segue.models.batches.batcher.LOOK_S", 0.5)
+    monkeypatch.setattr("segue.models.batches.answers.RESULTS_S", 0.5)
+    monkeypatch.setattr("segue.models.batches.batcher.send_s", lambda size: 0.5)
+    through = asyncio.Event()
+
+    def slow(call: Any) -> Any:
+        async def waits(*given: Any) -> Any:
+            await through.wait()
+            return await call(*given)
+
+        async def trickles(*given: Any) -> Any:
+            await through.wait()
+            async for one in call(*given):
+                yield one
+
+        return trickles if hangs == "results" else waits
+
+    async with serve(MODELS) as server:
+        call = getattr(OpenAIBatches, hangs)
+        monkeypatch.setattr(OpenAIBatches, hangs, lambda self, *given: slow(partial(call, self))(*given))
+        async with opened(tmp_path, east(server), keyless(other(server)), rules=PATIENT) as engine:
+            await engine.start(asks, "hello", id="r")
+            await until(lambda: "the batch API did not answer in" in str([one.complaint for one in batches(tmp_path)]))
+            through.set()
+            assert "hello" in await answer(engine)
+        assert asked(server) == [("east/m", True)]
+
+
+@pytest.mark.parametrize("lacks", ["the model", "the route"])
+async def test_a_question_is_left_to_a_process_that_has(tmp_path: Path, lacks: str) -> None:
+    async with serve(MODELS) as server:
+        flow = asks_one_when_told if lacks == "the model" else asks_by_route_when_told
+        routes = {"default": Cheapest(explore=NEVER), "own": Pinned(model="m")}
+        given: dict[str, Any] = {"catalogue": Catalogue.of(east(server)), "batches": PATIENT, "routes": routes}
+        there = Engine(str(tmp_path / "x.db"), linger_s=0.05, resources=given)
+        async with there as engine:
+            await engine.start(flow, id="r")
+            await until(lambda: state(tmp_path) == "parked")
+        async with opened(tmp_path, other(server), rules=PATIENT) as another:
+            await (await another.get("r")).signal("go", None)
+            await until(lambda: "is left to a process that has it" in faults(tmp_path))
+        async with Engine(there.path, linger_s=0.05, resources=given) as engine:
+            assert "hello" in await answer(engine)
+        assert asked(server) == [("east/m", True)]
+
+
+@flow
+async def asks_one_when_told() -> str:
+    await wait_for("go")
+    return await ask("Say hello", batch=True, model="m", max_tokens=50)
+
+
+@flow
+async def asks_by_route_when_told() -> str:
+    await wait_for("go")
+    return await ask("Say hello", batch=True, route="own", max_tokens=50)

@@ -13,15 +13,16 @@ from typing import Any, NamedTuple, cast
 from ...core.faults import Fault, FaultKind, classify
 from ...core.records import Check, Decision, Reservation, Usage
 from ...core.recovery import Attempt
-from ...errors import BudgetExceeded, InputError, MissingExtra
+from ...errors import BudgetExceeded, InputError, MissingExtra, SegueError
 from ...models import Deployment, Model, Provider
 from ...models.batches import Item
-from ...models.errors import NotAuthorised
+from ...models.errors import NotAuthorised, UnknownModel
 from ...models.exchange import Call, Reply
 from ...models.health import Place, Standing
 from ...models.signals import made
 from ...models.spec import BATCHES
 from ...models.verdict import judge
+from ...routing.errors import UnknownRoute
 from ...runtime.scope import StepScope, surroundings
 from ..attempt import Attempting
 from ..called import Called, Caller
@@ -87,7 +88,11 @@ class Batched:
             scope.purse.forgo([_set_aside(request, one.epoch, one.n) for one in _cut_off(scope.history)])
         hold_seen(question.media, make.gateway.catalogue, question.model)
         bill = Bill.of(question, scope, make.gateway.budgets)
-        decision, freed = await affordable(bill, partial(make.decide, question, scope))
+        try:
+            decision, freed = await affordable(bill, partial(make.decide, question, scope))
+        except (UnknownModel, UnknownRoute) as error:
+            self._pass(error, scope, at)
+            raise
         if decision.chosen is None:
             await scope.commit(decision)
             raise bill.nobody(decision, freed) or nobody(decision, _REMEDY)
@@ -111,20 +116,25 @@ class Batched:
         return (await self._ticket(question, record, deployment, bill, at)).error()
 
     async def _is_ours(self, asked: Call, scope: StepScope, at: Office) -> None:
-        """Raises Unqueued where this process has not the key, and the run comes from one that may have it: then others
-        have so long as a batch waits for a process that can send it.
-        """
-        if scope.epoch < _TAKEN_UP or len(self._left(asked.model, scope.history)) > 1:
+        """Raises Unqueued where this process has not the key, nor another of the pool, and the run may be others'."""
+        if len(self._left(asked.model, scope.history)) > 1:
             return
         try:
             await ready(asked)
         except (NotAuthorised, MissingExtra) as error:
-            left = unread(scope.history)
-            if at.now() < (left[0].began if left else at.now()) + at.rules.retry_s:
-                at.passes(scope.run, pause_s(len(left) + 1) + _OTHERS_S)
-                raise Unqueued.of(error) from None
+            self._pass(error, scope, at)
         except Exception:  # noqa: BLE001  that is a fault of the attempt, and comes again
             pass
+
+    def _pass(self, error: SegueError, scope: StepScope, at: Office) -> None:
+        """Raises Unqueued where the run comes from another process, perhaps, and not for too long: others have so long
+        as a batch waits for a process that can send it.
+        """
+        left = unread(scope.history)
+        since = left[0].began if left else at.now()
+        if scope.epoch >= _TAKEN_UP and at.now() < since + at.rules.retry_s:
+            at.passes(scope.run, pause_s(len(left) + 1) + _OTHERS_S)
+            raise Unqueued.of(error) from None
 
     def _left(self, model: Model, history: Sequence[Attempt]) -> Sequence[Deployment]:
         """Those of a pool that have not failed the question yet; where all have, whoever did so longest ago."""

@@ -53,7 +53,7 @@ class Unread(SegueError):
 
 
 class Unqueued(SegueError):
-    """A question cannot be queued by this process: it has not the key. Its run stays for one that has."""
+    """A question cannot be queued by this process: it has not the model, or the key. Its run stays for one that has."""
 
     code = "unqueued"
     fault_kind = FaultKind.UNREACHABLE

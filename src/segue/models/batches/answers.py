@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from .api import BatchApi, Standing, answered
+from .limits import RESULTS_S, steadily
 from .outbox import Asker, Batch, Outbox
 
 __all__ = ["Answers", "Desk"]
@@ -50,7 +51,7 @@ class Answers:
         """What the provider says of each of its requests; `rest` of those that it says nothing of."""
         assert batch.provider_id is not None
         whose, found = self._outbox.whose(batch.id), dict[str, dict[str, Any]]()
-        async for result in api.results(batch.provider_id):
+        async for result in steadily(api.results(batch.provider_id), RESULTS_S):
             if result.id not in whose:
                 if not batch.sure:
                     await self._not_ours(batch, desk)

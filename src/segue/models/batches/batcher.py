@@ -26,6 +26,7 @@ from ..signals import error_of
 from ..spec import Model
 from .answers import Answers, Desk
 from .api import BYTES_MAX, PASSES, REQUESTS_MAX, Request, refused, undelivered
+from .limits import LOOK_S, send_s, within
 from .outbox import Batch, Outbox
 from .reach import OutOfReach
 from .rules import BatchRules
@@ -42,9 +43,7 @@ _REFUSED = 400
 _TURNED_AWAY = frozenset({503, 529})
 """Statuses from 500 on that say that nothing was taken."""
 _PATIENCE_S = 2.0
-"""How long what is done for one model is waited for before the others go on."""
-_LOOK_S = 60.0
-"""How long a provider may take to say where a batch is."""
+"""How long what is done for one place is waited for before the others go on."""
 _AWAY_TURNS = 2
 """Of `turn_s`: how long others have the turn; they look whether it is theirs once in each."""
 _DRAFT_S = 3600.0
@@ -65,8 +64,8 @@ class Batcher:
         self._task: asyncio.Task[None] | None = None
         self._complaints: dict[str, str] = {}
         self._out_of_reach = OutOfReach(rules.pause_s)
-        self._under_way: dict[str, asyncio.Task[None]] = {}
-        """By model, what is done for its batches just now."""
+        self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
+        """By place, what is done for its batches just now."""
         self._gives_way = False
         """Whether somebody else may be able to do more with some batch."""
         self._away_until: float | None = None
@@ -148,16 +147,16 @@ class Batcher:
         return self._away_s() or self._until(desk.now())
 
     async def _carry(self, due: Sequence[Batch], desk: Desk) -> None:
-        """Each a step further, those of a model together; one whose provider hangs is not waited for by the others."""
-        for model in dict.fromkeys(batch.model for batch in due):
-            if model not in self._under_way:
-                mine = [batch for batch in due if batch.model == model]
-                self._under_way[model] = task = asyncio.create_task(self._together(mine, desk))
+        """Each a step further, those of a place together; one whose provider hangs is not waited for by the others."""
+        for place in dict.fromkeys(map(_place, due)):
+            if place not in self._under_way:
+                mine = [batch for batch in due if _place(batch) == place]
+                self._under_way[place] = task = asyncio.create_task(self._together(mine, desk))
                 task.add_done_callback(lambda _: self._news.set())
         if not self._under_way:
             return
         done, _ = await asyncio.wait(self._under_way.values(), timeout=_PATIENCE_S)
-        self._under_way = {model: task for model, task in self._under_way.items() if task not in done}
+        self._under_way = {place: task for place, task in self._under_way.items() if task not in done}
         self._news.clear()
         failed = [error for task in done if (error := task.exception()) is not None]
         if failed:
@@ -176,7 +175,7 @@ class Batcher:
         return max(0.0, left_s)
 
     def _until(self, now: float) -> float:
-        waits = [b.look_at for b in self._outbox.batches() if self.reaches(b.id) and b.model not in self._under_way]
+        waits = [b.look_at for b in self._outbox.batches() if self.reaches(b.id) and _place(b) not in self._under_way]
         waits += [self._rules.due_at(group.first_at, group.last_at) for group in self._outbox.groups(now)]
         alone = self._outbox.path is None
         waits += [now + self._rules.look_s] if alone and self._out_of_reach else []
@@ -269,7 +268,8 @@ class Batcher:
             return None
         requests = [Request(i.id, json.loads(i.body), json.loads(i.headers)) for i in items]
         try:
-            sent = await way.api.submit(batch.id, requests)
+            async with within(send_s(sum(len(i.body) for i in items))):
+                sent = await way.api.submit(batch.id, requests)
         except Exception as error:  # noqa: BLE001  whatever an SDK raises
             return await self._unsent(batch, desk, error)
         self._sent(batch, sent, desk.now())
@@ -278,7 +278,7 @@ class Batcher:
     async def _sought(self, batch: Batch, way: Way, desk: Desk) -> tuple[bool, NoWay | None]:
         """Whether it need not be sent again, as it was taken, or for another reason; nor by this process at all."""
         assert batch.tried_at is not None
-        async with asyncio.timeout(_LOOK_S):
+        async with within(LOOK_S):
             now, found = desk.now(), await self._ways.found(batch, way)
         if found is not None:
             self._sent(batch, found[0], now, sure=found[1])
@@ -330,7 +330,7 @@ class Batcher:
 
     async def _look(self, batch: Batch, way: Way, desk: Desk) -> None:
         assert batch.provider_id is not None
-        async with asyncio.timeout(_LOOK_S):
+        async with within(LOOK_S):
             standing = await way.api.look(batch.provider_id)
         if not standing.ended:
             self._outbox.change(batch.id, done=standing.done, total=standing.total or batch.total, complaint=None)
@@ -355,3 +355,8 @@ class Batcher:
             log.warning("a batch of %s (%s) must wait: %s", batch.model, batch.id, said)
         if batch.complaint is None or (new if of_us else batch.complaint != said):
             self._outbox.change(batch.id, complaint=said)
+
+
+def _place(batch: Batch) -> tuple[str, str]:
+    """The model and the deployment."""
+    return batch.model, batch.deployment

@@ -151,16 +151,15 @@ async def _reached(model: Model, deployment: Deployment) -> Way | NoWay:
         return _none(error.message)
     if api is None:
         return _none(f"{model.name}: the batch API of {model.provider} is not spoken")
-    return Way(
-        deployment.name, api, f"{model.provider} {deployment.url} {deployment.region} {key_of(model, deployment)}"
-    )
+    place = (model.provider, (deployment.url or "").rstrip("/"), deployment.region, key_of(model, deployment))
+    return Way(deployment.name, api, " ".join(map(str, place)))
 
 
 def other_account(batch: Batch) -> NoWay:
     """It may have been taken by an account that this process has not the key of."""
-    return _none(f"{batch.id} may be under way: it was sent with another key, and is not in this one's list")._replace(
-        called=True
-    )
+    return _none(
+        f"{batch.id} may be under way: it was sent with another key or address, and is not in the list of this one"
+    )._replace(called=True)
 
 
 def _none(why: str) -> NoWay:
