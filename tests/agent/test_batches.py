@@ -158,7 +158,7 @@ async def test_a_parked_run_is_only_a_row(tmp_path: Path) -> None:
         assert not engine.host.executions
         (waits,) = status.waits_on
         assert waits["service"] == "a batch of openai"
-        while "still collected" in (says := advice_on(tmp_path / "x.db", "r")):  # the server has it, our outbox not yet
+        while "submitted" not in (says := advice_on(tmp_path / "x.db", "r")):  # the server has it, our outbox not yet
             await asyncio.sleep(0.05)
         said = r"ask\[\w+\] waits for a batch of openai, submitted [\d:]+, \d of 1 done; it goes on without it .*"
         assert re.fullmatch(said, says)
