@@ -231,10 +231,10 @@ async def test_nor_by_the_other_places_of_its_pool(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("hangs", ["submit", "look", "results"])
-async def test_a_provider_has_its_time_and_then_the_turn_is_free(
+async def test_a_provider_has_its_time_and_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs: str
 ) -> None:
-    """For a process that can carry what this one cannot; it is asked again, and nothing is sent twice."""
+    """And nothing is sent twice."""
     monkeypatch.setattr("segue.models.batches.batcher.LOOK_S", 0.5)
     monkeypatch.setattr("segue.models.batches.answers.RESULTS_S", 0.5)
     monkeypatch.setattr("segue.models.batches.batcher.send_s", lambda size: 0.5)
@@ -255,7 +255,7 @@ async def test_a_provider_has_its_time_and_then_the_turn_is_free(
     async with serve(MODELS) as server:
         call = getattr(OpenAIBatches, hangs)
         monkeypatch.setattr(OpenAIBatches, hangs, lambda self, *given: slow(partial(call, self))(*given))
-        async with opened(tmp_path, east(server), keyless(other(server)), rules=PATIENT) as engine:
+        async with opened(tmp_path, east(server), rules=PATIENT) as engine:
             await engine.start(asks, "hello", id="r")
             await until(lambda: "the batch API did not answer in" in str([one.complaint for one in batches(tmp_path)]))
             through.set()

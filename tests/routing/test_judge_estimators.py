@@ -159,8 +159,8 @@ def test_what_nobody_knew_yet_of_the_first_asks_does_not_stretch_what_is_said_of
     luck = np.random.default_rng(5)
     log = list[Logged]()
     for n in range(many):
-        choice, cost = int(luck.random() < 0.3), luck.uniform(0.009, 0.011)
-        cold = Prediction(cost_usd=1.0, latency_s=90.0), Prediction(cost_usd=1.0, latency_s=90.0)
+        choice, cost = int(n >= 8 and luck.random() < 0.3), luck.uniform(0.009, 0.011)
+        cold = Prediction(cost_usd=0.001, latency_s=0.1), Prediction(cost_usd=1.0, latency_s=90.0)
         known = Prediction(cost_usd=0.001, latency_s=0.1), Prediction(cost_usd=0.01, latency_s=1.0)
         outcome = Outcome(cost_nano=int(cost * 1e9 if choice else 1e6), latency_s=cost * 100 if choice else 0.1)
         log.append(

@@ -98,7 +98,7 @@ class Batched:
             raise bill.nobody(decision, freed) or nobody(decision, _REMEDY)
         model = make.gateway.catalogue.get(decision.chosen.target.name).in_batch()
         deployment = self._deployment(model, scope.history)
-        await self._is_ours(self._call(question, model, deployment), scope, at)
+        trouble = await self._trouble(self._call(question, model, deployment), scope, at)
         await scope.commit(decision)
         if decision.hedge is not None:
             raise InputError(
@@ -109,22 +109,21 @@ class Batched:
         question, record = await make.guards.before(question, record)
         named = bill.named(_set_aside(request, scope.epoch, scope.attempt))
         bill = replace(named, patient=False)  # what a batch holds it holds for long
-        try:
-            await ready(self._call(question, model, deployment))
-        except Exception as error:  # noqa: BLE001  whatever a call would raise is a fault of this one
-            await make.ended(Called(model=model, fault=classify(error), place=_place(deployment)), record)
+        if trouble is not None:  # whatever a call would raise is a fault of this one
+            await make.ended(Called(model=model, fault=classify(trouble), place=_place(deployment)), record)
         return (await self._ticket(question, record, deployment, bill, at)).error()
 
-    async def _is_ours(self, asked: Call, scope: StepScope, at: Office) -> None:
-        """Raises Unqueued where this process has not the key, nor another of the pool, and the run may be others'."""
-        if len(self._left(asked.model, scope.history)) > 1:
-            return
+    async def _trouble(self, asked: Call, scope: StepScope, at: Office) -> Exception | None:
+        """What keeps this process from making the call. Raises Unqueued where it has not the key, the pool has no other
+        place left, and the run may be others'.
+        """
         try:
             await ready(asked)
-        except (NotAuthorised, MissingExtra) as error:
-            self._pass(error, scope, at)
-        except Exception:  # noqa: BLE001  that is a fault of the attempt, and comes again
-            pass
+        except Exception as error:  # noqa: BLE001  whatever a call would raise
+            if isinstance(error, NotAuthorised | MissingExtra) and len(self._left(asked.model, scope.history)) == 1:
+                self._pass(error, scope, at)
+            return error
+        return None
 
     def _pass(self, error: SegueError, scope: StepScope, at: Office) -> None:
         """Raises Unqueued where the run comes from another process, perhaps, and not for too long: others have so long

@@ -33,7 +33,7 @@ from .rules import BatchRules
 from .turn import Turn
 from .ways import NoWay, Way, Ways, other_account
 
-__all__ = ["Batcher", "Desk"]
+__all__ = ["Batcher"]
 
 log = logging.getLogger("segue")
 

@@ -31,7 +31,7 @@ class BatchRules:
     retry_s: float = 120.0
     """How long a batch that is turned away, or finds nobody there, is sent again before its requests go elsewhere."""
     calls_at_once: int = 8
-    """Batches of a model that are sent or looked at together."""
+    """Batches of a deployment that are sent or looked at together."""
 
     def due_at(self, first_at: float, last_at: float) -> float:
         """When a batch is sent whose first and last request came then."""

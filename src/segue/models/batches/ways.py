@@ -18,6 +18,7 @@ from ..providers import connected, key_of
 from ..signals import error_of
 from ..spec import Deployment, Model
 from .api import BatchApi
+from .limits import LOOK_S, within
 from .outbox import Batch, Outbox
 
 __all__ = ["NoWay", "Way", "Ways", "other_account"]
@@ -133,10 +134,11 @@ class Ways:
     async def _is_known(self, batch: Batch, way: Way, *, sure: bool) -> bool:
         """Whether a deployment's account has such a batch. Raises what else its provider says."""
         try:
-            if batch.provider_id is None:
-                found = await self.found(batch, way)
-                return found is not None and (found[1] or not sure)
-            await way.api.look(batch.provider_id)
+            async with within(LOOK_S):
+                if batch.provider_id is None:
+                    found = await self.found(batch, way)
+                    return found is not None and (found[1] or not sure)
+                await way.api.look(batch.provider_id)
         except Exception as error:
             if _status(batch, error) in _NOT_THERE:
                 return False
