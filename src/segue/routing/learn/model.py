@@ -97,7 +97,7 @@ class QualityModel:
         far = self._surface_squares - 2.0 * (self.surface @ place.surface) + place.surface @ place.surface
         formed = _gauss(far, SURFACE_WIDTH)
         kernel = SHARES["topics"] * near + SHARES["surface"] * formed
-        moved = SHARES["words"] * (place.weights @ self.words[place.terms]) + kernel @ self.dual
+        moved = SHARES["words"] * (place.weights @ self.words.take(place.terms, axis=0)) + kernel @ self.dual
         alike = kin(cosines, formed)
         like = float(likeness(alike[None])[0])
         together = moved.mean()

@@ -98,7 +98,15 @@ def _numbers(numbers: Sequence[str]) -> tuple[float, ...]:
 def _digits(numbers: Sequence[str]) -> tuple[float, ...]:
     """Significant digits, in the mean and at most, and how far apart the numbers are."""
     digits = [len(number.replace(",", "").replace(".", "").strip("0")) for number in numbers] or [0]
-    return sum(digits) / len(digits), max(digits), float(np.std([math.log1p(_value(n)) for n in numbers] or [0.0]))
+    return sum(digits) / len(digits), max(digits), _deviation([math.log1p(_value(number)) for number in numbers])
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """The standard deviation; of few values quicker than an array's."""
+    if len(values) < 2:
+        return 0.0
+    mean = sum(values) / len(values)
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
 
 
 def _value(number: str) -> float:

@@ -16,9 +16,9 @@ from ..cut import tokens
 
 __all__ = ["excerpt", "grams"]
 
-_HEAD, _TAIL = 320, 120
+_HEAD, _TAIL = 240, 80
 """Tokens that are read of a text."""
-_FIRST, _LAST = 3000, 900
+_FIRST, _LAST = 2000, 600
 """Characters that are read of a text, before it is cut into tokens."""
 _STEM = 5
 """Letters of a word that its stem has: `running` and `runner` are the same to it."""
