@@ -133,12 +133,13 @@ async def asks_when_told() -> str:
     return await ask("Say hello", batch=True, max_tokens=50)
 
 
-async def told_later(path: Path, model: Model, process: Model) -> None:
+async def told_later(path: Path, model: Model, process: Model, **options: Any) -> None:
     """A run of a process that has the model waits for a signal, and goes on in another process."""
     async with opened(path, model, rules=PATIENT) as engine:
         await engine.start(asks_when_told, id="r")
         await until(lambda: state(path) == "parked")
-    async with opened(path, process, rules=PATIENT) as another:
+    another = Engine(str(path / "x.db"), linger_s=0.05, **options) if options else opened(path, process, rules=PATIENT)
+    async with another:
         await (await another.get("r")).signal("go", None)
         await until(lambda: "is left to a process that has it" in faults(path))
 

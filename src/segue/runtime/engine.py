@@ -123,7 +123,8 @@ class Engine:
             tick_s=options.tick_s, crash_limit=options.crash_limit, step_threads=options.step_threads,
             recover=options.recover, keyring=self.keyring, chance=self.chance, pace_s=self.pace_s,
         )  # fmt: skip
-        self.surroundings.outside, self.surroundings.engine = Answers(journal, self.clock), self
+        self.surroundings.outside = Answers(journal, self.clock, self._host.scan_soon)
+        self.surroundings.engine = self
         self._host.open()
         if capacity:
             companions.begin(self.surroundings)

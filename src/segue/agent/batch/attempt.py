@@ -22,6 +22,7 @@ from ...models.health import Place, Standing
 from ...models.signals import made
 from ...models.spec import BATCHES
 from ...models.verdict import judge
+from ...routing.eligible import PASSING
 from ...routing.errors import UnknownRoute
 from ...runtime.scope import StepScope, surroundings
 from ..attempt import Attempting
@@ -37,7 +38,7 @@ from ..request import Given, Question
 from ..window import fitted
 from .office import Office, office
 from .recovery import LATE, UNDELIVERED, pause_s
-from .ticket import Queued, Ticket, Unqueued, Unread, answer_in, request_id, ticket_of, unread, waiting
+from .ticket import Queued, Ticket, Unqueued, Unread, answer_in, left_by, request_id, ticket_of, unread, waiting
 
 __all__ = ["Batched"]
 
@@ -94,8 +95,11 @@ class Batched:
             self._pass(error, scope, at)
             raise
         if decision.chosen is None:
+            error = bill.nobody(decision, freed) or nobody(decision, _REMEDY)
+            if all(one.excluded_at not in PASSING for one in decision.candidates):  # not with the models known here
+                self._pass(error, scope, at)
             await scope.commit(decision)
-            raise bill.nobody(decision, freed) or nobody(decision, _REMEDY)
+            raise error
         model = make.gateway.catalogue.get(decision.chosen.target.name).in_batch()
         deployment = self._deployment(model, scope.history)
         trouble = await self._trouble(self._call(question, model, deployment), scope, at)
@@ -125,15 +129,16 @@ class Batched:
             return error
         return None
 
-    def _pass(self, error: SegueError, scope: StepScope, at: Office) -> None:
-        """Raises Unqueued where the run comes from another process, perhaps, and not for too long: others have so long
-        as a batch waits for a process that can send it.
+    def _pass(self, error: Exception, scope: StepScope, at: Office) -> None:
+        """Raises Unqueued where the run comes from another process, perhaps. Others then have as long as a batch waits
+        for a process that can send it: so long this one keeps away from the run, and only then the error counts.
         """
-        left = unread(scope.history)
-        since = left[0].began if left else at.now()
-        if scope.epoch >= _TAKEN_UP and at.now() < since + at.rules.retry_s:
-            at.passes(scope.run, pause_s(len(left) + 1) + _OTHERS_S)
-            raise Unqueued.of(error) from None
+        left, now, engine = unread(scope.history), at.now(), at.engine
+        mine = next((one.began for one in left if left_by(one, engine)), now)
+        until = min(mine + at.rules.retry_s, (left[0].began if left else now) + self.within_s)
+        if scope.epoch >= _TAKEN_UP and now < until and isinstance(error, SegueError):
+            at.passes(scope.run, until - now)
+            raise Unqueued.of(error, engine) from None
 
     def _left(self, model: Model, history: Sequence[Attempt]) -> Sequence[Deployment]:
         """Those of a pool that have not failed the question yet; where all have, whoever did so longest ago."""

@@ -87,6 +87,11 @@ class Office:
         limits += [(self.rules.due_at(g.first_at, g.last_at), until) for g in self.outbox.groups(until)]
         return any(at <= limit for at, limit in limits)
 
+    @property
+    def engine(self) -> str:
+        """What names this engine among all that the database has had."""
+        return "" if self.around.engine is None else self.around.engine.journal.owner
+
     def passes(self, run: str, seconds: float) -> None:
         """Leave a run to other processes for so long, once it has parked."""
         engine = self.around.engine

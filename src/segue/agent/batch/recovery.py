@@ -10,6 +10,7 @@
 | left no model that takes batches | as ever, by the ordinary API |
 | was cut off by a crash | it is made again: what is queued is not queued twice |
 | was in a process that does not know the model of the answer | it is made again, after longer and longer pauses |
+| was in a process that has not what it takes to queue it | it is made again, by another process if there is one |
 
 Whether a question goes by batches is one of its needs, so a change of that is an amended question: it is on record.
 """
@@ -150,9 +151,9 @@ def _told(fault: Fault, history: Sequence[Attempt]) -> Answer | None:
     """What follows while an answer is waited for: after a crash, and where an operator has named somebody else; and
     while the question is left to another process.
     """
-    if is_unread(fault):
-        return Again(pause_s(len(unread(history))))
     waited = waiting(history[:-1])
+    if is_unread(fault):  # who has left a question that is not queued yet keeps away from it for long
+        return Again(_UNREAD_S if waited is None else pause_s(len(unread(history))))
     if waited is None:
         return None
     said = waited[1].answer

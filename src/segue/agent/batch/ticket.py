@@ -17,14 +17,14 @@ from ...core.recovery import Attempt, Told
 from ...errors import SegueError
 
 __all__ = [
-    "BATCH", "Queued", "Ticket", "Unqueued", "Unread", "answer_in", "is_unread", "request_id", "ticket_of", "unread",
-    "waiting",
+    "BATCH", "Queued", "Ticket", "Unqueued", "Unread", "answer_in", "is_unread", "left_by", "request_id", "ticket_of",
+    "unread", "waiting",
 ]  # fmt: skip
 
 BATCH = "segue:batch"
 """Whom the answers that come by a batch are said to be from."""
 _TICKET = "ticket"
-_UNREAD = "unread"
+_UNREAD, _LEFT_BY = "unread", "left_by"
 
 
 class Queued(SegueError):
@@ -59,10 +59,10 @@ class Unqueued(SegueError):
     fault_kind = FaultKind.UNREACHABLE
 
     @classmethod
-    def of(cls, why: SegueError) -> Unqueued:
-        """The error of an attempt that has called nobody."""
+    def of(cls, why: SegueError, by: str) -> Unqueued:
+        """The error of an attempt that has called nobody; `by` names the engine."""
         error = cls(f"{why.message}: the question is left to a process that has it", remedy=why.remedy)
-        vars(error).update({_UNREAD: 1, "unsent": True})
+        vars(error).update({_UNREAD: 1, _LEFT_BY: by, "unsent": True})
         return error
 
 
@@ -138,6 +138,11 @@ def unread(history: Sequence[Attempt]) -> list[Attempt]:
 def is_unread(fault: Fault | None) -> bool:
     """Whether an attempt could not read the answer, or queue the question, in its process."""
     return fault is not None and bool((fault.state or {}).get(_UNREAD))
+
+
+def left_by(attempt: Attempt, engine: str) -> bool:
+    """Whether it was this engine that has left the question to another process with this attempt."""
+    return attempt.fault is not None and (attempt.fault.state or {}).get(_LEFT_BY) == engine
 
 
 def _passes(fault: Fault | None) -> bool:

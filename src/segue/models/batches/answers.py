@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from .api import BatchApi, Standing, answered
-from .limits import RESULTS_S, steadily
+from .api import BatchApi, Result, Standing, answered
+from .limits import RESULTS_S, Hangs, steadily
 from .outbox import Asker, Batch, Outbox
 
 __all__ = ["Answers", "Desk"]
 
 T = TypeVar("T")
 
+_CUTS = 5
+"""After so many it is given no more time."""
 _TOGETHER = 100
 """Answers that are given out at once."""
 _NO_LINE = {"missing": True}
@@ -46,12 +48,14 @@ class Answers:
 
     def __init__(self, outbox: Outbox, by: str):
         self._outbox, self._by = outbox, by
+        self._cut: dict[str, int] = {}
+        """How often results that come as a whole did not come in time, by batch."""
 
     async def results(self, batch: Batch, api: BatchApi, desk: Desk, rest: Mapping[str, Any] | None) -> None:
         """What the provider says of each of its requests; `rest` of those that it says nothing of."""
         assert batch.provider_id is not None
         whose, found = self._outbox.whose(batch.id), dict[str, dict[str, Any]]()
-        async for result in steadily(api.results(batch.provider_id), RESULTS_S):
+        async for result in self._in_time(batch, api):
             if result.id not in whose:
                 if not batch.sure:
                     await self._not_ours(batch, desk)
@@ -63,6 +67,18 @@ class Answers:
                 found = {}
         await self._give(desk, whose, found)
         await self.all(batch, desk, {**(rest or _NO_LINE), "batch": batch.provider_id})
+
+    async def _in_time(self, batch: Batch, api: BatchApi) -> AsyncIterator[Result]:
+        """What the provider says. Where it says all at once it has twice as long after each time that it did not."""
+        assert batch.provider_id is not None
+        cut = self._cut.pop(batch.id, 0)
+        try:
+            async for result in steadily(api.results(batch.provider_id), RESULTS_S * 2.0**cut):
+                yield result
+        except Hangs:
+            if api.whole:
+                self._cut[batch.id] = min(cut + 1, _CUTS)
+            raise
 
     async def _not_ours(self, batch: Batch, desk: Desk) -> None:
         """It looked like the one that nobody heard of, and is another's: look on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from anthropic import AsyncAnthropic, omit
 
@@ -25,6 +25,8 @@ class AnthropicBatches:
     """A `BatchApi`. A batch here carries no name of ours: one that nobody heard of is told by its time and size, and
     by the ids in its results once they are there.
     """
+
+    whole: ClassVar[bool] = False
 
     def __init__(self, sdk: AsyncAnthropic) -> None:
         self._sdk = sdk

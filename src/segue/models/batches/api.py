@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 __all__ = [
     "BYTES_MAX", "CANCELLED", "EXPIRED", "NAME", "PASSES", "REQUESTS_MAX", "SKEW_S", "BatchApi", "Request", "Result",
@@ -78,6 +78,9 @@ class Standing:
 
 class BatchApi(Protocol):
     """The batch API of one deployment. All of it raises what its SDK does."""
+
+    whole: ClassVar[bool]
+    """Whether its results come all at once, when the last byte of them is there."""
 
     async def submit(self, name: str, requests: Sequence[Request]) -> str:
         """Send a batch under a name of ours. Gives the provider's id of it."""

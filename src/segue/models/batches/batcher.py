@@ -26,7 +26,7 @@ from ..signals import error_of
 from ..spec import Model
 from .answers import Answers, Desk
 from .api import BYTES_MAX, PASSES, REQUESTS_MAX, Request, refused, undelivered
-from .limits import LOOK_S, send_s, within
+from .limits import LOOK_S, Hangs, send_s, within
 from .outbox import Batch, Outbox
 from .reach import OutOfReach
 from .rules import BatchRules
@@ -66,6 +66,8 @@ class Batcher:
         self._out_of_reach = OutOfReach(rules.pause_s)
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
         """By place, what is done for its batches just now."""
+        self._hung: set[tuple[str, str]] = set()
+        """Places whose provider has not answered in its time, in this round."""
         self._gives_way = False
         """Whether somebody else may be able to do more with some batch."""
         self._away_until: float | None = None
@@ -163,8 +165,19 @@ class Batcher:
             raise failed[0]
 
     async def _together(self, batches: Sequence[Batch], desk: Desk) -> None:
-        for at in range(0, len(batches), self._rules.calls_at_once):
-            await asyncio.gather(*(self._forward(one, desk) for one in batches[at : at + self._rules.calls_at_once]))
+        """Those of one place; where its provider hangs the others come later, since it keeps the turn."""
+        place, many = _place(batches[0]), self._rules.calls_at_once
+        self._hung.discard(place)
+        for at in range(0, len(batches), many):
+            if place in self._hung:
+                for one in batches[at:]:
+                    self._outbox.change(one.id, look_at=desk.now() + self._rules.look_s)
+                return
+            some = batches[at : at + many]
+            made = await asyncio.gather(*(self._forward(one, desk) for one in some), return_exceptions=True)
+            failed = [error for error in made if error is not None]
+            if failed:  # but nothing of the others is left on its way, unwatched
+                raise failed[0]
 
     def _away_s(self) -> float:
         """How long others still may take the turn that this process has given away."""
@@ -219,6 +232,7 @@ class Batcher:
             way = await self._ways.to(batch)
             no = way if isinstance(way, NoWay) else await self._go(batch, way, desk)
         except Exception as error:  # noqa: BLE001  whatever an SDK raises: it is tried again later
+            self._note(batch, error)
             no = None if batch.tried_at is None else self._ways.refused(batch, error)
             if no is None:
                 self._complain(batch, error_of(error, model=batch.model))
@@ -284,8 +298,9 @@ class Batcher:
             self._sent(batch, found[0], now, sure=found[1])
         elif batch.account not in {None, way.account(batch.id)}:
             return True, other_account(batch)
-        elif now < batch.tried_at + self._rules.settle_s:
-            self._outbox.change(batch.id, look_at=batch.tried_at + self._rules.settle_s)
+        elif batch.over_at is None or now < batch.over_at + self._rules.settle_s:
+            over_at = now if batch.over_at is None else batch.over_at  # whoever sent it died, and did not say when
+            self._outbox.change(batch.id, over_at=over_at, look_at=over_at + self._rules.settle_s)
         elif self._tried_enough(batch, now):
             await self._answers.all(batch, desk, undelivered(batch.complaint or "it is not in the list"))
         else:
@@ -302,12 +317,12 @@ class Batcher:
         """What a submission met: it passes, or it is what all its requests are told; what is wrong with the key of this
         process, only where none comes with a better one.
         """
+        self._note(batch, error)
         ours: Any = error_of(error, model=batch.model)
         kind, status = getattr(ours, "fault_kind", None), getattr(ours, "status", None)
         certain = bool(getattr(ours, "unconnected", None)) or status in _TURNED_AWAY
         certain = certain or (isinstance(status, int) and _REFUSED <= status < 500)
-        if certain:
-            self._outbox.change(batch.id, tried_at=None)
+        self._outbox.change(batch.id, **({"tried_at": None} if certain else {"over_at": desk.now()}))
         if kind in _PASSING or not certain:
             self._complain(batch, ours)
             after_s = float(getattr(ours, "retry_after_s", None) or 0.0)
@@ -339,6 +354,10 @@ class Batcher:
             await self._answers.refusals(batch, desk, standing)
         else:
             await self._answers.results(batch, way.api, desk, standing.rest)
+
+    def _note(self, batch: Batch, error: Exception) -> None:
+        if isinstance(error, Hangs):
+            self._hung.add(_place(batch))
 
     def _later(self, batch: Batch, desk: Desk, at_least: float = 0.0) -> None:
         wait_s = max(self._rules.pause_s(batch.looks), at_least)

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from threading import Thread
+from typing import Any, ClassVar, TypeVar, cast
 
-from google.genai import Client
+from google.genai import Client, types
 
 from .api import CANCELLED, EXPIRED, PASSES, Request, Result, Standing, answered, refused
+from .limits import send_s
 from .lines import read, written
 
 __all__ = ["GoogleBatches"]
+
+T = TypeVar("T")
 
 _CUT = {"JOB_STATE_EXPIRED": EXPIRED, "JOB_STATE_CANCELLED": CANCELLED}
 _ENDED = frozenset({*_CUT, "JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED", "JOB_STATE_FAILED"})
@@ -35,15 +41,18 @@ _HTTP = 100
 class GoogleBatches:
     """A `BatchApi`. A job carries our name as its display name, so one that nobody heard of is found again."""
 
+    whole: ClassVar[bool] = True
+
     def __init__(self, sdk: Client, model: str) -> None:
         self._sdk, self._model = sdk, model
 
     async def submit(self, name: str, requests: Sequence[Request]) -> str:
-        """As the protocol says. The upload is in a thread: where it fails, the SDK sleeps and tries again."""
-        data = io.BytesIO(written({"key": one.id, "request": one.body} for one in requests))
-        file = await asyncio.to_thread(
-            self._sdk.files.upload, file=data, config={"display_name": name, "mime_type": _LINES}
+        """As the protocol says. The upload has a thread of its own: where it fails, the SDK sleeps and tries again."""
+        data = written({"key": one.id, "request": one.body} for one in requests)
+        of = types.UploadFileConfig(
+            display_name=name, mime_type=_LINES, http_options=types.HttpOptions(timeout=round(send_s(len(data)) * 1000))
         )
+        file = await _in_a_thread(partial(self._sdk.files.upload, file=io.BytesIO(data), config=of))
         job = await self._sdk.aio.batches.create(
             model=self._model, src={"file_name": file.name}, config={"display_name": name}
         )
@@ -80,6 +89,28 @@ def _said(line: Mapping[str, Any]) -> dict[str, Any]:
     status, word = _RPC.get(code, (PASSES, "UNKNOWN")) if code < _HTTP else (code, "UNKNOWN")
     told = {"code": status, "status": word, "message": "the batch has neither an answer nor an error for it"}
     return answered(status, {"error": {**told, **error, "code": status}})
+
+
+async def _in_a_thread(call: Callable[[], T]) -> T:
+    """What a call gives that may hang: the process does not wait for it, and nobody else needs its thread."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def tell(value: T | None, error: BaseException | None) -> None:
+        if not future.done():  # else nobody waits any more
+            future.set_exception(error) if error is not None else future.set_result(cast("T", value))
+
+    def run() -> None:
+        value, failed = None, None
+        try:
+            value = call()
+        except BaseException as error:  # noqa: BLE001  whoever waits is told
+            failed = error
+        with suppress(RuntimeError):  # the loop may be closed
+            loop.call_soon_threadsafe(tell, value, failed)
+
+    Thread(target=run, name="segue-upload", daemon=True).start()
+    return await future
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-__all__ = ["LOOK_S", "RESULTS_S", "send_s", "steadily", "within"]
+__all__ = ["LOOK_S", "RESULTS_S", "Hangs", "send_s", "steadily", "within"]
 
 T = TypeVar("T")
 
@@ -23,9 +23,13 @@ def send_s(size: int) -> float:
     return _SEND_S + size / _BYTES_PER_S
 
 
+class Hangs(TimeoutError):
+    """A provider has not answered in its time."""
+
+
 @asynccontextmanager
 async def within(seconds: float) -> AsyncGenerator[None]:
-    """Raises TimeoutError, in words, where what is done takes longer."""
+    """Raises Hangs, in words, where what is done takes longer."""
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
@@ -33,11 +37,11 @@ async def within(seconds: float) -> AsyncGenerator[None]:
     except TimeoutError:
         if not limit.expired():
             raise
-        raise TimeoutError(f"the batch API did not answer in {seconds:.0f} s") from None
+        raise Hangs(f"the batch API did not answer in {seconds:.0f} s") from None
 
 
 async def steadily(items: AsyncIterator[T], seconds: float) -> AsyncIterator[T]:
-    """The same, if none takes longer than that to come. Raises TimeoutError, in words."""
+    """The same, if none takes longer than that to come. Raises Hangs, in words."""
     while True:
         async with within(seconds):
             try:

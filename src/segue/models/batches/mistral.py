@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from mistralai.client import Mistral
 from mistralai.client.models import BatchJob
@@ -22,6 +22,8 @@ _PAGE = 100
 
 class MistralBatches:
     """A `BatchApi`. Jobs carry our name as metadata, so one that nobody heard of is found again."""
+
+    whole: ClassVar[bool] = False
 
     def __init__(self, sdk: Mistral, model: str) -> None:
         self._sdk, self._model = sdk, model

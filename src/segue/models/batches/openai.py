@@ -6,7 +6,7 @@ Groq's is the same but for how it lists; so is that of some servers that speak a
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from .api import CANCELLED, EXPIRED, NAME, PASSES, SKEW_S, Request, Result, Standing, refused
 from .lines import STATUS, read, result, written
@@ -21,6 +21,8 @@ _CUT = {"expired": EXPIRED, "cancelled": CANCELLED}
 
 class OpenAIBatches:
     """A `BatchApi`. Batches carry our name as metadata, so one that nobody heard of is found again."""
+
+    whole: ClassVar[bool] = False
 
     def __init__(self, sdk: Any, endpoint: str, *, keeps: bool) -> None:
         """`sdk` is OpenAI's or one like it; `keeps`: whether the server takes it to be told how long to keep files."""

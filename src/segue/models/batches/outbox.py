@@ -29,7 +29,7 @@ create table if not exists batches (
     id text primary key, model text not null, deployment text not null, tried_at real, provider_id text,
     sure integer not null default 1, not_ours text not null default '[]', sent_at real, look_at real not null default 0,
     looks integer not null default 0, done integer not null default 0, total integer not null default 0, first_at real,
-    complaint text, account text
+    complaint text, account text, over_at real
 );
 create table if not exists items (
     id text primary key, run text not null, key text not null, attempt integer not null, model text not null,
@@ -40,7 +40,7 @@ create table if not exists items (
 create index if not exists items_batch on items (batch);
 create index if not exists items_run on items (run, key);
 """
-_ADDED = {"first_at": "real", "complaint": "text", "account": "text"}
+_ADDED = {"first_at": "real", "complaint": "text", "account": "text", "over_at": "real"}
 """Columns of batches that came later: older files do not have them, and older processes pass over them."""
 
 
@@ -81,6 +81,8 @@ class Batch(NamedTuple):
     """What was wrong when it was last to be sent or looked at; None where nothing was."""
     account: str | None = None
     """With which key it was last sent: a mark, not the key."""
+    over_at: float | None = None
+    """When a submission of which nobody heard whether it was taken was surely over."""
 
 
 class Group(NamedTuple):
@@ -281,7 +283,7 @@ class Outbox:
         """What is sent of a batch from here on: it may be the provider's then, and nothing of it is withdrawn."""
         tried = (
             "update batches set tried_at = ?1, first_at = coalesce(first_at, ?1), account = ?3,"
-            " total = (select count(*) from items where batch = ?2) where id = ?2"
+            " over_at = null, total = (select count(*) from items where batch = ?2) where id = ?2"
         )
         items = f"select {_ITEM} from items where batch = ? order by place"
         return [Item._make(row) for row in self._do((tried, (now, batch, account)), (items, (batch,)))]

@@ -7,6 +7,7 @@ says something only where it is the account that the batch was sent with.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -115,21 +116,15 @@ class Ways:
         self, batch: Batch, model: Model, but: str | None = None, *, sure: bool
     ) -> Way | Exception | None:
         """Another deployment that has the batch, or with `sure` none that may have it by its looks. None: none has; an
-        error: of one or more it is not known.
+        error: of one or more it is not known. All are asked together: who has the turn is waited for.
         """
-        unsure: Exception | None = None
-        for deployment in model.pool():
-            if deployment.name in {batch.deployment, but}:
-                continue
-            way = await _reached(model, deployment)
-            if isinstance(way, NoWay):
-                continue
-            try:
-                if await self._is_known(batch, way, sure=sure):
-                    return way
-            except Exception as error:  # noqa: BLE001  whatever an SDK raises
-                unsure = error_of(error, model=batch.model)
-        return unsure
+        others = [one for one in model.pool() if one.name not in {batch.deployment, but}]
+        ways = [way for one in others if isinstance(way := await _reached(model, one), Way)]
+        asked = (self._is_known(batch, way, sure=sure) for way in ways)
+        said = await asyncio.gather(*asked, return_exceptions=True)
+        known = next((way for way, has in zip(ways, said, strict=True) if has is True), None)
+        errors = (error_of(error, model=batch.model) for error in said if isinstance(error, Exception))
+        return known or next(errors, None)
 
     async def _is_known(self, batch: Batch, way: Way, *, sure: bool) -> bool:
         """Whether a deployment's account has such a batch. Raises what else its provider says."""

@@ -1,0 +1,215 @@
+"""A batch API that hangs: what it keeps from going on, and for how long; and what becomes of what was cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from segue.errors import StoreError
+from segue.models.batches import BatchRules, Outbox
+from segue.models.batches.answers import Answers
+from segue.models.batches.api import Request, Result
+from segue.models.batches.batcher import Batcher
+from segue.models.batches.google import GoogleBatches
+from segue.models.batches.limits import Hangs
+from segue.models.batches.openai import OpenAIBatches
+from segue.models.batches.outbox import Batch
+from segue.models.batches.turn import Turn
+from segue.models.batches.ways import Way, Ways
+from segue.testing.provider import serve
+from tests.agent.test_batch_pools import asked, asks, keys, outbox, pool
+from tests.agent.test_batch_turns import MODELS, SOON, answer, batches, east, until
+from tests.agent.test_batches import opened
+
+__all__ = ["keys"]
+ONE = Batch("segue-1", "m", "east", 1000.0, "b1", True, [], 1000.0, 0.0, 0, 0, 1)
+
+
+async def test_settling_counts_from_the_end_of_a_submission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes longer than the list of the provider may be behind is not sent again."""
+    submit, find, taken = OpenAIBatches.submit, OpenAIBatches.find, list[float]()
+
+    async def unheard(self: OpenAIBatches, name: str, requests: Any) -> str:
+        await asyncio.sleep(1.5)
+        await submit(self, name, requests)
+        taken.append(asyncio.get_running_loop().time())
+        raise ConnectionError("the connection was lost")
+
+    async def behind(self: OpenAIBatches, *given: Any) -> tuple[str, bool] | None:
+        shown = taken and asyncio.get_running_loop().time() >= taken[-1] + 0.5
+        return await find(self, *given) if shown else None
+
+    monkeypatch.setattr(OpenAIBatches, "submit", unheard)
+    monkeypatch.setattr(OpenAIBatches, "find", behind)
+    async with serve(MODELS) as server:
+        async with opened(tmp_path, east(server), rules=replace(SOON, settle_s=1.0)) as engine:
+            await engine.start(asks, "hello", id="r")
+            assert "hello" in await answer(engine)
+        assert asked(server) == [("east/m", True)]
+
+
+async def test_where_its_process_died_settling_counts_from_the_first_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = OpenAIBatches.find
+    shown_at = float("inf")
+
+    async def behind(self: OpenAIBatches, *given: Any) -> tuple[str, bool] | None:
+        return await find(self, *given) if asyncio.get_running_loop().time() >= shown_at else None
+
+    async def dies(self: OpenAIBatches, name: str, requests: Any) -> str:
+        await submit(self, name, requests)
+        return await asyncio.Event().wait() and ""
+
+    submit = OpenAIBatches.submit
+    monkeypatch.setattr(OpenAIBatches, "find", behind)
+    monkeypatch.setattr(OpenAIBatches, "submit", dies)
+    rules = replace(SOON, settle_s=1.0)
+    async with serve(MODELS) as server:
+        async with opened(tmp_path, east(server), rules=rules) as engine:
+            await engine.start(asks, "hello", id="r")
+            await until(lambda: server.batches.jobs)
+            await asyncio.sleep(1.2)  # the submission takes longer than the list may be behind
+        monkeypatch.setattr(OpenAIBatches, "submit", submit)
+        shown_at = asyncio.get_running_loop().time() + 0.7
+        async with opened(tmp_path, east(server), rules=rules) as engine:
+            assert "hello" in await answer(engine)
+        assert asked(server) == [("east/m", True)]
+
+
+async def test_uploads_that_hang_take_no_thread_from_others() -> None:
+    """Nor is the end of the process waited for by one of them."""
+    through, began = threading.Event(), threading.Semaphore(0)
+
+    def upload(**_: Any) -> Any:
+        began.release()
+        through.wait(20)
+
+    sdk: Any = SimpleNamespace(files=SimpleNamespace(upload=upload))
+    api = GoogleBatches(sdk, "gemini")
+    hung = [asyncio.create_task(api.submit(f"segue-{n}", [Request("a", {}, {})])) for n in range(40)]
+    try:
+        async with asyncio.timeout(5):
+            while not began.acquire(blocking=False):
+                await asyncio.sleep(0.01)
+            assert await asyncio.to_thread(lambda: "here") == "here"
+        mine = [thread for thread in threading.enumerate() if thread.name == "segue-upload"]
+        assert len(mine) == 40
+        assert all(thread.daemon for thread in mine)
+    finally:
+        for task in hung:
+            task.cancel()
+        await asyncio.gather(*hung, return_exceptions=True)
+        through.set()
+
+
+async def test_an_upload_has_as_long_as_the_whole_submission() -> None:
+    given = dict[str, Any]()
+
+    def upload(**options: Any) -> Any:
+        given.update(options)
+        raise ConnectionError("gone")
+
+    sdk: Any = SimpleNamespace(files=SimpleNamespace(upload=upload))
+    with pytest.raises(ConnectionError):
+        await GoogleBatches(sdk, "gemini").submit("segue-1", [Request("a", {"text": "x" * 1_000_000}, {})])
+    assert given["config"].http_options.timeout == pytest.approx(64_000, abs=1_000)
+
+
+async def test_results_that_come_as_a_whole_have_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slowly they come, they come."""
+    monkeypatch.setattr("segue.models.batches.answers.RESULTS_S", 0.1)
+
+    class Slow:
+        def __init__(self, whole: bool):
+            self.whole = whole
+
+        async def results(self, id: str) -> AsyncIterator[Result]:
+            await asyncio.sleep(0.3)
+            yield Result("a", {})
+
+    async def cut(answers: Answers, api: Any) -> int:
+        for times in range(4):
+            try:
+                assert [one.id async for one in answers._in_time(ONE, api)] == ["a"]
+            except Hangs:
+                continue
+            return times
+        return -1
+
+    answers = Answers(cast("Any", None), "us")
+    assert await cut(answers, Slow(whole=True)) == 2
+    assert await cut(answers, Slow(whole=True)) == 2, "once they came it begins anew"
+    assert await cut(answers, Slow(whole=False)) == -1, "those that come one by one are there or not"
+
+
+async def test_a_round_ends_with_the_first_call_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as long as it lasts other processes wait for the turn."""
+    monkeypatch.setattr("segue.models.batches.batcher.LOOK_S", 0.3)
+    looks = list[str]()
+
+    async def hangs(self: OpenAIBatches, id: str) -> Any:
+        looks.append(id)
+        await asyncio.Event().wait()
+
+    async with serve(MODELS) as server:
+        server.batches.pace_s = 600.0
+        rules = replace(SOON, requests=1, calls_at_once=1)
+        async with opened(tmp_path, east(server), rules=rules) as engine:
+            for n in range(5):
+                await engine.start(asks, "hello", id=f"r{n}")
+            await until(lambda: sum(one.provider_id is not None for one in batches(tmp_path)) == 5)
+        for one in batches(tmp_path):
+            outbox(tmp_path).change(one.id, look_at=0.0)
+        monkeypatch.setattr(OpenAIBatches, "look", hangs)
+        async with opened(tmp_path, east(server), rules=replace(rules, look_s=20.0, look_s_max=20.0)):
+            await until(lambda: looks)
+            await asyncio.sleep(1.5)
+            assert len(looks) == 1
+
+
+async def test_other_places_are_asked_for_a_batch_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = asyncio.Barrier(2)
+
+    async def known(self: Ways, batch: Batch, way: Way, *, sure: bool) -> bool:
+        async with asyncio.timeout(5):
+            await together.wait()
+        if way.place == "b":
+            raise TimeoutError("it hangs")
+        return True
+
+    async with serve(MODELS) as server:
+        model = pool(server)
+        places = tuple(replace(model.deployments[0], name=name) for name in ("east", "b", "c"))
+        model = replace(model, deployments=places)
+        monkeypatch.setattr(Ways, "_is_known", known)
+        found = await Ways(cast("Any", None), lambda _: model)._another(ONE, model, sure=True)
+        assert isinstance(found, Way)
+        assert found.place == "c"
+
+
+async def test_what_ends_a_round_leaves_no_call_on_its_way_unwatched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = list[str]()
+
+    async def forward(self: Batcher, batch: Batch, desk: Any) -> None:
+        if batch.id == "fails":
+            raise StoreError("the file is locked")
+        await asyncio.sleep(0.2)
+        ended.append(batch.id)
+
+    monkeypatch.setattr(Batcher, "_forward", forward)
+    box = Outbox(tmp_path / "b")
+    batcher = Batcher(box, Turn(None), BatchRules(), lambda: None, lambda _: None, "us")
+    with pytest.raises(StoreError):
+        await batcher._together([ONE._replace(id="fails"), ONE], cast("Any", None))
+    assert ended == [ONE.id]
+    box.close()

@@ -1,0 +1,146 @@
+"""A question that one process cannot queue is left to those that can, for a while that each process counts itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from segue import Engine
+from segue.agent.batch.attempt import Batched
+from segue.agent.batch.recovery import Batching
+from segue.agent.batch.ticket import Unqueued
+from segue.agent.request import Question
+from segue.core.faults import Fault, classify
+from segue.core.recovery import Again, Attempt
+from segue.errors import RunFailed
+from segue.models import Catalogue
+from segue.models.batches import BatchRules
+from segue.models.errors import NotAuthorised
+from segue.routing import Cheapest
+from segue.routing.policies import NEVER
+from segue.testing.provider import serve
+from tests.agent.test_batch_accounts import told_later
+from tests.agent.test_batch_pools import asked, asks, keys, other
+from tests.agent.test_batch_turns import HASTY, MODELS, SOON, answer, east, faults, keyless, until
+from tests.agent.test_batches import opened
+
+__all__ = ["keys"]
+ABSENT = NotAuthorised("KEY_ABSENT is not set")
+
+
+class Desk:
+    """What an attempt sees of its process."""
+
+    def __init__(self, engine: str, now: float):
+        self.engine, self.rules, self.left_for_s = engine, BatchRules(retry_s=120.0), 0.0
+        self.now = lambda: now
+
+    def passes(self, run: str, seconds: float) -> None:
+        self.left_for_s = seconds
+
+
+def left(*by: str) -> list[Attempt]:
+    """Attempts that have left the question, a second apart from 1000 on."""
+    faults = (classify(Unqueued.of(ABSENT, one)) for one in by)
+    return [Attempt(2, n, 1000.0 + n, fault) for n, fault in enumerate(faults)]
+
+
+def passed(engine: str, now: float, history: list[Attempt], *, within_s: float = 86400.0, epoch: int = 2) -> float:
+    """For how long a process leaves the question to others; 0: it is told what is wrong."""
+    desk, scope = Desk(engine, now), SimpleNamespace(history=history, epoch=epoch, run="r")
+    try:
+        Batched(cast("Any", None), within_s)._pass(ABSENT, cast("Any", scope), cast("Any", desk))
+    except Unqueued:
+        return desk.left_for_s
+    return 0.0
+
+
+def test_who_has_left_it_keeps_away_until_others_have_had_their_time() -> None:
+    assert passed("p", 1000.0, []) == pytest.approx(120.0)
+    assert passed("p", 1090.0, left("p", "q")) == pytest.approx(30.0)
+    assert passed("p", 1120.0, left("p", "q")) == 0.0
+
+
+def test_each_process_counts_its_own_time() -> None:
+    """Nobody may have been there meanwhile."""
+    assert passed("q", 1119.0, left("p")) == pytest.approx(120.0)
+    assert passed("q", 5000.0, left("p")) == pytest.approx(120.0)
+    assert passed("q", 5000.0, left("p"), within_s=4050.0) == pytest.approx(50.0), "all of them together have its time"
+    assert passed("q", 5000.0, left("p"), within_s=4000.0) == 0.0
+
+
+def test_who_has_begun_the_run_leaves_it_to_nobody() -> None:
+    assert passed("p", 1000.0, [], epoch=1) == 0.0
+
+
+@pytest.mark.parametrize("many", [1, 2, 9])
+def test_however_many_have_left_it_the_next_one_may_have_it_soon(many: int) -> None:
+    def none(*_: object) -> Again:
+        raise AssertionError("no call was made")
+
+    history = left(*map(str, range(many)))
+    batching = Batching(Question(prompt="hello", needs=["batch"]), none, none, none)
+    assert batching(cast("Fault", history[-1].fault), history, 0.5) == Again(1.0)
+
+
+@pytest.mark.parametrize("lacks", ["a model with batches", "any model", "the capability"])
+async def test_a_process_whose_models_have_no_batches_leaves_it_to_one_whose_models_have(
+    tmp_path: Path, lacks: str
+) -> None:
+    async with serve(MODELS) as server:
+        plain: Mapping[str, list[Any]] = {
+            "a model with batches": [replace(other(server), capabilities=frozenset())],
+            "any model": [],
+            "the capability": [replace(east(server), capabilities=frozenset())],
+        }
+        routes = {"default": Cheapest(explore=NEVER)}
+        given = {"catalogue": Catalogue.of(*plain[lacks]), "batches": SOON, "routes": routes}
+        await told_later(tmp_path, east(server), east(server), resources=given)
+        async with opened(tmp_path, east(server), rules=SOON) as engine:
+            assert "hello" in await answer(engine)
+        assert asked(server) == [("east/m", True)]
+
+
+async def test_where_none_comes_it_is_told_that_no_model_has_batches(tmp_path: Path) -> None:
+    plain = {"catalogue": Catalogue.of(), "batches": HASTY, "routes": {"default": Cheapest(explore=NEVER)}}
+    async with serve(MODELS) as server:
+        await told_later(tmp_path, east(server), east(server), resources={**plain, "batches": SOON})
+        async with Engine(str(tmp_path / "x.db"), linger_s=0.05, resources=plain) as engine:
+            with pytest.raises(RunFailed, match="no model can answer"):
+                await answer(engine)
+        assert asked(server) == []
+
+
+async def test_two_without_the_key_do_not_fail_it_before_one_with_the_key_is_there(tmp_path: Path) -> None:
+    rules = replace(SOON, retry_s=8.0)
+    async with serve(MODELS) as server:
+        await told_later(tmp_path, east(server), keyless(east(server)))
+        absent = keyless(east(server))
+        async with opened(tmp_path, absent, rules=rules), opened(tmp_path, absent, rules=rules):
+            began = time.monotonic()
+            await until(lambda: faults(tmp_path).count('"left_by"') == 3)
+            await asyncio.sleep(max(0.0, began + 5.5 - time.monotonic()))  # an hour is the same
+            async with opened(tmp_path, east(server), rules=rules) as engine:
+                took = time.monotonic()
+                assert "hello" in await answer(engine)
+            assert time.monotonic() - took < 3.0
+        assert faults(tmp_path).count('"left_by"') == 3, "each has left it once"
+        assert asked(server) == [("east/m", True)]
+
+
+async def test_answers_come_to_an_engine_in_memory_too() -> None:
+    async with serve(MODELS) as server:
+        given = {"catalogue": Catalogue.of(east(server)), "batches": SOON, "routes": {"default": Cheapest()}}
+        async with Engine(":memory:", linger_s=0.05, resources=given) as engine:
+            for word in ("hello", "again"):
+                run = await engine.start(asks, word, id=word)
+                async with asyncio.timeout(10):
+                    assert word in await run.result()
+        assert len(asked(server)) == 2
