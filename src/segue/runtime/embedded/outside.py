@@ -143,7 +143,8 @@ class Answers(NamedTuple):
             )
         except (RunEnded, UnknownRun):
             return False
-        self.look()
+        if self.journal.in_memory_only():
+            self.look()
         return new
 
 
