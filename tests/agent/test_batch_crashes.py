@@ -141,7 +141,7 @@ class Scene:
         self.renew(Outbox(None))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.proof
 @pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
 def test_a_crash_at_every_write_of_the_journal(monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
     scene = Scene(monkeypatch)

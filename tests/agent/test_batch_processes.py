@@ -49,7 +49,7 @@ def spent(path: Path, runs: int) -> int:
     return sum(stood.spent for stood in standings)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", FORMATS)
 async def test_a_batch_of_which_nobody_heard_is_found_again(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch

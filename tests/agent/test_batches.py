@@ -106,7 +106,7 @@ async def all_of(engine: Engine, many: int) -> list[str]:
     return [await (await engine.get(f"c{n}")).result() for n in range(many)]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", APIS)
 async def test_many_children_travel_in_few_batches_each_billed_once_at_half_the_price(
     tmp_path: Path, name: str
@@ -165,7 +165,7 @@ async def test_a_parked_run_is_only_a_row(tmp_path: Path) -> None:
         assert "hello" in await run.result()
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", APIS)
 async def test_a_batch_that_fails_loses_no_question(tmp_path: Path, name: str) -> None:
     """Beside each other: most of it is waiting."""
@@ -204,6 +204,7 @@ async def test_another_batch_of_the_same_size_is_not_taken_for_ours(tmp_path: Pa
         assert len(server.batches.jobs) == 2
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("trouble", ["server-error", "overloaded", "rate-limited", "reset"])
 async def test_a_request_that_fails_for_a_while_goes_into_the_next_batch(tmp_path: Path, trouble: str) -> None:
     rules = replace(SOON, wait_s=2.0, requests=3)  # the three travel together, however slowly they come

@@ -151,6 +151,7 @@ async def test_a_fallback_of_vectors_stays_within_the_route(default: Policy) -> 
             assert (here.counts().calls, there.counts().calls) == (2, 0)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("default", DEFAULTS.values(), ids=DEFAULTS)
 async def test_all_parts_of_a_long_list_stay_within_the_route(default: Policy) -> None:
     async with serve({"e": Served()}) as here, serve({"e": Served()}) as there:
@@ -216,6 +217,7 @@ async def test_vectors_come_in_the_order_of_their_texts_and_usage_is_on_record(t
     assert [usage.cost_nano for usage in usages if usage is not None] == [made.cost_nano]
 
 
+@pytest.mark.proof
 async def test_nothing_is_explored_since_vectors_of_two_models_do_not_compare() -> None:
     async with world() as (_, engine):
         spaces = {(await engine.run(embeds, [f"text {n}"])).space for n in range(150)}

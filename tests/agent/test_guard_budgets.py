@@ -247,7 +247,7 @@ async def test_a_text_is_judged_once_however_often_it_is_sent(monkeypatch: pytes
         assert [[c.name for c in r.checks] for r in attempts if r.n < 100][-1] == ["judge"]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.proof
 @pytest.mark.parametrize("stage", ["before", "both"])
 @pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
 def test_a_crash_at_every_write(monkeypatch: pytest.MonkeyPatch, stage: str, again: bool) -> None:

@@ -306,6 +306,7 @@ def most_at_once(server: Server, price: Price = SMALL) -> int:
     return most // 1_000_000
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("slow_s", [0.0, 0.3])
 async def test_what_is_held_is_waited_for_while_calls_are_on_their_way(
     tmp_path: Path, slow_s: float, monkeypatch: pytest.MonkeyPatch

@@ -53,6 +53,7 @@ def checked(path: Path, server: Server) -> tuple[int, int]:
     return stood.spent, stood.estimated
 
 
+@pytest.mark.proof
 async def test_a_hundred_asks_of_two_processes_never_overspend(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     async with serve({"m": Served(first_token_s=0.05)}) as server:

@@ -104,7 +104,7 @@ def calls_of(engine: testing.Engine, run: str) -> int:
     return sum(event.type == EventType.ATTEMPT_RECORDED for event in engine.history(run))
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("models", [1, pytest.param(2, marks=pytest.mark.soak), 3])
 def test_an_outage_of_a_minute_is_outlasted_however_many_ask(models: int, kind: str) -> None:

@@ -109,6 +109,7 @@ async def test_the_other_key_gets_the_thoughts_where_the_one_that_began_fails(tm
         assert other.body["messages"][1]["content"][0]["type"] == "thinking"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 @pytest.mark.parametrize("settings", [LOW, FIXED], ids=["word", "budget"])
 @pytest.mark.parametrize("first", ["chat", "gpt", "gemini", "other"])

@@ -131,7 +131,7 @@ def accounted(manifest: Any, kept: Kept, heard: int) -> None:
         assert [part.source for part in covers] == [f"turns 1 to {kept.room.upto}"]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.proof
 @pytest.mark.parametrize("chunk", range(max(1, MANY // CHUNK)))
 def test_nothing_of_a_thread_is_silently_gone(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     done = [check(seed, monkeypatch) for seed in range(chunk * CHUNK, (chunk + 1) * CHUNK)]

@@ -45,6 +45,7 @@ def reader(asked: Asked) -> Any:
     return "I know it." if n % 2 else calls("look_up", n=n)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 async def test_a_thread_crosses_all_providers_with_tools(streamed: bool) -> None:
     models = {name: Served(answer=reader, mistral=name == "mistral") for name in NAMES}

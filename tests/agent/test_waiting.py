@@ -87,7 +87,7 @@ def test_all_who_wait_for_the_dead_are_told_so_together(names: str) -> None:
     testing.run(case())
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.proof
 @pytest.mark.parametrize("names", ["a", "ab", "abc"])
 def test_an_outage_of_a_minute_loses_no_question(names: str) -> None:
     """Whenever in it they come, and however many models it takes with it."""

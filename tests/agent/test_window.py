@@ -65,6 +65,7 @@ def reader(asked: Asked) -> Any:
 READ: dict[str, int] = {}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", FORMATS)
 async def test_old_results_give_way_and_can_be_had_back(tmp_path: Path, name: str) -> None:
     READ.clear()

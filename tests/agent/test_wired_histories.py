@@ -147,7 +147,7 @@ def test_histories_that_once_were_unsound() -> None:
     assert seeds and sum(map(held, seeds)) > len(seeds) // 2
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.proof
 @pytest.mark.parametrize("chunk", range(max(1, MANY // CHUNK)))
 def test_every_call_of_a_thread_is_sound(chunk: int) -> None:
     done = sum(held(seed) for seed in range(chunk * CHUNK, (chunk + 1) * CHUNK))

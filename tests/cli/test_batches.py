@@ -75,7 +75,7 @@ async def done(server: Server) -> None:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("number", "words"),
     [

@@ -115,6 +115,7 @@ TOLD = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", TOLD)
 def test_what_a_child_waits_for_is_told_where_its_parent_is_carried_out(flows: Terminal, kind: str) -> None:
     for _ in range(2):  # also by whoever runs it again
@@ -147,6 +148,7 @@ def test_a_child_whose_module_its_parent_imports_late_is_taken_up(flows: Termina
     assert (done.code, done.out) == (0, "open\n")
 
 
+@pytest.mark.proof
 def test_what_began_while_all_were_resumed_is_told_as_if_it_had_been_there_before(flows: Terminal) -> None:
     for kind in ("asks", "listens", "doubts"):
         flows.segue("run", "flows:above", "-i", f'"{kind}"', "--id", kind, "--detach")
@@ -156,6 +158,7 @@ def test_what_began_while_all_were_resumed_is_told_as_if_it_had_been_there_befor
     assert all(words in first.err for told in TOLD.values() for words in told)
 
 
+@pytest.mark.proof
 def test_what_began_while_all_were_resumed_is_told_in_json(flows: Terminal) -> None:
     flows.segue("run", "flows:above", "-i", '"doubts"', "--id", "r", "--detach")
     first, second = (flows.segue("resume", "--json") for _ in range(2))
@@ -163,6 +166,7 @@ def test_what_began_while_all_were_resumed_is_told_in_json(flows: Terminal) -> N
     assert (first.code, first.json) == (second.code, second.json) == (3, first.json)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("name", "code", "counts"), [("bears", 0, "1 completed"), ("lets_go", 1, "1 completed, 1 failed")]
 )
@@ -182,7 +186,7 @@ def test_until_when_a_child_sleeps_is_told_where_its_parent_is_resumed(flows: Te
     assert done.code == 7 and child.partition("\n")[2].startswith("It sleeps: in 49 min")
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("count", "more"), [(3, "1 more waits"), (40, "38 more wait"), (60, "58 more wait")])
 @pytest.mark.parametrize("top", ["above_many", "twice_above_many"])
 def test_how_many_more_children_wait_is_told_and_what_lists_them(
@@ -211,7 +215,7 @@ def test_children_of_several_parents_are_listed_by_what_they_are_all_below(flows
     assert f"more runs: segue runs --state open --limit {count}\n" in flows.segue("resume", "--patience-s", "0").err
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.proof
 @pytest.mark.parametrize("count", [4, 30])
 def test_of_many_children_that_a_run_waits_for_the_first_three_are_named(flows: Terminal, count: int) -> None:
     """So it is wherever it is told what a run waits for."""

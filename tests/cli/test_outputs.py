@@ -120,7 +120,7 @@ def test_a_full_stdout_is_told_with_a_code_of_its_own(terminal: Terminal, what: 
     assert shell(terminal, f"segue {what} | true") == (0, "", "")
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("what", "code"), [("runs", 0), ("show t", 0), ("watch t", 0), ("show nope", 6), ("run shop:total -i '[]'", 0)]
 )
@@ -133,6 +133,7 @@ def test_a_closed_stream_is_one_that_nobody_reads(terminal: Terminal, what: str,
     assert shell(terminal, f"segue {what} <&- >&- 2>&-") == (code, "", "")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("words", ["watch f", "resume --json"])
 def test_who_follows_runs_gets_their_code_whoever_reads(terminal: Terminal, words: str) -> None:
     terminal.segue("run", "shop:broken", "-i", '"a"', "--id", "f", "--detach")

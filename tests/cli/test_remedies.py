@@ -107,6 +107,7 @@ def test_what_a_run_waits_for_is_found_by_the_key_that_it_says(desk: Desk) -> No
     assert tree.count("gather#1") == 1
 
 
+@pytest.mark.proof
 def test_an_answer_that_nobody_has_taken_up_is_told_once(desk: Desk) -> None:
     assert desk.segue("approve", desk.yes, "--by", "ann").code == 0
     shown = desk.segue("show", "a").out

@@ -131,6 +131,7 @@ async def talks(text: str) -> str:
     return await wait_for("word", returns=str)
 
 
+@pytest.mark.proof
 def test_a_turn_behind_an_open_one_says_so_and_keeps_no_command_waiting(terminal: Terminal) -> None:
     waits = [{"turn": "user/m1"}]
 

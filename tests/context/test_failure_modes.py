@@ -375,7 +375,7 @@ async def tells(text: str) -> str:
     return await ask(text, thread="story", stream=True, timeout_s=10, max_tokens=300)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("trouble", ["cut", "stream-error"])
 async def test_11_a_stream_that_broke_off_leaves_no_half_turn_and_loses_none(

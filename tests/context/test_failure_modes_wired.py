@@ -95,7 +95,7 @@ async def long_page(n: int) -> str:
     return f"page {n}: " + " ".join(f"word{n}-{i}" for i in range(250))
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.proof
 @pytest.mark.parametrize("name", FORMATS)
 async def test_6_dozens_of_compactions_of_what_tools_gave_keep_goal_constraint_decision_and_child(
     tmp_path: Path, name: str

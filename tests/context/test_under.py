@@ -329,6 +329,7 @@ def test_names_of_columns_stand_above_the_rows(text: str, stands: str) -> None:
     assert over(text, pieces(text)[1]) == stands
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("size", [200_000, pytest.param(1_000_000, marks=pytest.mark.soak)])
 def test_a_megabyte_takes_no_time(size: int) -> None:
     for text in (

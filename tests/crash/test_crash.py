@@ -75,7 +75,7 @@ def points(name: str) -> list[Crash]:
     return [Crash(commit, when) for when in ("before", "after") for commit in range(1, commits + 1)]
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("part", range(10))
 def test_random_crashes(part: int) -> None:
     for n in range(part, TRIALS, 10):

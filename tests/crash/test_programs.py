@@ -107,13 +107,14 @@ def test_a_fork_of_a_run_in_the_middle_of_its_attempts(number: int) -> None:
     trial(number)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.proof
 @pytest.mark.parametrize("part", range(4))
 def test_programs_end_the_same_whatever_an_operator_does(part: int) -> None:
     for number in range(part, PROGRAMS, 4):
         trial(number, operated=True)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("part", range(4))
 def test_programs_end_when_they_are_cancelled(part: int) -> None:
     for number in range(part, PROGRAMS, 4):

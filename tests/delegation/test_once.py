@@ -159,7 +159,7 @@ async def test_what_surely_was_not_done_is_followed_by_the_next_one(way: str) ->
     assert DID == ["pay"]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("way", ["in cleanup", "raises", "own limit", "plain", "turned down"])
 async def test_a_crash_at_any_write_pays_once(way: str) -> None:
     async def scene(engine: InMemory) -> str:

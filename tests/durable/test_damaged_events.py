@@ -149,7 +149,7 @@ async def test_a_column_that_only_a_reader_looks_at(tmp_path: Path) -> None:
     assert "event 3 (step.completed) of run a is damaged: its attempt is 'first'" in done.stderr
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("words", [("show", "a"), ("events", "a"), ("resume", "a"), ("resume",), ("fork", "a"),
                                    ("override", "a", "word#1", "--skip"), ("signal", "a", "word")])  # fmt: skip
 async def test_on_the_command_line(tmp_path: Path, words: tuple[str, ...]) -> None:

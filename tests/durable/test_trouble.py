@@ -276,6 +276,7 @@ async def test_a_damaged_page_of_one_run_takes_no_other_run_down(tmp_path: Path)
         assert await engine.run(bulky, 2, id="new") == 2000
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("value", ["[", "[]", "5"])
 async def test_a_damaged_row_of_one_run_takes_no_other_run_down(tmp_path: Path, value: str) -> None:
     path = tmp_path / "segue.db"

@@ -69,6 +69,7 @@ def test_import_segue_costs_little_and_loads_no_provider() -> None:
     assert min(seconds) < IMPORT_CPU_S, f"import segue: {min(seconds):.3f} s of CPU, {len(modules[-1])} modules"
 
 
+@pytest.mark.proof
 def test_of_pydantic_ai_only_what_is_public_is_imported() -> None:
     """No module or name of it that begins with an underscore: those change between its releases."""
     found = [

@@ -111,6 +111,7 @@ for provider in sys.argv[1:]:
 """
 
 
+@pytest.mark.proof
 def test_no_vendor_is_imported_before_its_first_call() -> None:
     """Each provider's first call is made in a fork of one process, which has loaded what all of them need."""
     env = os.environ | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}

@@ -42,7 +42,7 @@ def told(name: str, repeats: int, least: float) -> list[str]:
     ]
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.proof
 @each_world
 def test_intervals_cover_in_a_few_repeats(name: str) -> None:
     """Of 12 repeats, a true 95% loses more than 4 once in a hundred thousand times."""

@@ -71,6 +71,7 @@ def verdict(past: Past, among: Catalogue, policy: Policy) -> Judgement:
     return judge(past.rows, target, onward=target.goes_on, climbs=target.climbs(past.rows))
 
 
+@pytest.mark.proof
 async def test_a_cascade_that_climbs_to_another_one_than_was_climbed_to_is_refused(tmp_path: Path) -> None:
     past, among = await traffic(tmp_path, poor=2)
     moved = [row for row in past.rows if row.moves]
@@ -99,6 +100,7 @@ async def test_the_chance_to_have_gone_on_as_an_ask_did(policy: Policy, chance: 
     assert Replayed(among, {"r": policy}).goes_on(replace(row, moves=())) == 1.0
 
 
+@pytest.mark.proof
 async def test_where_few_asks_would_go_on_otherwise_it_is_no_claim_and_says_so(tmp_path: Path) -> None:
     past, among = await traffic(tmp_path, poor=10**9)
     drawn = [at for at, row in enumerate(past.rows) if row.candidates[row.choice] == "small"]
@@ -112,7 +114,7 @@ async def test_where_few_asks_would_go_on_otherwise_it_is_no_claim_and_says_so(t
     assert any("which may add" in note for note in told[Measure.COST].notes), "a large one may be asked"
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.proof
 @pytest.mark.parametrize("other", [Cheapest(explore=EVEN), Cheapest(explore=NEVER), Pinned(model="large")])
 async def test_a_split_that_has_dealt_a_cascade_its_share_shows_what_its_climbs_cost(
     tmp_path: Path, other: Policy
@@ -158,6 +160,7 @@ async def test_of_a_split_that_has_dealt_little_yet_it_is_said_how_much_is_lacki
     assert not any("would go on otherwise" in note for note in found.notes)
 
 
+@pytest.mark.proof
 async def test_where_no_climb_is_on_record_of_a_cascade_its_cost_is_not_claimed(tmp_path: Path) -> None:
     past, among = await traffic(tmp_path, poor=10**9)
     told = verdict(past, among, CLIMBS).findings

@@ -283,6 +283,7 @@ def test_shadow_pairs_claim_nothing_where_a_shadow_that_failed_leaves_open_what_
     assert ends[Measure.COST].standing is Standing.CLAIMED, "there asks end with their first call"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("of", "standing"), LEFT_OPEN)
 def test_shadow_pairs_claim_nothing_where_an_ask_would_have_gone_on_otherwise(of: int, standing: Standing) -> None:
     world = World(runs=800, exploration=0.0, target="other", moved=1, shadowed=1.0)

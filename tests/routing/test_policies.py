@@ -227,6 +227,7 @@ def test_a_split_is_sticky_by_key_and_says_so() -> None:
     assert decision.sampling is Sampling.EXACT
 
 
+@pytest.mark.proof
 def test_the_shares_of_a_split_are_right() -> None:
     router = Router(three(), {"default": ab(0.2)})
 

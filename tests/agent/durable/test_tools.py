@@ -155,7 +155,7 @@ async def once(way: str, name: str, *said: Any) -> tuple[str, list[ToolAnswered]
         return given, told(engine)
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["look", "plain", "retried", "pay"])
 async def test_nothing_is_repeated_blindly_after_a_crash(way: str, name: str) -> None:
@@ -269,6 +269,7 @@ async def test_a_model_is_told_that_a_call_did_not_happen_where_reconcile_says_s
     assert record.why == (f"{says}. It may be called again." if "asked" in made else says)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("way", WAYS)
 async def test_after_a_crash_a_model_is_told_the_same_of_it(way: str) -> None:
     """Killed at every commit. What reconcile says of the call that the crash cut off has it made again."""
