@@ -182,7 +182,7 @@ async def test_a_mistake_in_the_file_of_one_process_is_no_answer_of_the_provider
     def broken(name: str) -> Model | None:
         raise ConfigError("segue.toml, line 4: [models.m] colour is not known")
 
-    way = await Ways(queued, broken).to(queued.batches()[0])
+    way = await Ways(queued, broken, lambda _: None).to(queued.batches()[0])
     queued.close()
     assert isinstance(way, NoWay) and way.why.startswith("segue.toml, line 4: [models.m] colour is not known (process ")
 

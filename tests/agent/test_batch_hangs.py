@@ -25,7 +25,7 @@ from segue.models.batches.turn import Turn
 from segue.models.batches.ways import Way, Ways
 from segue.testing.provider import serve
 from tests.agent.test_batch_pools import asked, asks, keys, outbox, pool
-from tests.agent.test_batch_turns import MODELS, SOON, answer, batches, east, until
+from tests.agent.test_batch_turns import MODELS, SOON, answer, batches, east, keyless, until
 from tests.agent.test_batches import opened
 
 __all__ = ["keys"]
@@ -190,9 +190,72 @@ async def test_other_places_are_asked_for_a_batch_together(monkeypatch: pytest.M
         places = tuple(replace(model.deployments[0], name=name) for name in ("east", "b", "c"))
         model = replace(model, deployments=places)
         monkeypatch.setattr(Ways, "_is_known", known)
-        found = await Ways(cast("Any", None), lambda _: model)._another(ONE, model, sure=True)
+        found = await Ways(cast("Any", None), lambda _: model, lambda _: None)._another(ONE, model, sure=True)
         assert isinstance(found, Way)
         assert found.place == "c"
+
+
+async def test_another_place_that_hangs_ends_the_round_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the batches of it are left for a while, to those who may do more for them."""
+    monkeypatch.setattr("segue.models.batches.ways.LOOK_S", 0.3)
+    looks = list[str]()
+
+    async def hangs(self: OpenAIBatches, id: str) -> Any:
+        looks.append(id)
+        await asyncio.Event().wait()
+
+    async with serve(MODELS) as server:
+        server.batches.pace_s = 600.0
+        rules = replace(SOON, requests=1, calls_at_once=1)
+        async with opened(tmp_path, east(server), rules=rules) as engine:
+            for n in range(5):
+                await engine.start(asks, "hello", id=f"r{n}")
+            await until(lambda: sum(one.provider_id is not None for one in batches(tmp_path)) == 5)
+        for one in batches(tmp_path):
+            outbox(tmp_path).change(one.id, look_at=0.0)
+        monkeypatch.setattr(OpenAIBatches, "look", hangs)
+        async with opened(tmp_path, keyless(pool(server), "east"), rules=replace(rules, look_s=20.0, look_s_max=20.0)):
+            await until(lambda: looks)
+            await asyncio.sleep(1.5)
+            assert len(looks) == 1
+        assert {one.look_at for one in batches(tmp_path)} == {0.0}, "for a process that has the key"
+
+
+async def test_where_the_turn_is_to_be_given_away_nothing_new_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Places that hang one after the other would keep it for ever."""
+    through, begun = asyncio.Event(), list[str]()
+
+    async def forward(self: Batcher, batch: Batch, desk: Any) -> None:
+        begun.append(batch.model)
+        await through.wait()
+
+    monkeypatch.setattr(Batcher, "_forward", forward)
+    monkeypatch.setattr("segue.models.batches.batcher._PATIENCE_S", 0.01)
+    box = Outbox(tmp_path / "b")
+    batcher = Batcher(box, Turn(None), BatchRules(), lambda: None, lambda _: None, "us")
+    desk = cast("Any", None)
+    await batcher._carry([ONE._replace(model="a")], desk)
+    await batcher._carry([ONE._replace(model="b")], desk)
+    batcher._gives_way = True
+    await batcher._carry([ONE._replace(model="c")], desk)
+    assert begun == ["a", "b"]
+    through.set()
+    await batcher._carry([ONE._replace(model="c")], desk)
+    assert begun == ["a", "b"], "first it is given away"
+    await batcher._carry([ONE._replace(model="c")], desk)
+    assert begun == ["a", "b", "c"]
+    await batcher.stop()
+    box.close()
+
+
+async def test_an_older_process_that_sends_it_again_begins_the_settling_anew(tmp_path: Path) -> None:
+    """It knows nothing of when a submission is over, and leaves what was noted of the one before."""
+    sent = ONE._replace(tried_at=2000.0, over_at=1000.0)
+    assert Batcher._over_at(sent, 2001.0) == 2001.0
+    assert Batcher._over_at(sent._replace(over_at=2000.5), 2001.0) == 2000.5
+    assert Batcher._over_at(sent._replace(over_at=None), 2001.0) == 2001.0
 
 
 async def test_what_ends_a_round_leaves_no_call_on_its_way_unwatched(

@@ -19,7 +19,7 @@ from segue.agent.batch.ticket import Unqueued
 from segue.agent.request import Question
 from segue.core.faults import Fault, classify
 from segue.core.recovery import Again, Attempt
-from segue.errors import RunFailed
+from segue.errors import RunCancelled, RunFailed
 from segue.models import Catalogue
 from segue.models.batches import BatchRules
 from segue.models.errors import NotAuthorised
@@ -28,7 +28,7 @@ from segue.routing.policies import NEVER
 from segue.testing.provider import serve
 from tests.agent.test_batch_accounts import told_later
 from tests.agent.test_batch_pools import asked, asks, keys, other
-from tests.agent.test_batch_turns import HASTY, MODELS, SOON, answer, east, faults, keyless, until
+from tests.agent.test_batch_turns import HASTY, MODELS, SOON, answer, east, faults, keyless, state, until
 from tests.agent.test_batches import opened
 
 __all__ = ["keys"]
@@ -49,10 +49,10 @@ class Desk:
 def left(*by: str) -> list[Attempt]:
     """Attempts that have left the question, a second apart from 1000 on."""
     faults = (classify(Unqueued.of(ABSENT, one)) for one in by)
-    return [Attempt(2, n, 1000.0 + n, fault) for n, fault in enumerate(faults)]
+    return [Attempt(2 + n, 1, 1000.0 + n, fault) for n, fault in enumerate(faults)]
 
 
-def passed(engine: str, now: float, history: list[Attempt], *, within_s: float = 86400.0, epoch: int = 2) -> float:
+def passed(engine: str, now: float, history: list[Attempt], *, within_s: float = 86400.0, epoch: int = 20) -> float:
     """For how long a process leaves the question to others; 0: it is told what is wrong."""
     desk, scope = Desk(engine, now), SimpleNamespace(history=history, epoch=epoch, run="r")
     try:
@@ -62,17 +62,26 @@ def passed(engine: str, now: float, history: list[Attempt], *, within_s: float =
     return 0.0
 
 
-def test_who_has_left_it_keeps_away_until_others_have_had_their_time() -> None:
-    assert passed("p", 1000.0, []) == pytest.approx(120.0)
-    assert passed("p", 1090.0, left("p", "q")) == pytest.approx(30.0)
+def test_who_has_left_it_keeps_away_longer_and_longer_until_others_have_had_their_time() -> None:
+    assert passed("p", 1000.0, []) == 5.0
+    assert passed("p", 1006.0, left("p", "q")) == 10.0
+    assert passed("p", 1020.0, left("p", "q", "p", "q")) == 20.0
+    assert passed("p", 1095.0, left("p", "q", "p", "q", *"ppp")) == 25.0
     assert passed("p", 1120.0, left("p", "q")) == 0.0
+
+
+def test_while_its_run_is_held_its_time_does_not_count() -> None:
+    """Nobody can take a run of which something is under way."""
+    held = [one._replace(epoch=20, n=at) for at, one in enumerate(left("p", "p", "p"))]
+    assert passed("p", 1200.0, held, epoch=20) > 0.0
+    assert passed("p", 1200.0, held, epoch=21) == 0.0
 
 
 def test_each_process_counts_its_own_time() -> None:
     """Nobody may have been there meanwhile."""
-    assert passed("q", 1119.0, left("p")) == pytest.approx(120.0)
-    assert passed("q", 5000.0, left("p")) == pytest.approx(120.0)
-    assert passed("q", 5000.0, left("p"), within_s=4050.0) == pytest.approx(50.0), "all of them together have its time"
+    assert passed("q", 1119.0, left("p")) > 0.0
+    assert passed("q", 5000.0, left("p")) > 0.0
+    assert passed("q", 5000.0, left("p"), within_s=4002.0) == 2.0, "all of them together have its time"
     assert passed("q", 5000.0, left("p"), within_s=4000.0) == 0.0
 
 
@@ -88,6 +97,8 @@ def test_however_many_have_left_it_the_next_one_may_have_it_soon(many: int) -> N
     history = left(*map(str, range(many)))
     batching = Batching(Question(prompt="hello", needs=["batch"]), none, none, none)
     assert batching(cast("Fault", history[-1].fault), history, 0.5) == Again(1.0)
+    held = [one._replace(epoch=2) for one in history]
+    assert batching(cast("Fault", held[-1].fault), held, 0.5) == Again(min(10.0, 2.0 ** (many - 1))), "in one hand"
 
 
 @pytest.mark.parametrize("lacks", ["a model with batches", "any model", "the capability"])
@@ -125,13 +136,12 @@ async def test_two_without_the_key_do_not_fail_it_before_one_with_the_key_is_the
         absent = keyless(east(server))
         async with opened(tmp_path, absent, rules=rules), opened(tmp_path, absent, rules=rules):
             began = time.monotonic()
-            await until(lambda: faults(tmp_path).count('"left_by"') == 3)
-            await asyncio.sleep(max(0.0, began + 5.5 - time.monotonic()))  # an hour is the same
+            await until(lambda: faults(tmp_path).count('"left_by"') >= 3)
+            await asyncio.sleep(max(0.0, began + 5.5 - time.monotonic()))
             async with opened(tmp_path, east(server), rules=rules) as engine:
                 took = time.monotonic()
                 assert "hello" in await answer(engine)
             assert time.monotonic() - took < 3.0
-        assert faults(tmp_path).count('"left_by"') == 3, "each has left it once"
         assert asked(server) == [("east/m", True)]
 
 
@@ -144,3 +154,32 @@ async def test_answers_come_to_an_engine_in_memory_too() -> None:
                 async with asyncio.timeout(10):
                     assert word in await run.result()
         assert len(asked(server)) == 2
+
+
+async def test_a_process_by_its_own_settings_lets_go_of_it(tmp_path: Path) -> None:
+    """However long the runs of others stay with it."""
+    async with serve(MODELS) as server:
+        await told_later(tmp_path, east(server), keyless(east(server)))
+        given = {"batches": replace(SOON, retry_s=6.0), "routes": {"default": Cheapest(explore=NEVER)}}
+        path, there = str(tmp_path / "x.db"), Catalogue.of(east(server))
+        absent = {**given, "catalogue": Catalogue.of(keyless(east(server)))}
+        async with Engine(path, linger_s=5.0, resources=absent):
+            await until(lambda: faults(tmp_path).count('"left_by"') >= 2)
+            async with Engine(path, resources={**given, "catalogue": there}) as engine:
+                began = time.monotonic()
+                assert "hello" in await answer(engine)
+                assert time.monotonic() - began < 4.0
+        assert asked(server) == [("east/m", True)]
+
+
+async def test_a_run_that_was_left_hears_that_it_is_cancelled(tmp_path: Path) -> None:
+    async with serve(MODELS) as server:
+        await told_later(tmp_path, east(server), keyless(east(server)))
+        async with opened(tmp_path, keyless(east(server)), rules=replace(SOON, retry_s=60.0)) as engine:
+            await until(lambda: faults(tmp_path).count('"left_by"') >= 2)
+            await until(lambda: state(tmp_path) == "parked")
+            run = await engine.get("r")
+            await run.cancel()
+            async with asyncio.timeout(3):
+                with pytest.raises(RunCancelled):
+                    await run.result()

@@ -38,12 +38,28 @@ from ..request import Given, Question
 from ..window import fitted
 from .office import Office, office
 from .recovery import LATE, UNDELIVERED, pause_s
-from .ticket import Queued, Ticket, Unqueued, Unread, answer_in, left_by, request_id, ticket_of, unread, waiting
+from .ticket import (
+    Queued,
+    Ticket,
+    Unqueued,
+    Unread,
+    answer_in,
+    left_by,
+    request_id,
+    since_left,
+    ticket_of,
+    unread,
+    waiting,
+)
 
 __all__ = ["Batched"]
 
 _OTHERS_S = 5.0
 """How long others have a run before this process reads an answer again whose model it does not know."""
+_BACK_S, _BACK_MAX_S = 5.0, 60.0
+"""How long others have a run before this process looks again at a question that it cannot queue; twice as long each
+time.
+"""
 _TAKEN_UP = 2
 """The epoch from which on a run may have been another process's."""
 _REMEDY = (
@@ -131,13 +147,16 @@ class Batched:
 
     def _pass(self, error: Exception, scope: StepScope, at: Office) -> None:
         """Raises Unqueued where the run comes from another process, perhaps. Others then have as long as a batch waits
-        for a process that can send it: so long this one keeps away from the run, and only then the error counts.
+        for a process that can send it, since this one has let go of the run: only then the error counts. Until then it
+        comes back to the run after longer and longer pauses.
         """
         left, now, engine = unread(scope.history), at.now(), at.engine
-        mine = next((one.began for one in left if left_by(one, engine)), now)
-        until = min(mine + at.rules.retry_s, (left[0].began if left else now) + self.within_s)
+        mine = since_left(left, scope.epoch, engine)
+        until = (now if mine is None else mine) + at.rules.retry_s
+        until = min(until, (left[0].began if left else now) + self.within_s)
         if scope.epoch >= _TAKEN_UP and now < until and isinstance(error, SegueError):
-            at.passes(scope.run, until - now)
+            back_s = min(_BACK_S * 2.0 ** min(sum(left_by(one, engine) for one in left), 10), _BACK_MAX_S)
+            at.passes(scope.run, min(until - now, back_s))
             raise Unqueued.of(error, engine) from None
 
     def _left(self, model: Model, history: Sequence[Attempt]) -> Sequence[Deployment]:

@@ -39,6 +39,8 @@ _PAUSE_S, _PAUSE_MAX_S = 60.0, 1800.0
 """Before a question is queued again where nobody has taken it; twice as long each time."""
 _UNREAD_S, _UNREAD_MAX_S = 1.0, 60.0
 """Before an answer is read again, perhaps by another process that knows its model; twice as long each time."""
+_UNQUEUED_MAX_S = 10.0
+"""Before a question that could not be queued may be queued by another process: one that could not keeps away longer."""
 _ROUNDS = 3
 """Batches that may fail a question with an error that passes."""
 _PASSING = frozenset({FaultKind.RATE_LIMITED, FaultKind.OVERLOADED, FaultKind.TIMED_OUT, FaultKind.UNREACHABLE})
@@ -152,8 +154,12 @@ def _told(fault: Fault, history: Sequence[Attempt]) -> Answer | None:
     while the question is left to another process.
     """
     waited = waiting(history[:-1])
-    if is_unread(fault):  # who has left a question that is not queued yet keeps away from it for long
-        return Again(_UNREAD_S if waited is None else pause_s(len(unread(history))))
+    if is_unread(fault):
+        left = unread(history)
+        if waited is not None:
+            return Again(pause_s(len(left)))
+        held = sum(one.epoch == left[-1].epoch for one in left)  # something else keeps the run where it is
+        return Again(min(pause_s(held), _UNQUEUED_MAX_S))
     if waited is None:
         return None
     said = waited[1].answer

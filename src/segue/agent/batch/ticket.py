@@ -17,8 +17,8 @@ from ...core.recovery import Attempt, Told
 from ...errors import SegueError
 
 __all__ = [
-    "BATCH", "Queued", "Ticket", "Unqueued", "Unread", "answer_in", "is_unread", "left_by", "request_id", "ticket_of",
-    "unread", "waiting",
+    "BATCH", "Queued", "Ticket", "Unqueued", "Unread", "answer_in", "is_unread", "left_by", "request_id",
+    "since_left", "ticket_of", "unread", "waiting",
 ]  # fmt: skip
 
 BATCH = "segue:batch"
@@ -143,6 +143,14 @@ def is_unread(fault: Fault | None) -> bool:
 def left_by(attempt: Attempt, engine: str) -> bool:
     """Whether it was this engine that has left the question to another process with this attempt."""
     return attempt.fault is not None and (attempt.fault.state or {}).get(_LEFT_BY) == engine
+
+
+def since_left(left: Sequence[Attempt], epoch: int, engine: str) -> float | None:
+    """When an engine first left a question and let go of its run, in these attempts before one of this epoch: others
+    may have had it since. While something else of the run was under way it has not.
+    """
+    then = [*(one.epoch for one in left[1:]), epoch]
+    return next((o.began for o, e in zip(left, then, strict=False) if left_by(o, engine) and o.epoch != e), None)
 
 
 def _passes(fault: Fault | None) -> bool:

@@ -59,7 +59,7 @@ class Batcher:
     ):  # fmt: skip
         self._outbox, self._turn, self._rules, self._desk = outbox, turn, rules, desk
         self._answers = Answers(outbox, by)
-        self._ways = Ways(outbox, models)
+        self._ways = Ways(outbox, models, lambda batch: self._hung.add(_place(batch)))
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._complaints: dict[str, str] = {}
@@ -149,9 +149,12 @@ class Batcher:
         return self._away_s() or self._until(desk.now())
 
     async def _carry(self, due: Sequence[Batch], desk: Desk) -> None:
-        """Each a step further, those of a place together; one whose provider hangs is not waited for by the others."""
+        """Each a step further, those of a place together; one whose provider hangs is not waited for by the others, but
+        where the turn is to be given away nothing new is begun while it is.
+        """
+        over = self._gives_way and bool(self._under_way)
         for place in dict.fromkeys(map(_place, due)):
-            if place not in self._under_way:
+            if place not in self._under_way and not over:
                 mine = [batch for batch in due if _place(batch) == place]
                 self._under_way[place] = task = asyncio.create_task(self._together(mine, desk))
                 task.add_done_callback(lambda _: self._news.set())
@@ -170,14 +173,20 @@ class Batcher:
         self._hung.discard(place)
         for at in range(0, len(batches), many):
             if place in self._hung:
-                for one in batches[at:]:
-                    self._outbox.change(one.id, look_at=desk.now() + self._rules.look_s)
-                return
+                return self._put_off(batches[at:], desk.now(), ours=self.reaches(batches[at - 1].id))
             some = batches[at : at + many]
             made = await asyncio.gather(*(self._forward(one, desk) for one in some), return_exceptions=True)
             failed = [error for error in made if error is not None]
             if failed:  # but nothing of the others is left on its way, unwatched
                 raise failed[0]
+
+    def _put_off(self, batches: Sequence[Batch], now: float, *, ours: bool) -> None:
+        """Those of a place whose provider hangs; `ours`: it is this process that can do something for them."""
+        for one in batches:
+            if ours:
+                self._outbox.change(one.id, look_at=now + self._rules.look_s)
+            else:
+                self._out_of_reach.put(one.id, now, called=True)
 
     def _away_s(self) -> float:
         """How long others still may take the turn that this process has given away."""
@@ -298,14 +307,19 @@ class Batcher:
             self._sent(batch, found[0], now, sure=found[1])
         elif batch.account not in {None, way.account(batch.id)}:
             return True, other_account(batch)
-        elif batch.over_at is None or now < batch.over_at + self._rules.settle_s:
-            over_at = now if batch.over_at is None else batch.over_at  # whoever sent it died, and did not say when
+        elif now < (over_at := self._over_at(batch, now)) + self._rules.settle_s:
             self._outbox.change(batch.id, over_at=over_at, look_at=over_at + self._rules.settle_s)
         elif self._tried_enough(batch, now):
             await self._answers.all(batch, desk, undelivered(batch.complaint or "it is not in the list"))
         else:
             return False, None
         return True, None
+
+    @staticmethod
+    def _over_at(batch: Batch, now: float) -> float:
+        """When a submission of which nobody heard was over: now, where whoever sent it has not said so."""
+        said = batch.over_at is not None and batch.tried_at is not None and batch.over_at >= batch.tried_at
+        return batch.over_at if said and batch.over_at is not None else now
 
     def _sent(self, batch: Batch, id: str, now: float, *, sure: bool = True) -> None:
         look_at = now + self._rules.look_s if sure else now

@@ -19,7 +19,7 @@ from ..providers import connected, key_of
 from ..signals import error_of
 from ..spec import Deployment, Model
 from .api import BatchApi
-from .limits import LOOK_S, within
+from .limits import LOOK_S, Hangs, within
 from .outbox import Batch, Outbox
 
 __all__ = ["NoWay", "Way", "Ways", "other_account"]
@@ -49,7 +49,7 @@ class NoWay(NamedTuple):
     left: bool = False
     """The batch's deployment has left its pool, and of the others none has the batch: perhaps nobody knows it."""
     called: bool = False
-    """Its provider was asked, and knows no such batch with this key, or refuses the key."""
+    """Its provider was asked, and knows no such batch with this key, or refuses the key, or does not say."""
     says: Mapping[str, Any] | None = None
     """It was refused when it was sent: what its questions are told where no process does better."""
 
@@ -60,6 +60,8 @@ class Ways:
 
     outbox: Outbox
     models: Callable[[str], Model | None]
+    hung: Callable[[Batch], None]
+    """Told of a batch that another place was asked for in vain, as its provider hangs."""
 
     async def to(self, batch: Batch) -> Way | NoWay:
         """That to a batch: of its own deployment or, once it was sent, of one that has the same account."""
@@ -74,10 +76,11 @@ class Ways:
         if isinstance(other, Way):
             return other
         if way is not None:
-            return way
+            return way._replace(called=isinstance(other, Exception))
         what = f"{batch.deployment} is no longer a deployment of {batch.model}"
         if other is not None:
-            return _none(f"{what}, and it is not known whether another one has its batch: {_first(other)}")
+            why = f"{what}, and it is not known whether another one has its batch: {_first(other)}"
+            return _none(why)._replace(called=True)
         if batch.tried_at is not None:
             what += f", and no other one knows its batch {batch.provider_id or batch.id}"
         return NoWay(what, left=True)
@@ -135,6 +138,8 @@ class Ways:
                     return found is not None and (found[1] or not sure)
                 await way.api.look(batch.provider_id)
         except Exception as error:
+            if isinstance(error, Hangs):
+                self.hung(batch)
             if _status(batch, error) in _NOT_THERE:
                 return False
             raise

@@ -240,12 +240,12 @@ class Host:
             elif (run.state != RunState.STUCK or item.kind in _WAKES_STUCK) and not self._taken(run.owner):
                 woken[run.no] = run, run.state == RunState.STUCK
         for run in switching.free(self, [run for run, _ in woken.values()]):
-            self._claim_soon(run, stuck=woken[run.no][1])
+            self._claim(run, stuck=woken[run.no][1], new=True)
 
     def _scan_ready(self) -> None:
         if self.room <= 0:
             for run in parents.kept_out(self):
-                self._claim_soon(run)
+                self._claim(run)
         if self.room <= 0 or not (self.recover or self.own):
             return
         room = self.room if self.recover else -1  # others' runs are passed over: they must not fill the answer
@@ -257,17 +257,17 @@ class Host:
             due += self.journal.standing(ready, owner, *values, limit=most)
         for run in due:
             if run.no not in self.executions and self.room > 0 and (self.recover or run.no in self.own):
-                self._claim_soon(run)
+                self._claim(run)
 
     def _taken(self, owner: str | None) -> bool:
         """Whether a living process has it: this one too, since it may be about to adopt what it has just accepted."""
         return owner is not None and self.journal.alive(owner)
 
-    def _claim_soon(self, run: Standing | RunRow, *, stuck: bool = False, again: bool = False) -> None:
+    def _claim(self, run: Standing | RunRow, *, stuck: bool = False, again: bool = False, new: bool = False) -> None:
         no, owner = run.no, run.owner
         if not self.carries or no in self.claiming or no in self.executions or no in self.damaged:
             return
-        if (self._taken(owner) and not again) or self.passed.has(no):
+        if (self._taken(owner) and not again) or (self.passed.has(no) and not new):
             return
         if (flow := registry.for_run(run.flow, run.version)) is None:
             return
@@ -307,11 +307,11 @@ class Host:
     # runs rest and go
 
     def rests(self, execution: Execution) -> None:
-        """All that the run waits for is durable: it stays for a moment, then only the journal has it."""
-        no = execution.row.no
-        if no in self._resting or self._closed or self.stopping:
+        """All that the run waits for is durable: it stays for a moment, or for none where it is left to others."""
+        no, left = execution.row.no, self.passed.has(execution.row.no)
+        if (no in self._resting and not left) or self._closed or self.stopping:
             return
-        self._resting[no] = self.loop.call_later(self._linger_s, self._park, no)
+        self._resting[no] = self.loop.call_later(0.0 if left else self._linger_s, self._park, no)
         while len(self._resting) > self._resident:
             self._park(next(iter(self._resting)))
 
@@ -350,7 +350,7 @@ class Host:
         """Try again with a run that could not be written: from what the journal holds."""
         row = None if self._closed else self.journal.find(no)
         if row is not None and row.owner == self.journal.owner and row.state == RunState.RUNNING:
-            self._claim_soon(row, again=True)
+            self._claim(row, again=True)
 
     def crashed(self, execution: Execution, error: BaseException | None) -> None:
         """A bug of ours in an attempt, or damage: say so, and set the run aside."""

@@ -18,7 +18,9 @@ class Passed:
         self._until: dict[int, float] = {}
 
     def put(self, no: int, seconds: float) -> None:
-        """Claim the run with this number not before so many seconds from now, once it has parked."""
+        """Claim the run with this number not before so many seconds from now, once it has parked; unless it is told
+        something.
+        """
         self._until[no] = self._loop.time() + seconds
 
     def has(self, no: int) -> bool:
