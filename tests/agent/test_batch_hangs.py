@@ -240,12 +240,15 @@ async def test_where_the_turn_is_to_be_given_away_nothing_new_is_begun(
     await batcher._carry([ONE._replace(model="b")], desk)
     batcher._gives_way = True
     await batcher._carry([ONE._replace(model="c")], desk)
-    assert begun == ["a", "b"]
+    assert begun == ["a", "b", "c"], "one of which nothing is known may be quick"
+    batcher._under_way.pop(("a", "east"))  # it has its answer at last
     through.set()
-    await batcher._carry([ONE._replace(model="c")], desk)
-    assert begun == ["a", "b"], "first it is given away"
-    await batcher._carry([ONE._replace(model="c")], desk)
-    assert begun == ["a", "b", "c"]
+    await asyncio.sleep(0.05)
+    batcher._under_way["z", "east"] = cast("Any", asyncio.create_task(asyncio.Event().wait()))
+    await batcher._carry([ONE._replace(model=model) for model in "abcd"], desk)
+    assert begun == ["a", "b", "c", "d"], "those that were slow come once it was given away"
+    await batcher._carry([ONE._replace(model="d")], desk)
+    assert begun == ["a", "b", "c", "d", "d"]
     await batcher.stop()
     box.close()
 
@@ -256,6 +259,7 @@ async def test_an_older_process_that_sends_it_again_begins_the_settling_anew(tmp
     assert Batcher._over_at(sent, 2001.0) == 2001.0
     assert Batcher._over_at(sent._replace(over_at=2000.5), 2001.0) == 2000.5
     assert Batcher._over_at(sent._replace(over_at=None), 2001.0) == 2001.0
+    assert Batcher._over_at(sent, 1003.0) == 1000.0, "the clock was set back since"
 
 
 async def test_what_ends_a_round_leaves_no_call_on_its_way_unwatched(

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from segue import Engine
+from segue import Engine, flow, sleep
 from segue.agent.batch.attempt import Batched
 from segue.agent.batch.recovery import Batching
 from segue.agent.batch.ticket import Unqueued
@@ -25,8 +25,9 @@ from segue.models.batches import BatchRules
 from segue.models.errors import NotAuthorised
 from segue.routing import Cheapest
 from segue.routing.policies import NEVER
+from segue.runtime.embedded.passed import Passed
 from segue.testing.provider import serve
-from tests.agent.test_batch_accounts import told_later
+from tests.agent.test_batch_accounts import asks_when_told, told_later
 from tests.agent.test_batch_pools import asked, asks, keys, other
 from tests.agent.test_batch_turns import HASTY, MODELS, SOON, answer, east, faults, keyless, state, until
 from tests.agent.test_batches import opened
@@ -39,7 +40,7 @@ class Desk:
     """What an attempt sees of its process."""
 
     def __init__(self, engine: str, now: float):
-        self.engine, self.rules, self.left_for_s = engine, BatchRules(retry_s=120.0), 0.0
+        self.engine, self.rules, self.left_for_s, self.alone = engine, BatchRules(retry_s=120.0), 0.0, False
         self.now = lambda: now
 
     def passes(self, run: str, seconds: float) -> None:
@@ -143,6 +144,66 @@ async def test_two_without_the_key_do_not_fail_it_before_one_with_the_key_is_the
                 assert "hello" in await answer(engine)
             assert time.monotonic() - took < 3.0
         assert asked(server) == [("east/m", True)]
+
+
+@pytest.mark.parametrize("lacks", ["the key", "batches"])
+async def test_in_memory_there_is_nobody_to_leave_it_to(lacks: str) -> None:
+    async with serve(MODELS) as server:
+        there = keyless(east(server)) if lacks == "the key" else replace(east(server), capabilities=frozenset())
+        given = {"catalogue": Catalogue.of(there), "batches": SOON, "routes": {"default": Cheapest(explore=NEVER)}}
+        async with Engine(":memory:", resources=given) as engine:
+            run = await engine.start(asks_when_told, id="r")
+            async with asyncio.timeout(10):
+                while (await run.status()).state != "parked":
+                    await asyncio.sleep(0.05)
+                await run.signal("go", None)
+                with pytest.raises(RunFailed, match="KEY_ABSENT" if lacks == "the key" else "no model can answer"):
+                    await run.result()
+
+
+@flow
+async def naps() -> str:
+    for _ in range(3):
+        await sleep(0.3)
+    return "rested"
+
+
+async def test_runs_that_were_left_keep_no_other_run_waiting(tmp_path: Path) -> None:
+    """However many they are: it has room for one, and has left four."""
+    async with serve(MODELS) as server:
+        absent, rules = keyless(east(server)), replace(SOON, retry_s=60.0)
+        async with opened(tmp_path, absent, rules=rules) as engine:
+            for n in range(4):
+                run = await engine.start(asks_when_told, id=f"r{n}")
+                await until(lambda run=run: state_of(engine, run.id) == "parked")
+        async with opened(tmp_path, absent, rules=rules, capacity=1) as engine:
+            for n in range(4):
+                await (await engine.get(f"r{n}")).signal("go", None)
+            await until(lambda: all("left_by" in events_of(engine, f"r{n}") for n in range(4)))
+            await asyncio.sleep(1.1)  # each is due to be tried again by now, by others
+            began = time.monotonic()
+            nap = await engine.start(naps, id="nap")
+            async with asyncio.timeout(20):
+                assert await nap.result() == "rested"
+            assert time.monotonic() - began < 3.0
+
+
+def state_of(engine: Engine, run: str) -> str:
+    return engine.journal.get(run).state
+
+
+def events_of(engine: Engine, run: str) -> str:
+    return " ".join((event.body or b"").decode() for event in engine.journal.events(engine.journal.get(run)))
+
+
+async def test_who_is_told_something_leaves_it_no_more() -> None:
+    passed = Passed(asyncio.get_running_loop())
+    passed.put(7, 60.0)
+    passed.put(8, 0.0)
+    await asyncio.sleep(0.01)
+    assert passed.has(7) and not passed.has(8) and len(passed) == 1
+    assert not passed.has(7, told=True)
+    assert not passed.has(7) and len(passed) == 0
 
 
 async def test_answers_come_to_an_engine_in_memory_too() -> None:

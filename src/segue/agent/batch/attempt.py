@@ -154,7 +154,7 @@ class Batched:
         mine = since_left(left, scope.epoch, engine)
         until = (now if mine is None else mine) + at.rules.retry_s
         until = min(until, (left[0].began if left else now) + self.within_s)
-        if scope.epoch >= _TAKEN_UP and now < until and isinstance(error, SegueError):
+        if scope.epoch >= _TAKEN_UP and not at.alone and now < until and isinstance(error, SegueError):
             back_s = min(_BACK_S * 2.0 ** min(sum(left_by(one, engine) for one in left), 10), _BACK_MAX_S)
             at.passes(scope.run, min(until - now, back_s))
             raise Unqueued.of(error, engine) from None

@@ -92,10 +92,15 @@ class Office:
         """What names this engine among all that the database has had."""
         return "" if self.around.engine is None else self.around.engine.journal.owner
 
+    @property
+    def alone(self) -> bool:
+        """Whether no other process can have a run of this engine: it is in memory."""
+        return self.around.engine is None or self.around.engine.journal.in_memory_only()
+
     def passes(self, run: str, seconds: float) -> None:
         """Leave a run to other processes for so long, once it has parked."""
         engine = self.around.engine
-        if engine is not None:
+        if engine is not None and not self.alone:
             engine.host.passed.put(engine.journal.get(run).no, seconds)
 
     async def leave(self) -> None:

@@ -68,6 +68,8 @@ class Batcher:
         """By place, what is done for its batches just now."""
         self._hung: set[tuple[str, str]] = set()
         """Places whose provider has not answered in its time, in this round."""
+        self._slow: dict[tuple[str, str], asyncio.Task[None]] = {}
+        """Places for which that was not done in a moment when it was last done."""
         self._gives_way = False
         """Whether somebody else may be able to do more with some batch."""
         self._away_until: float | None = None
@@ -150,18 +152,20 @@ class Batcher:
 
     async def _carry(self, due: Sequence[Batch], desk: Desk) -> None:
         """Each a step further, those of a place together; one whose provider hangs is not waited for by the others, but
-        where the turn is to be given away nothing new is begun while it is.
+        where the turn is to be given away none that was slow is begun: one after the other they would keep it for ever.
         """
-        over = self._gives_way and bool(self._under_way)
+        slow = self._slow if self._gives_way and self._under_way and self._outbox.path is not None else {}
         for place in dict.fromkeys(map(_place, due)):
-            if place not in self._under_way and not over:
+            if place not in self._under_way and place not in slow:
                 mine = [batch for batch in due if _place(batch) == place]
                 self._under_way[place] = task = asyncio.create_task(self._together(mine, desk))
                 task.add_done_callback(lambda _: self._news.set())
         if not self._under_way:
             return
         done, _ = await asyncio.wait(self._under_way.values(), timeout=_PATIENCE_S)
+        quick = {place for place, task in self._under_way.items() if task in done and self._slow.get(place) is not task}
         self._under_way = {place: task for place, task in self._under_way.items() if task not in done}
+        self._slow = {place: task for place, task in self._slow.items() if place not in quick} | self._under_way
         self._news.clear()
         failed = [error for task in done if (error := task.exception()) is not None]
         if failed:
@@ -318,8 +322,8 @@ class Batcher:
     @staticmethod
     def _over_at(batch: Batch, now: float) -> float:
         """When a submission of which nobody heard was over: now, where whoever sent it has not said so."""
-        said = batch.over_at is not None and batch.tried_at is not None and batch.over_at >= batch.tried_at
-        return batch.over_at if said and batch.over_at is not None else now
+        said, tried = batch.over_at, batch.tried_at or 0.0
+        return said if said is not None and (said >= tried or tried > now) else now  # a clock may be set back
 
     def _sent(self, batch: Batch, id: str, now: float, *, sure: bool = True) -> None:
         look_at = now + self._rules.look_s if sure else now

@@ -248,7 +248,7 @@ class Host:
                 self._claim(run)
         if self.room <= 0 or not (self.recover or self.own):
             return
-        room = self.room if self.recover else -1  # others' runs are passed over: they must not fill the answer
+        room = self.room + len(self.passed) if self.recover else -1  # who is passed over must not fill the answer
         free_, values = self.switches.free()
         due = self.journal.standing(f"wake_at <= ? and {free_} order by wake_at", self.clock.now(), *values, limit=room)
         ready = f"state in ('queued', 'running') and owner is ? and not paused and {free_} and {IN_TURN}"
@@ -267,7 +267,7 @@ class Host:
         no, owner = run.no, run.owner
         if not self.carries or no in self.claiming or no in self.executions or no in self.damaged:
             return
-        if (self._taken(owner) and not again) or (self.passed.has(no) and not new):
+        if (self._taken(owner) and not again) or self.passed.has(no, told=new):
             return
         if (flow := registry.for_run(run.flow, run.version)) is None:
             return

@@ -23,9 +23,18 @@ class Passed:
         """
         self._until[no] = self._loop.time() + seconds
 
-    def has(self, no: int) -> bool:
-        """Whether others may still take the run before this process does."""
+    def __len__(self) -> int:
+        """How many there are."""
+        now = self._loop.time()
+        self._until = {no: until for no, until in self._until.items() if until > now}
+        return len(self._until)
+
+    def has(self, no: int, told: bool = False) -> bool:
+        """Whether others may still take the run before this process does; not once it was `told` something."""
         until = self._until.get(no)
+        if told:
+            self._until.pop(no, None)
+            return False
         if until is None or until > self._loop.time():
             return until is not None
         del self._until[no]
