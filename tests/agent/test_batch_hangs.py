@@ -23,6 +23,7 @@ from segue.models.batches.openai import OpenAIBatches
 from segue.models.batches.outbox import Batch
 from segue.models.batches.turn import Turn
 from segue.models.batches.ways import Way, Ways
+from segue.testing.provider import Provider as Server
 from segue.testing.provider import serve
 from tests.agent.test_batch_pools import asked, asks, keys, outbox, pool
 from tests.agent.test_batch_turns import MODELS, SOON, answer, batches, east, keyless, until
@@ -150,26 +151,35 @@ async def test_results_that_come_as_a_whole_have_longer_each_time(monkeypatch: p
     assert await cut(answers, Slow(whole=False)) == -1, "those that come one by one are there or not"
 
 
-async def test_a_round_ends_with_the_first_call_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For as long as it lasts other processes wait for the turn."""
-    monkeypatch.setattr("segue.models.batches.batcher.LOOK_S", 0.3)
+ONE_BY_ONE = replace(SOON, requests=1, calls_at_once=1)
+SLOWLY = replace(ONE_BY_ONE, look_s=20.0, look_s_max=20.0)
+
+
+async def five_whose_looks_hang(path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A process has sent five batches, and is gone; all are due. Gives whose looks were begun since."""
     looks = list[str]()
 
     async def hangs(self: OpenAIBatches, id: str) -> Any:
         looks.append(id)
         await asyncio.Event().wait()
 
+    server.batches.pace_s = 600.0
+    async with opened(path, east(server), rules=ONE_BY_ONE) as engine:
+        for n in range(5):
+            await engine.start(asks, "hello", id=f"r{n}")
+        await until(lambda: sum(one.provider_id is not None for one in batches(path)) == 5)
+    for one in batches(path):
+        outbox(path).change(one.id, look_at=0.0)
+    monkeypatch.setattr(OpenAIBatches, "look", hangs)
+    return looks
+
+
+async def test_a_round_ends_with_the_first_call_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as long as it lasts other processes wait for the turn."""
+    monkeypatch.setattr("segue.models.batches.batcher.LOOK_S", 0.3)
     async with serve(MODELS) as server:
-        server.batches.pace_s = 600.0
-        rules = replace(SOON, requests=1, calls_at_once=1)
-        async with opened(tmp_path, east(server), rules=rules) as engine:
-            for n in range(5):
-                await engine.start(asks, "hello", id=f"r{n}")
-            await until(lambda: sum(one.provider_id is not None for one in batches(tmp_path)) == 5)
-        for one in batches(tmp_path):
-            outbox(tmp_path).change(one.id, look_at=0.0)
-        monkeypatch.setattr(OpenAIBatches, "look", hangs)
-        async with opened(tmp_path, east(server), rules=replace(rules, look_s=20.0, look_s_max=20.0)):
+        looks = await five_whose_looks_hang(tmp_path, server, monkeypatch)
+        async with opened(tmp_path, east(server), rules=SLOWLY):
             await until(lambda: looks)
             await asyncio.sleep(1.5)
             assert len(looks) == 1
@@ -198,30 +208,16 @@ async def test_other_places_are_asked_for_a_batch_together(monkeypatch: pytest.M
 async def test_another_place_that_hangs_ends_the_round_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the batches of it are left for a while, to those who may do more for them."""
     monkeypatch.setattr("segue.models.batches.ways.LOOK_S", 0.3)
-    looks = list[str]()
-
-    async def hangs(self: OpenAIBatches, id: str) -> Any:
-        looks.append(id)
-        await asyncio.Event().wait()
-
     async with serve(MODELS) as server:
-        server.batches.pace_s = 600.0
-        rules = replace(SOON, requests=1, calls_at_once=1)
-        async with opened(tmp_path, east(server), rules=rules) as engine:
-            for n in range(5):
-                await engine.start(asks, "hello", id=f"r{n}")
-            await until(lambda: sum(one.provider_id is not None for one in batches(tmp_path)) == 5)
-        for one in batches(tmp_path):
-            outbox(tmp_path).change(one.id, look_at=0.0)
-        monkeypatch.setattr(OpenAIBatches, "look", hangs)
-        async with opened(tmp_path, keyless(pool(server), "east"), rules=replace(rules, look_s=20.0, look_s_max=20.0)):
+        looks = await five_whose_looks_hang(tmp_path, server, monkeypatch)
+        async with opened(tmp_path, keyless(pool(server), "east"), rules=SLOWLY):
             await until(lambda: looks)
             await asyncio.sleep(1.5)
             assert len(looks) == 1
         assert {one.look_at for one in batches(tmp_path)} == {0.0}, "for a process that has the key"
 
 
-async def test_where_the_turn_is_to_be_given_away_nothing_new_is_begun(
+async def test_where_the_turn_is_to_be_given_away_none_that_was_slow_is_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Places that hang one after the other would keep it for ever."""
