@@ -249,7 +249,7 @@ async def test_where_the_turn_is_to_be_given_away_none_that_was_slow_is_begun(
     box.close()
 
 
-async def test_an_older_process_that_sends_it_again_begins_the_settling_anew(tmp_path: Path) -> None:
+def test_an_older_process_that_sends_it_again_begins_the_settling_anew() -> None:
     """It knows nothing of when a submission is over, and leaves what was noted of the one before."""
     sent = ONE._replace(tried_at=2000.0, over_at=1000.0)
     assert Batcher._over_at(sent, 2001.0) == 2001.0

@@ -142,7 +142,7 @@ async def test_two_without_the_key_do_not_fail_it_before_one_with_the_key_is_the
             async with opened(tmp_path, east(server), rules=rules) as engine:
                 took = time.monotonic()
                 assert "hello" in await answer(engine)
-            assert time.monotonic() - took < 3.0
+            assert time.monotonic() - took < 10.0
         assert asked(server) == [("east/m", True)]
 
 
@@ -185,7 +185,7 @@ async def test_runs_that_were_left_keep_no_other_run_waiting(tmp_path: Path) -> 
             nap = await engine.start(naps, id="nap")
             async with asyncio.timeout(20):
                 assert await nap.result() == "rested"
-            assert time.monotonic() - began < 3.0
+            assert time.monotonic() - began < 4.0
 
 
 def state_of(engine: Engine, run: str) -> str:
@@ -221,15 +221,15 @@ async def test_a_process_by_its_own_settings_lets_go_of_it(tmp_path: Path) -> No
     """However long the runs of others stay with it."""
     async with serve(MODELS) as server:
         await told_later(tmp_path, east(server), keyless(east(server)))
-        given = {"batches": replace(SOON, retry_s=6.0), "routes": {"default": Cheapest(explore=NEVER)}}
+        given = {"batches": replace(SOON, retry_s=60.0), "routes": {"default": Cheapest(explore=NEVER)}}
         path, there = str(tmp_path / "x.db"), Catalogue.of(east(server))
         absent = {**given, "catalogue": Catalogue.of(keyless(east(server)))}
-        async with Engine(path, linger_s=5.0, resources=absent):
+        async with Engine(path, linger_s=20.0, resources=absent):
             await until(lambda: faults(tmp_path).count('"left_by"') >= 2)
             async with Engine(path, resources={**given, "catalogue": there}) as engine:
                 began = time.monotonic()
                 assert "hello" in await answer(engine)
-                assert time.monotonic() - began < 4.0
+                assert time.monotonic() - began < 10.0
         assert asked(server) == [("east/m", True)]
 
 

@@ -82,8 +82,7 @@ class Space:
     def place(self, text: str) -> Place:
         """Where a text lies."""
         terms, weights = self._weigh(grams(text))
-        known = self.axes.take(self.axed[terms], axis=0)
-        topics = weights @ known if len(terms) else np.zeros(self.axes.shape[1], np.float32)
+        topics = weights @ self.axes.take(self.axed[terms], axis=0)
         return Place(terms, weights, _unit(topics[None])[0], self._usual(surface(text)))
 
     def _usual(self, raw: F32) -> F32:

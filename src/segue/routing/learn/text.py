@@ -40,7 +40,7 @@ def grams(text: str) -> NDArray[np.uint32]:
 
 def _in_a_row(words: Sequence[str], most: int, begun: int = 0) -> list[int]:
     """CRC-32 of each word, of each two, ... with a space between; each longer one goes on from the shorter. Loops in C:
-    this is half of what a decision costs.
+    this is most of what `grams` takes.
     """
     said = " ".join(words).encode("utf-8", "replace").split() if words else []
     last = list(map(crc32, said, repeat(begun)))
