@@ -130,9 +130,11 @@ async def test_results_that_come_as_a_whole_have_longer_each_time(monkeypatch: p
 
     class Slow:
         def __init__(self, whole: bool):
-            self.whole = whole
+            self.whole, self.refuses = whole, False
 
         async def results(self, id: str) -> AsyncIterator[Result]:
+            if self.refuses:
+                raise ConnectionError("gone")
             await asyncio.sleep(0.3)
             yield Result("a", {})
 
@@ -148,6 +150,12 @@ async def test_results_that_come_as_a_whole_have_longer_each_time(monkeypatch: p
     answers = Answers(cast("Any", None), "us")
     assert await cut(answers, Slow(whole=True)) == 2
     assert await cut(answers, Slow(whole=True)) == 2, "once they came it begins anew"
+    slow = Slow(whole=True)
+    for slow.refuses, error in ((False, Hangs), (False, Hangs), (True, ConnectionError)):
+        with pytest.raises(error):
+            await anext(answers._in_time(ONE, slow))
+    slow.refuses = False
+    assert await cut(answers, slow) == 0, "another error takes nothing from it"
     assert await cut(answers, Slow(whole=False)) == -1, "those that come one by one are there or not"
 
 
@@ -188,21 +196,58 @@ async def test_a_round_ends_with_the_first_call_that_hangs(tmp_path: Path, monke
 async def test_other_places_are_asked_for_a_batch_together(monkeypatch: pytest.MonkeyPatch) -> None:
     together = asyncio.Barrier(2)
 
-    async def known(self: Ways, batch: Batch, way: Way, *, sure: bool) -> bool:
+    async def known(self: Ways, batch: Batch, way: Way, *, sure: bool) -> Way:
         async with asyncio.timeout(5):
             await together.wait()
         if way.place == "b":
-            raise TimeoutError("it hangs")
-        return True
+            raise Hangs("it hangs")
+        return way
 
+    found, hung = await found_at("b", "c", known, monkeypatch)
+    assert isinstance(found, Way)
+    assert found.place == "c"
+    assert hung == []
+
+
+async def test_who_has_a_batch_waits_for_none_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = list[str]()
+
+    async def known(self: Ways, batch: Batch, way: Way, *, sure: bool) -> Way | None:
+        if way.place == "has-it":
+            return way
+        try:
+            return await asyncio.Event().wait() and None
+        finally:
+            cut.append(way.place)
+
+    async with asyncio.timeout(5):
+        found, hung = await found_at("hangs", "has-it", known, monkeypatch)
+    assert isinstance(found, Way)
+    assert found.place == "has-it"
+    assert (cut, hung) == (["hangs"], [])
+
+
+async def test_where_none_has_it_one_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def known(self: Ways, batch: Batch, way: Way, *, sure: bool) -> Way | None:
+        if way.place == "hangs":
+            raise Hangs("it hangs")
+        return None
+
+    found, hung = await found_at("hangs", "has-it-not", known, monkeypatch)
+    assert (str(found), hung) == ("m: it hangs", [ONE])
+
+
+async def found_at(
+    one: str, two: str, known: Any, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Way | Exception | None, list[Batch]]:
+    """Which of two other places has a batch, and whose places were told to hang."""
+    hung = list[Batch]()
     async with serve(MODELS) as server:
         model = pool(server)
-        places = tuple(replace(model.deployments[0], name=name) for name in ("east", "b", "c"))
+        places = tuple(replace(model.deployments[0], name=name) for name in ("east", one, two))
         model = replace(model, deployments=places)
         monkeypatch.setattr(Ways, "_is_known", known)
-        found = await Ways(cast("Any", None), lambda _: model, lambda _: None)._another(ONE, model, sure=True)
-        assert isinstance(found, Way)
-        assert found.place == "c"
+        return await Ways(cast("Any", None), lambda _: model, hung.append)._another(ONE, model, sure=True), hung
 
 
 async def test_another_place_that_hangs_ends_the_round_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from segue import Engine, flow, sleep
+from segue import Engine, Thread, detach, flow, gather, sleep, wait_for
 from segue.agent.batch.attempt import Batched
 from segue.agent.batch.recovery import Batching
 from segue.agent.batch.ticket import Unqueued
@@ -26,6 +26,7 @@ from segue.models.errors import NotAuthorised
 from segue.routing import Cheapest
 from segue.routing.policies import NEVER
 from segue.runtime.embedded.passed import Passed
+from segue.testing.provider import Provider as Server
 from segue.testing.provider import serve
 from tests.agent.test_batch_accounts import asks_when_told, told_later
 from tests.agent.test_batch_pools import asked, asks, keys, other
@@ -39,9 +40,9 @@ ABSENT = NotAuthorised("KEY_ABSENT is not set")
 class Desk:
     """What an attempt sees of its process."""
 
-    def __init__(self, engine: str, now: float):
-        self.engine, self.rules, self.left_for_s, self.alone = engine, BatchRules(retry_s=120.0), 0.0, False
-        self.now = lambda: now
+    def __init__(self, engine: str, now: float, others: bool):
+        self.engine, self.rules, self.left_for_s = engine, BatchRules(retry_s=120.0), 0.0
+        self.now, self.may_be_others = lambda: now, lambda _: others
 
     def passes(self, run: str, seconds: float) -> None:
         self.left_for_s = seconds
@@ -53,9 +54,11 @@ def left(*by: str) -> list[Attempt]:
     return [Attempt(2 + n, 1, 1000.0 + n, fault) for n, fault in enumerate(faults)]
 
 
-def passed(engine: str, now: float, history: list[Attempt], *, within_s: float = 86400.0, epoch: int = 20) -> float:
+def passed(
+    engine: str, now: float, history: list[Attempt], *, within_s: float = 86400.0, epoch: int = 20, others: bool = True
+) -> float:
     """For how long a process leaves the question to others; 0: it is told what is wrong."""
-    desk, scope = Desk(engine, now), SimpleNamespace(history=history, epoch=epoch, run="r")
+    desk, scope = Desk(engine, now, others), SimpleNamespace(history=history, epoch=epoch, run="r")
     try:
         Batched(cast("Any", None), within_s)._pass(ABSENT, cast("Any", scope), cast("Any", desk))
     except Unqueued:
@@ -87,7 +90,8 @@ def test_each_process_counts_its_own_time() -> None:
 
 
 def test_who_has_begun_the_run_leaves_it_to_nobody() -> None:
-    assert passed("p", 1000.0, [], epoch=1) == 0.0
+    assert passed("p", 1000.0, [], epoch=1, others=False) == 0.0
+    assert passed("p", 1000.0, [], epoch=1) > 0.0
 
 
 @pytest.mark.parametrize("many", [1, 2, 9])
@@ -188,6 +192,61 @@ async def test_runs_that_were_left_keep_no_other_run_waiting(tmp_path: Path) -> 
             assert time.monotonic() - began < 4.0
 
 
+@flow
+async def asks_by_children() -> list[str]:
+    await wait_for("go")
+    return [*await gather(asks("hello, A"), asks("hello, B"))]
+
+
+@flow
+async def detaches() -> None:
+    await detach(asks, "hello", id="child")
+
+
+async def answered_elsewhere(path: Path, server: Server, where: str, many: int) -> None:
+    """A process without the key takes up what is there, and leaves so many runs to one that has it."""
+    rules = replace(SOON, retry_s=60.0)
+    async with opened(path, keyless(east(server)), rules=rules) as engine:
+        await until(lambda: sum("left_by" in events_of(engine, row.id) for row in engine.journal.runs(where)) == many)
+        async with opened(path, east(server), rules=rules) as there:
+            async with asyncio.timeout(20):
+                for row in engine.journal.runs(where):
+                    assert "hello" in await (await there.get(row.id)).result()
+
+
+async def test_a_run_that_was_only_accepted_is_begun_for_others_too(tmp_path: Path) -> None:
+    async with serve(MODELS) as server:
+        accepts = opened(tmp_path, east(server))
+        accepts.carries = False  # as `segue run --detach` does
+        async with accepts as engine:
+            await engine.start(asks, "hello", id="r")
+        await answered_elsewhere(tmp_path, server, "id = 'r'", 1)
+        assert asked(server) == [("east/m", True)]
+
+
+async def test_children_of_a_run_that_was_taken_up_are_begun_for_others_too(tmp_path: Path) -> None:
+    async with serve(MODELS) as server:
+        async with opened(tmp_path, east(server)) as engine:
+            run = await engine.start(asks_by_children, id="p")
+            await until(lambda: state_of(engine, "p") == "parked")
+            await run.signal("go", None)
+        await answered_elsewhere(tmp_path, server, "parent = 'p'", 2)
+
+
+@pytest.mark.parametrize("begun", ["a turn of a thread", "its children"])
+async def test_what_it_has_begun_is_told_at_once(tmp_path: Path, begun: str) -> None:
+    rules = replace(SOON, retry_s=60.0)
+    async with serve(MODELS) as server, opened(tmp_path, keyless(east(server)), rules=rules) as engine:
+        if begun == "its children":
+            await engine.run(detaches)
+            run = await engine.get("child")
+        else:
+            run = await Thread("t").start(asks, "hello")
+        async with asyncio.timeout(5):
+            with pytest.raises(RunFailed, match="KEY_ABSENT is not set"):
+                await run.result()
+
+
 def state_of(engine: Engine, run: str) -> str:
     return engine.journal.get(run).state
 
@@ -204,6 +263,19 @@ async def test_who_is_told_something_leaves_it_no_more() -> None:
     assert passed.has(7) and not passed.has(8) and len(passed) == 1
     assert not passed.has(7, told=True)
     assert not passed.has(7) and len(passed) == 0
+
+
+async def test_what_it_has_begun_is_its_own_as_long_as_it_has_it() -> None:
+    passed = Passed(asyncio.get_running_loop())
+    passed.began(7)
+    assert passed.is_own(7, 1)
+    assert not passed.is_own(7, 2), "another one may have had it"
+    assert not passed.is_own(8, 1), "another one has begun it"
+    passed.ended(7)
+    assert not passed.is_own(7, 1)
+    for no in range(10_001):
+        passed.began(no)
+    assert passed.is_own(10_000, 1) and not passed.is_own(0, 1), "of the last ones it is known"
 
 
 async def test_answers_come_to_an_engine_in_memory_too() -> None:

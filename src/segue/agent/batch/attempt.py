@@ -60,8 +60,6 @@ _BACK_S, _BACK_MAX_S = 5.0, 60.0
 """How long others have a run before this process looks again at a question that it cannot queue; twice as long each
 time.
 """
-_TAKEN_UP = 2
-"""The epoch from which on a run may have been another process's."""
 _REMEDY = (
     f'give a model of {", ".join(one for one in Provider if one in BATCHES)} the capability "batch", or ask without'
     " batch=True"
@@ -146,7 +144,7 @@ class Batched:
         return None
 
     def _pass(self, error: Exception, scope: StepScope, at: Office) -> None:
-        """Raises Unqueued where the run comes from another process, perhaps. Others then have as long as a batch waits
+        """Raises Unqueued where the run may be another process's. Others then have as long as a batch waits
         for a process that can send it, since this one has let go of the run: only then the error counts. Until then it
         comes back to the run after longer and longer pauses.
         """
@@ -154,7 +152,7 @@ class Batched:
         mine = since_left(left, scope.epoch, engine)
         until = (now if mine is None else mine) + at.rules.retry_s
         until = min(until, (left[0].began if left else now) + self.within_s)
-        if scope.epoch >= _TAKEN_UP and not at.alone and now < until and isinstance(error, SegueError):
+        if at.may_be_others(scope.run) and now < until and isinstance(error, SegueError):
             back_s = min(_BACK_S * 2.0 ** min(sum(left_by(one, engine) for one in left), 10), _BACK_MAX_S)
             at.passes(scope.run, min(until - now, back_s))
             raise Unqueued.of(error, engine) from None

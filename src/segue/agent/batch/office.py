@@ -92,15 +92,20 @@ class Office:
         """What names this engine among all that the database has had."""
         return "" if self.around.engine is None else self.around.engine.journal.owner
 
-    @property
-    def alone(self) -> bool:
-        """Whether no other process can have a run of this engine: it is in memory."""
-        return self.around.engine is None or self.around.engine.journal.in_memory_only()
+    def may_be_others(self, run: str) -> bool:
+        """Whether other processes may have a run: not one that this process has begun and had since, and none of an
+        engine in memory.
+        """
+        engine = self.around.engine
+        if engine is None or engine.journal.in_memory_only():
+            return False
+        row = engine.journal.get(run)
+        return not engine.host.passed.is_own(row.no, row.epoch)
 
     def passes(self, run: str, seconds: float) -> None:
         """Leave a run to other processes for so long, once it has parked."""
         engine = self.around.engine
-        if engine is not None and not self.alone:
+        if engine is not None and not engine.journal.in_memory_only():
             engine.host.passed.put(engine.journal.get(run).no, seconds)
 
     async def leave(self) -> None:

@@ -71,7 +71,7 @@ class Answers:
     async def _in_time(self, batch: Batch, api: BatchApi) -> AsyncIterator[Result]:
         """What the provider says. Where it says all at once it has twice as long after each time that it did not."""
         assert batch.provider_id is not None
-        cut = self._cut.pop(batch.id, 0)
+        cut = self._cut.get(batch.id, 0)
         try:
             async for result in steadily(api.results(batch.provider_id), RESULTS_S * 2.0**cut):
                 yield result
@@ -79,6 +79,7 @@ class Answers:
             if api.whole:
                 self._cut[batch.id] = min(cut + 1, _CUTS)
             raise
+        self._cut.pop(batch.id, None)
 
     async def _not_ours(self, batch: Batch, desk: Desk) -> None:
         """It looked like the one that nobody heard of, and is another's: look on."""

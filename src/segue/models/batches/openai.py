@@ -58,7 +58,7 @@ class OpenAIBatches:
         """As the protocol says."""
         batch = await self._sdk.batches.retrieve(id)
         counts = batch.request_counts
-        done, total = (counts.completed + counts.failed, counts.total) if counts else (0, 0)
+        done, total = ((counts.completed or 0) + (counts.failed or 0), counts.total or 0) if counts else (0, 0)
         failed = _refusals(batch) if batch.status == "failed" else None
         rest = _CUT.get(batch.status)
         return Standing(ended=batch.status in _ENDED, done=done, total=total, failed=failed, rest=rest)

@@ -119,31 +119,41 @@ class Ways:
         self, batch: Batch, model: Model, but: str | None = None, *, sure: bool
     ) -> Way | Exception | None:
         """Another deployment that has the batch, or with `sure` none that may have it by its looks. None: none has; an
-        error: of one or more it is not known. All are asked together: who has the turn is waited for.
+        error: of one or more it is not known. All are asked together, since who has the turn is waited for; the first
+        one that has it is taken.
         """
         others = [one for one in model.pool() if one.name not in {batch.deployment, but}]
         ways = [way for one in others if isinstance(way := await _reached(model, one), Way)]
-        asked = (self._is_known(batch, way, sure=sure) for way in ways)
-        said = await asyncio.gather(*asked, return_exceptions=True)
-        known = next((way for way, has in zip(ways, said, strict=True) if has is True), None)
-        errors = (error_of(error, model=batch.model) for error in said if isinstance(error, Exception))
-        return known or next(errors, None)
+        asked = [asyncio.ensure_future(self._is_known(batch, way, sure=sure)) for way in ways]
+        errors: list[Exception] = []
+        try:
+            for said in asyncio.as_completed(asked):
+                try:
+                    if (way := await said) is not None:
+                        return way
+                except Exception as error:  # noqa: BLE001  whatever its provider says
+                    errors.append(error)
+        finally:
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        if any(isinstance(error, Hangs) for error in errors):
+            self.hung(batch)
+        return error_of(errors[0], model=batch.model) if errors else None
 
-    async def _is_known(self, batch: Batch, way: Way, *, sure: bool) -> bool:
-        """Whether a deployment's account has such a batch. Raises what else its provider says."""
+    async def _is_known(self, batch: Batch, way: Way, *, sure: bool) -> Way | None:
+        """The way, where its account has such a batch. Raises what else its provider says."""
         try:
             async with within(LOOK_S):
                 if batch.provider_id is None:
                     found = await self.found(batch, way)
-                    return found is not None and (found[1] or not sure)
+                    return way if found is not None and (found[1] or not sure) else None
                 await way.api.look(batch.provider_id)
         except Exception as error:
-            if isinstance(error, Hangs):
-                self.hung(batch)
             if _status(batch, error) in _NOT_THERE:
-                return False
+                return None
             raise
-        return True
+        return way
 
 
 async def _reached(model: Model, deployment: Deployment) -> Way | NoWay:

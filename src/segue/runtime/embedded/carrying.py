@@ -80,7 +80,7 @@ def start_child(execution: Execution, command: StartChild) -> None:
         return
     run = execution.children.get(key) or command.id or f"{row.id}/{key}"
     if key in execution.children:
-        return host.child_left(run)
+        return _left(execution, run)
     flow = cast("Flow[..., Any]", command.flow)
     if _taken(execution, run, flow, command):
         return
@@ -95,8 +95,16 @@ def start_child(execution: Execution, command: StartChild) -> None:
     execution.write(
         EventType.CHILD_DETACHED if command.detached else EventType.CHILD_STARTED, key=key, seen=command.seen,
         body=dumps({"run": run, "flow": flow.name}), args=command.args, children=[new],
-        done=partial(host.child_started, run, command.args),
+        done=partial(host.child_started, row, run, command.args),
     )  # fmt: skip
+
+
+def _left(execution: Execution, run: str) -> None:
+    """A child was started by an earlier incarnation of its parent, which now waits for it here."""
+    host = execution.host
+    row = None if host.recover else host.journal.find(run)
+    if row is not None:
+        host.take_up(row.no)
 
 
 def _taken(execution: Execution, run: str, flow: Flow[..., Any], command: StartChild) -> bool:

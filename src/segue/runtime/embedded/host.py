@@ -132,6 +132,8 @@ class Host:
 
     def accepted(self, new: NewRun, row: RunRow, made: bool) -> None:
         """A run that was asked for here is on disk: carry it out, whether or not somebody still waits for that."""
+        if made:
+            self.passed.began(row.no)
         if made and new.owner is not None:
             self.adopt(row, row.memo_seq + 2, new.args if new.memo_run is None else None)
         else:
@@ -163,17 +165,13 @@ class Host:
         """How many more runs may be in memory."""
         return self._capacity - len(self.executions) - len(self.claiming) + len(self._resting)
 
-    def child_started(self, run: str, args: bytes) -> None:
+    def child_started(self, parent: RunRow, run: str, args: bytes) -> None:
         """A child was accepted, with this process as its owner."""
         row = None if self._closed else self.journal.find(run)
         if row is not None and row.owner == self.journal.owner and row.epoch == 1 and row.state == RunState.RUNNING:
+            if self.passed.is_own(parent.no, parent.epoch):
+                self.passed.began(row.no)
             self.adopt(row, 2, args)
-
-    def child_left(self, run: str) -> None:
-        """A child was started by an earlier incarnation of its parent, which now waits for it here."""
-        row = None if self.recover else self.journal.find(run)
-        if row is not None:
-            self.take_up(row.no)
 
     def scan_soon(self) -> None:
         """Look for work in the loop's next turn."""
@@ -359,6 +357,7 @@ class Host:
     def ended(self, row: RunRow, end: Event | None = None) -> None:
         """A run ended or was set aside, on disk."""
         self.own.discard(row.no)
+        self.passed.ended(row.no)
         self.watchers.tell(row.no, end)
         if row.parent is not None or row.thread is not None:
             self.scan_soon()
