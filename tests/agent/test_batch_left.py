@@ -271,7 +271,7 @@ async def test_what_it_has_begun_is_its_own_as_long_as_it_has_it() -> None:
     assert passed.is_own(7, 1)
     assert not passed.is_own(7, 2), "another one may have had it"
     assert not passed.is_own(8, 1), "another one has begun it"
-    passed.ended(7)
+    passed.let_go(7)
     assert not passed.is_own(7, 1)
     for no in range(10_001):
         passed.began(no)

@@ -319,6 +319,7 @@ class Host:
             handle.cancel()
         execution = self.executions.get(no)
         if execution is not None and execution.resting and not execution.due:
+            self.passed.let_go(no)
             execution.leave()
 
     def gone(self, execution: Execution) -> None:
@@ -357,7 +358,7 @@ class Host:
     def ended(self, row: RunRow, end: Event | None = None) -> None:
         """A run ended or was set aside, on disk."""
         self.own.discard(row.no)
-        self.passed.ended(row.no)
+        self.passed.let_go(row.no)
         self.watchers.tell(row.no, end)
         if row.parent is not None or row.thread is not None:
             self.scan_soon()

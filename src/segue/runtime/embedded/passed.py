@@ -12,7 +12,7 @@ from collections import OrderedDict
 __all__ = ["Passed"]
 
 _BEGUN_MAX = 10_000
-"""Of more runs that have begun here it is not known any more."""
+"""Of more runs that have begun here, and stay, or have no place yet, it is not known any more."""
 
 
 class Passed:
@@ -52,8 +52,8 @@ class Passed:
         if len(self._begun) > _BEGUN_MAX:
             self._begun.popitem(last=False)
 
-    def ended(self, no: int) -> None:
-        """A run has ended: nothing is to be known of it."""
+    def let_go(self, no: int) -> None:
+        """A run has ended, or has parked: another one may have it."""
         self._begun.pop(no, None)
 
     def is_own(self, no: int, epoch: int) -> bool:
