@@ -14,7 +14,7 @@ from segue import Engine, flow
 from segue.agent import ask
 from segue.errors import InputError
 from segue.journal import Journal
-from segue.routing import Cheapest, Fastest, Features, Pinned, Shadow
+from segue.routing import Best, Cheapest, Explore, Fastest, Features, Pinned, Shadow
 from segue.routing.learned import Learning
 from segue.routing.lessons import lessons
 from segue.routing.policies import NEVER
@@ -27,6 +27,8 @@ QUALITY = {"quality": {"any": 0.6}}
 ROUTES = {
     "cheap": Cheapest(name="cheap", quality_min=0.55, explore=NEVER),
     "quick": Fastest(name="quick", explore=NEVER),
+    "tried": Best(name="tried", explore=Explore(floor=0.5, ceiling=0.5)),
+    "best": Best(name="best", explore=NEVER),
     "watched": Shadow(name="watched", of=Pinned(model="small"), shadows=("large",)),
 }
 
@@ -50,6 +52,16 @@ async def asks(texts: list[str]) -> int:
 @flow
 async def quickly(text: str, model: str | None = None) -> str:
     return await ask("Do it.", text, route="quick", model=model)
+
+
+@flow
+async def tried(text: str) -> str:
+    return await ask(text, route="tried")
+
+
+@flow
+async def best(text: str) -> str:
+    return await ask(text, route="best")
 
 
 @flow
@@ -111,6 +123,18 @@ async def test_the_route_moves_to_the_model_that_is_right_and_a_rollback_moves_i
         assert await first_choice(engine, STAR.format(503)) == "small"
     async with serve(MODELS) as server, opened(tmp_path, server, ROUTES, learning=learning, models=QUALITY) as engine:
         assert await first_choice(engine, STAR.format(504)) == "small"  # a new process stays where it is held
+
+
+async def test_feedback_of_one_answer_a_request_teaches_who_is_better_at_what(tmp_path: Path) -> None:
+    models = {"small": knows("fruit"), "middle": knows("nothing"), "large": knows("star")}
+    learning = Learning(least=100, look_s=0.0)
+    async with serve(models) as server, opened(tmp_path, server, ROUTES, learning=learning, models=QUALITY) as engine:
+        for n in range(120):
+            run = await engine.start(tried, (STAR if n % 2 else FRUIT).format(n))
+            await run.feedback(1.0 if await run.result() == "right" else 0.0)
+        await learned(engine, "v1")
+        said = [await engine.run(best, text.format(n)) for text in (STAR, FRUIT) for n in range(500, 505)]
+        assert said == ["right"] * 10
 
 
 async def test_without_learning_nothing_is_trained_and_in_memory_nothing_can_be(tmp_path: Path) -> None:

@@ -145,13 +145,22 @@ def _judge(kernel: F32, rows: _Rows, seed: int) -> tuple[Trust, Trust, F32, floa
     like, said, mask = np.concatenate(likes), np.concatenate(saids), np.concatenate([seen, seen])
     true = np.concatenate([centred, centred])
     del kernel, near
-    common_said, common_true = _row_mean(said, mask), _row_mean(true, mask)
-    apart_said, apart_true = (
-        np.where(mask, rows - rows_mean, 0.0) for rows, rows_mean in ((said, common_said), (true, common_true))
-    )
+    common_said, common_true = said.mean(1)[:, None], _row_mean(true, mask)
+    common = Trust.of(like, common_said, common_true)
+    apart = Trust.of(like, *_apart(said, true, mask, common_said, common.shares(like)[:, None] * common_said))
     spread = np.sqrt((saids[0] ** 2).mean(0)).astype(np.float32)
     noise = float(np.sqrt(((centred - saids[0])[seen] ** 2).mean())) if seen.any() else 0.5
-    return Trust.of(like, common_said, common_true), Trust.of(like, apart_said, apart_true), spread, noise
+    return common, apart, spread, noise
+
+
+def _apart(said: F32, true: F32, mask: NDArray[np.bool_], common_said: F32, believed: F32) -> tuple[F32, F32]:
+    """Of models that a row speaks of, how far each was said to be from the others, and was. A row of several tells that
+    by itself; one of a single model by what all were said to be, as far as that was `believed`.
+    """
+    several = mask.sum(1)[:, None] > 1
+    pairs = ((said, _row_mean(said, mask), common_said), (true, _row_mean(true, mask), believed))
+    apart_said, apart_true = (np.where(mask, rows - np.where(several, own, all_), 0.0) for rows, own, all_ in pairs)
+    return apart_said, apart_true
 
 
 class _Rows(NamedTuple):
@@ -169,21 +178,25 @@ def _row_mean(rows: F32, mask: NDArray[np.bool_]) -> F32:
 
 
 def _left_out(kernel: F32, centred: F32, pattern: NDArray[np.bool_], groups: Sequence[NDArray[np.intp]]) -> F32:
-    """What each row would have been told without its group: from one inverse, a small system a group.
+    """What each row would have been told without its group, also of models that it does not speak of: from one inverse,
+    a small system a group.
 
-    With A = K + ridge and a group g: the residual left out is inv(inv(A)[g, g]) @ (inv(A) @ y)[g].
+    With A = K + ridge, w = inv(A) @ y and a group g: the residual left out is r = inv(inv(A)[g, g]) @ w[g], and the
+    weights left out are w - inv(A)[:, g] @ r.
     """
     rows = np.flatnonzero(pattern)
-    said = np.zeros_like(centred)
     if not len(rows):
-        return said
+        return np.zeros_like(centred)
     inverse = np.linalg.inv(kernel[np.ix_(rows, rows)] + RIDGE * np.eye(len(rows), dtype=np.float32))
     weights = inverse @ centred[rows]
+    said = (kernel[:, rows] @ weights).astype(np.float32)
     place = np.full(len(kernel), -1)
     place[rows] = np.arange(len(rows))
     for group in groups:
-        mine = place[group][place[group] >= 0]
+        speaks = place[group] >= 0
+        mine, others = place[group[speaks]], group[~speaks]
         if len(mine):
             residual = np.linalg.solve(inverse[np.ix_(mine, mine)], weights[mine])
             said[rows[mine]] = centred[rows[mine]] - residual
+            said[others] = kernel[np.ix_(others, rows)] @ (weights - inverse[:, mine] @ residual)
     return said

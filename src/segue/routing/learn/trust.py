@@ -34,6 +34,10 @@ class Trust:
         """0 to 1."""
         return float(np.interp(like, self.at, self.share))
 
+    def shares(self, like: F32) -> F32:
+        """Of many requests."""
+        return np.interp(like, self.at, self.share).astype(np.float32)
+
     def within(self, like: float) -> float:
         """How far a request is within what this was measured on, 0 to 1: 1 from the least likeness of it on."""
         least = float(self.at[0])
