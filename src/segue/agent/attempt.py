@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,11 +12,12 @@ from ..core.records import AttemptEnd, AttemptWhy, Decision, Stage
 from ..core.recovery import Again, Amend, Attempt, Use
 from ..errors import SegueError
 from ..models import Capability, Model
+from ..routing import Function
 from ..routing import Policy as RoutingPolicy
 from ..routing.instead import instead
 from ..runtime.scope import StepScope
 from .called import Called, Caller
-from .failures import PASSES, failed_in, so_far, spent_in, turned_down_in
+from .failures import PASSES, failed_in, so_far, spent_in, turned_down_in, unsent
 from .form import Check, Form
 from .gateway import Gateway
 from .guards.stage import Guarding
@@ -84,6 +85,7 @@ class Attempting:
             caller = replace(caller, streaming=streaming, scope=record.scope)
         hedge = self._hedge(decision)
         if hedge is None or decision.hedge_after_s is None:
+            caller = replace(caller, among=self._among(question, record.scope))
             called = await caller.in_line(question, record.model, bill)
             return await self.ended(self._streamed(called, record), record)
         floor = Floor()
@@ -142,6 +144,20 @@ class Attempting:
     ) -> Decision:  # fmt: skip
         policy = policy or self.policy
         return self.gateway.decide(question, policy, tried, pin, session=self.session, left_nano=left_nano)
+
+    def _among(self, question: Question, scope: StepScope) -> Callable[[Mapping[str, str]], Decision] | None:
+        """Whom the route would choose, given who is out beside those who were called in vain, if all took calls. None
+        where it is asked of one model only, or is a user's function: that is asked once for each attempt.
+        """
+        policy = self.policy or self.gateway.router.route(question.route or "default")
+        if question.model is not None or question.turns or question.begun or isinstance(policy, Function):
+            return None
+        lost = failed_in([one for one in scope.history if not unsent(one)]) | spent_in(scope.history)
+
+        def among(out: Mapping[str, str]) -> Decision:
+            return self.gateway.decide(question, policy, {**lost, **out}, None, session=self.session, awaits=True)
+
+        return among
 
     def _instead(self, question: Question, named: str) -> RoutingPolicy:
         """What an operator says who names a model that the route would not choose: the tags that it requires hold."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..core.faults import Fault, FaultKind, classify
 from ..core.records import Check as Checked
-from ..core.records import Manifest, Usage
+from ..core.records import Decision, Manifest, Usage
 from ..core.recovery import Attempt
 from ..errors import UsageError
 from ..models import Model
@@ -20,7 +20,7 @@ from ..models.health import Place
 from ..models.signals import made
 from ..models.verdict import judge
 from .calling import call_for, ready, send
-from .failures import BROKEN, FULL, has_failed
+from .failures import BROKEN, FULL, has_failed, leaves_for
 from .form import Check, Form, name_of, told
 from .money import Bill
 from .pool import Part, part_of
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from .gateway import Gateway
 
 __all__ = ["Called", "Caller"]
+
+_LEAVES_MAX = 5
+"""Lines that a question leaves for another model: who finds that taken each time stays in one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +94,9 @@ class Caller:
     """Whether somebody else is free, so that a busy model is not waited for."""
     home: str | None = None
     """The deployment that its conversation was last with."""
+    among: Callable[[Mapping[str, str]], Decision] | None = None
+    """Whom the route would choose, given who is out, if all others took calls: then it may leave the line for that one.
+    """
     waits_s: float | None = None
     """How long it stands in line at most, which is part of the time of its call then. None: the gateway's patience."""
 
@@ -114,7 +120,7 @@ class Caller:
                     if not retry:
                         return Called(model=model, fault=_no_more(model))
                 await self.warmed(question, model)
-                place, queued_s = await self._place(part, question)
+                place, queued_s = await self._place(part, question, history)
             except Exception as error:  # noqa: BLE001  no place came in time, or the file of health cannot be read
                 return Called(model=model, fault=classify(error))
             at = self if self.waits_s is None else replace(self, timeout_s=self.timeout_s - queued_s)
@@ -135,11 +141,14 @@ class Caller:
         place = self.gateway.free_place(model, question)
         return None if place is None else await self._at(question, manifest, model, place, bill, sent=sent)
 
-    async def _place(self, part: Model | Part, question: Question) -> tuple[Place, float]:
+    async def _place(self, part: Model | Part, question: Question, history: Sequence[Attempt]) -> tuple[Place, float]:
         waits_s = math.inf if self.waits_s is None else self.waits_s
+        among = self.among if sum(leaves_for(one) is not None for one in history) < _LEAVES_MAX else None
+        waited_s = max((one.ended or one.began) - history[0].began for one in history) if history else 0.0
         return await self.gateway.place(
-            part, question, self.timeout_s, detour=self.detour, waits_s=waits_s, home=self.home
-        )
+            part, question, self.timeout_s, detour=self.detour, waits_s=waits_s, home=self.home, among=among,
+            waited_s=max(waited_s, 0.0),
+        )  # fmt: skip
 
     async def warmed(self, question: Question, model: Model) -> None:
         """What the call takes is imported before it has a place: a limit per minute counts from there."""

@@ -8,10 +8,11 @@ from ..core.faults import Fault, FaultKind
 from ..core.recovery import Again, Amend, Attempt, Use
 
 __all__ = [
-    "ANYTHING", "BROKEN", "DEPLOYMENT", "ELSEWHERE", "FULL", "HALF", "HELD", "LOOKED", "MODEL", "PASSES", "TOOK",
-    "asked_by", "asked_in", "awaits_money", "awaits_money_for_s", "cuts", "deployments_in", "down_for_s", "failed_in",
-    "has_failed", "lasted_s", "left_in", "placed_in", "refused_in", "repairs", "repeats", "small_in", "so_far",
-    "spent_in", "spoken_in", "turned_away", "turned_down_in", "unlucky_in", "unsent",
+    "ANYTHING", "BROKEN", "DEPLOYMENT", "ELSEWHERE", "FULL", "HALF", "HELD", "LEAVES", "LOOKED", "MODEL", "PASSES",
+    "TOOK", "asked_by", "asked_in", "awaits_money", "awaits_money_for_s", "cuts", "deployments_in", "down_for_s",
+    "failed_in", "has_failed", "lacks_money", "lasted_s", "leaves_for", "left_in", "placed_in", "refused_in",
+    "repairs", "repeats", "small_in", "so_far", "spent_in", "spoken_in", "turned_away", "turned_down_in",
+    "unlucky_in", "unsent",
 ]  # fmt: skip
 
 ELSEWHERE = frozenset(
@@ -44,6 +45,8 @@ HELD = "held_for"
 """
 LOOKED = "looked_at"
 """What a fault says that guards have found in its attempt, for the next one."""
+LEAVES = "leaves_for"
+"""What a fault says of a call that left the line of a busy model: for which one, that was free."""
 BROKEN = "broken"
 """What a fault says where all that kept a call away is that calls fail: an open breaker, no more retries."""
 _BELIEVED_S = 86_400.0
@@ -72,6 +75,17 @@ def unsent(attempt: Attempt) -> bool:
         return False
     state = fault.state or {}
     return bool(state.get("unsent")) or (fault.kind is FaultKind.BUDGET_EXCEEDED and not state.get(TOOK))
+
+
+def lacks_money(attempt: Attempt) -> bool:
+    """Whether a budget was exceeded."""
+    return attempt.fault is not None and attempt.fault.kind is FaultKind.BUDGET_EXCEEDED
+
+
+def leaves_for(attempt: Attempt) -> str | None:
+    """For which model an attempt has left the line of a busy one."""
+    model = None if attempt.fault is None else (attempt.fault.state or {}).get(LEAVES)
+    return model if isinstance(model, str) else None
 
 
 def turned_away(attempt: Attempt) -> bool:

@@ -38,9 +38,9 @@ from ..runtime.clock import SystemClock
 from ..runtime.companions import naming
 from ..runtime.scope import Surroundings, surroundings
 from .budgets import Budgets, load_budgets
-from .failures import BROKEN
+from .failures import BROKEN, LEAVES
 from .learning import Live, task
-from .line import Line
+from .line import Elsewhere, Left, Lines
 from .nobody import opens
 from .pool import Part, home_of
 from .recorded import Recorded
@@ -80,7 +80,7 @@ class Gateway:
     seen: Seen = field(default_factory=Seen)
     _counter: int = field(default=0, init=False)
     _batch_router: Router | None = field(default=None, init=False)
-    _lines: dict[str, Line] = field(default_factory=dict[str, Line], init=False)
+    _lines: Lines = field(default_factory=Lines, init=False)
     """Calls of this process that wait for a place, by model."""
 
     @classmethod
@@ -201,14 +201,16 @@ class Gateway:
     async def place(
         self, model: Model | Part, question: Question, timeout_s: float, *, detour: bool = False,
         waits_s: float = math.inf, home: str | None = None,
+        among: Callable[[Mapping[str, str]], Decision] | None = None, waited_s: float = 0.0,
     ) -> tuple[Place, float]:  # fmt: skip
         """A place for one call, and how long it took to get it: at the deployment `home`, if that has one. Raises
         RateLimited when none comes in time.
 
         With a `detour` somebody else is free: it waits only shortly. Else it stands in line for a while, whatever a
-        call may take, but for `waits_s` at most: to ask around again and again would cost more.
+        call may take, but for `waits_s` at most: to ask around again and again would cost more. Where another one is
+        free meanwhile it is left for whom the route would choose `among` those. `waited_s`: elsewhere, before.
         """
-        tokens, line = _tokens(model, question), self._lines.setdefault(model.name, Line())
+        tokens = _tokens(model, question)
         patience_s = self.detour_s if detour else min(self.wait_s_max, max(timeout_s, self.patience_s))
         at_home = home_of(model, question, home)
 
@@ -216,16 +218,27 @@ class Gateway:
             there = None if at_home is None else self.health.try_acquire(at_home, tokens)
             return there if isinstance(there, Place) else self.health.try_acquire(model, tokens)
 
-        answer, waited = await line.place(acquire, min(patience_s, waits_s))
+        elsewhere = None if among is None else self._elsewhere(among, question)
+        patience_s = min(patience_s, waits_s)
+        answer, waited = await self._lines.place(model.name, acquire, patience_s, elsewhere, waited_s)
         if isinstance(answer, Place):
             return answer, waited
         raise rebuild(_no_place(model, answer))
 
+    def _elsewhere(self, among: Callable[[Mapping[str, str]], Decision], question: Question) -> Elsewhere:
+        def names() -> list[str]:
+            return [one.target.name for one in among({}).candidates if one.eligible]
+
+        def chosen(free: Collection[str]) -> str | None:
+            choice = among(dict.fromkeys(self.catalogue.models.keys() - free, "it takes no calls now")).chosen
+            return None if choice is None else choice.target.name
+
+        return Elsewhere(names, lambda name: self.ready_in(name, (), question) <= 0.0, chosen)
+
     def release(self, place: Place, fault: Fault | None, latency_s: float, tokens: int) -> None:
         """Give a place back."""
         self.health.release(place, fault, latency_s, tokens)
-        if place.model in self._lines:
-            self._lines[place.model].wake()
+        self._lines.wake(place.model)
 
     async def leave(self) -> None:
         """What is asked on the side gets a moment to end, as long as the journal is open."""
@@ -243,7 +256,10 @@ def _tokens(model: Model | Part, question: Question) -> int:
     return bound(question) + output_limit(question, whole)
 
 
-def _no_place(model: Model | Part, answer: Wait) -> Fault:
+def _no_place(model: Model | Part, answer: Wait | Left) -> Fault:
+    if isinstance(answer, Left):
+        said = f"{model.name} takes no calls now, and {answer.model} does"
+        return made(FaultKind.RATE_LIMITED, said, model=model.name, unsent=1, **{LEAVES: answer.model})
     reason, seconds = answer.reason, answer.seconds
     if answer.standing is Standing.SHUT:  # that does not pass by itself
         said, remedy = f"{model.name} takes no calls now: {reason}", opens([model.name])

@@ -38,6 +38,8 @@ from .failures import (
     deployments_in,
     down_for_s,
     failed_in,
+    lacks_money,
+    leaves_for,
     left_in,
     refused_in,
     repairs,
@@ -170,6 +172,8 @@ class Recover:
             return Fail()  # the latter is no fault of a model: a bug in a check, nobody who can answer
         if kind is FaultKind.INTERRUPTED and plan_of(history).candidate is not None:
             return Again(0.0)  # who was to be asked then still is
+        if (free := leaves_for(history[-1])) is not None:
+            return Use(free)
         if "released" in (fault.state or {}):
             return self._rescued(fault, history, model, luck)
         if kind is FaultKind.BAD_OUTPUT and model and self._mendable(fault, history, model):
@@ -282,7 +286,7 @@ class Recover:
         among = {*unlucky, *pools, *self.doors.resting({**failed_in(history), **out}, left)} - out.keys()
         among = {name for name in among if name in pools or name not in spent}
         paid = {name for name in among if left is None or self.doors.pays(name, left)}
-        if among and not paid and not _lacks_money(history[-1]):
+        if among and not paid and not lacks_money(history[-1]):
             return Use(min(among))  # it says so, when it is asked
         waits = {} if self._down(history, paid) else {name: self._wait_s(history, name, luck) for name in paid}
         last = {name: at for at, attempt in enumerate(history) if (name := asked_by(attempt)) is not None}
@@ -360,7 +364,7 @@ def _pause(history: Sequence[Attempt], luck: float) -> float:
 
 def _crowded(history: Sequence[Attempt], luck: float) -> float:
     """Seconds: who finds no place again and again comes back less often, or waiting would be what keeps all busy."""
-    full = sum(unsent(a) and asked_by(a) is not None for a in history)
+    full = sum(unsent(a) and asked_by(a) is not None and leaves_for(a) is None for a in history)
     return luck * min(_CROWDED_MAX_S, _BACKOFF_S * 2.0 ** (full - 2)) if full > 1 else 0.0
 
 
@@ -374,10 +378,6 @@ def _worn_out(history: Sequence[Attempt], attempts: int | None) -> bool:
         return len(sent) >= attempts
     outage = len(sent) >= _CALLS and down_for_s(history) >= _DOWN_S
     return outage or sum(not turned_away(one) for one in sent) >= _CALLS or repeats(history) >= _REPEATS
-
-
-def _lacks_money(attempt: Attempt) -> bool:
-    return attempt.fault is not None and attempt.fault.kind is FaultKind.BUDGET_EXCEEDED
 
 
 def _without_middle(part: str) -> str:
