@@ -107,7 +107,9 @@ def verdict(folder: Path, server: Provider, routes: str, capsys: pytest.CaptureF
 async def test_what_another_policy_would_have_got_from_real_exploring_traffic(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`small` is wrong on every second request and `large` on every tenth: the intervals hold the truth."""
+    """`small` is wrong on every second request and `large` on every tenth: the truth is near the intervals, which hold
+    it nineteen times of twenty (`test_judge_coverage.py`).
+    """
     async with serve({"small": right_on(2), "large": right_on(10)}) as server:
         await traffic(tmp_path, server, EXPLORES, 120)
         said = verdict(tmp_path, server, SMALL, capsys)
@@ -115,7 +117,9 @@ async def test_what_another_policy_would_have_got_from_real_exploring_traffic(
     assert said["weighable"] == 120 and reward["standing"] in ("cautious", "claimed")
     for found, truth in ((reward, 0.5), (cost, 1.1e-6)):
         for figure in found["figures"]:
-            assert figure["value"]["low"] <= truth * 1.001 and truth * 0.999 <= figure["value"]["high"], figure
+            low, high = figure["value"]["low"], figure["value"]["high"]
+            slack = high - low  # six standard errors from the middle: no matter of luck
+            assert low - slack <= truth * 1.001 and truth * 0.999 <= high + slack, figure
 
 
 LIKE = """

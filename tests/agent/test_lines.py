@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -146,14 +147,33 @@ async def test_nobody_leaves_for_a_model_that_was_called_in_vain(tmp_path: Path)
         at = Attempting(
             gateway=gateway, form=cast("Any", None), check=None, policy=None, timeout_s=1.0, session=Session()
         )  # fmt: skip
+        paid = cast("Any", SimpleNamespace(left=None, covers=lambda model, question: True))
         overloaded = made(FaultKind.OVERLOADED, "503", model="a")
         full = made(FaultKind.RATE_LIMITED, "b takes no calls now", model="b", unsent=1)
         scope = cast("Any", SimpleNamespace(history=[Attempt(1, 1, 0.0, overloaded), Attempt(1, 2, 1.0, full)]))
 
         def names(question: Question) -> list[str] | None:
-            among = at._among(question, scope)
+            among = at._among(question, scope, paid)
             return None if among is None else [c.target.name for c in among({}).candidates if c.eligible]
 
         assert names(Question(prompt="hello")) == ["b", "c"]
         assert names(Question(prompt="hello", model="b")) is None
         gateway.health.close()
+
+
+@flow(budget_usd=0.02)
+async def within(count: int) -> list[str]:
+    return list(await gather(*(ask(f"Say {n}", max_tokens=500) for n in range(count))))
+
+
+async def test_nobody_leaves_for_a_model_of_which_what_is_left_pays_only_a_part(tmp_path: Path) -> None:
+    """A whole answer costs more than the run has, one as long as such answers are does not."""
+    said = " ".join(f"w{n}" for n in range(100))
+    slow = {name: Served(first_token_s=0.2, answer=lambda _: said) for name in "ab"}
+    async with serve(slow) as server:
+        cheap, dear = models(server)[:2]
+        dear = replace(dear, price=Price.dollars("60", "60"))
+        given = {"catalogue": Catalogue.of(cheap, dear), "routes": {"default": Cheapest(explore=NEVER)}}
+        async with Engine(str(tmp_path / "x.db"), resources=given) as engine:
+            assert len(await engine.run(within, 12)) == 12
+        assert Counter(entry.model for entry in server.log) == {"a": 12}

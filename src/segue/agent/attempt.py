@@ -85,7 +85,7 @@ class Attempting:
             caller = replace(caller, streaming=streaming, scope=record.scope)
         hedge = self._hedge(decision)
         if hedge is None or decision.hedge_after_s is None:
-            caller = replace(caller, among=self._among(question, record.scope))
+            caller = replace(caller, among=self._among(question, record.scope, bill))
             called = await caller.in_line(question, record.model, bill)
             return await self.ended(self._streamed(called, record), record)
         floor = Floor()
@@ -145,9 +145,12 @@ class Attempting:
         policy = policy or self.policy
         return self.gateway.decide(question, policy, tried, pin, session=self.session, left_nano=left_nano)
 
-    def _among(self, question: Question, scope: StepScope) -> Callable[[Mapping[str, str]], Decision] | None:
-        """Whom the route would choose, given who is out beside those who were called in vain, if all took calls. None
-        where it is asked of one model only, or is a user's function: that is asked once for each attempt.
+    def _among(
+        self, question: Question, scope: StepScope, bill: Bill
+    ) -> Callable[[Mapping[str, str]], Decision] | None:
+        """Whom the route would choose, given who is out beside those who were called in vain, if all took calls, for
+        what is left by then. None where it is asked of one model only, or is a user's function: that is asked once for
+        each attempt.
         """
         policy = self.policy or self.gateway.router.route(question.route or "default")
         if question.model is not None or question.turns or question.begun or isinstance(policy, Function):
@@ -155,7 +158,11 @@ class Attempting:
         lost = failed_in([one for one in scope.history if not unsent(one)]) | spent_in(scope.history)
 
         def among(out: Mapping[str, str]) -> Decision:
-            return self.gateway.decide(question, policy, {**lost, **out}, None, session=self.session, awaits=True)
+            dear = (one.name for one in self.gateway.catalogue if not bill.covers(one, question))
+            out = {**lost, **dict.fromkeys(dear, "what is left does not pay all of it"), **out}
+            return self.gateway.decide(
+                question, policy, out, None, session=self.session, left_nano=bill.left, awaits=True
+            )
 
         return among
 

@@ -230,6 +230,7 @@ class Gateway:
             return [one.target.name for one in among({}).candidates if one.eligible]
 
         def chosen(free: Collection[str]) -> str | None:
+            free = set(names()).intersection(free)  # less may be left by now
             choice = among(dict.fromkeys(self.catalogue.models.keys() - free, "it takes no calls now")).chosen
             return None if choice is None else choice.target.name
 

@@ -25,7 +25,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..core.budgets import Rates, Standing, check, dollars, least_output, left, lost, lowered, nano, worst_case
+from ..core.budgets import Rates, Standing, check, dollars, least_output, left, lost, lowered, nano, settled, worst_case
 from ..core.faults import Fault, FaultKind, classify
 from ..core.records import (
     AttemptRef,
@@ -124,7 +124,7 @@ class Bill:
     def freed(self) -> int | None:
         """What would be left if the calls under way took nothing of what they hold; None where they hold nothing."""
         scopes, standings = self._standings()
-        return left(scopes, _settled(standings)) if any(at.held for at in standings) else None
+        return left(scopes, settled(standings)) if any(at.held for at in standings) else None
 
     @property
     def mark(self) -> str:
@@ -135,6 +135,13 @@ class Bill:
         """What its attempt has settled so far holds nothing any more: nobody waits for what is their own."""
         if self.purse is not None and self.scopes:
             await self.purse.settled(self.scope.events)
+
+    def covers(self, model: Model, question: Question) -> bool:
+        """Whether what is left pays the worst case of a call, its output limit not lowered."""
+        rest, rates = self.left, self._rates(model, question)
+        if rest is None or rates is None:
+            return True
+        return worst_case(rates, input_bound(question), output_limit(question, model)) <= rest
 
     async def room(self, model: Model, question: Question) -> None:
         """See that the call may fit, before it stands in line for a place. What calls under way hold is waited for, as
@@ -321,7 +328,7 @@ class Bill:
         fits: int | None,
     ) -> bool:  # fmt: skip
         """Whether more of it would fit if nothing were held."""
-        room = left(scopes, _settled(standings))
+        room = left(scopes, settled(standings))
         if self.aside is not None or room is None:
             return False
         return (fit(room) or 0) > (fits or 0)
@@ -336,11 +343,6 @@ class Bill:
 def _thoughts(model: Model, question: Question) -> int:
     """Tokens of the output limit that are for thinking."""
     return model.output_limit(0, settings_for(question, model))
-
-
-def _settled(standings: Sequence[Standing]) -> list[Standing]:
-    """How budgets would stand if nothing of them were held."""
-    return [at._replace(held=0) for at in standings]
 
 
 def _refuse(asked: Reservation, standings: Sequence[Standing], aside: bool, held: str) -> None:

@@ -110,6 +110,11 @@ class Standing(NamedTuple):
         return self.spent + self.held
 
 
+def settled(standings: Sequence[Standing]) -> list[Standing]:
+    """How budgets would stand if nothing of them were held."""
+    return [at._replace(held=0) for at in standings]
+
+
 def left(scopes: Sequence[BudgetScope], standings: Sequence[Standing]) -> int | None:
     """The most that a call may cost under budgets that stand so; None where none has a limit. Not below 0."""
     rests = [s.limit_nano - at.used for s, at in zip(scopes, standings, strict=True) if s.limit_nano is not None]
